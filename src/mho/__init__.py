@@ -1,0 +1,35 @@
+"""mho: from a neural network to a verified program for a computing-in-memory accelerator.
+
+The public API is what `__all__` names. Everything is imported when it is first used, so that `import mho` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Policy": "mho.quantization.policy",
+    "BitWidths": "mho.quantization.policy",
+    "MhoError": "mho.errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mho' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from mho.errors import MhoError as MhoError
+    from mho.quantization.policy import BitWidths as BitWidths
+    from mho.quantization.policy import Policy as Policy

@@ -1,0 +1,70 @@
+"""The errors that mho raises for people: what is wrong, where, what was expected, what to do.
+
+Every error that a user can cause is a `MhoError`. The command line prints its text and exits with `exit_code`; a
+traceback there means a defect of mho.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MhoError(Exception):
+    """Base of all errors that a user can cause and mend.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, key, layer or node that it is about.
+        expected: what would have been right (range, type, shape).
+        hint: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
+        self.what, self.where, self.expected, self.hint = what, where, expected, hint
+        lines = [f"{where}: {what}" if where else what]
+        if expected:
+            lines.append(f"  expected: {expected}")
+        if hint:
+            lines.append(f"  hint: {hint}")
+        super().__init__("\n".join(lines))
+
+
+class InputFileError(MhoError):
+    """A file is missing, unreadable, truncated or not what it says that it is."""
+
+
+class ConfigError(MhoError):
+    """A configuration or accelerator description has an unknown key, a wrong type or an impossible value."""
+
+
+class UnsupportedOperationError(MhoError):
+    """A network holds operations that mho cannot run; the message names every one with its node."""
+
+
+class PolicyError(MhoError):
+    """A policy names an unknown layer, lacks one, or asks for bit widths out of range."""
+
+
+class DataError(MhoError):
+    """A dataset or an input array has the wrong shape, type or content."""
+
+
+class MappingError(MhoError):
+    """A layer cannot be mapped onto the accelerator; states demand, limit and the levers that would mend it."""
+
+
+class ProgramError(MhoError):
+    """A program is inconsistent with itself or with the accelerator it is run on."""
+
+
+class MissingExtraError(MhoError):
+    """A feature needs an optional dependency that is not installed; names the extra."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {matches[0]!r}?" if matches else ""

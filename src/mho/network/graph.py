@@ -1,0 +1,178 @@
+"""The network as every later stage sees it: a frozen, ordered graph of named nodes over per-sample tensors.
+
+Shapes are those of *one sample*: what ONNX calls the batch axis is fixed (to 1 where it was symbolic) and stays an ordinary
+axis. Whoever runs a network stacks N samples on a new leading axis, so every engine batches any graph, whatever its reshapes
+and transposes do. A quantized network is the same graph whose MVM nodes carry `LayerQuantization` and integer weights.
+Which operations exist, and what their attributes mean, is told in `mho.arithmetic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import MhoError
+
+Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
+
+MVM_OPERATIONS = ("conv", "linear", "matmul")
+"""Operations whose arithmetic runs in crossbars: `matmul` is the product of two activations."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name and per-sample shape of a tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The integers that a tensor may take, and what they mean: value = scale * (q - zero_point).
+
+    Attributes:
+        scales: float32, positive unless a folded BatchNorm made them otherwise; shape () for one scale, or [outputs].
+        zero_points: int64, same shape as `scales`.
+        qmin, qmax: smallest and largest integer, inclusive.
+        bits: width that mapping counts. 1 with qmin -1 and qmax 1 means {-1, +1}, without zero.
+    """
+
+    scales: NDArray[np.float32]
+    zero_points: NDArray[np.int64]
+    qmin: int
+    qmax: int
+    bits: int
+
+    def __post_init__(self) -> None:
+        scales = np.asarray(self.scales, dtype=np.float32)
+        zero_points = np.broadcast_to(np.asarray(self.zero_points, dtype=np.int64), scales.shape)
+        if not np.isfinite(scales).all():
+            raise MhoError("a quantization scale is not finite", expected="finite float32 scales")
+        if self.qmin >= self.qmax:
+            raise MhoError(f"empty integer range {self.qmin}..{self.qmax}", expected="qmin < qmax")
+        object.__setattr__(self, "scales", _read_only(scales))
+        object.__setattr__(self, "zero_points", _read_only(zero_points))
+
+    @property
+    def is_binary(self) -> bool:
+        """True for {-1, +1}: the sign, with zero counted as +1."""
+        return self.bits == 1 and (self.qmin, self.qmax) == (-1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerQuantization:
+    """How one MVM layer is computed in integers.
+
+    The layer's first input is quantized on `input`. The second operand is on `weight`: for `conv` and `linear` the
+    node's weight constant already holds the integers (scales per output or one); for `matmul` the second activation is
+    quantized on it (one scale).
+    """
+
+    input: Grid
+    weight: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation: `inputs` name tensors or constants, `output` names the tensor that it makes.
+
+    `name` is the layer name for MVM nodes (the module path where the model came from torch) and unique for all nodes.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    quantization: LayerQuantization | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+    @property
+    def is_mvm(self) -> bool:
+        """True where the arithmetic of the node runs in crossbars."""
+        return self.op in MVM_OPERATIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network in execution order (a topological order, the exporter's where there was one).
+
+    Attributes:
+        name: for people.
+        inputs, outputs: the tensors that go in and come out, per sample.
+        nodes: each node's inputs are network inputs, constants or outputs of earlier nodes.
+        constants: weights and other fixed arrays by name; read-only.
+        shapes: per-sample shape of every tensor that is not a constant.
+    """
+
+    name: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, NDArray[Any]]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        constants = {name: _read_only(np.asarray(value)) for name, value in self.constants.items()}
+        object.__setattr__(self, "constants", MappingProxyType(constants))
+        object.__setattr__(self, "shapes", MappingProxyType(dict(self.shapes)))
+        self._verify()
+
+    @property
+    def mvm_nodes(self) -> tuple[Node, ...]:
+        """The nodes that run in crossbars, in execution order."""
+        return tuple(node for node in self.nodes if node.is_mvm)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the MVM layers in execution order: the names that a policy must give."""
+        return tuple(node.name for node in self.mvm_nodes)
+
+    @property
+    def is_quantized(self) -> bool:
+        """True where every MVM layer carries its integers."""
+        return all(node.quantization is not None for node in self.mvm_nodes)
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name. Raises `KeyError`."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def with_nodes(self, nodes: tuple[Node, ...], constants: Mapping[str, NDArray[Any]]) -> Network:
+        """Return the same network with other nodes and constants (same tensors and shapes)."""
+        return replace(self, nodes=nodes, constants=constants)
+
+    def _verify(self) -> None:
+        known = {tensor.name for tensor in self.inputs} | set(self.constants)
+        names: set[str] = set()
+        for node in self.nodes:
+            if node.name in names:
+                raise MhoError("two nodes have this name", where=f"{self.name}: {node.name}")
+            names.add(node.name)
+            for tensor in node.inputs:
+                if tensor not in known:
+                    raise MhoError(f"input {tensor!r} is not made before it is used", where=f"{self.name}: {node.name}")
+            if node.output in known:
+                raise MhoError(f"tensor {node.output!r} is made twice", where=f"{self.name}: {node.name}")
+            if node.output not in self.shapes:
+                raise MhoError(f"shape of {node.output!r} is unknown", where=f"{self.name}: {node.name}")
+            known.add(node.output)
+        for tensor in self.outputs:
+            if tensor.name not in known:
+                raise MhoError(f"output {tensor.name!r} is never made", where=self.name)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view

@@ -1,0 +1,155 @@
+"""Bit widths by layer name: what the search proposes, training obeys, mapping counts.
+
+A policy is a value: it knows layer names and widths, never a network. `Policy.check_against` holds it against the layers
+that a network has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mho.errors import InputFileError, PolicyError, suggest
+
+MIN_BITS, MAX_BITS = 1, 8
+REFERENCE_BITS = 16
+"""Width of the full-precision reference: the only one above `MAX_BITS`."""
+
+
+@dataclass(frozen=True, order=True)
+class BitWidths:
+    """Weight and activation bits of one MVM layer.
+
+    `weight_bits` 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), 3..8 and 16 the narrow symmetric range
+    -(2^(w-1) - 1) .. 2^(w-1) - 1. `act_bits` 1..8 or 16. In a product of two activations `weight_bits` is the width of
+    the operand that is stored in the crossbar.
+    """
+
+    weight_bits: int
+    act_bits: int
+
+    def __post_init__(self) -> None:
+        for key in ("weight_bits", "act_bits"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise PolicyError(f"{key} is {value!r}", expected="a whole number")
+            if not (MIN_BITS <= value <= MAX_BITS or value == REFERENCE_BITS):
+                raise PolicyError(f"{key} is {value}", expected=f"{MIN_BITS}..{MAX_BITS}, or {REFERENCE_BITS}")
+
+    def __str__(self) -> str:
+        return f"{self.weight_bits}/{self.act_bits}"
+
+    @classmethod
+    def parse(cls, text: str) -> BitWidths:
+        """Read ``weight/activation`` such as ``4/8``. Raises `PolicyError`."""
+        parts = text.split("/")
+        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+            raise PolicyError(f"{text!r} is not a pair of bit widths", expected="WEIGHT/ACTIVATION, such as 8/8")
+        return cls(int(parts[0]), int(parts[1]))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Bit widths of every MVM layer of a network, by layer name, in execution order."""
+
+    layers: Mapping[str, BitWidths]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    def __getitem__(self, layer: str) -> BitWidths:
+        return self.layers[layer]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Policy) and dict(self.layers) == dict(other.layers)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.layers.items())))
+
+    @classmethod
+    def uniform(cls, layer_names: Iterable[str], bits: BitWidths) -> Policy:
+        """Give every layer the same widths."""
+        return cls(dict.fromkeys(layer_names, bits))
+
+    def replace(self, changes: Mapping[str, BitWidths]) -> Policy:
+        """Return a policy with the named layers changed. Raises `PolicyError` for an unknown layer."""
+        for name in changes:
+            if name not in self.layers:
+                raise PolicyError("unknown layer", where=name, hint=suggest(name, self.layers))
+        return Policy({**self.layers, **changes})
+
+    def check_against(self, layer_names: Iterable[str], *, where: str = "policy") -> None:
+        """Hold the policy against the MVM layers of a network.
+
+        Raises:
+            PolicyError: a layer is unknown or is not named.
+        """
+        names = list(layer_names)
+        unknown = [name for name in self.layers if name not in set(names)]
+        if unknown:
+            hints = "; ".join(filter(None, (f"{n}: {suggest(n, names)}" if suggest(n, names) else "" for n in unknown)))
+            raise PolicyError(f"unknown layers: {', '.join(unknown)}", where=where, hint=hints or _listing(names))
+        missing = [name for name in names if name not in self.layers]
+        if missing:
+            raise PolicyError(
+                f"layers without bit widths: {', '.join(missing)}", where=where, expected="every MVM layer named"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of a policy file."""
+        return {"layers": {n: {"weight_bits": b.weight_bits, "act_bits": b.act_bits} for n, b in self.layers.items()}}
+
+    @classmethod
+    def from_json(cls, content: Any, *, where: str = "policy") -> Policy:
+        """Read the content of a policy file: ``{"layers": {NAME: {"weight_bits": W, "act_bits": A}}}``.
+
+        Raises:
+            PolicyError: an unknown or missing key, or a width out of range; names the layer.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("layers"), dict):
+            raise PolicyError(
+                "not a policy", where=where, expected='{"layers": {NAME: {"weight_bits": W, "act_bits": A}}}'
+            )
+        if unknown := set(content) - {"layers"}:
+            raise PolicyError(f"unknown key {min(unknown)!r}", where=where, expected="only 'layers'")
+        return cls({str(name): _read_widths(entry, f"{where}: {name}") for name, entry in content["layers"].items()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy file. Raises `InputFileError` or `PolicyError`."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+        except ValueError as error:
+            raise InputFileError(f"not JSON: {error}", where=str(path), expected="a policy file") from error
+        return cls.from_json(content, where=str(path))
+
+
+def _read_widths(entry: Any, where: str) -> BitWidths:
+    keys = ("weight_bits", "act_bits")
+    if not isinstance(entry, dict):
+        raise PolicyError(
+            f"{entry!r} is not a pair of widths", where=where, expected='{"weight_bits": W, "act_bits": A}'
+        )
+    for key in entry:
+        if key not in keys:
+            raise PolicyError(
+                f"unknown key {key!r}", where=where, expected=" and ".join(keys), hint=suggest(str(key), keys)
+            )
+    for key in keys:
+        if key not in entry:
+            raise PolicyError(f"{key} is missing", where=where)
+    try:
+        return BitWidths(entry["weight_bits"], entry["act_bits"])
+    except PolicyError as error:
+        raise PolicyError(error.what, where=where, expected=error.expected) from error
+
+
+def _listing(names: list[str]) -> str:
+    shown = ", ".join(names[:12])
+    return f"the network's MVM layers are: {shown}{', ...' if len(names) > 12 else ''}"
