@@ -1,0 +1,1 @@
+"""The digital unit's operations: one definition for the reference, the engines and training."""

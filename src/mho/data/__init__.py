@@ -1,0 +1,1 @@
+"""Datasets with fixed splits, as arrays."""

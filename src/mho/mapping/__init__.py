@@ -1,0 +1,1 @@
+"""Which weights lie in which cells of which tile, and which inputs meet them."""

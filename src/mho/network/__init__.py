@@ -1,0 +1,1 @@
+"""What a model computes: one frozen graph, however it was written down."""

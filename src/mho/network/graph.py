@@ -167,9 +167,9 @@ class Network:
             if node.output not in self.shapes:
                 raise MhoError(f"shape of {node.output!r} is unknown", where=f"{self.name}: {node.name}")
             known.add(node.output)
-        for tensor in self.outputs:
-            if tensor.name not in known:
-                raise MhoError(f"output {tensor.name!r} is never made", where=self.name)
+        for output in self.outputs:
+            if output.name not in known:
+                raise MhoError(f"output {output.name!r} is never made", where=self.name)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

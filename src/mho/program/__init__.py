@@ -1,0 +1,1 @@
+"""Explicit instructions for the accelerator, in a file that can be shipped."""

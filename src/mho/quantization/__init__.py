@@ -1,0 +1,1 @@
+"""Policies, quantizers, calibration, quantization-aware training and export."""

@@ -1,0 +1,1 @@
+"""The page that a person reads, and the figures on it."""

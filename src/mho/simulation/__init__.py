@@ -1,0 +1,1 @@
+"""Two engines that run a program, and its timing."""

@@ -1,0 +1,1 @@
+"""The stages from a configuration to a report, in a run directory."""
