@@ -1,7 +1,7 @@
 """Bit widths by layer name: what the search proposes, training obeys, mapping counts.
 
-A policy is a value: it knows layer names and widths, never a network. `Policy.check_against` holds it against the layers
-that a network has.
+A policy is a value: it knows layer names and widths, never a network. `Policy.check_against` holds it against the
+layers that a network has.
 """
 
 from __future__ import annotations
