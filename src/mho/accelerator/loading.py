@@ -1,0 +1,97 @@
+"""Accelerators from files: presets by name, the user's own TOML files, and back to TOML or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.errors import InputFileError, suggest
+from mho.settings import parse_settings, read_toml
+
+_SUFFIX = ".toml"
+_OVERRIDDEN = "set by the user"
+
+
+def list_presets() -> tuple[str, ...]:
+    """Return the names of the accelerators that come with mho."""
+    return tuple(sorted(_preset_paths()))
+
+
+def load_accelerator(name_or_path: str | Path) -> Accelerator:
+    """Load a preset by name, or a TOML file by path.
+
+    What ends in ``.toml``, holds a path separator or is a `Path` is a file; anything else is a preset's name.
+
+    Raises:
+        InputFileError: there is no such preset or file, or it is not TOML.
+        ConfigError: unknown or missing keys, wrong types, impossible values: all of them, each with its valid range.
+    """
+    text = str(name_or_path)
+    is_file = isinstance(name_or_path, Path) or text.endswith(_SUFFIX) or "/" in text or "\\" in text
+    if is_file:
+        return accelerator_from_json(read_toml(text), where=text)
+    preset = _preset_paths().get(text)
+    if preset is None:
+        raise InputFileError(
+            f"there is no accelerator {text!r}",
+            expected=f"a TOML file or one of {', '.join(list_presets())}",
+            hint=suggest(text, list_presets())
+            or ("did you mean the file ./" + text + "?" if Path(text).is_file() else ""),
+        )
+    return accelerator_from_json(read_toml(preset), where=text)
+
+
+def accelerator_from_json(content: Any, *, where: str) -> Accelerator:
+    """Validate the content of a description, as TOML or `Accelerator.to_json` gives it. Raises `ConfigError`."""
+    return parse_settings(Accelerator, content, where=where)
+
+
+def override(
+    accelerator: Accelerator, *, cell_bits: int | None = None, encoding: Encoding | str | None = None
+) -> Accelerator:
+    """Return the accelerator with other cells or another encoding; what is None stays. Raises `ConfigError`."""
+    content = accelerator.to_json()
+    changes = {"crossbar.cell_bits": cell_bits, "mapping.encoding": None if encoding is None else str(encoding)}
+    for key, value in changes.items():
+        section, name = key.split(".")
+        if value is not None and value != content[section][name]:
+            content[section][name] = value
+            content["sources"][key] = _OVERRIDDEN
+    return accelerator_from_json(content, where=f"{accelerator.name}, overridden")
+
+
+def to_toml(accelerator: Accelerator) -> str:
+    """Return the text of a TOML file that loads as an equal accelerator."""
+    content = accelerator.model_dump()
+    scalars = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
+    lines = [f"{key} = {_toml_value(value)}" for key, value in scalars.items()]
+    for section, table in content.items():
+        if isinstance(table, Mapping) and table:
+            lines += ["", f"[{section}]", *(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("_", "").isalnum() and key.isascii() else _toml_text(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return _toml_text(str(value)) if isinstance(value, str) else str(value)
+
+
+def _toml_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@cache
+def _preset_paths() -> Mapping[str, Path]:
+    folder = Path(str(files("mho.accelerator") / "presets"))
+    return {path.stem: path for path in folder.glob(f"*{_SUFFIX}")}

@@ -1,0 +1,218 @@
+"""The description of a computing-in-memory accelerator: what the user states, validated when it is made, then frozen.
+
+Only what the hardware is stands here. What follows from it for a layer (slices, tiles, time) is told by `mho.mapping`
+and `mho.cost`. Times are exact: whole picoseconds, written in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mho.errors import suggest
+
+MAX_LINES = 65536
+MAX_CELL_BITS = 8
+MAX_DAC_BITS = 8
+MAX_ADC_BITS = 16
+MAX_CROSSBARS = 1_000_000
+MAX_LATENCY_US = 1_000_000
+"""One second: no real crossbar is slower."""
+
+_PICOSECOND_DIGITS = 6
+_IDEAL = "ideal"
+
+
+class Encoding(StrEnum):
+    """How signed weights become conductances, which are never negative.
+
+    Attributes:
+        DIFFERENTIAL_COLUMNS: two columns a weight, one for its positive and one for its negative part; the currents of
+            the two bitlines are subtracted.
+        DIFFERENTIAL_ROWS: two rows a weight; the row of the negative part is driven with the inverted input voltage, so
+            that the bitline subtracts by itself.
+        OFFSET: a constant is added to every weight so that none is negative; one more column of ones gives the sum of
+            the inputs, with which the constant is taken back digitally.
+    """
+
+    DIFFERENTIAL_COLUMNS = "differential-columns"
+    DIFFERENTIAL_ROWS = "differential-rows"
+    OFFSET = "offset"
+
+
+def _to_exact_number(value: Any) -> Decimal:
+    """Take whole numbers, decimals and floats (by their shortest text, so that 1.4 is 1.4); refuse the rest."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError(f"is {value!r}, not a number")
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"is {value}, not a finite number")
+    return number
+
+
+def _whole_picoseconds(value: Decimal) -> Decimal:
+    _, digits, exponent = value.as_tuple()
+    excess = -_PICOSECOND_DIGITS - int(exponent)
+    if excess > 0 and any(digits[-excess:]):
+        raise ValueError(f"is {value}, not a whole number of picoseconds (at most six decimals)")
+    return value
+
+
+Microseconds = Annotated[
+    Decimal,
+    WithJsonSchema({"type": "number"}),
+    BeforeValidator(_to_exact_number),
+    AfterValidator(_whole_picoseconds),
+    PlainSerializer(float, return_type=float, when_used="json"),
+]
+"""An exact time. As a JSON number it is exact too: six decimals and at most one second are thirteen digits."""
+
+
+def _to_picoseconds(value: Decimal) -> int:
+    return int(value.scaleb(_PICOSECOND_DIGITS))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+
+class Crossbar(_Section):
+    """One physical array of cells and the time it takes to write and to use it."""
+
+    rows: StrictInt = Field(ge=1, le=MAX_LINES, description="Wordlines: inputs that one MVM takes.")
+    cols: StrictInt = Field(ge=1, le=MAX_LINES, description="Bitlines: column sums that one MVM gives.")
+    cell_bits: StrictInt = Field(
+        ge=1,
+        le=MAX_CELL_BITS,
+        description="Bits that one cell holds (2^cell_bits conductance levels). "
+        "A wider weight is spread over several cells.",
+    )
+    write_latency_us: Microseconds = Field(
+        ge=0,
+        le=MAX_LATENCY_US,
+        json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
+        description="Time to write one whole crossbar, us: every row, with all program-and-verify steps. "
+        "Charged for each tile, however few of its cells are used.",
+    )
+    mvm_latency_us: Microseconds = Field(
+        gt=0,
+        le=MAX_LATENCY_US,
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_LATENCY_US},
+        description="Time of one MVM with one input slice, us: driving, settling and converting all columns. "
+        "An input of several slices takes it several times.",
+    )
+
+    @property
+    def write_latency_ps(self) -> int:
+        """Time to write the crossbar, ps."""
+        return _to_picoseconds(self.write_latency_us)
+
+    @property
+    def mvm_latency_ps(self) -> int:
+        """Time of one MVM with one input slice, ps."""
+        return _to_picoseconds(self.mvm_latency_us)
+
+
+class Converters(_Section):
+    """What stands between digital numbers and the array."""
+
+    dac_bits: StrictInt = Field(
+        ge=1,
+        le=MAX_DAC_BITS,
+        description="Bits of an input that one MVM takes. A wider input is fed in several slices.",
+    )
+    adc_bits: Annotated[StrictInt, Field(ge=1, le=MAX_ADC_BITS)] | Literal["ideal"] = Field(
+        description='Resolution with which a column sum is read, or "ideal": every sum is read exactly. '
+        "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits.",
+    )
+
+    @property
+    def has_ideal_adc(self) -> bool:
+        """True where every column sum is read exactly."""
+        return self.adc_bits == _IDEAL
+
+
+class MappingRules(_Section):
+    """How weights are laid into cells."""
+
+    encoding: Encoding = Field(
+        description="How signed weights become conductances: two columns a weight, two rows a weight, or one column "
+        "with a constant added and a correction column."
+    )
+
+
+class Chip(_Section):
+    """How many crossbars there are."""
+
+    crossbars: StrictInt = Field(
+        ge=1,
+        le=MAX_CROSSBARS,
+        description="Crossbars on the chip. With 1, the crossbar is used again for every tile, one after the other.",
+    )
+
+
+class Accelerator(_Section):
+    """A whole accelerator, as its TOML file states it.
+
+    Raises:
+        pydantic.ValidationError: an impossible value; `mho.accelerator.loading` turns it into a `ConfigError`.
+    """
+
+    name: str = Field(min_length=1, description="Name for people; presets are asked for by it.")
+    description: str = Field(default="", description="What it is, in a sentence.")
+    crossbar: Crossbar = Field(description="The array of cells.")
+    converters: Converters = Field(description="DACs and ADCs.")
+    mapping: MappingRules = Field(description="How weights are laid into cells.")
+    chip: Chip = Field(description="How many crossbars there are.")
+    sources: Annotated[Mapping[str, str], PlainSerializer(dict, return_type=dict[str, str])] = Field(
+        default_factory=dict,
+        description='Where each value comes from, by dotted key: "crossbar.rows" = "...".',
+    )
+
+    @model_validator(mode="after")
+    def _freeze_sources(self) -> Accelerator:
+        known = self.value_keys()
+        unknown = [key for key in self.sources if key not in known]
+        if unknown:
+            hint = "".join(f" ({text})" for text in [suggest(unknown[0], known)] if text)
+            raise ValueError(f"sources name unknown keys: {', '.join(map(repr, unknown))}{hint}")
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+        return self
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.crossbar, self.converters, self.mapping, self.chip))
+
+    @classmethod
+    def value_keys(cls) -> tuple[str, ...]:
+        """Dotted keys of all hardware values: those for which a source can be told."""
+        keys = []
+        for section, field in cls.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += [f"{section}.{key}" for key in kind.model_fields]
+        return tuple(keys)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain tables, numbers and text, from which `loading.accelerator_from_json` makes an equal value."""
+        return self.model_dump(mode="json")
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Accelerator:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self).model_validate, (self.to_json(),))

@@ -1,0 +1,180 @@
+"""Reading what people write by hand: a TOML file becomes a frozen pydantic model, or one error that tells all problems.
+
+The models own keys, types and ranges. This module owns the text of the error: file, dotted key, what was found, the
+valid range, and the nearest known key for a misspelt one. It knows no model.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mho.errors import ConfigError, InputFileError, suggest
+
+Model = TypeVar("Model", bound=BaseModel)
+Schema = Mapping[str, Any]
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file; fractions become exact `Decimal`. Raises `InputFileError`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputFileError("not UTF-8 text", where=str(path), expected="a TOML file") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputFileError(reason or f"cannot be read: {error}", where=str(path)) from error
+    try:
+        return tomllib.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise InputFileError(f"not TOML: {error}", where=str(path), expected="a TOML file") from error
+
+
+def parse_settings(model: type[Model], content: Any, *, where: str) -> Model:
+    """Validate `content` (tables of a TOML or JSON file) as `model`.
+
+    Args:
+        model: what the content must be.
+        content: nested dictionaries, lists and scalars.
+        where: the file, for messages.
+
+    Raises:
+        ConfigError: names every unknown, missing or impossible key at once, dotted, with its valid range.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _explain(model, error, where) from error
+
+
+def _explain(model: type[BaseModel], error: ValidationError, where: str) -> ConfigError:
+    schema = model.model_json_schema()
+    problems: dict[str, tuple[str, str, str]] = {}
+    for detail in error.errors(include_url=False):
+        problem = _explain_one(schema, detail)
+        problems.setdefault(problem[0], problem)
+    if len(problems) == 1:
+        key, what, expected = next(iter(problems.values()))
+        hint = _hint(schema, key) if what.startswith("unknown key") else ""
+        return ConfigError(what, where=f"{where}: {key}" if key else where, expected=expected, hint=hint)
+    lines = [f"{len(problems)} problems"]
+    for key, what, expected in problems.values():
+        line = f"  {key}: {what}" if key else f"  {what}"
+        hint = _hint(schema, key) if what.startswith("unknown key") else ""
+        lines.append(line + (f"; expected {expected}" if expected else "") + (f"; {hint}" if hint else ""))
+    return ConfigError("\n".join(lines), where=where)
+
+
+def _explain_one(schema: Schema, detail: Any) -> tuple[str, str, str]:
+    """Return the dotted key, what is wrong with it and what was expected."""
+    keys, field = _walk(schema, detail["loc"])
+    expected = describe_values(schema, field)
+    if detail["type"] == "extra_forbidden":
+        return ".".join((*keys, str(detail["loc"][-1]))), "unknown key", ""
+    if detail["type"] == "missing":
+        return ".".join(keys), "missing", expected
+    if detail["type"] == "value_error":
+        return ".".join(keys), str(detail["ctx"]["error"]), expected if keys else ""
+    return ".".join(keys), f"is {_show(detail['input'])}", expected
+
+
+def _walk(schema: Schema, location: Sequence[int | str]) -> tuple[tuple[str, ...], Schema]:
+    """Follow a pydantic error location through the schema; stops at what are not keys (members of unions)."""
+    keys: list[str] = []
+    here: Schema = schema
+    for step in location:
+        here = _resolve(schema, here)
+        options = [_resolve(schema, option) for option in here.get("anyOf", [])]
+        below = next((found for option in (here, *options) if (found := _step(option, step)) is not None), None)
+        if below is None:
+            break
+        keys.append(str(step))
+        here = below
+    return tuple(keys), _with_own_text(schema, here)
+
+
+def _step(schema: Schema, step: int | str) -> Schema | None:
+    if isinstance(step, int):
+        items = schema.get("items")
+        return items if isinstance(items, Mapping) else None
+    properties = schema.get("properties", {})
+    if step in properties:
+        return dict(properties[step])
+    extra = schema.get("additionalProperties")
+    return extra if isinstance(extra, Mapping) else None
+
+
+def _resolve(schema: Schema, part: Schema) -> Schema:
+    reference = part.get("$ref")
+    return schema["$defs"][reference.removeprefix("#/$defs/")] if reference else part
+
+
+def _with_own_text(schema: Schema, part: Schema) -> Schema:
+    return {**_resolve(schema, part), **part}
+
+
+def describe_values(schema: Schema, field: Schema) -> str:
+    """Tell in words which values a field of a JSON schema may take: ``a whole number, 1..8 or "ideal"``."""
+    field = _resolve(schema, field)
+    if "anyOf" in field:
+        return " or ".join(filter(None, (describe_values(schema, option) for option in field["anyOf"])))
+    if "enum" in field:
+        return "one of " + ", ".join(repr(value) for value in field["enum"])
+    if "const" in field:
+        return repr(field["const"])
+    kind = _KINDS.get(str(field.get("type")), "")
+    limits = _limits(field)
+    return f"{kind}, {limits}" if kind and limits else kind or limits
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "object": "a table",
+    "array": "a list",
+    "null": "nothing",
+}
+
+
+def _limits(field: Schema) -> str:
+    if field.get("minLength") == 1:
+        return "not empty"
+    low, high = field.get("minimum"), field.get("maximum")
+    above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f"{low}..{high}"
+    bounds = ((low, "at least"), (above, "above"), (high, "at most"), (below, "below"))
+    return ", ".join(f"{word} {bound}" for bound, word in bounds if bound is not None)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hint(schema: Schema, key: str) -> str:
+    """Suggest the nearest key beside a misspelt one, or its real place where it stands in the wrong table."""
+    parent, _, name = key.rpartition(".")
+    known = list(_known_keys(schema, schema, ""))
+    siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == parent]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+    if hint := suggest(name, siblings):
+        return hint
+    if elsewhere:
+        return f"did you mean {elsewhere[0]!r}?"
+    return f"known here: {', '.join(siblings)}" if siblings else ""
+
+
+def _known_keys(schema: Schema, part: Schema, prefix: str) -> Iterator[str]:
+    for name, below in _resolve(schema, part).get("properties", {}).items():
+        yield prefix + name
+        yield from _known_keys(schema, below, f"{prefix}{name}.")
