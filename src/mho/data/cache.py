@@ -1,0 +1,44 @@
+"""Decoded data kept between runs: arrays under a key, written atomically, thrown away when they do not read back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def default_cache_directory() -> Path:
+    """Return the folder for decoded data: $MHO_CACHE, else mho in $XDG_CACHE_HOME, else ~/.cache/mho."""
+    if chosen := os.environ.get("MHO_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mho"
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays kept in `path`; None where there are none or the file is damaged (it is then made anew)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def store_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write `arrays` to `path` (an uncompressed .npz) so that it is there wholly or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

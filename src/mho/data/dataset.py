@@ -1,0 +1,146 @@
+"""The values that data loading ends in: a split of images with labels, and a dataset of four splits.
+
+They hold arrays and know how inputs are normalized. Nothing here reads a file or draws a random number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import DataError
+
+Index = slice | NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples with labels, and how they are normalized.
+
+    Attributes:
+        images: uint8 (0..255) or float32, [N, C, H, W] (or [N, features]); read-only.
+        labels: int64 [N], 0..classes-1; read-only.
+        mean, std: one number a channel (axis 1). uint8 images are divided by 255 first.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[np.int64]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        images = np.asarray(self.images)
+        labels = np.asarray(self.labels, dtype=np.int64)
+        if images.dtype not in (np.uint8, np.float32):
+            raise DataError(f"images are {images.dtype}", expected="uint8 or float32")
+        if images.ndim < 2:
+            raise DataError(f"images have shape {images.shape}", expected="[N, C, H, W] or [N, features]")
+        if labels.shape != (len(images),):
+            raise DataError(f"{len(images)} images but labels of shape {labels.shape}", expected="one label an image")
+        channels = images.shape[1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise DataError(f"{name} has {len(values)} numbers", expected=f"1 or {channels}, one a channel")
+            if not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+                raise DataError(f"{name} is {values}", expected="finite, and std above 0")
+        object.__setattr__(self, "images", _read_only(images))
+        object.__setattr__(self, "labels", _read_only(labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: [C, H, W] or [features]."""
+        return tuple(self.images.shape[1:])
+
+    def inputs(self, index: Index) -> NDArray[np.float32]:
+        """Return the normalized float32 inputs [n, C, H, W] of the samples that `index` picks."""
+        images = self.images[index]
+        shape = (1, -1) + (1,) * (images.ndim - 2)
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
+        scale = 1.0 / np.asarray(self.std, dtype=np.float64)
+        if images.dtype == np.uint8:
+            factor = (scale / 255.0).astype(np.float32).reshape(shape)
+            shift = (-np.asarray(self.mean, dtype=np.float64) * scale).astype(np.float32).reshape(shape)
+            return images.astype(np.float32) * factor + shift
+        return (images - mean) * scale.astype(np.float32).reshape(shape)
+
+    def take(self, index: Index) -> Split:
+        """Return the split of the samples that `index` picks, in that order."""
+        return Split(self.images[index], self.labels[index], self.mean, self.std)
+
+    def spread(self, count: int) -> Split:
+        """Return `count` samples (all, where there are fewer) evenly spaced, so that sorted files give every class."""
+        kept = min(count, len(self))
+        return self.take(np.arange(kept, dtype=np.int64) * len(self) // kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Four splits that share no sample.
+
+    Attributes:
+        name: for people.
+        classes: number of classes.
+        train: what weights are trained on.
+        calibration: fixed; ranges are calibrated and policies scored (by loss) on it.
+        validation: accuracy of candidates is judged on it.
+        test: the final figure; no search, no training and no choice sees it.
+        class_names: one a class, or empty.
+    """
+
+    name: str
+    classes: int
+    train: Split
+    calibration: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise DataError(f"{self.classes} classes", where=self.name, expected="at least 2")
+        for name, split in self.splits.items():
+            if len(split) == 0:
+                raise DataError(f"the {name} split is empty", where=self.name)
+            if split.sample_shape != self.train.sample_shape:
+                raise DataError(
+                    f"{name} samples have shape {split.sample_shape}, training samples {self.train.sample_shape}",
+                    where=self.name,
+                    expected="one shape for all samples",
+                )
+            check_labels(split.labels, self.classes, where=f"{self.name}, {name}")
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The four splits by name."""
+        return {
+            "train": self.train,
+            "calibration": self.calibration,
+            "validation": self.validation,
+            "test": self.test,
+        }
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: [C, H, W] or [features]."""
+        return self.train.sample_shape
+
+
+def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None:
+    """Raise `DataError` unless all labels are in 0..classes-1."""
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if bad.size:
+        raise DataError(
+            f"label {labels[bad[0]]} of sample {bad[0]} is out of range", where=where, expected=f"0..{classes - 1}"
+        )
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view

@@ -1,0 +1,62 @@
+"""What a user says about data: which dataset, where it lies, how it is cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DataName = Literal["digits", "fashion-mnist", "cifar10", "image-folder", "npz"]
+
+Channel = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DataSpec(BaseModel):
+    """Which data, and how its training part is cut into train, calibration and validation.
+
+    Calibration and validation images are drawn from the training data by the run's seed and never trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: DataName
+    """`digits` (scikit-learn, 8x8), `fashion-mnist`, `cifar10`, `image-folder` or `npz`."""
+    root: Path | None = None
+    """Folder, archive or file that holds the data. Not needed for `digits`, nor for `fashion-mnist` where Debian's
+    package is installed."""
+    calibration: int = Field(default=1000, ge=1)
+    """Images on which ranges are calibrated and policies scored."""
+    validation: int = Field(default=1000, ge=1)
+    """Images on which candidates are judged. Unused where an image folder has its own `val/`."""
+    test: int | None = Field(default=None, ge=1)
+    """Images to set aside as test set where the source has none of its own (`digits`: 500; an image folder without
+    `test/`: must be given)."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use at most so many training images."""
+    augmentation: Literal["none", "flip-crop"] = "none"
+    """What training does to images: nothing, or mirror them and shift them by up to four pixels."""
+    mean: tuple[Channel, ...] | None = None
+    """Subtracted from each channel after scaling to 0..1. Left out: the dataset's own; for folders and arrays, measured
+    on the training images."""
+    std: tuple[Positive, ...] | None = None
+    """Divides each channel. Left out: as `mean`."""
+    channels: Literal[1, 3] = 3
+    """Image folders: read images as grey (1) or colour (3)."""
+    resize: int | None = Field(default=None, ge=1)
+    """Image folders: scale the short side to so many pixels (bicubic)."""
+    crop: int | None = Field(default=None, ge=1)
+    """Image folders: cut the central square of so many pixels."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataSpec:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together: give both or neither")
+        if self.name != "image-folder" and (self.resize or self.crop):
+            raise ValueError("resize and crop are for data name 'image-folder' only")
+        if self.resize and self.crop and self.crop > self.resize:
+            raise ValueError(f"crop {self.crop} is larger than resize {self.resize}")
+        if self.name in ("image-folder", "npz", "cifar10") and self.root is None:
+            raise ValueError(f"data name {self.name!r} needs 'root', where the data lies (or --data-root)")
+        return self

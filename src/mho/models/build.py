@@ -1,0 +1,120 @@
+"""From the name of a network to a torch module with seeded initial weights."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mho.errors import ConfigError, InputFileError, suggest
+
+TORCHVISION = "torchvision:"
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of mho's own networks."""
+    return tuple(_own_models())
+
+
+def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
+    """Build a float network with random weights drawn from `generator`.
+
+    Args:
+        name: `resnet8`, `resnet20`, `vgg9`, `torchvision:NAME` (architecture only, no weights are fetched), or a
+            function of the user's, `package.module:function` or `path/file.py:function`, called as
+            ``function(classes, input_shape)``. Naming a function runs the user's code.
+        classes: number of outputs.
+        input_shape: [C, H, W] of one sample (or [features], for a user's function).
+        generator: source of the initial weights.
+
+    Raises:
+        ConfigError: an unknown name, a function that cannot be had or does not return a module, a shape that does not
+            suit the network.
+        InputFileError: the user's file is missing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        if name.startswith(TORCHVISION):
+            return _build_torchvision(name.removeprefix(TORCHVISION), classes)
+        if ":" in name:
+            return _build_by_factory(name, classes, input_shape)
+        own = _own_models()
+        if name not in own:
+            raise ConfigError(
+                "unknown network",
+                where=name,
+                expected=f"{', '.join(own)}, torchvision:NAME, package.module:function or path/file.py:function",
+                hint=suggest(name, own),
+            )
+        if len(input_shape) != 3 or min(input_shape[1:]) < 8:
+            raise ConfigError(f"samples of shape {input_shape} do not suit it", where=name, expected="[C, 8.., 8..]")
+        return own[name](input_shape[0], classes)
+
+
+def _own_models() -> dict[str, Callable[[int, int], nn.Module]]:
+    from mho.models.resnet import SmallResNet
+    from mho.models.vgg import Vgg9
+
+    return {
+        "resnet8": lambda channels, classes: SmallResNet(1, channels, classes),
+        "resnet20": lambda channels, classes: SmallResNet(3, channels, classes),
+        "vgg9": Vgg9,
+    }
+
+
+def _build_torchvision(name: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ConfigError("torchvision has no such classifier", where=TORCHVISION + name, hint=suggest(name, known))
+    options: dict[str, Any] = {"weights": None, "num_classes": classes}
+    if name in ("googlenet", "inception_v3"):
+        options |= {"aux_logits": False, "init_weights": True}
+    return models.get_model(name, **options)
+
+
+def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    function = _load_function(name)
+    try:
+        inspect.signature(function).bind(classes, input_shape)
+    except TypeError as error:
+        raise ConfigError(
+            f"cannot be called with two arguments: {error}", where=name, expected="function(classes, input_shape)"
+        ) from error
+    model = function(classes, input_shape)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"returned {type(model).__name__}", where=name, expected="a torch.nn.Module")
+    return model
+
+
+def _load_function(name: str) -> Callable[..., Any]:
+    place, _, attribute = name.rpartition(":")
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except ImportError as error:
+        raise ConfigError(f"cannot import {place!r}: {error}", where=name, hint="is it on PYTHONPATH?") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise ConfigError(f"{place} has no function {attribute!r}", where=name, hint=suggest(attribute, dir(module)))
+    return function
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise InputFileError("no such file", where=str(path), expected="a Python file with a function that builds it")
+    key = f"mho_user_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(key, path)
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module  # dataclasses and annotations in the file look themselves up there
+    spec.loader.exec_module(module)
+    return module
