@@ -1,0 +1,45 @@
+"""The public boundary of samples: from what a user passes to tensors [N, *S] and back.
+
+`S` is a tensor's per-sample shape, which keeps ONNX's batch axis (fixed to 1). Here alone is it decided how a user may
+leave that axis out. No torch here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import DataError
+
+
+def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> NDArray[np.float32]:
+    """Return `array` as contiguous float32 [N, *shape].
+
+    Args:
+        array: [N, *shape] or, where shape[0] is 1, [N, *shape[1:]]; real numbers.
+        shape: per-sample shape.
+        where: what the array is, for the error.
+
+    Raises:
+        DataError: another shape, no samples, not numbers, NaN or infinity.
+    """
+    values = np.asarray(array)
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"array of type {values.dtype}", where=where, expected="real numbers")
+    accepted = [shape, shape[1:]] if shape[:1] == (1,) else [shape]
+    if values.ndim == 0 or values.shape[1:] not in accepted:
+        forms = " or ".join(f"[N, {', '.join(map(str, form))}]" if form else "[N]" for form in accepted)
+        raise DataError(f"shape {list(values.shape)}", where=where, expected=forms)
+    if not values.shape[0]:
+        raise DataError("no samples", where=where, expected="at least one")
+    samples = np.ascontiguousarray(values, dtype=np.float32).reshape(values.shape[0], *shape)
+    if not np.isfinite(samples).all():
+        raise DataError("NaN or infinite values", where=where, expected="finite numbers")
+    return samples
+
+
+def from_samples(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return [N, *shape] as a user sees it: without the leading axis of `shape` where that is 1."""
+    return array.reshape(array.shape[0], *shape[1:]) if shape[:1] == (1,) else array

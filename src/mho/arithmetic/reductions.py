@@ -1,0 +1,99 @@
+"""Sums, means, maxima, softmax and layer normalization by a fixed-order binary tree in float32.
+
+The tree depends on the number of terms alone: the terms count as padded to a power of two, and the upper half is added
+to the lower until one is left. So a result does not depend on the batch, on threads or on the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mho.arithmetic import transcendental
+
+
+def tree_sum(x: Tensor, dim: int = -1) -> Tensor:
+    """Sum over one axis of a float32 tensor, which is dropped."""
+    return _tree(x, dim, torch.add, 0.0)
+
+
+def tree_max(x: Tensor, dim: int = -1) -> Tensor:
+    """Maximum over one axis, which is dropped."""
+    return _tree(x, dim, torch.maximum, -math.inf)
+
+
+def tree_sum_of(terms: Sequence[Tensor]) -> Tensor:
+    """Sum of equally shaped tensors by the same tree as `tree_sum` over them stacked."""
+    left = list(terms)
+    half = 1 << max(0, (len(left) - 1).bit_length() - 1)
+    while len(left) > 1:
+        left = [left[i] + left[i + half] if i + half < len(left) else left[i] for i in range(half)]
+        half //= 2
+    return left[0]
+
+
+def _tree(x: Tensor, dim: int, combine: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Tensor:
+    values = x.movedim(dim, -1)
+    count = values.shape[-1]
+    if not count:
+        return values.new_full(values.shape[:-1], neutral)
+    half = 1 << max(0, (count - 1).bit_length() - 1)
+    while values.shape[-1] > 1:
+        upper = values[..., half:]
+        lower = values[..., :half]
+        size = upper.shape[-1]
+        if size == half:
+            values = combine(lower, upper)
+        else:
+            values = torch.cat((combine(lower[..., :size], upper), lower[..., size:]), dim=-1)
+        half //= 2
+    return values[..., 0]
+
+
+def merge_axes(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Move `axes` (of the sample, from 0) to the end as one axis, in increasing order."""
+    kept = [dim for dim in range(x.dim()) if dim - 1 not in axes]
+    moved = x.permute(*kept, *(axis + 1 for axis in sorted(axes)))
+    return moved.reshape(*(x.shape[dim] for dim in kept), math.prod(x.shape[axis + 1] for axis in axes))
+
+
+def reduce_axes(x: Tensor, axes: Sequence[int], keepdims: bool, kind: str) -> Tensor:
+    """Reduce `axes` of the sample. `kind` is "sum", "mean" or "max"."""
+    merged = merge_axes(x, axes)
+    if kind == "max":
+        result = tree_max(merged)
+    else:
+        result = tree_sum(merged)
+        if kind == "mean":
+            result = result / torch.full((1,), float(merged.shape[-1]), device=x.device)
+    if keepdims:
+        sizes = [1 if dim - 1 in axes else size for dim, size in enumerate(x.shape)]
+        result = result.reshape(sizes)
+    return result
+
+
+def softmax(x: Tensor, axis: int) -> Tensor:
+    """e^(x - max) / sum of e^(x - max) along `axis` of the sample, each step rounded to float32."""
+    values = x.movedim(axis + 1, -1)
+    powers = transcendental.exp(values - tree_max(values).unsqueeze(-1))
+    return (powers / tree_sum(powers).unsqueeze(-1)).movedim(-1, axis + 1)
+
+
+def log_softmax(x: Tensor, axis: int) -> Tensor:
+    """(x - max) - log(sum of e^(x - max)) along `axis` of the sample, each step rounded to float32."""
+    values = x.movedim(axis + 1, -1)
+    shifted = values - tree_max(values).unsqueeze(-1)
+    total = tree_sum(transcendental.exp(shifted))
+    return (shifted - transcendental.log(total).unsqueeze(-1)).movedim(-1, axis + 1)
+
+
+def layer_norm(x: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the axes of the sample from `axis` on."""
+    axes = range(axis, x.dim() - 1)
+    centred = x - reduce_axes(x, axes, True, "mean")
+    variance = reduce_axes(centred * centred, axes, True, "mean")
+    result = centred / transcendental.sqrt(variance + epsilon) * scale
+    return result if bias is None else result + bias

@@ -1,0 +1,95 @@
+"""Between integers and float32: the one definition that reference, engines, training and export obey.
+
+    quantize     q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax), the division in float32 (ONNX
+                 QuantizeLinear); on a binary grid q = +1 where x >= 0, else -1
+    dequantize   y = float32(accumulator) * float32(input scale * weight scale), then + bias: each step rounded to
+                 float32, never fused
+
+Integers of at most 17 bits are exact in float32, so `quantize` returns float32 tensors of whole numbers and callers
+choose their integer type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class TensorGrid(Protocol):
+    """A grid with one scale for the tensor: `mho.network.graph.Grid`, or what a program keeps of it."""
+
+    @property
+    def scales(self) -> NDArray[np.float32]:
+        """One float32 scale, shape ()."""
+
+    @property
+    def zero_points(self) -> NDArray[np.int64]:
+        """One integer, shape ()."""
+
+    @property
+    def qmin(self) -> int:
+        """Smallest integer."""
+
+    @property
+    def qmax(self) -> int:
+        """Largest integer."""
+
+    @property
+    def is_binary(self) -> bool:
+        """True for {-1, +1}."""
+
+
+def quantize(x: Tensor, grid: TensorGrid) -> Tensor:
+    """Quantize float32 `x` on `grid` (one scale). Returns whole numbers as float32, of the same shape."""
+    if grid.is_binary:
+        return quantize_binary(x)
+    return quantize_linear(x, float(grid.scales), int(grid.zero_points), grid.qmin, grid.qmax)
+
+
+def quantize_binary(x: Tensor) -> Tensor:
+    """+1 where x >= 0, else -1."""
+    return torch.where(x >= 0, 1.0, -1.0)
+
+
+def quantize_linear(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int) -> Tensor:
+    """Quantize with plain numbers; `scale` is a float32 value."""
+    # A one-element tensor: torch may turn a division by a Python number into a product with its reciprocal.
+    divisor = torch.full((1,), scale, dtype=torch.float32, device=x.device)
+    return torch.round(x / divisor).add_(zero_point).clamp_(qmin, qmax)
+
+
+def dequantize_tensor(q: Tensor, grid: TensorGrid) -> Tensor:
+    """Return the float32 values (q - zero_point) * scale of whole numbers `q`."""
+    return (q.to(torch.float32) - float(grid.zero_points)) * torch.full((1,), float(grid.scales), device=q.device)
+
+
+def fake_quantize(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int) -> Tensor:
+    """Quantize and dequantize at once: the values of a Q/DQ pair that feeds no MVM layer."""
+    q = quantize_linear(x, scale, zero_point, qmin, qmax)
+    return (q - zero_point) * torch.full((1,), scale, dtype=torch.float32, device=x.device)
+
+
+def combined_scales(input_scale: Any, weight_scales: Any) -> NDArray[np.float32]:
+    """Return float32(input scale * weight scales): what one unit of the accumulator is worth, shape of the weight's."""
+    return np.multiply(np.float32(input_scale), np.asarray(weight_scales, np.float32), dtype=np.float32)
+
+
+def dequantize(accumulator: Tensor, multipliers: Tensor, bias: Tensor | None, dim: int) -> Tensor:
+    """Turn exact integer sums into float32 outputs.
+
+    Args:
+        accumulator: whole numbers, int64, int32 or float64 (exact below 2^53).
+        multipliers: `combined_scales`, float32, [] or [outputs].
+        bias: float32 [outputs] or None.
+        dim: axis of `accumulator` that holds the outputs.
+    """
+    # int64 and float64 both round once, to nearest even.
+    result = accumulator.to(torch.float32)
+    shape = [1] * result.dim()
+    shape[dim] = -1
+    result = result * multipliers.reshape(shape if multipliers.dim() else ())
+    return result if bias is None else result + bias.reshape(shape)
