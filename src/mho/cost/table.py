@@ -1,0 +1,103 @@
+"""The time of every layer at every pair of bit widths, at once: what a search asks thousands of times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.cost.latency import cost_network, read_time_ps, write_time_ps
+from mho.errors import MappingError, PolicyError, suggest
+from mho.mapping.plan import count_layers
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
+
+WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
+"""All widths that a policy may give, ascending: the last two axes of the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """Time of each layer by weight and activation bits.
+
+    Attributes:
+        layer_names: in execution order.
+        latency_ps: int64 [layers, weight widths, activation widths], ps; widths as in `WIDTHS`. Read-only.
+        tiles: int64 [layers, weight widths]: crossbar writes. Read-only.
+    """
+
+    layer_names: tuple[str, ...]
+    latency_ps: NDArray[np.int64]
+    tiles: NDArray[np.int64]
+    _index: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.latency_ps.setflags(write=False)
+        self.tiles.setflags(write=False)
+        index = {name: number for number, name in enumerate(self.layer_names)}
+        object.__setattr__(self, "_index", MappingProxyType(index))
+
+    @classmethod
+    def build(cls, layers: Iterable[MvmLayer], accelerator: Accelerator) -> LatencyTable:
+        """Count all layers at all widths.
+
+        Raises:
+            MappingError: there is no layer, or the widest policy takes longer than int64 picoseconds hold (106 days).
+        """
+        layers = tuple(layers)
+        widest = Policy.uniform((layer.name for layer in layers), BitWidths(REFERENCE_BITS, REFERENCE_BITS))
+        total = cost_network(layers, widest, accelerator).latency_ps
+        if total > np.iinfo(np.int64).max:
+            raise MappingError(
+                f"the network takes {total / 1e12:.3g} s at {REFERENCE_BITS}/{REFERENCE_BITS} bits",
+                expected="less than 2^63 picoseconds",
+                hint="check the latencies of the accelerator",
+            )
+        widths = np.array(WIDTHS, dtype=np.int64)
+        counts = count_layers(layers, widths[:, None], widths[None, :], accelerator)
+        latency_ps = write_time_ps(counts.tiles, accelerator) + read_time_ps(counts.mvms, accelerator)
+        return cls(tuple(layer.name for layer in layers), latency_ps, counts.tiles[:, :, 0])
+
+    def layer_latency_ps(self, name: str, bits: BitWidths) -> int:
+        """Return the time of one layer, ps. Raises `PolicyError` for an unknown layer."""
+        if name not in self._index:
+            raise PolicyError("unknown layer", where=name, hint=suggest(name, self._index))
+        return int(self.latency_ps[self._index[name], _WIDTH_INDEX[bits.weight_bits], _WIDTH_INDEX[bits.act_bits]])
+
+    def policy_latency_ps(self, policy: Policy) -> int:
+        """Return the time of the whole network, ps; equal to `cost_network`. Raises `PolicyError`."""
+        policy.check_against(self.layer_names)
+        return sum(self.layer_latency_ps(name, policy[name]) for name in self.layer_names)
+
+    def latencies_ps(self, weight_bits: NDArray[np.integer], act_bits: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the times of many policies at once.
+
+        Args:
+            weight_bits: integers [..., layers], each one of `WIDTHS`.
+            act_bits: alike.
+
+        Returns:
+            int64 [...], ps.
+
+        Raises:
+            PolicyError: a width is not one of `WIDTHS`.
+        """
+        weight_index, act_index = _to_index(weight_bits), _to_index(act_bits)
+        chosen: NDArray[np.int64] = self.latency_ps[np.arange(len(self.layer_names)), weight_index, act_index]
+        total: NDArray[np.int64] = chosen.sum(axis=-1, dtype=np.int64)
+        return total
+
+
+_WIDTH_INDEX = {width: number for number, width in enumerate(WIDTHS)}
+
+
+def _to_index(bits: NDArray[np.integer]) -> NDArray[np.int64]:
+    index = np.searchsorted(np.array(WIDTHS), bits)
+    index = np.minimum(index, len(WIDTHS) - 1)
+    if not np.array_equal(np.array(WIDTHS)[index], bits):
+        raise PolicyError("a bit width is out of range", expected=f"{MIN_BITS}..{MAX_BITS}, or {REFERENCE_BITS}")
+    return index.astype(np.int64)

@@ -1,0 +1,52 @@
+"""Cutting a physical matrix into tiles that fit one crossbar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mho.accelerator.spec import Crossbar
+from mho.mapping.slicing import Count, ceil_divide
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of a physical matrix (after encoding): rows `row_start` .. `row_stop` - 1, columns alike."""
+
+    row_start: int
+    row_stop: int
+    col_start: int
+    col_stop: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the crossbar that the tile takes."""
+        return self.row_stop - self.row_start
+
+    @property
+    def cols(self) -> int:
+        """Columns of the crossbar that the tile takes."""
+        return self.col_stop - self.col_start
+
+
+def count_row_tiles(rows: Count, crossbar: Crossbar) -> Count:
+    """Return how many crossbars lie above each other to hold `rows` physical rows."""
+    return ceil_divide(rows, crossbar.rows)
+
+
+def count_col_tiles(cols: Count, crossbar: Crossbar) -> Count:
+    """Return how many crossbars lie beside each other to hold `cols` physical columns."""
+    return ceil_divide(cols, crossbar.cols)
+
+
+def split_tiles(rows: int, cols: int, crossbar: Crossbar) -> tuple[Tile, ...]:
+    """Cut a physical matrix into tiles, each as large as the crossbar but the last of a row or column.
+
+    Returns:
+        count_row_tiles * count_col_tiles tiles, those of the first block of columns first, top to bottom: tiles whose
+        sums add up to the same outputs follow each other.
+    """
+    return tuple(
+        Tile(row, min(row + crossbar.rows, rows), col, min(col + crossbar.cols, cols))
+        for col in range(0, cols, crossbar.cols)
+        for row in range(0, rows, crossbar.rows)
+    )
