@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
@@ -42,7 +43,7 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
             f"there is no accelerator {text!r}",
             expected=f"a TOML file or one of {', '.join(list_presets())}",
             hint=suggest(text, list_presets())
-            or ("did you mean the file ./" + text + "?" if Path(text).is_file() else ""),
+            or ("did you mean the file ./" + text + "?" if os.path.isfile(text) else ""),
         )
     return accelerator_from_json(read_toml(preset), where=text)
 
