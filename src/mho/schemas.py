@@ -19,6 +19,8 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "accelerator": "mho.accelerator.spec:Accelerator",
         "cost": "mho.cost.document:CostDocument",
         "policy": "mho.quantization.policy:policy_schema",
+        "result": "mho.report.result:RunResult",
+        "run": "mho.workflow.config:RunConfig",
     }
 )
 """Name of a schema -> "module:object"."""
