@@ -6,7 +6,6 @@ and `mho.cost`. Times are exact: whole picoseconds, written in microseconds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -60,9 +59,11 @@ def _to_exact_number(value: Any) -> Decimal:
     """Take whole numbers, decimals and floats (by their shortest text, so that 1.4 is 1.4); refuse the rest."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"is {value!r}, not a number")
-    if not math.isfinite(value):
+    is_fraction = isinstance(value, float) and not value.is_integer()
+    number = Decimal(repr(value)) if is_fraction else Decimal(value)
+    if not number.is_finite():
         raise ValueError(f"is {value}, not a finite number")
-    return Decimal(repr(value)) if isinstance(value, float) and not value.is_integer() else Decimal(value)
+    return number
 
 
 def _whole_picoseconds(value: Decimal) -> Decimal:
