@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.errors import DataError, InputFileError, PolicyError
-from mho.network.graph import Network
+from mho.network.graph import Network, Node
 from mho.quantization import folding
 from mho.quantization.calibration import CalibrationTable
 from mho.quantization.modules import MvmModule, SharedConstants, build_module
@@ -59,7 +59,7 @@ class TrainableNetwork(nn.Module):
         self._node_modules: dict[str, nn.Module] = {}
         for node in network.nodes:
             self._node_modules[node.name] = module = build_module(network, node, constants)
-            _attach(self, node.name, module)
+            _attach(self, _path(node), module)
         self._steps = self._plan()
         self._channels_last = any(node.op == "conv" for node in network.nodes)
         self._input_names = [tensor.name for tensor in network.inputs]
@@ -266,6 +266,12 @@ class TrainableNetwork(nn.Module):
         for node in self._network.mvm_nodes:
             if node.inputs[0] in self._input_names:
                 self.mvm_modules[node.name].input_quantizer.log_ratio.requires_grad_(False)
+
+
+def _path(node: Node) -> str:
+    """Return the path of a node's module: the layer's name; of a normalization, what its scale is called after."""
+    scale = node.inputs[1] if node.op in ("batch_norm", "layer_norm") else ""
+    return scale.removesuffix(".weight") if scale.endswith(".weight") else node.name
 
 
 def _attach(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -35,7 +35,8 @@ class Builder:
 
     def constant(self, name: str, *shape: int, low: float | None = None) -> str:
         values = self.random.normal(size=shape) if low is None else self.random.uniform(low, 2.0, size=shape)
-        self.constants[name] = values.astype(np.float32)
+        fan_in = max(1, int(np.prod(shape[1:])))
+        self.constants[name] = (values / np.sqrt(fan_in)).astype(np.float32)
         return name
 
     def conv(
