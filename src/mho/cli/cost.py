@@ -50,7 +50,7 @@ def cost(
     cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
     mapping: Annotated[MappingModel, typer.Option(help="Model that counts tiles and MVMs.")] = MappingModel.PAPER,
     input_shape: Annotated[
-        str | None, typer.Option(metavar="1,3,224,224", help="Shape of one sample, where the network leaves it open.")
+        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
     ] = None,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
@@ -70,7 +70,7 @@ def cost(
         chosen.check_against(names, where=str(policy))
     result = cost_network(table.layers, chosen or Policy.uniform(names, widths), hardware)
     reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware)
-    _print(CostDocument.of(table.network, result, reference, hardware, mapping.value), output_format)
+    _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
 
 
 def _parse_shape(text: str | None) -> tuple[int, ...] | None:
@@ -79,7 +79,7 @@ def _parse_shape(text: str | None) -> tuple[int, ...] | None:
     parts = text.replace("x", ",").split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError(
-            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 1,3,224,224"
+            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
         )
     return tuple(int(part) for part in parts)
 

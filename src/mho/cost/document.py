@@ -63,7 +63,7 @@ class LayerRow(_Section):
 class CostDocument(_Section):
     """Predicted time of a network for one sample on an accelerator."""
 
-    network: str = Field(description="Name of the network.")
+    network: str = Field(description="The network as it was asked for.")
     accelerator: Accelerator = Field(description="The accelerator, overrides included.")
     mapping: MappingName = Field(description='Model that counts: "paper" is that of arXiv 2601.21737.')
     latency_us: float = Field(ge=0, description="All layers, one after the other, us.")
@@ -83,7 +83,7 @@ class CostDocument(_Section):
         """Make the document.
 
         Args:
-            network: its name.
+            network: as it was asked for.
             cost: with the widths that were asked for.
             reference: the same network at 8/8.
             accelerator: what both were costed for.

@@ -32,12 +32,10 @@ class LayerTable:
     """The MVM layers of a network in execution order.
 
     Attributes:
-        network: its name.
-        layers: at least what the network has; may be empty.
+        layers: what the network has; may be empty.
         note: what the user should know about the cache, or nothing.
     """
 
-    network: str
     layers: tuple[MvmLayer, ...]
     note: str = ""
 
@@ -70,8 +68,7 @@ def load_layer_table(spec: str, *, input_shape: tuple[int, ...] | None, cache: P
 def _derive(spec: str, input_shape: tuple[int, ...] | None) -> LayerTable:
     from mho.network.loading import load_network
 
-    network = load_network(spec, input_shape=input_shape)
-    return LayerTable(network.name, derive_layer_table(network))
+    return LayerTable(derive_layer_table(load_network(spec, input_shape=input_shape)))
 
 
 def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any] | None:
@@ -116,8 +113,8 @@ def _code_hash() -> str:
 
 
 def _to_content(table: LayerTable, key: Mapping[str, Any]) -> dict[str, Any]:
-    body = {"network": table.network, "layers": [asdict(layer) for layer in table.layers]}
-    return {"key": key, "sha256": hashlib.sha256(_to_bytes(body)).hexdigest(), **body}
+    layers = [asdict(layer) for layer in table.layers]
+    return {"key": key, "sha256": hashlib.sha256(_to_bytes(layers)).hexdigest(), "layers": layers}
 
 
 def _read(path: Path, key: Mapping[str, Any]) -> LayerTable | None:
@@ -125,8 +122,7 @@ def _read(path: Path, key: Mapping[str, Any]) -> LayerTable | None:
     try:
         content = json.loads(path.read_bytes())
         names = [field.name for field in fields(MvmLayer)]
-        layers = tuple(MvmLayer(**{name: layer[name] for name in names}) for layer in content["layers"])
-        table = LayerTable(content["network"], layers)
+        table = LayerTable(tuple(MvmLayer(**{name: layer[name] for name in names}) for layer in content["layers"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return table if content == _to_content(table, key) else None

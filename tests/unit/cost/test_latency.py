@@ -49,7 +49,9 @@ def test_bits_that_the_cell_holds_anyway_are_free():
 @pytest.mark.parametrize("encoding", Encoding)
 def test_fewer_bits_are_never_slower(encoding):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=3)
-    times = [cost_network(LAYERS, uniform(f"{bits}/{bits}"), hardware).latency_ps for bits in (1, 2, 3, 4, 5, 6, 7, 8, 16)]
+    times = [
+        cost_network(LAYERS, uniform(f"{bits}/{bits}"), hardware).latency_ps for bits in (1, 2, 3, 4, 5, 6, 7, 8, 16)
+    ]
     assert times == sorted(times)
 
 

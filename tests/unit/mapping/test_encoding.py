@@ -86,7 +86,12 @@ def test_a_tile_of_the_rule_encodes_that_tile_of_the_matrix(encoding):
     whole = encode_matrix(weights, encoding, 2, 4, values=NARROW)
     rule = describe(encoding, outputs=6, inputs=9)
     last = rule.cols - 1
-    for tile in (Tile(0, 4, 0, 5), Tile(3, 9, 5, 11), Tile(8, 9, last, last + 1), Tile(0, rule.rows, last - 2, last + 1)):
+    for tile in (
+        Tile(0, 4, 0, 5),
+        Tile(3, 9, 5, 11),
+        Tile(8, 9, last, last + 1),
+        Tile(0, rule.rows, last - 2, last + 1),
+    ):
         block = encode_block(weights, rule.block(tile))
         assert (block == whole.cells[tile.row_start : tile.row_stop, tile.col_start : tile.col_stop]).all()
 

@@ -4,7 +4,9 @@ import pytest
 from mho.mapping.slicing import ceil_divide, count_input_slices, count_weight_slices, slice_inputs
 
 
-@pytest.mark.parametrize(("bits", "cell_bits", "slices"), [(8, 4, 2), (8, 3, 3), (1, 8, 1), (16, 1, 16), (5, 4, 2), (4, 4, 1)])
+@pytest.mark.parametrize(
+    ("bits", "cell_bits", "slices"), [(8, 4, 2), (8, 3, 3), (1, 8, 1), (16, 1, 16), (5, 4, 2), (4, 4, 1)]
+)
 def test_a_weight_takes_as_many_cells_as_hold_its_bits(bits, cell_bits, slices):
     assert count_weight_slices(bits, cell_bits) == slices
     assert count_input_slices(bits, cell_bits) == slices
