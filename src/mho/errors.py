@@ -60,6 +60,10 @@ class ProgramError(MhoError):
     """A program is inconsistent with itself or with the accelerator it is run on."""
 
 
+class TrainingError(MhoError):
+    """A training cannot go on: it diverged."""
+
+
 class MissingExtraError(MhoError):
     """A feature needs an optional dependency that is not installed; names the extra."""
 

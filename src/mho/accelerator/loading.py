@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
@@ -41,10 +42,15 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
         raise InputFileError(
             f"there is no accelerator {text!r}",
             expected=f"a TOML file or one of {', '.join(list_presets())}",
-            hint=suggest(text, list_presets())
-            or ("did you mean the file ./" + text + "?" if Path(text).is_file() else ""),
+            hint=_hint(text),
         )
     return accelerator_from_json(read_toml(preset), where=text)
+
+
+def _hint(name: str) -> str:
+    if os.path.isfile(name):  # noqa: PTH113 - unlike Path.is_file, takes names that no file can have
+        return f"for the file, say ./{name}"
+    return suggest(name, list_presets())
 
 
 def accelerator_from_json(content: Any, *, where: str) -> Accelerator:

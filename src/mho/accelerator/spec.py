@@ -70,7 +70,8 @@ def _to_exact_number(value: Any) -> Decimal:
     """Take whole numbers, decimals and floats (by their shortest text, so that 1.4 is 1.4); refuse the rest."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"is {value!r}, not a number")
-    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    is_fraction = isinstance(value, float) and not value.is_integer()
+    number = Decimal(repr(value)) if is_fraction else Decimal(value)
     if not number.is_finite():
         raise ValueError(f"is {value}, not a finite number")
     return number

@@ -10,10 +10,9 @@ _HOMES = {
     "Dataset": "mho.data.dataset",
     "DataSpec": "mho.data.spec",
     "load_dataset": "mho.data.loading",
-    "default_cache_directory": "mho.data.cache",
 }
 
-__all__ = ["DataSpec", "Dataset", "Split", "default_cache_directory", "load_dataset"]
+__all__ = ["DataSpec", "Dataset", "Split", "load_dataset"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,7 +22,6 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from mho.data.cache import default_cache_directory as default_cache_directory
     from mho.data.dataset import Dataset as Dataset
     from mho.data.dataset import Split as Split
     from mho.data.loading import load_dataset as load_dataset

@@ -12,14 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def default_cache_directory() -> Path:
-    """Return the folder for decoded data: $MHO_CACHE, else mho in $XDG_CACHE_HOME, else ~/.cache/mho."""
-    if chosen := os.environ.get("MHO_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mho"
-
-
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     """Return the arrays kept in `path`; None where there are none or the file is damaged (it is then made anew)."""
     try:

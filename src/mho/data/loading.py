@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.data.cache import default_cache_directory
+from mho.cache_folder import cache_folder
 from mho.data.dataset import Dataset, Split
 from mho.data.raw import RawData, Samples
 from mho.data.spec import DataSpec
@@ -21,12 +21,12 @@ def load_dataset(spec: DataSpec, generator: np.random.Generator, cache: Path | N
     Args:
         spec: which data, where, how many images for which purpose.
         generator: decides which training images become calibration and validation images, and the training order.
-        cache: folder for decoded archives; `default_cache_directory()` if None.
+        cache: folder for decoded archives; the user's cache folder if None.
 
     Raises:
         DataError, InputFileError: what is wrong with which file, array or sample.
     """
-    raw = _read(spec, cache or default_cache_directory())
+    raw = _read(spec, cache or cache_folder() / "data")
     train, test = raw.train, raw.test
     if test is None:
         test, train = _set_aside_test(train, spec, raw.where)

@@ -19,7 +19,7 @@ class DataSpec(BaseModel):
     Calibration and validation images are drawn from the training data by the run's seed and never trained on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: DataName
     """`digits` (scikit-learn, 8x8), `fashion-mnist`, `cifar10`, `image-folder` or `npz`."""

@@ -1,9 +1,9 @@
 """The network as every later stage sees it: a frozen, ordered graph of named nodes over per-sample tensors.
 
 Shapes are those of *one sample*: what ONNX calls the batch axis is fixed (to 1 where it was symbolic) and stays an
-ordinary axis. Whoever runs a network stacks N samples on a new leading axis, so every engine batches any graph, whatever
-its reshapes and transposes do. A quantized network is the same graph whose MVM nodes carry `LayerQuantization` and
-integer weights.
+ordinary axis. Whoever runs a network stacks N samples on a new leading axis, so every engine batches any graph,
+whatever its reshapes and transposes do. A quantized network is the same graph whose MVM nodes carry
+`LayerQuantization` and integer weights.
 Which operations exist, and what their attributes mean, is told in `mho.arithmetic`.
 """
 

@@ -71,8 +71,11 @@ class MvmLayer:
         return replace(self, name="")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain tables and numbers, from which `from_json` makes an equal value."""
-        return asdict(self)
+        """Return plain tables, lists and numbers, from which `from_json` makes an equal value."""
+        conv = None
+        if self.conv is not None:
+            conv = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.conv).items()}
+        return {**asdict(self), "conv": conv}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> MvmLayer:
@@ -81,7 +84,7 @@ class MvmLayer:
         if values["conv"] is not None:
             shape = {field.name: values["conv"][field.name] for field in fields(ConvShape)}
             values["conv"] = ConvShape(
-                **{key: tuple(value) if isinstance(value, list | tuple) else value for key, value in shape.items()}
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
             )
         return cls(**values)
 

@@ -130,6 +130,32 @@ class Policy:
         return cls.from_json(content, where=str(path))
 
 
+def policy_schema() -> dict[str, Any]:
+    """Return the JSON schema of a policy file."""
+    width = {"anyOf": [{"type": "integer", "minimum": MIN_BITS, "maximum": MAX_BITS}, {"const": REFERENCE_BITS}]}
+    widths = {
+        "type": "object",
+        "properties": {
+            "weight_bits": {
+                **width,
+                "description": "1: {-1, +1}; 2: {-1, 0, +1}; more: -(2^(w-1) - 1) .. 2^(w-1) - 1. "
+                "In a product of two activations: of the operand that is stored in the crossbar.",
+            },
+            "act_bits": {**width, "description": "Bits of the layer's input."},
+        },
+        "required": ["weight_bits", "act_bits"],
+        "additionalProperties": False,
+    }
+    return {
+        "title": "Policy",
+        "description": "Bit widths of every MVM layer of a network, by layer name.",
+        "type": "object",
+        "properties": {"layers": {"type": "object", "additionalProperties": widths}},
+        "required": ["layers"],
+        "additionalProperties": False,
+    }
+
+
 def _read_widths(entry: Any, where: str) -> BitWidths:
     keys = ("weight_bits", "act_bits")
     if not isinstance(entry, dict):

@@ -1,0 +1,7 @@
+"""``python -m mho``: the command line."""
+
+import sys
+
+from mho.cli.main import main
+
+sys.exit(main())

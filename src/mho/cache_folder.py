@@ -1,0 +1,31 @@
+"""Where mho keeps what can be made anew: one folder for every user, atomic writes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the user's folder, made or not: $MHO_CACHE_DIR, else mho in $XDG_CACHE_HOME, else ~/.cache/mho."""
+    if chosen := os.environ.get("MHO_CACHE_DIR"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mho"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is there wholly or not at all; makes its folder. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

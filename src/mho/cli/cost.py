@@ -1,0 +1,146 @@
+"""``mho cost``: the predicted time of a network, layer by layer."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mho.accelerator.loading import load_accelerator, override
+from mho.accelerator.spec import Encoding
+from mho.cache_folder import cache_folder
+from mho.cost.document import CostDocument, LayerRow
+from mho.cost.latency import cost_network
+from mho.cost.layer_tables import load_layer_table
+from mho.errors import ConfigError
+from mho.quantization.policy import BitWidths, Policy
+
+_REFERENCE = BitWidths(8, 8)
+
+
+class Format(StrEnum):
+    """How the answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+class MappingModel(StrEnum):
+    """Which model counts tiles and MVMs."""
+
+    PAPER = "paper"
+
+
+def cost(
+    network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
+    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
+    policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
+    bits: Annotated[str | None, typer.Option(metavar="W/A", help="The same widths for every layer (8/8).")] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
+    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
+    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
+    mapping: Annotated[MappingModel, typer.Option(help="Model that counts tiles and MVMs.")] = MappingModel.PAPER,
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
+    ] = None,
+) -> None:
+    """Predict the time of a network on an accelerator, layer by layer.
+
+    Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them.
+    """
+    if policy is not None and bits is not None:
+        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
+    widths = BitWidths.parse(bits) if bits is not None else _REFERENCE
+    chosen = Policy.load(policy) if policy is not None else None
+    table = load_layer_table(network, input_shape=_parse_shape(input_shape), cache=cache_folder())
+    if table.note:
+        typer.echo(f"note: {table.note}", err=True)
+    names = [layer.name for layer in table.layers]
+    if chosen is not None:
+        chosen.check_against(names, where=str(policy))
+    result = cost_network(table.layers, chosen or Policy.uniform(names, widths), hardware)
+    reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware)
+    _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
+
+
+def _parse_shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(
+            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _print(document: CostDocument, output_format: Format) -> None:
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+    elif output_format is Format.CSV:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(LayerRow.model_fields), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(layer.model_dump() for layer in document.layers)
+    else:
+        _print_text(document)
+
+
+def _print_text(document: CostDocument) -> None:
+    console = Console(highlight=False)
+    table = _build_table(document)
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    hardware = document.accelerator
+    crossbar, adc = hardware.crossbar, hardware.converters.adc_bits
+    console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))
+    console.print(
+        f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
+        f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC, "
+        f"{hardware.mapping.encoding.replace('-', ' ')}; write {crossbar.write_latency_us} us, "
+        f"MVM {crossbar.mvm_latency_us} us; {document.mapping} mapping",
+        style="dim",
+        soft_wrap=True,
+    )
+    console.print(table)
+    line = Text.assemble("latency ", (f"{document.latency_us / 1e3:.1f} ms", "bold"))
+    if any((layer.weight_bits, layer.act_bits) != (8, 8) for layer in document.layers):
+        line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
+        line.append(f"{document.speedup:.3f}x", style="bold green")
+    console.print(line)
+
+
+def _build_table(document: CostDocument) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    layers = document.layers
+    table.add_column("layer", "total", overflow="fold")
+    footers = {
+        "tiles": f"{sum(layer.tiles for layer in layers):,}",
+        "MVMs": f"{sum(layer.mvms for layer in layers):,}",
+        "ms": f"{document.latency_us / 1e3:,.3f}",
+        "share": "100.0 %",
+    }
+    titles = ("outputs", "inputs", "rows", "cols", "positions", "repeat", "W/A", "tiles", "MVMs", "ms", "share")
+    for title in titles:
+        table.add_column(title, footers.get(title, ""), justify="right", no_wrap=True)
+    for layer in layers:
+        counts = (layer.outputs, layer.inputs, layer.rows, layer.cols, layer.positions, layer.repeat)
+        table.add_row(
+            Text(layer.name),
+            *(f"{count:,}" for count in counts),
+            f"{layer.weight_bits}/{layer.act_bits}",
+            f"{layer.tiles:,}",
+            f"{layer.mvms:,}",
+            f"{layer.latency_us / 1e3:,.3f}",
+            f"{100 * layer.latency_us / document.latency_us:.1f} %",
+        )
+    return table

@@ -1,0 +1,109 @@
+"""The ``mho`` command: finds the command that is asked for, and turns errors into a text and an exit code.
+
+Only the module of that command is imported, so that ``mho --help`` stays quick. Exit codes: 0 done, 2 something that
+the user gave is wrong (one text on standard error, no traceback), 130 interrupted. A traceback means a defect of mho.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from mho.errors import MhoError
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the function ``MODULE:FUNCTION`` (typer reads its signature) and its line in ``mho --help``."""
+
+    home: str
+    summary: str
+
+
+COMMANDS = {
+    "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
+    "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
+}
+"""In the order of the help. To add one: a file in `mho.cli` and a line here."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from mho import __version__
+
+        typer.echo(f"mho {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; None for those of this process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _build_app(_named_command(given))(args=given, prog_name="mho")
+    except MhoError as error:
+        _print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _named_command(arguments: Sequence[str]) -> str | None:
+    """Return the command that is asked for: options before it take no values."""
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
+
+
+def _build_app(chosen: str | None) -> typer.Typer:
+    """Build the application with the chosen command in full and only the summaries of the others."""
+    app = typer.Typer(
+        name="mho",
+        help="From a neural network to a verified program for a computing-in-memory accelerator.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name, command in COMMANDS.items():
+        function = _load(command) if name == chosen else _only_a_summary
+        app.command(name, short_help=command.summary)(function)
+    return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of ``mho`` itself."""
+
+
+def _load(command: Command) -> Callable[..., Any]:
+    module, _, function = command.home.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _only_a_summary() -> None:
+    """Stand in the help for a command that was not asked for."""
+    raise AssertionError("a command ran that was not loaded")
+
+
+def _print_error(text: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, highlight=False).print(Text(f"error: {text}", style="red"), soft_wrap=True)

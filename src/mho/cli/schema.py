@@ -1,0 +1,36 @@
+"""``mho schema``: the JSON schemas of the files that mho reads and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mho.errors import InputFileError
+from mho.schemas import SCHEMAS, schema_file_name, schema_text
+
+
+def schema(
+    name: Annotated[str | None, typer.Argument(help="Which one; without it, their names are listed.")] = None,
+    write: Annotated[str | None, typer.Option(metavar="FOLDER", help="Write all schemas into this folder.")] = None,
+) -> None:
+    """Print the JSON schemas of the files that mho reads and writes."""
+    if write is not None:
+        _write_all(Path(write))
+    elif name is not None:
+        typer.echo(schema_text(name), nl=False)
+    else:
+        typer.echo("\n".join(SCHEMAS))
+
+
+def _write_all(folder: Path) -> None:
+    from mho.cache_folder import write_atomically
+
+    for name in SCHEMAS:
+        path = folder / schema_file_name(name)
+        try:
+            write_atomically(path, schema_text(name).encode())
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+        typer.echo(str(path))

@@ -1,0 +1,55 @@
+"""From what a user names to a Network: an ONNX file, or a network by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mho.errors import InputFileError
+from mho.network.graph import Network
+
+TORCHVISION = "torchvision:"
+DEFAULT_TORCHVISION_SHAPE = (3, 224, 224)
+DEFAULT_SHAPE = (3, 32, 32)
+
+
+def is_onnx_path(spec: str | Path) -> bool:
+    """True where `spec` means a file: a `Path`, or a text that ends in .onnx or names an existing file."""
+    return isinstance(spec, Path) or spec.endswith(".onnx") or Path(spec).is_file()
+
+
+def load_network(
+    spec: str | Path, *, input_shape: Sequence[int] | None = None, seed: int = 0, classes: int | None = None
+) -> Network:
+    """Load a network.
+
+    Args:
+        spec: path of an ONNX file; `torchvision:NAME`, a name that `mho.models.build_model` knows, or a function of
+            the user's, `package.module:function` or `file.py:function`. All but files get random weights.
+        input_shape: shape of one sample without the batch axis, such as (3, 224, 224). For a file only where its own
+            shapes are symbolic. By name: (3, 224, 224) for torchvision's, (3, 32, 32) for others, if not given.
+        seed: of the random weights.
+        classes: outputs of a network by name: 1000 for torchvision's, 10 for others, if not given.
+
+    Raises:
+        InputFileError, UnsupportedOperationError, ConfigError: as `read_onnx`, `read_torch` and `build_model`.
+    """
+    if is_onnx_path(spec):
+        from mho.network.onnx_reader import read_onnx
+
+        return read_onnx(spec, None if input_shape is None else (1, *input_shape))
+    name = str(spec)
+    if name.endswith((".pt", ".pth", ".safetensors")):
+        raise InputFileError(
+            "weights without a network", where=name, expected="an ONNX file", hint="torch.onnx.export(dynamo=True)"
+        )
+    import torch
+
+    from mho.models import build_model
+    from mho.network.torch_reader import read_torch
+
+    own = not name.startswith(TORCHVISION)
+    shape = tuple(input_shape) if input_shape is not None else DEFAULT_SHAPE if own else DEFAULT_TORCHVISION_SHAPE
+    outputs = classes if classes is not None else 10 if own else 1000
+    module = build_model(name, outputs, shape, torch.Generator().manual_seed(seed))
+    return read_torch(module, (1, *shape))

@@ -1,0 +1,131 @@
+"""Names of layers: the module path where the model came from torch, what the file offers otherwise.
+
+A node's hints are the texts that a file gives: "layer" (written by mho's export), "scope" (module path that torch's
+exporter keeps), "weight" (name of the weight's initializer), "node" (the node's own name).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from mho.network.draft import Draft, DraftNode
+
+SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+LAYER_KEY = "mho.layer"
+
+_WEIGHT_ENDINGS = (".weight", "_weight", ".weight_v")
+_TOOL_ENDINGS = ("_quantized", "_DequantizeLinear_Output", "_transposed")
+_BETWEEN_PRODUCTS = frozenset({"add", "sub", "mul", "div", "reshape", "transpose", "fake_quantize", "clip"})
+
+
+def read_hints(node_name: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Gather the hints that a file's node gives by itself."""
+    hints = {"node": node_name}
+    if layer := metadata.get(LAYER_KEY):
+        hints["layer"] = layer
+    if scopes := metadata.get(SCOPES_KEY):
+        hints["scope"] = _module_path(scopes)
+    return hints
+
+
+def _module_path(scopes: str) -> str:
+    """Return the last module path of torch's list of scopes, whose last entry is the call itself."""
+    try:
+        entries = ast.literal_eval(scopes)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ""
+    if not isinstance(entries, list) or len(entries) < 2:
+        return ""
+    return str(entries[-2])
+
+
+def weight_stem(name: str) -> str:
+    """Return the module path in a weight's name (`layer1.0.conv1.weight` -> `layer1.0.conv1`), or ""."""
+    for ending in _TOOL_ENDINGS:
+        name = name.removesuffix(ending)
+    for ending in _WEIGHT_ENDINGS:
+        if name.endswith(ending) and not name.startswith("onnx::"):
+            return name.removesuffix(ending)
+    return ""
+
+
+def plain_node_name(name: str) -> str:
+    """Return a node's name; `/layer1/layer1.0/conv1/Conv` (torch's older exporter) becomes `layer1.0.conv1`."""
+    if not name.startswith("/") or name.count("/") < 2:
+        return name
+    path = ""
+    for part in name.strip("/").split("/")[:-1]:
+        path = part if not path or part.startswith(path + ".") else f"{path}.{part}"
+    return path
+
+
+def name_layers(draft: Draft) -> None:
+    """Give every MVM node its layer name; other nodes make way where they hold it.
+
+    Order of preference: the layer name that mho wrote; the weight's module path, unless an earlier layer has it; the
+    scope (with what the product does in attention); the node's name; the weight's name.
+    """
+    roles = _attention_roles(draft)
+    others = {node.name: node for node in draft.nodes if not node.is_mvm}
+    taken: set[str] = set()
+    layers = [node for node in draft.nodes if node.is_mvm]
+    for index, node in enumerate(layers):
+        wanted = _layer_name(node, roles.get(node.name, "matmul"), taken) or f"{node.op}_{index}"
+        if holder := others.pop(wanted, None):
+            draft.rename_node(holder, f"{wanted}.{holder.op}")
+        draft.rename_node(node, wanted)
+        taken.add(node.name)
+
+
+def _layer_name(node: DraftNode, role: str, taken: set[str]) -> str:
+    hints = node.hints
+    if layer := hints.get("layer"):
+        return layer
+    stem = weight_stem(hints.get("weight", ""))
+    if stem and stem not in taken:
+        return stem
+    if "scope" in hints:
+        scope = hints["scope"]
+        if node.op == "matmul":
+            return f"{scope}.{role}" if scope else role
+        if scope:
+            return scope
+    return plain_node_name(hints.get("node", "")) or hints.get("weight", "")
+
+
+def _attention_roles(draft: Draft) -> dict[str, str]:
+    """Find products that lead to a softmax (query times key) and that come from one (attention times value)."""
+    consumers, producers = draft.consumers(), draft.producers()
+    roles: dict[str, str] = {}
+    for node in draft.nodes:
+        if node.op != "matmul":
+            continue
+        if _meets_softmax_ahead(node, consumers):
+            roles[node.name] = "query_key"
+        elif _meets_softmax_behind(node.inputs[0], producers):
+            roles[node.name] = "attention_value"
+    return roles
+
+
+def _meets_softmax_ahead(node: DraftNode, consumers: Mapping[str, list[DraftNode]]) -> bool:
+    current = node
+    while True:
+        readers = consumers.get(current.output, [])
+        if len(readers) != 1:
+            return False
+        current = readers[0]
+        if current.op == "softmax":
+            return True
+        if current.op not in _BETWEEN_PRODUCTS:
+            return False
+
+
+def _meets_softmax_behind(tensor: str, producers: Mapping[str, DraftNode]) -> bool:
+    while producer := producers.get(tensor):
+        if producer.op == "softmax":
+            return True
+        if producer.op not in _BETWEEN_PRODUCTS:
+            return False
+        tensor = producer.inputs[0]
+    return False

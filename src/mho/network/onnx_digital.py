@@ -1,0 +1,231 @@
+"""Operations that the digital unit computes: activations, arithmetic, normalization, pooling, reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mho.network.draft import Unsupported
+from mho.network.graph import Attribute
+from mho.network.onnx_graph import Converter, GraphReader
+from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axis
+from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
+
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+
+
+def _unary(op: str, attributes: Callable[[OnnxNode], dict[str, Attribute]] | None = None) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        values = attributes(node) if attributes else {}
+        reader.bind_result(node, reader.emit(node, op, [reader.activation(node)], values))
+
+    return convert
+
+
+def align_ranks(reader: GraphReader, node: OnnxNode, operands: list[str]) -> list[str]:
+    """Give activations of lower rank leading axes of size 1, so that NumPy's rules need no help beside the samples."""
+    rank = max(len(reader.shape(tensor)) for tensor in operands)
+    aligned = []
+    for index, tensor in enumerate(operands):
+        shape = reader.shape(tensor)
+        if len(shape) < rank and tensor not in reader.draft.constants:
+            full = (*(1,) * (rank - len(shape)), *shape)
+            tensor = reader.emit(node, "reshape", [tensor], {"shape": full}, step=f"align_{index}").output
+        aligned.append(tensor)
+    return aligned
+
+
+def _binary(op: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        operands = align_ranks(reader, node, [reader.tensor(node, 0), reader.tensor(node, 1)])
+        reader.bind_result(node, reader.emit(node, op, operands))
+
+    return convert
+
+
+def _variadic(op: str, *, mean: bool = False) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        operands = [reader.tensor(node, i) for i in range(len(node.inputs))]
+        total = operands[0]
+        for index, operand in enumerate(operands[1:], start=1):
+            last = index == len(operands) - 1 and not mean
+            pair = align_ranks(reader, node, [total, operand])
+            total = reader.emit(node, op, pair, step="" if last else f"step_{index}").output
+        if mean and len(operands) > 1:
+            count = reader.draft.add_constant(f"{node.outputs[0]}.count", np.array(len(operands), np.float32))
+            total = reader.emit(node, "div", [total, count]).output
+        reader.bind_result(node, total)
+
+    return convert
+
+
+def _clip(reader: GraphReader, node: OnnxNode) -> None:
+    low, high = (_clip_bound(reader, node, index, key) for index, key in ((1, "min"), (2, "max")))
+    value = reader.value(node.inputs[0])
+    if isinstance(value, QuantizedActivation):
+        bounds = (
+            max(value.bounds[0], int(low)) if low is not None else value.bounds[0],
+            min(value.bounds[1], int(high)) if high is not None else value.bounds[1],
+        )
+        reader.bind(node.outputs[0], QuantizedActivation(value.tensor, value.scale, value.zero_point, bounds))
+        return
+    x = reader.activation(node)
+    if high is None and low == 0.0:
+        reader.bind_result(node, reader.emit(node, "relu", [x]))
+        return
+    attributes: dict[str, Attribute] = {
+        "min": -_FLOAT_MAX if low is None else max(low, -_FLOAT_MAX),
+        "max": _FLOAT_MAX if high is None else min(high, _FLOAT_MAX),
+    }
+    reader.bind_result(node, reader.emit(node, "clip", [x], attributes))
+
+
+def _clip_bound(reader: GraphReader, node: OnnxNode, index: int, key: str) -> float | None:
+    if node.has_input(index):
+        return float(reader.constant(node, index, "bounds").reshape(()))
+    return node.number(key, 0.0) if key in node.attributes else None
+
+
+def _power(reader: GraphReader, node: OnnxNode) -> None:
+    exponent = reader.constant(node, 1, "exponents")
+    if exponent.size != 1:
+        raise Unsupported("has more than one exponent")
+    attributes: dict[str, Attribute] = {"exponent": float(exponent.reshape(()))}
+    reader.bind_result(node, reader.emit(node, "pow", [reader.activation(node)], attributes))
+
+
+def _softmax(op: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        x = reader.activation(node)
+        shape = reader.shape(x)
+        axis = normalize_axis(node.integer("axis", -1 if node.opset >= 13 else 1), len(shape))
+        if node.opset >= 13 or axis == len(shape) - 1:
+            reader.bind_result(node, reader.emit(node, op, [x], {"axis": axis}))
+            return
+        # Before opset 13 all axes from `axis` on are one.
+        flat = reader.emit(node, "reshape", [x], {"shape": (*shape[:axis], int(np.prod(shape[axis:])))}, step="flat")
+        made = reader.emit(node, op, [flat.output], {"axis": axis}, step="last")
+        reader.bind_result(node, reader.emit(node, "reshape", [made.output], {"shape": shape}))
+
+    return convert
+
+
+def _hold(reader: GraphReader, node: OnnxNode, index: int, what: str) -> str:
+    reader.constant(node, index, what)
+    return reader.tensor(node, index)
+
+
+def _batch_norm(reader: GraphReader, node: OnnxNode) -> None:
+    if node.integer("training_mode", 0):
+        raise Unsupported("is in training mode")
+    constants = [_hold(reader, node, index, "parameters") for index in range(1, 5)]
+    attributes: dict[str, Attribute] = {"axis": 1, "epsilon": node.number("epsilon", 1e-5)}
+    reader.bind_result(node, reader.emit(node, "batch_norm", [reader.activation(node), *constants], attributes))
+
+
+def _layer_norm(reader: GraphReader, node: OnnxNode) -> None:
+    x = reader.activation(node)
+    axis = normalize_axis(node.integer("axis", -1), len(reader.shape(x)))
+    constants = [_hold(reader, node, i, "parameters") for i in range(1, len(node.inputs)) if node.inputs[i]]
+    attributes: dict[str, Attribute] = {"axis": axis, "epsilon": node.number("epsilon", 1e-5)}
+    reader.bind_result(node, reader.emit(node, "layer_norm", [x, *constants], attributes))
+
+
+def _pool(op: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        value = reader.value(node.inputs[0])
+        on_grid = isinstance(value, QuantizedActivation) and value.scale is not None and op == "max_pool"
+        x = value.tensor if isinstance(value, QuantizedActivation) and on_grid else reader.activation(node)
+        sizes = reader.shape(x)[2:]
+        attributes = read_windows(node, sizes, node.integers("kernel_shape") or ())
+        if not on_grid and _is_identity(attributes):
+            reader.bind_result(node, x)
+            return
+        attributes["ceil_mode"] = node.integer("ceil_mode", 0)
+        if op == "average_pool":
+            attributes["count_include_pad"] = node.integer("count_include_pad", 0)
+        x = lift_to_two_axes(reader, node, x)
+        emit_windowed(reader, node, op, [x], attributes, rank=len(sizes))
+        if isinstance(value, QuantizedActivation):
+            pooled = reader.tensor_of(reader.value(node.outputs[0]))
+            reader.bind(node.outputs[0], QuantizedActivation(pooled, value.scale, value.zero_point, value.bounds))
+
+    return convert
+
+
+def _is_identity(attributes: dict[str, Attribute]) -> bool:
+    return attributes["kernel"] == attributes["strides"] == (1, 1) and attributes["pads"] == (0, 0, 0, 0)
+
+
+def _reduce(op: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        x = reader.activation(node)
+        rank = len(reader.shape(x))
+        axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes") or ()
+        if not axes:
+            if node.integer("noop_with_empty_axes", 0):
+                reader.bind_result(node, x)
+                return
+            axes = tuple(range(rank))
+        attributes: dict[str, Attribute] = {
+            "axes": tuple(sorted(normalize_axis(axis, rank) for axis in axes)),
+            "keepdims": node.integer("keepdims", 1),
+        }
+        reader.bind_result(node, reader.emit(node, op, [x], attributes))
+
+    return convert
+
+
+def _reduce_spatial(op: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        x = reader.activation(node)
+        axes = tuple(range(2, len(reader.shape(x))))
+        reader.bind_result(node, reader.emit(node, op, [x], {"axes": axes, "keepdims": 1}))
+
+    return convert
+
+
+def _gelu_attributes(node: OnnxNode) -> dict[str, Attribute]:
+    return {"approximate": node.text("approximate", "none")}
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Relu": _unary("relu"),
+    "Clip": _clip,
+    "LeakyRelu": _unary("leaky_relu", lambda node: {"alpha": node.number("alpha", 0.01)}),
+    "Sigmoid": _unary("sigmoid"),
+    "HardSigmoid": _unary(
+        "hard_sigmoid", lambda node: {"alpha": node.number("alpha", 0.2), "beta": node.number("beta", 0.5)}
+    ),
+    "HardSwish": _unary("hard_swish"),
+    "Tanh": _unary("tanh"),
+    "Gelu": _unary("gelu", _gelu_attributes),
+    "Erf": _unary("erf"),
+    "Exp": _unary("exp"),
+    "Log": _unary("log"),
+    "Sqrt": _unary("sqrt"),
+    "Reciprocal": _unary("reciprocal"),
+    "Neg": _unary("neg"),
+    "Abs": _unary("abs"),
+    "Pow": _power,
+    "Softmax": _softmax("softmax"),
+    "LogSoftmax": _softmax("log_softmax"),
+    "Add": _binary("add"),
+    "Sub": _binary("sub"),
+    "Mul": _binary("mul"),
+    "Div": _binary("div"),
+    "Min": _variadic("minimum"),
+    "Max": _variadic("maximum"),
+    "Sum": _variadic("add"),
+    "Mean": _variadic("add", mean=True),
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "MaxPool": _pool("max_pool"),
+    "AveragePool": _pool("average_pool"),
+    "GlobalAveragePool": _reduce_spatial("reduce_mean"),
+    "GlobalMaxPool": _reduce_spatial("reduce_max"),
+    "ReduceMean": _reduce("reduce_mean"),
+    "ReduceSum": _reduce("reduce_sum"),
+    "ReduceMax": _reduce("reduce_max"),
+}

@@ -1,0 +1,330 @@
+"""The walk over an ONNX graph: folds what is constant, lets converters emit the rest, gathers all problems.
+
+Converters (onnx_mvm.py, onnx_digital.py, ...) look operands up in a `GraphReader` and emit operations into its draft.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import InputFileError, UnsupportedOperationError, suggest
+from mho.network.draft import Draft, DraftNode, Unsupported
+from mho.network.graph import Attribute
+from mho.network.naming import LAYER_KEY, read_hints
+from mho.network.onnx_file import integer_bounds, tensor_to_array
+from mho.network.onnx_folding import FOLDABLE, clip_integers, fold
+from mho.network.onnx_values import (
+    Activation,
+    Constant,
+    OnnxNode,
+    QuantizedActivation,
+    QuantizedConstant,
+    SignTest,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
+Converter = Callable[["GraphReader", OnnxNode], None]
+
+_FOREIGN = frozenset({("com.microsoft", "QuantizeLinear"), ("com.microsoft", "DequantizeLinear")})
+"""Operations outside ONNX's own domain that mean what ONNX's do: ONNX Runtime's quantizer writes them."""
+
+WEIGHT_BITS_KEY = "mho.weight_bits"
+"""Metadata of a node by which mho's export tells a ternary layer whose weights happen to be all -1 or +1."""
+
+
+class GraphReader:
+    """Walks one graph. Converters look operands up in it and emit into its draft."""
+
+    def __init__(self, model: onnx_ir.Model, where: str, input_shapes: InputShapes | None) -> None:
+        self.model, self.where = model, where
+        self.opset = int(model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0)))
+        self.draft = Draft(model.graph.name or "network")
+        self._values: dict[str, Value] = {"": Unknown()}
+        self._initializers = model.graph.initializers
+        self._problems: list[str] = []
+        self._read_inputs(input_shapes)
+
+    def read(self, converters: Mapping[str, Converter]) -> Draft:
+        """Walk the graph and return the draft. Raises `UnsupportedOperationError`."""
+        used = {value.name for node in self.model.graph for value in node.inputs if value is not None}
+        used |= {value.name for value in self.model.graph.outputs}
+        for ir_node in self.model.graph:
+            node = self._plain(ir_node)
+            try:
+                if node.domain and (node.domain, node.op_type) not in _FOREIGN:
+                    raise Unsupported("not an operation of ONNX itself")
+                if any(output in used for output in node.outputs[1:]) and node.op_type != "Split":
+                    raise Unsupported("its second output is used")
+                self._convert(node, converters)
+            except Unsupported as reason:
+                self._problems.append(f"{node.label}: {reason}")
+                self._forget(node)
+        if self._problems:
+            raise UnsupportedOperationError(
+                "mho cannot run: " + "; ".join(self._problems),
+                where=self.where,
+                hint="simplify or re-export the model without them",
+            )
+        self._finish_outputs()
+        return self.draft
+
+    # -- operands -----------------------------------------------------------------------------------------------------
+
+    def value(self, name: str) -> Value:
+        """Return what `name` stands for; initializers are read when first asked for."""
+        if name not in self._values:
+            tensor = self._initializers[name].const_value
+            self._values[name] = Constant(tensor_to_array(tensor, self.where), name, integer_bounds(tensor))
+        return self._values[name]
+
+    def is_initializer(self, name: str) -> bool:
+        """True where the file itself holds the constant `name`: a parameter, not something computed."""
+        return name in self._initializers
+
+    def constant(self, node: OnnxNode, index: int, what: str) -> NDArray[Any]:
+        """Return operand `index`, which must be fixed. Raises `Unsupported` naming `what` it is."""
+        value = self.value(node.inputs[index])
+        if isinstance(value, Constant):
+            return value.array
+        if isinstance(value, QuantizedConstant):
+            return value.dequantized()
+        raise Unsupported(f"its {what} are computed, not constant")
+
+    def whole_numbers(self, node: OnnxNode, index: int, what: str) -> tuple[int, ...] | None:
+        """Return operand `index` as whole numbers, None where left out."""
+        if not node.has_input(index):
+            return None
+        return tuple(int(item) for item in self.constant(node, index, what).reshape(-1))
+
+    def tensor(self, node: OnnxNode, index: int) -> str:
+        """Return the tensor or constant of operand `index` as a name in the draft."""
+        return self.tensor_of(self.value(node.inputs[index]))
+
+    def tensor_of(self, value: Value) -> str:
+        """Return the name in the draft of a value, constants held as float32. Raises `Unsupported` for integers."""
+        if isinstance(value, Activation):
+            return value.tensor
+        if isinstance(value, Constant):
+            if value.array.dtype.kind in "iub":
+                raise Unsupported(f"integer operand {value.origin!r}")
+            return self.draft.add_constant(value.origin, value.array)
+        if isinstance(value, QuantizedConstant):
+            return self.draft.add_constant(value.origin, value.dequantized())
+        raise Unsupported("computes with integers")
+
+    def activation(self, node: OnnxNode, index: int = 0) -> str:
+        """Return the tensor of operand `index`, which must be an activation."""
+        value = self.value(node.inputs[index])
+        if isinstance(value, Activation):
+            return value.tensor
+        if isinstance(value, QuantizedActivation | SignTest):
+            raise Unsupported("computes with integers; mho reads QuantizeLinear and DequantizeLinear pairs")
+        raise Unsupported(f"operand {node.inputs[index]!r} is constant")
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Return the per-sample shape of a tensor or constant of the draft."""
+        return self.draft.shape_of(tensor)
+
+    # -- results ------------------------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        node: OnnxNode,
+        op: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        step: str = "",
+    ) -> DraftNode:
+        """Append an operation that `node` stands for.
+
+        Args:
+            node: where it comes from: gives its name and the name of its output.
+            op: operation.
+            inputs: tensors and constants of the draft.
+            attributes: of the operation.
+            step: what this operation does on the way to the node's result, "" where it makes the result.
+        """
+        name = (node.name or f"{node.op_type.lower()}_{len(self.draft.nodes)}") + (f".{step}" if step else "")
+        output = node.outputs[0] + (f".{step}" if step else "")
+        return self.draft.emit(op, inputs, output, attributes, name=name, hints=node.hints)
+
+    def bind(self, name: str, value: Value) -> None:
+        """Say what the output `name` of a node stands for."""
+        self._values[name] = value
+
+    def bind_result(self, node: OnnxNode, made: DraftNode | str) -> None:
+        """Say that the node's output is what `made` makes (or is that tensor)."""
+        self.bind(node.outputs[0], Activation(made if isinstance(made, str) else made.output))
+
+    # -- walking ------------------------------------------------------------------------------------------------------
+
+    def _convert(self, node: OnnxNode, converters: Mapping[str, Converter]) -> None:
+        operands = [self.value(name) for name in node.inputs if name]
+        converter = converters.get(node.op_type)
+        fixed = all(isinstance(operand, Constant | QuantizedConstant) for operand in operands)
+        if node.op_type in ("Shape", "Size") and isinstance(operands[0], Activation):
+            self._bind_shape(node, self.shape(operands[0].tensor))
+        elif fixed and node.op_type in FOLDABLE:
+            self._bind_folded(node, operands)
+        elif converter is None:
+            raise Unsupported("no such operation here" + _hint(node.op_type, converters))
+        elif any(isinstance(operand, Unknown) for operand in operands):
+            self._forget(node)
+        else:
+            converter(self, node)
+
+    def _bind_folded(self, node: OnnxNode, operands: Sequence[Value]) -> None:
+        first = operands[0] if operands else None
+        if isinstance(first, QuantizedConstant) and node.op_type == "Transpose":
+            perm = node.integers("perm") or tuple(reversed(range(first.integers.ndim)))
+            self.bind(node.outputs[0], first.transposed(perm))
+            return
+        if isinstance(first, QuantizedConstant) and node.op_type == "Identity":
+            self.bind(node.outputs[0], first)
+            return
+        arrays = [self.constant(node, i, "operands") if name else None for i, name in enumerate(node.inputs)]
+        if node.op_type == "Clip" and isinstance(first, Constant) and first.bounds is not None:
+            low, high, *_ = [*arrays[1:], None, None]
+            self.bind(node.outputs[0], clip_integers(first, low, high))
+            return
+        origin = first.origin if isinstance(first, Constant) and len(operands) <= 2 else node.outputs[0]
+        for name, array in zip(node.outputs, fold(node, arrays, self.where), strict=False):
+            bounds = first.bounds if isinstance(first, Constant) and array.dtype == first.array.dtype else None
+            self.bind(name, Constant(array, origin if len(node.outputs) == 1 else name, bounds))
+
+    def _bind_shape(self, node: OnnxNode, shape: tuple[int, ...]) -> None:
+        if node.op_type == "Size":
+            self.bind(node.outputs[0], Constant(np.array(math.prod(shape), np.int64), node.outputs[0]))
+            return
+        end = node.attributes.get("end")
+        self.bind(node.outputs[0], Constant(np.array(shape[node.integer("start", 0) : end], np.int64), node.outputs[0]))
+
+    def _forget(self, node: OnnxNode) -> None:
+        for output in node.outputs:
+            if output:
+                self.bind(output, Unknown())
+
+    def _plain(self, node: onnx_ir.Node) -> OnnxNode:
+        import onnx_ir
+
+        attributes: dict[str, Any] = {}
+        for key, attribute in node.attributes.items():
+            value = attribute.value
+            if attribute.type == onnx_ir.AttributeType.TENSOR:
+                value = Constant(tensor_to_array(value, self.where), node.outputs[0].name or "", integer_bounds(value))
+            attributes[key] = value
+        hints = read_hints(node.name or "", node.metadata_props)
+        for key in (LAYER_KEY, WEIGHT_BITS_KEY):
+            if key in node.metadata_props:
+                hints[key] = node.metadata_props[key]
+        return OnnxNode(
+            node.op_type,
+            "" if node.domain == "ai.onnx" else node.domain,
+            node.name or "",
+            tuple((value.name or "") if value is not None else "" for value in node.inputs),
+            tuple(value.name or "" for value in node.outputs),
+            attributes,
+            self.opset,
+            hints,
+        )
+
+    # -- inputs and outputs -------------------------------------------------------------------------------------------
+
+    def _read_inputs(self, input_shapes: InputShapes | None) -> None:
+        inputs = [value for value in self.model.graph.inputs if value.name not in self._initializers]
+        if not inputs:
+            raise InputFileError("the network has no input", where=self.where)
+        given = _by_name(input_shapes, [str(value.name) for value in inputs], self.where)
+        for value in inputs:
+            name = str(value.name)
+            if value.dtype is not None and not value.dtype.is_floating_point():
+                raise UnsupportedOperationError(
+                    f"input {name!r} holds {value.dtype.name}", where=self.where, expected="real numbers"
+                )
+            shape = _input_shape(value, given.get(name), self.where)
+            self.draft.add_input(name, shape)
+            self._values[name] = Activation(name)
+
+    def _finish_outputs(self) -> None:
+        for value in self.model.graph.outputs:
+            name = str(value.name)
+            result = self.value(name)
+            if not isinstance(result, Activation):
+                raise UnsupportedOperationError(
+                    f"output {name!r} does not hold real numbers that depend on the input", where=self.where
+                )
+            self.draft.outputs.append(self._rename(result.tensor, name))
+
+    def _rename(self, tensor: str, wanted: str) -> str:
+        """Let the output have the name that the file gives it, whatever was removed before it."""
+        if tensor == wanted:
+            return tensor
+        producer = self.draft.producers().get(tensor)
+        if producer is None or tensor in self.draft.outputs:
+            shape = self.shape(tensor)
+            return self.draft.emit("reshape", [tensor], wanted, {"shape": shape}, name=f"{wanted}.copy").output
+        renamed = self.draft.unique_tensor(wanted)
+        self.draft.replace_tensor(tensor, renamed)
+        producer.output = renamed
+        self.draft.shapes[renamed] = self.draft.shapes.pop(tensor)
+        return renamed
+
+
+def _by_name(input_shapes: InputShapes | None, names: list[str], where: str) -> dict[str, tuple[int, ...]]:
+    if input_shapes is None:
+        return {}
+    if not isinstance(input_shapes, Mapping):
+        if len(names) != 1:
+            raise InputFileError(
+                f"one input shape for {len(names)} inputs", where=where, expected=f"shapes of {', '.join(names)}"
+            )
+        return {names[0]: tuple(input_shapes)}
+    for name in input_shapes:
+        if name not in names:
+            raise InputFileError(
+                f"no input {name!r}", where=where, expected=", ".join(names), hint=suggest(name, names)
+            )
+    return {name: tuple(shape) for name, shape in input_shapes.items()}
+
+
+def _input_shape(value: onnx_ir.Value, given: tuple[int, ...] | None, where: str) -> tuple[int, ...]:
+    if value.shape is None:
+        if given is None:
+            raise InputFileError(
+                f"the shape of input {value.name!r} is not in the file", where=where, hint="give it: input_shape"
+            )
+        return given
+    dims = [dim if isinstance(dim, int) else None for dim in value.shape]
+    if given is not None:
+        if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims, given, strict=False)):
+            raise InputFileError(
+                f"input {value.name!r} of shape {list(given)}", where=where, expected=f"the file's {value.shape}"
+            )
+        return given
+    if None in dims[1:]:
+        raise InputFileError(
+            f"input {value.name!r} has symbolic axes {value.shape}",
+            where=where,
+            expected="a known size of every axis but the first",
+            hint="give the shape, batch axis included: input_shape",
+        )
+    shape = tuple(1 if dim is None else dim for dim in dims)
+    if 0 in shape:
+        raise InputFileError(f"input {value.name!r} is empty: {list(shape)}", where=where)
+    return shape
+
+
+def _hint(op_type: str, converters: Mapping[str, Converter]) -> str:
+    near = suggest(op_type, converters)
+    return f", {near}" if near else ""

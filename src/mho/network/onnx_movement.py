@@ -1,0 +1,333 @@
+"""Operations that move numbers, whether real ones or integers between QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from mho.network.draft import Unsupported
+from mho.network.graph import Attribute
+from mho.network.onnx_digital import align_ranks
+from mho.network.onnx_graph import Converter, GraphReader
+from mho.network.onnx_values import (
+    Activation,
+    Constant,
+    OnnxNode,
+    QuantizedActivation,
+    QuantizedConstant,
+    SignTest,
+    Value,
+    normalize_axis,
+)
+
+Move = Callable[[GraphReader, OnnxNode, str], str]
+
+
+def _moving(move: Move) -> Converter:
+    """Make a converter of `move`, which emits the movement of one tensor and returns the moved one."""
+
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        value = reader.value(node.inputs[0])
+        if isinstance(value, QuantizedActivation):
+            moved = move(reader, node, value.tensor)
+            result: Value = QuantizedActivation(moved, value.scale, value.zero_point, value.bounds)
+        else:
+            result = Activation(move(reader, node, reader.activation(node)))
+        reader.bind(node.outputs[0], result)
+
+    return convert
+
+
+def _to_shape(reader: GraphReader, node: OnnxNode, tensor: str, shape: tuple[int, ...]) -> str:
+    if shape == reader.shape(tensor):
+        return tensor
+    return reader.emit(node, "reshape", [tensor], {"shape": shape}).output
+
+
+def _reshape(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    old = reader.shape(tensor)
+    wanted = reader.whole_numbers(node, 1, "shape")
+    assert wanted is not None, "the shape of Reshape is a required operand"
+    if not node.integer("allowzero", 0):
+        if any(size == 0 and axis >= len(old) for axis, size in enumerate(wanted)):
+            raise Unsupported(f"reshapes {list(old)} to {list(wanted)}")
+        wanted = tuple(old[axis] if size == 0 else size for axis, size in enumerate(wanted))
+    if wanted.count(-1) == 1:
+        known = -math.prod(wanted)
+        if known <= 0 or math.prod(old) % known:
+            raise Unsupported(f"reshapes {list(old)} to {list(wanted)}")
+        wanted = tuple(math.prod(old) // known if size == -1 else size for size in wanted)
+    return _to_shape(reader, node, tensor, wanted)
+
+
+def _flatten(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = reader.shape(tensor)
+    axis = node.integer("axis", 1)
+    axis = axis + len(shape) if axis < 0 else axis
+    return _to_shape(reader, node, tensor, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+
+
+def _squeeze(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = reader.shape(tensor)
+    axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes")
+    dropped = {normalize_axis(axis, len(shape)) for axis in axes} if axes is not None else None
+    if dropped is None:
+        return _to_shape(reader, node, tensor, tuple(size for size in shape if size != 1))
+    if any(shape[axis] != 1 for axis in dropped):
+        raise Unsupported(f"squeezes axes {sorted(dropped)} of {list(shape)}")
+    return _to_shape(reader, node, tensor, tuple(size for axis, size in enumerate(shape) if axis not in dropped))
+
+
+def _unsqueeze(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = list(reader.shape(tensor))
+    axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes") or ()
+    rank = len(shape) + len(axes)
+    for axis in sorted(normalize_axis(axis, rank) for axis in axes):
+        shape.insert(axis, 1)
+    return _to_shape(reader, node, tensor, tuple(shape))
+
+
+def _transpose(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    rank = len(reader.shape(tensor))
+    perm = node.integers("perm") or tuple(reversed(range(rank)))
+    if perm == tuple(range(rank)):
+        return tensor
+    return reader.emit(node, "transpose", [tensor], {"perm": perm}).output
+
+
+def _expand(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    wanted = reader.whole_numbers(node, 1, "shape") or ()
+    shape = np.broadcast_shapes(reader.shape(tensor), wanted)
+    if shape == reader.shape(tensor):
+        return tensor
+    return reader.emit(node, "expand", [tensor], {"shape": tuple(int(size) for size in shape)}).output
+
+
+def _tile(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = reader.shape(tensor)
+    repeats = reader.whole_numbers(node, 1, "repeats") or ()
+    if set(repeats) <= {1}:
+        return tensor
+    apart = tuple(size for pair in zip((1,) * len(shape), shape, strict=True) for size in pair)
+    full = tuple(size for pair in zip(repeats, shape, strict=True) for size in pair)
+    split = reader.emit(node, "reshape", [tensor], {"shape": apart}, step="apart")
+    grown = reader.emit(node, "expand", [split.output], {"shape": full}, step="repeated")
+    tiled = tuple(size * repeat for size, repeat in zip(shape, repeats, strict=True))
+    return reader.emit(node, "reshape", [grown.output], {"shape": tiled}).output
+
+
+def _slice(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = reader.shape(tensor)
+    starts, ends = (reader.whole_numbers(node, index, what) or () for index, what in ((1, "starts"), (2, "ends")))
+    axes = reader.whole_numbers(node, 3, "axes") or tuple(range(len(starts)))
+    steps = reader.whole_numbers(node, 4, "steps") or (1,) * len(starts)
+    axes = tuple(normalize_axis(axis, len(shape)) for axis in axes)
+    if 0 in steps:
+        raise Unsupported("slices with step 0")
+    spans = [
+        slice(start, end, step).indices(shape[axis])
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)
+    ]
+    # slice.indices reads a negative end as counted from the back; ONNX clamps what lies before the front.
+    spans = [
+        (first, -1 if step < 0 and end <= -shape[axis] - 1 else last, step)
+        for (first, last, step), end, axis in zip(spans, ends, axes, strict=True)
+    ]
+    return _emit_slice(reader, node, tensor, axes, spans, "")
+
+
+def _emit_slice(
+    reader: GraphReader,
+    node: OnnxNode,
+    tensor: str,
+    axes: tuple[int, ...],
+    spans: list[tuple[int, int, int]],
+    step: str,
+) -> str:
+    shape = reader.shape(tensor)
+    if all(span == (0, shape[axis], 1) for axis, span in zip(axes, spans, strict=True)):
+        return tensor
+    attributes: dict[str, Attribute] = {
+        "axes": axes,
+        "starts": tuple(span[0] for span in spans),
+        "ends": tuple(span[1] for span in spans),
+        "steps": tuple(span[2] for span in spans),
+    }
+    return reader.emit(node, "slice", [tensor], attributes, step=step).output
+
+
+def _split(reader: GraphReader, node: OnnxNode) -> None:
+    value = reader.value(node.inputs[0])
+    tensor = value.tensor if isinstance(value, QuantizedActivation) else reader.activation(node)
+    shape = reader.shape(tensor)
+    axis = normalize_axis(node.integer("axis", 0), len(shape))
+    sizes = node.integers("split") or reader.whole_numbers(node, 1, "sizes")
+    if sizes is None:
+        count = len(node.outputs)
+        each = -(-shape[axis] // count)
+        sizes = tuple(min(each, shape[axis] - each * index) for index in range(count))
+    if sum(sizes) != shape[axis] or min(sizes) < 1:
+        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
+    start = 0
+    for index, (name, size) in enumerate(zip(node.outputs, sizes, strict=True)):
+        span = (start, start + size, 1)
+        start += size
+        if not name:
+            continue
+        part = _emit_slice(reader, node, tensor, (axis,), [span], f"part_{index}")
+        result: Value = Activation(part)
+        if isinstance(value, QuantizedActivation):
+            result = QuantizedActivation(part, value.scale, value.zero_point, value.bounds)
+        reader.bind(name, result)
+
+
+def _gather(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
+    shape = reader.shape(tensor)
+    axis = normalize_axis(node.integer("axis", 0), len(shape))
+    indices = reader.constant(node, 1, "indices").astype(np.int64)
+    if indices.size == 0 or indices.min() < -shape[axis] or indices.max() >= shape[axis]:
+        raise Unsupported(f"indices beyond {shape[axis]}")
+    held = reader.draft.add_constant(f"{node.outputs[0]}.indices", indices % shape[axis])
+    return reader.emit(node, "gather", [tensor, held], {"axis": axis}).output
+
+
+def _concat(reader: GraphReader, node: OnnxNode) -> None:
+    values = [reader.value(name) for name in node.inputs]
+    grids = {(v.scale, v.zero_point, v.bounds) for v in values if isinstance(v, QuantizedActivation)}
+    if grids and (len(grids) > 1 or not all(isinstance(v, QuantizedActivation) for v in values)):
+        raise Unsupported("joins integers on different grids")
+    tensors = [v.tensor if isinstance(v, QuantizedActivation) else reader.tensor_of(v) for v in values]
+    axis = normalize_axis(node.integer("axis", 0), len(reader.shape(tensors[0])))
+    joined = tensors[0]
+    if len(tensors) > 1:
+        joined = reader.emit(node, "concat", tensors, {"axis": axis}).output
+    result: Value = Activation(joined)
+    if grids:
+        result = QuantizedActivation(joined, *grids.pop())
+    reader.bind(node.outputs[0], result)
+
+
+def _pad(reader: GraphReader, node: OnnxNode) -> None:
+    tensor = reader.activation(node)
+    rank = len(reader.shape(tensor))
+    if node.text("mode", "constant") != "constant":
+        raise Unsupported(f"pads by {node.text('mode', 'constant')}; mho pads with a constant")
+    given = reader.whole_numbers(node, 1, "pads") or ()
+    axes = reader.whole_numbers(node, 3, "axes")
+    value = float(reader.constant(node, 2, "value").reshape(())) if node.has_input(2) else 0.0
+    pads = [0] * (2 * rank)
+    chosen = tuple(range(rank)) if axes is None else tuple(normalize_axis(axis, rank) for axis in axes)
+    for index, axis in enumerate(chosen):
+        pads[axis], pads[axis + rank] = given[index], given[index + len(chosen)]
+    if min(pads) < 0 or not math.isfinite(value):
+        raise Unsupported(f"pads {pads} with {value}")
+    if not any(pads):
+        reader.bind_result(node, tensor)
+        return
+    reader.bind_result(node, reader.emit(node, "pad", [tensor], {"pads": tuple(pads), "value": value}))
+
+
+def _resize(reader: GraphReader, node: OnnxNode) -> None:
+    tensor = reader.activation(node)
+    shape = reader.shape(tensor)
+    if node.text("mode", "nearest") != "nearest":
+        raise Unsupported(f"resizes by {node.text('mode', 'nearest')}; mho has nearest")
+    if node.attributes.get("axes") is not None:
+        raise Unsupported("resizes given axes only")
+    scales = _scales(reader, node, shape)
+    if any(scale < 1 or scale != int(scale) for scale in scales):
+        raise Unsupported(f"resizes by {list(scales)}; mho repeats by whole numbers")
+    coordinates = node.text("coordinate_transformation_mode", "half_pixel")
+    rounding = node.text("nearest_mode", "round_prefer_floor")
+    repeats = (coordinates == "asymmetric" and rounding == "floor") or (
+        coordinates in ("half_pixel", "half_pixel_symmetric") and rounding.startswith("round")
+    )
+    if not repeats and set(scales) != {1.0}:
+        raise Unsupported(f"resizes with {coordinates} coordinates and {rounding}")
+    reader.bind_result(node, reader.emit(node, "resize_nearest", [tensor], {"scales": scales}))
+
+
+def _scales(reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]) -> tuple[float, ...]:
+    if node.has_input(3):
+        sizes = reader.whole_numbers(node, 3, "sizes") or ()
+        return tuple(size / old for size, old in zip(sizes, shape, strict=True))
+    if not node.has_input(2):
+        raise Unsupported("has neither scales nor sizes")
+    return tuple(float(scale) for scale in reader.constant(node, 2, "scales").reshape(-1))
+
+
+def _identity(reader: GraphReader, node: OnnxNode) -> None:
+    if len(node.inputs) > 2 and node.has_input(2) and reader.constant(node, 2, "training mode").any():
+        raise Unsupported("is in training mode")
+    reader.bind(node.outputs[0], reader.value(node.inputs[0]))
+
+
+def _cast(reader: GraphReader, node: OnnxNode) -> None:
+    from onnx import TensorProto
+
+    value = reader.value(node.inputs[0])
+    if isinstance(value, Constant | QuantizedConstant):  # CastLike an activation: float32
+        array = value.array if isinstance(value, Constant) else value.dequantized()
+        reader.bind(node.outputs[0], Constant(array.astype(np.float32), value.origin))
+        return
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+    if node.op_type == "Cast" and node.integer("to", TensorProto.FLOAT) not in floats:
+        raise Unsupported("casts activations to integers")
+    reader.bind_result(node, reader.activation(node))
+
+
+def _where(reader: GraphReader, node: OnnxNode) -> None:
+    """A choice by a constant mask is x * mask + y * (1 - mask); by a sign test between +1 and -1 a binary grid."""
+    condition = reader.value(node.inputs[0])
+    if isinstance(condition, SignTest):
+        high, low = (reader.constant(node, index, "branches") for index in (1, 2))
+        if high.size != 1 or low.size != 1 or (int(high.reshape(())), int(low.reshape(()))) != (1, -1):
+            raise Unsupported("chooses by sign between other numbers than +1 and -1")
+        reader.bind(node.outputs[0], QuantizedActivation(condition.tensor, None, 0, (-1, 1)))
+        return
+    mask = reader.constant(node, 0, "conditions").astype(np.float32)
+    terms = []
+    for index, factor in ((1, mask), (2, 1.0 - mask)):
+        value = reader.value(node.inputs[index])
+        step = "chosen" if index == 1 else "other"
+        if isinstance(value, Constant | QuantizedConstant):
+            fixed = np.asarray(reader.constant(node, index, "branches"), np.float32)
+            chosen = np.where(factor > 0, fixed, np.float32(0))
+            terms.append(reader.draft.add_constant(f"{node.outputs[0]}.{step}", chosen))
+            continue
+        held = reader.draft.add_constant(f"{node.outputs[0]}.{step}_mask", factor)
+        pair = align_ranks(reader, node, [reader.activation(node, index), held])
+        terms.append(reader.emit(node, "mul", pair, step=step).output)
+    reader.bind_result(node, reader.emit(node, "add", align_ranks(reader, node, terms)))
+
+
+def _greater_or_equal(reader: GraphReader, node: OnnxNode) -> None:
+    threshold = reader.constant(node, 1, "thresholds")
+    if threshold.size != 1 or float(threshold.reshape(())) != 0.0:
+        raise Unsupported("compares with something else than 0")
+    reader.bind(node.outputs[0], SignTest(reader.activation(node)))
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Reshape": _moving(_reshape),
+    "Flatten": _moving(_flatten),
+    "Squeeze": _moving(_squeeze),
+    "Unsqueeze": _moving(_unsqueeze),
+    "Transpose": _moving(_transpose),
+    "Expand": _moving(_expand),
+    "Tile": _moving(_tile),
+    "Slice": _moving(_slice),
+    "Gather": _moving(_gather),
+    "Split": _split,
+    "Concat": _concat,
+    "Pad": _pad,
+    "Resize": _resize,
+    "Identity": _identity,
+    "Dropout": _identity,
+    "Cast": _cast,
+    "CastLike": _cast,
+    "Where": _where,
+    "GreaterOrEqual": _greater_or_equal,
+}

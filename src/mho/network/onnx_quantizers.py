@@ -1,0 +1,146 @@
+"""QuantizeLinear and DequantizeLinear: grids of weights and activations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.network.draft import BINARY, Unsupported
+from mho.network.graph import Attribute
+from mho.network.onnx_graph import Converter, GraphReader
+from mho.network.onnx_values import (
+    Activation,
+    Constant,
+    OnnxNode,
+    QuantizedActivation,
+    QuantizedConstant,
+    normalize_axis,
+)
+
+
+def _bounds_of_type(reader: GraphReader, node: OnnxNode) -> tuple[int, int]:
+    """Return the range of the integers that QuantizeLinear makes: those of its zero point's type, else uint8."""
+    if node.has_input(2):
+        zero_point = reader.value(node.inputs[2])
+        if not isinstance(zero_point, Constant) or zero_point.bounds is None:
+            raise Unsupported("its zero point is no constant integer")
+        return zero_point.bounds
+    output = node.integer("output_dtype", 0)
+    if not output:
+        return 0, 255
+    from onnx import TensorProto
+
+    name = TensorProto.DataType.Name(output)
+    signed = name.startswith("INT")
+    if not (signed or name.startswith("UINT")):
+        raise Unsupported(f"quantizes to {name}")
+    bits = int(name.removeprefix("U").removeprefix("INT"))
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
+def _parameters(
+    reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], int | None]:
+    """Return scales, zero points and their axis (None: one for the tensor)."""
+    if node.integer("block_size", 0):
+        raise Unsupported("has one scale a block; mho has one a tensor or an axis")
+    scales = np.asarray(reader.constant(node, 1, "scales"), np.float32)
+    if not np.isfinite(scales).all() or not scales.all():
+        raise Unsupported("has a scale that is zero or not finite")
+    zero_points = np.zeros(scales.shape, np.int64)
+    if node.has_input(2):
+        zero_points = np.broadcast_to(reader.constant(node, 2, "zero points").astype(np.int64), scales.shape)
+    if scales.size == 1:
+        return scales.reshape(()), zero_points.reshape(()), None
+    axis = normalize_axis(node.integer("axis", 1), len(shape))
+    if scales.shape != (shape[axis],):
+        raise Unsupported(f"{list(scales.shape)} scales for axis {axis} of {list(shape)}")
+    return scales, zero_points, axis
+
+
+def _quantize(reader: GraphReader, node: OnnxNode) -> None:
+    value, bounds = reader.value(node.inputs[0]), _bounds_of_type(reader, node)
+    if isinstance(value, Constant | QuantizedConstant):
+        array = np.asarray(reader.constant(node, 0, "numbers"), np.float32)
+        scales, zero_points, axis = _parameters(reader, node, array.shape)
+        shape = [1] * array.ndim
+        if axis is not None:
+            shape[axis] = -1
+        integers = np.rint(array / scales.reshape(shape)).astype(np.float64) + zero_points.reshape(shape)
+        reader.bind(node.outputs[0], Constant(integers.clip(*bounds).astype(np.int64), value.origin, bounds))
+        return
+    tensor = reader.activation(node)
+    scales, zero_points, axis = _parameters(reader, node, reader.shape(tensor))
+    if axis is not None:
+        raise Unsupported("has one scale a channel of an activation; mho has one a tensor")
+    if scales < 0:
+        raise Unsupported(f"has scale {float(scales)}")
+    reader.bind(node.outputs[0], QuantizedActivation(tensor, float(scales), int(zero_points), bounds))
+
+
+def _dequantize(reader: GraphReader, node: OnnxNode) -> None:
+    value = reader.value(node.inputs[0])
+    if isinstance(value, Constant):
+        if value.bounds is None:
+            raise Unsupported(f"dequantizes {value.array.dtype} constants")
+        scales, zero_points, axis = _parameters(reader, node, value.array.shape)
+        integers = _narrowest(value.array, value.bounds)
+        quantized = QuantizedConstant(integers, scales, zero_points, axis, value.bounds, value.origin)
+        reader.bind(node.outputs[0], quantized)
+        return
+    if not isinstance(value, QuantizedActivation):
+        raise Unsupported("dequantizes something that QuantizeLinear did not make")
+    _dequantize_activation(reader, node, value)
+
+
+def _dequantize_activation(reader: GraphReader, node: OnnxNode, value: QuantizedActivation) -> None:
+    scales, zero_points, axis = _parameters(reader, node, reader.shape(value.tensor))
+    if axis is not None:
+        raise Unsupported("has one scale a channel of an activation; mho has one a tensor")
+    is_sign = value.scale is None
+    if is_sign:
+        value = replace(value, scale=float(scales))
+    if (value.scale, value.zero_point) != (float(scales), int(zero_points)):
+        raise Unsupported("has another scale or zero point than its QuantizeLinear")
+    attributes: dict[str, Attribute] = {
+        "scale": float(scales),
+        "zero_point": value.zero_point,
+        "qmin": value.bounds[0],
+        "qmax": value.bounds[1],
+    }
+    if is_sign:
+        attributes[BINARY] = True
+    made = reader.emit(node, "fake_quantize", [value.tensor], attributes)
+    reader.bind(node.outputs[0], Activation(made.output))
+
+
+def _narrowest(array: NDArray[np.generic], bounds: tuple[int, int]) -> NDArray[np.generic]:
+    """Return integers in the narrowest type that holds their range."""
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16):
+        limits = np.iinfo(dtype)
+        if limits.min <= bounds[0] and bounds[1] <= limits.max:
+            return array.astype(dtype, copy=False)
+    return array
+
+
+def _reject(reason: str) -> Converter:
+    def convert(reader: GraphReader, node: OnnxNode) -> None:
+        del reader, node
+        raise Unsupported(reason)
+
+    return convert
+
+
+_QOPERATOR = _reject("QOperator form; mho reads the QDQ form (QuantFormat.QDQ in ONNX Runtime's quantizer)")
+
+CONVERTERS: dict[str, Converter] = {
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "QLinearConv": _QOPERATOR,
+    "QLinearMatMul": _QOPERATOR,
+    "ConvInteger": _QOPERATOR,
+    "MatMulInteger": _QOPERATOR,
+    "DynamicQuantizeLinear": _reject("scales are computed from each input; mho needs fixed ones"),
+}

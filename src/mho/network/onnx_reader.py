@@ -1,0 +1,43 @@
+"""From ONNX to a Network: the one reader, for files and for what torch exports.
+
+onnx_file.py loads and checks; onnx_graph.py walks the nodes in the file's order, folding what depends on constants
+alone and emitting the rest into a draft by each operation's converter; normalize.py makes the draft a network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mho.network.graph import Network
+from mho.network.normalize import normalize
+from mho.network.onnx_converters import CONVERTERS
+from mho.network.onnx_file import load_model
+from mho.network.onnx_graph import GraphReader, InputShapes
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+
+def read_onnx(source: str | Path | onnx.ModelProto, input_shapes: InputShapes | None = None) -> Network:
+    """Read an ONNX model: float, QDQ or QCDQ, opset 11..23.
+
+    Args:
+        source: a path (external data beside it), or a model in memory.
+        input_shapes: shape of every input by name, batch axis included, or the shape of the only input. Needed where
+            axes other than the first are symbolic; a symbolic first axis becomes 1.
+
+    Raises:
+        InputFileError: missing, truncated, not ONNX, a shape that is not known, or numbers that are not finite.
+        UnsupportedOperationError: operations that mho does not have, every one with its node.
+    """
+    model, where = load_model(source)
+    return read_model(model, where, input_shapes)
+
+
+def read_model(model: onnx_ir.Model, where: str, input_shapes: InputShapes | None = None) -> Network:
+    """Read a model that `load_model` or `prepare_model` checked. Raises as `read_onnx`."""
+    draft = GraphReader(model, where, input_shapes).read(CONVERTERS)
+    normalize(draft, where)
+    return draft.finish()

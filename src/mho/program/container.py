@@ -1,0 +1,241 @@
+"""The file of a program: one versioned, checksummed container of a JSON header and raw arrays. No pickle, no code.
+
+    magic (8 bytes) | version u32 | header length u64 | file length u64 | SHA-256 of the header (32 bytes)
+    | header (JSON, UTF-8) | zeros to a multiple of 64 | arrays, each followed by zeros to a multiple of 64
+
+Numbers are little-endian. The header's table tells, for every array, its type, shape, place (from the end of the header's
+zeros) and SHA-256. Every byte of the file is checked; arrays are mapped into memory, not copied. Reading and writing again
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.errors import InputFileError, ProgramError
+from mho.program.codec import decode_instructions, encode_instructions
+from mho.program.program import Buffer, BufferKind, Program
+from mho.program.verify import verify_program
+
+MAGIC = b"MHOPROG\n"
+FORMAT_VERSION = 1
+ALIGNMENT = 64
+_PREFIX = struct.Struct("<8sIQQ32s")
+_DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+_HEADER_KEYS = ("name", "accelerator", "inputs", "outputs", "buffers", "constants", "instructions", "metadata")
+_MAX_RANK = 16
+
+
+def write_program(program: Program, path: str | Path) -> None:
+    """Write `program` to `path`, atomically: either the whole file appears or none.
+
+    Raises:
+        InputFileError: the folder cannot be written to.
+        ProgramError: a constant has a type that the container does not hold.
+    """
+    path = Path(path)
+    arrays = {name: _plain_array(name, array) for name, array in program.constants.items()}
+    table, offset = {}, 0
+    for name, array in arrays.items():
+        digest = hashlib.sha256(_bytes(array)).hexdigest()
+        table[name] = {"dtype": array.dtype.name, "shape": list(array.shape), "offset": offset, "sha256": digest}
+        offset += _aligned(array.nbytes)
+    header = _header(program, table)
+    body_start = _aligned(_PREFIX.size + len(header))
+    prefix = _PREFIX.pack(MAGIC, FORMAT_VERSION, len(header), body_start + offset, hashlib.sha256(header).digest())
+    try:
+        with _atomic(path) as file:
+            file.write(prefix)
+            _write_padded(file, header, _PREFIX.size + len(header))
+            for array in arrays.values():
+                _write_padded(file, _bytes(array), array.nbytes)
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
+
+def read_program(path: str | Path) -> Program:
+    """Read and verify a program file. Its constants are mapped into memory, read-only.
+
+    Raises:
+        InputFileError: missing, not a program, truncated or damaged.
+        ProgramError: written by a newer mho, or inconsistent with itself.
+        ConfigError: its accelerator is impossible.
+    """
+    path = Path(path)
+    try:
+        content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError) as error:
+        what = "the file is empty" if isinstance(error, ValueError) else error.strerror or "cannot be read"
+        raise InputFileError(what, where=str(path), expected="a program of `mho compile`") from error
+    header, body = _split(content, str(path))
+    try:
+        program = _program(header, body, str(path))
+    except ProgramError as error:
+        raise ProgramError(
+            error.what, where=f"{path}: {error.where}", expected=error.expected, hint=error.hint
+        ) from error
+    verify_program(program)
+    return program
+
+
+def _header(program: Program, table: dict[str, Any]) -> bytes:
+    header = {
+        "name": program.name,
+        "accelerator": program.accelerator.to_json(),
+        "inputs": list(program.inputs),
+        "outputs": list(program.outputs),
+        "buffers": {name: [buffer.kind.value, list(buffer.shape)] for name, buffer in program.buffers.items()},
+        "constants": table,
+        "instructions": encode_instructions(program.instructions),
+        "metadata": dict(program.metadata),
+    }
+    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """Check prefix, lengths and the header's checksum; return the header and what follows it."""
+    if content.size < _PREFIX.size or bytes(content[: len(MAGIC)]) != MAGIC:
+        raise InputFileError("not a program file", where=where, expected="a program of `mho compile`")
+    _, version, header_length, file_length, digest = _PREFIX.unpack(bytes(content[: _PREFIX.size]))
+    if version != FORMAT_VERSION:
+        raise ProgramError(
+            f"program format {version}", where=where, expected=f"format {FORMAT_VERSION}",
+            hint="compile it again with this mho, or update mho",
+        )  # fmt: skip
+    header_stop = _PREFIX.size + header_length
+    if file_length != content.size or header_stop > content.size:
+        raise InputFileError(
+            f"{content.size} bytes long",
+            where=where,
+            expected=f"{file_length} bytes",
+            hint="it is truncated or damaged",
+        )
+    text = bytes(content[_PREFIX.size : header_stop])
+    if hashlib.sha256(text).digest() != digest:
+        raise InputFileError("the header's checksum does not match", where=where, hint="the file is damaged")
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise InputFileError(f"the header is not JSON: {error}", where=where) from error
+    body_start = _aligned(header_stop)
+    if body_start > content.size or content[header_stop:body_start].any():
+        raise InputFileError("the header is not followed by zeros", where=where, hint="the file is damaged")
+    return header, content[body_start:]
+
+
+def _program(header: Any, body: NDArray[np.uint8], where: str) -> Program:
+    if not isinstance(header, dict) or tuple(header) != _HEADER_KEYS:
+        raise ProgramError("wrong keys", where="header", expected=", ".join(_HEADER_KEYS))
+    return Program(
+        name=_text(header["name"], "name"),
+        accelerator=accelerator_from_json(header["accelerator"], where=f"{where}: accelerator"),
+        inputs=_names(header["inputs"], "inputs"),
+        outputs=_names(header["outputs"], "outputs"),
+        buffers={name: _buffer(entry, name) for name, entry in _object(header["buffers"], "buffers").items()},
+        constants=_arrays(_object(header["constants"], "constants"), body, where),
+        instructions=decode_instructions(header["instructions"], "instructions"),
+        metadata=_object(header["metadata"], "metadata"),
+    )
+
+
+def _arrays(table: dict[str, Any], body: NDArray[np.uint8], where: str) -> dict[str, NDArray[Any]]:
+    arrays, offset = {}, 0
+    for name, entry in table.items():
+        if not isinstance(entry, dict) or tuple(entry) != ("dtype", "shape", "offset", "sha256"):
+            raise ProgramError("wrong entry", where=f"constants.{name}", expected="dtype, shape, offset, sha256")
+        shape = _shape(entry["shape"], f"constants.{name}")
+        if entry["dtype"] not in _DTYPES or entry["offset"] != offset:
+            raise ProgramError("wrong type or place", where=f"constants.{name}", expected=", ".join(_DTYPES))
+        dtype = np.dtype(entry["dtype"]).newbyteorder("<")
+        size = math.prod(shape) * dtype.itemsize
+        stop = offset + _aligned(size)
+        if stop > body.size:
+            raise InputFileError(f"constant {name!r} lies beyond the end", where=where, hint="the file is damaged")
+        raw = body[offset : offset + size]
+        if hashlib.sha256(raw.data).hexdigest() != entry["sha256"] or body[offset + size : stop].any():
+            raise InputFileError(
+                f"the checksum of constant {name!r} does not match", where=where, hint="the file is damaged"
+            )
+        arrays[name] = raw.view(dtype).reshape(shape) if size else np.empty(shape, dtype)
+        offset = stop
+    if offset != body.size:
+        raise InputFileError("bytes follow the last constant", where=where, hint="the file is damaged")
+    return arrays
+
+
+def _plain_array(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.name not in _DTYPES:
+        raise ProgramError(f"a constant of type {array.dtype}", where=name, expected=", ".join(_DTYPES))
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _write_padded(file: BinaryIO, content: bytes | memoryview, position: int) -> None:
+    file.write(content)
+    file.write(bytes(_aligned(position) - position))
+
+
+@contextlib.contextmanager
+def _atomic(path: Path) -> Any:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ProgramError("not an object", where=where)
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ProgramError("not a text", where=where)
+    return value
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ProgramError("not a list of names", where=where)
+    return tuple(_text(item, where) for item in value)
+
+
+def _shape(value: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > _MAX_RANK or any(type(s) is not int or s < 0 for s in value):
+        raise ProgramError(f"{value!r} is no shape", where=where)
+    return tuple(value)
+
+
+def _buffer(entry: Any, name: str) -> Buffer:
+    kinds: Mapping[str, BufferKind] = {kind.value: kind for kind in BufferKind}
+    if not isinstance(entry, list) or len(entry) != 2 or entry[0] not in kinds:
+        raise ProgramError("wrong entry", where=f"buffers.{name}", expected=f"[{' | '.join(kinds)}, shape]")
+    return Buffer(kinds[entry[0]], _shape(entry[1], f"buffers.{name}"))

@@ -1,0 +1,35 @@
+"""What an ADC must resolve so that every column sum is read exactly."""
+
+from __future__ import annotations
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.errors import MappingError
+
+
+def largest_count(accelerator: Accelerator, rows: int) -> int:
+    """Return the largest column sum (absolute value) of `rows` driven rows: all cells and all drives at their maximum.
+
+    Of the two rows of an input in differential rows, one holds zero.
+    """
+    inputs = -(-rows // 2) if accelerator.mapping.encoding is Encoding.DIFFERENTIAL_ROWS else rows
+    return inputs * ((1 << accelerator.crossbar.cell_bits) - 1) * ((1 << accelerator.converters.dac_bits) - 1)
+
+
+def required_adc_bits(accelerator: Accelerator, rows: int) -> int:
+    """Return the bits that tell every column sum of `rows` rows apart; rows of both signs need one more."""
+    is_signed = accelerator.mapping.encoding is Encoding.DIFFERENTIAL_ROWS
+    return largest_count(accelerator, rows).bit_length() + int(is_signed)
+
+
+def check_adc(accelerator: Accelerator, rows: int) -> None:
+    """Hold the ADC against the largest column sum of `rows` rows. Raises `MappingError`."""
+    adc_bits = accelerator.converters.adc_bits
+    if adc_bits == "ideal" or required_adc_bits(accelerator, rows) <= adc_bits:
+        return
+    raise MappingError(
+        f"column sums reach {largest_count(accelerator, rows)} ({rows} rows, {accelerator.crossbar.cell_bits}-bit cells, "
+        f"{accelerator.converters.dac_bits}-bit DAC) and need an ADC of {required_adc_bits(accelerator, rows)} bits",
+        expected=f"at most what converters.adc_bits = {adc_bits} resolves",
+        hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.rows, crossbar.cell_bits or "
+        "converters.dac_bits",
+    )

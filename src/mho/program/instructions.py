@@ -1,0 +1,262 @@
+"""The instruction set: what an accelerator is told to do, as frozen values.
+
+Instructions form a tree. `Loop` repeats its body; addresses are `Affine` in the loop variables, so the size of a program
+grows with its tiles and not with its MVMs. `Layer` encloses all that one MVM layer does and says which geometry it follows,
+which `mho.program.verify` proves. Every address is per sample: an engine that runs N samples holds N copies of each buffer.
+
+What instructions act on:
+
+- a float buffer holds a tensor of the digital unit, float32, in its per-sample shape;
+- a codes buffer holds the integers that DACs are fed with, or that are written into cells, flat per sample;
+- an accumulators buffer holds exact integer sums (64 bit), flat per sample;
+- a crossbar holds cells [rows, cols], the drives of its rows and, after `Mvm`, the counts of its columns;
+- constants are arrays that lie in the program's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
+
+Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
+Geometry = ConvGeometry | LinearGeometry | MatmulGeometry
+
+
+@dataclass(frozen=True)
+class Affine:
+    """An address: `base` plus, for every loop variable named in `strides`, stride times its value."""
+
+    base: int
+    strides: tuple[tuple[str, int], ...] = ()
+
+    def at(self, values: Mapping[str, int]) -> int:
+        """Return the address for these values of the loop variables."""
+        return self.base + sum(stride * values[variable] for variable, stride in self.strides)
+
+    def bounds(self, counts: Mapping[str, int]) -> tuple[int, int]:
+        """Return the smallest and largest address, inclusive, where each variable runs from 0 to its count - 1."""
+        spans = [stride * (counts[variable] - 1) for variable, stride in self.strides]
+        return self.base + sum(min(span, 0) for span in spans), self.base + sum(max(span, 0) for span in spans)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The half-open range start..stop of rows or columns of an encoded matrix that one tile takes."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Digital:
+    """The digital unit computes `op` of `mho.arithmetic` in float32. `inputs` name float buffers or constants."""
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Digital):
+            return NotImplemented
+        mine = (self.op, self.inputs, self.output, dict(self.attributes))
+        return mine == (other.op, other.inputs, other.output, dict(other.attributes))
+
+    def __hash__(self) -> int:
+        return hash((self.op, self.inputs, self.output))
+
+
+@dataclass(frozen=True)
+class QuantizeInput:
+    """Quantize the float buffer `source` to integers q, and store the codes q + `offset`.
+
+    q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax) in float32; where `binary`, q = +1 for x >= 0 and -1
+    otherwise. `pads` gives, per axis of the source's shape, how many codes stand before and after; these border codes are
+    zero_point + offset. The result is laid out row-major and flat.
+    """
+
+    source: str
+    target: str
+    scale: float
+    zero_point: int
+    qmin: int
+    qmax: int
+    binary: bool
+    offset: int
+    pads: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ClearAccumulators:
+    """Set every sum of the accumulators buffer to zero."""
+
+    accumulators: str
+
+
+@dataclass(frozen=True)
+class SumInputs:
+    """The digital unit adds codes: accumulators[target] += sum over r of codes[address + row_offsets[r]].
+
+    Zero points of weights need the sum of each input vector; zero points of activations that meet a stored activation need
+    the sum of each stored vector.
+    """
+
+    codes: str
+    address: Affine
+    row_offsets: str
+    accumulators: str
+    target: Affine
+
+
+@dataclass(frozen=True)
+class WriteTile:
+    """Write cells[index, rows, cols] of a constant [repeat, rows, cols] into a crossbar, from its first row and column."""
+
+    crossbar: int
+    cells: str
+    index: Affine
+    rows: Span
+    cols: Span
+
+
+@dataclass(frozen=True)
+class WriteDynamicTile:
+    """Encode activations and write them into a crossbar: the stored operand of a product of two activations.
+
+    With v = codes[address + row_offsets[r] + column_offsets[c]], the cell is
+    (max(row_signs[r] * column_signs[c] * (v + addend), 0) >> column_shifts[c]) mod 2^cell_bits;
+    a column offset of -1 writes ones (a correction column). The constants are indexed by `rows` and `cols`.
+    """
+
+    crossbar: int
+    codes: str
+    address: Affine
+    row_offsets: str
+    row_signs: str
+    column_offsets: str
+    column_signs: str
+    column_shifts: str
+    addend: int
+    cell_bits: int
+    rows: Span
+    cols: Span
+
+
+@dataclass(frozen=True)
+class LoadInput:
+    """Drive row r with row_signs[r] * ((codes[address + row_offsets[r]] >> shift) mod 2^dac_bits), r in `rows`.
+
+    A row sign of -1 is a read voltage of the other polarity.
+    """
+
+    crossbar: int
+    codes: str
+    address: Affine
+    row_offsets: str
+    row_signs: str
+    rows: Span
+    shift: Affine
+    dac_bits: int
+
+
+@dataclass(frozen=True)
+class Mvm:
+    """One analog read: the count of column c becomes the sum over the rows of drive[r] * cell[r, c]."""
+
+    crossbar: int
+
+
+@dataclass(frozen=True)
+class ShiftAdd:
+    """accumulators[address + column_offsets[c]] += (column_weights[c] * count[c]) << shift, for c in `cols`.
+
+    A column offset of -1 leaves the column out.
+    """
+
+    crossbar: int
+    accumulators: str
+    address: Affine
+    column_offsets: str
+    column_weights: str
+    cols: Span
+    shift: Affine
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """Turn sums into the layer's output: y = float32(total) * multiplier (rounded) + bias (rounded), no FMA.
+
+    total = sum + correction + sum_factors * (sum of the input vector) + stored_factor * (sum of the stored vector), int64,
+    where the sum of the input vector stands after the channels if `layout.has_sums`. `correction`, `sum_factors`,
+    `multiplier` and `bias` are constants [groups, channels]; `stored_sums` is an accumulators buffer [groups, channels].
+    Empty names leave a term out.
+    """
+
+    accumulators: str
+    target: str
+    layout: AccumulatorLayout
+    correction: str
+    sum_factors: str
+    stored_sums: str
+    stored_factor: int
+    multiplier: str
+    bias: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Run `body` for variable = 0 .. count - 1. Names of enclosing loops differ."""
+
+    variable: str
+    count: int
+    body: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """All that one MVM layer does. Every MVM stands in exactly one layer; `geometry` says which product it is."""
+
+    name: str
+    geometry: Geometry
+    body: tuple[Instruction, ...]
+
+
+Instruction = (
+    Digital
+    | QuantizeInput
+    | ClearAccumulators
+    | SumInputs
+    | WriteTile
+    | WriteDynamicTile
+    | LoadInput
+    | Mvm
+    | ShiftAdd
+    | Dequantize
+    | Loop
+    | Layer
+)
+
+INSTRUCTIONS: tuple[type, ...] = (
+    Digital,
+    QuantizeInput,
+    ClearAccumulators,
+    SumInputs,
+    WriteTile,
+    WriteDynamicTile,
+    LoadInput,
+    Mvm,
+    ShiftAdd,
+    Dequantize,
+    Loop,
+    Layer,
+)
+"""Every kind of instruction."""

@@ -1,0 +1,76 @@
+"""From a quantized network to a program: MVM layers become crossbar instructions, all else digital ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import MappingError, ProgramError
+from mho.network.graph import Network
+from mho.program.instructions import Digital, Instruction
+from mho.program.layer_lowering import lower_layer
+from mho.program.program import Buffer, BufferKind, Program
+from mho.program.verify import verify_program
+
+
+def compile_network(
+    quantized: Network, accelerator: Accelerator, *, metadata: Mapping[str, Any] | None = None
+) -> Program:
+    """Compile a quantized network for one time-multiplexed crossbar (the first, where there are more).
+
+    Args:
+        quantized: a network whose every MVM layer carries integers, see `mho.network.graph.LayerQuantization`.
+        accelerator: what it will run on.
+        metadata: JSON values to carry along: policy, hashes, versions.
+
+    Raises:
+        MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it.
+    """
+    if floats := [node.name for node in quantized.mvm_nodes if node.quantization is None]:
+        raise MappingError(
+            f"layers without integers: {', '.join(floats)}",
+            where=quantized.name,
+            expected="a quantized network (QDQ or QCDQ ONNX)",
+            hint="quantize it first: `mho run` does, or mho.quantize in Python",
+        )
+    buffers = {name: Buffer(BufferKind.FLOAT, shape) for name, shape in quantized.shapes.items()}
+    constants: dict[str, NDArray[Any]] = {}
+    instructions: list[Instruction] = []
+    for node in quantized.nodes:
+        if node.is_mvm:
+            lowered = lower_layer(quantized, node, accelerator)
+            _add(buffers, lowered.buffers, node.name)
+            _add(constants, lowered.constants, node.name)
+            instructions.append(lowered.layer)
+        else:
+            _add(constants, {name: quantized.constants[name] for name in node.inputs if name in quantized.constants})
+            instructions.append(Digital(node.op, node.inputs, node.output, node.attributes))
+    program = Program(
+        name=quantized.name,
+        accelerator=accelerator,
+        inputs=tuple(tensor.name for tensor in quantized.inputs),
+        outputs=tuple(tensor.name for tensor in quantized.outputs),
+        buffers=_used(buffers, quantized, instructions),
+        constants=constants,
+        instructions=tuple(instructions),
+        metadata=dict(metadata or {}),
+    )
+    verify_program(program)
+    return program
+
+
+def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> None:
+    """Add entries; those of a layer must have names of their own."""
+    for name, value in new.items():
+        if layer and name in target:
+            raise ProgramError(f"two things are named {name!r}", where=layer, hint="rename the layer")
+        target[name] = value
+
+
+def _used(buffers: dict[str, Buffer], network: Network, instructions: list[Instruction]) -> dict[str, Buffer]:
+    """Drop float buffers that nothing makes (tensors that the graph kept the shapes of)."""
+    made = {tensor.name for tensor in network.inputs} | {node.output for node in network.nodes}
+    return {name: buffer for name, buffer in buffers.items() if buffer.kind is not BufferKind.FLOAT or name in made}

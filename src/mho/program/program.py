@@ -1,0 +1,90 @@
+"""The program: buffers, constants and instructions, with what it was made for and from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import ProgramError
+from mho.program.instructions import Instruction, Layer, Loop
+
+
+class BufferKind(StrEnum):
+    """What a buffer holds."""
+
+    FLOAT = "float32"
+    """A tensor of the digital unit."""
+    CODES = "codes"
+    """Integers for DACs or cells."""
+    ACCUMULATORS = "accumulators"
+    """Exact integer sums, 64 bit."""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory for one sample: its kind and shape (codes and accumulators are flat)."""
+
+    kind: BufferKind
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What an accelerator runs for one sample (or, in lockstep, for many).
+
+    Attributes:
+        name: for people.
+        accelerator: the hardware that it was compiled for.
+        inputs, outputs: names of float buffers, in the order of the network's inputs and outputs.
+        buffers: every buffer by name.
+        constants: read-only arrays by name; names differ from those of buffers.
+        instructions: in execution order.
+        metadata: what it came from (policy, hashes, versions): JSON values.
+    """
+
+    name: str
+    accelerator: Accelerator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    buffers: Mapping[str, Buffer]
+    constants: Mapping[str, NDArray[Any]]
+    instructions: tuple[Instruction, ...]
+    metadata: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if shared := set(self.buffers) & set(self.constants):
+            raise ProgramError(f"a buffer and a constant are both named {min(shared)!r}", where=self.name)
+        for name in (*self.inputs, *self.outputs):
+            if name not in self.buffers or self.buffers[name].kind is not BufferKind.FLOAT:
+                raise ProgramError(f"input or output {name!r} is not a float buffer", where=self.name)
+        constants = {}
+        for name, array in self.constants.items():
+            view = np.asarray(array).view()
+            view.setflags(write=False)
+            constants[name] = view
+        object.__setattr__(self, "buffers", MappingProxyType(dict(self.buffers)))
+        object.__setattr__(self, "constants", MappingProxyType(constants))
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The MVM layers in execution order."""
+        return tuple(item for item in self.instructions if isinstance(item, Layer))
+
+
+def walk(body: tuple[Instruction, ...], times: int = 1) -> Iterator[tuple[Instruction, int]]:
+    """Yield every instruction that is not a loop or layer, with how often it is executed for one sample."""
+    for item in body:
+        if isinstance(item, Loop):
+            yield from walk(item.body, times * item.count)
+        elif isinstance(item, Layer):
+            yield from walk(item.body, times)
+        else:
+            yield item, times

@@ -1,0 +1,63 @@
+"""Batches of a split: their order and their augmentation, all drawn from one generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mho.data.dataset import Split
+from mho.errors import DataError
+
+AUGMENTATIONS = ("none", "flip-crop")
+"""`flip-crop`: mirrored left to right half the time, and moved by up to an eighth of the height (black comes in)."""
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Return the number of batches: all of one size; an incomplete last one is left out (or is the only one)."""
+    return max(1, samples // batch_size)
+
+
+def shuffled_batches(
+    split: Split, batch_size: int, augmentation: str, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one epoch: inputs float32 [n, ...], normalized, and labels int64 [n].
+
+    Raises:
+        DataError: an augmentation of images for samples that are none.
+    """
+    if augmentation != "none" and split.images.ndim != 4:
+        raise DataError(
+            f"samples of shape {split.sample_shape} cannot be augmented by {augmentation}", expected="[C, H, W]"
+        )
+    order = torch.randperm(len(split), generator=generator).numpy()
+    for start in range(0, steps_per_epoch(len(split), batch_size) * batch_size, batch_size):
+        batch = split.take(order[start : start + batch_size])
+        if augmentation == "flip-crop":
+            batch = _flip_and_crop(batch, generator)
+        yield torch.from_numpy(batch.inputs(slice(None))), torch.from_numpy(np.array(batch.labels))
+
+
+def ordered_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield every sample once, in order."""
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield torch.from_numpy(split.inputs(part)), torch.from_numpy(np.array(split.labels[part]))
+
+
+def _flip_and_crop(batch: Split, generator: torch.Generator) -> Split:
+    images = torch.from_numpy(np.array(batch.images))
+    count, channels, height, width = images.shape
+    margin = max(1, height // 8)
+    padded = functional.pad(images, (margin, margin, margin, margin))
+    shifts = torch.randint(2 * margin + 1, (2, count, 1), generator=generator)
+    flips = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.arange(width).expand(count, width)
+    columns = torch.where(flips, width - 1 - columns, columns) + shifts[1]
+    rows = torch.arange(height) + shifts[0]
+    picked = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).reshape(count, 1, -1)
+    moved = padded.flatten(2).gather(2, picked.expand(count, channels, -1)).reshape(images.shape)
+    return Split(moved.numpy(), batch.labels, batch.mean, batch.std)

@@ -1,0 +1,103 @@
+"""One file that holds all that the next epoch depends on: parameters, momenta, the generator, the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.errors import ConfigError, InputFileError
+from mho.quantization.optimizers import Optimizers
+from mho.quantization.storage import read_tensors, write_tensors
+
+_MODULE, _OPTIMIZERS, _GENERATOR = "module:", "optimizers:", "generator"
+
+
+@dataclass(frozen=True)
+class SavedProgress:
+    """Steps made, and one entry of plain numbers for each finished epoch."""
+
+    steps: int = 0
+    history: tuple[Mapping[str, float], ...] = ()
+
+    def advanced(self, steps: int, entry: Mapping[str, float]) -> SavedProgress:
+        """Return the progress after one more epoch of `steps` steps."""
+        return replace(self, steps=self.steps + steps, history=(*self.history, entry))
+
+
+class Checkpoint:
+    """Writes and restores the state of one training.
+
+    Args:
+        path: the file, or None to keep nothing.
+        module, optimizers, generator: what is saved.
+        identity: plain values that a checkpoint must share with the training that goes on from it.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        module: nn.Module,
+        optimizers: Optimizers,
+        generator: torch.Generator,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self._path, self._module, self._optimizers, self._generator = path, module, optimizers, generator
+        self._identity = dict(identity)
+
+    def write(self, progress: SavedProgress) -> None:
+        """Save the state, atomically."""
+        if self._path is None:
+            return
+        tensors = {_MODULE + name: tensor for name, tensor in self._module_tensors().items()}
+        tensors |= {_OPTIMIZERS + name: tensor for name, tensor in self._optimizers.state_tensors().items()}
+        tensors[_GENERATOR] = self._generator.get_state()
+        description = {"identity": self._identity, "steps": progress.steps, "history": list(progress.history)}
+        write_tensors(self._path, tensors, description)
+
+    def restore(self) -> SavedProgress:
+        """Load the state where the file exists; else nothing has been done.
+
+        Raises:
+            ConfigError: the file is of another training.
+            InputFileError: torn, or not a checkpoint.
+        """
+        if self._path is None or not self._path.exists():
+            return SavedProgress()
+        tensors, description = read_tensors(self._path)
+        if not {"identity", "steps", "history"} <= set(description) or _GENERATOR not in tensors:
+            raise InputFileError("not a checkpoint of a training", where=str(self._path))
+        self._check(description["identity"])
+        self._load_module({n.removeprefix(_MODULE): t for n, t in tensors.items() if n.startswith(_MODULE)})
+        momenta = {n.removeprefix(_OPTIMIZERS): t for n, t in tensors.items() if n.startswith(_OPTIMIZERS)}
+        self._optimizers.load_state_tensors(momenta)
+        self._generator.set_state(tensors[_GENERATOR])
+        return SavedProgress(int(description["steps"]), tuple(description["history"]))
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        different = [key for key, value in self._identity.items() if identity.get(key) != value]
+        if different:
+            raise ConfigError(
+                f"the checkpoint is of a training with other {', '.join(different)}",
+                where=str(self._path),
+                hint="remove it, or use the options it was made with",
+            )
+
+    def _module_tensors(self) -> dict[str, Tensor]:
+        found = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
+        kept = self._module.state_dict().keys()
+        return {name: tensor for name, tensor in found.items() if name in kept}
+
+    @torch.no_grad()
+    def _load_module(self, tensors: Mapping[str, Tensor]) -> None:
+        own = self._module_tensors()
+        wrong = [n for n in own.keys() | tensors.keys() if n not in own or n not in tensors]
+        wrong += [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
+        if wrong:
+            raise ConfigError(f"the checkpoint is of another network: {min(wrong)}", where=str(self._path))
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])

@@ -1,0 +1,207 @@
+"""The nodes of a Network as torch modules: what `TrainableNetwork` is made of. Tensors are [N, *S].
+
+Parameters: weights and biases of MVM layers, scales and biases of batch and layer normalizations. Every other constant
+(position embeddings, attention scales) stays as it is, because a graph does not tell which of them was learned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mho.arithmetic.attributes import get_float, get_int, get_ints
+from mho.arithmetic.operations import OPERATIONS
+from mho.errors import UnsupportedOperationError
+from mho.network.graph import Network, Node
+from mho.quantization.products import Geometry, multiply
+from mho.quantization.quantizers import Quantizer, audible_scales, fake_quantized_product
+
+BATCH_NORM_MOMENTUM = 0.1
+"""Share of a batch's statistics in the running ones."""
+
+
+class SharedConstants:
+    """Hands out one tensor for each constant, so that layers that share a constant share its parameter."""
+
+    def __init__(self, constants: Mapping[str, np.ndarray]) -> None:
+        self._constants = constants
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._statistics: dict[str, Tensor] = {}
+
+    def parameter(self, name: str, values: Tensor | None = None) -> nn.Parameter:
+        """Return the parameter of constant `name`, starting from `values` where the constant holds integers."""
+        if name not in self._parameters:
+            self._parameters[name] = nn.Parameter(self.fixed(name).to(torch.float32) if values is None else values)
+        return self._parameters[name]
+
+    def statistic(self, name: str) -> Tensor:
+        """Return the running statistic that starts from constant `name`."""
+        return self._statistics.setdefault(name, self.fixed(name).to(torch.float32))
+
+    def fixed(self, name: str) -> Tensor:
+        """Return a copy of the constant."""
+        return torch.from_numpy(np.array(self._constants[name]))
+
+
+class MvmModule(nn.Module):
+    """One MVM layer: the float product, or the product of both operands rounded to their grids.
+
+    Attributes:
+        weight: [O, C / groups, kh, kw] or [O, K]; None for a product of two activations.
+        bias: [O] or None.
+        input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
+        quantized: whether the grids are used; False is the exact float layer.
+    """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:
+        super().__init__()
+        self.op = node.op
+        self.constant_names = node.inputs[1:] if node.op != "matmul" else ()
+        self.quantized = node.quantization is not None
+        self.geometry, self.padding = _geometry(node)
+        self.input_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[0]]))
+        if node.op == "matmul":
+            self.weight, self.bias = None, None
+            self.weight_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[1]]))
+        else:
+            self.weight_quantizer = _weight_quantizer(network, node)
+            self.weight = constants.parameter(node.inputs[1], _imported_weights(network, node))
+            self.bias = constants.parameter(node.inputs[2]) if len(node.inputs) > 2 else None
+        if node.quantization is not None:
+            self.input_quantizer.set_grid(node.quantization.input)
+            self.weight_quantizer.set_grid(node.quantization.weight)
+
+    def forward(self, x: Tensor, stored: Tensor | None = None) -> Tensor:
+        """Map x [N, B, C, H, W] (conv), [N, ..., K] (linear) or x, stored [N, ..., M, K], [N, ..., K, P] (matmul)."""
+        weight = self.weight if stored is None else stored
+        assert weight is not None, "a product of activations has two"
+        if self.op != "conv":
+            return self._multiply(x, weight)
+        flat = x.flatten(0, 1)
+        if self.padding is not None:
+            flat = functional.pad(flat, self.padding)
+        return self._multiply(flat, weight).unflatten(0, (x.shape[0], x.shape[1]))
+
+    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        if not self.quantized:
+            return multiply(x, weight, self.bias, self.geometry)
+        return fake_quantized_product(x, weight, self.bias, self.input_quantizer, self.weight_quantizer, self.geometry)
+
+
+class BatchNormModule(nn.Module):
+    """Batch normalization that lives: batch statistics in training, running ones otherwise."""
+
+    def __init__(self, node: Node, constants: SharedConstants) -> None:
+        super().__init__()
+        scale, bias, mean, variance = self.constant_names = node.inputs[1:]
+        self.axis = get_int(node.attributes, "axis")
+        self.epsilon = get_float(node.attributes, "epsilon")
+        self.weight = constants.parameter(scale)
+        self.bias = constants.parameter(bias)
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", constants.statistic(mean))
+        self.register_buffer("running_var", constants.statistic(variance))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize over all axes but `axis` of the sample."""
+        flat = x.flatten(0, self.axis)
+        result = functional.batch_norm(
+            flat,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            BATCH_NORM_MOMENTUM,
+            self.epsilon,
+        )
+        return result.unflatten(0, x.shape[: self.axis + 1])
+
+
+class DigitalModule(nn.Module):
+    """Any other operation, computed by its differentiable form in `mho.arithmetic`."""
+
+    def __init__(self, node: Node, constants: SharedConstants, constant_names: Sequence[str]) -> None:
+        super().__init__()
+        self.attributes = dict(node.attributes)
+        self.kernel = OPERATIONS[node.op].train
+        self.constant_names = constant_names
+        learned = node.op == "layer_norm"
+        self.slots: tuple[str | None, ...] = tuple(
+            _slot(index, learned) if name in constant_names else None for index, name in enumerate(node.inputs)
+        )
+        for name, slot in zip(node.inputs, self.slots, strict=True):
+            if slot is not None and learned:
+                self.register_parameter(slot, constants.parameter(name))
+            elif slot is not None:
+                self.register_buffer(slot, constants.fixed(name), persistent=False)
+
+    def forward(self, *activations: Tensor) -> Tensor:
+        """Apply the operation to its activations, in the node's order."""
+        remaining = iter(activations)
+        operands = [next(remaining) if slot is None else getattr(self, slot) for slot in self.slots]
+        return self.kernel(operands, self.attributes)
+
+
+def build_module(network: Network, node: Node, constants: SharedConstants) -> nn.Module:
+    """Return the module of one node.
+
+    Raises:
+        UnsupportedOperationError: no such operation.
+    """
+    if node.is_mvm:
+        return MvmModule(network, node, constants)
+    if node.op == "batch_norm":
+        return BatchNormModule(node, constants)
+    if node.op not in OPERATIONS:
+        raise UnsupportedOperationError(f"operation {node.op!r} cannot be trained", where=node.name)
+    return DigitalModule(node, constants, [name for name in node.inputs if name in network.constants])
+
+
+def _slot(index: int, learned: bool) -> str:
+    return ("weight" if index == 1 else "bias") if learned else f"constant_{index}"
+
+
+def _geometry(node: Node) -> tuple[Geometry, tuple[int, int, int, int] | None]:
+    """Return the product, and the padding to apply before it where that differs between sides."""
+    if node.op != "conv":
+        return (node.op,), None
+    top, left, bottom, right = get_ints(node.attributes, "pads")
+    (stride_h, stride_w), (dilation_h, dilation_w) = (get_ints(node.attributes, k) for k in ("strides", "dilations"))
+    symmetric = (top, left) == (bottom, right)
+    geometry = (
+        "conv",
+        (stride_h, stride_w),
+        (top, left) if symmetric else (0, 0),
+        (dilation_h, dilation_w),
+        get_int(node.attributes, "groups"),
+    )
+    return geometry, None if symmetric else (left, right, top, bottom)
+
+
+def _weight_quantizer(network: Network, node: Node) -> Quantizer:
+    shape = network.constants[node.inputs[1]].shape
+    zero_points = node.quantization.weight.zero_points if node.quantization is not None else np.zeros(())
+    per_output = bool((zero_points != zero_points.flat[0]).any())
+    return Quantizer(shape[0], math.prod(shape[1:]), per_output_bounds=per_output)
+
+
+def _imported_weights(network: Network, node: Node) -> Tensor | None:
+    """Return the float weights that integers stand for, or None where the constant is float already."""
+    if node.quantization is None:
+        return None
+    grid, integers = node.quantization.weight, network.constants[node.inputs[1]]
+    column = (-1,) + (1,) * (integers.ndim - 1)
+    scales = np.broadcast_to(grid.scales, integers.shape[:1]).reshape(column)
+    zero_points = np.broadcast_to(grid.zero_points, integers.shape[:1]).reshape(column)
+    centred = (integers.astype(np.int64) - zero_points).astype(np.float32)
+    return torch.from_numpy(centred * audible_scales(scales))

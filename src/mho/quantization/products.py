@@ -1,0 +1,52 @@
+"""The three products that crossbars compute, as plain torch functions with explicit derivatives.
+
+A `Geometry` is a tuple of plain values, so that compilers see constants: ("linear",), ("matmul",) or
+("conv", strides, pads, dilations, groups) with symmetric pads (height, width).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Geometry = (
+    tuple[str, tuple[int, int], tuple[int, int], tuple[int, int], int] | tuple[str]
+)  # written out so that it stays a constant to torch.compile
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """Return the product.
+
+    Args:
+        x: [N, C, H, W] for "conv", [..., K] for "linear", [..., M, K] for "matmul".
+        weight: [O, C / groups, kh, kw], [O, K] or [..., K, P].
+        bias: [O] or None; None for "matmul".
+        geometry: the kind of product.
+    """
+    if geometry[0] == "linear":
+        return functional.linear(x, weight, bias)
+    if geometry[0] == "matmul":
+        return torch.matmul(x, weight)
+    _, strides, pads, dilations, groups = geometry  # type: ignore[misc]
+    return functional.conv2d(x, weight, bias, strides, pads, dilations, groups)
+
+
+def multiply_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, mask: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Return the gradients of x, weight and bias; None where `mask` does not ask (weight's is always made)."""
+    if geometry[0] == "conv":
+        _, strides, pads, dilations, groups = geometry  # type: ignore[misc]
+        outputs = [weight.shape[0]] if mask[2] else None
+        grads = torch.ops.aten.convolution_backward(
+            gradient, x, weight, outputs, strides, pads, dilations, False, (0, 0), groups, mask
+        )
+        return grads[0], grads[1], grads[2]
+    if geometry[0] == "matmul":
+        grad_x = torch.matmul(gradient, weight.transpose(-1, -2)) if mask[0] else None
+        return grad_x, torch.matmul(x.transpose(-1, -2), gradient), None
+    rows = gradient.reshape(-1, gradient.shape[-1])
+    grad_x = torch.matmul(gradient, weight) if mask[0] else None
+    grad_weight = rows.t() @ x.reshape(-1, x.shape[-1])
+    return grad_x, grad_weight, rows.sum(0) if mask[2] else None

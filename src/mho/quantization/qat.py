@@ -1,0 +1,294 @@
+"""`TrainableNetwork`: a torch module that runs any Network, in float or with every MVM layer on its integer grids.
+
+It trains whatever can be read. It holds no formula: nodes are modules (`mho.quantization.modules`), grids are
+quantizers, steps come from a calibration table, and what leaves it is made in `mho.quantization.folding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mho.errors import DataError, InputFileError, PolicyError
+from mho.network.graph import Network, Node
+from mho.quantization import folding
+from mho.quantization.calibration import CalibrationTable
+from mho.quantization.modules import MvmModule, SharedConstants, build_module
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.quantizers import activation_bounds, weight_bounds
+from mho.quantization.ranges import non_negative_tensors
+from mho.quantization.storage import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node: which module maps which tensors to which, and which tensors are not needed afterwards."""
+
+    module: nn.Module
+    operands: tuple[str, ...]
+    output: str
+    finished: tuple[str, ...]
+
+
+class TrainableNetwork(nn.Module):
+    """A Network that can be trained, calibrated and quantized.
+
+    Parameters and statistics bear the names of their nodes (``layer1.0.conv1.weight``). A network whose layers carry
+    integers starts from exactly these, quantized; a float network starts in float.
+
+    Args:
+        network: float or quantized.
+        policy: bit widths to quantize to, once `mho.quantization.calibration.calibrate` has found steps; None to start
+            as the network is.
+
+    Raises:
+        UnsupportedOperationError: an operation that cannot be trained.
+        PolicyError: the policy does not name the network's layers.
+    """
+
+    def __init__(self, network: Network, policy: Policy | None = None) -> None:
+        super().__init__()
+        self._network = network
+        self._non_negative = non_negative_tensors(network)
+        constants = SharedConstants(network.constants)
+        self._node_modules: dict[str, nn.Module] = {}
+        for node in network.nodes:
+            self._node_modules[node.name] = module = build_module(network, node, constants)
+            _attach(self, _path(node), module)
+        self._steps = self._plan()
+        self._channels_last = any(node.op == "conv" for node in network.nodes)
+        self._input_names = [tensor.name for tensor in network.inputs]
+        self._input_shapes = [tensor.shape for tensor in network.inputs]
+        self._outputs = [tensor.name for tensor in network.outputs]
+        self._drop_axis = [tensor.shape[:1] == (1,) for tensor in network.outputs]
+        self._calibration: CalibrationTable | None = None
+        self._policy: Policy | None = None
+        self._awaits_calibration = False
+        self._freeze_steps_of_inputs()
+        if policy is not None:
+            self.set_policy(policy)
+
+    @property
+    def network(self) -> Network:
+        """The network that this was made from, untouched by training."""
+        return self._network
+
+    @property
+    def node_modules(self) -> Mapping[str, nn.Module]:
+        """The module of every node by name, in execution order."""
+        return dict(self._node_modules)
+
+    @property
+    def mvm_modules(self) -> dict[str, MvmModule]:
+        """The MVM layers by name, in execution order."""
+        return {name: m for name, m in self._node_modules.items() if isinstance(m, MvmModule)}
+
+    @property
+    def policy(self) -> Policy | None:
+        """The bit widths that are set (or were imported); None where any layer is in float."""
+        modules = self.mvm_modules
+        if self._policy is not None or not modules or not all(m.quantized for m in modules.values()):
+            return self._policy
+        return Policy(
+            {n: BitWidths(int(m.weight_quantizer.bits), int(m.input_quantizer.bits)) for n, m in modules.items()}
+        )
+
+    def is_non_negative(self, layer: str) -> bool:
+        """Whether the streamed operand of `layer` can never be negative, so that its grid is unsigned."""
+        return self._network.node(layer).inputs[0] in self._non_negative
+
+    def set_policy(self, policy: Policy | None) -> None:
+        """Quantize every layer to `policy` with the calibrated steps, or (None) compute in float.
+
+        Writes buffers only: nothing is allocated and nothing compiled anew. Learned steps are forgotten. Before a
+        calibration the widths are kept and `forward` refuses.
+
+        Raises:
+            PolicyError: a layer is unknown or missing.
+        """
+        modules = self.mvm_modules
+        if policy is not None:
+            policy.check_against(modules)
+        self._policy = policy
+        self._awaits_calibration = policy is not None and self._calibration is None
+        for name, module in modules.items():
+            module.quantized = policy is not None
+            if policy is not None and self._calibration is not None:
+                self._set_widths(name, module, policy[name], self._calibration)
+
+    def set_calibration(self, table: CalibrationTable) -> None:
+        """Use the steps of `table`, now (where a policy is set) and for later policies.
+
+        Raises:
+            PolicyError: a layer is missing, or has another number of outputs.
+        """
+        for name, module in self.mvm_modules.items():
+            if name not in table.layers:
+                raise PolicyError("the calibration table lacks this layer", where=name)
+            found = table.layers[name].weight_steps.shape[1:]
+            if found != module.weight_quantizer.base_step.shape:
+                raise PolicyError("the calibration table is of another network", where=name)
+        self._calibration = table
+        if self._policy is not None:
+            self.set_policy(self._policy)
+
+    @contextmanager
+    def in_float(self) -> Iterator[None]:
+        """Compute in float meanwhile, whatever policy is set."""
+        modules = list(self.mvm_modules.values())
+        before = [module.quantized for module in modules], self._awaits_calibration
+        self._awaits_calibration = False
+        for module in modules:
+            module.quantized = False
+        try:
+            yield
+        finally:
+            for module, quantized in zip(modules, before[0], strict=True):
+                module.quantized = quantized
+            self._awaits_calibration = before[1]
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the network.
+
+        Args:
+            inputs: one float32 tensor for each network input, in order: [N, *S], or [N, *S[1:]] where S[0] is 1.
+
+        Returns:
+            The output, or a tuple of several, without the leading axis of S where that is 1.
+
+        Raises:
+            DataError: a tensor of another shape.
+            PolicyError: a policy is set but nothing was calibrated.
+        """
+        if self._awaits_calibration:
+            raise PolicyError(
+                "a policy is set but the steps are unknown", hint="call mho.quantization.calibration.calibrate first"
+            )
+        tensors = self._take_inputs(inputs)
+        for step in self._steps:
+            tensors[step.output] = step.module(*[tensors[name] for name in step.operands])
+            for name in step.finished:
+                del tensors[name]
+        results = [
+            tensors[name].squeeze(1) if drop else tensors[name]
+            for name, drop in zip(self._outputs, self._drop_axis, strict=True)
+        ]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def to_network(self) -> Network:
+        """Return the float network with the constants as trained; BatchNorm stays a node of its own."""
+        return folding.make_float_network(self._network, self._node_modules)
+
+    def to_quantized_network(self) -> Network:
+        """Return the network in integers: BatchNorm right after an MVM layer folded into its scales and bias.
+
+        Raises:
+            PolicyError: a layer is in float.
+        """
+        if self._awaits_calibration:
+            raise PolicyError("a policy is set but the steps are unknown", hint="calibrate first")
+        return folding.make_quantized_network(self._network, self._node_modules)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return parameters, statistics and grids by name, each shared tensor once; they alias the module's."""
+        names = self.state_dict().keys()
+        found = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {name: tensor for name, tensor in found.items() if name in names}
+
+    @torch.no_grad()
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], *, where: str = "state") -> None:
+        """Copy `tensors` (as `state_tensors` gave them) into the module. Raises `InputFileError`."""
+        own = self.state_tensors()
+        if wrong := sorted(set(own) ^ set(tensors)):
+            raise InputFileError(f"tensors of another network: {', '.join(wrong[:5])}", where=where)
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                raise InputFileError(
+                    f"shape {list(tensors[name].shape)}", where=f"{where}: {name}", expected=str(list(tensor.shape))
+                )
+            tensor.copy_(tensors[name])
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters, statistics and grids as safetensors, atomically."""
+        quantized = [name for name, module in self.mvm_modules.items() if module.quantized]
+        write_tensors(Path(path), self.state_tensors(), {"quantized_layers": quantized})
+
+    def load(self, path: str | Path) -> None:
+        """Read what `save` wrote. Raises `InputFileError`."""
+        tensors, description = read_tensors(Path(path))
+        if "quantized_layers" not in description:
+            raise InputFileError("not the state of a network", where=str(path))
+        self.load_state_tensors(tensors, where=str(path))
+        self._policy, self._awaits_calibration = None, False
+        for name, module in self.mvm_modules.items():
+            module.quantized = name in description["quantized_layers"]
+        self._policy = self.policy
+
+    def _set_widths(self, name: str, module: MvmModule, widths: BitWidths, table: CalibrationTable) -> None:
+        weight_bits, act_bits = widths.weight_bits, widths.act_bits
+        bounds = activation_bounds(act_bits, table.layers[name].non_negative)
+        module.input_quantizer.set_bounds(act_bits, *bounds, table.act_step(name, act_bits))
+        step = table.weight_step(name, weight_bits)
+        module.weight_quantizer.set_bounds(weight_bits, *weight_bounds(weight_bits), step)
+
+    def _take_inputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        if len(inputs) != len(self._input_names):
+            raise DataError(f"{len(inputs)} inputs", where=self._network.name, expected=str(len(self._input_names)))
+        taken = {}
+        for name, shape, x in zip(self._input_names, self._input_shapes, inputs, strict=True):
+            if tuple(x.shape[1:]) == shape[1:] and shape[:1] == (1,):
+                x = x.unsqueeze(1)
+            elif tuple(x.shape[1:]) != shape:
+                raise DataError(f"shape {list(x.shape)}", where=name, expected=f"[N, {', '.join(map(str, shape))}]")
+            if self._channels_last and len(shape) == 4:
+                # Quicker convolutions; a plain memory format would leave one-channel images as they are.
+                x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+            taken[name] = x
+        return taken
+
+    def _plan(self) -> tuple[_Step, ...]:
+        needed = {tensor.name for tensor in self._network.outputs}
+        steps = []
+        for node in reversed(self._network.nodes):
+            operands = tuple(name for name in node.inputs if name not in self._network.constants)
+            finished = tuple(name for name in dict.fromkeys((*operands, node.output)) if name not in needed)
+            needed.update(operands)
+            steps.append(_Step(self._node_modules[node.name], operands, node.output, finished))
+        return tuple(reversed(steps))
+
+    def _freeze_steps_of_inputs(self) -> None:
+        """Keep the steps of the network's own inputs calibrated: learning them would cost an input gradient."""
+        for node in self._network.mvm_nodes:
+            if node.inputs[0] in self._input_names:
+                self.mvm_modules[node.name].input_quantizer.log_ratio.requires_grad_(False)
+
+
+def _path(node: Node) -> str:
+    """Return the path of a node's module: the layer's name; of a normalization, what its scale is called after."""
+    scale = node.inputs[1] if node.op in ("batch_norm", "layer_norm") else ""
+    return scale.removesuffix(".weight") if scale.endswith(".weight") else node.name
+
+
+def _attach(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Register `module` under the path that the dots of `name` spell."""
+    *parents, last = name.split(".")
+    place = root
+    for part in parents:
+        key = _free_key(place, part, reuse=True)
+        if key not in place._modules:
+            place.add_module(key, nn.Module())
+        place = place.get_submodule(key)
+    place.add_module(_free_key(place, last, reuse=False), module)
+
+
+def _free_key(place: nn.Module, part: str, *, reuse: bool) -> str:
+    """Return `part`, with underscores added while it is empty or means something else to torch."""
+    key = part or "_"
+    while not reuse if key in place._modules else hasattr(place, key):
+        key += "_"
+    return key

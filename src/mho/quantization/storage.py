@@ -1,0 +1,51 @@
+"""Tensors in a safetensors file, written so that a reader sees the old file or the new one, never a torn one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mho.errors import InputFileError
+
+_KEY = "mho"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write `tensors` and, in the header as JSON, `description`; atomically."""
+    header = {_KEY: json.dumps(description, sort_keys=True)}
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the description of a file that `write_tensors` wrote.
+
+    Raises:
+        InputFileError: missing, torn, or not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {})[_KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputFileError("no such file", where=str(path)) from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputFileError(f"cannot be read: {error}", where=str(path), expected="tensors written by mho") from error

@@ -1,0 +1,284 @@
+"""Training and evaluation of any module that maps inputs to logits, float or fake-quantized.
+
+The same module, split, options, generator state and thread count give the same bytes, whether or not the training was
+interrupted in between: every epoch ends in a checkpoint that holds all that the next one depends on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mho.data.dataset import Split
+from mho.errors import ConfigError, DataError, TrainingError
+from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_batches, steps_per_epoch
+from mho.quantization.checkpoints import Checkpoint
+from mho.quantization.compilation import unwrap
+from mho.quantization.optimizers import OPTIMIZERS, SCHEDULES, Optimizers
+
+ProgressCallback = Callable[["TrainingProgress"], None]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train. Exactly one of `epochs` and `steps` is given.
+
+    Attributes:
+        epochs: passes over the split.
+        steps: optimizer steps, whatever passes these make.
+        batch_size: samples a step; an incomplete last batch of an epoch is left out.
+        learning_rate: the highest rate.
+        optimizer: "sgd" (momentum 0.9) or "adamw".
+        schedule: "cosine" to zero, or "constant".
+        warmup_steps: steps in which the rates rise linearly from near zero.
+        weight_decay: on weights; never on biases, normalizations and quantization steps.
+        label_smoothing: 0..1, share of the target spread over all classes.
+        augmentation: "none" or "flip-crop".
+        scale_learning_rate: highest rate of the quantization steps, relative to their size (Adam on their logarithms).
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    augmentation: str = "none"
+    scale_learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ConfigError("give either epochs or steps", where="training")
+        for key in ("epochs", "steps", "batch_size"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"{key} is {value}", where="training", expected="at least 1")
+        for key in ("learning_rate", "weight_decay", "scale_learning_rate", "warmup_steps"):
+            value = getattr(self, key)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{key} is {value}", where="training", expected="0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is {self.label_smoothing}", where="training", expected="0..1, below 1")
+        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"{key} is {getattr(self, key)!r}", where="training", expected=" or ".join(known))
+
+    def total_steps(self, samples: int) -> int:
+        """Return the number of optimizer steps on a split of `samples`."""
+        return self.steps or (self.epochs or 0) * steps_per_epoch(samples, self.batch_size)
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a training stands: `epoch` and `step` count from 1; loss and accuracy are means over the epoch so far."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """Mean training loss and accuracy (0..1) of one epoch, on augmented batches."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to: one entry an epoch, and the steps made in total."""
+
+    epochs: tuple[EpochResult, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and accuracy (0..1) over `count` samples, `correct` of them right."""
+
+    loss: float
+    accuracy: float
+    count: int
+    correct: int
+
+
+@dataclass
+class _Tally:
+    loss: float = 0.0
+    correct: int = 0
+    count: int = 0
+
+    def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
+        self.loss += loss * len(labels)
+        self.correct += int((logits.argmax(1) == labels).sum())
+        self.count += len(labels)
+
+    def result(self) -> EpochResult:
+        return EpochResult(self.loss / self.count, self.correct / self.count)
+
+
+def train(
+    module: nn.Module,
+    split: Split,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    checkpoint: Path | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> TrainingResult:
+    """Train `module` in place.
+
+    Args:
+        module: maps float32 [n, ...] to logits [n, classes]; may come from `compile_if_possible`.
+        split: what to train on.
+        options: how.
+        generator: gives the order of the samples and the augmentation.
+        checkpoint: file to write after every epoch, and to go on from where it exists.
+        on_progress: called after every step.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite.
+        DataError: labels or logits do not fit.
+        ConfigError, InputFileError: the checkpoint is of another training, or torn.
+    """
+    original = unwrap(module)
+    total = options.total_steps(len(split))
+    optimizers = Optimizers(original, options, total)
+    saved = Checkpoint(checkpoint, original, optimizers, generator, _describe(original, split, options))
+    progress = saved.restore()
+    history = [EpochResult(**entry) for entry in progress.history]
+    clock = _Clock(progress.steps, total)
+    was_training = original.training
+    module.train()
+    try:
+        while progress.steps < total:
+            epoch = _Epoch(len(history) + 1, steps_per_epoch(len(split), options.batch_size), progress.steps, total)
+            result = _run_epoch(module, split, options, generator, optimizers, epoch, clock, on_progress)
+            history.append(result)
+            progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
+            saved.write(progress)
+    finally:
+        original.train(was_training)
+    return TrainingResult(tuple(history), total)
+
+
+def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluation:
+    """Return loss and accuracy of `module` on all of `split`, with running statistics. Raises `DataError`."""
+    original = unwrap(module)
+    was_training = original.training
+    original.eval()
+    tally = _Tally()
+    try:
+        with torch.no_grad():
+            for inputs, labels in ordered_batches(split, batch_size):
+                logits = original(inputs)
+                _check_logits(logits, labels)
+                tally.add(float(functional.cross_entropy(logits, labels)), logits, labels)
+    finally:
+        original.train(was_training)
+    mean = tally.result()
+    return Evaluation(mean.loss, mean.accuracy, tally.count, tally.correct)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    number: int
+    batches: int
+    first_step: int
+    total_steps: int
+
+    @property
+    def planned(self) -> int:
+        """Steps of this epoch; the last one may be cut short."""
+        return min(self.batches, self.total_steps - self.first_step)
+
+
+class _Clock:
+    """Estimates the time left from the steps made since it was started."""
+
+    def __init__(self, done: int, total: int) -> None:
+        self._start, self._done, self._total = time.perf_counter(), done, total
+
+    def seconds_left(self, step: int) -> float:
+        return (time.perf_counter() - self._start) / max(1, step - self._done) * (self._total - step)
+
+
+def _run_epoch(
+    module: nn.Module,
+    split: Split,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    optimizers: Optimizers,
+    epoch: _Epoch,
+    clock: _Clock,
+    on_progress: ProgressCallback | None,
+) -> EpochResult:
+    tally = _Tally()
+    batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
+    epochs = -(-epoch.total_steps // epoch.batches)
+    for step, (inputs, labels) in zip(range(epoch.first_step, epoch.first_step + epoch.planned), batches, strict=False):
+        logits = module(inputs)
+        if step == epoch.first_step:
+            _check_logits(logits, labels)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value}",
+                where=f"epoch {epoch.number}, step {step + 1}",
+                hint=f"training diverged: lower the learning rate (now {options.learning_rate})",
+            )
+        optimizers.zero_grad()
+        loss.backward()
+        optimizers.step(step)
+        tally.add(value, logits.detach(), labels)
+        if on_progress is not None:
+            mean = tally.result()
+            on_progress(
+                TrainingProgress(
+                    epoch.number,
+                    epochs,
+                    step + 1,
+                    epoch.total_steps,
+                    mean.loss,
+                    mean.accuracy,
+                    clock.seconds_left(step + 1),
+                )
+            )
+    return tally.result()
+
+
+def _check_logits(logits: Tensor, labels: Tensor) -> None:
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise DataError(f"the network gives {shape}", where="training", expected=f"logits [{len(labels)}, classes]")
+    if len(labels) and int(labels.max()) >= logits.shape[1]:
+        raise DataError(
+            f"label {int(labels.max())} but only {logits.shape[1]} outputs", where="training", expected="one a class"
+        )
+
+
+def _describe(module: nn.Module, split: Split, options: TrainingOptions) -> dict[str, object]:
+    """Return what a checkpoint must have in common with the training that goes on from it."""
+    policy = getattr(module, "policy", None)
+    return {
+        "options": dataclasses.asdict(options),
+        "samples": len(split),
+        "sample_shape": list(split.sample_shape),
+        "policy": None if policy is None else policy.to_json(),
+    }

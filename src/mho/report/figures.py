@@ -1,0 +1,229 @@
+"""The charts of the page, as Plotly's JSON: made from a `RunResult` alone.
+
+Colours are names of the page's style variables (``var(--found)``); the page replaces them, so that charts follow light
+and dark. No plotting library is needed to make them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mho.report.result import EvaluationFigures, RunResult
+from mho.report.text import TIMES, format_latency, format_percent
+
+Figure = dict[str, Any]
+
+_HIDDEN_BELOW_POINTS = 12.0
+"""Accuracy further below the target than this is left off the chart (and said so): it would flatten the rest."""
+
+
+def build_figures(result: RunResult) -> dict[str, Figure]:
+    """Return all charts by the name of their place on the page."""
+    figures = {
+        "accuracy": accuracy_against_latency(result),
+        "bits": bits_by_layer(result),
+        "latency": latency_by_layer(result),
+        "progress": search_progress(result),
+    }
+    if any(training.points for training in result.trainings):
+        figures["training"] = training_curves(result)
+    return figures
+
+
+def accuracy_against_latency(result: RunResult) -> Figure:
+    """Every policy tried: accuracy on validation data over latency, with the Pareto front."""
+    search = result.search
+    factor, unit = _latency_unit(max(entry.latency_us for entry in search.evaluations))
+    shown = [entry for entry in search.evaluations if _is_shown(result, entry)]
+    tried = [entry for entry in shown if entry.index not in (search.best, 0)]
+    front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.latency_us)
+    traces = [
+        _points(tried, factor, "policies tried", {"color": "var(--tried)", "size": 8, "opacity": 0.75}),
+        {
+            "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
+            "x": [entry.latency_us * factor for entry in front], "y": [_percent(entry.accuracy) for entry in front],
+            "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
+        },
+        _points(_pick(shown, 0), factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
+        _points(_pick(shown, search.best), factor, "found policy", _marker("var(--found)", "star", 18)),
+    ]  # fmt: skip
+    layout = _layout(f"latency of one inference, {unit}", "accuracy on validation data, %", height=440)
+    layout["shapes"] = [_target_line(search.target_accuracy)]
+    layout["annotations"] = [_target_text(search.target_accuracy)]
+    layout["xaxis"]["rangemode"] = "tozero"
+    return {"data": traces, "layout": layout}
+
+
+def count_hidden(result: RunResult) -> int:
+    """Return how many policies the chart of accuracy leaves off: failed ones and those far below the target."""
+    return sum(not _is_shown(result, entry) for entry in result.search.evaluations)
+
+
+def bits_by_layer(result: RunResult) -> Figure:
+    """Weight and activation bits of each layer, under the found policy."""
+    names = [layer.name for layer in result.layers]
+    traces = [
+        _bars(names, [layer.found.weight_bits for layer in result.layers], "weights", "var(--weights)", "%{y} bit"),
+        _bars(names, [layer.found.act_bits for layer in result.layers], "activations", "var(--acts)", "%{y} bit"),
+    ]
+    layout = _layout("", "bits", height=300)
+    layout["yaxis"] |= {"range": [0, 8.4], "dtick": 2}
+    layout["xaxis"] |= _layer_axis(names)
+    return {"data": traces, "layout": layout}
+
+
+def latency_by_layer(result: RunResult) -> Figure:
+    """Latency of each layer at uniform 8/8 and under the found policy."""
+    names = [layer.name for layer in result.layers]
+    factor, unit = _latency_unit(max(layer.reference.latency_us for layer in result.layers))
+    before = [layer.reference.latency_us * factor for layer in result.layers]
+    after = [layer.found.latency_us * factor for layer in result.layers]
+    text = f"%{{y:.3~f}} {unit}"
+    traces = [
+        _bars(names, before, "uniform 8/8", "var(--reference)", text),
+        _bars(names, after, "found policy", "var(--found)", text),
+    ]
+    layout = _layout("", f"latency, {unit}", height=340)
+    layout["xaxis"] |= _layer_axis(names)
+    return {"data": traces, "layout": layout}
+
+
+def search_progress(result: RunResult) -> Figure:
+    """Speedup of each policy in the order tried, and of the fastest accepted so far."""
+    search = result.search
+    accepted = [entry for entry in search.evaluations if _is_accepted(result, entry)]
+    others = [entry for entry in search.evaluations if not _is_accepted(result, entry)]
+    best, running = 0.0, []
+    for entry in search.evaluations:
+        best = max(best, entry.speedup if _is_accepted(result, entry) else 0.0)
+        running.append(best or None)
+
+    def points(entries: list[EvaluationFigures], name: str, marker: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "scatter", "mode": "markers", "name": name, "marker": marker,
+            "x": [entry.index + 1 for entry in entries], "y": [entry.speedup for entry in entries],
+            "text": [_describe(entry) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+        }  # fmt: skip
+
+    traces = [
+        points(others, "loses too much", {"color": "var(--tried)", "size": 7, "symbol": "circle-open"}),
+        points(accepted, "accurate enough", {"color": "var(--found)", "size": 8, "opacity": 0.7}),
+        {
+            "type": "scatter", "mode": "lines", "name": "fastest so far", "hoverinfo": "skip",
+            "x": [entry.index + 1 for entry in search.evaluations], "y": running,
+            "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
+        },
+    ]  # fmt: skip
+    layout = _layout("policies tried", "speedup against uniform 8/8", height=360)
+    layout["yaxis"] |= {"rangemode": "tozero", "ticksuffix": TIMES}
+    return {"data": traces, "layout": layout}
+
+
+def training_curves(result: RunResult) -> Figure:
+    """Training loss by epoch of the float training and of the quantization-aware trainings."""
+    colours = {"float": "var(--float)", "reference": "var(--reference)", "found": "var(--found)"}
+    traces = [
+        {
+            "type": "scatter", "mode": "lines+markers", "name": training.label,
+            "x": [point.epoch for point in training.points], "y": [point.loss for point in training.points],
+            "line": {"color": colours.get(training.name, "var(--tried)"), "width": 2}, "marker": {"size": 6},
+            "hovertemplate": "epoch %{x}: %{y:.4f}<extra>" + training.label + "</extra>",
+        }
+        for training in result.trainings
+        if training.points
+    ]  # fmt: skip
+    layout = _layout("epoch", "training loss (cross entropy)", height=320)
+    layout["yaxis"]["rangemode"] = "tozero"
+    return {"data": traces, "layout": layout}
+
+
+def _is_accepted(result: RunResult, entry: EvaluationFigures) -> bool:
+    return entry.accuracy is not None and entry.accuracy >= result.search.target_accuracy - 1e-12
+
+
+def _is_shown(result: RunResult, entry: EvaluationFigures) -> bool:
+    if entry.accuracy is None:
+        return False
+    lowest = result.search.target_accuracy - _HIDDEN_BELOW_POINTS / 100
+    return entry.accuracy >= lowest or entry.index in (result.search.best, 0)
+
+
+def _pick(entries: list[EvaluationFigures], index: int) -> list[EvaluationFigures]:
+    return [entry for entry in entries if entry.index == index]
+
+
+def _points(entries: list[EvaluationFigures], factor: float, name: str, marker: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter", "mode": "markers", "name": name, "marker": marker,
+        "x": [entry.latency_us * factor for entry in entries], "y": [_percent(entry.accuracy) for entry in entries],
+        "text": [_describe(entry) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
+
+
+def _describe(entry: EvaluationFigures) -> str:
+    bits = " ".join(f"{w}/{a}" for w, a in zip(entry.weight_bits, entry.act_bits, strict=True))
+    words = bits.split()
+    rows = [" ".join(words[start : start + 11]) for start in range(0, min(len(words), 33), 11)]
+    accuracy = "failed" if entry.accuracy is None else format_percent(entry.accuracy)
+    more = "<br>…" if len(words) > 33 else ""
+    return (
+        f"<b>policy {entry.index + 1}</b>: {format_latency(entry.latency_us)}, {entry.speedup:.2f}{TIMES}, {accuracy}"
+        "<br>"
+        f"{'<br>'.join(rows)}{more}"
+    )
+
+
+def _bars(names: list[str], values: list[Any], label: str, colour: str, text: str) -> dict[str, Any]:
+    return {
+        "type": "bar", "name": label, "x": names, "y": values, "marker": {"color": colour},
+        "hovertemplate": "%{x}: " + text + f"<extra>{label}</extra>",
+    }  # fmt: skip
+
+
+def _marker(colour: str, symbol: str, size: int) -> dict[str, Any]:
+    return {"color": colour, "symbol": symbol, "size": size, "line": {"color": "var(--card)", "width": 1.5}}
+
+
+def _target_line(target: float) -> dict[str, Any]:
+    return {
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": _percent(target), "y1": _percent(target),
+        "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
+    }  # fmt: skip
+
+
+def _target_text(target: float) -> dict[str, Any]:
+    return {
+        "text": f"accepted from {format_percent(target)}", "x": 1, "xref": "paper", "xanchor": "right",
+        "y": _percent(target), "yanchor": "top", "showarrow": False, "font": {"color": "var(--muted)"},
+    }  # fmt: skip
+
+
+def _layer_axis(names: list[str]) -> dict[str, Any]:
+    return {"type": "category", "tickangle": -45 if len(names) > 6 else 0, "tickfont": {"size": 11}, "showgrid": False}
+
+
+def _layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
+    axis = {"gridcolor": "var(--grid)", "zerolinecolor": "var(--grid)", "linecolor": "var(--grid)", "automargin": True}
+    return {
+        "height": height,
+        "margin": {"l": 64, "r": 16, "t": 8, "b": 48},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "inherit", "size": 13, "color": "var(--text)"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+        "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": "var(--grid)", "font": {"color": "var(--text)"}},
+        "bargap": 0.25,
+        "bargroupgap": 0.06,
+        "xaxis": {**axis, "title": {"text": x_title, "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": y_title, "standoff": 10}},
+    }
+
+
+def _latency_unit(largest_us: float) -> tuple[float, str]:
+    if largest_us < 1e3:
+        return 1.0, "µs"
+    return (1e-3, "ms") if largest_us < 1e6 else (1e-6, "s")
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 4)

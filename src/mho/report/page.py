@@ -1,0 +1,67 @@
+"""The page of a run: one HTML file that needs nothing else, made from a `RunResult` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from mho.report import text
+from mho.report.figures import build_figures, count_hidden
+from mho.report.result import RunResult
+
+
+def render_page(result: RunResult) -> str:
+    """Return the HTML page of a run. It holds its scripts and styles and asks the network for nothing."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    folder = files("mho.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in _TEMPLATES}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "latency": text.format_latency,
+        "percent": text.format_percent,
+        "count": text.format_count,
+        "size": text.format_bytes,
+        "duration": text.format_seconds,
+    }
+    return environment.get_template("page.html.j2").render(
+        result=result,
+        found=result.contender("found"),
+        reference=result.contender("reference"),
+        float=result.contender("float"),
+        hidden=count_hidden(result),
+        settings=flatten(result.settings),
+        hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
+        sources=result.accelerator.get("sources", {}),
+        figures=_as_script(build_figures(result)),
+        plotly=get_plotlyjs(),
+    )
+
+
+_TEMPLATES = ("page.html.j2", "style.css", "page.js")
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested tables as (dotted key, text) pairs, in order."""
+    rows: list[tuple[str, str]] = []
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append(
+                (prefix + key, "—" if value is None else value if isinstance(value, str) else json.dumps(value))
+            )
+    return rows
+
+
+def _as_script(value: Any) -> str:
+    """Return JSON that may stand inside a script element."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")

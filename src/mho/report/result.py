@@ -1,0 +1,325 @@
+"""`result.json`: every figure of a run, and the only source of what its page shows.
+
+Times are in microseconds (one inference of one sample) or seconds (of the run), accuracies fractions in 0..1, losses
+natural logarithms (cross entropy).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mho.errors import InputFileError
+from mho.settings import parse_settings
+
+FORMAT: Literal["mho-result"] = "mho-result"
+VERSION: Literal[1] = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Judgement(_Part):
+    """How many samples a network got right."""
+
+    correct: Count
+    """Samples answered right."""
+    count: Annotated[int, Field(ge=1)]
+    """Samples asked."""
+    accuracy: Share
+    """correct / count."""
+    loss: float | None = None
+    """Mean cross entropy, where it was measured."""
+
+
+class Contender(_Part):
+    """One of the networks that are compared."""
+
+    name: str
+    """`float`, `reference` or `found`."""
+    label: str
+    """For people."""
+    validation: Judgement
+    """On validation data."""
+    test: Judgement
+    """On test data: the final figure."""
+    latency_us: float | None
+    """Time of one inference on the accelerator; none for the float network, which does not run there."""
+    speedup: float | None
+    """Against uniform 8/8 under the same mapping."""
+    tiles: int | None
+    """Crossbar writes of one inference."""
+    mvms: int | None
+    """Crossbar reads of one inference."""
+    weight_bits: float
+    """Mean over all weights."""
+    act_bits: float
+    """Mean over all inputs of MVM layers, each counted by its multiply-accumulates."""
+
+
+class LayerCostFigures(_Part):
+    """What one layer costs under one policy."""
+
+    weight_bits: int
+    """Bits of a weight."""
+    act_bits: int
+    """Bits of an input."""
+    rows: int
+    """Physical rows, before tiling."""
+    cols: int
+    """Physical columns, before tiling."""
+    tiles: int
+    """Crossbar writes."""
+    mvms: int
+    """Crossbar reads."""
+    latency_us: float
+    """Writes and reads."""
+
+
+class LayerFigures(_Part):
+    """One MVM layer."""
+
+    name: str
+    """Layer name."""
+    kind: str
+    """`conv`, `linear` or `matmul`."""
+    outputs: int
+    """Outputs of the logical matrix."""
+    inputs: int
+    """Inputs of the logical matrix."""
+    positions: int
+    """Input vectors of one inference."""
+    repeat: int
+    """Independent matrices (groups, heads)."""
+    macs: int
+    """Multiply-accumulates of one inference."""
+    reference: LayerCostFigures
+    """Under uniform 8/8."""
+    found: LayerCostFigures
+    """Under the found policy."""
+
+
+class EvaluationFigures(_Part):
+    """One policy that the search tried."""
+
+    index: int
+    """Place in the search, from 0."""
+    method: str
+    """Who proposed it."""
+    weight_bits: tuple[int, ...]
+    """By layer, in execution order."""
+    act_bits: tuple[int, ...]
+    """By layer, in execution order."""
+    latency_us: float
+    """Time of one inference."""
+    speedup: float
+    """Against uniform 8/8."""
+    score: float | None
+    """Loss on the calibration split."""
+    accuracy: float | None
+    """On validation data, after the short training of the search."""
+    seconds: Duration
+    """Time that measuring took."""
+    note: str
+    """Why it failed, where it did."""
+    on_front: bool
+    """No other policy is at once as fast and more accurate."""
+
+
+class SearchFigures(_Part):
+    """How the policy was found."""
+
+    method: str
+    """Search method."""
+    fidelity: str
+    """How each policy was measured."""
+    budget: int
+    """Policies that it was allowed to evaluate."""
+    space: str
+    """Number of policies in the search space, exact, in decimal."""
+    allowed_drop_points: float
+    """Points of accuracy that may be lost against uniform 8/8."""
+    target_accuracy: float
+    """Smallest accuracy that was accepted, on validation data."""
+    best: int
+    """Index of the policy that was trained and compiled."""
+    finalists: tuple[int, ...]
+    """Indices of the policies that were trained fully, in that order."""
+    evaluations: tuple[EvaluationFigures, ...]
+    """Every policy tried, the reference first."""
+
+
+class TrainingPoint(_Part):
+    """State of a training after an epoch."""
+
+    epoch: float
+    """Epochs done."""
+    loss: float
+    """Mean training loss of the epoch."""
+
+
+class TrainingFigures(_Part):
+    """One training."""
+
+    name: str
+    """`float`, `reference` or `found`."""
+    label: str
+    """For people."""
+    points: tuple[TrainingPoint, ...]
+    """By epoch."""
+
+
+class Check(_Part):
+    """Two ways of computing the same, held against each other."""
+
+    name: str
+    """Short name."""
+    claim: str
+    """What must be true."""
+    images: Count
+    """Test images on which it was checked."""
+    differing: Count
+    """Images that broke the claim."""
+    passed: bool
+    """True where the claim held."""
+    detail: str
+    """More about it: numbers compared, or the first difference and its reason."""
+
+
+class StageFigures(_Part):
+    """One stage of the run."""
+
+    name: str
+    """Stage."""
+    title: str
+    """For people."""
+    seconds: Duration
+    """Working time, over all interruptions."""
+    key: str
+    """Hash of everything that it came from."""
+    digest: str
+    """Hash of what it made."""
+
+
+class FileFigures(_Part):
+    """A file of the run."""
+
+    path: str
+    """Inside the run directory."""
+    what: str
+    """For people."""
+    bytes: Count
+    """Size."""
+    sha256: str
+    """Hash of its content."""
+
+
+class NetworkFigures(_Part):
+    """The network."""
+
+    source: str
+    """Name, function or file."""
+    parameters: int
+    """Numbers in its constants."""
+    macs: int
+    """Multiply-accumulates of one inference."""
+    mvm_layers: int
+    """Layers that run in crossbars."""
+    input_shape: tuple[int, ...]
+    """One sample."""
+
+
+class DataFigures(_Part):
+    """The data."""
+
+    name: str
+    """Dataset."""
+    classes: tuple[str, ...]
+    """Class names."""
+    train: int
+    """Training images."""
+    calibration: int
+    """Calibration images."""
+    validation: int
+    """Validation images."""
+    test: int
+    """Test images."""
+    sha256: str
+    """Hash of all images and labels, in their order."""
+
+
+class RunResult(_Part):
+    """All figures of a run."""
+
+    format: Literal["mho-result"] = FORMAT
+    """What this file is."""
+    version: Literal[1] = VERSION
+    """Version of this format."""
+    name: str
+    """Name of the run."""
+    sentence: str
+    """The result in one sentence."""
+    seed: int
+    """Seed of every random number."""
+    seconds: Duration
+    """Working time of all stages."""
+    network: NetworkFigures
+    """The network."""
+    data: DataFigures
+    """The data."""
+    contenders: tuple[Contender, ...]
+    """Float, uniform 8/8 and the found policy, in this order."""
+    drop_points: float
+    """Points of test accuracy lost against uniform 8/8 (negative: gained)."""
+    layers: tuple[LayerFigures, ...]
+    """MVM layers in execution order."""
+    search: SearchFigures
+    """How the policy was found."""
+    trainings: tuple[TrainingFigures, ...]
+    """Float training and quantization-aware trainings."""
+    checks: tuple[Check, ...]
+    """Engines held against each other."""
+    instructions: dict[str, int]
+    """Instructions that the program executes for one sample, by kind."""
+    accelerator: dict[str, Any]
+    """Description of the hardware, with sources."""
+    settings: dict[str, Any]
+    """Configuration of the run."""
+    notes: tuple[str, ...]
+    """What a reader should know (for instance that no compiler was found)."""
+    versions: dict[str, str]
+    """Versions of mho and of what it stands on."""
+    machine: dict[str, str]
+    """Where it ran."""
+    stages: tuple[StageFigures, ...]
+    """Stages in order."""
+    files: tuple[FileFigures, ...]
+    """Files that the run made."""
+
+    def contender(self, name: str) -> Contender:
+        """Return the contender of that name. Raises `KeyError`."""
+        for contender in self.contenders:
+            if contender.name == name:
+                return contender
+        raise KeyError(name)
+
+
+def read_result(path: str | Path) -> RunResult:
+    """Read a `result.json`. Raises `InputFileError` or `ConfigError`."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+    try:
+        tables = json.loads(content)
+    except ValueError as error:
+        raise InputFileError(f"not JSON: {error}", where=str(path), expected="a result of mho run") from error
+    return parse_settings(RunResult, tables, where=str(path))

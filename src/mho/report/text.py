@@ -1,0 +1,82 @@
+"""Numbers for people: units that fit, digits that mean something, and the sentence that tells the result."""
+
+from __future__ import annotations
+
+from mho.report.result import Contender
+
+TIMES = "\u00d7"
+_THIN = "\u202f"
+
+
+def format_latency(microseconds: float) -> str:
+    """Return a time with the unit that keeps it between 1 and 1000: ``613 µs``, ``4.21 ms``, ``12.4 s``."""
+    for limit, unit, factor in ((1e3, "µs", 1.0), (1e6, "ms", 1e-3)):
+        if microseconds < limit:
+            return f"{_significant(microseconds * factor)}{_THIN}{unit}"
+    return f"{_significant(microseconds * 1e-6)}{_THIN}s"
+
+
+def format_percent(share: float, digits: int = 2) -> str:
+    """Return a fraction as ``98.40 %``."""
+    return f"{100 * share:.{digits}f}{_THIN}%"
+
+
+def format_points(points: float) -> str:
+    """Return a difference of accuracies as ``0.20 points``."""
+    return f"{points:.2f} points"
+
+
+def format_count(number: int) -> str:
+    """Return a whole number with groups of three digits."""
+    return f"{number:,}".replace(",", _THIN)
+
+
+def format_bytes(size: int) -> str:
+    """Return a size as ``312 KiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f}{_THIN}{unit}" if unit == "B" else f"{_significant(size)}{_THIN}{unit}"
+        size /= 1024  # type: ignore[assignment]
+    return f"{_significant(size)}{_THIN}GiB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration: ``4.2 s``, ``58 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    if seconds < 59.5:
+        return f"{seconds:.1f}{_THIN}s" if seconds < 9.95 else f"{seconds:.0f}{_THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{_THIN}min {rest:02d}{_THIN}s"
+    return f"{minutes // 60}{_THIN}h {minutes % 60:02d}{_THIN}min"
+
+
+def describe_drop(points: float) -> str:
+    """Tell how an accuracy stands to the reference's, in points lost."""
+    if abs(points) < 0.005:
+        return "exactly as accurate as"
+    return f"{format_points(abs(points))} {'below' if points > 0 else 'above'}"
+
+
+def tell_result(found: Contender, reference: Contender, *, network: str, accelerator: str, data: str) -> str:
+    """Tell the result of a run in one sentence."""
+    assert found.latency_us is not None, "the found policy has a latency"
+    assert reference.latency_us is not None, "the reference has a latency"
+    drop = 100 * (reference.test.accuracy - found.test.accuracy)
+    compared = (
+        f"exactly what uniform 8/8 gets ({format_percent(reference.test.accuracy)})"
+        if abs(drop) < 0.005
+        else f"{describe_drop(drop)} uniform 8/8 ({format_percent(reference.test.accuracy)})"
+    )
+    speedup = reference.latency_us / found.latency_us
+    times = f"{format_latency(found.latency_us)} instead of {format_latency(reference.latency_us)} an inference"
+    share = format_percent(found.test.accuracy)
+    return (
+        f"With the bit widths found for it, {network} answers {speedup:.2f}{TIMES} as fast on {accelerator} "
+        f"as at uniform 8/8 ({times}) and gets {share} of the test images of {data} right, {compared}."
+    )
+
+
+def _significant(number: float) -> str:
+    if number >= 100:
+        return f"{number:.0f}"
+    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"

@@ -1,0 +1,209 @@
+"""The MVM layers of the executor: each proven product as exact tensor arithmetic on whole batches."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mho.arithmetic import requantize
+from mho.errors import ProgramError
+from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
+from mho.program.instructions import Dequantize, QuantizeInput
+from mho.program.product import LayerProduct
+from mho.program.program import Program
+from mho.simulation.contraction import Route, choose_route, contract
+from mho.simulation.recovery import recover_matrix
+
+
+class LayerRunner(Protocol):
+    """Runs one layer on a batch: `sources` name its operands, `output` what it makes."""
+
+    route: Route
+    sources: tuple[str, ...]
+    output: str
+
+    def run(self, operands: list[Tensor]) -> Tensor:
+        """Take float32 tensors [N, *S], return float32 [N, *output shape]."""
+
+
+def make_runner(program: Program, product: LayerProduct) -> LayerRunner:
+    """Make what runs the layer that `product` was proven to be."""
+    if isinstance(product.geometry, ConvGeometry):
+        return ConvRunner(program, product, product.geometry)
+    if isinstance(product.geometry, LinearGeometry):
+        return LinearRunner(program, product)
+    return MatmulRunner(program, product, product.geometry)
+
+
+def _quantize(x: Tensor, item: QuantizeInput, shift: int) -> Tensor:
+    """Return the codes of `x` less `shift`, whole numbers in float32."""
+    if item.binary:
+        integers = requantize.quantize_binary(x)
+    else:
+        integers = requantize.quantize_linear(x, item.scale, item.zero_point, item.qmin, item.qmax)
+    return integers if item.offset == shift else integers.add_(item.offset - shift)
+
+
+def _reach(item: QuantizeInput, shift: int) -> tuple[int, int]:
+    """Return the smallest and largest code less `shift`, the border's and 0 included."""
+    codes = (item.qmin, item.qmax, item.zero_point)
+    return min(0, min(codes) + item.offset - shift), max(0, max(codes) + item.offset - shift)
+
+
+class _Scaling:
+    """The last step: float32 totals times multipliers, plus a bias, each rounded."""
+
+    def __init__(self, program: Program, item: Dequantize, shape: tuple[int, ...]) -> None:
+        self.multiplier = _tensor(program.constants[item.multiplier]).reshape(shape)
+        if bool((self.multiplier == self.multiplier.reshape(-1)[0]).all()):
+            self.multiplier = self.multiplier.reshape(-1)[:1].clone()
+        self.bias = _tensor(program.constants[item.bias]).reshape(shape) if item.bias else None
+
+    def apply(self, total: Tensor) -> Tensor:
+        """Scale `total` in place."""
+        total.mul_(self.multiplier)
+        return total if self.bias is None else total.add_(self.bias)
+
+
+class _StaticLayer:
+    """What layers with weights share: the recovered matrix for inputs less the code of zero, its route and residual."""
+
+    def __init__(self, program: Program, product: LayerProduct) -> None:
+        self.input = product.input
+        self.sources, self.output = (product.input.source,), product.dequantize.target
+        self.zero = product.input.zero_point + product.input.offset
+        self.matrix = recover_matrix(program, product)
+        correction = program.constants[product.dequantize.correction]
+        sums = self.matrix.sum(axis=2, dtype=np.float64).astype(np.int64)
+        residual = correction + self.zero * sums
+        self.residual = torch.from_numpy(residual) if residual.any() else None
+        self.target = program.buffers[product.dequantize.target].shape
+
+    def terms(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what each group of weights, along the last axis, can add to a partial sum. [outputs, inputs, kernel]."""
+        low, high = _reach(self.input, self.zero)
+        positive = np.maximum(matrix, 0).sum(axis=-1, dtype=np.float64)
+        negative = np.maximum(-matrix, 0).sum(axis=-1, dtype=np.float64)
+        return np.maximum(positive * high - negative * low, negative * high - positive * low)
+
+
+class ConvRunner(_StaticLayer):
+    """A convolution."""
+
+    def __init__(self, program: Program, product: LayerProduct, geometry: ConvGeometry) -> None:
+        super().__init__(program, product)
+        self.geometry = geometry
+        per_group = geometry.channels // geometry.groups
+        terms = self.terms(self.matrix.reshape(geometry.outputs, per_group, -1))
+        self.route = choose_route(terms, product.name, may_split=geometry.groups == 1)
+        kernels = torch.from_numpy(self.matrix).reshape(geometry.outputs, per_group, *geometry.kernel)
+        self.kernels = [kernels[:, part].to(self.route.dtype).contiguous() for part in self.route.parts()]
+        # A sum of nothing but -0 is -0 in floating point; adding +0 makes it the integer's +0.
+        self.zeros = torch.zeros(geometry.outputs, dtype=self.route.dtype)
+        del self.matrix
+        if self.residual is not None:
+            self.residual = self.residual.reshape(1, -1, 1, 1)
+        self.scaling = _Scaling(program, product.dequantize, (1, geometry.outputs, 1, 1))
+        top, left, bottom, right = geometry.pads
+        self.border = (left, right, top, bottom) if (top, left) != (bottom, right) else None
+        self.padding = (0, 0) if self.border else (top, left)
+
+    def run(self, operands: list[Tensor]) -> Tensor:
+        """Take [N, B, C, H, W], return [N, B, O, oh, ow]."""
+        x = _quantize(operands[0], self.input, self.zero).flatten(0, 1)
+        if self.border:
+            x = functional.pad(x, self.border)
+        x = x.to(self.route.dtype)
+        kernels = {part.start: kernel for part, kernel in zip(self.route.parts(), self.kernels, strict=True)}
+
+        def product(part: slice) -> Tensor:
+            geometry, kernel = self.geometry, kernels[part.start]
+            channels = x if geometry.groups > 1 else x[:, part]
+            return functional.conv2d(
+                channels, kernel, self.zeros, geometry.strides, self.padding, geometry.dilations, geometry.groups
+            )
+
+        total = contract(self.route, product, self.residual)
+        return self.scaling.apply(total).reshape(-1, *self.target)
+
+
+class LinearRunner(_StaticLayer):
+    """A dense layer."""
+
+    def __init__(self, program: Program, product: LayerProduct) -> None:
+        super().__init__(program, product)
+        matrix = self.matrix[0]
+        self.route = choose_route(self.terms(matrix[:, :, None]), product.name)
+        self.weights = torch.from_numpy(matrix).to(self.route.dtype)
+        self.zeros = torch.zeros(matrix.shape[0], dtype=self.route.dtype)
+        del self.matrix
+        if self.residual is not None:
+            self.residual = self.residual.reshape(1, -1)
+        self.scaling = _Scaling(program, product.dequantize, (1, matrix.shape[0]))
+
+    def run(self, operands: list[Tensor]) -> Tensor:
+        """Take [N, ..., K], return [N, ..., outputs]."""
+        x = _quantize(operands[0], self.input, self.zero)
+        x = x.reshape(-1, x.shape[-1]).to(self.route.dtype)
+        total = contract(
+            self.route,
+            lambda part: functional.linear(x[:, part], self.weights[:, part], self.zeros),
+            self.residual,
+        )
+        return self.scaling.apply(total).reshape(-1, *self.target)
+
+
+class MatmulRunner:
+    """A product of two activations.
+
+    total = sum (v + A) u + f * sum u + s * sum v + c, with streamed codes u, stored integers v, the encoding's addend A,
+    factors f and s and the correction c, is sum (v - a)(u - b) + (c - K a b) with a = -(A + f) and b = -s.
+    """
+
+    def __init__(self, program: Program, product: LayerProduct, geometry: MatmulGeometry) -> None:
+        assert product.stored is not None
+        dequantize = product.dequantize
+        self.sources, self.output = (product.input.source, product.stored.source), dequantize.target
+        self.input, self.stored, self.geometry = product.input, product.stored, geometry
+        correction = program.constants[dequantize.correction].astype(np.int64)
+        shift = np.full(correction.shape, -product.stored_addend, np.int64)
+        if dequantize.sum_factors:
+            times = int(product.has_digital_sums) + int((product.col_output == -1).sum())
+            shift -= program.constants[dequantize.sum_factors].astype(np.int64) * times
+        self.zero = -dequantize.stored_factor
+        # One number for all outputs is taken out of the product; what differs from it would stay a sum of inputs.
+        self.stored_zero = int(shift.flat[0])
+        if (shift != self.stored_zero).any():
+            raise ProgramError("outputs take sums of inputs differently", where=f"layer {product.name}")
+        residual = correction - geometry.inputs * self.zero * shift
+        residual = residual[:, None, :]
+        self.residual = torch.from_numpy(residual) if residual.any() else None
+        low, high = _reach(self.input, self.zero)
+        stored_low, stored_high = _reach(self.stored, self.stored_zero)
+        largest = max(-low, high) * max(-stored_low, stored_high)
+        self.route = choose_route(np.full((1, geometry.inputs), float(largest)), product.name)
+        self.scaling = _Scaling(program, dequantize, (geometry.repeat, 1, geometry.outputs))
+        self.target = program.buffers[dequantize.target].shape
+
+    def run(self, operands: list[Tensor]) -> Tensor:
+        """Take [N, ..., M, K] and [N, ..., K, outputs], return [N, ..., M, outputs]."""
+        geometry, dtype = self.geometry, self.route.dtype
+        u = _quantize(operands[0], self.input, self.zero).reshape(
+            -1, geometry.repeat, geometry.positions_count, geometry.inputs
+        )
+        v = _quantize(operands[1], self.stored, self.stored_zero).reshape(
+            -1, geometry.repeat, geometry.inputs, geometry.outputs
+        )
+        u, v = u.to(dtype), v.to(dtype)
+        total = contract(self.route, lambda part: torch.matmul(u[..., part], v[..., part, :]).add_(0), self.residual)
+        return self.scaling.apply(total).reshape(-1, *self.target)
+
+
+def _tensor(constant: NDArray[Any]) -> Tensor:
+    """Return a tensor of its own (torch wants arrays that may be written to)."""
+    return torch.from_numpy(np.array(constant))

@@ -1,0 +1,45 @@
+"""What goes into an engine and comes out: arrays by name, held against the program's buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.arithmetic.batching import from_samples, to_samples
+from mho.errors import DataError, suggest
+from mho.program.program import Program
+
+
+def check_inputs(program: Program, inputs: Mapping[str, Any] | NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Return contiguous float32 arrays [N, *shape] by input name.
+
+    Raises:
+        DataError: an input is missing or unknown, samples differ in number, or an array does not fit.
+    """
+    if not isinstance(inputs, Mapping):
+        if len(program.inputs) != 1:
+            raise DataError("one array for several inputs", expected=f"arrays by name: {', '.join(program.inputs)}")
+        inputs = {program.inputs[0]: inputs}
+    for name in inputs:
+        if name not in program.inputs:
+            raise DataError(
+                f"unknown input {name!r}", expected=", ".join(program.inputs), hint=suggest(name, program.inputs)
+            )
+    if missing := [name for name in program.inputs if name not in inputs]:
+        raise DataError(f"missing inputs: {', '.join(missing)}", expected=", ".join(program.inputs))
+    arrays = {
+        name: to_samples(inputs[name], program.buffers[name].shape, where=f"input {name!r}") for name in program.inputs
+    }
+    counts = {name: array.shape[0] for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise DataError(f"inputs with different numbers of samples ({listing})", expected="as many of each")
+    return arrays
+
+
+def present_outputs(program: Program, buffers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Return the outputs by name, as a user sees them."""
+    return {name: from_samples(buffers[name], program.buffers[name].shape) for name in program.outputs}

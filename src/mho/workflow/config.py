@@ -1,0 +1,253 @@
+"""The configuration of a run: what a user writes in a TOML file, validated as a whole before anything starts.
+
+Paths in the file are relative to the file, except the run directory, which is relative to where the command is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+
+from mho.accelerator.spec import Encoding
+from mho.data.spec import DataSpec
+from mho.errors import MhoError
+from mho.quantization.policy import BitWidths
+from mho.settings import parse_settings, read_toml
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _check_widths(text: str) -> str:
+    try:
+        widths = BitWidths.parse(text)
+    except MhoError as error:
+        raise ValueError(str(error).replace("\n", "; ")) from error
+    if max(widths.weight_bits, widths.act_bits) > 8:
+        raise ValueError(f"{text} is above 8 bits")
+    return text
+
+
+Widths = Annotated[str, AfterValidator(_check_widths)]
+"""WEIGHT/ACTIVATION bits, such as "8/8"."""
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RunSettings(_Section):
+    """Name, seed and place of the run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run: letters, digits, dot, dash, underscore."""
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    """From it comes every random number of the run."""
+    directory: Path | None = None
+    """Where results go; runs/NAME where it is left out. Relative to where the command is given."""
+    threads: int = Field(default=2, ge=1, le=1024)
+    """Threads that training and simulation use. Training figures depend on it in their last digits."""
+
+
+class NetworkSettings(_Section):
+    """Which network."""
+
+    name: str = Field(min_length=1)
+    """`resnet8`, `resnet20`, `vgg9`, `torchvision:NAME`, `package.module:function` or `file.py:function` (runs that
+    code), or an ONNX file (`file.onnx`)."""
+    weights: Path | None = None
+    """A .safetensors file of trained weights (names as in the module's state_dict), instead of float training."""
+
+
+class AcceleratorSettings(_Section):
+    """Which hardware."""
+
+    name: str = Field(min_length=1)
+    """A preset, or a TOML file."""
+    cell_bits: int | None = Field(default=None, ge=1, le=8)
+    """Overrides the description's."""
+    encoding: Encoding | None = None
+    """Overrides the description's."""
+
+
+class TrainingSettings(_Section):
+    """How a network is trained for one purpose."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the training images. Give this or `steps`."""
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps. Give this or `epochs`."""
+    batch_size: int = Field(default=128, ge=1, le=65536)
+    """Images a step."""
+    learning_rate: float = Field(gt=0, le=10, allow_inf_nan=False)
+    """Highest learning rate of the schedule."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """`sgd` has Nesterov momentum 0.9."""
+    schedule: Literal["cosine", "constant", "one-cycle"] = "cosine"
+    """How the learning rate changes over the steps."""
+    weight_decay: float = Field(default=5e-4, ge=0, le=1, allow_inf_nan=False)
+    """Decay of weights."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    """Share of each label that is spread over all classes."""
+    images: int | None = Field(default=None, ge=1)
+    """Use only so many training images (the first of the shuffled ones)."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingSettings:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        return self
+
+
+class EvaluationSettings(_Section):
+    """How a candidate policy is measured during the search: calibrate, train shortly, validate."""
+
+    training: TrainingSettings | None = None
+    """Short quantization-aware training of each candidate; left out: post-training quantization only."""
+
+
+class SearchSettings(_Section):
+    """How bit widths are searched."""
+
+    method: Literal["rl", "rl-paper", "uniform", "random"] = "rl"
+    """`rl-paper` follows arXiv 2601.21737 to the letter; `rl` is the improved agent; the others are baselines."""
+    budget: int = Field(ge=2, le=100_000)
+    """Distinct policies to evaluate, uniform 8/8 counted in."""
+    allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
+    min_weight_bits: int = Field(default=2, ge=1, le=8)
+    """Fewest bits of a weight."""
+    max_weight_bits: int = Field(default=8, ge=1, le=8)
+    """Most bits of a weight."""
+    min_act_bits: int = Field(default=2, ge=1, le=8)
+    """Fewest bits of an activation."""
+    max_act_bits: int = Field(default=8, ge=1, le=8)
+    """Most bits of an activation."""
+    hold_first_last: Widths | Literal["none"] = "8/8"
+    """Widths at which the first and the last layer are held; "none": they are searched too."""
+    weight_bits_multiple: int | Literal["cell"] = "cell"
+    """Weight bits are multiples of this; "cell": of the cell's bits; 1: no such limit."""
+    pins: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] = Field(
+        default_factory=dict
+    )
+    """Widths of single layers, by name."""
+    prune: bool | None = None
+    """Drop choices that cannot win before searching. Left out: true, except for `rl-paper`."""
+    finalists: int = Field(default=3, ge=1, le=20)
+    """How many of the best policies may be trained fully, fastest first, until one keeps the allowed drop."""
+
+    @field_validator("pins")
+    @classmethod
+    def _freeze(cls, pins: Mapping[str, str]) -> Mapping[str, str]:
+        return MappingProxyType(dict(pins))
+
+    @field_validator("weight_bits_multiple")
+    @classmethod
+    def _multiple(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 8:
+            raise ValueError(f'is {value}; expected 1..8 or "cell"')
+        return value
+
+
+class SimulationSettings(_Section):
+    """On how many test images each engine is held against the others."""
+
+    executor_images: int | Literal["all"] = "all"
+    """Test images that the compiled program answers: they give the final accuracy."""
+    reference_images: int = Field(default=1000, ge=1)
+    """Of these, how many are compared with the integer reference."""
+    interpreter_images: int = Field(default=50, ge=1)
+    """Of these, how many the program's interpreter runs too."""
+    batch_size: int = Field(default=256, ge=1, le=65536)
+    """Images run together."""
+
+
+class RunConfig(_Section):
+    """Everything that `mho run` is told."""
+
+    run: RunSettings
+    """Name, seed and place."""
+    network: NetworkSettings
+    """Which network."""
+    data: DataSpec
+    """Which data."""
+    accelerator: AcceleratorSettings
+    """Which hardware."""
+    float_training: TrainingSettings | None = None
+    """Training of the float network. Left out where weights are given."""
+    reference: Literal["qat", "ptq"] = "qat"
+    """How uniform 8/8 is made: trained exactly as the found policy is, or calibrated only."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How candidates are measured."""
+    search: SearchSettings
+    """How bit widths are searched."""
+    qat: TrainingSettings
+    """Final quantization-aware training of the found policy (and of uniform 8/8)."""
+    simulation: SimulationSettings = SimulationSettings()
+    """How the compiled program is checked."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> RunConfig:
+        is_onnx = self.network.name.endswith(".onnx")
+        if is_onnx and self.network.weights is not None:
+            raise ValueError("network.weights: an ONNX file has its own weights")
+        if not is_onnx and self.network.weights is None and self.float_training is None:
+            raise ValueError("the network has no weights: add [float_training] or network.weights")
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """Where results go."""
+        return self.run.directory or Path("runs") / self.run.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain tables, numbers and text."""
+        return self.model_dump(mode="json")
+
+
+def load_config(
+    path: str | Path,
+    *,
+    directory: Path | None = None,
+    data_root: Path | None = None,
+    weights: Path | None = None,
+) -> RunConfig:
+    """Read a run's TOML file; what is given beside it goes before what the file says.
+
+    Raises:
+        InputFileError: the file is missing or not TOML.
+        ConfigError: every unknown, missing or impossible key, each with its valid range.
+    """
+    content = read_toml(path)
+    base = Path(path).resolve().parent
+    for section, key, value in (
+        ("run", "directory", directory),
+        ("data", "root", data_root),
+        ("network", "weights", weights),
+    ):
+        if value is not None and isinstance(content.get(section, {}), dict):
+            content.setdefault(section, {})[key] = str(value.absolute())
+    _resolve(content, base)
+    return parse_settings(RunConfig, content, where=str(path))
+
+
+def _resolve(content: dict[str, Any], base: Path) -> None:
+    """Make paths of inputs absolute: relative ones are meant relative to the file."""
+    for section, key in (("data", "root"), ("network", "weights")):
+        table = content.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(base / Path(table[key]).expanduser())
+    network, accelerator = content.get("network"), content.get("accelerator")
+    if isinstance(network, dict) and isinstance(network.get("name"), str):
+        file, colon, function = network["name"].rpartition(":")
+        if network["name"].endswith(".onnx"):
+            network["name"] = str(base / Path(network["name"]).expanduser())
+        elif file.endswith(".py"):
+            network["name"] = f"{base / Path(file).expanduser()}{colon}{function}"
+    if isinstance(accelerator, dict) and re.search(r"\.toml$", str(accelerator.get("name", ""))):
+        accelerator["name"] = str(base / Path(accelerator["name"]).expanduser())

@@ -1,0 +1,190 @@
+"""What a person sees while a run works: a bar with the time left in a terminal, plain lines elsewhere.
+
+Stages report how far they are in units of their own; the run adds them up by the work that each was estimated to be.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from mho.report.text import format_seconds
+
+
+class RunProgress(Protocol):
+    """Told by the run which stage is at work and how far it is."""
+
+    def begin(self, stage: str, title: str) -> None:
+        """A stage starts."""
+        ...
+
+    def update(self, fraction: float, detail: str) -> None:
+        """The stage has done `fraction` (0..1) of its work."""
+        ...
+
+    def end(self, note: str) -> None:
+        """The stage is finished (or was found finished)."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Tell something that is worth a line."""
+        ...
+
+
+class SilentProgress:
+    """Says nothing: for tests and for use from Python."""
+
+    def begin(self, stage: str, title: str) -> None:
+        """Ignore."""
+
+    def update(self, fraction: float, detail: str) -> None:
+        """Ignore."""
+
+    def end(self, note: str) -> None:
+        """Ignore."""
+
+    def say(self, line: str) -> None:
+        """Ignore."""
+
+
+class WorkMeter:
+    """Adds up the work of stages and estimates the time left from the speed so far.
+
+    Args:
+        work: estimated work of each stage, in any one unit, in order.
+    """
+
+    def __init__(self, work: Mapping[str, float]) -> None:
+        self._work = dict(work)
+        self._done: dict[str, float] = {}
+        self._skipped = 0.0
+        self._start = time.monotonic()
+
+    @property
+    def total(self) -> float:
+        """All work, at least a little."""
+        return sum(self._work.values()) or 1.0
+
+    @property
+    def done(self) -> float:
+        """Work done so far, what was found finished included."""
+        return sum(self._work.get(stage, 0.0) * fraction for stage, fraction in self._done.items())
+
+    def update(self, stage: str, fraction: float) -> None:
+        """Set how far a stage is, 0..1."""
+        self._done[stage] = min(max(fraction, self._done.get(stage, 0.0)), 1.0)
+
+    def skip(self, stage: str, fraction: float = 1.0) -> None:
+        """A stage (or its first part) was found done: it tells nothing about speed."""
+        before = self._done.get(stage, 0.0)
+        self.update(stage, fraction)
+        self._skipped += self._work.get(stage, 0.0) * (self._done[stage] - before)
+
+    def seconds_left(self) -> float | None:
+        """Return an estimate, or None before there is a measured speed."""
+        worked = self.done - self._skipped
+        elapsed = time.monotonic() - self._start
+        if worked <= 0.01 * self.total or elapsed < 1.0:
+            return None
+        return (self.total - self.done) * elapsed / worked
+
+
+class TerminalProgress:
+    """A bar for the whole run with time spent and left, and a line for each finished stage."""
+
+    def __init__(self, meter: WorkMeter, console: Console) -> None:
+        self._meter = meter
+        self._console = console
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("[dim]{task.fields[detail]}"),
+            console=console,
+            transient=True,
+        )
+        self._stage, self._title, self._begun = "", "", 0.0
+        self._task: TaskID = self._progress.add_task("starting", total=meter.total, left="", detail="")
+
+    def __enter__(self) -> TerminalProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, stage: str, title: str) -> None:
+        """Show the stage."""
+        self._stage, self._title, self._begun = stage, title, time.monotonic()
+        self._show("")
+
+    def update(self, fraction: float, detail: str) -> None:
+        """Move the bar."""
+        self._meter.update(self._stage, fraction)
+        self._show(detail)
+
+    def end(self, note: str) -> None:
+        """Leave a line for the stage."""
+        seconds = time.monotonic() - self._begun
+        self._meter.update(self._stage, 1.0)
+        self._console.print(f"[green]✓[/] {self._title:<34} [dim]{format_seconds(seconds):>9}[/]  {note}")
+        self._show("")
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(line)
+
+    def _show(self, detail: str) -> None:
+        left = self._meter.seconds_left()
+        self._progress.update(
+            self._task,
+            description=self._title,
+            completed=self._meter.done,
+            left="" if left is None else f"{format_seconds(left)} left",
+            detail=detail,
+        )
+
+
+class PlainProgress:
+    """Lines for logs and pipes: a stage's start and end, and about every quarter minute how far it is."""
+
+    _EVERY_SECONDS = 15.0
+
+    def __init__(self, meter: WorkMeter) -> None:
+        self._meter = meter
+        self._stage, self._title = "", ""
+        self._begun = self._told = time.monotonic()
+
+    def begin(self, stage: str, title: str) -> None:
+        """Remember the stage."""
+        self._stage, self._title = stage, title
+        self._begun = self._told = time.monotonic()
+
+    def update(self, fraction: float, detail: str) -> None:
+        """Tell how far it is, now and then."""
+        self._meter.update(self._stage, fraction)
+        if time.monotonic() - self._told >= self._EVERY_SECONDS:
+            self._told = time.monotonic()
+            left = self._meter.seconds_left()
+            rest = "" if left is None else f", {format_seconds(left)} left"
+            self.say(f"  {self._title}: {100 * fraction:.0f} %{rest}  {detail}")
+
+    def end(self, note: str) -> None:
+        """Tell that it is finished."""
+        self._meter.update(self._stage, 1.0)
+        self.say(f"{self._title}  {format_seconds(time.monotonic() - self._begun)}  {note}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

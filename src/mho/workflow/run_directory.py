@@ -1,0 +1,223 @@
+"""The folder of one run: finished stages under the hash of what they came from, unfinished ones to go on with.
+
+    lock                    held while a run uses the folder; freed by the system however the process ends
+    run.json                marks the folder as a run's
+    stages/NAME/            a finished stage: its files and stage.json (key, figures, hashes of its files)
+    stages/NAME.partial/    a stage in the making: checkpoints and logs that it goes on from, and its key
+
+A stage becomes finished by one rename, so it is there wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mho.cache_folder import write_atomically
+from mho.errors import InputFileError, MhoError
+
+STAGE_FILE, KEY_FILE, CLOCK_FILE = "stage.json", "key.txt", "clock.json"
+_OWN_FILES = (STAGE_FILE, KEY_FILE, CLOCK_FILE)
+
+
+@dataclass(frozen=True, eq=False)
+class StageResult:
+    """A finished stage.
+
+    Attributes:
+        name: of the stage.
+        key: hash of everything that it came from.
+        digest: hash of the key and of what it made, figures and files: what later stages come from.
+        folder: where its files lie.
+        figures: JSON values that later stages and the report read; equal for equal keys.
+        files: SHA-256 of each file, by path inside the folder.
+        seconds: working time, over all interruptions.
+    """
+
+    name: str
+    key: str
+    digest: str
+    folder: Path
+    figures: Mapping[str, Any]
+    files: Mapping[str, str]
+    seconds: float
+
+
+class RunDirectory:
+    """Opens, locks and keeps the folder of a run. Use `open_run_directory`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stages = path / "stages"
+
+    def finished(self, name: str, key: str) -> StageResult | None:
+        """Return the finished stage of that key; None where there is none, or where its files were changed."""
+        result = self._read(self._stages / name)
+        return result if result is not None and result.key == key else None
+
+    def begin(self, name: str, key: str) -> Path:
+        """Return the folder in which a stage is made; what a stage of another key left there is removed."""
+        folder = self._stages / f"{name}.partial"
+        key_file = folder / KEY_FILE
+        if not key_file.is_file() or key_file.read_text(encoding="utf-8") != key:
+            _remove(folder)
+            folder.mkdir(parents=True)
+            write_atomically(key_file, key.encode())
+        return folder
+
+    def commit(self, name: str, key: str, figures: Mapping[str, Any], seconds: float) -> StageResult:
+        """Turn the folder given by `begin` into the finished stage."""
+        partial, final = self._stages / f"{name}.partial", self._stages / name
+        files = hash_files(partial)
+        content = {
+            "name": name,
+            "key": key,
+            "digest": hash_json([key, dict(figures), files]),
+            "figures": dict(figures),
+            "files": files,
+            "seconds": round(seconds, 3),
+        }
+        write_atomically(partial / STAGE_FILE, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+        _remove(final)
+        partial.replace(final)
+        _sync_folder(self._stages)
+        result = self._read(final)
+        if result is None:
+            raise InputFileError("a finished stage does not read back", where=str(final), hint="is the disk full?")
+        return result
+
+    def clock(self, name: str) -> StageClock:
+        """Return the clock of the stage in the making; goes on from what earlier attempts took."""
+        return StageClock(self._stages / f"{name}.partial" / CLOCK_FILE)
+
+    def _read(self, folder: Path) -> StageResult | None:
+        try:
+            content = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
+            files = {str(name): str(value) for name, value in content["files"].items()}
+            if hash_files(folder) != files:
+                return None
+            return StageResult(
+                content["name"], content["key"], content["digest"], folder, content["figures"], files,
+                float(content["seconds"]),
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+class StageClock:
+    """Working time of a stage, kept beside it so that interruptions do not shorten it."""
+
+    _EVERY_SECONDS = 2.0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = 0.0
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            self._before = float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        self._start = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Working time so far."""
+        return self._before + time.monotonic() - self._start
+
+    def tick(self) -> None:
+        """Save the time, now and then."""
+        now = time.monotonic()
+        if now - self._saved >= self._EVERY_SECONDS:
+            self._saved = now
+            write_atomically(self._path, json.dumps({"seconds": self.seconds}).encode())
+
+
+@contextmanager
+def open_run_directory(path: Path, *, fresh: bool = False) -> Iterator[RunDirectory]:
+    """Open a run directory, made where it does not exist, for this process alone.
+
+    Args:
+        path: the folder.
+        fresh: forget what earlier runs left in it.
+
+    Raises:
+        MhoError: another run is using it.
+        InputFileError: it cannot be made, or is a folder of something else.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        others = [entry.name for entry in path.iterdir() if entry.name not in ("lock", "run.json")]
+        if others and not (path / "run.json").is_file():
+            raise InputFileError(
+                f"the folder is not a run's: it holds {others[0]!r}", where=str(path), hint="name a new folder"
+            )
+        lock = (path / "lock").open("a+")
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
+    with lock:
+        _take_lock(lock, path)
+        write_atomically(path / "run.json", b'{"format": "mho-run", "version": 1}\n')
+        if fresh:
+            for entry in path.iterdir():
+                if entry.name not in ("lock", "run.json"):
+                    _remove(entry)
+        yield RunDirectory(path)
+
+
+def _take_lock(lock: Any, path: Path) -> None:
+    # A record lock belongs to the process: its children do not inherit it, and the system frees it at any end.
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        owner = lock.read(32).strip()
+        raise MhoError(
+            "another run is using this folder",
+            where=str(path),
+            hint=f"wait for process {owner}, or give another folder" if owner else "give another folder",
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below `folder` that a stage made, by path inside it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in _OWN_FILES and not path.name.startswith("."):
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def hash_json(content: Any) -> str:
+    """Return the SHA-256 of JSON content, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        # Renamed first: a kill in the middle must not leave half a stage under its name.
+        aside = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,179 @@
+"""Who may import whom, where heavy libraries may be imported, and how light the rest stays."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "mho"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+FOUNDATION = {"errors", "settings", "cache_folder", ""}
+"""Modules beside the packages that every package may use; "" is `mho` itself (its version)."""
+
+DIRECT = {
+    "accelerator": set(),
+    "arithmetic": set(),
+    "network": {"arithmetic"},
+    "data": set(),
+    "models": set(),
+    "array": {"accelerator", "network", "data", "arithmetic"},
+}
+DIRECT["quantization"] = {"array"} | DIRECT["array"]
+DIRECT["mapping"] = {"quantization"} | DIRECT["quantization"]
+DIRECT["cost"] = {"mapping"} | DIRECT["mapping"]
+DIRECT["scheduling"] = {"cost"} | DIRECT["cost"]
+DIRECT["search"] = {"scheduling"} | DIRECT["scheduling"]
+DIRECT["program"] = {"scheduling"} | DIRECT["scheduling"]
+DIRECT["simulation"] = {"program", *DIRECT["program"]} - {"network"}
+DIRECT["report"] = {"simulation", "network", *DIRECT["simulation"]}
+DIRECT["workflow"] = {"report", "search", "models", *DIRECT["report"]}
+DIRECT["cli"] = {"workflow", "schemas", *DIRECT["workflow"]}
+"""Package -> the other packages that it may import."""
+
+EXCEPTIONS = {
+    ("network/loading.py", "models"): "a network may be asked for by the name of a model",
+}
+"""(module, package) -> why it may import it all the same."""
+
+TORCH = ("arithmetic/", "array/", "quantization/", "search/", "simulation/", "models/", "data/")
+HEAVY = {
+    "torch": (*TORCH, "network/torch_reader.py", "network/loading.py", "network/reference.py"),
+    "torchvision": TORCH,
+    "onnx": ("network/", "quantization/"),
+    "onnx_ir": ("network/", "quantization/"),
+    "onnxscript": ("network/", "quantization/"),
+    "onnxruntime": ("quantization/", "workflow/"),
+    "plotly": ("report/",),
+    "jinja2": ("report/",),
+    "gymnasium": ("search/",),
+    "stable_baselines3": ("search/",),
+    "sklearn": ("data/",),
+}
+"""Heavy library -> where it may be imported."""
+TORCH_FREE = ("quantization/policy.py",)
+
+LIGHT_PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def package_of(path: Path) -> str:
+    """Return the package a module lies in, or the module's own name where it lies beside the packages."""
+    parts = path.relative_to(SOURCE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imports(path: Path, *, typing_too: bool) -> Iterator[tuple[str, int]]:
+    """Yield what a module imports, in functions too, with the line."""
+    skipped: set[ast.AST] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and not typing_too and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped.update(child for statement in node.body for child in ast.walk(statement))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}:{node.lineno}: a relative import"
+            yield node.module or "", node.lineno
+            if node.module == "mho":
+                yield from ((f"mho.{alias.name}", node.lineno) for alias in node.names)
+
+
+def wrong_directions(path: Path, package: str, allowed: set[str]) -> list[str]:
+    found = []
+    for name, line in imports(path, typing_too=True):
+        top, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if top != "mho" or target == package or target in allowed | FOUNDATION or target == "__version__":
+            continue
+        if (relative(path), target) not in EXCEPTIONS:
+            found.append(f"{relative(path)}:{line} imports mho.{target}")
+    return found
+
+
+@pytest.mark.parametrize("package", LIGHT_PACKAGES)
+def test_every_package_has_a_place_in_the_order(package):
+    assert package in DIRECT
+
+
+@pytest.mark.parametrize("package", sorted(DIRECT))
+def test_imports_follow_the_one_direction(package):
+    found = []
+    for path in MODULES:
+        if package_of(path) == package and len(path.relative_to(SOURCE).parts) > 1:
+            found += wrong_directions(path, package, DIRECT[package])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("module", sorted(FOUNDATION - {""}))
+def test_the_foundation_imports_nothing_but_itself(module):
+    assert not wrong_directions(SOURCE / f"{module}.py", module, set())
+
+
+def test_the_order_has_no_circle():
+    for package, allowed in DIRECT.items():
+        for other in allowed & set(DIRECT):
+            assert package not in DIRECT[other], f"{package} and {other} may import each other"
+
+
+@pytest.mark.parametrize("library", HEAVY)
+def test_heavy_libraries_are_imported_only_where_they_are_used(library):
+    found = []
+    for path in MODULES:
+        place = relative(path)
+        is_home = place.startswith(HEAVY[library]) and place not in TORCH_FREE
+        if not is_home or path.name == "__init__.py":
+            lines = [line for name, line in imports(path, typing_too=False) if name.partition(".")[0] == library]
+            found += [f"{place}:{line} imports {library}" for line in lines]
+    assert not found, "\n".join(found)
+
+
+def test_the_rules_see_imports_in_functions(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text("def f():\n    import torch.nn\n    from mho import search\n    from mho.cost.table import x\n")
+    assert [name for name, _ in imports(module, typing_too=True)] == ["torch.nn", "mho", "mho.search", "mho.cost.table"]
+
+
+def heavy_modules_after(code: str) -> set[str]:
+    probe = (
+        f"import sys\n{code}\nprint(*sorted({set(HEAVY) | {'PIL', 'pandas'}!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_importing_mho_and_its_packages_imports_nothing_heavy():
+    lines = ["import mho", *(f"import mho.{package}" for package in LIGHT_PACKAGES)]
+    assert heavy_modules_after("\n".join(lines)) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["cost", "--help"], ["schema"]])
+def test_the_command_line_starts_without_anything_heavy(arguments):
+    assert heavy_modules_after(f"from mho.cli.main import main\nassert main({arguments!r}) == 0") == set()
+
+
+@pytest.mark.parametrize("name", ["settings", "accelerator.loading", "mapping.plan", "cost.table", "cost.layer_tables"])
+def test_costing_needs_nothing_heavy(name):
+    assert heavy_modules_after(f"import mho.{name}") == set()
+
+
+def test_help_is_quick():
+    """Half a second is the promise; the best of three runs keeps a busy machine from failing it."""
+    import time
+
+    def seconds(arguments: list[str]) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds(["-m", "mho", "--help"]) for _ in range(3)) < 0.5
+    assert min(seconds(["-c", "import mho"]) for _ in range(3)) < 0.5

@@ -1,0 +1,200 @@
+import csv
+import io
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import mho.cost.layer_tables as layer_tables
+from mho.accelerator.loading import load_accelerator, to_toml
+from mho.cli.main import main
+from mho.errors import InputFileError
+from mho.network.layers import MvmLayer
+
+LAYERS = (
+    MvmLayer("features.0", "conv", 64, 27, 50176, 1),
+    MvmLayer("attention.scores", "matmul", 50, 64, 50, 12),
+    MvmLayer("classifier", "linear", 1000, 4096, 1, 1),
+)
+ACCELERATOR = ("--accelerator", "pelke2026-4bit")
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch, tmp_path):
+    """Stand in for the readers of networks: `net` is the only one."""
+
+    def load_network(spec, *, input_shape=None):
+        if spec != "net":
+            raise InputFileError("there is no such network", where=spec)
+        return SimpleNamespace(input_shape=input_shape)
+
+    def derive(network):
+        if network.input_shape is None:
+            return LAYERS
+        return (MvmLayer(f"shape {network.input_shape}", "linear", 1, 1, 1, 1),)
+
+    module = ModuleType("mho.network.loading")
+    module.load_network = load_network
+    monkeypatch.setitem(sys.modules, "mho.network.loading", module)
+    monkeypatch.setattr(layer_tables, "derive_layer_table", derive)
+    monkeypatch.setenv("MHO_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def run(capsys, *arguments, code=0):
+    assert main(["cost", *arguments]) == code
+    captured = capsys.readouterr()
+    if code:
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert "Traceback" not in captured.err
+    return captured.err if code else captured.out
+
+
+def cost_json(capsys, *arguments):
+    return json.loads(run(capsys, "net", *ACCELERATOR, "--format", "json", *arguments))
+
+
+@pytest.fixture
+def policy_file(tmp_path):
+    def write(content):
+        path = tmp_path / "policy.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    return write
+
+
+def layers_of(widths):
+    return {"layers": {name: {"weight_bits": w, "act_bits": a} for name, (w, a) in widths.items()}}
+
+
+GOOD = layers_of({"classifier": (8, 8), "features.0": (4, 2), "attention.scores": (16, 16)})
+
+
+def test_8_8_is_the_default(capsys):
+    content = cost_json(capsys)
+    assert content == cost_json(capsys, "--bits", "8/8")
+    assert {(layer["weight_bits"], layer["act_bits"]) for layer in content["layers"]} == {(8, 8)}
+
+
+def test_json_has_the_layers_in_execution_order_and_their_sum(capsys):
+    content = cost_json(capsys)
+    assert [layer["name"] for layer in content["layers"]] == [layer.name for layer in LAYERS]
+    assert content["latency_us"] == pytest.approx(sum(layer["latency_us"] for layer in content["layers"]))
+    assert content["mapping"] == "paper"
+
+
+def test_a_policy_is_applied_by_name(capsys, policy_file):
+    content = cost_json(capsys, "--policy", policy_file(GOOD))
+    widths = [(layer["weight_bits"], layer["act_bits"]) for layer in content["layers"]]
+    assert widths == [(4, 2), (16, 16), (8, 8)]
+
+
+def test_overrides_reach_the_hardware(capsys):
+    content = cost_json(capsys, "--encoding", "offset", "--cell-bits", "2")
+    assert content["accelerator"]["crossbar"]["cell_bits"] == 2
+    assert content["layers"][0]["cols"] == 64 * 4 + 1
+
+
+def test_a_file_is_an_accelerator_too(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(load_accelerator("pelke2026-2bit")))
+    content = json.loads(run(capsys, "net", "--accelerator", str(path), "--format", "json"))
+    assert content["accelerator"]["name"] == "pelke2026-2bit"
+
+
+def test_csv_has_a_row_a_layer(capsys):
+    rows = list(csv.DictReader(io.StringIO(run(capsys, "net", *ACCELERATOR, "--format", "csv"))))
+    content = cost_json(capsys)
+    assert [{key: str(value) for key, value in layer.items()} for layer in content["layers"]] == rows
+
+
+@pytest.mark.parametrize("arguments", [[], ["--bits", "8/8"]])
+def test_text_has_layers_and_total_without_a_speedup_at_8_8(capsys, arguments):
+    text = run(capsys, "net", *ACCELERATOR, *arguments)
+    for layer in LAYERS:
+        assert layer.name in text
+    assert "latency 586.6 ms" in text
+    assert "speedup" not in text
+
+
+def test_text_has_the_speedup_over_8_8(capsys, policy_file):
+    content = cost_json(capsys, "--bits", "4/2")
+    assert f"speedup {content['speedup']:.3f}x" in run(capsys, "net", *ACCELERATOR, "--bits", "4/2")
+
+
+def test_columns_of_the_text_are_aligned_and_never_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run(capsys, "net", *ACCELERATOR).splitlines()
+    rows = [line.rstrip() for line in lines if line.startswith((" features", " attention", " classifier", " total"))]
+    assert len(rows) == 4
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_an_input_shape_reaches_the_network(capsys):
+    assert "shape (3, 8, 8)" in run(capsys, "net", *ACCELERATOR, "--input-shape", "3,8,8")
+    assert "shape (3, 8, 8)" in run(capsys, "net", *ACCELERATOR, "--input-shape", "3x8x8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["other", *ACCELERATOR], "other: there is no such network"),
+        (["net", "--accelerator", "pelke2026-4bi"], "did you mean 'pelke2026-4bit'?"),
+        (["net", "--accelerator", "missing.toml"], "missing.toml: No such file"),
+        (["net", *ACCELERATOR, "--bits", "8"], "'8' is not a pair of bit widths"),
+        (["net", *ACCELERATOR, "--bits", "9/8"], "weight_bits is 9"),
+        (["net", *ACCELERATOR, "--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
+        (["net", *ACCELERATOR, "--policy", "missing.json"], "missing.json: No such file"),
+        (["net", *ACCELERATOR, "--cell-bits", "9"], "crossbar.cell_bits: is 9"),
+        (["net", *ACCELERATOR, "--input-shape", "1,3,x"], "'1,3,x' is not a shape"),
+        (["net", *ACCELERATOR, "--input-shape", "0,3"], "'0,3' is not a shape"),
+        (["net", *ACCELERATOR, "--input-shape", ""], "'' is not a shape"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, arguments, told):
+    assert told in run(capsys, *arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a policy"),
+        (layers_of({"features.0": (8, 8)}), "layers without bit widths: attention.scores, classifier"),
+        ({"layers": {**GOOD["layers"], "classifer": {"weight_bits": 8, "act_bits": 8}}}, "did you mean 'classifier'?"),
+        (layers_of({"features.0": (0, 8)}), "features.0: weight_bits is 0"),
+    ],
+)
+def test_a_bad_policy_is_one_clear_error_that_names_file_and_layer(capsys, policy_file, content, told):
+    path = policy_file(content)
+    text = run(capsys, "net", *ACCELERATOR, "--policy", path, code=2)
+    assert told in text
+    assert path in text
+
+
+@pytest.mark.parametrize(
+    "option", [("--format", "xml"), ("--encoding", "offest"), ("--mapping", "best"), ("--cell-bits", "x")]
+)
+def test_an_option_without_such_a_value_is_exit_code_2(capsys, option):
+    assert main(["cost", "net", *ACCELERATOR, *option]) == 2
+    assert "Invalid value" in capsys.readouterr().err
+
+
+def test_an_accelerator_file_with_a_typo_is_one_clear_error(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(load_accelerator("pelke2026-4bit")).replace("dac_bits = 1", "dac_bit = 1"))
+    text = run(capsys, "net", "--accelerator", str(path), code=2)
+    assert f"{path}" in text
+    assert "converters.dac_bit: unknown key; did you mean 'dac_bits'?" in text
+    assert "converters.dac_bits: missing; expected a whole number, 1..8" in text
+
+
+def test_a_cache_that_cannot_be_written_is_noted_and_harmless(capsys, tmp_path, monkeypatch):
+    (tmp_path / "blocked").write_text("")
+    monkeypatch.setenv("MHO_CACHE_DIR", str(tmp_path / "blocked"))
+    assert main(["cost", "net", *ACCELERATOR, "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["latency_us"] > 0
+    assert "could not be kept" in captured.err

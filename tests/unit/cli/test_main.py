@@ -1,0 +1,105 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import mho.cli.main as command_line
+from mho import __version__
+from mho.cli.main import COMMANDS, Command, main
+from mho.errors import MhoError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Register a command `act` that does what the test says."""
+
+    def register(function):
+        module = sys.modules[__name__]
+        monkeypatch.setattr(module, "act", function, raising=False)
+        monkeypatch.setitem(COMMANDS, "act", Command(f"{__name__}:act", "Act."))
+        monkeypatch.setattr(importlib, "import_module", lambda _: module)
+
+    return register
+
+
+def test_help_names_every_command_with_its_summary(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, entry in COMMANDS.items():
+        assert name in text
+        assert entry.summary[:20] in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exists_and_explains_itself(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert f"Usage: mho {name}" in capsys.readouterr().out
+
+
+def test_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mho {__version__}\n"
+
+
+def test_an_error_of_the_user_is_one_text_on_standard_error_and_exit_code_2(command, capsys):
+    def act():
+        raise MhoError("it is wrong", where="here", expected="right", hint="mend it")
+
+    command(act)
+    assert main(["act"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: here: it is wrong\n  expected: right\n  hint: mend it\n"
+
+
+def test_markup_in_an_error_is_text(command, capsys):
+    def act():
+        raise MhoError("[bold]x[/] :smile: [0]")
+
+    command(act)
+    assert main(["act"]) == 2
+    assert "[bold]x[/] :smile: [0]" in capsys.readouterr().err
+
+
+def test_an_interrupt_gives_130(command, capsys):
+    def act():
+        raise KeyboardInterrupt
+
+    command(act)
+    assert main(["act"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_interrupt_while_a_command_is_imported_gives_130(monkeypatch):
+    def interrupt(command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "_load", interrupt)
+    assert main(["cost"]) == 130
+
+
+def test_a_defect_is_not_hidden(command):
+    def act():
+        raise ZeroDivisionError
+
+    command(act)
+    with pytest.raises(ZeroDivisionError):
+        main(["act"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["cots"], ["--bogus"], ["cost"], ["cost", "x", "--accelerator"], ["schema", "a", "b"]]
+)
+def test_wrong_use_is_exit_code_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_the_module_runs_like_the_script():
+    done = subprocess.run(
+        [sys.executable, "-m", "mho", "schema", "nothing"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no schema 'nothing'")
+    assert "Traceback" not in done.stderr

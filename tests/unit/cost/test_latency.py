@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from mho.accelerator.loading import load_accelerator, override
+from mho.accelerator.spec import Encoding
+from mho.cost.latency import cost_network
+from mho.errors import MappingError, PolicyError
+from mho.network.graph import Network, Node, TensorInfo
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths, Policy
+
+ACCELERATOR = load_accelerator("pelke2026-4bit")
+LAYERS = (MvmLayer("a", "conv", 64, 576, 50176, 1), MvmLayer("b", "linear", 1000, 4096, 1, 1))
+
+
+def uniform(bits):
+    return Policy.uniform(("a", "b"), BitWidths.parse(bits))
+
+
+def test_time_is_writes_and_reads_in_exact_picoseconds():
+    cost = cost_network(LAYERS, uniform("8/8"), ACCELERATOR)
+    first, second = cost.layers
+    assert (first.write_ps, first.read_ps) == (3 * 56_000_000, 3 * 50176 * 8 * 1_400_000)
+    assert (second.write_ps, second.read_ps) == (256 * 56_000_000, 256 * 8 * 1_400_000)
+    assert cost.latency_ps == first.latency_ps + second.latency_ps
+    assert (cost.tiles, cost.mvms) == (259, 3 * 50176 * 8 + 256 * 8)
+
+
+def test_a_network_is_costed_by_its_derived_layers():
+    node = Node("fc", "linear", ("x", "w"), "y")
+    network = Network(
+        "net",
+        (TensorInfo("x", (1, 20)),),
+        (TensorInfo("y", (1, 10)),),
+        (node,),
+        {"w": np.zeros((10, 20), dtype=np.float32)},
+        {"x": (1, 20), "y": (1, 10)},
+    )
+    cost = cost_network(network, Policy({"fc": BitWidths(8, 8)}), ACCELERATOR)
+    assert (cost.layers[0].mapping.rows, cost.layers[0].mapping.cols) == (20, 40)
+    assert cost.latency_ps == 56_000_000 + 8 * 1_400_000
+
+
+def test_bits_that_the_cell_holds_anyway_are_free():
+    costs = {bits: cost_network(LAYERS, uniform(f"{bits}/8"), ACCELERATOR).latency_ps for bits in (1, 4, 5, 8)}
+    assert costs[1] == costs[4] < costs[5] == costs[8]
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_fewer_bits_are_never_slower(encoding):
+    hardware = override(ACCELERATOR, encoding=encoding, cell_bits=3)
+    times = [
+        cost_network(LAYERS, uniform(f"{bits}/{bits}"), hardware).latency_ps for bits in (1, 2, 3, 4, 5, 6, 7, 8, 16)
+    ]
+    assert times == sorted(times)
+
+
+def test_times_beyond_64_bits_stay_exact():
+    layers = (MvmLayer("a", "linear", 10**9, 10**9, 10**9, 10**9),)
+    cost = cost_network(layers, Policy({"a": BitWidths(8, 8)}), ACCELERATOR)
+    tiles = 10**9 * -(-(10**9 * 4) // 256) * -(-(10**9) // 256)
+    assert cost.latency_ps == tiles * 56_000_000 + tiles * 10**9 * 8 * 1_400_000
+
+
+def test_a_network_without_mvm_layers_is_an_error():
+    with pytest.raises(MappingError, match="no MVM layer"):
+        cost_network((), Policy({}), ACCELERATOR)
+
+
+def test_an_unknown_layer_in_a_policy_is_an_error():
+    with pytest.raises(PolicyError, match="unknown layers: c"):
+        cost_network(LAYERS, Policy.uniform(("a", "b", "c"), BitWidths(8, 8)), ACCELERATOR)

@@ -1,0 +1,109 @@
+import json
+import re
+
+import pytest
+
+from mho.errors import ConfigError, InputFileError
+from mho.report.figures import accuracy_against_latency, build_figures, count_hidden
+from mho.report.page import flatten, render_page
+from mho.report.result import RunResult, read_result
+from mho.report.text import format_bytes, format_latency, format_seconds, tell_result
+
+
+@pytest.fixture
+def page(result) -> str:
+    return render_page(result)
+
+
+def own_part(page: str) -> str:
+    """The page without the plotting library, whose text names addresses that it never asks for here."""
+    start = page.index("<script>", page.index('id="figures"'))
+    return page[:start] + page[page.index("</script>", start) :]
+
+
+def test_the_page_asks_the_network_for_nothing(page):
+    assert not re.search(r"""(src|href)\s*=|@import|url\(|fetch\(|https?://""", own_part(page))
+    assert "default-src 'none'" in page
+
+
+def test_the_page_shows_sentence_and_key_figures(page, result):
+    assert "A sentence with &lt;brackets&gt; &amp; an ampersand." in page
+    for text in (
+        "97.80\u202f%",
+        "98.20\u202f%",
+        "98.40\u202f%",
+        "2.22\u00d7",
+        "9.00\u202fms",
+        "20.0\u202fms",
+        "1 of 2",
+    ):
+        assert text in page, text
+    for layer in result.layers:
+        assert layer.name in page
+
+
+def test_every_chart_of_the_page_has_its_place_and_labelled_axes(page, result):
+    for name, figure in build_figures(result).items():
+        assert f'id="chart-{name}"' in page
+        assert figure["layout"]["yaxis"]["title"]["text"]
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
+    assert figures == json.loads(json.dumps(build_figures(result)))
+
+
+def test_text_in_charts_cannot_close_the_script(result):
+    layers = tuple(layer.model_copy(update={"name": "</script><b>"}) for layer in result.layers)
+    page = render_page(result.model_copy(update={"layers": layers}))
+    assert "</script><b>" not in page
+
+
+def test_failed_and_hopeless_policies_are_counted_and_not_drawn(result):
+    drawn = sum(len(trace["x"]) for trace in accuracy_against_latency(result)["data"] if trace["mode"] == "markers")
+    assert count_hidden(result) >= 1
+    assert drawn + count_hidden(result) == len(result.search.evaluations)
+
+
+def test_a_result_reads_back_from_its_json(tmp_path, result):
+    path = tmp_path / "result.json"
+    path.write_text(result.model_dump_json())
+    assert read_result(path) == result
+    path.write_text("{")
+    with pytest.raises(InputFileError, match="not JSON"):
+        read_result(path)
+    path.write_text(json.dumps({**json.loads(result.model_dump_json()), "sead": 3}))
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):
+        read_result(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5, "0.50 µs"), (613, "613 µs"), (4214, "4.21 ms"), (12_394_600, "12.4 s")]
+)
+def test_latencies_get_the_unit_that_fits(value, text):
+    assert format_latency(value).replace("\u202f", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(4.21, "4.2 s"), (58.2, "58 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (3725, "1 h 02 min")],
+)
+def test_durations_are_for_people(value, text):
+    assert format_seconds(value).replace("\u202f", " ") == text
+
+
+def test_sizes_are_for_people():
+    assert [format_bytes(size).replace("\u202f", " ") for size in (12, 2048, 5 << 20)] == [
+        "12 B",
+        "2.00 KiB",
+        "5.00 MiB",
+    ]
+
+
+def test_the_sentence_tells_speed_and_accuracy(result: RunResult):
+    text = tell_result(
+        result.contender("found"), result.contender("reference"), network="resnet8", accelerator="chip", data="digits"
+    ).replace("\u202f", " ")
+    assert "answers 2.22\u00d7 as fast on chip as at uniform 8/8 (9.00 ms instead of 20.0 ms an inference)" in text
+    assert "97.80 % of the test images of digits right, 0.40 points below uniform 8/8 (98.20 %)" in text
+
+
+def test_nested_settings_become_dotted_rows():
+    assert flatten({"a": {"b": 1, "c": None}, "d": "x"}) == [("a.b", "1"), ("a.c", "—"), ("d", "x")]
