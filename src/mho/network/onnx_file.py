@@ -93,7 +93,11 @@ def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
 
 def integer_bounds(tensor: Any) -> tuple[int, int] | None:
     """Return the range of an integer tensor's type, None for other types."""
-    name = tensor.dtype.name
+    return integer_type_bounds(tensor.dtype.name)
+
+
+def integer_type_bounds(name: str) -> tuple[int, int] | None:
+    """Return the range of ONNX's integer type of that name (INT8, UINT4, ...), None for other types."""
     signed = name.startswith("INT")
     if not (signed or name.startswith("UINT")):
         return None

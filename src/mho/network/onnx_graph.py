@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,10 @@ from mho.network.onnx_values import (
 
 if TYPE_CHECKING:
     import onnx_ir
+
+_RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+_MOVING = (*_RESHAPING, "Transpose", "Identity", "Cast")
+"""What moves integers without changing them."""
 
 InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
 Converter = Callable[["GraphReader", OnnxNode], None]
@@ -193,6 +198,11 @@ class GraphReader:
         if isinstance(first, QuantizedConstant) and node.op_type == "Identity":
             self.bind(node.outputs[0], first)
             return
+        if isinstance(first, QuantizedConstant) and first.axis is None and node.op_type in _RESHAPING:
+            shape = [self.constant(node, i, "operands") for i in range(1, len(node.inputs))]
+            (reshaped,) = fold(node, [first.integers, *shape], self.where)
+            self.bind(node.outputs[0], replace(first, integers=reshaped))
+            return
         arrays = [self.constant(node, i, "operands") if name else None for i, name in enumerate(node.inputs)]
         if node.op_type == "Clip" and isinstance(first, Constant) and first.bounds is not None:
             low, high, *_ = [*arrays[1:], None, None]
@@ -200,7 +210,8 @@ class GraphReader:
             return
         origin = first.origin if isinstance(first, Constant) and len(operands) <= 2 else node.outputs[0]
         for name, array in zip(node.outputs, fold(node, arrays, self.where), strict=False):
-            bounds = first.bounds if isinstance(first, Constant) and array.dtype == first.array.dtype else None
+            integers = isinstance(first, Constant) and array.dtype.kind in "iu"
+            bounds = first.bounds if isinstance(first, Constant) and integers and node.op_type in _MOVING else None
             self.bind(name, Constant(array, origin if len(node.outputs) == 1 else name, bounds))
 
     def _bind_shape(self, node: OnnxNode, shape: tuple[int, ...]) -> None:
