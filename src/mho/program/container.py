@@ -3,9 +3,9 @@
     magic (8 bytes) | version u32 | header length u64 | file length u64 | SHA-256 of the header (32 bytes)
     | header (JSON, UTF-8) | zeros to a multiple of 64 | arrays, each followed by zeros to a multiple of 64
 
-Numbers are little-endian. The header's table tells, for every array, its type, shape, place (from the end of the header's
-zeros) and SHA-256. Every byte of the file is checked; arrays are mapped into memory, not copied. Reading and writing again
-gives the same bytes.
+Numbers are little-endian. The header's table tells, for every array, its type, shape, place (from the end of the
+header's zeros) and SHA-256. Every byte of the file is checked; arrays are mapped into memory, not copied. Reading and
+writing again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _plain_array(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _aligned(size: int) -> int:

@@ -111,16 +111,16 @@ def describe_geometry(geometry: Geometry) -> str:
         return f"conv {size}, {', '.join(details)}"
     if isinstance(geometry, LinearGeometry):
         return f"linear {geometry.inputs} -> {geometry.outputs}, {geometry.positions_count} positions"
-    return (
-        f"matmul {geometry.inputs} -> {geometry.outputs}, {geometry.positions_count} positions, repeat {geometry.repeat}"
-    )
+    size = f"{geometry.inputs} -> {geometry.outputs}, {geometry.positions_count} positions"
+    return f"matmul {size}, repeat {geometry.repeat}"
 
 
 def _lines(program: Program) -> Iterator[str]:
     hardware = program.accelerator
     crossbar = f"{hardware.crossbar.rows}x{hardware.crossbar.cols} cells of {hardware.crossbar.cell_bits} bit"
     yield f"program {program.name}"
-    yield f"accelerator {hardware.name}: {crossbar}, {hardware.mapping.encoding}, {hardware.converters.dac_bits}-bit DAC"
+    converters = f"{hardware.converters.dac_bits}-bit DAC, {hardware.converters.adc_bits} ADC"
+    yield f"accelerator {hardware.name}: {crossbar}, {hardware.mapping.encoding}, {converters}"
     for title, names in (("input", program.inputs), ("output", program.outputs)):
         for name in names:
             yield f"{title} {name} {list(program.buffers[name].shape)}"

@@ -1,8 +1,8 @@
 """What must hold of a program before it runs, on any sample: checked after compiling and after reading.
 
-Every address stays inside of its buffer for all values of the loop variables; buffers are made before they are read; tiles
-fit the crossbar and cells hold what is written; crossbars are written, driven and read in this order; sums fit 64 bits;
-and every layer computes the product that its geometry names (`mho.program.product`).
+Every address stays inside of its buffer for all values of the loop variables; buffers are made before they are read;
+tiles fit the crossbar and cells hold what is written; crossbars are written, driven and read in this order; sums fit
+64 bits; and every layer computes the product that its geometry names (`mho.program.product`).
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _write_tile(checker: _Checker, item: WriteTile) -> None:
         checker.fail(f"{item.cells!r} holds {int(cells.max())}", f"cells below {limit}")
     checker.checked.add(item.cells)
     low, high = _bounds(checker, item.index)
-    inside = 0 <= low and high < cells.shape[0] and item.rows.start >= 0 and item.cols.start >= 0
+    inside = low >= 0 and high < cells.shape[0] and item.rows.start >= 0 and item.cols.start >= 0
     if not inside or item.rows.stop > cells.shape[1] or item.cols.stop > cells.shape[2]:
         checker.fail(f"a tile outside of {item.cells!r}", f"within {cells.shape}")
     _write(checker, item)

@@ -1,9 +1,9 @@
 """Exact products of whole numbers on floating-point hardware, by the cheapest route that is proven exact.
 
-A contraction multiplies streamed whole numbers x in low..high with a matrix and gives float32(total), the exact total rounded
-once to nearest even. Its bound limits every partial sum in any order: the larger of what positive and negative terms can
-add up to. Below 2^24 float32 is exact; otherwise the inputs are split into parts which are (no more arithmetic, only
-additions), or, where a single input exceeds it, float64 is used, exact below 2^53.
+A contraction multiplies streamed whole numbers x in low..high with a matrix and gives float32(total), the exact total
+rounded once to nearest even. Its bound limits every partial sum in any order: the larger of what positive and
+negative terms can add up to. Below 2^24 float32 is exact; otherwise the inputs are split into parts which are (no
+more arithmetic, only additions), or, where a single input exceeds it, float64 is used, exact below 2^53.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class PartialSums:
     """How large partial sums can become.
 
     Attributes:
-        terms: [outputs, bins], whole numbers: what the inputs of one bin can add to a partial sum of an output, at most.
-        edges: [bins + 1], the inputs at which bins start, and their number.
+        terms: [outputs, bins], whole numbers: what the inputs of one bin can add to a partial sum of an output, at
+        most. edges: [bins + 1], the inputs at which bins start, and their number.
     """
 
     terms: NDArray[np.float64]

@@ -75,7 +75,8 @@ class _StaticLayer:
 
     def __init__(self, program: Program, product: LayerProduct) -> None:
         self.input = product.input
-        self.sources, self.output = (product.input.source,), product.dequantize.target
+        self.sources: tuple[str, ...] = (product.input.source,)
+        self.output = product.dequantize.target
         self.zero = product.input.zero_point + product.input.offset
         self.matrix = recover_matrix(program, product)
         correction = program.constants[product.dequantize.correction]
@@ -158,14 +159,15 @@ class LinearRunner(_StaticLayer):
 class MatmulRunner:
     """A product of two activations.
 
-    total = sum (v + A) u + f * sum u + s * sum v + c, with streamed codes u, stored integers v, the encoding's addend A,
-    factors f and s and the correction c, is sum (v - a)(u - b) + (c - K a b) with a = -(A + f) and b = -s.
+    total = sum (v + A) u + f * sum u + s * sum v + c, with streamed codes u, stored integers v, the encoding's addend
+    A, factors f and s and the correction c, is sum (v - a)(u - b) + (c - K a b) with a = -(A + f) and b = -s.
     """
 
     def __init__(self, program: Program, product: LayerProduct, geometry: MatmulGeometry) -> None:
         assert product.stored is not None
         dequantize = product.dequantize
-        self.sources, self.output = (product.input.source, product.stored.source), dequantize.target
+        self.sources: tuple[str, ...] = (product.input.source, product.stored.source)
+        self.output = dequantize.target
         self.input, self.stored, self.geometry = product.input, product.stored, geometry
         correction = program.constants[dequantize.correction].astype(np.int64)
         shift = np.full(correction.shape, -product.stored_addend, np.int64)

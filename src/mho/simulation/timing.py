@@ -1,7 +1,7 @@
 """How long a program takes for one sample: what its instructions do, times what each costs. Exact, in picoseconds.
 
-Nothing is run: the instruction tree tells how often each write and each MVM is executed. The cost model predicts the same
-from the mapping alone; a property test holds the two equal.
+Nothing is run: the instruction tree tells how often each write and each MVM is executed. The cost model predicts the
+same from the mapping alone; a property test holds the two equal.
 """
 
 from __future__ import annotations
