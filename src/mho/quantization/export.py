@@ -7,9 +7,6 @@ names and widths that the integers do not tell are kept in the nodes' metadata.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.cache_folder import write_atomically
 from mho.errors import MhoError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.naming import LAYER_KEY
@@ -154,13 +152,4 @@ def _write(model: onnx.ModelProto, path: str | Path) -> None:
     size = model.ByteSize()
     if size > _MAX_BYTES:
         raise MhoError(f"the model takes {size} bytes", where=str(path), expected="at most 2 GB in one ONNX file")
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model.SerializeToString())
-        Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    write_atomically(Path(path), model.SerializeToString())
