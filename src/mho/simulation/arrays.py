@@ -24,9 +24,10 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         InputFileError: missing, damaged, not an .npz file, or with arrays of objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise InputFileError("a single array without a name", where=str(path), expected=_EXPECTED)
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputFileError("a single array without a name", where=str(path), expected=_EXPECTED)
+        with loaded as content:
             return {name: content[name] for name in content.files}
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=_EXPECTED) from error

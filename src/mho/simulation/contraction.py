@@ -48,11 +48,13 @@ class PartialSums:
     """How large partial sums can become.
 
     Attributes:
-        terms: [outputs, bins], whole numbers: what the inputs of one bin can add to a partial sum of an output, at
-        most. edges: [bins + 1], the inputs at which bins start, and their number.
+        upper, lower: [outputs, bins], whole numbers >= 0: how much the inputs of one bin can raise and lower a partial
+            sum of an output, at most.
+        edges: [bins + 1], the inputs at which bins start, and their number.
     """
 
-    terms: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    lower: NDArray[np.float64]
     edges: NDArray[np.int64]
 
     @classmethod
@@ -60,16 +62,20 @@ class PartialSums:
         """Bound the sums of `matrix` [outputs, inputs, kernel] times whole numbers low <= 0 .. high >= 0."""
         outputs, inputs, kernel = matrix.shape
         edges = np.append(np.arange(0, inputs, max(1, inputs // _MAX_BINS)), inputs)
-        terms = np.empty((outputs, edges.size - 1))
+        upper, lower = np.empty((2, outputs, edges.size - 1))
         step = max(1, _BLOCK_WEIGHTS // (inputs * kernel))
         for start in range(0, outputs, step):
             block = matrix[start : start + step].reshape(-1, inputs * kernel)
             both = np.add.reduceat(np.abs(block), edges[:-1] * kernel, axis=1, dtype=np.float64)
             difference = np.add.reduceat(block, edges[:-1] * kernel, axis=1, dtype=np.float64)
             positive, negative = (both + difference) / 2, (both - difference) / 2
-            largest = np.maximum(positive * high - negative * low, negative * high - positive * low)
-            terms[start : start + step] = largest
-        return cls(terms, edges)
+            upper[start : start + step] = positive * high - negative * low
+            lower[start : start + step] = negative * high - positive * low
+        return cls(upper, lower, edges)
+
+    def largest(self, bins: NDArray[np.int64]) -> float:
+        """Return the largest partial sum of parts that start at `bins`."""
+        return max(float(np.add.reduceat(side, bins, axis=1).max()) for side in (self.upper, self.lower))
 
 
 def choose_route(sums: PartialSums, layer: str, *, may_split: bool = True) -> Route:
@@ -92,11 +98,11 @@ def choose_route(sums: PartialSums, layer: str, *, may_split: bool = True) -> Ro
 
 def _split(sums: PartialSums, limit: int, max_parts: int) -> tuple[int, ...]:
     """Return the edges of the fewest equal parts whose bounds stay below `limit`, or nothing."""
-    bins = sums.terms.shape[1]
-    parts = int(sums.terms.sum(axis=1).max() // limit) + 1
+    bins = sums.edges.size - 1
+    parts = int(sums.largest(np.zeros(1, np.int64)) // limit) + 1
     while parts <= min(max_parts, bins):
-        edges = np.linspace(0, bins, parts + 1).astype(int)
-        if np.add.reduceat(sums.terms, edges[:-1], axis=1).max() < limit:
+        edges = np.linspace(0, bins, parts + 1).astype(np.int64)
+        if sums.largest(edges[:-1]) < limit:
             return tuple(sums.edges[edges].tolist())
         parts += 1
     return ()

@@ -186,7 +186,7 @@ class MatmulRunner:
         stored_low, stored_high = _reach(self.stored, self.stored_zero)
         largest = max(-low, high) * max(-stored_low, stored_high)
         terms = np.full((1, geometry.inputs), float(largest))
-        self.route = choose_route(PartialSums(terms, np.arange(geometry.inputs + 1)), product.name)
+        self.route = choose_route(PartialSums(terms, terms, np.arange(geometry.inputs + 1)), product.name)
         self.scaling = _Scaling(program, dequantize, (geometry.repeat, 1, geometry.outputs))
         self.target = program.buffers[dequantize.target].shape
 
