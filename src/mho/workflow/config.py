@@ -52,6 +52,8 @@ class RunSettings(_Section):
     """Where results go; runs/NAME where it is left out. Relative to where the command is given."""
     threads: int = Field(default=2, ge=1, le=1024)
     """Threads that training and simulation use. Training figures depend on it in their last digits."""
+    compile: bool = False
+    """Train through torch.compile where a compiler is found: quicker steps, half a minute of start for each stage."""
 
 
 class NetworkSettings(_Section):
@@ -86,14 +88,18 @@ class TrainingSettings(_Section):
     """Images a step."""
     learning_rate: float = Field(gt=0, le=10, allow_inf_nan=False)
     """Highest learning rate of the schedule."""
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    """`sgd` has Nesterov momentum 0.9."""
-    schedule: Literal["cosine", "constant", "one-cycle"] = "cosine"
-    """How the learning rate changes over the steps."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has momentum 0.9."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate falls: along half a cosine to zero, or not."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps in which the learning rate rises from near zero."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1, allow_inf_nan=False)
     """Decay of weights."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     """Share of each label that is spread over all classes."""
+    scale_learning_rate: float = Field(default=1e-3, ge=0, le=1, allow_inf_nan=False)
+    """Highest learning rate of quantization steps, relative to their size."""
     images: int | None = Field(default=None, ge=1)
     """Use only so many training images (the first of the shuffled ones)."""
 
