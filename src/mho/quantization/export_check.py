@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mho.arithmetic import requantize
+from mho.arithmetic.attributes import get_float, get_int
 from mho.arithmetic.batching import from_samples
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError
@@ -49,7 +50,8 @@ class FirstDifference:
 
     Attributes:
         sample: index of the sample.
-        layer: MVM layer whose operand it is, or "" where all integers agree and only the outputs differ.
+        layer: node whose operand it is (an MVM layer, or a quantizer of its own that an imported file has), or ""
+            where all integers agree and only the outputs differ.
         operand: "input" or "stored" (second operand of a product of activations), "output" where `layer` is "".
         elements: how many integers differ there.
         ours, theirs: the two float32 values of the element that lies farthest apart.
@@ -134,8 +136,14 @@ def compare_with_onnxruntime(network: Network, path: str | Path, inputs: Any) ->
 
 
 def _operands(node: Node) -> Iterator[tuple[str, str, Grid]]:
-    """Yield the tensors that a layer quantizes, with their grids."""
-    assert node.quantization is not None, "the reference ran it in integers"
+    """Yield the tensors that a node quantizes, with their grids."""
+    if node.op == "fake_quantize":
+        zero_point, low, high = (get_int(node.attributes, key) for key in ("zero_point", "qmin", "qmax"))
+        scale = np.asarray(get_float(node.attributes, "scale"), np.float32)
+        # At least 2 bits: only MVM layers take signs.
+        yield "input", node.inputs[0], Grid(scale, np.asarray(zero_point), low, high, max(2, (high - low).bit_length()))
+    if node.quantization is None:
+        return
     yield "input", node.inputs[0], node.quantization.input
     if node.op == "matmul":
         yield "stored", node.inputs[1], node.quantization.weight
@@ -143,7 +151,7 @@ def _operands(node: Node) -> Iterator[tuple[str, str, Grid]]:
 
 def _with_probes(network: Network, tensors: set[str]) -> Network:
     """Return the network with every tensor that a layer quantizes, and the file has, among its outputs."""
-    names = {tensor for node in network.mvm_nodes for _, tensor, _ in _operands(node)}
+    names = {tensor for node in network.nodes for _, tensor, _ in _operands(node)}
     names = (names & tensors) - {t.name for t in (*network.inputs, *network.outputs)}
     probes = tuple(TensorInfo(name, network.shapes[name]) for name in sorted(names))
     return replace(network, outputs=network.outputs + probes)
@@ -177,14 +185,14 @@ class _Comparison:
         self.producers = {node.output: node for node in network.nodes}
         self.apart = {
             (node.name, operand): _integers(ours[tensor], grid) != _integers(theirs[tensor], grid)
-            for node in network.mvm_nodes
+            for node in network.nodes
             for operand, tensor, grid in _operands(node)
             if tensor in ours
         }
 
     def first_difference(self, sample: int) -> FirstDifference | None:
         """Return the first requantization that differs, else the output that differs most; None where all agree."""
-        for node in self.network.mvm_nodes:
+        for node in self.network.nodes:
             for operand, tensor, grid in _operands(node):
                 apart = self.apart.get((node.name, operand))
                 if apart is not None and apart[sample].any():
@@ -214,12 +222,12 @@ class _Comparison:
         )  # fmt: skip
 
     def _layers_before(self, tensor: str) -> list[Node]:
-        """Return the MVM layers whose outputs reach `tensor` through digital operations alone."""
+        """Return the MVM layers whose outputs reach `tensor` unquantized."""
         found: dict[str, Node] = {}
         waiting, seen = [tensor], {tensor}
         while waiting:
             node = self.producers.get(waiting.pop())
-            if node is None:
+            if node is None or node.op == "fake_quantize":
                 continue
             if node.is_mvm:
                 found[node.name] = node
@@ -256,7 +264,7 @@ def _weight_magnitudes(network: Network, node: Node) -> NDArray[np.int64]:
 
 
 class _Session:
-    """The file in ONNX Runtime, unoptimized, with every tensor that a layer quantizes among its outputs."""
+    """The file in ONNX Runtime, unoptimized, with every tensor that is quantized among its outputs."""
 
     def __init__(self, path: str | Path, network: Network) -> None:
         import onnx
@@ -268,7 +276,7 @@ class _Session:
             raise InputFileError(f"not an ONNX model: {error}", where=str(path)) from error
         self.tensors = {name for node in model.graph.node for name in node.output}
         known = {value.name for value in model.graph.output}
-        wanted = {tensor for node in network.mvm_nodes for _, tensor, _ in _operands(node)}
+        wanted = {tensor for node in network.nodes for _, tensor, _ in _operands(node)}
         for name in sorted((wanted & self.tensors) - known):
             model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
         options = onnxruntime.SessionOptions()
