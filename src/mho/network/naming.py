@@ -98,7 +98,7 @@ def _layer_name(node: DraftNode, role: str, taken: set[str]) -> str:
 
 
 def _bias_ahead(draft: Draft, node: DraftNode, consumers: Mapping[str, list[DraftNode]]) -> str:
-    """Return the constant that is added to the layer's outputs behind a quantizer that kept it from becoming the bias."""
+    """Return the constant added to the layer's outputs behind a quantizer, which kept it from being the bias."""
     current = node
     while len(readers := consumers.get(current.output, [])) == 1:
         current = readers[0]
