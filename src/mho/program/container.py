@@ -83,11 +83,12 @@ def read_program(path: str | Path) -> Program:
     header, body = _split(content, str(path))
     try:
         program = _program(header, body, str(path))
+        verify_program(program)
     except ProgramError as error:
-        raise ProgramError(
-            error.what, where=f"{path}: {error.where}", expected=error.expected, hint=error.hint
-        ) from error
-    verify_program(program)
+        where = f"{path}: {error.where}"
+        raise ProgramError(error.what, where=where, expected=error.expected, hint=error.hint) from error
+    except RecursionError as error:
+        raise ProgramError("instructions are nested too deeply", where=str(path), hint="the file is damaged") from error
     return program
 
 
@@ -128,7 +129,7 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
         raise InputFileError("the header's checksum does not match", where=where, hint="the file is damaged")
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputFileError(f"the header is not JSON: {error}", where=where) from error
     body_start = _aligned(header_stop)
     if body_start > content.size or content[header_stop:body_start].any():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mho.errors import ProgramError
+from mho.program.converters import required_adc_bits
 from mho.program.instructions import (
     Affine,
     ClearAccumulators,
@@ -183,6 +184,9 @@ def _write(checker: _Checker, item: WriteTile | WriteDynamicTile) -> None:
             f"a tile of {len(item.rows)} x {len(item.cols)}",
             f"at most {hardware.crossbar.rows} x {hardware.crossbar.cols}",
         )
+    adc_bits, demand = hardware.converters.adc_bits, required_adc_bits(hardware, len(item.rows))
+    if adc_bits != "ideal" and demand > adc_bits:
+        checker.fail(f"sums of {len(item.rows)} rows need an ADC of {demand} bits", f"at most {adc_bits}")
     checker.tiles[item.crossbar] = (item.rows, item.cols)
     checker.driven.discard(item.crossbar)
 

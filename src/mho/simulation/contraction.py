@@ -19,7 +19,7 @@ from torch import Tensor
 from mho.errors import ProgramError
 from mho.simulation.exactness import FLOAT32_LIMIT, FLOAT64_LIMIT
 
-_MAX_PARTS = 32
+_MAX_PARTS = 8
 _MAX_BINS = 1024
 _BLOCK_WEIGHTS = 1 << 20
 
