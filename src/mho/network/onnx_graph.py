@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 _MOVING = (*_RESHAPING, "Transpose", "Identity", "Cast")
 """What moves integers without changing them."""
+_NAME_KEEPING = (*_MOVING, "CastLike", "Mul", "Div")
+"""What leaves a weight the weight that it was, for its name."""
 
 InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
 Converter = Callable[["GraphReader", OnnxNode], None]
@@ -208,7 +210,8 @@ class GraphReader:
             low, high, *_ = [*arrays[1:], None, None]
             self.bind(node.outputs[0], clip_integers(first, low, high))
             return
-        origin = first.origin if isinstance(first, Constant) and len(operands) <= 2 else node.outputs[0]
+        keeps_name = isinstance(first, Constant) and node.op_type in _NAME_KEEPING
+        origin = first.origin if isinstance(first, Constant) and keeps_name else node.outputs[0]
         for name, array in zip(node.outputs, fold(node, arrays, self.where), strict=False):
             integers = isinstance(first, Constant) and array.dtype.kind in "iu"
             bounds = first.bounds if isinstance(first, Constant) and integers and node.op_type in _MOVING else None
@@ -275,7 +278,8 @@ class GraphReader:
                 raise UnsupportedOperationError(
                     f"output {name!r} does not hold real numbers that depend on the input", where=self.where
                 )
-            self.draft.outputs.append(self._rename(result.tensor, name))
+            renamed = self._rename(result.tensor, name)
+            self.draft.outputs.append(renamed)
 
     def _rename(self, tensor: str, wanted: str) -> str:
         """Let the output have the name that the file gives it, whatever was removed before it."""
