@@ -73,12 +73,14 @@ def test_torch_modules(name: str) -> None:
     ours = run_float(network, x[None])[network.outputs[0].name]
     expected = module(torch.from_numpy(x)).detach().numpy()
     assert np.allclose(ours.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+    if name not in ("attention", "image"):
+        return  # an export takes seconds; two show that the optimized form is read as well
     program = torch.onnx.export(module, (torch.zeros(*shape),), dynamo=True, verbose=False)
     _assert_same(read_onnx(program.model_proto), program.model_proto, x)
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("resnet8", (3, 32, 32)), ("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))]
+    ("name", "shape"), [("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))]
 )
 def test_networks_by_name(name: str, shape: tuple[int, ...]) -> None:
     module = build_model(name, 10, shape, torch.Generator().manual_seed(1)).eval()

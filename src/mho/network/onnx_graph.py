@@ -70,9 +70,9 @@ class GraphReader:
             try:
                 if node.domain and (node.domain, node.op_type) not in _FOREIGN:
                     raise Unsupported("not an operation of ONNX itself")
+                self._convert(node, converters)
                 if any(output in used for output in node.outputs[1:]) and node.op_type != "Split":
                     raise Unsupported("its second output is used")
-                self._convert(node, converters)
             except Unsupported as reason:
                 self._problems.append(f"{node.label}: {reason}")
                 self._forget(node)
@@ -90,6 +90,8 @@ class GraphReader:
     def value(self, name: str) -> Value:
         """Return what `name` stands for; initializers are read when first asked for."""
         if name not in self._values:
+            if name not in self._initializers:
+                raise InputFileError(f"nothing makes tensor {name!r}, which is read", where=self.where)
             tensor = self._initializers[name].const_value
             self._values[name] = Constant(tensor_to_array(tensor, self.where), name, integer_bounds(tensor))
         return self._values[name]

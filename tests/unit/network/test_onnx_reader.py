@@ -322,3 +322,9 @@ def test_missing_and_short_external_data_are_told(saved: Path) -> None:
     data.unlink()
     with pytest.raises(InputFileError, match="missing"):
         read_onnx(saved)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_nothing_makes_is_told() -> None:
+    with pytest.raises(InputFileError, match="nothing makes tensor 'ghost'"):
+        read_onnx(model(node("Add", "x ghost"), {"x": (1, 4)}))
