@@ -240,20 +240,27 @@ class GraphReader:
             if attribute.type == onnx_ir.AttributeType.TENSOR:
                 value = Constant(tensor_to_array(value, self.where), node.outputs[0].name or "", integer_bounds(value))
             attributes[key] = value
-        hints = read_hints(node.name or "", node.metadata_props)
+        name = self._text(node.name)
+        hints = read_hints(name, node.metadata_props)
         for key in (LAYER_KEY, WEIGHT_BITS_KEY):
             if key in node.metadata_props:
-                hints[key] = node.metadata_props[key]
+                hints[key] = str(node.metadata_props[key])
         return OnnxNode(
             node.op_type,
             "" if node.domain == "ai.onnx" else node.domain,
-            node.name or "",
-            tuple((value.name or "") if value is not None else "" for value in node.inputs),
-            tuple(value.name or "" for value in node.outputs),
+            name,
+            tuple(self._text(value.name) if value is not None else "" for value in node.inputs),
+            tuple(self._text(value.name) for value in node.outputs),
             attributes,
             self.opset,
             hints,
         )
+
+    def _text(self, name: object) -> str:
+        """Return a name; protobuf gives bytes where it is no text."""
+        if isinstance(name, bytes):
+            raise InputFileError(f"a name is not UTF-8: {name!r}", where=self.where)
+        return str(name or "")
 
     # -- inputs and outputs -------------------------------------------------------------------------------------------
 

@@ -54,7 +54,10 @@ def _parameters(
         raise Unsupported("has a scale that is not finite")
     zero_points = np.zeros(scales.shape, np.int64)
     if node.has_input(2):
-        zero_points = np.broadcast_to(reader.constant(node, 2, "zero points").astype(np.int64), scales.shape)
+        zero_points = reader.constant(node, 2, "zero points").astype(np.int64)
+        if zero_points.size != scales.size:
+            raise Unsupported(f"{zero_points.size} zero points for {scales.size} scales")
+        zero_points = zero_points.reshape(scales.shape)
     axis = node.integer("axis", 1)
     fits = scales.ndim == 1 and -len(shape) <= axis < len(shape)
     if scales.size == 1 and not (one_an_axis and fits and shape[axis] == 1):

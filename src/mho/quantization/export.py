@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OPSET = 21
 """First opset with 16-bit QuantizeLinear."""
+_CEIL_OPSET = 22
+"""First opset whose pooling leaves out, in ceil mode, a window that starts in the padding behind the input."""
 _IR_VERSION = 10
 _MAX_BYTES = (1 << 31) - (1 << 20)
 
@@ -127,6 +129,7 @@ def _build(network: Network) -> onnx.ModelProto:
         if write is None:
             raise MhoError(f"operation {node.op!r} has no ONNX form", where=f"{network.name}: {node.name}")
         write(writer, node)
+    opset = _CEIL_OPSET if any(node.attributes.get("ceil_mode") for node in network.nodes) else OPSET
     graph = helper.make_graph(
         writer.nodes,
         network.name or "network",
@@ -135,7 +138,7 @@ def _build(network: Network) -> onnx.ModelProto:
         list(writer.initializers.values()),
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="mho"
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="mho"
     )
 
 

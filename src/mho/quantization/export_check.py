@@ -209,8 +209,9 @@ class _Comparison:
         gaps = np.where(apart, np.abs(ours.astype(np.float64) - theirs), -1.0)
         worst = np.unravel_index(int(gaps.argmax()), gaps.shape)
         layers = self._layers_before(tensor)
-        relative = _ROUNDING * _OTHER_ROUNDINGS + sum(self._relative_error(layer, sample) for layer in layers)
-        tolerance = _SLACK * relative * float(np.abs(ours).max())
+        peak = float(np.abs(ours).max())
+        errors = sum(self._float_error(layer, sample, peak) for layer in layers)
+        tolerance = _SLACK * (_ROUNDING * _OTHER_ROUNDINGS * peak + errors)
         largest = max((int(np.abs(self.sums[layer.name][sample]).max()) for layer in layers), default=0)
         if gaps[worst] > tolerance:
             cause = Cause.UNEXPLAINED
@@ -236,8 +237,11 @@ class _Comparison:
             seen.update(node.inputs)
         return list(found.values())
 
-    def _relative_error(self, node: Node, sample: int) -> float:
-        """Bound float32's error in a layer's sums, relative to the largest: terms * 2^-24 * sum |w| |x| / largest."""
+    def _float_error(self, node: Node, sample: int, peak: float) -> float:
+        """Bound what float32's error in a layer's sums, terms * 2^-24 * sum |w| |x|, is in a tensor behind it.
+
+        `peak` is the tensor's largest magnitude: where it is larger than the layer's, what lies between amplifies.
+        """
         if any(tensor not in self.ours for _, tensor, _ in _operands(node)):
             return 0.0
         magnitudes = [
@@ -248,8 +252,17 @@ class _Comparison:
             magnitudes.append(torch.from_numpy(_weight_magnitudes(self.network, node)))
         absolute = OPERATIONS[node.op].run([m.double() for m in magnitudes], node.attributes)
         terms = magnitudes[0].shape[-1] if node.op != "conv" else magnitudes[1][0].numel()
-        largest = max(1, int(np.abs(self.sums[node.name][sample]).max()))
-        return terms * _ROUNDING * float(absolute.max()) / largest
+        unit = _largest_unit(node)
+        error = terms * _ROUNDING * float(absolute.max()) * unit
+        layer_peak = float(np.abs(self.sums[node.name][sample]).max()) * unit
+        return error * max(1.0, peak / layer_peak) if layer_peak else error
+
+
+def _largest_unit(node: Node) -> float:
+    """Return what one unit of a layer's sums is worth, at most."""
+    assert node.quantization is not None, "the reference ran it in integers"
+    grids = node.quantization
+    return float(np.abs(requantize.combined_scales(grids.input.scales, grids.weight.scales)).max())
 
 
 def _integers(values: NDArray[np.float32], grid: Grid) -> NDArray[np.int64]:
