@@ -143,6 +143,19 @@ def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(fini
     run(load_config(config, directory=finished))
 
 
+def test_an_onnx_file_can_be_trained_too(finished, config, tmp_path):
+    text = CONFIG.replace('"net.py:make"', f'"{finished / "stages" / "float" / "float.onnx"}"')
+    path = config.with_name("onnx.toml")
+    path.write_text(text.replace("epochs = 12", "epochs = 1").replace("budget = 8", "budget = 2"))
+    result = run(load_config(path, directory=tmp_path / "onnx")).result
+    assert result.network.source == "float.onnx"
+    assert [layer.name for layer in result.layers] == [
+        layer.name for layer in read_result(finished / "result.json").layers
+    ]
+    assert any("weights were given" in note for note in result.notes)
+    assert all(check.passed for check in result.checks)
+
+
 def kill_when(command: list[str], reached: Callable[[], bool], environment: dict[str, str]) -> None:
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:

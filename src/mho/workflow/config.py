@@ -65,6 +65,16 @@ class NetworkSettings(_Section):
     weights: Path | None = None
     """A .safetensors file of trained weights (names as in the module's state_dict), instead of float training."""
 
+    @property
+    def is_onnx(self) -> bool:
+        """True for an ONNX file, which has its own weights."""
+        return self.name.endswith(".onnx")
+
+    @property
+    def has_weights(self) -> bool:
+        """True where the network comes with weights."""
+        return self.is_onnx or self.weights is not None
+
 
 class AcceleratorSettings(_Section):
     """Which hardware."""
@@ -199,10 +209,9 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _has_weights(self) -> RunConfig:
-        is_onnx = self.network.name.endswith(".onnx")
-        if is_onnx and self.network.weights is not None:
+        if self.network.is_onnx and self.network.weights is not None:
             raise ValueError("network.weights: an ONNX file has its own weights")
-        if not is_onnx and self.network.weights is None and self.float_training is None:
+        if not self.network.has_weights and self.float_training is None:
             raise ValueError("the network has no weights: add [float_training] or network.weights")
         return self
 

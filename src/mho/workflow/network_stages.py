@@ -16,6 +16,10 @@ from mho.workflow.stage import Figures, Report, derive_seed
 
 NETWORK_FILE, FLOAT_FILE, CALIBRATION_FILE = "network.onnx", "float.onnx", "calibration.safetensors"
 CALIBRATION_IMAGES = 512
+TRAINED_ELSEWHERE = (
+    "The weights were given. If they were trained on images that are validation images here, accuracy on validation "
+    "data is flattered; accuracy on test data is not."
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,8 @@ class BuildNetwork:
         write_float_onnx(network, folder / NETWORK_FILE)
         table = derive_layer_table(network)
         return {
-            "source": self.settings.name if ":" not in self.settings.name else Path(self.settings.name).name,
-            "parameters": sum(
-                int(constant.size) for constant in network.constants.values() if constant.dtype.kind == "f"
-            ),
+            "source": _short_name(self.settings.name),
+            "parameters": count_parameters(network),
             "macs": sum(layer.macs for layer in table),
             "input_shape": list(self.material.dataset.sample_shape),
             "layers": [layer.name for layer in table],
@@ -86,6 +88,20 @@ class BuildNetwork:
         return read_torch(model, (1, *shape))
 
 
+def _short_name(source: str) -> str:
+    return Path(source).name if source.endswith(".onnx") or ".py:" in source else source
+
+
+def count_parameters(network: Network) -> int:
+    """Return the number of real constants that are not statistics of batch normalizations."""
+    statistics = {name for node in network.nodes if node.op == "batch_norm" for name in node.inputs[3:5]}
+    return sum(
+        int(constant.size)
+        for name, constant in network.constants.items()
+        if constant.dtype.kind == "f" and name not in statistics
+    )
+
+
 def _check_fits(network: Network, material: Material, where: str) -> None:
     shape, classes = material.dataset.sample_shape, material.dataset.classes
     if len(network.inputs) != 1 or len(network.outputs) != 1:
@@ -107,6 +123,7 @@ class TrainFloat:
     network: StageResult
     training: TrainingSettings | None
     seed: int
+    came_trained: bool = False
     name: str = "float"
 
     @property
@@ -123,6 +140,7 @@ class TrainFloat:
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "compile": self.material.compile,
             "seed": self.seed,
+            "came_trained": self.came_trained,
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -133,11 +151,12 @@ class TrainFloat:
 
         module = TrainableNetwork(read_onnx(self.network.folder / NETWORK_FILE))
         points: list[dict[str, float]] = []
-        notes: list[str] = []
+        notes = [TRAINED_ELSEWHERE] if self.came_trained else []
         if self.training is not None:
-            points, notes = train_with_progress(
+            points, more = train_with_progress(
                 module, self.material, self.training, derive_seed(self.seed, "float"), folder / "checkpoint", report
             )
+            notes += more
         write_float_onnx(module.to_network(), folder / FLOAT_FILE)
         finish_training(folder / "checkpoint")
         return {"points": points, "notes": notes, "validation": judge(module, self.material.dataset.validation)}

@@ -122,7 +122,7 @@ class _Chain:
 def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain) -> None:
     seed = config.run.seed
     network = chain.get(BuildNetwork(material, config.network, seed))
-    float_network = chain.get(TrainFloat(material, network, config.float_training, seed))
+    float_network = chain.get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     prepared = Prepared(material, float_network, chain.get(Calibrate(material, float_network)))
     training = config.qat if config.reference == "qat" else None
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed))

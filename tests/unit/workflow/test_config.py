@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from mho.accelerator.loading import load_accelerator
 from mho.errors import ConfigError, InputFileError
 from mho.workflow.config import RunConfig, load_config
 
@@ -100,10 +101,21 @@ def test_what_is_given_beside_the_file_goes_first(tmp_path):
     assert config.network.weights == tmp_path / "w.safetensors"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(Path(__file__).parents[3].glob("examples/*.toml"), key=str), ids=lambda p: p.name
-)
+EXAMPLES = sorted(Path(__file__).parents[3].glob("examples/*.toml"))
+RUNS = [path for path in EXAMPLES if "[run]" in path.read_text()]
+
+
+def test_there_are_examples():
+    assert {path.name for path in RUNS} >= {
+        "digits.toml",
+        "fashion_mnist.toml",
+        "cifar10.toml",
+        "cifar10_resnet20.toml",
+    }
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_every_example_is_a_valid_configuration(path, tmp_path):
-    if path.name.startswith("crossbar"):
-        pytest.skip("describes hardware, not a run")
-    assert load_config(path, data_root=tmp_path).run.name
+    config = load_config(path, data_root=tmp_path)
+    assert config.run.name == path.stem
+    assert load_accelerator(config.accelerator.name).crossbar.cell_bits == 4
