@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "load": "mho.api",
+    "quantize": "mho.api",
+    "compile": "mho.api",
+    "simulate": "mho.api",
     "Policy": "mho.quantization.policy",
     "BitWidths": "mho.quantization.policy",
     "MhoError": "mho.errors",
 }
+_CALLABLE_PACKAGES = ("accelerator", "cost", "search")
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_HOMES, *_CALLABLE_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _CALLABLE_PACKAGES:
+        return importlib.import_module(f"mho.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mho' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
@@ -30,6 +37,13 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from mho.api import accelerator as accelerator
+    from mho.api import compile as compile
+    from mho.api import cost as cost
+    from mho.api import load as load
+    from mho.api import quantize as quantize
+    from mho.api import search as search
+    from mho.api import simulate as simulate
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths
     from mho.quantization.policy import Policy as Policy

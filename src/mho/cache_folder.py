@@ -6,13 +6,19 @@ import os
 import tempfile
 from pathlib import Path
 
+from mho.errors import MhoError
+
 
 def cache_folder() -> Path:
     """Return the user's folder, made or not: $MHO_CACHE_DIR, else mho in $XDG_CACHE_HOME, else ~/.cache/mho."""
     if chosen := os.environ.get("MHO_CACHE_DIR"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mho"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "mho"
+    try:
+        return Path.home() / ".cache" / "mho"
+    except RuntimeError as error:
+        raise MhoError("this user has no home folder", hint="set MHO_CACHE_DIR to a folder for the cache") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

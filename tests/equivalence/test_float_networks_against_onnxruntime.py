@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx_models import model, node, run_onnxruntime
 from torch import nn
 
 from mho.models import build_model
@@ -17,17 +16,9 @@ from mho.network.reference import run_float
 from mho.network.torch_reader import read_torch
 
 
-def _run_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return session.run(None, {session.get_inputs()[0].name: x})[0]
-
-
-def _assert_same(network: Network, model: onnx.ModelProto, x: np.ndarray) -> None:
+def _assert_same(network: Network, proto: onnx.ModelProto, x: np.ndarray) -> None:
     ours = run_float(network, x[None])[network.outputs[0].name]
-    theirs = _run_onnxruntime(model, x)
+    theirs = run_onnxruntime(proto, {network.inputs[0].name: x})
     ours = ours.reshape(theirs.shape)
     largest = float(np.abs(theirs).max(where=np.isfinite(theirs), initial=1.0))
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * largest)
@@ -82,12 +73,14 @@ def test_torch_modules(name: str) -> None:
     ours = run_float(network, x[None])[network.outputs[0].name]
     expected = module(torch.from_numpy(x)).detach().numpy()
     assert np.allclose(ours.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+    if name not in ("attention", "image"):
+        return  # an export takes seconds; two show that the optimized form is read as well
     program = torch.onnx.export(module, (torch.zeros(*shape),), dynamo=True, verbose=False)
     _assert_same(read_onnx(program.model_proto), program.model_proto, x)
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("resnet8", (3, 32, 32)), ("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))]
+    ("name", "shape"), [("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))]
 )
 def test_networks_by_name(name: str, shape: tuple[int, ...]) -> None:
     module = build_model(name, 10, shape, torch.Generator().manual_seed(1)).eval()
@@ -98,100 +91,85 @@ def test_networks_by_name(name: str, shape: tuple[int, ...]) -> None:
         assert np.allclose(ours, module(torch.from_numpy(x)).numpy(), rtol=1e-4, atol=1e-5)
 
 
-def _model(nodes: list[onnx.NodeProto], inputs: dict, constants: dict, opset: int = 20) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "test",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
-
-
-def _node(op: str, inputs: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(op, inputs.split(" "), ["y"], **attributes)
-
-
 W = _random(6, 2, 3, 2, seed=3)
 GRAPHS: dict[str, tuple[onnx.NodeProto | list[onnx.NodeProto], tuple[int, ...], dict[str, np.ndarray]]] = {
-    "conv_same_upper": (_node("Conv", "x w", auto_pad="SAME_UPPER", strides=[2, 1], group=2), (1, 4, 9, 8), {"w": W}),
-    "conv_same_lower": (_node("Conv", "x w", auto_pad="SAME_LOWER", strides=[1, 2], group=2), (1, 4, 9, 8), {"w": W}),
-    "conv_valid": (_node("Conv", "x w", auto_pad="VALID", group=2), (1, 4, 9, 8), {"w": W}),
-    "conv_asymmetric": (_node("Conv", "x w b", pads=[0, 1, 2, 0], group=2), (1, 4, 9, 8), {"w": W, "b": W[:, 0, 0, 0]}),
-    "conv_1d": (_node("Conv", "x w", pads=[1, 2], dilations=[2], strides=[3]), (1, 2, 19), {"w": _random(5, 2, 3)}),
-    "conv_batch_of_two": (_node("Conv", "x w", group=2), (2, 4, 9, 8), {"w": W}),
-    "gemm": (_node("Gemm", "x w b", alpha=0.5, beta=2.0), (3, 4), {"w": _random(4, 5), "b": _random(5)}),
-    "gemm_trans": (_node("Gemm", "x w b", transA=1, transB=1), (4, 3), {"w": _random(5, 4), "b": _random(1, 5)}),
-    "gemm_bias_matrix": (_node("Gemm", "x w b"), (3, 4), {"w": _random(4, 5), "b": _random(3, 5)}),
-    "gemm_bias_scalar": (_node("Gemm", "x w b"), (3, 4), {"w": _random(4, 5), "b": _random(1)}),
-    "matmul_right": (_node("MatMul", "x w"), (2, 3, 4), {"w": _random(4, 5)}),
-    "matmul_right_raised": (_node("MatMul", "x w"), (3, 4), {"w": _random(1, 1, 4, 5)}),
-    "matmul_left": (_node("MatMul", "w x"), (2, 3, 4), {"w": _random(5, 3)}),
-    "matmul_vector": (_node("MatMul", "w x"), (3,), {"w": _random(5, 3)}),
+    "conv_same_upper": (node("Conv", "x w", auto_pad="SAME_UPPER", strides=[2, 1], group=2), (1, 4, 9, 8), {"w": W}),
+    "conv_same_lower": (node("Conv", "x w", auto_pad="SAME_LOWER", strides=[1, 2], group=2), (1, 4, 9, 8), {"w": W}),
+    "conv_valid": (node("Conv", "x w", auto_pad="VALID", group=2), (1, 4, 9, 8), {"w": W}),
+    "conv_asymmetric": (node("Conv", "x w b", pads=[0, 1, 2, 0], group=2), (1, 4, 9, 8), {"w": W, "b": W[:, 0, 0, 0]}),
+    "conv_1d": (node("Conv", "x w", pads=[1, 2], dilations=[2], strides=[3]), (1, 2, 19), {"w": _random(5, 2, 3)}),
+    "conv_batch_of_two": (node("Conv", "x w", group=2), (2, 4, 9, 8), {"w": W}),
+    "gemm": (node("Gemm", "x w b", alpha=0.5, beta=2.0), (3, 4), {"w": _random(4, 5), "b": _random(5)}),
+    "gemm_trans": (node("Gemm", "x w b", transA=1, transB=1), (4, 3), {"w": _random(5, 4), "b": _random(1, 5)}),
+    "gemm_bias_matrix": (node("Gemm", "x w b"), (3, 4), {"w": _random(4, 5), "b": _random(3, 5)}),
+    "gemm_bias_scalar": (node("Gemm", "x w b"), (3, 4), {"w": _random(4, 5), "b": _random(1)}),
+    "matmul_right": (node("MatMul", "x w"), (2, 3, 4), {"w": _random(4, 5)}),
+    "matmul_right_raised": (node("MatMul", "x w"), (3, 4), {"w": _random(1, 1, 4, 5)}),
+    "matmul_left": (node("MatMul", "w x"), (2, 3, 4), {"w": _random(5, 3)}),
+    "matmul_vector": (node("MatMul", "w x"), (3,), {"w": _random(5, 3)}),
     "matmul_activations": (
-        [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), _node("MatMul", "x t")], (2, 3, 4), {},
+        [node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t")], (2, 3, 4), {},
     ),
     "matmul_broadcast": (
-        [helper.make_node("ReduceMax", ["x"], ["t"], axes=[0, 1], keepdims=0), _node("MatMul", "x t")],
+        [node("ReduceMax", "x", "t", axes=[0, 1], keepdims=0), node("MatMul", "x t")],
         (2, 3, 4, 4), {},
     ),
-    "max_pool_ceil": (_node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1), (1, 2, 8, 7), {}),
+    "max_pool_ceil": (node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1), (1, 2, 8, 7), {}),
     "max_pool_dilated": (
-        _node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 3], pads=[1, 0, 1, 1]), (1, 2, 8, 7), {},
+        node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 3], pads=[1, 0, 1, 1]), (1, 2, 8, 7), {},
     ),
     "average_pool": (
-        _node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1]), (1, 2, 8, 7), {},
+        node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1]), (1, 2, 8, 7), {},
     ),
     "average_pool_count": (
-        _node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), (1, 2, 8, 7), {},
+        node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), (1, 2, 8, 7), {},
     ),
-    "average_pool_1d": (_node("AveragePool", "x", kernel_shape=[4], strides=[2]), (1, 2, 9), {}),
-    "global_average_pool": (_node("GlobalAveragePool", "x"), (1, 2, 8, 7), {}),
-    "global_max_pool": (_node("GlobalMaxPool", "x"), (1, 2, 8, 7), {}),
+    "average_pool_1d": (node("AveragePool", "x", kernel_shape=[4], strides=[2]), (1, 2, 9), {}),
+    "global_average_pool": (node("GlobalAveragePool", "x"), (1, 2, 8, 7), {}),
+    "global_max_pool": (node("GlobalMaxPool", "x"), (1, 2, 8, 7), {}),
     "layer_norm": (
-        _node("LayerNormalization", "x s b", axis=-2, epsilon=1e-3), (2, 3, 4),
+        node("LayerNormalization", "x s b", axis=-2, epsilon=1e-3), (2, 3, 4),
         {"s": _random(3, 4), "b": _random(3, 4)},
     ),
     "slice_backwards": (
-        _node("Slice", "x s e a t"), (1, 6, 5),
+        node("Slice", "x s e a t"), (1, 6, 5),
         {"s": np.array([-1, 1]), "e": np.array([-99, 99]), "a": np.array([1, -1]), "t": np.array([-2, 2])},
     ),
     "split": (
-        [helper.make_node("Split", ["x"], ["p", "q"], axis=1, num_outputs=2), _node("Sub", "p q")], (1, 6, 5), {},
+        [node("Split", "x", "p q", axis=1, num_outputs=2), node("Sub", "p q")], (1, 6, 5), {},
     ),
-    "tile": (_node("Tile", "x r"), (1, 2, 3), {"r": np.array([1, 3, 2])}),
-    "reshape_zero_and_minus_one": (_node("Reshape", "x r"), (1, 4, 6), {"r": np.array([0, -1, 3])}),
+    "tile": (node("Tile", "x r"), (1, 2, 3), {"r": np.array([1, 3, 2])}),
+    "reshape_zero_and_minus_one": (node("Reshape", "x r"), (1, 4, 6), {"r": np.array([0, -1, 3])}),
     "squeeze_unsqueeze": (
-        [helper.make_node("Squeeze", ["x", "a"], ["t"]), _node("Unsqueeze", "t b")], (1, 4, 1, 6),
+        [node("Squeeze", "x a", "t"), node("Unsqueeze", "t b")], (1, 4, 1, 6),
         {"a": np.array([-2]), "b": np.array([1, -1])},
     ),
-    "gather": (_node("Gather", "x i", axis=2), (1, 4, 6), {"i": np.array([[0, -1], [2, 2]])}),
+    "gather": (node("Gather", "x i", axis=2), (1, 4, 6), {"i": np.array([[0, -1], [2, 2]])}),
     "pad": (
-        _node("Pad", "x p v a"), (1, 4, 6), {"p": np.array([1, 0, 0, 2]), "v": np.float32(3), "a": np.array([1, 2])},
+        node("Pad", "x p v a"), (1, 4, 6), {"p": np.array([1, 0, 0, 2]), "v": np.float32(3), "a": np.array([1, 2])},
     ),
     "where_mask": (
-        _node("Where", "m x c"), (1, 3, 3), {"m": np.tril(np.ones((3, 3), bool)), "c": np.float32(-np.inf)},
+        node("Where", "m x c"), (1, 3, 3), {"m": np.tril(np.ones((3, 3), bool)), "c": np.float32(-np.inf)},
     ),
-    "variadic": (_node("Mean", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
-    "max": (_node("Max", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
-    "ranks": ([helper.make_node("ReduceMean", ["x"], ["t"], axes=[0], keepdims=0), _node("Mul", "x t")], (2, 3, 4), {}),
-    "constant_first": (_node("Div", "c x"), (1, 3), {"c": np.float32(2.0)}),
-    "power": (_node("Pow", "x e"), (1, 30), {"e": np.float32(3.0)}),
-    "relu_by_clip": (_node("Clip", "x l"), (1, 30), {"l": np.float32(0.0)}),
-    "clip": (_node("Clip", "x l h"), (1, 30), {"l": np.float32(-0.3), "h": np.float32(0.7)}),
-    "hard_sigmoid": (_node("HardSigmoid", "x", alpha=0.3, beta=0.4), (1, 30), {}),
-    "gelu_tanh": (_node("Gelu", "x", approximate="tanh"), (1, 30), {}),
-    "log_softmax": (_node("LogSoftmax", "x", axis=1), (1, 5, 6), {}),
-    "reduce_all": (_node("ReduceSum", "x", keepdims=0), (2, 5, 6), {}),
+    "variadic": (node("Mean", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
+    "max": (node("Max", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
+    "ranks": ([node("ReduceMean", "x", "t", axes=[0], keepdims=0), node("Mul", "x t")], (2, 3, 4), {}),
+    "constant_first": (node("Div", "c x"), (1, 3), {"c": np.float32(2.0)}),
+    "power": (node("Pow", "x e"), (1, 30), {"e": np.float32(3.0)}),
+    "relu_by_clip": (node("Clip", "x l"), (1, 30), {"l": np.float32(0.0)}),
+    "clip": (node("Clip", "x l h"), (1, 30), {"l": np.float32(-0.3), "h": np.float32(0.7)}),
+    "hard_sigmoid": (node("HardSigmoid", "x", alpha=0.3, beta=0.4), (1, 30), {}),
+    "gelu_tanh": (node("Gelu", "x", approximate="tanh"), (1, 30), {}),
+    "log_softmax": (node("LogSoftmax", "x", axis=1), (1, 5, 6), {}),
+    "reduce_all": (node("ReduceSum", "x", keepdims=0), (2, 5, 6), {}),
     "resize": (
-        _node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="half_pixel"), (1, 2, 3, 4),
+        node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="half_pixel"), (1, 2, 3, 4),
         {"s": np.array([1, 1, 3, 2], np.float32)},
     ),
     "folded_shape": (
         [
-            helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Gather", ["s", "zero"], ["n"]),
-            helper.make_node("Concat", ["n", "rest"], ["t"], axis=0), _node("Reshape", "x t"),
+            node("Shape", "x", "s"), node("Gather", "s zero", "n"),
+            node("Concat", "n rest", "t", axis=0), node("Reshape", "x t"),
         ],
         (2, 3, 4), {"zero": np.array([0]), "rest": np.array([-1])},
     ),
@@ -202,21 +180,21 @@ OPSETS = {"matmul_broadcast": 13, "ranks": 13}
 @pytest.mark.parametrize("name", GRAPHS)
 def test_onnx_operations(name: str) -> None:
     nodes, shape, constants = GRAPHS[name]
-    model = _model(nodes if isinstance(nodes, list) else [nodes], {"x": shape}, constants, OPSETS.get(name, 20))
-    _assert_same(read_onnx(model), model, _random(*shape, seed=7))
+    proto = model(nodes, {"x": shape}, constants, opset=OPSETS.get(name, 20))
+    _assert_same(read_onnx(proto), proto, _random(*shape, seed=7))
 
 
 @pytest.mark.parametrize("opset", [11, 12])
 def test_older_opsets_keep_their_meaning(opset: int) -> None:
     nodes = [
-        helper.make_node("Clip", ["x", "l", "h"], ["c"]),
-        helper.make_node("Unsqueeze", ["c"], ["u"], axes=[0]),
-        helper.make_node("Squeeze", ["u"], ["q"], axes=[0]),
-        helper.make_node("ReduceSum", ["q"], ["r"], axes=[2], keepdims=1),
-        helper.make_node("Softmax", ["r"], ["s"], axis=1),
-        helper.make_node("Split", ["s"], ["a", "b"], axis=1, split=[1, 2]),
-        helper.make_node("Concat", ["b", "a"], ["y"], axis=1),
+        node("Clip", "x l h", "c"),
+        node("Unsqueeze", "c", "u", axes=[0]),
+        node("Squeeze", "u", "q", axes=[0]),
+        node("ReduceSum", "q", "r", axes=[2], keepdims=1),
+        node("Softmax", "r", "s", axis=1),
+        node("Split", "s", "a b", axis=1, split=[1, 2]),
+        node("Concat", "b a", "y", axis=1),
     ]
     constants = {"l": np.float32(-1), "h": np.float32(1)}
-    model = _model(nodes, {"x": (1, 3, 4)}, constants, opset)
-    _assert_same(read_onnx(model), model, _random(1, 3, 4))
+    proto = model(nodes, {"x": (1, 3, 4)}, constants, opset=opset)
+    _assert_same(read_onnx(proto), proto, _random(1, 3, 4))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -24,6 +26,13 @@ from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
 
 _REFERENCE = BitWidths(8, 8)
+
+_LAYER = "layer"
+_DISPENSABLE = ("share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
+"""Columns of the text that a narrow terminal does without, the first one first."""
+_NAME_WIDTH = 30
+"""Room that layer names are given before other columns are left out."""
+_GAP = 3
 
 
 class Format(StrEnum):
@@ -97,7 +106,8 @@ def _print(document: CostDocument, output_format: Format) -> None:
 
 def _print_text(document: CostDocument) -> None:
     console = Console(highlight=False)
-    table = _build_table(document)
+    columns, left_out = _fit(_columns(document), console.width if console.is_terminal else None)
+    table = _build_table(columns)
     if not console.is_terminal:
         console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     hardware = document.accelerator
@@ -117,30 +127,65 @@ def _print_text(document: CostDocument) -> None:
         line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
         line.append(f"{document.speedup:.3f}x", style="bold green")
     console.print(line)
+    if left_out:
+        console.print(f"too narrow for {', '.join(left_out)}; --format csv has all", style="dim")
 
 
-def _build_table(document: CostDocument) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+@dataclass(frozen=True)
+class _Column:
+    """A column of the text: its cells from top to bottom, and the total below them."""
+
+    title: str
+    cells: tuple[str, ...]
+    total: str = ""
+
+    @property
+    def width(self) -> int:
+        return max(len(text) for text in (self.title, self.total, *self.cells))
+
+
+def _columns(document: CostDocument) -> list[_Column]:
     layers = document.layers
-    table.add_column("layer", "total", overflow="fold")
-    footers = {
-        "tiles": f"{sum(layer.tiles for layer in layers):,}",
-        "MVMs": f"{sum(layer.mvms for layer in layers):,}",
-        "ms": f"{document.latency_us / 1e3:,.3f}",
-        "share": "100.0 %",
-    }
-    titles = ("outputs", "inputs", "rows", "cols", "positions", "repeat", "W/A", "tiles", "MVMs", "ms", "share")
-    for title in titles:
-        table.add_column(title, footers.get(title, ""), justify="right", no_wrap=True)
-    for layer in layers:
-        counts = (layer.outputs, layer.inputs, layer.rows, layer.cols, layer.positions, layer.repeat)
-        table.add_row(
-            Text(layer.name),
-            *(f"{count:,}" for count in counts),
-            f"{layer.weight_bits}/{layer.act_bits}",
-            f"{layer.tiles:,}",
-            f"{layer.mvms:,}",
-            f"{layer.latency_us / 1e3:,.3f}",
-            f"{100 * layer.latency_us / document.latency_us:.1f} %",
-        )
+
+    def count(title: str, values: Iterable[int], *, add: bool = False) -> _Column:
+        numbers = list(values)
+        return _Column(title, tuple(f"{number:,}" for number in numbers), f"{sum(numbers):,}" if add else "")
+
+    return [
+        _Column(_LAYER, tuple(layer.name for layer in layers), "total"),
+        count("outputs", (layer.outputs for layer in layers)),
+        count("inputs", (layer.inputs for layer in layers)),
+        count("rows", (layer.rows for layer in layers)),
+        count("cols", (layer.cols for layer in layers)),
+        count("positions", (layer.positions for layer in layers)),
+        count("repeat", (layer.repeat for layer in layers)),
+        _Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
+        count("tiles", (layer.tiles for layer in layers), add=True),
+        count("MVMs", (layer.mvms for layer in layers), add=True),
+        _Column("ms", tuple(f"{layer.latency_us / 1e3:,.3f}" for layer in layers), f"{document.latency_us / 1e3:,.3f}"),
+        _Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),
+    ]
+
+
+def _fit(columns: list[_Column], width: int | None) -> tuple[list[_Column], list[str]]:
+    """Leave out what a terminal of `width` characters has no room for; None is room for all. Names may be folded."""
+    left_out: list[str] = []
+    for title in _DISPENSABLE:
+        needed = sum(min(column.width, _NAME_WIDTH) if column.title == _LAYER else column.width for column in columns)
+        if width is None or needed + _GAP * len(columns) <= width:
+            break
+        columns = [column for column in columns if column.title != title]
+        left_out.append(title)
+    return columns, left_out
+
+
+def _build_table(columns: list[_Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    for column in columns:
+        if column.title == _LAYER:
+            table.add_column(column.title, column.total, overflow="fold")
+        else:
+            table.add_column(column.title, column.total, justify="right", no_wrap=True, min_width=column.width)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, cells))
     return table

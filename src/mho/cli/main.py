@@ -29,6 +29,11 @@ class Command:
 
 COMMANDS = {
     "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
+    "inspect": Command("mho.cli.inspect:inspect", "Show the layers of a network, or what a program holds."),
+    "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
+    "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
+    "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
+    "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
 }
 """In the order of the help. To add one: a file in `mho.cli` and a line here."""

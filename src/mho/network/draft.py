@@ -166,6 +166,5 @@ class Draft:
 
 
 def _canonical(value: Array) -> Array:
-    if value.dtype.kind in "iub":
-        return np.ascontiguousarray(value)
-    return np.ascontiguousarray(value, dtype=np.float32).reshape(value.shape)
+    dtype = value.dtype if value.dtype.kind in "iub" else np.float32
+    return np.ascontiguousarray(value, dtype=dtype).reshape(value.shape)  # 0-d arrays would become 1-d

@@ -1,7 +1,7 @@
 """Names of layers: the module path where the model came from torch, what the file offers otherwise.
 
 A node's hints are the texts that a file gives: "layer" (written by mho's export), "scope" (module path that torch's
-exporter keeps), "weight" (name of the weight's initializer), "node" (the node's own name).
+exporter keeps), "weight" and "bias" (names of the initializers), "node" (the node's own name).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 LAYER_KEY = "mho.layer"
 
 _WEIGHT_ENDINGS = (".weight", "_weight", ".weight_v")
+_BIAS_ENDINGS = (".bias", "_bias")
 _TOOL_ENDINGS = ("_quantized", "_DequantizeLinear_Output", "_transposed")
 _BETWEEN_PRODUCTS = frozenset({"add", "sub", "mul", "div", "reshape", "transpose", "fake_quantize", "clip"})
 
@@ -40,11 +41,11 @@ def _module_path(scopes: str) -> str:
     return str(entries[-2])
 
 
-def weight_stem(name: str) -> str:
-    """Return the module path in a weight's name (`layer1.0.conv1.weight` -> `layer1.0.conv1`), or ""."""
+def parameter_stem(name: str, endings: tuple[str, ...] = _WEIGHT_ENDINGS) -> str:
+    """Return the module path in a parameter's name (`layer1.0.conv1.weight` -> `layer1.0.conv1`), or ""."""
     for ending in _TOOL_ENDINGS:
         name = name.removesuffix(ending)
-    for ending in _WEIGHT_ENDINGS:
+    for ending in endings:
         if name.endswith(ending) and not name.startswith("onnx::"):
             return name.removesuffix(ending)
     return ""
@@ -63,14 +64,16 @@ def plain_node_name(name: str) -> str:
 def name_layers(draft: Draft) -> None:
     """Give every MVM node its layer name; other nodes make way where they hold it.
 
-    Order of preference: the layer name that mho wrote; the weight's module path, unless an earlier layer has it; the
-    scope (with what the product does in attention); the node's name; the weight's name.
+    Order of preference: the layer name that mho wrote; the module path in the weight's or the bias's name, unless an
+    earlier layer has it; the scope (with what the product does in attention); the node's name; the weight's name.
     """
-    roles = _attention_roles(draft)
+    roles, consumers = _attention_roles(draft), draft.consumers()
     others = {node.name: node for node in draft.nodes if not node.is_mvm}
     taken: set[str] = set()
     layers = [node for node in draft.nodes if node.is_mvm]
     for index, node in enumerate(layers):
+        if "bias" not in node.hints:
+            node.hints = {**node.hints, "bias": _bias_ahead(draft, node, consumers)}
         wanted = _layer_name(node, roles.get(node.name, "matmul"), taken) or f"{node.op}_{index}"
         if holder := others.pop(wanted, None):
             draft.rename_node(holder, f"{wanted}.{holder.op}")
@@ -82,9 +85,9 @@ def _layer_name(node: DraftNode, role: str, taken: set[str]) -> str:
     hints = node.hints
     if layer := hints.get("layer"):
         return layer
-    stem = weight_stem(hints.get("weight", ""))
-    if stem and stem not in taken:
-        return stem
+    for stem in (parameter_stem(hints.get("weight", "")), parameter_stem(hints.get("bias", ""), _BIAS_ENDINGS)):
+        if stem and stem not in taken:
+            return stem
     if "scope" in hints:
         scope = hints["scope"]
         if node.op == "matmul":
@@ -92,6 +95,18 @@ def _layer_name(node: DraftNode, role: str, taken: set[str]) -> str:
         if scope:
             return scope
     return plain_node_name(hints.get("node", "")) or hints.get("weight", "")
+
+
+def _bias_ahead(draft: Draft, node: DraftNode, consumers: Mapping[str, list[DraftNode]]) -> str:
+    """Return the constant added to the layer's outputs behind a quantizer, which kept it from being the bias."""
+    current = node
+    while len(readers := consumers.get(current.output, [])) == 1:
+        current = readers[0]
+        if current.op == "add":
+            return next((tensor for tensor in current.inputs if tensor in draft.constants), "")
+        if current.op != "fake_quantize":
+            break
+    return ""
 
 
 def _attention_roles(draft: Draft) -> dict[str, str]:

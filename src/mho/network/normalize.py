@@ -57,6 +57,7 @@ def fuse_biases(draft: Draft) -> None:
         along[0] = shape[axis]
         if bias.ndim > len(shape) or bias.shape[-len(along) :] != tuple(along) or bias.size != shape[axis]:
             continue
+        node.hints = {**node.hints, "bias": other[0]}
         node.inputs.append(draft.add_constant(f"{other[0]}.flat", bias.reshape(-1).astype(np.float32)))
         _take_output(draft, node, add)
 

@@ -69,6 +69,18 @@ def prepare_model(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
     return model
 
 
+def find_fault(source: str | Path | onnx.ModelProto) -> str:
+    """Return the first fault that ONNX's own checker finds, shape inference included, or ""."""
+    import onnx
+
+    proto = onnx.load(source, load_external_data=False) if isinstance(source, str | Path) else source
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:  # protobuf, the checker and shape inference raise many kinds
+        return _first_line(error)
+    return ""
+
+
 def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
     """Return the numbers of an ONNX tensor, owned or immutable; types below a byte as int8 or uint8.
 
@@ -93,7 +105,11 @@ def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
 
 def integer_bounds(tensor: Any) -> tuple[int, int] | None:
     """Return the range of an integer tensor's type, None for other types."""
-    name = tensor.dtype.name
+    return integer_type_bounds(tensor.dtype.name)
+
+
+def integer_type_bounds(name: str) -> tuple[int, int] | None:
+    """Return the range of ONNX's integer type of that name (INT8, UINT4, ...), None for other types."""
     signed = name.startswith("INT")
     if not (signed or name.startswith("UINT")):
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,12 @@ from mho.network.onnx_values import (
 
 if TYPE_CHECKING:
     import onnx_ir
+
+_RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+_MOVING = (*_RESHAPING, "Transpose", "Identity", "Cast")
+"""What moves integers without changing them."""
+_NAME_KEEPING = (*_MOVING, "CastLike", "Mul", "Div")
+"""What leaves a weight the weight that it was, for its name."""
 
 InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
 Converter = Callable[["GraphReader", OnnxNode], None]
@@ -63,9 +70,9 @@ class GraphReader:
             try:
                 if node.domain and (node.domain, node.op_type) not in _FOREIGN:
                     raise Unsupported("not an operation of ONNX itself")
+                self._convert(node, converters)
                 if any(output in used for output in node.outputs[1:]) and node.op_type != "Split":
                     raise Unsupported("its second output is used")
-                self._convert(node, converters)
             except Unsupported as reason:
                 self._problems.append(f"{node.label}: {reason}")
                 self._forget(node)
@@ -83,6 +90,8 @@ class GraphReader:
     def value(self, name: str) -> Value:
         """Return what `name` stands for; initializers are read when first asked for."""
         if name not in self._values:
+            if name not in self._initializers:
+                raise InputFileError(f"nothing makes tensor {name!r}, which is read", where=self.where)
             tensor = self._initializers[name].const_value
             self._values[name] = Constant(tensor_to_array(tensor, self.where), name, integer_bounds(tensor))
         return self._values[name]
@@ -193,14 +202,21 @@ class GraphReader:
         if isinstance(first, QuantizedConstant) and node.op_type == "Identity":
             self.bind(node.outputs[0], first)
             return
+        if isinstance(first, QuantizedConstant) and first.axis is None and node.op_type in _RESHAPING:
+            shape = [self.constant(node, i, "operands") for i in range(1, len(node.inputs))]
+            (reshaped,) = fold(node, [first.integers, *shape], self.where)
+            self.bind(node.outputs[0], replace(first, integers=reshaped))
+            return
         arrays = [self.constant(node, i, "operands") if name else None for i, name in enumerate(node.inputs)]
         if node.op_type == "Clip" and isinstance(first, Constant) and first.bounds is not None:
             low, high, *_ = [*arrays[1:], None, None]
             self.bind(node.outputs[0], clip_integers(first, low, high))
             return
-        origin = first.origin if isinstance(first, Constant) and len(operands) <= 2 else node.outputs[0]
+        keeps_name = isinstance(first, Constant) and node.op_type in _NAME_KEEPING
+        origin = first.origin if isinstance(first, Constant) and keeps_name else node.outputs[0]
         for name, array in zip(node.outputs, fold(node, arrays, self.where), strict=False):
-            bounds = first.bounds if isinstance(first, Constant) and array.dtype == first.array.dtype else None
+            integers = isinstance(first, Constant) and array.dtype.kind in "iu"
+            bounds = first.bounds if isinstance(first, Constant) and integers and node.op_type in _MOVING else None
             self.bind(name, Constant(array, origin if len(node.outputs) == 1 else name, bounds))
 
     def _bind_shape(self, node: OnnxNode, shape: tuple[int, ...]) -> None:
@@ -224,20 +240,27 @@ class GraphReader:
             if attribute.type == onnx_ir.AttributeType.TENSOR:
                 value = Constant(tensor_to_array(value, self.where), node.outputs[0].name or "", integer_bounds(value))
             attributes[key] = value
-        hints = read_hints(node.name or "", node.metadata_props)
+        name = self._text(node.name)
+        hints = read_hints(name, node.metadata_props)
         for key in (LAYER_KEY, WEIGHT_BITS_KEY):
             if key in node.metadata_props:
-                hints[key] = node.metadata_props[key]
+                hints[key] = str(node.metadata_props[key])
         return OnnxNode(
             node.op_type,
             "" if node.domain == "ai.onnx" else node.domain,
-            node.name or "",
-            tuple((value.name or "") if value is not None else "" for value in node.inputs),
-            tuple(value.name or "" for value in node.outputs),
+            name,
+            tuple(self._text(value.name) if value is not None else "" for value in node.inputs),
+            tuple(self._text(value.name) for value in node.outputs),
             attributes,
             self.opset,
             hints,
         )
+
+    def _text(self, name: object) -> str:
+        """Return a name; protobuf gives bytes where it is no text."""
+        if isinstance(name, bytes):
+            raise InputFileError(f"a name is not UTF-8: {name!r}", where=self.where)
+        return str(name or "")
 
     # -- inputs and outputs -------------------------------------------------------------------------------------------
 
@@ -264,7 +287,8 @@ class GraphReader:
                 raise UnsupportedOperationError(
                     f"output {name!r} does not hold real numbers that depend on the input", where=self.where
                 )
-            self.draft.outputs.append(self._rename(result.tensor, name))
+            renamed = self._rename(result.tensor, name)
+            self.draft.outputs.append(renamed)
 
     def _rename(self, tensor: str, wanted: str) -> str:
         """Let the output have the name that the file gives it, whatever was removed before it."""

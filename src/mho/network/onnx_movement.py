@@ -10,6 +10,7 @@ import numpy as np
 from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_digital import align_ranks
+from mho.network.onnx_file import integer_type_bounds
 from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_values import (
     Activation,
@@ -271,6 +272,12 @@ def _cast(reader: GraphReader, node: OnnxNode) -> None:
     if isinstance(value, Constant | QuantizedConstant):  # CastLike an activation: float32
         array = value.array if isinstance(value, Constant) else value.dequantized()
         reader.bind(node.outputs[0], Constant(array.astype(np.float32), value.origin))
+        return
+    if isinstance(value, QuantizedActivation) and node.op_type == "Cast":
+        target = integer_type_bounds(TensorProto.DataType.Name(node.integer("to", 0)))
+        if target is None or target[0] > value.bounds[0] or target[1] < value.bounds[1]:
+            raise Unsupported("casts integers to a type that does not hold them")
+        reader.bind(node.outputs[0], value)
         return
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
     if node.op_type == "Cast" and node.integer("to", TensorProto.FLOAT) not in floats:

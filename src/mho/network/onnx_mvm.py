@@ -81,6 +81,8 @@ def _read_weight(reader: GraphReader, node: OnnxNode, index: int) -> _Weight:
 def _annotate(made: DraftNode, weight: _Weight, grid: Grid | None) -> None:
     made.weight_grid = grid
     made.hints = {**made.hints, "weight": weight.value.origin}
+    if len(made.inputs) > 2:
+        made.hints = {**made.hints, "bias": made.inputs[2]}
 
 
 def _hold_bias(reader: GraphReader, origin: str, bias: NDArray[np.generic]) -> list[str]:

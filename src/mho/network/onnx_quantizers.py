@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mho.network.draft import BINARY, Unsupported
 from mho.network.graph import Attribute
+from mho.network.onnx_file import integer_type_bounds
 from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_values import (
     Activation,
@@ -33,28 +34,35 @@ def _bounds_of_type(reader: GraphReader, node: OnnxNode) -> tuple[int, int]:
     from onnx import TensorProto
 
     name = TensorProto.DataType.Name(output)
-    signed = name.startswith("INT")
-    if not (signed or name.startswith("UINT")):
+    bounds = integer_type_bounds(name)
+    if bounds is None:
         raise Unsupported(f"quantizes to {name}")
-    bits = int(name.removeprefix("U").removeprefix("INT"))
-    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    return bounds
 
 
 def _parameters(
-    reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]
+    reader: GraphReader, node: OnnxNode, shape: tuple[int, ...], *, one_an_axis: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], int | None]:
-    """Return scales, zero points and their axis (None: one for the tensor)."""
+    """Return scales, zero points and their axis (None: one for the tensor).
+
+    A list of one scale is the tensor's, or where `one_an_axis` and the axis has one index, that index's.
+    """
     if node.integer("block_size", 0):
         raise Unsupported("has one scale a block; mho has one a tensor or an axis")
     scales = np.asarray(reader.constant(node, 1, "scales"), np.float32)
-    if not np.isfinite(scales).all() or not scales.all():
-        raise Unsupported("has a scale that is zero or not finite")
+    if not np.isfinite(scales).all():
+        raise Unsupported("has a scale that is not finite")
     zero_points = np.zeros(scales.shape, np.int64)
     if node.has_input(2):
-        zero_points = np.broadcast_to(reader.constant(node, 2, "zero points").astype(np.int64), scales.shape)
-    if scales.size == 1:
+        zero_points = reader.constant(node, 2, "zero points").astype(np.int64)
+        if zero_points.size != scales.size:
+            raise Unsupported(f"{zero_points.size} zero points for {scales.size} scales")
+        zero_points = zero_points.reshape(scales.shape)
+    axis = node.integer("axis", 1)
+    fits = scales.ndim == 1 and -len(shape) <= axis < len(shape)
+    if scales.size == 1 and not (one_an_axis and fits and shape[axis] == 1):
         return scales.reshape(()), zero_points.reshape(()), None
-    axis = normalize_axis(node.integer("axis", 1), len(shape))
+    axis = normalize_axis(axis, len(shape))
     if scales.shape != (shape[axis],):
         raise Unsupported(f"{list(scales.shape)} scales for axis {axis} of {list(shape)}")
     return scales, zero_points, axis
@@ -64,7 +72,9 @@ def _quantize(reader: GraphReader, node: OnnxNode) -> None:
     value, bounds = reader.value(node.inputs[0]), _bounds_of_type(reader, node)
     if isinstance(value, Constant | QuantizedConstant):
         array = np.asarray(reader.constant(node, 0, "numbers"), np.float32)
-        scales, zero_points, axis = _parameters(reader, node, array.shape)
+        scales, zero_points, axis = _parameters(reader, node, array.shape, one_an_axis=True)
+        if not scales.all():
+            raise Unsupported("divides by a scale of zero")
         shape = [1] * array.ndim
         if axis is not None:
             shape[axis] = -1
@@ -72,10 +82,10 @@ def _quantize(reader: GraphReader, node: OnnxNode) -> None:
         reader.bind(node.outputs[0], Constant(integers.clip(*bounds).astype(np.int64), value.origin, bounds))
         return
     tensor = reader.activation(node)
-    scales, zero_points, axis = _parameters(reader, node, reader.shape(tensor))
+    scales, zero_points, axis = _parameters(reader, node, reader.shape(tensor), one_an_axis=False)
     if axis is not None:
         raise Unsupported("has one scale a channel of an activation; mho has one a tensor")
-    if scales < 0:
+    if scales <= 0:
         raise Unsupported(f"has scale {float(scales)}")
     reader.bind(node.outputs[0], QuantizedActivation(tensor, float(scales), int(zero_points), bounds))
 
@@ -85,7 +95,7 @@ def _dequantize(reader: GraphReader, node: OnnxNode) -> None:
     if isinstance(value, Constant):
         if value.bounds is None:
             raise Unsupported(f"dequantizes {value.array.dtype} constants")
-        scales, zero_points, axis = _parameters(reader, node, value.array.shape)
+        scales, zero_points, axis = _parameters(reader, node, value.array.shape, one_an_axis=True)
         integers = _narrowest(value.array, value.bounds)
         quantized = QuantizedConstant(integers, scales, zero_points, axis, value.bounds, value.origin)
         reader.bind(node.outputs[0], quantized)
@@ -96,7 +106,7 @@ def _dequantize(reader: GraphReader, node: OnnxNode) -> None:
 
 
 def _dequantize_activation(reader: GraphReader, node: OnnxNode, value: QuantizedActivation) -> None:
-    scales, zero_points, axis = _parameters(reader, node, reader.shape(value.tensor))
+    scales, zero_points, axis = _parameters(reader, node, reader.shape(value.tensor), one_an_axis=False)
     if axis is not None:
         raise Unsupported("has one scale a channel of an activation; mho has one a tensor")
     is_sign = value.scale is None

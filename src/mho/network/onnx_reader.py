@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mho.errors import InputFileError, MhoError
 from mho.network.graph import Network
 from mho.network.normalize import normalize
 from mho.network.onnx_converters import CONVERTERS
-from mho.network.onnx_file import load_model
+from mho.network.onnx_file import find_fault, load_model
 from mho.network.onnx_graph import GraphReader, InputShapes
 
 if TYPE_CHECKING:
@@ -33,7 +34,16 @@ def read_onnx(source: str | Path | onnx.ModelProto, input_shapes: InputShapes | 
         UnsupportedOperationError: operations that mho does not have, every one with its node.
     """
     model, where = load_model(source)
-    return read_model(model, where, input_shapes)
+    try:
+        return read_model(model, where, input_shapes)
+    except MhoError:
+        raise
+    except Exception as error:
+        # A malformed file trips the reader anywhere; checking every file first would copy its weights. What the checker
+        # finds no fault with is a defect of mho.
+        if fault := find_fault(source):
+            raise InputFileError(f"malformed ONNX: {fault}", where=where) from error
+        raise
 
 
 def read_model(model: onnx_ir.Model, where: str, input_shapes: InputShapes | None = None) -> Network:

@@ -1,7 +1,7 @@
 """Instructions as JSON values and back, driven by the fields of the dataclasses: no code runs on reading.
 
-An instruction becomes an object of its fields with its class under "kind"; an `Affine` becomes [base, {variable: stride}]
-and a `Span` [start, stop]. Reading checks every key and type.
+An instruction becomes an object of its fields with its class under "kind"; an `Affine` becomes [base, {variable:
+stride}] and a `Span` [start, stop]. Reading checks every key and type.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     magic (8 bytes) | version u32 | header length u64 | file length u64 | SHA-256 of the header (32 bytes)
     | header (JSON, UTF-8) | zeros to a multiple of 64 | arrays, each followed by zeros to a multiple of 64
 
-Numbers are little-endian. The header's table tells, for every array, its type, shape, place (from the end of the header's
-zeros) and SHA-256. Every byte of the file is checked; arrays are mapped into memory, not copied. Reading and writing again
-gives the same bytes.
+Numbers are little-endian. The header's table tells, for every array, its type, shape, place (from the end of the
+header's zeros) and SHA-256. Every byte of the file is checked; arrays are mapped into memory, not copied. Reading and
+writing again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -83,11 +83,12 @@ def read_program(path: str | Path) -> Program:
     header, body = _split(content, str(path))
     try:
         program = _program(header, body, str(path))
+        verify_program(program)
     except ProgramError as error:
-        raise ProgramError(
-            error.what, where=f"{path}: {error.where}", expected=error.expected, hint=error.hint
-        ) from error
-    verify_program(program)
+        where = f"{path}: {error.where}"
+        raise ProgramError(error.what, where=where, expected=error.expected, hint=error.hint) from error
+    except RecursionError as error:
+        raise ProgramError("instructions are nested too deeply", where=str(path), hint="the file is damaged") from error
     return program
 
 
@@ -128,7 +129,7 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
         raise InputFileError("the header's checksum does not match", where=where, hint="the file is damaged")
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputFileError(f"the header is not JSON: {error}", where=where) from error
     body_start = _aligned(header_stop)
     if body_start > content.size or content[header_stop:body_start].any():
@@ -183,7 +184,7 @@ def _plain_array(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _aligned(size: int) -> int:

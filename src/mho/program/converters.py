@@ -27,8 +27,9 @@ def check_adc(accelerator: Accelerator, rows: int) -> None:
     if adc_bits == "ideal" or required_adc_bits(accelerator, rows) <= adc_bits:
         return
     raise MappingError(
-        f"column sums reach {largest_count(accelerator, rows)} ({rows} rows, {accelerator.crossbar.cell_bits}-bit cells, "
-        f"{accelerator.converters.dac_bits}-bit DAC) and need an ADC of {required_adc_bits(accelerator, rows)} bits",
+        f"column sums reach {largest_count(accelerator, rows)} ({rows} rows, "
+        f"{accelerator.crossbar.cell_bits}-bit cells, {accelerator.converters.dac_bits}-bit DAC) "
+        f"and need an ADC of {required_adc_bits(accelerator, rows)} bits",
         expected=f"at most what converters.adc_bits = {adc_bits} resolves",
         hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.rows, crossbar.cell_bits or "
         "converters.dac_bits",

@@ -2,8 +2,8 @@
 
 A layer multiplies, for each of its groups, a logical matrix [outputs, inputs] with one input vector a position. In all
 geometries an element of an input vector has the address (position) + (group) + (input), and a sum has the address
-(position) + (group) + (output); the classes say what these parts are. Lowering generates addresses from them, verification
-holds the generated addresses against them, and the executor recognises the product by them.
+(position) + (group) + (output); the classes say what these parts are. Lowering generates addresses from them,
+verification holds the generated addresses against them, and the executor recognises the product by them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 class AccumulatorLayout:
     """Sums laid out as [batch, groups, before, channels (+ 1 if has_sums), after], row-major.
 
-    This is the order of the layer's output, so that dequantizing is elementwise. With `has_sums` the last channel of each
-    group holds the sum of the input vector instead of an output.
+    This is the order of the layer's output, so that dequantizing is elementwise. With `has_sums` the last channel of
+    each group holds the sum of the input vector instead of an output.
     """
 
     batch: int
@@ -66,8 +66,8 @@ class PositionAxis:
 class ConvGeometry:
     """A convolution [batch, channels, height, width] -> [batch, outputs, out_height, out_width].
 
-    Codes are laid out [batch, channels, padded height, padded width]; pads are (top, left, bottom, right). `outputs` and
-    `channels` count all groups.
+    Codes are laid out [batch, channels, padded height, padded width]; pads are (top, left, bottom, right). `outputs`
+    and `channels` count all groups.
     """
 
     batch: int
@@ -182,7 +182,7 @@ class LinearGeometry:
 
 @dataclass(frozen=True)
 class MatmulGeometry:
-    """Products of two activations: streamed codes [repeat, positions, inputs], stored codes [repeat, inputs, outputs]."""
+    """Products of two activations: streams [repeat, positions, inputs], stores [repeat, inputs, outputs]."""
 
     repeat: int
     positions_count: int

@@ -1,8 +1,9 @@
 """The instruction set: what an accelerator is told to do, as frozen values.
 
-Instructions form a tree. `Loop` repeats its body; addresses are `Affine` in the loop variables, so the size of a program
-grows with its tiles and not with its MVMs. `Layer` encloses all that one MVM layer does and says which geometry it follows,
-which `mho.program.verify` proves. Every address is per sample: an engine that runs N samples holds N copies of each buffer.
+Instructions form a tree. `Loop` repeats its body; addresses are `Affine` in the loop variables, so the size of a
+program grows with its tiles and not with its MVMs. `Layer` encloses all that one MVM layer does and says which
+geometry it follows, which `mho.program.verify` proves. Every address is per sample: an engine that runs N samples
+holds N copies of each buffer.
 
 What instructions act on:
 
@@ -80,8 +81,8 @@ class QuantizeInput:
     """Quantize the float buffer `source` to integers q, and store the codes q + `offset`.
 
     q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax) in float32; where `binary`, q = +1 for x >= 0 and -1
-    otherwise. `pads` gives, per axis of the source's shape, how many codes stand before and after; these border codes are
-    zero_point + offset. The result is laid out row-major and flat.
+    otherwise. `pads` gives, per axis of the source's shape, how many codes stand before and after; these border codes
+    are zero_point + offset. The result is laid out row-major and flat.
     """
 
     source: str
@@ -106,8 +107,8 @@ class ClearAccumulators:
 class SumInputs:
     """The digital unit adds codes: accumulators[target] += sum over r of codes[address + row_offsets[r]].
 
-    Zero points of weights need the sum of each input vector; zero points of activations that meet a stored activation need
-    the sum of each stored vector.
+    Zero points of weights need the sum of each input vector; zero points of activations that meet a stored activation
+    need the sum of each stored vector.
     """
 
     codes: str
@@ -119,7 +120,7 @@ class SumInputs:
 
 @dataclass(frozen=True)
 class WriteTile:
-    """Write cells[index, rows, cols] of a constant [repeat, rows, cols] into a crossbar, from its first row and column."""
+    """Write cells[index, rows, cols] of a constant [repeat, rows, cols] into a crossbar, from its corner on."""
 
     crossbar: int
     cells: str
@@ -195,10 +196,10 @@ class ShiftAdd:
 class Dequantize:
     """Turn sums into the layer's output: y = float32(total) * multiplier (rounded) + bias (rounded), no FMA.
 
-    total = sum + correction + sum_factors * (sum of the input vector) + stored_factor * (sum of the stored vector), int64,
-    where the sum of the input vector stands after the channels if `layout.has_sums`. `correction`, `sum_factors`,
-    `multiplier` and `bias` are constants [groups, channels]; `stored_sums` is an accumulators buffer [groups, channels].
-    Empty names leave a term out.
+    total = sum + correction + sum_factors * (sum of the input vector) + stored_factor * (sum of the stored vector),
+    int64, where the sum of the input vector stands after the channels if `layout.has_sums`. `correction`,
+    `sum_factors`, `multiplier` and `bias` are constants [groups, channels]; `stored_sums` is an accumulators buffer
+    [groups, channels]. Empty names leave a term out.
     """
 
     accumulators: str

@@ -6,8 +6,8 @@ With codes u = q_x + input_offset and k = input_offset + z_x, and R inputs, the 
         = sum W u  -  k * sum over r of W[o, r]  -  z_w[o] * sum over r of u[r]  +  R * k * z_w[o]
 
 Crossbars give the first term (less what the encoding's weight offset adds, which joins z_w), the second and last are
-known when compiling (for a product of two activations the sum over W is taken digitally), and the sum of u is that of the
-encoding's correction column, or digital where a zero point of weights needs it and there is no such column.
+known when compiling (for a product of two activations the sum over W is taken digitally), and the sum of u is that of
+the encoding's correction column, or digital where a zero point of weights needs it and there is no such column.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _quantize(source: str, target: str, grid: Grid, offset: int, pads: tuple[tup
 def _lower_stored_operand(
     context: _Context, geometry: MatmulGeometry, network: Network, body: list[Instruction]
 ) -> str:
-    """Quantize the operand that crossbars store; where codes of zero need it, sum its vectors. Returns the sums' name."""
+    """Quantize the operand that crossbars store; where codes of zero need it, sum its vectors into what is returned."""
     source = context.node.inputs[1]
     stored = context.buffer("stored", BufferKind.CODES, geometry.stored_size)
     pads = ((0, 0),) * len(network.shapes[source])

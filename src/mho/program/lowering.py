@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mho import __version__
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError, ProgramError
 from mho.network.graph import Network
@@ -24,7 +25,7 @@ def compile_network(
     Args:
         quantized: a network whose every MVM layer carries integers, see `mho.network.graph.LayerQuantization`.
         accelerator: what it will run on.
-        metadata: JSON values to carry along: policy, hashes, versions.
+        metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
     Raises:
         MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it.
@@ -53,10 +54,10 @@ def compile_network(
         accelerator=accelerator,
         inputs=tuple(tensor.name for tensor in quantized.inputs),
         outputs=tuple(tensor.name for tensor in quantized.outputs),
-        buffers=_used(buffers, quantized, instructions),
+        buffers=_used(buffers, quantized),
         constants=constants,
         instructions=tuple(instructions),
-        metadata=dict(metadata or {}),
+        metadata={**_describe(quantized), **(metadata or {})},
     )
     verify_program(program)
     return program
@@ -70,7 +71,14 @@ def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> Non
         target[name] = value
 
 
-def _used(buffers: dict[str, Buffer], network: Network, instructions: list[Instruction]) -> dict[str, Buffer]:
+def _describe(network: Network) -> dict[str, Any]:
+    """Return what every program tells of its origin: this version, and the bit widths of its layers."""
+    grids = {node.name: node.quantization for node in network.mvm_nodes if node.quantization is not None}
+    layers = {name: {"weight_bits": grid.weight.bits, "act_bits": grid.input.bits} for name, grid in grids.items()}
+    return {"mho": __version__, "policy": {"layers": layers}}
+
+
+def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:
     """Drop float buffers that nothing makes (tensors that the graph kept the shapes of)."""
     made = {tensor.name for tensor in network.inputs} | {node.output for node in network.nodes}
     return {name: buffer for name, buffer in buffers.items() if buffer.kind is not BufferKind.FLOAT or name in made}

@@ -2,8 +2,8 @@
 
 `prove_layer` enumerates every loop of the region and holds each address against the geometry: every tile meets every
 position of its group once with every input slice, its rows are driven by elements of that position's input vector, its
-columns are added to outputs of that position. What remains free are the cells: they are the weights. The executor relies on
-this to run the layer as one integer product; the interpreter does not need it.
+columns are added to outputs of that position. What remains free are the cells: they are the weights. The executor
+relies on this to run the layer as one integer product; the interpreter does not need it.
 """
 
 from __future__ import annotations

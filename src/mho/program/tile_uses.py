@@ -27,13 +27,12 @@ Loops = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class TileUse:
-    """One tile: how it is written, driven and counted. `loops` enclose the MVM; the first `write_depth` also the write."""
+    """One tile: how it is written, driven and counted, and the loops that enclose its MVM."""
 
     write: WriteTile | WriteDynamicTile
     load: LoadInput
     add: ShiftAdd
     loops: Loops
-    write_depth: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ class LayerContent:
 @dataclass
 class _Chain:
     write: WriteTile | WriteDynamicTile
-    write_depth: int
     load: LoadInput | None = None
     is_read: bool = False
 
@@ -100,7 +98,7 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], loops: Loops)
         if isinstance(item, Loop):
             _collect(collector, item.body, (*loops, (item.variable, item.count)))
         elif isinstance(item, WriteTile | WriteDynamicTile):
-            collector.chains[item.crossbar] = _Chain(item, len(loops))
+            collector.chains[item.crossbar] = _Chain(item)
         elif isinstance(item, LoadInput | Mvm | ShiftAdd):
             _collect_read(collector, item, loops)
         elif isinstance(item, SumInputs):
@@ -120,7 +118,7 @@ def _collect_read(collector: _Collector, item: LoadInput | Mvm | ShiftAdd, loops
     elif chain.load is None or not chain.is_read:
         raise ProgramError(f"crossbar {item.crossbar} is counted before it is read", where=collector.layer.name)
     else:
-        collector.tiles.append(TileUse(chain.write, chain.load, item, loops, chain.write_depth))
+        collector.tiles.append(TileUse(chain.write, chain.load, item, loops))
 
 
 def _collect_once(collector: _Collector, item: Instruction, loops: Loops) -> None:

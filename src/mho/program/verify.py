@@ -1,8 +1,8 @@
 """What must hold of a program before it runs, on any sample: checked after compiling and after reading.
 
-Every address stays inside of its buffer for all values of the loop variables; buffers are made before they are read; tiles
-fit the crossbar and cells hold what is written; crossbars are written, driven and read in this order; sums fit 64 bits;
-and every layer computes the product that its geometry names (`mho.program.product`).
+Every address stays inside of its buffer for all values of the loop variables; buffers are made before they are read;
+tiles fit the crossbar and cells hold what is written; crossbars are written, driven and read in this order; sums fit
+64 bits; and every layer computes the product that its geometry names (`mho.program.product`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mho.errors import ProgramError
+from mho.program.converters import required_adc_bits
 from mho.program.instructions import (
     Affine,
     ClearAccumulators,
@@ -183,6 +184,9 @@ def _write(checker: _Checker, item: WriteTile | WriteDynamicTile) -> None:
             f"a tile of {len(item.rows)} x {len(item.cols)}",
             f"at most {hardware.crossbar.rows} x {hardware.crossbar.cols}",
         )
+    adc_bits, demand = hardware.converters.adc_bits, required_adc_bits(hardware, len(item.rows))
+    if adc_bits != "ideal" and demand > adc_bits:
+        checker.fail(f"sums of {len(item.rows)} rows need an ADC of {demand} bits", f"at most {adc_bits}")
     checker.tiles[item.crossbar] = (item.rows, item.cols)
     checker.driven.discard(item.crossbar)
 
@@ -194,7 +198,7 @@ def _write_tile(checker: _Checker, item: WriteTile) -> None:
         checker.fail(f"{item.cells!r} holds {int(cells.max())}", f"cells below {limit}")
     checker.checked.add(item.cells)
     low, high = _bounds(checker, item.index)
-    inside = 0 <= low and high < cells.shape[0] and item.rows.start >= 0 and item.cols.start >= 0
+    inside = low >= 0 and high < cells.shape[0] and item.rows.start >= 0 and item.cols.start >= 0
     if not inside or item.rows.stop > cells.shape[1] or item.cols.stop > cells.shape[2]:
         checker.fail(f"a tile outside of {item.cells!r}", f"within {cells.shape}")
     _write(checker, item)

@@ -1,4 +1,7 @@
-"""The nodes of a Network as torch modules: what `TrainableNetwork` is made of. Tensors are [N, *S].
+"""The nodes of a Network as torch modules: what `TrainableNetwork` is made of.
+
+Tensors are [N, *S]. Where S[0] is 1, `takes_squeezed` tells which nodes also take and give [N, *S[1:]]: that keeps
+images four-dimensional, so that convolutions, BatchNorm and compilers see their usual memory formats.
 
 Parameters: weights and biases of MVM layers, scales and biases of batch and layer normalizations. Every other constant
 (position embeddings, attention scales) stays as it is, because a graph does not tell which of them was learned.
@@ -80,15 +83,15 @@ class MvmModule(nn.Module):
             self.weight_quantizer.set_grid(node.quantization.weight)
 
     def forward(self, x: Tensor, stored: Tensor | None = None) -> Tensor:
-        """Map x [N, B, C, H, W] (conv), [N, ..., K] (linear) or x, stored [N, ..., M, K], [N, ..., K, P] (matmul)."""
+        """Map x [N, (B,) C, H, W] (conv), [N, ..., K] (linear) or x, stored [N, ..., M, K], [N, ..., K, P] (matmul)."""
         weight = self.weight if stored is None else stored
         assert weight is not None, "a product of activations has two"
-        if self.op != "conv":
-            return self._multiply(x, weight)
-        flat = x.flatten(0, 1)
-        if self.padding is not None:
-            flat = functional.pad(flat, self.padding)
-        return self._multiply(flat, weight).unflatten(0, (x.shape[0], x.shape[1]))
+        if x.dim() == 5 and self.op == "conv":
+            return self._convolve(x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+        return self._convolve(x, weight) if self.op == "conv" else self._multiply(x, weight)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._multiply(x if self.padding is None else functional.pad(x, self.padding), weight)
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         if not self.quantized:
@@ -99,10 +102,10 @@ class MvmModule(nn.Module):
 class BatchNormModule(nn.Module):
     """Batch normalization that lives: batch statistics in training, running ones otherwise."""
 
-    def __init__(self, node: Node, constants: SharedConstants) -> None:
+    def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:
         super().__init__()
+        self.trailing = len(network.shapes[node.output]) - get_int(node.attributes, "axis") - 1
         scale, bias, mean, variance = self.constant_names = node.inputs[1:]
-        self.axis = get_int(node.attributes, "axis")
         self.epsilon = get_float(node.attributes, "epsilon")
         self.weight = constants.parameter(scale)
         self.bias = constants.parameter(bias)
@@ -112,9 +115,14 @@ class BatchNormModule(nn.Module):
         self.register_buffer("running_var", constants.statistic(variance))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize over all axes but `axis` of the sample."""
-        flat = x.flatten(0, self.axis)
-        result = functional.batch_norm(
+        """Normalize over all axes but the node's."""
+        leading = x.dim() - self.trailing - 1
+        if leading == 1:
+            return self._normalize(x)
+        return self._normalize(x.flatten(0, leading - 1)).unflatten(0, x.shape[:leading])
+
+    def _normalize(self, flat: Tensor) -> Tensor:
+        return functional.batch_norm(
             flat,
             self.running_mean,
             self.running_var,
@@ -124,7 +132,6 @@ class BatchNormModule(nn.Module):
             BATCH_NORM_MOMENTUM,
             self.epsilon,
         )
-        return result.unflatten(0, x.shape[: self.axis + 1])
 
 
 class DigitalModule(nn.Module):
@@ -152,6 +159,22 @@ class DigitalModule(nn.Module):
         return self.kernel(operands, self.attributes)
 
 
+_ELEMENTWISE = frozenset(
+    {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "tanh", "gelu", "abs", "neg"}
+    | {"add", "sub", "mul", "div", "minimum", "maximum", "fake_quantize"}
+)
+
+
+def takes_squeezed(network: Network, node: Node) -> bool:
+    """Whether the node can work on tensors without the leading axis of S, which is 1 for all of them."""
+    shapes = [network.shapes[name] for name in node.inputs if name in network.shapes]
+    if any(shape[:1] != (1,) or len(shape) < 2 for shape in (*shapes, network.shapes[node.output])):
+        return False
+    if node.op in _ELEMENTWISE:
+        return len(shapes) == len(node.inputs) and len(set(shapes)) == 1
+    return node.op in ("conv", "linear") or (node.op == "batch_norm" and get_int(node.attributes, "axis") > 0)
+
+
 def build_module(network: Network, node: Node, constants: SharedConstants) -> nn.Module:
     """Return the module of one node.
 
@@ -161,7 +184,7 @@ def build_module(network: Network, node: Node, constants: SharedConstants) -> nn
     if node.is_mvm:
         return MvmModule(network, node, constants)
     if node.op == "batch_norm":
-        return BatchNormModule(node, constants)
+        return BatchNormModule(network, node, constants)
     if node.op not in OPERATIONS:
         raise UnsupportedOperationError(f"operation {node.op!r} cannot be trained", where=node.name)
     return DigitalModule(node, constants, [name for name in node.inputs if name in network.constants])

@@ -18,7 +18,7 @@ from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Network, Node
 from mho.quantization import folding
 from mho.quantization.calibration import CalibrationTable
-from mho.quantization.modules import MvmModule, SharedConstants, build_module
+from mho.quantization.modules import MvmModule, SharedConstants, build_module, takes_squeezed
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.quantizers import activation_bounds, weight_bounds
 from mho.quantization.ranges import non_negative_tensors
@@ -27,10 +27,14 @@ from mho.quantization.storage import read_tensors, write_tensors
 
 @dataclass(frozen=True)
 class _Step:
-    """One node: which module maps which tensors to which, and which tensors are not needed afterwards."""
+    """One node: which module maps which tensors to which, and which tensors are not needed afterwards.
+
+    `changes` holds, for each operand, 0 or how many leading axes of size 1 it must gain (1) or lose (-1).
+    """
 
     module: nn.Module
     operands: tuple[str, ...]
+    changes: tuple[int, ...]
     output: str
     finished: tuple[str, ...]
 
@@ -60,12 +64,14 @@ class TrainableNetwork(nn.Module):
         for node in network.nodes:
             self._node_modules[node.name] = module = build_module(network, node, constants)
             _attach(self, _path(node), module)
+        self._squeezed = {tensor.name for tensor in network.inputs if tensor.shape[:1] == (1,)}
+        self._squeezed |= {node.output for node in network.nodes if takes_squeezed(network, node)}
         self._steps = self._plan()
         self._channels_last = any(node.op == "conv" for node in network.nodes)
         self._input_names = [tensor.name for tensor in network.inputs]
         self._input_shapes = [tensor.shape for tensor in network.inputs]
         self._outputs = [tensor.name for tensor in network.outputs]
-        self._drop_axis = [tensor.shape[:1] == (1,) for tensor in network.outputs]
+        self._drop_axis = [t.shape[:1] == (1,) and t.name not in self._squeezed for t in network.outputs]
         self._calibration: CalibrationTable | None = None
         self._policy: Policy | None = None
         self._awaits_calibration = False
@@ -171,7 +177,10 @@ class TrainableNetwork(nn.Module):
             )
         tensors = self._take_inputs(inputs)
         for step in self._steps:
-            tensors[step.output] = step.module(*[tensors[name] for name in step.operands])
+            operands = [
+                _change_rank(tensors[name], change) for name, change in zip(step.operands, step.changes, strict=True)
+            ]
+            tensors[step.output] = step.module(*operands)
             for name in step.finished:
                 del tensors[name]
         results = [
@@ -241,13 +250,12 @@ class TrainableNetwork(nn.Module):
             raise DataError(f"{len(inputs)} inputs", where=self._network.name, expected=str(len(self._input_names)))
         taken = {}
         for name, shape, x in zip(self._input_names, self._input_shapes, inputs, strict=True):
-            if tuple(x.shape[1:]) == shape[1:] and shape[:1] == (1,):
-                x = x.unsqueeze(1)
-            elif tuple(x.shape[1:]) != shape:
+            if tuple(x.shape[1:]) == shape and shape[:1] == (1,):
+                x = x.squeeze(1)
+            elif tuple(x.shape[1:]) not in (shape, shape[1:] if shape[:1] == (1,) else shape):
                 raise DataError(f"shape {list(x.shape)}", where=name, expected=f"[N, {', '.join(map(str, shape))}]")
-            if self._channels_last and len(shape) == 4:
-                # Quicker convolutions; a plain memory format would leave one-channel images as they are.
-                x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+            if self._channels_last and x.dim() == 4:
+                x = _to_channels_last(x)
             taken[name] = x
         return taken
 
@@ -258,7 +266,9 @@ class TrainableNetwork(nn.Module):
             operands = tuple(name for name in node.inputs if name not in self._network.constants)
             finished = tuple(name for name in dict.fromkeys((*operands, node.output)) if name not in needed)
             needed.update(operands)
-            steps.append(_Step(self._node_modules[node.name], operands, node.output, finished))
+            squeezed = node.output in self._squeezed
+            changes = tuple((name in self._squeezed) - squeezed for name in operands)
+            steps.append(_Step(self._node_modules[node.name], operands, changes, node.output, finished))
         return tuple(reversed(steps))
 
     def _freeze_steps_of_inputs(self) -> None:
@@ -272,6 +282,16 @@ def _path(node: Node) -> str:
     """Return the path of a node's module: the layer's name; of a normalization, what its scale is called after."""
     scale = node.inputs[1] if node.op in ("batch_norm", "layer_norm") else ""
     return scale.removesuffix(".weight") if scale.endswith(".weight") else node.name
+
+
+def _change_rank(x: Tensor, change: int) -> Tensor:
+    return x if change == 0 else x.unsqueeze(1) if change > 0 else x.squeeze(1)
+
+
+def _to_channels_last(x: Tensor) -> Tensor:
+    """Return [N, C, H, W] in the memory format of quick convolutions; one-channel images too, unlike torch's `to`."""
+    count, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).reshape(count, -1).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _attach(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -254,9 +254,14 @@ def _pass_inside(gradient: Tensor, values: Tensor, lower: Tensor, upper: Tensor,
 
 def _inner(a: Tensor, b: Tensor, per_output: bool) -> Tensor:
     """Return the sum of products, over everything or for each output."""
+    if torch.compiler.is_compiling():
+        # Channel by channel, without flattening: this fuses with BatchNorm's own sums in any memory format.
+        kept = 0 if per_output else 1
+        sums = (a * b).sum([dim for dim in range(a.dim()) if dim != kept])
+        return sums if per_output else sums.sum()
     if per_output:
         return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
-    if not torch.compiler.is_compiling() and a.stride() == b.stride() and _is_dense(a) and _is_dense(b):
+    if a.stride() == b.stride() and _is_dense(a) and _is_dense(b):
         size = (a.numel(),)
         return torch.dot(a.as_strided(size, (1,)), b.as_strided(size, (1,)))
     return (a * b).sum()

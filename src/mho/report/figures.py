@@ -115,7 +115,7 @@ def search_progress(result: RunResult) -> Figure:
         },
     ]  # fmt: skip
     layout = _layout("policies tried", "speedup against uniform 8/8", height=360)
-    layout["yaxis"] |= {"rangemode": "tozero", "ticksuffix": TIMES}
+    layout["yaxis"] |= {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
 
 

@@ -24,7 +24,7 @@ def exact_products() -> Iterator[None]:
         with (
             torch.inference_mode(),
             torch.autocast("cpu", enabled=False),
-            torch.backends.nnpack.flags(enabled=False),  # type: ignore[attr-defined]
+            torch.backends.nnpack.flags(enabled=False),
         ):
             yield
     finally:

@@ -1,8 +1,8 @@
 """The fast engine: whole layers as exact integer products, recovered from the program alone, on batches of samples.
 
-It gives bit for bit what `mho.simulation.interpreter` gives, for every batch size and number of threads. It relies on the proof
-of `mho.program.product` that a layer's region computes the product that its geometry names, and on ideal (or sufficient)
-ADCs, so that slices fuse.
+It gives bit for bit what `mho.simulation.interpreter` gives, for every batch size and number of threads. It relies on
+the proof of `mho.program.product` that a layer's region computes the product that its geometry names, and on ideal
+(or sufficient) ADCs, so that slices fuse.
 """
 
 from __future__ import annotations

@@ -178,7 +178,9 @@ def _load_input(machine: _Machine, item: LoadInput, variables: Variables) -> Non
 def _mvm(machine: _Machine, item: Mvm, _variables: Variables) -> None:
     state = machine.crossbars[item.crossbar]
     if state.cells is None or state.drives is None:
-        raise ProgramError(f"crossbar {item.crossbar} is read before it is written and driven", where=machine.layer)
+        raise ProgramError(
+            f"crossbar {item.crossbar} is read before it is written and driven", where=f"layer {machine.layer}"
+        )
     state.counts = (
         np.matmul(state.drives[:, None, :], state.cells)[:, 0, :]
         if state.cells.ndim == 3
@@ -193,7 +195,7 @@ def _shift_add(machine: _Machine, item: ShiftAdd, variables: Variables) -> None:
     offsets, weights = constants[item.column_offsets][cols], constants[item.column_weights][cols]
     counts = machine.crossbars[item.crossbar].counts
     if counts is None:
-        raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=machine.layer)
+        raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=f"layer {machine.layer}")
     terms = (counts.astype(np.int64) * weights) << item.shift.at(variables)
     sums, address = machine.buffers[item.accumulators], item.address.at(variables)
     for columns in _disjoint_columns(machine, item.column_offsets, item.cols):

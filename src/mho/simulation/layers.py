@@ -16,7 +16,7 @@ from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, QuantizeInput
 from mho.program.product import LayerProduct
 from mho.program.program import Program
-from mho.simulation.contraction import Route, choose_route, contract
+from mho.simulation.contraction import PartialSums, Route, choose_route, contract
 from mho.simulation.recovery import recover_matrix
 
 
@@ -75,7 +75,8 @@ class _StaticLayer:
 
     def __init__(self, program: Program, product: LayerProduct) -> None:
         self.input = product.input
-        self.sources, self.output = (product.input.source,), product.dequantize.target
+        self.sources: tuple[str, ...] = (product.input.source,)
+        self.output = product.dequantize.target
         self.zero = product.input.zero_point + product.input.offset
         self.matrix = recover_matrix(program, product)
         correction = program.constants[product.dequantize.correction]
@@ -84,12 +85,9 @@ class _StaticLayer:
         self.residual = torch.from_numpy(residual) if residual.any() else None
         self.target = program.buffers[product.dequantize.target].shape
 
-    def terms(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return what each group of weights, along the last axis, can add to a partial sum. [outputs, inputs, kernel]."""
-        low, high = _reach(self.input, self.zero)
-        positive = np.maximum(matrix, 0).sum(axis=-1, dtype=np.float64)
-        negative = np.maximum(-matrix, 0).sum(axis=-1, dtype=np.float64)
-        return np.maximum(positive * high - negative * low, negative * high - positive * low)
+    def choose_route(self, matrix: NDArray[np.float32], layer: str, *, may_split: bool = True) -> Route:
+        """Choose how `matrix` [outputs, inputs, kernel] is multiplied exactly."""
+        return choose_route(PartialSums.of_matrix(matrix, *_reach(self.input, self.zero)), layer, may_split=may_split)
 
 
 class ConvRunner(_StaticLayer):
@@ -99,8 +97,8 @@ class ConvRunner(_StaticLayer):
         super().__init__(program, product)
         self.geometry = geometry
         per_group = geometry.channels // geometry.groups
-        terms = self.terms(self.matrix.reshape(geometry.outputs, per_group, -1))
-        self.route = choose_route(terms, product.name, may_split=geometry.groups == 1)
+        matrix = self.matrix.reshape(geometry.outputs, per_group, -1)
+        self.route = self.choose_route(matrix, product.name, may_split=geometry.groups == 1)
         kernels = torch.from_numpy(self.matrix).reshape(geometry.outputs, per_group, *geometry.kernel)
         self.kernels = [kernels[:, part].to(self.route.dtype).contiguous() for part in self.route.parts()]
         # A sum of nothing but -0 is -0 in floating point; adding +0 makes it the integer's +0.
@@ -138,7 +136,7 @@ class LinearRunner(_StaticLayer):
     def __init__(self, program: Program, product: LayerProduct) -> None:
         super().__init__(program, product)
         matrix = self.matrix[0]
-        self.route = choose_route(self.terms(matrix[:, :, None]), product.name)
+        self.route = self.choose_route(matrix[:, :, None], product.name)
         self.weights = torch.from_numpy(matrix).to(self.route.dtype)
         self.zeros = torch.zeros(matrix.shape[0], dtype=self.route.dtype)
         del self.matrix
@@ -161,14 +159,15 @@ class LinearRunner(_StaticLayer):
 class MatmulRunner:
     """A product of two activations.
 
-    total = sum (v + A) u + f * sum u + s * sum v + c, with streamed codes u, stored integers v, the encoding's addend A,
-    factors f and s and the correction c, is sum (v - a)(u - b) + (c - K a b) with a = -(A + f) and b = -s.
+    total = sum (v + A) u + f * sum u + s * sum v + c, with streamed codes u, stored integers v, the encoding's addend
+    A, factors f and s and the correction c, is sum (v - a)(u - b) + (c - K a b) with a = -(A + f) and b = -s.
     """
 
     def __init__(self, program: Program, product: LayerProduct, geometry: MatmulGeometry) -> None:
         assert product.stored is not None
         dequantize = product.dequantize
-        self.sources, self.output = (product.input.source, product.stored.source), dequantize.target
+        self.sources: tuple[str, ...] = (product.input.source, product.stored.source)
+        self.output = dequantize.target
         self.input, self.stored, self.geometry = product.input, product.stored, geometry
         correction = program.constants[dequantize.correction].astype(np.int64)
         shift = np.full(correction.shape, -product.stored_addend, np.int64)
@@ -186,7 +185,8 @@ class MatmulRunner:
         low, high = _reach(self.input, self.zero)
         stored_low, stored_high = _reach(self.stored, self.stored_zero)
         largest = max(-low, high) * max(-stored_low, stored_high)
-        self.route = choose_route(np.full((1, geometry.inputs), float(largest)), product.name)
+        terms = np.full((1, geometry.inputs), float(largest))
+        self.route = choose_route(PartialSums(terms, terms, np.arange(geometry.inputs + 1)), product.name)
         self.scaling = _Scaling(program, dequantize, (geometry.repeat, 1, geometry.outputs))
         self.target = program.buffers[dequantize.target].shape
 

@@ -65,9 +65,7 @@ def _recover_sums(cells: NDArray[Any], rows: list[_Rank], product: LayerProduct)
     return sums
 
 
-def _recover_group(
-    cells: NDArray[Any], rows: list[_Rank], columns: list[_Rank], matrix: NDArray[np.float32]
-) -> None:
+def _recover_group(cells: NDArray[Any], rows: list[_Rank], columns: list[_Rank], matrix: NDArray[np.float32]) -> None:
     """Add up [rows, cols] cells to `matrix` [outputs, inputs], in blocks that stay in the cache."""
     step = max(1, _BLOCK_CELLS // cells.shape[1])
     for row in rows:

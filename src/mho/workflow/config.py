@@ -52,6 +52,8 @@ class RunSettings(_Section):
     """Where results go; runs/NAME where it is left out. Relative to where the command is given."""
     threads: int = Field(default=2, ge=1, le=1024)
     """Threads that training and simulation use. Training figures depend on it in their last digits."""
+    compile: bool = False
+    """Train through torch.compile where a compiler is found: quicker steps, half a minute of start for each stage."""
 
 
 class NetworkSettings(_Section):
@@ -62,6 +64,16 @@ class NetworkSettings(_Section):
     code), or an ONNX file (`file.onnx`)."""
     weights: Path | None = None
     """A .safetensors file of trained weights (names as in the module's state_dict), instead of float training."""
+
+    @property
+    def is_onnx(self) -> bool:
+        """True for an ONNX file, which has its own weights."""
+        return self.name.endswith(".onnx")
+
+    @property
+    def has_weights(self) -> bool:
+        """True where the network comes with weights."""
+        return self.is_onnx or self.weights is not None
 
 
 class AcceleratorSettings(_Section):
@@ -86,14 +98,18 @@ class TrainingSettings(_Section):
     """Images a step."""
     learning_rate: float = Field(gt=0, le=10, allow_inf_nan=False)
     """Highest learning rate of the schedule."""
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    """`sgd` has Nesterov momentum 0.9."""
-    schedule: Literal["cosine", "constant", "one-cycle"] = "cosine"
-    """How the learning rate changes over the steps."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` has momentum 0.9."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate falls: along half a cosine to zero, or not."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps in which the learning rate rises from near zero."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1, allow_inf_nan=False)
     """Decay of weights."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     """Share of each label that is spread over all classes."""
+    scale_learning_rate: float = Field(default=1e-3, ge=0, le=1, allow_inf_nan=False)
+    """Highest learning rate of quantization steps, relative to their size."""
     images: int | None = Field(default=None, ge=1)
     """Use only so many training images (the first of the shuffled ones)."""
 
@@ -193,10 +209,9 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _has_weights(self) -> RunConfig:
-        is_onnx = self.network.name.endswith(".onnx")
-        if is_onnx and self.network.weights is not None:
+        if self.network.is_onnx and self.network.weights is not None:
             raise ValueError("network.weights: an ONNX file has its own weights")
-        if not is_onnx and self.network.weights is None and self.float_training is None:
+        if not self.network.has_weights and self.float_training is None:
             raise ValueError("the network has no weights: add [float_training] or network.weights")
         return self
 

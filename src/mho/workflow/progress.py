@@ -28,8 +28,8 @@ class RunProgress(Protocol):
         """The stage has done `fraction` (0..1) of its work."""
         ...
 
-    def end(self, note: str) -> None:
-        """The stage is finished (or was found finished)."""
+    def end(self, note: str, *, is_new: bool) -> None:
+        """The stage is finished: just now (`is_new`), or by an earlier run."""
         ...
 
     def say(self, line: str) -> None:
@@ -46,7 +46,7 @@ class SilentProgress:
     def update(self, fraction: float, detail: str) -> None:
         """Ignore."""
 
-    def end(self, note: str) -> None:
+    def end(self, note: str, *, is_new: bool) -> None:
         """Ignore."""
 
     def say(self, line: str) -> None:
@@ -80,11 +80,12 @@ class WorkMeter:
         """Set how far a stage is, 0..1."""
         self._done[stage] = min(max(fraction, self._done.get(stage, 0.0)), 1.0)
 
-    def skip(self, stage: str, fraction: float = 1.0) -> None:
-        """A stage (or its first part) was found done: it tells nothing about speed."""
+    def finish(self, stage: str, *, is_new: bool) -> None:
+        """A stage is finished; one that was found finished tells nothing about speed."""
         before = self._done.get(stage, 0.0)
-        self.update(stage, fraction)
-        self._skipped += self._work.get(stage, 0.0) * (self._done[stage] - before)
+        self.update(stage, 1.0)
+        if not is_new:
+            self._skipped += self._work.get(stage, 0.0) * (1.0 - before)
 
     def seconds_left(self) -> float | None:
         """Return an estimate, or None before there is a measured speed."""
@@ -98,8 +99,8 @@ class WorkMeter:
 class TerminalProgress:
     """A bar for the whole run with time spent and left, and a line for each finished stage."""
 
-    def __init__(self, meter: WorkMeter, console: Console) -> None:
-        self._meter = meter
+    def __init__(self, console: Console) -> None:
+        self._meter = WorkMeter({})
         self._console = console
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -112,7 +113,13 @@ class TerminalProgress:
             transient=True,
         )
         self._stage, self._title, self._begun = "", "", 0.0
-        self._task: TaskID = self._progress.add_task("starting", total=meter.total, left="", detail="")
+        self._task: TaskID = self._progress.add_task("Load data", total=1.0, left="", detail="")
+
+    def measured_by(self, meter: WorkMeter) -> TerminalProgress:
+        """Take what adds up the work, once it is known, and return itself."""
+        self._meter = meter
+        self._progress.update(self._task, total=meter.total)
+        return self
 
     def __enter__(self) -> TerminalProgress:
         self._progress.start()
@@ -133,11 +140,11 @@ class TerminalProgress:
         self._meter.update(self._stage, fraction)
         self._show(detail)
 
-    def end(self, note: str) -> None:
+    def end(self, note: str, *, is_new: bool) -> None:
         """Leave a line for the stage."""
-        seconds = time.monotonic() - self._begun
-        self._meter.update(self._stage, 1.0)
-        self._console.print(f"[green]✓[/] {self._title:<34} [dim]{format_seconds(seconds):>9}[/]  {note}")
+        seconds = format_seconds(time.monotonic() - self._begun) if is_new else ""
+        self._meter.finish(self._stage, is_new=is_new)
+        self._console.print(f"[green]✓[/] {self._title:<36} [dim]{seconds:>12}[/]  {note}", highlight=False)
         self._show("")
 
     def say(self, line: str) -> None:
@@ -179,10 +186,11 @@ class PlainProgress:
             rest = "" if left is None else f", {format_seconds(left)} left"
             self.say(f"  {self._title}: {100 * fraction:.0f} %{rest}  {detail}")
 
-    def end(self, note: str) -> None:
+    def end(self, note: str, *, is_new: bool) -> None:
         """Tell that it is finished."""
-        self._meter.update(self._stage, 1.0)
-        self.say(f"{self._title}  {format_seconds(time.monotonic() - self._begun)}  {note}".rstrip())
+        self._meter.finish(self._stage, is_new=is_new)
+        seconds = f", {format_seconds(time.monotonic() - self._begun)}" if is_new else ""
+        self.say(f"{self._title}{seconds}: {note}")
 
     def say(self, line: str) -> None:
         """Print a line."""

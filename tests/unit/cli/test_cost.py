@@ -198,3 +198,14 @@ def test_a_cache_that_cannot_be_written_is_noted_and_harmless(capsys, tmp_path, 
     captured = capsys.readouterr()
     assert json.loads(captured.out)["latency_us"] > 0
     assert "could not be kept" in captured.err
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(60, True), (200, False)])
+def test_a_narrow_terminal_does_without_columns_but_cuts_no_number(capsys, monkeypatch, width, left_out):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = run(capsys, "net", *ACCELERATOR)
+    assert ("too narrow for share, repeat" in text) is left_out
+    assert "\u2026" not in text
+    for number in ("401,408", "562.027", "408,256", "586.622"):
+        assert number in text

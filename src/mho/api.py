@@ -1,0 +1,144 @@
+"""The public functions: what `import mho` offers, each a few lines over the stage that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.loading import load_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.cost.latency import NetworkCost, cost_network
+from mho.errors import MhoError
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.quantization.policy import BitWidths, Policy
+
+if TYPE_CHECKING:
+    from mho.program.program import Program
+    from mho.search.api import search as search
+
+Bits = Policy | BitWidths | str
+Engine = Literal["executor", "interpreter"]
+
+
+def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | None = None) -> Network:
+    """Read a network.
+
+    Args:
+        model: path of an ONNX file; a name (`torchvision:resnet18`, `resnet8`, ...: random weights); or a
+            `torch.nn.Module`, which is exported with `example_input`.
+        example_input: for a module: a tensor of one sample, batch axis included, such as ``torch.zeros(1, 3, 32, 32)``.
+        input_shape: for a name, or a file with symbolic shapes: one sample without the batch axis.
+
+    Raises:
+        InputFileError, UnsupportedOperationError, ConfigError: what cannot be read, and why.
+    """
+    if isinstance(model, (str, Path)):
+        from mho.network.loading import load_network
+
+        return load_network(model, input_shape=input_shape)
+    if example_input is None:
+        raise MhoError("a module needs an example of its input", where="mho.load", hint="mho.load(module, tensor)")
+    from mho.network.torch_reader import read_torch
+
+    return read_torch(model, example_input)
+
+
+def accelerator(name_or_path: str | Path) -> Accelerator:
+    """Return an accelerator by the name of a preset or from a TOML file. Raises `ConfigError`, `InputFileError`."""
+    return load_accelerator(name_or_path)
+
+
+def cost(network: Network, accelerator: Accelerator | str | Path, policy: Bits = "8/8") -> NetworkCost:
+    """Predict the latency of one input, layer by layer, in exact picoseconds.
+
+    Args:
+        network: float or quantized; only its layers' shapes count.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation).
+
+    Raises:
+        PolicyError: the policy does not name the network's MVM layers.
+    """
+    return cost_network(derive_layer_table(network), _policy(network, policy), _hardware(accelerator))
+
+
+def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int = 256) -> Network:
+    """Quantize a float network without training: see `mho.quantization.ptq.quantize`.
+
+    Args:
+        network: float, with trained weights.
+        policy: widths of every MVM layer, or one pair for all, such as "4/8".
+        calibration_inputs: a few hundred real samples, [N, *S] or [N, *S[1:]].
+        batch_size: samples at a time.
+    """
+    from mho.quantization.ptq import quantize as quantize_by_calibration
+
+    return quantize_by_calibration(network, _policy(network, policy), calibration_inputs, batch_size=batch_size)
+
+
+def compile(quantized: Network, accelerator: Accelerator | str | Path) -> Program:
+    """Compile a quantized network into a verified program.
+
+    Raises:
+        MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
+    """
+    from mho.program.lowering import compile_network
+
+    return compile_network(quantized, _hardware(accelerator), metadata={})
+
+
+def simulate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    engine: Engine = "executor",
+    batch_size: int | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input.
+        engine: "executor" (fast) or "interpreter" (instruction by instruction); both give the same bits.
+        batch_size: samples at once, for the executor; never changes results.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: the file is not a sound program.
+    """
+    if isinstance(program, (str, Path)):
+        from mho.program.container import read_program
+
+        program = read_program(Path(program))
+    if engine == "interpreter":
+        from mho.simulation.interpreter import interpret
+
+        return interpret(program, inputs).outputs
+    if engine != "executor":
+        raise MhoError(f"unknown engine {engine!r}", where="mho.simulate", expected="'executor' or 'interpreter'")
+    from mho.simulation.executor import Executor
+
+    return Executor(program).run(inputs, batch_size)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "search":  # torch is imported only by who searches
+        from mho.search.api import search
+
+        return search
+    raise AttributeError(f"module 'mho.api' has no attribute {name!r}")
+
+
+def _hardware(accelerator: Accelerator | str | Path) -> Accelerator:
+    return accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+
+
+def _policy(network: Network, policy: Bits) -> Policy:
+    if isinstance(policy, str):
+        policy = BitWidths.parse(policy)
+    return Policy.uniform(network.layer_names, policy) if isinstance(policy, BitWidths) else policy

@@ -1,0 +1,41 @@
+"""``mho compile``: a quantized ONNX model becomes a program file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mho.accelerator.loading import load_accelerator, override
+from mho.accelerator.spec import Encoding
+from mho.program.container import write_program
+from mho.program.disassembly import summarize
+from mho.program.lowering import compile_network
+
+
+def compile_model(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")],
+    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="P.mho", help="The program file to write.")],
+    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
+    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
+) -> None:
+    """Compile a quantized ONNX model for an accelerator.
+
+    The program holds the instructions and the cells of every tile, and runs with `mho simulate`.
+    """
+    from mho.network.onnx_reader import read_onnx
+
+    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
+    network = read_onnx(model)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    program = compile_network(network, hardware, metadata={"model": {"file": model.name, "sha256": digest}})
+    write_program(program, output)
+    summary = summarize(program)
+    writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))
+    typer.echo(
+        f"{output}: {len(summary.layers)} layers, {summary.instructions:,} instructions, "
+        f"{writes:,} crossbar writes and {mvms:,} MVMs a sample, {output.stat().st_size / 1e6:,.1f} MB"
+    )

@@ -1,0 +1,174 @@
+"""``mho inspect``: what a network or a program file holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mho.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mho.network.summary import NetworkSummary
+    from mho.program.disassembly import ProgramSummary
+
+
+class InspectFormat(StrEnum):
+    """How the answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def inspect(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="FILE|NETWORK", help="An ONNX file, torchvision:NAME, a name of mho's own, or a .mho."),
+    ],
+    output_format: Annotated[InspectFormat, typer.Option("--format", help="How to print it.")] = InspectFormat.TEXT,
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
+    ] = None,
+) -> None:
+    """Show the layers of a network (their matrices, widths and operations around them), or what a program holds."""
+    if target.endswith(".mho"):
+        _inspect_program(Path(target), output_format)
+    else:
+        _inspect_network(target, _parse_shape(input_shape), output_format)
+
+
+def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_format: InspectFormat) -> None:
+    from mho.network.loading import load_network
+    from mho.network.summary import summarize_network
+
+    summary = summarize_network(load_network(target, input_shape=input_shape))
+    if output_format is InspectFormat.JSON:
+        typer.echo(json.dumps(_network_document(target, summary), indent=2))
+        return
+    console = _console()
+    console.print(Text.assemble((target, "bold"), f"   {_state(summary)}, {summary.parameters:,} parameters"))
+    _print_tensors(console, summary.inputs, summary.outputs)
+    rows = [_layer_row(summary, index) for index in range(len(summary.layers))]
+    titles = ["layer", "kind", "outputs", "inputs", "positions", "repeat", "weights", "MACs", "W/A"]
+    if not summary.quantized_layers:
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
+    _print_table(console, titles, rows, names=2)
+    macs = sum(layer.layer.macs for layer in summary.layers)
+    console.print(f"{len(summary.layers)} MVM layers, {macs:,} multiply-accumulates a sample")
+    _print_counts(console, summary.operations)
+
+
+def _layer_row(summary: NetworkSummary, index: int) -> list[str]:
+    item = summary.layers[index]
+    layer = item.layer
+    numbers = (layer.outputs, layer.inputs, layer.positions, layer.repeat, item.weights, layer.macs)
+    widths = "float" if item.weight_bits is None else f"{item.weight_bits}/{item.act_bits}"
+    return [layer.name, layer.kind, *(f"{number:,}" for number in numbers), widths]
+
+
+def _state(summary: NetworkSummary) -> str:
+    count = summary.quantized_layers
+    if count == len(summary.layers) and count:
+        return "quantized"
+    return "float" if not count else f"{count} of {len(summary.layers)} layers quantized"
+
+
+def _network_document(target: str, summary: NetworkSummary) -> dict[str, Any]:
+    layers = [
+        {**asdict(item.layer), "weights": item.weights, "weight_bits": item.weight_bits, "act_bits": item.act_bits}
+        for item in summary.layers
+    ]
+    return {
+        "network": target,
+        "quantized": bool(summary.layers) and summary.quantized_layers == len(summary.layers),
+        "parameters": summary.parameters,
+        "inputs": {name: list(shape) for name, shape in summary.inputs.items()},
+        "outputs": {name: list(shape) for name, shape in summary.outputs.items()},
+        "layers": layers,
+        "operations": dict(summary.operations),
+    }
+
+
+def _inspect_program(path: Path, output_format: InspectFormat) -> None:
+    from mho.program.container import read_program
+    from mho.program.disassembly import summarize
+
+    summary = summarize(read_program(path))
+    if output_format is InspectFormat.JSON:
+        typer.echo(json.dumps(_program_document(summary), indent=2))
+        return
+    console = _console()
+    size = f"{summary.instructions:,} instructions, {summary.constants_bytes / 1e6:,.1f} MB of constants"
+    console.print(Text.assemble((summary.name, "bold"), " for ", (summary.accelerator, "bold"), f"   {size}"))
+    _print_tensors(console, summary.inputs, summary.outputs)
+    rows = [
+        [layer.name, layer.geometry, *(f"{n:,}" for n in (layer.tiles, layer.writes, layer.mvms, layer.cells_bytes))]
+        for layer in summary.layers
+    ]
+    _print_table(console, ["layer", "product", "tiles", "writes", "MVMs", "bytes"], rows, names=2)
+    writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))
+    console.print(f"{len(summary.layers)} layers, {writes:,} crossbar writes and {mvms:,} MVMs a sample")
+    _print_counts(console, summary.digital)
+
+
+def _program_document(summary: ProgramSummary) -> dict[str, Any]:
+    return {
+        "program": summary.name,
+        "accelerator": summary.accelerator,
+        "inputs": {name: list(shape) for name, shape in summary.inputs.items()},
+        "outputs": {name: list(shape) for name, shape in summary.outputs.items()},
+        "layers": [asdict(layer) for layer in summary.layers],
+        "digital": dict(summary.digital),
+        "instructions": summary.instructions,
+        "constants_bytes": summary.constants_bytes,
+    }
+
+
+def _parse_shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(
+            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a file has room for all of it
+    return console
+
+
+def _print_tensors(
+    console: Console, inputs: Mapping[str, tuple[int, ...]], outputs: Mapping[str, tuple[int, ...]]
+) -> None:
+    for title, tensors in (("in ", inputs), ("out", outputs)):
+        shapes = ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in tensors.items())
+        console.print(Text(f"{title} {shapes}", style="dim"))
+
+
+def _print_table(console: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> None:
+    """Print rows of texts; the first `names` columns stand left, numbers right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="left" if index < names else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _print_counts(console: Console, operations: Mapping[str, int]) -> None:
+    counts = ", ".join(f"{count} {op}" for op, count in operations.items())
+    console.print(Text(f"digital: {counts or 'nothing'}"))

@@ -1,0 +1,47 @@
+"""``mho run``: from a configuration to a report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="What to do (TOML); see examples/.")],
+    directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs left in the directory.")] = False,
+) -> None:
+    """Train, search bit widths, compile, simulate and report, as a configuration says.
+
+    What finished is kept: after an interruption the same command goes on where it was.
+    """
+    from rich.console import Console
+
+    from mho.report.text import format_seconds
+    from mho.workflow.config import load_config
+    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.run import run as run_all
+
+    settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
+    console = Console()
+    if sys.stdout.isatty():
+        with TerminalProgress(console) as progress:
+            finished = run_all(settings, fresh=fresh, make_progress=lambda work: progress.measured_by(WorkMeter(work)))
+    else:
+        finished = run_all(settings, fresh=fresh, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+    result = finished.result
+    typer.echo("")
+    typer.echo(result.sentence)
+    for note in result.notes:
+        typer.echo(f"note: {note}")
+    if broken := [check.name for check in result.checks if not check.passed]:
+        typer.echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
+    typer.echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
+    typer.echo(f"report: {finished.page}")
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,227 @@
+"""A program as text: every instruction for who wants to read it, and a summary for who does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mho.program.geometry import ConvGeometry, LinearGeometry
+from mho.program.instructions import (
+    Affine,
+    ClearAccumulators,
+    Dequantize,
+    Digital,
+    Geometry,
+    Instruction,
+    Layer,
+    LoadInput,
+    Loop,
+    Mvm,
+    QuantizeInput,
+    ShiftAdd,
+    Span,
+    SumInputs,
+    WriteDynamicTile,
+    WriteTile,
+)
+from mho.program.program import Program, walk
+
+_INDENT = "  "
+
+
+def disassemble(program: Program) -> str:
+    """Return the whole program as text, one instruction a line, loops and layers indented."""
+    return "\n".join(_lines(program)) + "\n"
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """What one layer holds and does for one sample."""
+
+    name: str
+    geometry: str
+    tiles: int
+    writes: int
+    mvms: int
+    cells_bytes: int
+
+
+@dataclass(frozen=True)
+class ProgramSummary:
+    """A program in a few numbers. `digital` counts digital operations by name."""
+
+    name: str
+    accelerator: str
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+    layers: tuple[LayerSummary, ...]
+    digital: Mapping[str, int]
+    instructions: int
+    constants_bytes: int
+
+
+def summarize(program: Program) -> ProgramSummary:
+    """Summarize a program without running it."""
+    digital: dict[str, int] = {}
+    for item in program.instructions:
+        if isinstance(item, Digital):
+            digital[item.op] = digital.get(item.op, 0) + 1
+    return ProgramSummary(
+        name=program.name,
+        accelerator=program.accelerator.name,
+        inputs={name: program.buffers[name].shape for name in program.inputs},
+        outputs={name: program.buffers[name].shape for name in program.outputs},
+        layers=tuple(_summarize_layer(program, layer) for layer in program.layers),
+        digital=digital,
+        instructions=sum(1 for _ in walk(program.instructions)),
+        constants_bytes=sum(array.nbytes for array in program.constants.values()),
+    )
+
+
+def _summarize_layer(program: Program, layer: Layer) -> LayerSummary:
+    tiles = writes = mvms = 0
+    cells: set[str] = set()
+    for item, times in walk(layer.body):
+        if isinstance(item, WriteTile | WriteDynamicTile):
+            tiles, writes = tiles + 1, writes + times
+        if isinstance(item, WriteTile):
+            cells.add(item.cells)
+        elif isinstance(item, Mvm):
+            mvms += times
+    size = sum(program.constants[name].nbytes for name in cells)
+    return LayerSummary(layer.name, describe_geometry(layer.geometry), tiles, writes, mvms, size)
+
+
+def describe_geometry(geometry: Geometry) -> str:
+    """Return the product in a few words."""
+    if isinstance(geometry, ConvGeometry):
+        size = f"{geometry.channels}x{geometry.height}x{geometry.width} -> "
+        size += f"{geometry.outputs}x{geometry.out_size[0]}x{geometry.out_size[1]}"
+        details = [f"kernel {geometry.kernel[0]}x{geometry.kernel[1]}"]
+        for name, value, usual in (
+            ("strides", geometry.strides, (1, 1)),
+            ("pads", geometry.pads, (0, 0, 0, 0)),
+            ("dilations", geometry.dilations, (1, 1)),
+        ):
+            if value != usual:
+                details.append(f"{name} {','.join(map(str, value))}")
+        if geometry.groups > 1:
+            details.append(f"groups {geometry.groups}")
+        return f"conv {size}, {', '.join(details)}"
+    if isinstance(geometry, LinearGeometry):
+        return f"linear {geometry.inputs} -> {geometry.outputs}, {geometry.positions_count} positions"
+    size = f"{geometry.inputs} -> {geometry.outputs}, {geometry.positions_count} positions"
+    return f"matmul {size}, repeat {geometry.repeat}"
+
+
+def _lines(program: Program) -> Iterator[str]:
+    hardware = program.accelerator
+    crossbar = f"{hardware.crossbar.rows}x{hardware.crossbar.cols} cells of {hardware.crossbar.cell_bits} bit"
+    yield f"program {program.name}"
+    converters = f"{hardware.converters.dac_bits}-bit DAC, {hardware.converters.adc_bits} ADC"
+    yield f"accelerator {hardware.name}: {crossbar}, {hardware.mapping.encoding}, {converters}"
+    for title, names in (("input", program.inputs), ("output", program.outputs)):
+        for name in names:
+            yield f"{title} {name} {list(program.buffers[name].shape)}"
+    for name, buffer in program.buffers.items():
+        yield f"buffer {name}: {buffer.kind.value} {list(buffer.shape)}"
+    for name, array in program.constants.items():
+        yield f"constant {name}: {array.dtype.name} {list(array.shape)}"
+    for key, value in program.metadata.items():
+        yield f"metadata {key}: {value}"
+    yield ""
+    yield from _body(program.instructions, 0)
+
+
+def _body(body: tuple[Instruction, ...], depth: int) -> Iterator[str]:
+    for item in body:
+        yield _INDENT * depth + _WRITERS[type(item)](item)
+        if isinstance(item, Loop | Layer):
+            yield from _body(item.body, depth + 1)
+
+
+def _affine(address: Affine) -> str:
+    terms = [f"{stride}*{variable}" if stride != 1 else variable for variable, stride in address.strides]
+    if address.base or not terms:
+        terms.insert(0, str(address.base))
+    return " + ".join(terms)
+
+
+def _span(span: Span) -> str:
+    return f"{span.start}..{span.stop - 1}"
+
+
+def _digital(item: Digital) -> str:
+    attributes = "".join(f", {key}={_value(value)}" for key, value in item.attributes.items())
+    return f"{item.output} = {item.op}({', '.join(item.inputs)}{attributes})"
+
+
+def _value(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def _quantize_input(item: QuantizeInput) -> str:
+    grid = "{-1, +1}" if item.binary else f"{item.qmin}..{item.qmax}"
+    pads = f", pads {list(map(list, item.pads))}" if any(map(any, item.pads)) else ""
+    return (
+        f"quantize {item.source} -> {item.target}: scale {item.scale:.9g}, zero {item.zero_point}, {grid}, "
+        f"offset {item.offset}{pads}"
+    )
+
+
+def _sum_inputs(item: SumInputs) -> str:
+    return (
+        f"sum {item.codes}[{_affine(item.address)} + {item.row_offsets}] -> {item.accumulators}[{_affine(item.target)}]"
+    )
+
+
+def _write_tile(item: WriteTile) -> str:
+    place = f"[{_affine(item.index)}, {_span(item.rows)}, {_span(item.cols)}]"
+    return f"write x{item.crossbar} <- {item.cells}{place}"
+
+
+def _write_dynamic_tile(item: WriteDynamicTile) -> str:
+    offsets = f"{item.row_offsets} + {item.column_offsets}"
+    return (
+        f"encode x{item.crossbar} <- {item.codes}[{_affine(item.address)} + {offsets}], rows {_span(item.rows)}, "
+        f"cols {_span(item.cols)}, addend {item.addend}, {item.cell_bits}-bit cells"
+    )
+
+
+def _load_input(item: LoadInput) -> str:
+    return (
+        f"load x{item.crossbar} <- {item.codes}[{_affine(item.address)} + {item.row_offsets}[{_span(item.rows)}]] "
+        f">> {_affine(item.shift)}, {item.dac_bits} bit"
+    )
+
+
+def _shift_add(item: ShiftAdd) -> str:
+    target = f"{item.accumulators}[{_affine(item.address)} + {item.column_offsets}[{_span(item.cols)}]]"
+    return f"add {target} += counts of x{item.crossbar} * {item.column_weights} << {_affine(item.shift)}"
+
+
+def _dequantize(item: Dequantize) -> str:
+    total = f"{item.accumulators} + {item.correction}"
+    if item.sum_factors:
+        total += f" + {item.sum_factors} * sum of inputs"
+    if item.stored_sums:
+        total += f" + {item.stored_factor} * {item.stored_sums}"
+    bias = f" + {item.bias}" if item.bias else ""
+    return f"{item.target} = ({total}) * {item.multiplier}{bias}, sums laid out {list(item.layout.shape)}"
+
+
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    Digital: _digital,
+    QuantizeInput: _quantize_input,
+    ClearAccumulators: lambda item: f"clear {item.accumulators}",
+    SumInputs: _sum_inputs,
+    WriteTile: _write_tile,
+    WriteDynamicTile: _write_dynamic_tile,
+    LoadInput: _load_input,
+    Mvm: lambda item: f"mvm x{item.crossbar}",
+    ShiftAdd: _shift_add,
+    Dequantize: _dequantize,
+    Loop: lambda item: f"for {item.variable} in 0..{item.count - 1}:",
+    Layer: lambda item: f"layer {item.name}: {describe_geometry(item.geometry)}",
+}

@@ -1,0 +1,87 @@
+"""Grids in ONNX: the type that holds one, and the nodes that put an activation or weights on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import MhoError
+from mho.network.graph import Grid
+from mho.quantization.export import ModelWriter
+
+_TYPES = (np.uint8, np.int8, np.uint16, np.int16)
+
+
+def type_of_grid(grid: Grid) -> Any:
+    """Return the narrowest of uint8, int8, uint16, int16 that holds the grid and its zero points.
+
+    Raises:
+        MhoError: none does.
+    """
+    zeros = np.atleast_1d(grid.zero_points)
+    low, high = min(grid.qmin, int(zeros.min())), max(grid.qmax, int(zeros.max()))
+    for dtype in _TYPES:
+        limits = np.iinfo(dtype)
+        if limits.min <= low and high <= limits.max:
+            return dtype
+    raise MhoError(f"integers {low}..{high} fit no type of QuantizeLinear", expected="at most 16 bits")
+
+
+def write_quantizer(writer: ModelWriter, tensor: str, grid: Grid, output: str, *, name: str) -> None:
+    """Write QuantizeLinear, Clip where needed and DequantizeLinear; the latter is called `name` and makes `output`."""
+    if grid.is_binary:
+        _write_sign(writer, tensor, grid, output, name=name)
+        return
+    dtype = type_of_grid(grid)
+    scale = writer.constant(f"{name}/scale", grid.scales, np.float32)
+    zero_point = writer.constant(f"{name}/zero_point", grid.zero_points, dtype)
+    integers = writer.emit(
+        "QuantizeLinear", [tensor, scale, zero_point], f"{output}/quantized", name=f"{name}/quantize"
+    )
+    integers = _write_clip(writer, integers, grid, dtype, name=name)
+    writer.emit("DequantizeLinear", [integers, scale, zero_point], output, name=name)
+
+
+def write_weights(
+    writer: ModelWriter, name: str, integers: NDArray[Any], grid: Grid, output: str, *, axis: int, layer: str
+) -> None:
+    """Write integer weights, Clip where needed and DequantizeLinear with scales along `axis`, which makes `output`."""
+    dtype = type_of_grid(grid)
+    held = writer.constant(name, integers, dtype)
+    held = _write_clip(writer, held, grid, dtype, name=f"{layer}/weight")
+    scale = writer.constant(f"{layer}/weight/scale", grid.scales, np.float32)
+    zero_point = writer.constant(f"{layer}/weight/zero_point", grid.zero_points, dtype)
+    attributes: dict[str, Any] = {"axis": axis} if grid.scales.ndim else {}
+    writer.emit("DequantizeLinear", [held, scale, zero_point], output, name=f"{layer}/weight", **attributes)
+
+
+def _write_clip(writer: ModelWriter, tensor: str, grid: Grid, dtype: Any, *, name: str) -> str:
+    limits = np.iinfo(dtype)
+    if (grid.qmin, grid.qmax) == (limits.min, limits.max):
+        return tensor
+    wide = limits.bits > 8  # ONNX Runtime clips 8 and 32 bits, not 16
+    if wide:
+        tensor = _write_cast(writer, tensor, np.int32, name=f"{name}/widen")
+    bounds = [
+        writer.constant(f"{name}/{key}", value, np.int32 if wide else dtype)
+        for key, value in (("qmin", grid.qmin), ("qmax", grid.qmax))
+    ]
+    tensor = writer.emit("Clip", [tensor, *bounds], f"{name}/clipped", name=f"{name}/clip")
+    return _write_cast(writer, tensor, dtype, name=f"{name}/narrow") if wide else tensor
+
+
+def _write_cast(writer: ModelWriter, tensor: str, dtype: Any, *, name: str) -> str:
+    from onnx import helper
+
+    return writer.emit("Cast", [tensor], f"{name}/cast", name=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _write_sign(writer: ModelWriter, tensor: str, grid: Grid, output: str, *, name: str) -> None:
+    zero = writer.constant(f"{name}/threshold", 0.0, np.float32)
+    plus, minus = (writer.constant(f"{name}/{key}", value, np.int8) for key, value in (("plus", 1), ("minus", -1)))
+    scale = writer.constant(f"{name}/scale", grid.scales, np.float32)
+    test = writer.emit("GreaterOrEqual", [tensor, zero], f"{name}/test", name=f"{name}/compare")
+    sign = writer.emit("Where", [test, plus, minus], f"{name}/sign", name=f"{name}/choose")
+    writer.emit("DequantizeLinear", [sign, scale], output, name=name)

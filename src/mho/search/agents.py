@@ -1,0 +1,173 @@
+"""`rl`: a DDPG agent that learns mostly in a model of its world, because real evaluations are dear.
+
+Each evaluation teaches a small Bayesian model what every layer's bits cost in loss (`mho.search.sensitivity`);
+latencies are known exactly. In that world (Dyna, Sutton 1990) the agent, DDPG of stable-baselines3 on the pruned space,
+plays episodes that cost nothing and learns from every choice that it could have made in them, so that credit for an
+episode's end reaches the step that earned it. What is evaluated next is the best of a few of its episodes in a world
+drawn from the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it is sure,
+they get used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import DDPG
+from stable_baselines3.common.logger import Logger
+
+from mho.quantization.policy import MAX_BITS, Policy
+from mho.search.environment import BitWidthEnvironment
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal, allowed_excess, smooth_reward
+from mho.search.methods import draw_policy
+from mho.search.replay import ImaginedReplayBuffer
+from mho.search.sensitivity import SensitivityModel
+from mho.search.space import SearchSpace
+
+FloatArray = NDArray[np.float64]
+Episode = tuple[NDArray[np.float32], Policy]
+
+HIDDEN = (128, 128)
+RATE, TARGET_SMOOTHING, BATCH_SIZE = 1e-3, 0.05, 256
+MIN_WARM_UP, MAX_WARM_UP = 4, 10
+CANDIDATES, CANDIDATE_NOISE, MAX_REDRAWS = 32, 0.2, 10
+IMAGINED_EPISODES, IMAGINED_NOISE, KEPT_EPISODES = 8, 0.6, 48
+FIRST_UPDATES, UPDATES = 300, 40
+RUINED = 20.0
+"""Cost, in units of what is allowed, that a policy whose training failed is taken to have."""
+
+
+class ImprovedAgent:
+    """The improved reinforcement-learning method (see the module).
+
+    The first policies (4 to 10, by the budget) are drawn at random over all speeds; from then on the agent proposes.
+
+    Args:
+        space: what may be proposed; pruned.
+        goal: what the search is after.
+        budget: distinct evaluations.
+        generator: all randomness, of networks and draws.
+    """
+
+    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+        self._space, self._goal, self._generator = space, goal, generator
+        self._warm_up = min(max(budget // 5, MIN_WARM_UP), MAX_WARM_UP)
+        self._records: dict[Policy, EvaluationRecord] = {}
+        self._environments = [BitWidthEnvironment(space) for _ in range(CANDIDATES)]
+        self._layers = np.arange(len(space.layers))
+        self._shares = space.latency_ps / space.reference_latency_ps
+        self._episodes: list[Episode] = []
+        self.world = SensitivityModel(space.layer_names)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(2**63)))
+            self.model = DDPG(
+                "MlpPolicy",
+                self._environments[0],
+                learning_rate=RATE,
+                buffer_size=KEPT_EPISODES * len(self._environments[0].decisions) * MAX_BITS,
+                batch_size=BATCH_SIZE,
+                tau=TARGET_SMOOTHING,
+                gamma=1.0,
+                replay_buffer_class=ImaginedReplayBuffer,
+                replay_buffer_kwargs={"generator": generator},
+                policy_kwargs={"net_arch": list(HIDDEN), "optimizer_kwargs": {"fused": True}},
+                device="cpu",
+            )
+        self.model.set_logger(Logger(None, []))
+
+    def ask(self) -> Policy:
+        """Return the most promising of the agent's episodes that was not evaluated before."""
+        if not self._is_warm:
+            return draw_policy(self._space, self._generator, spread=True)
+        for attempt in range(1, MAX_REDRAWS + 1):
+            costs = self.world.costs(self._generator)
+            played = [policy for _, policy in self._play(CANDIDATES, CANDIDATE_NOISE * attempt)]
+            if new := [policy for policy in played if policy not in self._records]:
+                return max(new, key=lambda policy: self._value(costs, policy))
+        return draw_policy(self._space, self._generator, spread=True)
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Learn from a record: first the model of the world, then, in it, the agent."""
+        self._records[record.policy] = record
+        if not self._is_warm:
+            return
+        records = list(self._records.values())
+        unit = allowed_excess(self._goal, records)
+        ruined = RUINED * unit
+        excess = [ruined if r.score is None else r.score - self._goal.reference_score for r in records]
+        self.world.fit([r.policy for r in records], np.array(excess), unit)
+        self._learn()
+
+    @property
+    def _is_warm(self) -> bool:
+        return len(self._records) >= self._warm_up
+
+    def _play(self, count: int, noise: float) -> list[Episode]:
+        """Play `count` episodes side by side: observations [steps, features] and the policy of each.
+
+        Each has noise of its own strength, so that some stay near what the agent would do.
+        """
+        environments = self._environments[:count]
+        observations = np.stack([environment.reset()[0] for environment in environments])
+        strengths = noise * self._generator.random((count, 1))
+        seen: list[NDArray[np.float32]] = []
+        infos: list[dict[str, Any]] = []
+        for _ in environments[0].decisions:
+            seen.append(observations)
+            with torch.no_grad():
+                actions = (self.model.actor(torch.from_numpy(observations)).numpy() + 1.0) / 2.0
+            actions = actions + strengths * self._generator.standard_normal((count, 1))
+            actions = np.clip(actions, 0.0, 1.0).astype(np.float32)
+            results = [environment.step(action) for environment, action in zip(environments, actions, strict=True)]
+            observations = np.stack([result[0] for result in results])
+            infos = [result[4] for result in results]
+        return [(np.stack([step[k] for step in seen]), infos[k]["policy"]) for k in range(count)]
+
+    def _learn(self) -> None:
+        """Play in the most probable world and update on every choice of the episodes kept."""
+        updates = UPDATES if self._episodes else FIRST_UPDATES
+        self._episodes = [*self._episodes, *self._play(IMAGINED_EPISODES, IMAGINED_NOISE)][-KEPT_EPISODES:]
+        costs = self.world.costs()
+        lessons = [self._lessons(costs, *episode) for episode in self._episodes]
+        observations, actions, rewards = (np.concatenate(parts) for parts in zip(*lessons, strict=True))
+        buffer: Any = self.model.replay_buffer
+        buffer.refill(observations, actions, rewards)
+        with torch.random.fork_rng(devices=[]):
+            self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
+
+    def _lessons(
+        self, costs: FloatArray, observations: NDArray[np.float32], policy: Policy
+    ) -> tuple[NDArray[np.float32], FloatArray, FloatArray]:
+        """Return what every choice of every step would have been worth, all other steps as they were.
+
+        Returns:
+            observations [N, features], actions [N] in -1..1, rewards [N] relative to the mean of their step.
+        """
+        weights, acts = self._widths(policy)
+        rows = self._layers
+        cost, share = costs[rows, weights, acts], self._shares[rows, weights, acts]
+        other_cost, other_share = (cost.sum() - cost)[:, None], (share.sum() - share)[:, None]
+        by_weight = smooth_reward(other_cost + costs[rows, :, acts], other_share + self._shares[rows, :, acts])
+        by_act = smooth_reward(other_cost + costs[rows, weights], other_share + self._shares[rows, weights])
+        steps, actions, rewards = [], [], []
+        for step, (layer, is_weight) in enumerate(self._environments[0].decisions):
+            choices = self._space.layers[layer]
+            options = choices.weight_options if is_weight else choices.act_options(int(weights[layer]) + 1)
+            values = (by_weight if is_weight else by_act)[layer, np.array(options) - 1]
+            steps += [step] * len(options)
+            actions.append((np.arange(len(options)) + self._generator.random(len(options))) / len(options))
+            rewards.append(values - values.mean())
+        return observations[steps], 2.0 * np.concatenate(actions) - 1.0, np.concatenate(rewards)
+
+    def _value(self, costs: FloatArray, policy: Policy) -> float:
+        weights, acts = self._widths(policy)
+        cost, share = costs[self._layers, weights, acts].sum(), self._shares[self._layers, weights, acts].sum()
+        return float(smooth_reward(cost, share))
+
+    def _widths(self, policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return weight bits - 1 and activation bits - 1 of every layer: indices into tables of costs and latencies."""
+        widths = np.array([(policy[n].weight_bits - 1, policy[n].act_bits - 1) for n in self._space.layer_names])
+        return widths[:, 0], widths[:, 1]

@@ -1,0 +1,91 @@
+"""Searching from Python: a network, data and an accelerator in, a policy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mho.accelerator.loading import load_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.cost.table import LatencyTable
+from mho.data.dataset import Dataset
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import MAX_BITS
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions
+from mho.search.features import layer_features
+from mho.search.log import EvaluationLog
+from mho.search.qat_evaluator import QatEvaluator
+from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
+from mho.search.space import SearchConstraints, SearchSpace
+
+
+def make_space(
+    network: Network, accelerator: Accelerator, constraints: SearchConstraints, *, prune: bool = True
+) -> SearchSpace:
+    """Derive the space of a network on an accelerator.
+
+    Raises:
+        MappingError: a layer cannot be mapped.
+        PolicyError: a pin names an unknown layer.
+    """
+    table = LatencyTable.build(derive_layer_table(network), accelerator)
+    latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
+    return SearchSpace.build(table.layer_names, latencies, layer_features(network), constraints, prune=prune)
+
+
+def search(
+    network: Network,
+    dataset: Dataset,
+    accelerator: Accelerator | str | Path,
+    *,
+    budget: int,
+    method: str = "rl",
+    allowed_drop_points: float = 1.0,
+    constraints: SearchConstraints | None = None,
+    training: TrainingOptions | None = None,
+    seed: int = 0,
+    log_path: str | Path | None = None,
+    on_progress: Callable[[SearchProgress], None] | None = None,
+) -> SearchResult:
+    """Search for the bit widths that make `network` fastest within an allowed loss of accuracy.
+
+    Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
+    `training` says so, scored by loss on the calibration split and judged on the validation split. Test data is not
+    touched.
+
+    Args:
+        network: float, with trained weights.
+        dataset: its four splits.
+        accelerator: the hardware, or a preset's name or TOML file.
+        budget: distinct policies to evaluate, uniform 8/8 counted in; 2 or more.
+        method: "rl", "rl-paper" (which does not prune the space), "uniform" or "random".
+        allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
+        constraints: what a policy may be; by default 2..8 bits, weights in multiples of the cell, first and last layer
+            at 8 bits.
+        training: the short training of each candidate; None: post-training quantization only.
+        seed: of the method and of every training.
+        log_path: file of evaluations; with it, the same call goes on after an interruption.
+        on_progress: called after every policy.
+
+    Raises:
+        MhoError: anything wrong with what was given.
+    """
+    hardware = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+    cell_bits = hardware.crossbar.cell_bits
+    limits = constraints or SearchConstraints(weight_bits_multiple=cell_bits)
+    space = make_space(network, hardware, limits, prune=method != "rl-paper")
+    trainable = TrainableNetwork(network)
+    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    evaluator = QatEvaluator(
+        trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
+        problem={"accelerator": hardware.to_json()},
+    )  # fmt: skip
+    log = EvaluationLog(log_path, evaluator.problem)
+    options = SearchOptions(budget, allowed_drop_points)
+    return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)

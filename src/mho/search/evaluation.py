@@ -1,0 +1,139 @@
+"""What an evaluation of a policy is, and how it is measured by training.
+
+Methods ask for policies and learn from records; they never see data. Validation data judges, a fixed calibration split
+gives the loss that scores; test data is nowhere near.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mho.errors import MhoError
+from mho.quantization.policy import Policy
+
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What evaluating one policy gave.
+
+    Attributes:
+        score: loss on the fixed calibration split, lower is better; None where the evaluation failed.
+        accuracy: fraction right on validation data, 0..1; None where the evaluation failed.
+        note: why it failed.
+    """
+
+    score: float | None
+    accuracy: float | None
+    note: str = ""
+
+    @classmethod
+    def of(cls, score: float, accuracy: float) -> Measurement:
+        """Make a measurement; one that is not finite (training diverged) is a failed one."""
+        if math.isfinite(score) and math.isfinite(accuracy):
+            return cls(float(score), float(accuracy))
+        return cls(None, None, "training diverged: loss or accuracy is not finite")
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One evaluated policy.
+
+    Attributes:
+        policy: the bit widths.
+        score, accuracy, note: see `Measurement`.
+        latency_ps: latency of the policy, picoseconds.
+        seed: seed that the evaluation used.
+        seconds: wall time that it took.
+        method: the search method that asked first.
+        index: place in the log, from 0.
+        fidelity: how thoroughly it was measured; a policy is evaluated once a fidelity.
+        status: "ok" or "failed".
+    """
+
+    policy: Policy
+    score: float | None
+    accuracy: float | None
+    latency_ps: int
+    seed: int
+    seconds: float
+    method: str
+    index: int
+    fidelity: str
+    status: str
+    note: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """True where score and accuracy are known."""
+        return self.status == OK
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of a log line."""
+        return {
+            "index": self.index, "policy": self.policy.to_json(), "score": self.score, "accuracy": self.accuracy,
+            "latency_ps": self.latency_ps, "seed": self.seed, "seconds": self.seconds, "method": self.method,
+            "fidelity": self.fidelity, "status": self.status, "note": self.note,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, content: Any, *, where: str) -> EvaluationRecord:
+        """Read the content of a log line. Raises `MhoError` naming the key that is wrong."""
+        if not isinstance(content, dict):
+            raise MhoError("not an evaluation record", where=where)
+        for key, kinds in _RECORD_TYPES.items():
+            value = content.get(key)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise MhoError(f"key {key!r} is missing or is {value!r}", where=where)
+        if unknown := set(content) - set(_RECORD_TYPES):
+            raise MhoError(f"unknown key {min(unknown)!r}", where=where)
+        is_ok = content["status"] == OK
+        if content["status"] not in (OK, FAILED) or (is_ok and None in (content["score"], content["accuracy"])):
+            raise MhoError(f"status {content['status']!r} does not fit score and accuracy", where=where)
+        return cls(**{**content, "policy": Policy.from_json(content["policy"], where=where)})
+
+
+_RECORD_TYPES: dict[str, Any] = {
+    "index": int, "policy": dict, "score": (float, int, type(None)), "accuracy": (float, int, type(None)),
+    "latency_ps": int, "seed": int, "seconds": (float, int), "method": str, "fidelity": str, "status": str, "note": str,
+}  # fmt: skip
+
+
+class Evaluator(Protocol):
+    """Measures policies. The result depends on the policy and on `problem`, not on the order of evaluations."""
+
+    @property
+    def fidelity(self) -> str:
+        """How thoroughly policies are measured."""
+        ...
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """What a measurement depends on besides policy and fidelity, as JSON: hashes, settings, seed."""
+        ...
+
+    def seed_for(self, policy: Policy) -> int:
+        """Return the seed that evaluating `policy` uses."""
+        ...
+
+    def evaluate(self, policy: Policy) -> Measurement:
+        """Measure a policy. A diverged training is a failed measurement, not an exception."""
+        ...
+
+
+def derive_seed(base_seed: int, policy: Policy) -> int:
+    """Derive the seed of an evaluation, 0..2^63 - 1, from a base seed and the policy, independent of anything else."""
+    widths = [[name, bits.weight_bits, bits.act_bits] for name, bits in policy.layers.items()]
+    digest = hashlib.sha256(json.dumps([base_seed, widths]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def problem_hash(problem: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a problem, hexadecimal."""
+    return hashlib.sha256(json.dumps(problem, sort_keys=True, allow_nan=False).encode()).hexdigest()

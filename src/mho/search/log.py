@@ -1,0 +1,164 @@
+"""The evaluation log: every evaluated policy, one JSON line each; a kill loses at most the line in the making.
+
+The first line names the problem (network, data, accelerator, settings of the evaluation) by its hash; a log of another
+problem is refused. All methods may share one log: what it holds is not evaluated again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mho.errors import InputFileError, MhoError
+from mho.quantization.policy import Policy
+from mho.search.evaluation import EvaluationRecord, problem_hash
+
+FORMAT, VERSION = "mho-evaluation-log", 1
+_BEGINNING = b'{"format": "mho-evaluation-log"'
+
+
+class EvaluationLog:
+    """Records by (policy, fidelity), kept in memory and, where a path is given, in a file.
+
+    Args:
+        path: the file; made where it does not exist, continued where it does. None keeps records in memory only.
+        problem: what all evaluations of this log depend on, as JSON.
+
+    Raises:
+        InputFileError: the file is no evaluation log, belongs to another problem, or a line before the last is damaged.
+    """
+
+    def __init__(self, path: str | Path | None, problem: Mapping[str, Any]) -> None:
+        self.path = None if path is None else Path(path)
+        self.problem = dict(problem)
+        self.was_repaired = False
+        self._records: list[EvaluationRecord] = []
+        self._by_key: dict[tuple[Policy, str], EvaluationRecord] = {}
+        if self.path is not None:
+            self._open(self.path)
+
+    @property
+    def records(self) -> tuple[EvaluationRecord, ...]:
+        """All records in the order in which they were made."""
+        return tuple(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def find(self, policy: Policy, fidelity: str) -> EvaluationRecord | None:
+        """Return the record of a policy at a fidelity, or None."""
+        return self._by_key.get((policy, fidelity))
+
+    def append(self, record: EvaluationRecord) -> EvaluationRecord:
+        """Add a record (its index is set here) and make it durable before returning it.
+
+        Raises:
+            MhoError: the policy was evaluated at this fidelity before.
+        """
+        if self.find(record.policy, record.fidelity) is not None:
+            raise MhoError("this policy was evaluated before", where=str(self.path or "evaluation log"))
+        record = replace(record, index=len(self._records))
+        if self.path is not None:
+            _append_line(self.path, record.to_json())
+        self._keep(record)
+        return record
+
+    def _keep(self, record: EvaluationRecord) -> None:
+        self._records.append(record)
+        self._by_key[(record.policy, record.fidelity)] = record
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = whole.splitlines(keepends=True)
+        if len(lines) > 1 and _parse(lines[-1]) is None:
+            whole = whole[: -len(lines.pop())]
+        if not lines:
+            if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
+                raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
+            self.was_repaired = bool(content)
+            _truncate(path, 0)
+            header = {"format": FORMAT, "version": VERSION, "hash": problem_hash(self.problem), "problem": self.problem}
+            _append_line(path, header)
+            return
+        self._check_header(path, _parse(lines[0]))
+        for number, line in enumerate(lines[1:], start=2):
+            self._keep(self._read_record(line, f"{path}: line {number}"))
+        if len(whole) < len(content):
+            self.was_repaired = True
+            _truncate(path, len(whole))
+
+    def _check_header(self, path: Path, header: Any) -> None:
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
+        if header.get("version") != VERSION:
+            raise InputFileError(
+                f"version {header.get('version')!r}", where=str(path), expected=f"version {VERSION} of {FORMAT}"
+            )
+        if header.get("hash") != problem_hash(self.problem):
+            raise InputFileError(
+                f"this log belongs to another problem{_differences(header.get('problem'), self.problem)}",
+                where=str(path),
+                hint="use another run directory, or delete the log to start over",
+            )
+
+    def _read_record(self, line: bytes, where: str) -> EvaluationRecord:
+        content = _parse(line)
+        if content is None:
+            raise InputFileError(
+                "a damaged line before the end", where=where, hint="delete the line: its policy is evaluated again"
+            )
+        try:
+            record = EvaluationRecord.from_json(content, where=where)
+        except MhoError as error:
+            raise InputFileError(error.what, where=error.where, expected=error.expected) from error
+        return replace(record, index=len(self._records))
+
+
+def _parse(line: bytes) -> Any:
+    """Return the content of a JSON line, None where it is damaged (NaN and infinity are no JSON)."""
+    try:
+        return json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except ValueError:
+        return None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _append_line(path: Path, content: Mapping[str, Any]) -> None:
+    line = (json.dumps(content, allow_nan=False) + "\n").encode()
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):  # a full disk must not leave half a line for the next one to be glued to
+            _truncate(path, size)
+        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
+
+def _truncate(path: Path, size: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _differences(theirs: Any, ours: Mapping[str, Any]) -> str:
+    if not isinstance(theirs, dict):
+        return ""
+    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    return f": it differs in {', '.join(keys)}" if keys else ""

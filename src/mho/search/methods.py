@@ -1,0 +1,119 @@
+"""What a search method is, by which names methods are known, and the two baselines that learn nothing.
+
+A method is asked for a policy and told the record of each; whoever runs it (`mho.search.runner`) evaluates, counts and
+logs. A method must be deterministic under its generator: a search goes on after a kill by replaying it against the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from mho.errors import ConfigError, suggest
+from mho.quantization.policy import BitWidths, Policy
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal
+from mho.search.space import SearchSpace
+
+METHODS = ("rl", "rl-paper", "uniform", "random")
+
+
+class SearchMethod(Protocol):
+    """Proposes policies and learns from what they turned out to be."""
+
+    def ask(self) -> Policy | None:
+        """Return the next policy to evaluate; None where nothing is left to propose."""
+        ...
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Learn from the record of the policy that was asked for last; the reference's comes first, unasked."""
+        ...
+
+
+MethodFactory = Callable[[SearchSpace, Goal, int, np.random.Generator], SearchMethod]
+"""Makes a method for a space, a goal, a budget (distinct evaluations that it may use) and a generator."""
+
+
+def method_factory(name: str) -> MethodFactory:
+    """Return what makes the method of that name. Raises `ConfigError` for an unknown one."""
+    if name == "uniform":
+        return UniformSearch
+    if name == "random":
+        return RandomSearch
+    if name in ("rl", "rl-paper"):
+        from mho.search.agents import ImprovedAgent
+        from mho.search.paper_agent import PaperAgent
+
+        return ImprovedAgent if name == "rl" else PaperAgent
+    raise ConfigError(
+        f"unknown search method {name!r}", where="method", expected=", ".join(METHODS), hint=suggest(name, METHODS)
+    )
+
+
+class UniformSearch:
+    """Tries one pair of widths for all layers at a time (held and pinned layers stay), from slow to fast."""
+
+    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+        del goal, budget, generator
+        pairs = sorted({bits for layer in space.layers if len(layer.choices) > 1 for bits in layer.choices})
+        policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs)
+        self._left = sorted(policies, key=space.latency_of)
+
+    def ask(self) -> Policy | None:
+        """Return the slowest policy that is left."""
+        return self._left.pop() if self._left else None
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Learn nothing."""
+
+
+def nearest_policy(space: SearchSpace, wanted: BitWidths) -> Policy:
+    """Give every layer, of its choices, the first that has at least the wanted widths, else the widest one."""
+
+    def pick(choices: tuple[BitWidths, ...]) -> BitWidths:
+        enough = (c for c in choices if c.weight_bits >= wanted.weight_bits and c.act_bits >= wanted.act_bits)
+        return next(enough, choices[-1])
+
+    return Policy({layer.name: pick(layer.choices) for layer in space.layers})
+
+
+class RandomSearch:
+    """Draws policies at random, spread over speeds: each draw first takes a level, then each layer a width around it.
+
+    Independent draws of every layer would all have nearly the same latency, by the law of large numbers; the level
+    spreads them over the whole range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        goal: Goal,
+        budget: int,
+        generator: np.random.Generator,
+        *,
+        spread: bool = True,
+    ) -> None:
+        del goal, budget
+        self._space, self._generator, self._spread = space, generator, spread
+
+    def ask(self) -> Policy:
+        """Draw a policy."""
+        return draw_policy(self._space, self._generator, spread=self._spread)
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Learn nothing."""
+
+
+def draw_policy(space: SearchSpace, generator: np.random.Generator, *, spread: bool) -> Policy:
+    """Draw a policy; `spread` over levels of speed, else each layer's choice uniformly."""
+    level = generator.random()
+    layers = {}
+    for layer in space.layers:
+        by_latency = np.argsort(layer.latencies_ps, kind="stable")
+        share = generator.random()
+        if spread:
+            share = min(max(level + 0.5 * (share - 0.5), 0.0), 1.0)
+        layers[layer.name] = layer.choices[by_latency[min(int(share * len(by_latency)), len(by_latency) - 1)]]
+    return Policy(layers)

@@ -1,0 +1,134 @@
+"""Measures policies by training: the same float weights each time, calibrated steps, a short training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from mho.data.dataset import Split
+from mho.errors import DataError, TrainingError
+from mho.quantization.calibration import CalibrationTable
+from mho.quantization.policy import Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions, evaluate, train
+from mho.search.evaluation import Measurement, derive_seed
+
+
+class QatEvaluator:
+    """An `mho.search.evaluation.Evaluator` that quantizes, trains for a short while, and judges.
+
+    The result depends on the policy, the seed and what is given here, on nothing that was evaluated before. Test data
+    is not asked for.
+
+    Args:
+        trainable: the network with its float weights; they are put back before every evaluation and by `restore`.
+        table: calibrated steps.
+        train_split: what candidates are trained on; not used where `options` is None.
+        calibration_split: fixed; the loss on it is the score.
+        validation_split: the accuracy on it judges.
+        options: the short training; None: post-training quantization only.
+        seed: from it and the policy comes the seed of each training.
+        batch_size: samples judged together.
+        runnable: a compiled form of `trainable`, where there is one.
+        problem: what else a measurement depends on (the accelerator, versions), as JSON.
+    """
+
+    def __init__(
+        self,
+        trainable: TrainableNetwork,
+        table: CalibrationTable,
+        train_split: Split,
+        calibration_split: Split,
+        validation_split: Split,
+        options: TrainingOptions | None,
+        *,
+        seed: int,
+        batch_size: int = 256,
+        runnable: torch.nn.Module | None = None,
+        problem: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
+        self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
+        self._options, self._seed, self._batch_size = options, seed, batch_size
+        trainable.set_calibration(table)
+        self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
+        self._problem = {
+            **(problem or {}),
+            "network": hash_tensors(self._float_state),
+            "steps": hash_tensors(
+                {f"{name}/{kind}": getattr(layer, kind) for name, layer in table.layers.items()
+                 for kind in ("weight_steps", "act_steps")}
+            ),
+            "data": {
+                "train": hash_split(train_split) if options is not None else None,
+                "calibration": hash_split(calibration_split),
+                "validation": hash_split(validation_split),
+            },
+            "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
+            "seed": seed,
+        }  # fmt: skip
+
+    @property
+    def fidelity(self) -> str:
+        """How thoroughly policies are measured, for people too."""
+        if self._options is None:
+            return "post-training quantization"
+        length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
+        return f"{length} of training on {len(self._train)} samples"
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """What a measurement depends on besides policy and fidelity."""
+        return self._problem
+
+    def seed_for(self, policy: Policy) -> int:
+        """Return the seed that evaluating `policy` uses."""
+        return derive_seed(self._seed, policy)
+
+    def evaluate(self, policy: Policy) -> Measurement:
+        """Measure a policy; a training that diverges is a failed measurement."""
+        self.restore()
+        self._trainable.set_policy(policy)
+        if self._options is not None:
+            generator = torch.Generator().manual_seed(self.seed_for(policy))
+            try:
+                train(self._runnable, self._train, self._options, generator)
+            except TrainingError as error:
+                return Measurement(None, None, error.what)
+        score = evaluate(self._runnable, self._calibration, self._batch_size).loss
+        accuracy = evaluate(self._runnable, self._validation, self._batch_size).accuracy
+        return Measurement.of(score, accuracy)
+
+    def restore(self) -> None:
+        """Put the float weights back and leave the network in float."""
+        self._trainable.load_state_tensors(self._float_state)
+        self._trainable.set_policy(None)
+
+
+def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors, hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name].detach().cpu().numpy())
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def hash_split(split: Split) -> str:
+    """Return the SHA-256 of a split's samples, labels and normalization, hexadecimal.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    if len(split) == 0:
+        raise DataError("a split is empty", expected="one sample or more")
+    digest = hashlib.sha256(f"{split.images.dtype} {split.images.shape} {split.mean} {split.std}\n".encode())
+    digest.update(np.ascontiguousarray(split.images).tobytes())
+    digest.update(np.ascontiguousarray(split.labels).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,240 @@
+"""Runs a search: asks the method, evaluates, logs, counts, and picks the winner.
+
+A search that was killed goes on when it is called again with the same arguments: the method is replayed from its start
+and the log answers what was evaluated before, so policies, records and winner are those of a run that was never
+interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mho.errors import ConfigError, MhoError
+from mho.quantization.policy import Policy
+from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator
+from mho.search.goal import Goal, pareto_front, select_best
+from mho.search.log import EvaluationLog
+from mho.search.methods import SearchMethod, method_factory
+from mho.search.space import SearchSpace
+
+MAX_REPEATS = 200
+"""A method that proposes nothing new this often in a row has ended."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How long a search lasts and what it may lose.
+
+    Attributes:
+        budget: distinct policies to evaluate, the reference counted in; the same count for every method, whether an
+            evaluation was made now or comes from the log.
+        allowed_drop_points: points (percent) of accuracy that the winner may lose against the reference, >= 0.
+        reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
+    """
+
+    budget: int
+    allowed_drop_points: float = 1.0
+    reference_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget < 2:
+            raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
+        if not 0.0 <= self.allowed_drop_points <= 100.0:
+            raise ConfigError(
+                f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
+            )
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search is.
+
+    Attributes:
+        done, budget: distinct policies evaluated, and to evaluate.
+        record: the latest one; best: the winner so far, or None.
+        seconds_left: estimate from the mean time of evaluations; None before there is one.
+    """
+
+    done: int
+    budget: int
+    record: EvaluationRecord
+    best: EvaluationRecord | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        method: name of the method.
+        goal: reference, allowed loss.
+        reference: the record of uniform 8/8.
+        best: the winner (see `mho.search.goal.select_best`); None where no policy of the space reaches the target.
+        records: every distinct policy that this search evaluated, in order, the reference first.
+        front: the Pareto front of latency and accuracy, fastest first.
+        ended: "budget" or "exhausted" (the method had nothing new to propose).
+    """
+
+    method: str
+    goal: Goal
+    reference: EvaluationRecord
+    best: EvaluationRecord | None
+    records: tuple[EvaluationRecord, ...]
+    front: tuple[EvaluationRecord, ...]
+    ended: str
+
+    def require_best(self) -> EvaluationRecord:
+        """Return the winner.
+
+        Raises:
+            MhoError: no policy of the space reaches the target.
+        """
+        if self.best is None:
+            raise MhoError(
+                f"no policy of {len(self.records)} evaluated reaches an accuracy of {self.goal.target_accuracy:.4f}",
+                where=f"search by {self.method}",
+                hint="allow a larger drop or more bits, evaluate more policies, or train each longer",
+            )
+        return self.best
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of a result file."""
+        return {
+            "method": self.method,
+            "reference_accuracy": self.goal.reference_accuracy,
+            "allowed_drop_points": self.goal.allowed_drop_points,
+            "reference": self.reference.to_json(),
+            "best": None if self.best is None else self.best.to_json(),
+            "front": [record.index for record in self.front],
+            "records": [record.to_json() for record in self.records],
+            "ended": self.ended,
+        }
+
+
+def run_search(
+    method: str,
+    space: SearchSpace,
+    evaluator: Evaluator,
+    log: EvaluationLog,
+    options: SearchOptions,
+    generator: np.random.Generator,
+    on_progress: Callable[[SearchProgress], None] | None = None,
+) -> SearchResult:
+    """Search for the fastest policy within the allowed loss of accuracy.
+
+    Args:
+        method: one of `mho.search.methods.METHODS`.
+        space: what may be proposed.
+        evaluator: measures policies.
+        log: records of this problem; answers what was evaluated before.
+        options: budget and allowed loss.
+        generator: randomness of the method. Pass one of the same state to go on after a kill.
+        on_progress: called after every distinct policy.
+
+    Raises:
+        ConfigError: unknown method or impossible options.
+        MhoError: the reference could not be evaluated.
+    """
+    make_method = method_factory(method)
+    study = _Study(method, space, evaluator, log, options, on_progress)
+    reference = study.evaluate(space.reference_policy)
+    if reference.accuracy is None or reference.score is None:
+        raise MhoError(
+            f"the reference policy could not be evaluated: {reference.note}",
+            where=f"search by {method}",
+            hint="lower the learning rate of the evaluation, or calibrate on more samples",
+        )
+    known = options.reference_accuracy
+    goal = Goal(
+        reference.accuracy if known is None else known,
+        options.allowed_drop_points,
+        space.reference_latency_ps,
+        reference.score,
+    )
+    study.start(goal)
+    method_at_work = make_method(space, goal, options.budget, generator)
+    method_at_work.tell(reference)
+    ended = _walk(study, method_at_work)
+    records = tuple(study.records)
+    best = study.best()
+    return SearchResult(method, goal, reference, best, records, pareto_front(records), ended)
+
+
+def _walk(study: _Study, method: SearchMethod) -> str:
+    repeats = 0
+    while len(study.records) < study.options.budget:
+        policy = method.ask()
+        if policy is None or repeats >= MAX_REPEATS:
+            return "exhausted"
+        before = len(study.records)
+        method.tell(study.evaluate(policy))
+        repeats = repeats + 1 if len(study.records) == before else 0
+    return "budget"
+
+
+class _Study:
+    """The records of one search: what was asked for, and what it took."""
+
+    def __init__(
+        self,
+        method: str,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        log: EvaluationLog,
+        options: SearchOptions,
+        on_progress: Callable[[SearchProgress], None] | None,
+    ) -> None:
+        self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
+        self.options, self.on_progress = options, on_progress
+        self.records: list[EvaluationRecord] = []
+        self._by_policy: dict[Policy, EvaluationRecord] = {}
+        self._goal: Goal | None = None
+
+    def start(self, goal: Goal) -> None:
+        self._goal = goal
+        self._report(self.records[-1])
+
+    def best(self) -> EvaluationRecord | None:
+        inside = [r for r in self.records if self.space.contains(r.policy)]
+        return None if self._goal is None else select_best(self._goal, inside)
+
+    def evaluate(self, policy: Policy) -> EvaluationRecord:
+        if policy in self._by_policy:
+            return self._by_policy[policy]
+        record = self.log.find(policy, self.evaluator.fidelity) or self.log.append(self._measure(policy))
+        self.records.append(record)
+        self._by_policy[policy] = record
+        if self._goal is not None:
+            self._report(record)
+        return record
+
+    def _measure(self, policy: Policy) -> EvaluationRecord:
+        begin = time.perf_counter()
+        measured = self.evaluator.evaluate(policy)
+        is_ok = measured.score is not None and measured.accuracy is not None
+        return EvaluationRecord(
+            policy=policy,
+            score=measured.score,
+            accuracy=measured.accuracy,
+            latency_ps=self.space.latency_of(policy),
+            seed=self.evaluator.seed_for(policy),
+            seconds=round(time.perf_counter() - begin, 6),
+            method=self.method,
+            index=0,
+            fidelity=self.evaluator.fidelity,
+            status=OK if is_ok else FAILED,
+            note=measured.note,
+        )
+
+    def _report(self, record: EvaluationRecord) -> None:
+        if self.on_progress is None:
+            return
+        left = self.options.budget - len(self.records)
+        mean = sum(r.seconds for r in self.records) / len(self.records)
+        self.on_progress(SearchProgress(len(self.records), self.options.budget, record, self.best(), left * mean))

@@ -1,0 +1,49 @@
+"""Arrays by name in .npz files: what programs are fed with and what they give."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.cache_folder import write_atomically
+from mho.errors import InputFileError
+
+_EXPECTED = "an .npz file of numeric arrays, as numpy.savez writes it"
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read every array of an .npz file. Nothing in it can run code.
+
+    Raises:
+        InputFileError: missing, damaged, not an .npz file, or with arrays of objects.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputFileError("a single array without a name", where=str(path), expected=_EXPECTED)
+        with loaded as content:
+            return {name: content[name] for name in content.files}
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=_EXPECTED) from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise InputFileError(f"cannot be read: {error}", where=str(path), expected=_EXPECTED) from error
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to an .npz file, atomically. Raises `InputFileError` where it cannot be written."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            # An entry without a time of its own: the same arrays give the same bytes.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+    try:
+        write_atomically(Path(path), content.getvalue())
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error

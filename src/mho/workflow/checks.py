@@ -1,0 +1,175 @@
+"""Running programs on test data, and holding executor, interpreter, integer reference and ONNX Runtime together."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.cache_folder import write_atomically
+from mho.data.dataset import Split
+
+Logits = NDArray[np.float32]
+
+
+def run_program(path: Path, test: Split, batch_size: int, report: Callable[[float], None]) -> Logits:
+    """Return what the executor of a program answers to all samples of `test`, [N, classes]."""
+    from mho.program.container import read_program
+    from mho.simulation.executor import Executor
+
+    executor = Executor(read_program(path))
+    parts = []
+    for batch in _batches(len(test), batch_size):
+        parts.append(_only(executor.run(test.inputs(batch), batch_size)))
+        report(batch.stop / len(test))
+    return np.concatenate(parts)
+
+
+def judge_logits(logits: Logits, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Return how many samples the logits answer right, and their mean cross entropy."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    correct = int((logits.argmax(axis=1) == labels).sum())
+    return {
+        "correct": correct,
+        "count": len(labels),
+        "accuracy": correct / len(labels),
+        "loss": float(losses.mean()),
+    }
+
+
+def write_logits(path: Path, logits: Logits, labels: NDArray[np.int64]) -> None:
+    """Write logits and labels as .npz, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, logits=logits, labels=labels)
+    write_atomically(path, buffer.getvalue())
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The executor's answers against everything else that computes the same network.
+
+    Attributes:
+        network_file: the quantized network (QCDQ ONNX).
+        program_file: what it was compiled to.
+        test: test samples.
+        logits: the executor's answers to them.
+        batch_size: samples run together.
+    """
+
+    network_file: Path
+    program_file: Path
+    test: Split
+    logits: Logits
+    batch_size: int
+
+    def with_reference(self, images: int) -> dict[str, Any]:
+        """Compare with the integer network, run without slices and tiles."""
+        from mho.network.onnx_reader import read_onnx
+        from mho.network.reference import run_quantized
+
+        network = read_onnx(self.network_file)
+
+        def run(inputs: NDArray[np.float32]) -> Logits:
+            return _only(run_quantized(network, inputs))
+
+        return self._exact("executor = integer reference", run, images, self.batch_size)
+
+    def with_interpreter(self, images: int) -> dict[str, Any]:
+        """Compare with the program run instruction by instruction."""
+        from mho.program.container import read_program
+        from mho.simulation.interpreter import interpret
+
+        program = read_program(self.program_file)
+
+        def run(inputs: NDArray[np.float32]) -> Logits:
+            return _only(interpret(program, inputs).outputs)
+
+        return self._exact("executor = interpreter", run, images, min(self.batch_size, 64))
+
+    def with_onnxruntime(self) -> dict[str, Any]:
+        """Compare predictions with those of ONNX Runtime on the exported file, run as it is written.
+
+        ONNX Runtime multiplies in float32: a requantization may fall on the other side of a tie, or a sum beyond 2^24
+        be rounded. Any other cause breaks the check. Its graph optimizer, which fuses operations and rounds otherwise,
+        is off; how many predictions it changes is told.
+        """
+        from mho.network.onnx_reader import read_onnx
+        from mho.quantization.export_check import compare_with_onnxruntime
+
+        ours = self.logits.argmax(axis=1)
+        theirs = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=False)
+        fused = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=True)
+        differing = np.flatnonzero(theirs.argmax(axis=1) != ours)
+        detail = (
+            f"largest difference of a logit {float(np.abs(theirs - self.logits).max()):.3g}; with ONNX Runtime's graph "
+            f"optimizer on, which fuses and rounds otherwise, {int((fused.argmax(axis=1) != ours).sum())} differ"
+        )
+        passed = True
+        if differing.size:
+            shown = compare_with_onnxruntime(
+                read_onnx(self.network_file), self.network_file, self.test.inputs(differing)
+            )
+            passed = shown.is_explained and len(shown.differences) == differing.size
+            detail += "; first differing requantizations: " + ", ".join(
+                f"image {differing[found.sample]} in {found.layer or found.operand} ({found.cause})"
+                for found in shown.differences[:5]
+            )
+        return {
+            "name": "predictions = ONNX Runtime",
+            "claim": "ONNX Runtime, running the exported QCDQ file, predicts the same class, or differs by a rounding "
+            "of its own that is shown.",
+            "images": len(self.test),
+            "differing": int(differing.size),
+            "passed": passed,
+            "detail": detail,
+        }
+
+    def _exact(
+        self, name: str, run: Callable[[NDArray[np.float32]], Logits], images: int, batch_size: int
+    ) -> dict[str, Any]:
+        """Compare to the last bit on `images` samples, evenly spread."""
+        count = min(images, len(self.test))
+        index = np.arange(count, dtype=np.int64) * len(self.test) // count
+        differing = 0
+        for batch in _batches(count, batch_size):
+            chosen = index[batch]
+            theirs = run(self.test.inputs(chosen))
+            same = theirs.view(np.uint32) == np.ascontiguousarray(self.logits[chosen]).view(np.uint32)
+            differing += int((~same.all(axis=1)).sum())
+        return {
+            "name": name,
+            "claim": "Every logit is the same, to the last bit.",
+            "images": count,
+            "differing": differing,
+            "passed": differing == 0,
+            "detail": f"{count * self.logits.shape[1]:,} numbers compared",
+        }
+
+
+def _run_onnxruntime(path: Path, test: Split, batch_size: int, *, optimize: bool) -> Logits:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken = session.get_inputs()[0]
+    size = 1 if isinstance(taken.shape[0], int) else batch_size
+    parts = [session.run(None, {taken.name: test.inputs(batch)})[0] for batch in _batches(len(test), size)]
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def _only(outputs: dict[str, NDArray[np.float32]]) -> Logits:
+    (logits,) = outputs.values()
+    return np.ascontiguousarray(logits.reshape(len(logits), -1))
+
+
+def _batches(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -1,0 +1,146 @@
+"""What all stages of a run work with, data and hardware, and the few acts that several stages share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mho.accelerator.spec import Accelerator
+from mho.data.dataset import Dataset, Split
+from mho.errors import InputFileError
+from mho.workflow.config import TrainingSettings
+from mho.workflow.stage import Report
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mho.quantization.qat import TrainableNetwork
+    from mho.quantization.training import TrainingOptions
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Data and hardware of a run.
+
+    Attributes:
+        dataset: its four splits.
+        data_hash: SHA-256 of all images and labels in their order, and of their normalization.
+        accelerator: the hardware.
+        augmentation: what training does to images.
+        compile: use torch.compile where a compiler is found.
+    """
+
+    dataset: Dataset
+    data_hash: str
+    accelerator: Accelerator
+    augmentation: str
+    compile: bool
+
+
+def hash_dataset(dataset: Dataset) -> str:
+    """Return the SHA-256 of all images and labels in their order, and of their normalization."""
+    digest = hashlib.sha256()
+    for name, split in dataset.splits.items():
+        digest.update(repr((name, split.images.shape, str(split.images.dtype), split.mean, split.std)).encode())
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels).data)
+    return digest.hexdigest()
+
+
+def read_bytes_hash(path: Path) -> str:
+    """Return the SHA-256 of a file that the user names. Raises `InputFileError`."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+
+
+def training_images(settings: TrainingSettings, material: Material) -> Split:
+    """Return the training images that `settings` allow."""
+    train = material.dataset.train
+    return train if settings.images is None else train.take(slice(0, settings.images))
+
+
+def training_work(settings: TrainingSettings, material: Material) -> float:
+    """Return the number of images that a training passes through the network."""
+    if settings.steps is not None:
+        return float(settings.steps * settings.batch_size)
+    return float((settings.epochs or 0) * len(training_images(settings, material)))
+
+
+def judge(module: TrainableNetwork, split: Split) -> dict[str, Any]:
+    """Return how many samples of `split` a network gets right, and its loss."""
+    from mho.quantization.training import evaluate
+
+    found = evaluate(module, split, EVALUATION_BATCH)
+    return {
+        "correct": int(found.correct),
+        "count": int(found.count),
+        "accuracy": found.correct / found.count,
+        "loss": float(found.loss),
+    }
+
+
+def training_options(settings: TrainingSettings, material: Material) -> TrainingOptions:
+    """Return the options of a training."""
+    from mho.quantization.training import TrainingOptions
+
+    return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images"}))
+
+
+def compiled(module: TrainableNetwork, material: Material) -> tuple[nn.Module, list[str]]:
+    """Return the module as it is to be run in training, and notes for the reader of the report."""
+    if not material.compile:
+        return module, []
+    from mho.quantization.compilation import compile_if_possible
+
+    runnable, note = compile_if_possible(module)
+    return runnable, [note] if note else []
+
+
+def train_with_progress(
+    module: TrainableNetwork,
+    material: Material,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Path,
+    report: Report,
+) -> tuple[list[dict[str, float]], list[str]]:
+    """Train `module` in place, going on from `checkpoint` where there is one.
+
+    Returns:
+        Loss after each epoch, and notes for the reader of the report.
+    """
+    from mho.models.runtime import torch_generator
+    from mho.quantization.training import TrainingProgress, train
+
+    def show(progress: TrainingProgress) -> None:
+        report(
+            progress.step / progress.steps,
+            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.3f}",
+        )
+
+    report(0.0, "starting")
+    runnable, notes = compiled(module, material)
+    split = training_images(settings, material)
+    result = train(runnable, split, training_options(settings, material), torch_generator(seed), checkpoint, show)
+    if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
+        notes.append(str(failure))
+    per_epoch = max(1, len(split) // settings.batch_size)
+    points = [
+        {"epoch": min(number * per_epoch, result.steps) / per_epoch, "loss": epoch.loss}
+        for number, epoch in enumerate(result.epochs, start=1)
+    ]
+    return points, notes
+
+
+def finish_training(checkpoint: Path) -> None:
+    """Remove the checkpoint of a training whose result is safe."""
+    checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,297 @@
+"""The stages that quantize: uniform 8/8 as reference, the search, and the full training of its finalists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mho.cache_folder import write_atomically
+from mho.quantization.policy import BitWidths, Policy
+from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
+from mho.workflow.material import Material, finish_training, judge, train_with_progress
+from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
+from mho.workflow.run_directory import StageResult
+from mho.workflow.stage import Figures, Report, derive_seed
+
+if TYPE_CHECKING:
+    from mho.quantization.qat import TrainableNetwork
+    from mho.search.evaluation import EvaluationRecord
+    from mho.search.runner import SearchResult
+    from mho.search.space import SearchSpace
+
+QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
+REFERENCE = BitWidths(8, 8)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The float network and its calibration: what every quantized network starts from."""
+
+    material: Material
+    float_network: StageResult
+    calibration: StageResult
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What it comes from."""
+        return {
+            "float": self.float_network.digest,
+            "calibration": self.calibration.digest,
+            "data": self.material.data_hash,
+        }
+
+    def trainable(self) -> TrainableNetwork:
+        """Return a new module with the float weights and the calibrated steps."""
+        from mho.network.onnx_reader import read_onnx
+        from mho.quantization.calibration import CalibrationTable
+        from mho.quantization.qat import TrainableNetwork
+
+        module = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
+        module.set_calibration(CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE))
+        return module
+
+
+def train_policy(
+    prepared: Prepared, policy: Policy, training: TrainingSettings | None, seed: int, folder: Path, report: Report
+) -> Figures:
+    """Quantize to `policy`, train (where told to), and write the quantized network and the policy into `folder`."""
+    from mho.quantization.export import write_qcdq_onnx
+
+    module = prepared.trainable()
+    module.set_policy(policy)
+    points: list[dict[str, float]] = []
+    notes: list[str] = []
+    if training is not None:
+        points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", report)
+    write_qcdq_onnx(module.to_quantized_network(), folder / QUANTIZED_FILE)
+    finish_training(folder / "checkpoint")
+    write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
+    return {
+        "policy": policy.to_json(),
+        "points": points,
+        "notes": notes,
+        "validation": judge(module, prepared.material.dataset.validation),
+    }
+
+
+@dataclass(frozen=True)
+class TrainReference:
+    """Make the network at uniform 8/8, with the training that the found policy gets."""
+
+    prepared: Prepared
+    layer_names: tuple[str, ...]
+    training: TrainingSettings | None
+    seed: int
+    name: str = "reference"
+    title: str = "Make uniform 8/8"
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Network, data, training, seed."""
+        return {
+            **self.prepared.digests,
+            "augmentation": self.prepared.material.augmentation,
+            "compile": self.prepared.material.compile,
+            "training": None if self.training is None else self.training.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Write the quantized network."""
+        policy = Policy.uniform(self.layer_names, REFERENCE)
+        return train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Accuracy."""
+        return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search for the fastest policy within the allowed loss of accuracy."""
+
+    prepared: Prepared
+    settings: SearchSettings
+    evaluation: EvaluationSettings
+    seed: int
+    log_folder: Path
+    name: str = "search"
+    title: str = "Search bit widths"
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Network, data, hardware, settings, seed."""
+        return {
+            **self.prepared.digests,
+            "accelerator": self.prepared.material.accelerator.to_json(),
+            "augmentation": self.prepared.material.augmentation,
+            "compile": self.prepared.material.compile,
+            "search": self.settings.model_dump(mode="json", exclude={"finalists"}),
+            "evaluation": self.evaluation.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Search, and write every record."""
+        import numpy as np
+
+        from mho.search.evaluation import problem_hash
+        from mho.search.log import EvaluationLog
+        from mho.search.runner import SearchOptions, SearchProgress, run_search
+        from mho.workflow.evaluator import TrainingEvaluator
+
+        evaluator = TrainingEvaluator(self.prepared, self.evaluation, self.seed)
+        space = self.space()
+        # The log outlives the stage: another method or budget goes on from the same evaluations.
+        log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
+
+        def show(progress: SearchProgress) -> None:
+            best = progress.best
+            speed = "" if best is None else f", {space.reference_latency_ps / best.latency_ps:.2f}x so far"
+            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{speed}")
+
+        report(0.0, "policy 1")
+        result = run_search(
+            self.settings.method,
+            space,
+            evaluator,
+            log,
+            SearchOptions(self.settings.budget, self.settings.allowed_drop_points),
+            np.random.default_rng(derive_seed(self.seed, "search")),
+            show,
+        )
+        result.require_best()
+        write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
+        return self._figures(result, space, evaluator.fidelity) | {"notes": evaluator.notes}
+
+    def space(self) -> SearchSpace:
+        """Return what the search may propose."""
+        from mho.cost.table import LatencyTable
+        from mho.network.layers import derive_layer_table
+        from mho.network.onnx_reader import read_onnx
+        from mho.search.features import layer_features
+        from mho.search.space import SearchConstraints, SearchSpace
+
+        network = read_onnx(self.prepared.float_network.folder / FLOAT_FILE)
+        settings, cell_bits = self.settings, self.prepared.material.accelerator.crossbar.cell_bits
+        held = settings.hold_first_last
+        constraints = SearchConstraints(
+            min_weight_bits=settings.min_weight_bits,
+            max_weight_bits=settings.max_weight_bits,
+            min_act_bits=settings.min_act_bits,
+            max_act_bits=settings.max_act_bits,
+            hold_first_last=None if held == "none" else BitWidths.parse(held),
+            weight_bits_multiple=cell_bits
+            if settings.weight_bits_multiple == "cell"
+            else settings.weight_bits_multiple,
+            pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
+        )
+        table = LatencyTable.build(derive_layer_table(network), self.prepared.material.accelerator)
+        prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
+        return SearchSpace.build(
+            table.layer_names, table.latency_ps[:, :8, :8], layer_features(network), constraints, prune=prune
+        )
+
+    def _figures(self, result: SearchResult, space: SearchSpace, fidelity: str) -> Figures:
+        return {
+            "fidelity": fidelity,
+            "space": str(space.size),
+            "target_accuracy": result.goal.target_accuracy,
+            "reference_latency_ps": space.reference_latency_ps,
+            "order": order_finalists(result),
+            "speedup": space.reference_latency_ps / result.require_best().latency_ps,
+            "tried": len(result.records),
+        }
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Speed and effort."""
+        return f"{figures['speedup']:.2f}x after {figures['tried']} policies"
+
+
+def order_finalists(result: SearchResult) -> list[int]:
+    """Return indices into a search's records: the winner, then slower ones on the Pareto front, each more accurate."""
+    best = result.require_best()
+    order = [_place(result, best)]
+    for record in result.front:
+        if record.latency_ps > best.latency_ps and record.policy != best.policy:
+            order.append(_place(result, record))
+    return order
+
+
+def _place(result: SearchResult, wanted: EvaluationRecord) -> int:
+    return next(k for k, record in enumerate(result.records) if record.policy == wanted.policy)
+
+
+@dataclass(frozen=True)
+class TrainFinalists:
+    """Train the best policies fully, fastest first, until one keeps the allowed drop on validation data."""
+
+    prepared: Prepared
+    search: StageResult
+    reference: StageResult
+    training: TrainingSettings
+    allowed_drop_points: float
+    finalists: int
+    seed: int
+    name: str = "found"
+    title: str = "Train the found policy"
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Policies, network, data, training, seed."""
+        return {
+            **self.prepared.digests,
+            "augmentation": self.prepared.material.augmentation,
+            "compile": self.prepared.material.compile,
+            "search": self.search.digest,
+            "reference": self.reference.digest,
+            "training": self.training.model_dump(mode="json"),
+            "allowed_drop_points": self.allowed_drop_points,
+            "finalists": self.finalists,
+            "seed": self.seed,
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Write the quantized network of the winner."""
+        order = self.search.figures["order"][: self.finalists]
+        tried: list[tuple[int, Figures]] = []
+        for number, index in enumerate(order):
+            tried.append((index, self._train(index, number, folder / f"finalist-{number}", report)))
+            if self._is_accurate(tried[-1][1]):
+                break
+        notes = []
+        winner = len(tried) - 1
+        if not self._is_accurate(tried[winner][1]):
+            winner = max(range(len(tried)), key=lambda k: (tried[k][1]["validation"]["accuracy"], -k))
+            notes.append(
+                f"None of the {len(tried)} finalists kept the allowed drop on validation data after full training; "
+                "the most accurate one was taken."
+            )
+        for file in (QUANTIZED_FILE, POLICY_FILE):
+            write_atomically(folder / file, (folder / f"finalist-{winner}" / file).read_bytes())
+        index, figures = tried[winner]
+        return {**figures, "notes": figures["notes"] + notes, "index": index, "finalists": [k for k, _ in tried]}
+
+    def _train(self, index: int, number: int, place: Path, report: Report) -> Figures:
+        """Train one finalist, or take what an interrupted attempt finished."""
+        done = place / "figures.json"
+        if done.is_file():
+            return json.loads(done.read_text(encoding="utf-8"))
+        source = self.search.folder / SEARCH_FILE
+        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
+        policy = Policy.from_json(record["policy"], where=str(source))
+
+        def show(share: float, text: str) -> None:
+            report(share, f"finalist {number + 1}: {text}")
+
+        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), place, show)
+        write_atomically(done, json.dumps(figures).encode())
+        return figures
+
+    def _is_accurate(self, figures: Figures) -> bool:
+        least = self.reference.figures["validation"]["accuracy"] - self.allowed_drop_points / 100 - 1e-12
+        return figures["validation"]["accuracy"] >= least
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Accuracy."""
+        return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"

@@ -1,0 +1,167 @@
+"""The last stages that compute: compile both quantized networks, run them on test data, hold all engines together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mho.workflow.config import SimulationSettings
+from mho.workflow.material import Material, judge
+from mho.workflow.network_stages import FLOAT_FILE
+from mho.workflow.policy_stages import QUANTIZED_FILE
+from mho.workflow.run_directory import StageResult
+from mho.workflow.stage import Figures, Report, versions
+
+if TYPE_CHECKING:
+    from mho.program.program import Program
+
+PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
+
+
+@dataclass(frozen=True)
+class Compile:
+    """Compile the found policy's network and uniform 8/8 into programs."""
+
+    material: Material
+    found: StageResult
+    reference: StageResult
+    name: str = "program"
+    title: str = "Compile"
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Quantized networks and hardware."""
+        return {
+            "found": self.found.digest,
+            "reference": self.reference.digest,
+            "accelerator": self.material.accelerator.to_json(),
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Write the programs."""
+        figures: Figures = {}
+        for share, (stage, file) in enumerate(((self.found, PROGRAM_FILE), (self.reference, REFERENCE_PROGRAM_FILE))):
+            report(share / 2, file)
+            figures[file] = self._compile(stage, folder / file)
+        return figures
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Size of the program."""
+        found = figures[PROGRAM_FILE]
+        return (
+            f"{found['bytes'] / 1024:,.0f} KiB, {found['tiles']:,} crossbar writes, {found['mvms']:,} MVMs an inference"
+        )
+
+    def _compile(self, stage: StageResult, path: Path) -> Figures:
+        from mho.network.onnx_reader import read_onnx
+        from mho.program.container import write_program
+        from mho.program.lowering import compile_network
+        from mho.simulation.timing import time_program
+
+        network = read_onnx(stage.folder / QUANTIZED_FILE)
+        metadata = {
+            "policy": stage.figures["policy"],
+            "network_sha256": stage.files[QUANTIZED_FILE],
+            "versions": versions(),
+        }
+        program = compile_network(network, self.material.accelerator, metadata=metadata)
+        write_program(program, path)
+        timing = time_program(program)
+        return {
+            "bytes": path.stat().st_size,
+            "latency_ps": timing.latency_ps,
+            "layers": [
+                {"name": layer.name, "tiles": layer.writes, "mvms": layer.mvms, "latency_ps": layer.latency_ps}
+                for layer in timing.layers
+            ],
+            "tiles": sum(layer.writes for layer in timing.layers),
+            "mvms": sum(layer.mvms for layer in timing.layers),
+            "instructions": count_instructions(program),
+        }
+
+
+def count_instructions(program: Program) -> dict[str, int]:
+    """Return how often each kind of instruction is executed for one sample."""
+    from mho.program.program import walk
+
+    counts: dict[str, int] = {}
+    for item, times in walk(program.instructions):
+        kind = type(item).__name__
+        counts[kind] = counts.get(kind, 0) + times
+    return dict(sorted(counts.items()))
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Run the programs on test data and hold every engine against the others."""
+
+    material: Material
+    float_network: StageResult
+    found: StageResult
+    reference: StageResult
+    program: StageResult
+    settings: SimulationSettings
+    name: str = "simulation"
+    title: str = "Simulate on test data"
+
+    @property
+    def _count(self) -> int:
+        wanted, there = self.settings.executor_images, len(self.material.dataset.test)
+        return there if wanted == "all" else min(wanted, there)
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Programs, networks, test data, settings."""
+        return {
+            "float": self.float_network.digest,
+            "found": self.found.digest,
+            "program": self.program.digest,
+            "data": self.material.data_hash,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Run and compare; writes the logits of the found policy's program."""
+        from mho.workflow import checks
+
+        test = self.material.dataset.test.spread(self._count)
+        found = checks.run_program(
+            self.program.folder / PROGRAM_FILE, test, self.settings.batch_size,
+            lambda share: report(0.4 * share, "executor, found policy"),
+        )  # fmt: skip
+        checks.write_logits(folder / "logits.npz", found, test.labels)
+        reference = checks.run_program(
+            self.program.folder / REFERENCE_PROGRAM_FILE, test, self.settings.batch_size,
+            lambda share: report(0.4 + 0.3 * share, "executor, uniform 8/8"),
+        )  # fmt: skip
+        compared = checks.Comparison(
+            network_file=self.found.folder / QUANTIZED_FILE,
+            program_file=self.program.folder / PROGRAM_FILE,
+            test=test,
+            logits=found,
+            batch_size=self.settings.batch_size,
+        )
+        report(0.7, "integer reference")
+        outcomes = [compared.with_reference(self.settings.reference_images)]
+        report(0.85, "interpreter")
+        outcomes.append(compared.with_interpreter(self.settings.interpreter_images))
+        report(0.95, "ONNX Runtime")
+        outcomes.append(compared.with_onnxruntime())
+        return {
+            "found": checks.judge_logits(found, test.labels),
+            "reference": checks.judge_logits(reference, test.labels),
+            "float": self._judge_float(),
+            "checks": outcomes,
+        }
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Accuracy and checks."""
+        passed = sum(check["passed"] for check in figures["checks"])
+        accuracy = 100 * figures["found"]["accuracy"]
+        return f"{accuracy:.2f} % on test data, {passed} of {len(figures['checks'])} checks passed"
+
+    def _judge_float(self) -> Figures:
+        from mho.network.onnx_reader import read_onnx
+        from mho.quantization.qat import TrainableNetwork
+
+        return judge(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), self.material.dataset.test)

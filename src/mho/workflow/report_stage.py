@@ -1,0 +1,255 @@
+"""The end of a run: its figures in `result.json`, and the page made from them."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mho.report.result as form
+from mho.cost.document import to_microseconds
+from mho.cost.latency import LayerCost, NetworkCost, cost_network
+from mho.network.layers import MvmLayer, derive_layer_table
+from mho.quantization.policy import Policy
+from mho.report.text import tell_result
+from mho.workflow.config import RunConfig
+from mho.workflow.material import Material
+from mho.workflow.network_stages import FLOAT_FILE
+from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
+from mho.workflow.program_stages import PROGRAM_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.run_directory import StageResult
+from mho.workflow.stage import versions
+
+FLOAT_BITS = 32
+
+_FILES = (
+    ("float", FLOAT_FILE, "trained float network"),
+    ("reference", QUANTIZED_FILE, "network at uniform 8/8 (QCDQ ONNX)"),
+    ("found", QUANTIZED_FILE, "network at the found policy (QCDQ ONNX)"),
+    ("found", POLICY_FILE, "found policy"),
+    ("program", PROGRAM_FILE, "compiled program of the found policy"),
+    ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8"),
+    ("search", SEARCH_FILE, "every policy tried"),
+    ("simulation", "logits.npz", "simulated answers to the test images"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Everything that a finished run can tell.
+
+    Attributes:
+        config: what it was told.
+        material: data and hardware.
+        stages: its finished stages by name, in order.
+        titles: their titles.
+        path: the run directory.
+    """
+
+    config: RunConfig
+    material: Material
+    stages: Mapping[str, StageResult]
+    titles: Mapping[str, str]
+    path: Path
+
+
+def collect_result(outcome: Outcome) -> form.RunResult:
+    """Return all figures of a finished run."""
+    from mho.network.onnx_reader import read_onnx
+
+    network = outcome.stages["network"].figures
+    layers = derive_layer_table(read_onnx(outcome.stages["float"].folder / FLOAT_FILE))
+    policies = {
+        name: Policy.from_json(outcome.stages[name].figures["policy"], where=name) for name in ("reference", "found")
+    }
+    costs = {name: cost_network(layers, policy, outcome.material.accelerator) for name, policy in policies.items()}
+    contenders = _contenders(outcome, layers, policies, costs)
+    by_name = {contender.name: contender for contender in contenders}
+    sentence = tell_result(
+        by_name["found"], by_name["reference"], network=network["source"],
+        accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
+    )  # fmt: skip
+    notes = dict.fromkeys(note for stage in outcome.stages.values() for note in stage.figures.get("notes", ()))
+    return form.RunResult(
+        name=outcome.config.run.name,
+        sentence=sentence,
+        seed=outcome.config.run.seed,
+        seconds=sum(stage.seconds for stage in outcome.stages.values()),
+        network=_network(network),
+        data=_data(outcome),
+        contenders=contenders,
+        drop_points=100 * (by_name["reference"].test.accuracy - by_name["found"].test.accuracy),
+        layers=tuple(
+            _layer(layer, *pair)
+            for layer, *pair in zip(layers, costs["reference"].layers, costs["found"].layers, strict=True)
+        ),
+        search=_search(outcome),
+        trainings=tuple(
+            form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
+            for name, label in _LABELS.items()
+        ),
+        checks=_checks(outcome, costs),
+        instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
+        accelerator=outcome.material.accelerator.to_json(),
+        settings=outcome.config.to_json(),
+        notes=tuple(notes),
+        versions=versions(),
+        machine=_machine(outcome.config),
+        stages=tuple(
+            form.StageFigures(
+                name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest
+            )
+            for name, stage in outcome.stages.items()
+        ),
+        files=_files(outcome),
+    )
+
+
+_LABELS = {"float": "float32", "reference": "uniform 8/8", "found": "found policy"}
+
+
+def _contenders(
+    outcome: Outcome, layers: tuple[MvmLayer, ...], policies: Mapping[str, Policy], costs: Mapping[str, NetworkCost]
+) -> tuple[form.Contender, ...]:
+    simulated = outcome.stages["simulation"].figures
+    reference_ps = costs["reference"].latency_ps
+    contenders = []
+    for name, label in _LABELS.items():
+        cost = costs.get(name)
+        weight_bits, act_bits = _mean_bits(layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
+        contenders.append(
+            form.Contender(
+                name=name,
+                label=label,
+                validation=form.Judgement(**outcome.stages[name].figures["validation"]),
+                test=form.Judgement(**simulated[name]),
+                latency_us=None if cost is None else to_microseconds(cost.latency_ps),
+                speedup=None if cost is None else reference_ps / cost.latency_ps,
+                tiles=None if cost is None else cost.tiles,
+                mvms=None if cost is None else cost.mvms,
+                weight_bits=weight_bits,
+                act_bits=act_bits,
+            )
+        )
+    return tuple(contenders)
+
+
+def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, float]:
+    weights = sum(layer.outputs * layer.inputs * layer.repeat for layer in layers)
+    macs = sum(layer.macs for layer in layers)
+    return (
+        sum(layer.outputs * layer.inputs * layer.repeat * policy[layer.name].weight_bits for layer in layers) / weights,
+        sum(layer.macs * policy[layer.name].act_bits for layer in layers) / macs,
+    )
+
+
+def _layer(layer: MvmLayer, reference: LayerCost, found: LayerCost) -> form.LayerFigures:
+    return form.LayerFigures(
+        name=layer.name, kind=layer.kind, outputs=layer.outputs, inputs=layer.inputs, positions=layer.positions,
+        repeat=layer.repeat, macs=layer.macs, reference=_layer_cost(reference), found=_layer_cost(found),
+    )  # fmt: skip
+
+
+def _layer_cost(cost: LayerCost) -> form.LayerCostFigures:
+    mapping = cost.mapping
+    return form.LayerCostFigures(
+        weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, rows=mapping.rows, cols=mapping.cols,
+        tiles=mapping.tiles, mvms=mapping.mvms, latency_us=to_microseconds(cost.latency_ps),
+    )  # fmt: skip
+
+
+def _network(figures: Mapping[str, Any]) -> form.NetworkFigures:
+    kept = {key: figures[key] for key in ("source", "parameters", "macs", "input_shape")}
+    return form.NetworkFigures(**kept, mvm_layers=len(figures["layers"]))
+
+
+def _data(outcome: Outcome) -> form.DataFigures:
+    dataset = outcome.material.dataset
+    return form.DataFigures(
+        name=dataset.name,
+        classes=dataset.class_names or tuple(str(number) for number in range(dataset.classes)),
+        train=len(dataset.train),
+        calibration=len(dataset.calibration),
+        validation=len(dataset.validation),
+        test=len(dataset.test),
+        sha256=outcome.material.data_hash,
+    )
+
+
+def _search(outcome: Outcome) -> form.SearchFigures:
+    stage, found = outcome.stages["search"], outcome.stages["found"].figures
+    content = json.loads((stage.folder / SEARCH_FILE).read_text(encoding="utf-8"))
+    front = set(content["front"])
+    reference_ps = stage.figures["reference_latency_ps"]
+    evaluations = []
+    for index, record in enumerate(content["records"]):
+        widths = record["policy"]["layers"].values()
+        evaluations.append(
+            form.EvaluationFigures(
+                index=index,
+                method=record["method"],
+                weight_bits=tuple(bits["weight_bits"] for bits in widths),
+                act_bits=tuple(bits["act_bits"] for bits in widths),
+                latency_us=to_microseconds(record["latency_ps"]),
+                speedup=reference_ps / record["latency_ps"],
+                score=record["score"],
+                accuracy=record["accuracy"],
+                seconds=record["seconds"],
+                note=record["note"],
+                on_front=record["index"] in front,
+            )
+        )
+    return form.SearchFigures(
+        method=content["method"],
+        fidelity=stage.figures["fidelity"],
+        budget=outcome.config.search.budget,
+        space=stage.figures["space"],
+        allowed_drop_points=outcome.config.search.allowed_drop_points,
+        target_accuracy=stage.figures["target_accuracy"],
+        best=found["index"],
+        finalists=tuple(found["finalists"]),
+        evaluations=tuple(evaluations),
+    )
+
+
+def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Check, ...]:
+    checks = [form.Check(**check) for check in outcome.stages["simulation"].figures["checks"]]
+    for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
+        program, cost = outcome.stages["program"].figures[file], costs[name]
+        theirs = {layer["name"]: layer["latency_ps"] for layer in program["layers"]}
+        ours = {layer.mapping.layer.name: layer.latency_ps for layer in cost.layers}
+        passed = theirs == ours and program["latency_ps"] == cost.latency_ps
+        checks.append(
+            form.Check(
+                name=f"timing of the program, {_LABELS[name]}",
+                claim="The program's time is the cost model's, layer by layer, to the picosecond.",
+                images=0,
+                differing=0,
+                passed=passed,
+                detail=f"{len(ours)} layers: {program['latency_ps']:,} ps and {cost.latency_ps:,} ps",
+            )
+        )
+    return tuple(checks)
+
+
+def _files(outcome: Outcome) -> tuple[form.FileFigures, ...]:
+    files = []
+    for name, file, what in _FILES:
+        stage = outcome.stages[name]
+        path = stage.folder / file
+        files.append(
+            form.FileFigures(
+                path=path.relative_to(outcome.path).as_posix(),
+                what=what,
+                bytes=path.stat().st_size,
+                sha256=stage.files[file],
+            )
+        )
+    return tuple(files)
+
+
+def _machine(config: RunConfig) -> dict[str, str]:
+    return {"threads": str(config.run.threads), "system": f"{platform.system()} {platform.machine()}"}

@@ -1,0 +1,136 @@
+"""A whole run: from a configuration to a report, stage by stage, in a run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mho.accelerator.loading import load_accelerator, override
+from mho.cache_folder import write_atomically
+from mho.data.loading import load_dataset
+from mho.report.page import render_page
+from mho.report.result import RunResult
+from mho.workflow.config import RunConfig
+from mho.workflow.material import Material, hash_dataset, training_work
+from mho.workflow.network_stages import BuildNetwork, Calibrate, TrainFloat
+from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference
+from mho.workflow.program_stages import Compile, Simulate
+from mho.workflow.progress import RunProgress, SilentProgress
+from mho.workflow.report_stage import Outcome, collect_result
+from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
+from mho.workflow.stage import Stage, StageRunner, derive_seed
+
+RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
+
+QAT_WORK, SIMULATION_WORK = 1.9, 2.0
+"""What an image costs in quantization-aware training and in the executor, in images of float training."""
+
+ProgressFactory = Callable[[dict[str, float]], RunProgress]
+"""Makes what shows progress from the estimated work of each stage."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A finished run: its figures and where its page lies."""
+
+    result: RunResult
+    page: Path
+    result_file: Path
+
+
+def run(
+    config: RunConfig,
+    *,
+    directory: Path | None = None,
+    fresh: bool = False,
+    make_progress: ProgressFactory | None = None,
+) -> FinishedRun:
+    """Do everything that `config` asks for, going on from what earlier runs finished in the same directory.
+
+    Args:
+        config: what to do.
+        directory: instead of the configuration's.
+        fresh: forget what earlier runs left in the directory.
+        make_progress: what shows progress; None shows nothing.
+
+    Raises:
+        MhoError: anything wrong with what the user gave, or another run uses the directory.
+    """
+    from mho.models.runtime import use_threads
+
+    use_threads(config.run.threads)
+    material = load_material(config)
+    path = directory or config.directory
+    with open_run_directory(path, fresh=fresh) as opened:
+        write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
+        progress = make_progress(estimate_work(config, material)) if make_progress else SilentProgress()
+        chain = _Chain(StageRunner(opened, progress, config.run.threads))
+        _run_stages(config, material, opened, chain)
+        result = collect_result(Outcome(config, material, chain.results, chain.titles, path))
+        content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(path / RESULT_FILE, (content + "\n").encode())
+        write_atomically(path / PAGE_FILE, render_page(result).encode())
+    return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
+
+
+def load_material(config: RunConfig) -> Material:
+    """Load data and hardware. Raises `MhoError`."""
+    settings = config.accelerator
+    accelerator = override(load_accelerator(settings.name), cell_bits=settings.cell_bits, encoding=settings.encoding)
+    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
+    return Material(dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile)
+
+
+def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
+    """Estimate the work of each stage before any of it is done, in images trained on in float."""
+    candidate = config.evaluation.training
+    judged = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
+    trained = 0.0 if candidate is None else QAT_WORK * training_work(candidate, material)
+    qat = QAT_WORK * training_work(config.qat, material)
+    images = config.simulation.executor_images
+    tested = len(material.dataset.test) if images == "all" else images
+    return {
+        "network": 500.0,
+        "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
+        "calibration": 1000.0,
+        "reference": qat if config.reference == "qat" else 0.0,
+        "search": config.search.budget * (judged + trained),
+        "found": qat,
+        "program": 1000.0,
+        "simulation": 2 * SIMULATION_WORK * tested,
+    }
+
+
+class _Chain:
+    """Runs stages one after the other and keeps their results in order."""
+
+    def __init__(self, runner: StageRunner) -> None:
+        self._runner = runner
+        self.results: dict[str, StageResult] = {}
+        self.titles: dict[str, str] = {}
+
+    def get(self, stage: Stage) -> StageResult:
+        result = self._runner.get(stage)
+        self.results[stage.name], self.titles[stage.name] = result, stage.title
+        return result
+
+
+def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain) -> None:
+    seed = config.run.seed
+    network = chain.get(BuildNetwork(material, config.network, seed))
+    float_network = chain.get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
+    prepared = Prepared(material, float_network, chain.get(Calibrate(material, float_network)))
+    training = config.qat if config.reference == "qat" else None
+    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed))
+    search = chain.get(Search(prepared, config.search, config.evaluation, seed, directory.path / "evaluations"))
+    found = chain.get(
+        TrainFinalists(
+            prepared, search, reference, config.qat, config.search.allowed_drop_points, config.search.finalists, seed
+        )
+    )
+    program = chain.get(Compile(material, found, reference))
+    chain.get(Simulate(material, float_network, found, reference, program, config.simulation))

@@ -1,0 +1,98 @@
+"""What a stage of a run is, and how one is had: taken from the run directory where it is finished, else made.
+
+A stage is a frozen value that says what it comes from (its key) and how it is made. It sees what it declared and the
+folder that it fills; nothing passes between stages but `StageResult`s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mho import __version__
+from mho.workflow.progress import RunProgress
+from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
+
+LIBRARIES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime", "gymnasium", "stable-baselines3", "scikit-learn")
+"""What results depend on beside mho itself."""
+
+Report = Callable[[float, str], None]
+"""Called by a stage with the fraction done, 0..1, and a detail for people."""
+
+Figures = dict[str, Any]
+
+
+class Stage(Protocol):
+    """One step of a run."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What it does, for people."""
+        ...
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Everything that it comes from, as JSON: settings, digests of earlier stages and of data, seeds."""
+        ...
+
+    def make(self, folder: Path, report: Report) -> Figures:
+        """Fill `folder` and return the figures. What an interrupted attempt left in `folder` may be gone on with."""
+        ...
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Tell the outcome in a few words."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageRunner:
+    """Gets stages from a run directory, with progress."""
+
+    directory: RunDirectory
+    progress: RunProgress
+    threads: int
+
+    def get(self, stage: Stage) -> StageResult:
+        """Return the finished stage: as it lies in the run directory, or made now."""
+        key = hash_json(
+            {"stage": stage.name, "from": dict(stage.ingredients()), "versions": versions(), "threads": self.threads}
+        )
+        found = self.directory.finished(stage.name, key)
+        self.progress.begin(stage.name, stage.title)
+        if found is not None:
+            self.progress.end(f"{stage.note(found.figures)} (from an earlier run)", is_new=False)
+            return found
+        folder = self.directory.begin(stage.name, key)
+        clock = self.directory.clock(stage.name)
+
+        def report(fraction: float, detail: str) -> None:
+            clock.tick()
+            self.progress.update(fraction, detail)
+
+        figures = stage.make(folder, report)
+        result = self.directory.commit(stage.name, key, figures, clock.seconds)
+        self.progress.end(stage.note(figures), is_new=True)
+        return result
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of mho and of what its results depend on."""
+    found = {"mho": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def derive_seed(seed: int, *purpose: str) -> int:
+    """Return a seed, 0..2^63 - 1, for one purpose of a run with `seed`; independent of those for other purposes."""
+    digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,25 @@
+"""What all tests share: the helper modules of tests/support, and the flag that refreshes golden files."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh-golden", action="store_true", help="write golden files instead of comparing with them")
+
+
+@pytest.fixture
+def check_golden(request: pytest.FixtureRequest):
+    """Return a function (path, text) that holds text against a golden file."""
+
+    def check(path: Path, text: str) -> None:
+        if request.config.getoption("--refresh-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"differs from {path.name}; see --refresh-golden"
+
+    return check

@@ -1,0 +1,221 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mho.cli.main import main
+from mho.report.result import read_result
+from mho.workflow.config import load_config
+from mho.workflow.run import run
+
+NETWORK = """
+from torch import nn
+
+def make(classes, input_shape):
+    return nn.Sequential(
+        nn.Conv2d(input_shape[0], 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+    )
+"""
+
+CONFIG = """
+[run]
+name = "tiny"
+seed = 3
+threads = 1
+
+[network]
+name = "net.py:make"
+
+[data]
+name = "npz"
+root = "data.npz"
+calibration = 40
+validation = 60
+
+[accelerator]
+name = "pelke2026-4bit"
+
+[float_training]
+epochs = 12
+batch_size = 32
+learning_rate = 0.1
+
+[evaluation.training]
+steps = 2
+batch_size = 32
+learning_rate = 0.01
+
+[search]
+method = "random"
+budget = 8
+allowed_drop_points = 20
+hold_first_last = "none"
+
+[qat]
+epochs = 3
+batch_size = 32
+learning_rate = 0.01
+
+[simulation]
+reference_images = 40
+interpreter_images = 10
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A configuration beside its network and its data: bright squares in one of three places."""
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 3
+    images = generator.normal(0, 0.6, (400, 1, 8, 8)).astype(np.float32)
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
+    np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    (folder / "net.py").write_text(NETWORK)
+    (folder / "config.toml").write_text(CONFIG)
+    return folder / "config.toml"
+
+
+def figures(directory: Path) -> dict:
+    """All figures but those that tell how long something took."""
+    content = json.loads((directory / "result.json").read_text())
+
+    def strip(value):
+        if isinstance(value, dict):
+            return {key: strip(item) for key, item in value.items() if key not in ("seconds", "digest", "key")}
+        return [strip(item) for item in value] if isinstance(value, list) else value
+
+    content["files"] = [entry for entry in content["files"] if not entry["path"].endswith("search.json")]
+    del content["settings"]["run"]
+    return strip(content)
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory) -> Path:
+    """The directory of an uninterrupted run."""
+    directory = tmp_path_factory.mktemp("run") / "whole"
+    run(load_config(config, directory=directory))
+    return directory
+
+
+def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
+    result = read_result(finished / "result.json")
+    assert all(check.passed for check in result.checks), result.checks
+    assert len(result.checks) == 5
+    assert result.contender("found").speedup > 1
+    assert result.contender("float").test.accuracy > 0.6
+    assert result.contender("reference").test.count == 100
+    assert result.search.evaluations[result.search.best].speedup == pytest.approx(result.contender("found").speedup)
+    assert sum(layer.found.latency_us for layer in result.layers) == pytest.approx(result.contender("found").latency_us)
+    assert result.sentence in (finished / "report.html").read_text().replace("&#39;", "'")
+    for file in result.files:
+        assert (finished / file.path).stat().st_size == file.bytes
+
+
+def test_a_finished_run_is_not_made_again(finished, config):
+    before = (finished / "stages" / "float" / "float.onnx").stat().st_mtime_ns
+    content = (finished / "result.json").read_bytes()
+    run(load_config(config, directory=finished))
+    assert (finished / "stages" / "float" / "float.onnx").stat().st_mtime_ns == before
+    assert (finished / "result.json").read_bytes() == content
+
+
+def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(finished, config, tmp_path):
+    text = config.read_text().replace("budget = 8", "budget = 9")
+    longer = config.with_name("longer.toml")
+    longer.write_text(text)
+    stages = json.loads((finished / "result.json").read_text())["stages"]
+    result = run(load_config(longer, directory=finished)).result
+    assert [s.digest for s in result.stages[:4]] == [s["digest"] for s in stages[:4]]
+    (log,) = (finished / "evaluations").iterdir()
+    assert len(log.read_text().splitlines()) == 1 + 9
+    run(load_config(config, directory=finished))
+
+
+def test_an_onnx_file_can_be_trained_too(finished, config, tmp_path):
+    text = CONFIG.replace('"net.py:make"', f'"{finished / "stages" / "float" / "float.onnx"}"')
+    path = config.with_name("onnx.toml")
+    path.write_text(text.replace("epochs = 12", "epochs = 1").replace("budget = 8", "budget = 2"))
+    result = run(load_config(path, directory=tmp_path / "onnx")).result
+    assert result.network.source == "float.onnx"
+    assert [layer.name for layer in result.layers] == [
+        layer.name for layer in read_result(finished / "result.json").layers
+    ]
+    assert any("weights were given" in note for note in result.notes)
+    assert all(check.passed for check in result.checks)
+
+
+def kill_when(command: list[str], reached: Callable[[], bool], environment: dict[str, str]) -> None:
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not reached() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert process.poll() is None, "the run ended before it could be killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(finished, config, tmp_path):
+    directory = tmp_path / "killed"
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from mho.cli.main import main; sys.exit(main())",
+        "run",
+        str(config),
+        "--directory",
+        str(directory),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    stages = directory / "stages"
+
+    def evaluated() -> bool:
+        return any(len(log.read_text().splitlines()) > 3 for log in (directory / "evaluations").glob("*.jsonl"))
+
+    kill_when(command, lambda: (stages / "float.partial" / "checkpoint").exists(), environment)
+    kill_when(command, evaluated, environment)
+    kill_when(command, lambda: (stages / "found.partial" / "finalist-0" / "checkpoint").exists(), environment)
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert figures(directory) == figures(finished)
+
+
+def test_the_command_tells_the_result_and_where_the_report_is(finished, config, capsys):
+    assert main(["run", str(config), "--directory", str(finished)]) == 0
+    output = capsys.readouterr().out
+    assert read_result(finished / "result.json").sentence in output
+    assert f"report: {finished / 'report.html'}" in output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("budget", "bugdet", "did you mean 'budget'"),
+        ("data.npz", "absent.npz", "absent.npz"),
+        ("net.py:make", "net.py:mke", "did you mean 'make'"),
+        ("net.py:make", "absent.onnx", "absent.onnx"),
+        ("pelke2026-4bit", "pelke2026-5bit", "pelke2026-4bit"),
+        ('hold_first_last = "none"', 'pins = {nothing = "4/4"}', "nothing"),
+        ("calibration = 40", "calibration = 400", "data.calibration"),
+    ],
+)
+def test_bad_input_gives_one_error_and_exit_code_2(config, tmp_path, capsys, old, new, message):
+    assert old in CONFIG
+    path = config.with_name("bad.toml")
+    path.write_text(CONFIG.replace(old, new).replace("epochs = 12", "epochs = 1"))
+    assert main(["run", str(path), "--directory", str(tmp_path / "bad")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error

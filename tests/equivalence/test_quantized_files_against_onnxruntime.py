@@ -1,0 +1,114 @@
+"""Files of ONNX Runtime's own quantizer: read as integers, they answer as ONNX Runtime does, or a rounding says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx_models import model, node
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from mho.errors import UnsupportedOperationError
+from mho.network.onnx_reader import read_onnx
+from mho.network.verify import verify_network
+from mho.quantization.export import write_qcdq_onnx
+from mho.quantization.export_check import compare_with_onnxruntime
+
+RNG = np.random.default_rng(0)
+
+
+def _random(*shape: int) -> np.ndarray:
+    return RNG.normal(0, 0.5, shape).astype(np.float32)
+
+
+def _residual_network() -> onnx.ModelProto:
+    nodes = [
+        node("Conv", "x a.weight a.bias", "a", "a", pads=[1, 1, 1, 1]),
+        node("Relu", "a", "ar", "ar"),
+        node("MaxPool", "ar", "p", "p", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "p b.weight b.bias", "b", "b", pads=[1, 1, 1, 1], group=2),
+        node("Add", "b p", "s", "s"),
+        node("Clip", "s zero six", "sr", "sr"),
+        node("Conv", "sr c.weight", "c", "c", strides=[2, 2]),
+        node("GlobalAveragePool", "c", "g", "g"),
+        node("Flatten", "g", "f", "f"),
+        node("Gemm", "f fc.weight fc.bias", "y", "fc", transB=1),
+    ]
+    constants = {
+        "a.weight": _random(8, 3, 3, 3), "a.bias": _random(8), "b.weight": _random(8, 4, 3, 3), "b.bias": _random(8),
+        "c.weight": _random(6, 8, 1, 1), "fc.weight": _random(5, 6), "fc.bias": _random(5),
+        "zero": np.float32(0), "six": np.float32(6),
+    }  # fmt: skip
+    return model(nodes, {"x": ("N", 3, 10, 10)}, constants)
+
+
+def _attention() -> onnx.ModelProto:
+    nodes = [
+        node("MatMul", "x q.weight", "q", "q"),
+        node("MatMul", "x k.weight", "k", "k"),
+        node("MatMul", "x v.weight", "v0", "v"),
+        node("Add", "v0 v.bias", "v", "v.add"),
+        node("Transpose", "k", "t", "t", perm=[0, 2, 1]),
+        node("MatMul", "q t", "s", "scores"),
+        node("Softmax", "s", "p", "p", axis=-1),
+        node("MatMul", "p v", "m", "mix"),
+        node("LayerNormalization", "m n.weight n.bias", "y", "n", axis=-1),
+    ]
+    constants = {f"{name}.weight": _random(12, 8) for name in "qkv"}
+    constants |= {"v.bias": _random(8), "n.weight": np.ones(8, np.float32), "n.bias": _random(8)}
+    return model(nodes, {"x": (1, 6, 12)}, constants)
+
+
+class _Samples(CalibrationDataReader):
+    def __init__(self, samples: np.ndarray) -> None:
+        self._left = iter([{"x": sample[None]} for sample in samples])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._left, None)
+
+
+def _quantize(proto: onnx.ModelProto, folder: Path, samples: np.ndarray, **options: Any) -> Path:
+    onnx.save(proto, folder / "float.onnx")
+    path = folder / "quantized.onnx"
+    options = {"quant_format": QuantFormat.QDQ, **options}
+    quantize_static(folder / "float.onnx", path, _Samples(samples[:16]), **options)
+    return path
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "per channel, signed": {"per_channel": True, "activation_type": QuantType.QInt8},
+    "unsigned weights": {"weight_type": QuantType.QUInt8, "activation_type": QuantType.QUInt8},
+    "16 bits": {"activation_type": QuantType.QUInt16, "weight_type": QuantType.QInt16},
+    "4-bit weights": {"weight_type": QuantType.QInt4, "activation_type": QuantType.QUInt8},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("make", [_residual_network, _attention])
+def test_files_of_onnx_runtimes_quantizer(make: Any, options: str, tmp_path: Path) -> None:
+    proto = make()
+    shape = (3, 10, 10) if make is _residual_network else (6, 12)
+    samples = np.random.default_rng(1).normal(0, 1, (24, *shape)).astype(np.float32)
+    path = _quantize(proto, tmp_path, samples, **OPTIONS[options])
+    network = read_onnx(path)
+    verify_network(network)
+    assert network.is_quantized
+    assert network.layer_names == read_onnx(proto).layer_names
+    report = compare_with_onnxruntime(network, path, samples)
+    assert report.is_explained, report.differences
+    write_qcdq_onnx(network, tmp_path / "again.onnx")
+    again = compare_with_onnxruntime(read_onnx(tmp_path / "again.onnx"), tmp_path / "again.onnx", samples[:4])
+    assert again.is_explained, again.differences
+
+
+def test_the_qoperator_form_is_refused_by_name(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 1, (4, 3, 10, 10)).astype(np.float32)
+    path = _quantize(_residual_network(), tmp_path, samples, quant_format=QuantFormat.QOperator)
+    with pytest.raises(UnsupportedOperationError) as caught:
+        read_onnx(path)
+    assert "QLinearConv" in str(caught.value)
+    assert "QuantFormat.QDQ" in str(caught.value)

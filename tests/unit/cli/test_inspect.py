@@ -1,0 +1,78 @@
+"""`mho inspect`: what a network or a program holds, as text and as JSON, and clear errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from random_networks import SeededChooser, random_network
+
+from mho.accelerator.loading import load_accelerator
+from mho.cli.main import main
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.program.container import write_program
+from mho.program.lowering import compile_network
+from mho.quantization.export import write_qcdq_onnx
+
+
+@pytest.fixture
+def network() -> Network:
+    return random_network(SeededChooser(2))
+
+
+@pytest.fixture
+def model(network: Network, tmp_path: Path) -> str:
+    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    return str(tmp_path / "model.onnx")
+
+
+def test_layers_widths_and_operations_of_a_network_are_shown(
+    network: Network, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", model]) == 0
+    text = capsys.readouterr().out
+    assert "quantized" in text
+    for node in network.mvm_nodes:
+        (line,) = [line for line in text.splitlines() if node.name in line.split()]
+        assert f"{node.quantization.weight.bits}/{node.quantization.input.bits}" in line
+    assert f"{len(network.mvm_nodes)} MVM layers" in text
+
+
+def test_the_json_has_what_the_text_shows(network: Network, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", model, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["quantized"] is True
+    assert document["inputs"] == {tensor.name: list(tensor.shape) for tensor in network.inputs}
+    for row, layer in zip(document["layers"], derive_layer_table(network), strict=True):
+        assert (row["name"], row["outputs"], row["inputs"]) == (layer.name, layer.outputs, layer.inputs)
+        assert row["weight_bits"] == network.node(layer.name).quantization.weight.bits
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "json"]])
+def test_a_program_is_shown(
+    network: Network, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = compile_network(network, load_accelerator("pelke2026-4bit"), metadata={})
+    write_program(program, tmp_path / "p.mho")
+    assert main(["inspect", str(tmp_path / "p.mho"), *options]) == 0
+    text = capsys.readouterr().out
+    for name in network.layer_names:
+        assert name in text
+    if options:
+        assert [layer["name"] for layer in json.loads(text)["layers"]] == list(network.layer_names)
+
+
+@pytest.mark.parametrize("target", ["nothing.onnx", "nothing.mho", "nothing"])
+def test_what_is_not_there_is_one_clear_error(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", target]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert target in error
+    assert "Traceback" not in error
+
+
+def test_a_shape_that_is_none_is_told(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", model, "--input-shape", "3,x"]) == 2
+    assert "is not a shape" in capsys.readouterr().err

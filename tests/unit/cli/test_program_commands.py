@@ -1,0 +1,119 @@
+"""`mho compile`, `mho simulate`, `mho disassemble`: from an ONNX file to answers, and one clear error for bad input."""
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from random_networks import random_inputs
+from small_programs import conv_network, grid
+
+from mho.cli.main import main
+from mho.network.onnx_reader import read_onnx
+from mho.network.reference import run_quantized
+from mho.quantization.export import write_float_onnx, write_qcdq_onnx
+from mho.simulation.arrays import read_arrays, write_arrays
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a model, its program and its inputs."""
+    monkeypatch.chdir(tmp_path)
+    network = conv_network(inputs=grid(3, signed=True), pads=(1, 1, 1, 1))
+    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    write_arrays(tmp_path / "x.npz", random_inputs(network, 3))
+    assert main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho"]) == 0
+    return tmp_path
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail as a user's error; return what it says."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_compiling_tells_what_was_made(folder, capsys):
+    main(["compile", "model.onnx", "--accelerator", "pelke2026-2bit", "-o", "q.mho", "--encoding", "offset"])
+    assert "q.mho: 1 layers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("engine", ["executor", "interpreter"])
+def test_simulating_writes_the_answers_of_the_integer_reference(folder, capsys, engine):
+    assert main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "y.npz", "--engine", engine]) == 0
+    out = capsys.readouterr().out
+    # One tile: 56 us; 4 x 3 positions in 3 slices of 1.4 us.
+    assert "latency 0.1064 ms a sample" in out
+    assert "1 crossbar writes, 36 MVMs" in out
+    expected = run_quantized(read_onnx("model.onnx"), read_arrays("x.npz"))
+    assert_same_bits(read_arrays("y.npz"), expected)
+
+
+def test_the_batch_size_changes_nothing(folder):
+    main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "a.npz"])
+    main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "b.npz", "--batch-size", "2"])
+    assert (folder / "a.npz").read_bytes() == (folder / "b.npz").read_bytes()
+
+
+def test_disassembling_prints_every_layer(folder, capsys):
+    assert main(["disassemble", "p.mho"]) == 0
+    out = capsys.readouterr().out
+    assert "layer conv: conv 2x4x5 -> 4x4x3" in out
+    assert "mvm x0" in out
+
+
+def test_a_float_model_says_how_to_quantize(folder, capsys):
+    network = conv_network()
+    nodes = tuple(type(n)(n.name, n.op, n.inputs, n.output, n.attributes) for n in network.nodes)
+    constants = {name: value.astype(np.float32) for name, value in network.constants.items()}
+    write_float_onnx(network.with_nodes(nodes, constants), "float.onnx")
+    text = fails(capsys, "compile", "float.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho")
+    assert "conv" in text
+    assert "quantize it first" in text
+    assert not (folder / "q.mho").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compile", "none.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho"), "none.onnx"),
+        (("compile", "x.npz", "--accelerator", "pelke2026-4bit", "-o", "q.mho"), "x.npz"),
+        (("compile", "model.onnx", "--accelerator", "pelke2026-4bits", "-o", "q.mho"), "pelke2026-4bit"),
+        (("compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "none/q.mho"), "none"),
+        (("simulate", "none.mho", "--inputs", "x.npz"), "none.mho"),
+        (("simulate", "model.onnx", "--inputs", "x.npz"), "not a program"),
+        (("simulate", "p.mho", "--inputs", "none.npz"), "none.npz"),
+        (("simulate", "p.mho", "--inputs", "model.onnx"), "model.onnx"),
+        (("simulate", "p.mho", "--inputs", "x.npz", "-o", "p.mho/y.npz"), "p.mho"),
+        (("disassemble", "x.npz"), "not a program"),
+    ],
+)
+def test_files_that_are_not_right_are_told(folder, capsys, arguments, said):
+    assert said in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"y": np.zeros((1, 2, 4, 5))}, "unknown input 'y'"),
+        ({}, "missing inputs: x"),
+        ({"x": np.zeros((1, 2, 4, 4))}, "[N, 2, 4, 5]"),
+        ({"x": np.full((1, 2, 4, 5), np.inf)}, "NaN or infinite"),
+        ({"x": np.array(["a"])}, "real numbers"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(folder, capsys, arrays, said):
+    write_arrays("bad.npz", arrays)
+    assert said in fails(capsys, "simulate", "p.mho", "--inputs", "bad.npz")
+
+
+def test_a_truncated_program_is_told(folder, capsys):
+    content = (folder / "p.mho").read_bytes()
+    (folder / "p.mho").write_bytes(content[:-70])
+    assert "truncated" in fails(capsys, "simulate", "p.mho", "--inputs", "x.npz")
+
+
+def test_the_same_model_gives_the_same_program(folder):
+    main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "again.mho"])
+    assert (folder / "again.mho").read_bytes() == (folder / "p.mho").read_bytes()

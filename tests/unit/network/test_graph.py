@@ -1,0 +1,90 @@
+"""A network is checked when it is made, frozen afterwards, and knows its layers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from mho.errors import MhoError
+from mho.network.graph import Grid, Network, Node, TensorInfo
+from mho.network.layers import MvmLayer, derive_layer_table
+
+X, Y = TensorInfo("x", (1, 3)), TensorInfo("y", (1, 2))
+SHAPES = {"x": (1, 3), "h": (1, 2), "y": (1, 2)}
+LINEAR = Node("fc", "linear", ("x", "w"), "h")
+RELU = Node("relu", "relu", ("h",), "y")
+
+
+def _network(*nodes: Node, shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> Network:
+    return Network("net", (X,), (Y,), nodes, {"w": np.ones((2, 3), np.float32)}, shapes)
+
+
+def test_layers_are_known_by_name_in_execution_order() -> None:
+    network = _network(LINEAR, RELU)
+    assert network.layer_names == ("fc",)
+    assert network.node("fc") is LINEAR
+    assert not network.is_quantized
+    with pytest.raises(KeyError):
+        network.node("conv")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ((RELU, LINEAR), "not made before it is used"),
+        ((LINEAR, Node("fc", "relu", ("h",), "y")), "two nodes have this name"),
+        ((LINEAR, RELU, Node("again", "neg", ("h",), "y")), "made twice"),
+        ((LINEAR,), "never made"),
+        ((LINEAR, Node("relu", "relu", ("h",), "z"), RELU), "shape of 'z' is unknown"),
+    ],
+)
+def test_contradictions_are_told(nodes: tuple[Node, ...], message: str) -> None:
+    with pytest.raises(MhoError, match=message):
+        _network(*nodes)
+
+
+def test_nothing_in_a_network_can_be_changed() -> None:
+    network = _network(LINEAR, RELU)
+    with pytest.raises(ValueError, match="read-only"):
+        network.constants["w"][0, 0] = 2
+    with pytest.raises(TypeError):
+        network.shapes["x"] = (1,)  # type: ignore[index]
+    with pytest.raises(TypeError):
+        RELU.attributes["alpha"] = 1  # type: ignore[index]
+    with pytest.raises(ValueError, match="read-only"):
+        Grid(np.float32([1, 2]), 0, -1, 1, 2).scales[0] = 3
+
+
+def test_signs_are_one_bit_without_zero() -> None:
+    assert Grid(np.float32(1), 0, -1, 1, 1).is_binary
+    assert not Grid(np.float32(1), 0, -1, 1, 2).is_binary
+    assert not Grid(np.float32(1), 0, 0, 1, 1).is_binary
+
+
+def test_the_layer_table_counts_groups_tokens_and_heads() -> None:
+    conv = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 4}
+    nodes = (
+        Node("depthwise", "conv", ("image", "k"), "maps", conv),
+        Node("dense", "linear", ("tokens", "w"), "mixed"),
+        Node("scores", "matmul", ("a", "b"), "products"),
+    )
+    inputs = {"image": (1, 8, 6, 6), "tokens": (1, 5, 3), "a": (1, 2, 7, 4), "b": (1, 2, 4, 9)}
+    made = {"maps": (1, 12, 3, 3), "mixed": (1, 5, 2), "products": (1, 2, 7, 9)}
+    constants = {"k": np.ones((12, 2, 3, 3), np.float32), "w": np.ones((2, 3), np.float32)}
+    network = Network(
+        "net",
+        tuple(TensorInfo(name, shape) for name, shape in inputs.items()),
+        tuple(TensorInfo(name, shape) for name, shape in made.items()),
+        nodes,
+        constants,
+        inputs | made,
+    )
+    table = derive_layer_table(network)
+    assert table == (
+        MvmLayer("depthwise", "conv", outputs=3, inputs=18, positions=9, repeat=4),
+        MvmLayer("dense", "linear", outputs=2, inputs=3, positions=5, repeat=1),
+        MvmLayer("scores", "matmul", outputs=9, inputs=4, positions=7, repeat=2),
+    )
+    assert table[0].macs == 3 * 18 * 9 * 4

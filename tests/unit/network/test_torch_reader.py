@@ -1,0 +1,105 @@
+"""Torch modules: module paths as names, the table of layers, and a module left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mho.errors import InputFileError, UnsupportedOperationError
+from mho.network.layers import MvmLayer, derive_layer_table
+from mho.network.loading import load_network
+from mho.network.torch_reader import read_torch
+from mho.network.verify import verify_network
+
+
+class _Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return self.head(mixed.mean(dim=1))
+
+
+def test_module_paths_are_layer_names_and_batch_normalization_stays() -> None:
+    module = _Net()
+    module.stem[1].eval()
+    network = read_torch(module, (1, 3, 4, 4))
+    verify_network(network)
+    assert derive_layer_table(network) == (
+        MvmLayer("stem.0", "conv", 8, 27, 16, 1),
+        MvmLayer("attention.in_proj", "linear", 24, 8, 16, 1),
+        MvmLayer("attention.query_key", "matmul", 16, 4, 16, 2),
+        MvmLayer("attention.attention_value", "matmul", 4, 16, 16, 2),
+        MvmLayer("attention.out_proj", "linear", 8, 8, 16, 1),
+        MvmLayer("head", "linear", 5, 8, 1, 1),
+    )
+    assert len(network.node("stem.0").inputs) == 2
+    assert "batch_norm" in {node.op for node in network.nodes}
+    assert module.training
+    assert not module.stem[1].training
+
+
+def test_a_network_does_not_change_with_the_module_it_was_read_from() -> None:
+    module = nn.Linear(2, 2)
+    network = read_torch(module, (1, 2))
+    before = {name: value.copy() for name, value in network.constants.items()}
+    with torch.no_grad():
+        module.weight.zero_()
+    for name, value in network.constants.items():
+        assert np.array_equal(value, before[name])
+
+
+def test_a_bias_of_zeros_is_a_parameter() -> None:
+    module = nn.Conv2d(1, 2, 1)
+    nn.init.zeros_(module.bias)
+    assert len(read_torch(module, (1, 1, 2, 2)).nodes[0].inputs) == 3
+
+
+def test_a_module_that_cannot_be_exported_is_told() -> None:
+    class Sorter(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if x.sum() > 0 else x
+
+    with pytest.raises(UnsupportedOperationError, match="Sorter: torch cannot export it"):
+        read_torch(Sorter(), (1, 2))
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    module = nn.Linear(2, 2)
+    with torch.no_grad():
+        module.weight[0, 0] = torch.nan
+    with pytest.raises(InputFileError, match=r"'weight' \(1 of 4\)"):
+        read_torch(module, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "first", "last"),
+    [
+        pytest.param("vgg16", 16, "features.0", "classifier.6", marks=pytest.mark.slow),
+        ("resnet18", 21, "conv1", "fc"),
+        pytest.param("resnet50", 54, "conv1", "fc", marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", 53, "features.0.0", "classifier.1", marks=pytest.mark.slow),
+        pytest.param("vit_b_32", 74, "conv_proj", "heads.head", marks=pytest.mark.slow),
+    ],
+)
+def test_torchvisions_networks_have_the_papers_layers(name: str, layers: int, first: str, last: str) -> None:
+    network = load_network(f"torchvision:{name}")
+    verify_network(network)
+    assert len(network.layer_names) == layers
+    assert (network.layer_names[0], network.layer_names[-1]) == (first, last)
+    if name == "vit_b_32":
+        table = {layer.name: layer for layer in derive_layer_table(network)}
+        block = "encoder.layers.encoder_layer_0"
+        assert table["conv_proj"].positions == 49
+        assert table[f"{block}.self_attention.query_key"] == MvmLayer(
+            f"{block}.self_attention.query_key", "matmul", 50, 64, 50, 12
+        )
+        assert table[f"{block}.self_attention.attention_value"].inputs == 50
+        assert table[f"{block}.mlp.0"].positions == 50

@@ -1,0 +1,133 @@
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from small_programs import compile_small, conv_network, matmul_network
+
+from mho.errors import InputFileError, MhoError, ProgramError
+from mho.program.container import FORMAT_VERSION, MAGIC, read_program, write_program
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_program(compile_small(conv_network()), tmp_path / "p.mho")
+    return tmp_path / "p.mho"
+
+
+def test_a_program_reads_back_equal_and_mapped(path):
+    program, loaded = compile_small(conv_network()), read_program(path)
+    assert loaded.instructions == program.instructions
+    assert (loaded.name, loaded.inputs, loaded.outputs) == (program.name, program.inputs, program.outputs)
+    assert dict(loaded.metadata) == dict(program.metadata)
+    for name, array in program.constants.items():
+        np.testing.assert_array_equal(loaded.constants[name], array)
+        assert loaded.constants[name].dtype == array.dtype
+    cells = loaded.constants["conv:cells"]
+    assert not cells.flags.owndata
+    assert not cells.flags.writeable
+
+
+def test_arrays_start_at_multiples_of_64(path):
+    for array in read_program(path).constants.values():
+        assert array.ctypes.data % 64 == 0
+
+
+def test_the_same_program_gives_the_same_bytes(path, tmp_path):
+    write_program(compile_small(conv_network()), tmp_path / "again.mho")
+    assert (tmp_path / "again.mho").read_bytes() == path.read_bytes()
+
+
+def test_every_truncation_is_told(path, tmp_path):
+    content = path.read_bytes()
+    for length in {0, 1, 7, 8, 30, 59, 60, 200, len(content) // 2, len(content) - 64, len(content) - 1}:
+        (tmp_path / "cut.mho").write_bytes(content[:length])
+        with pytest.raises(InputFileError, match=r"cut\.mho"):
+            read_program(tmp_path / "cut.mho")
+
+
+def test_bytes_after_the_end_are_told(path):
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(InputFileError, match="bytes long"):
+        read_program(path)
+
+
+def test_no_byte_can_be_changed_unseen(path, tmp_path):
+    content = bytearray(path.read_bytes())
+    positions = [*range(60), *range(60, len(content), 41), len(content) - 1]
+    for position in positions:
+        content[position] ^= 0x10
+        (tmp_path / "bad.mho").write_bytes(content)
+        content[position] ^= 0x10
+        with pytest.raises((InputFileError, ProgramError)):
+            read_program(tmp_path / "bad.mho")
+
+
+def test_another_kind_of_file_is_told(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x07" * 100)
+    with pytest.raises(InputFileError, match="not a program file"):
+        read_program(tmp_path / "model.onnx")
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path):
+    for name in ("none.mho", "."):
+        with pytest.raises(InputFileError):
+            read_program(tmp_path / name)
+
+
+def test_a_newer_format_says_what_to_do(path):
+    content = bytearray(path.read_bytes())
+    content[8:12] = struct.pack("<I", FORMAT_VERSION + 1)
+    path.write_bytes(content)
+    with pytest.raises(ProgramError, match="update mho"):
+        read_program(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"shape":[1,4]', b'"shape":[9,4]'),
+        (b'"dtype":"uint8"', b'"dtype":"int64"'),
+        (b'"kind":"Mvm"', b'"kind":"Mvn"'),
+        (b'"kind":"Mvm","crossbar":0', b'"kind":"Mvm","crossbar":9'),
+        (b'"qmin":-4', b'"qmin":true'),
+        (b'"metadata"', b'"metadatb"'),
+        (b'"cell_bits":2', b'"cell_bits":0'),
+        (b'"float32",[1,2,4,5]', b'"float16",[1,2,4,5]'),
+    ],
+)
+def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
+    """The checksum guards against accidents; what a header claims is checked by itself, before memory is taken."""
+    content = path.read_bytes()
+    length = struct.unpack_from("<Q", content, 12)[0]
+    header = content[60 : 60 + length]
+    assert old in header
+    rest = content[-(-(60 + length) // 64) * 64 :]
+    header = header.replace(old, new, 1)
+    start = -(-(60 + len(header)) // 64) * 64
+    prefix = struct.pack("<8sIQQ32s", MAGIC, 1, len(header), start + len(rest), hashlib.sha256(header).digest())
+    path.write_bytes((prefix + header).ljust(start, b"\0") + rest)
+    with pytest.raises(MhoError):
+        read_program(path)
+
+
+def test_writing_is_atomic(tmp_path, monkeypatch):
+    path = tmp_path / "p.mho"
+    path.write_bytes(b"before")
+    monkeypatch.setattr("mho.program.container.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "no space")))
+    with pytest.raises(InputFileError, match="no space"):
+        write_program(compile_small(conv_network()), path)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputFileError):
+        write_program(compile_small(conv_network()), tmp_path / "none" / "p.mho")
+
+
+def test_a_program_without_constants_for_cells_reads_back(tmp_path):
+    program = compile_small(matmul_network(), make_accelerator(encoding="offset"))
+    write_program(program, tmp_path / "p.mho")
+    assert read_program(tmp_path / "p.mho").instructions == program.instructions

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from mho.network.graph import Network
+from mho.network.reference import run_float, run_quantized
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+
+
+def _inputs(network: Network, count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, *network.inputs[0].shape[1:], generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("bits", ["1/3", "2/4", "4/4", "8/8", "16/16"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["residual", "attention"])
+def test_the_folded_integers_answer_like_the_trained_module(
+    request: pytest.FixtureRequest, kind: str, bits: str, seed: int
+) -> None:
+    network = request.getfixturevalue(kind)(seed)
+    trainable = TrainableNetwork(network)
+    calibrate(trainable, _inputs(network, 100, 1))
+    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths.parse(bits)))
+    _move(trainable, network)
+    x = _inputs(network, 50, 2)
+    with torch.no_grad():
+        ours = trainable.eval()(x).numpy()
+    (integers,) = run_quantized(trainable.to_quantized_network(), x.numpy()).values()
+    # A sum in another order may push a value over a rounding point: one step of one activation, rarely.
+    close = np.abs(ours - integers) <= 1e-4 * np.abs(integers).max()
+    assert close.mean() > 0.97
+    assert (ours.argmax(-1) == integers.argmax(-1)).mean() > 0.97
+
+
+def _move(trainable: TrainableNetwork, network: Network) -> None:
+    """Make two training steps, so that steps, statistics and weights are not the calibrated ones."""
+    optimizer = torch.optim.SGD(trainable.parameters(), lr=0.01)
+    trainable.train()
+    for seed in (5, 6):
+        optimizer.zero_grad()
+        trainable(_inputs(network, 32, seed)).square().mean().backward()
+        optimizer.step()
+
+
+def test_folding_negative_factors_keeps_integers_and_turns_scales_around(builder: type) -> None:
+    b = builder((1, 2, 5, 5))
+    b.conv(4, name="conv")
+    b.batch_norm("bn")
+    b.constants["bn.scale"] = np.float32([-1.5, 0.5, 0.0, 2.0])
+    network = b.build()
+    trainable = TrainableNetwork(network).eval()
+    x = _inputs(network, 20, 0)
+    calibrate(trainable, x)
+    trainable.set_policy(Policy.uniform(["conv"], BitWidths(4, 8)))
+    node = trainable.to_quantized_network().nodes[0]
+    scales = node.quantization.weight.scales
+    assert (np.sign(scales) == [-1, 1, 0, 1]).all()
+    (integers,) = run_quantized(trainable.to_quantized_network(), x.numpy()).values()
+    np.testing.assert_allclose(integers, trainable(x).detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_sixteen_bits_are_as_good_as_float(residual: Callable[..., Network]) -> None:
+    network = residual()
+    trainable = TrainableNetwork(network).eval()
+    x = _inputs(network, 100, 0)
+    calibrate(trainable, x)
+    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths(16, 16)))
+    (exact,) = run_float(network, x.numpy()).values()
+    (integers,) = run_quantized(trainable.to_quantized_network(), x.numpy()).values()
+    assert np.abs(integers - exact).max() < 1e-3 * np.abs(exact).max()

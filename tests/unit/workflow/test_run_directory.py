@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mho.errors import InputFileError, MhoError
+from mho.workflow.run_directory import STAGE_FILE, RunDirectory, hash_json, open_run_directory
+
+
+def make_stage(directory: RunDirectory, name: str = "float", key: str = "k1", text: str = "weights") -> Path:
+    folder = directory.begin(name, key)
+    (folder / "weights.bin").write_text(text)
+    return folder
+
+
+def test_a_stage_is_found_under_the_key_that_it_was_made_from(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+        made = directory.commit("float", "k1", {"accuracy": 0.5}, 3.0)
+        assert directory.finished("float", "k1") == made or directory.finished("float", "k1").digest == made.digest
+        assert directory.finished("float", "k2") is None
+        assert made.figures == {"accuracy": 0.5}
+        assert (made.folder / "weights.bin").read_text() == "weights"
+
+
+def test_the_digest_depends_on_what_was_made_and_not_on_how_long_it_took(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        digests = []
+        for text, seconds in (("a", 1.0), ("a", 2.0), ("b", 1.0)):
+            make_stage(directory, text=text)
+            digests.append(directory.commit("float", "k1", {}, seconds).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_stage_whose_files_were_changed_is_made_anew(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+        made = directory.commit("float", "k1", {}, 1.0)
+        (made.folder / "weights.bin").write_text("other")
+        assert directory.finished("float", "k1") is None
+        make_stage(directory)
+        assert directory.commit("float", "k1", {}, 1.0).folder == made.folder
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": "k1"}'])
+def test_a_damaged_stage_file_is_not_a_finished_stage(tmp_path, content):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+        made = directory.commit("float", "k1", {}, 1.0)
+        (made.folder / STAGE_FILE).write_text(content)
+        assert directory.finished("float", "k1") is None
+
+
+def test_what_an_interrupted_stage_left_is_kept_for_its_key_alone(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+    with open_run_directory(tmp_path / "run") as directory:
+        assert (directory.begin("float", "k1") / "weights.bin").is_file()
+        assert not (directory.begin("float", "k2") / "weights.bin").exists()
+
+
+def test_working_time_goes_on_after_an_interruption(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        folder = make_stage(directory)
+        (folder / "clock.json").write_text(json.dumps({"seconds": 100.0}))
+        assert 100.0 <= directory.clock("float").seconds < 101.0
+
+
+def test_fresh_forgets_earlier_stages(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+        directory.commit("float", "k1", {}, 1.0)
+    with open_run_directory(tmp_path / "run", fresh=True) as directory:
+        assert directory.finished("float", "k1") is None
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputFileError, match=r"holds 'thesis.tex'"), open_run_directory(tmp_path, fresh=True):
+        pass
+    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(InputFileError), open_run_directory(tmp_path / "thesis.tex"):
+        pass
+
+
+def test_one_run_at_a_time_uses_a_folder_and_a_killed_one_frees_it(tmp_path):
+    holder = (
+        "import sys, time\nfrom pathlib import Path\nfrom mho.workflow.run_directory import open_run_directory\n"
+        "with open_run_directory(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", holder, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(MhoError, match=f"another run(.|\n)*process {process.pid}"),
+            open_run_directory(tmp_path / "run"),
+        ):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    time.sleep(0.05)
+    with open_run_directory(tmp_path / "run"):
+        pass
+
+
+def test_hashes_of_json_do_not_depend_on_the_order_of_keys():
+    assert hash_json({"a": 1, "b": [1, 2]}) == hash_json({"b": [1, 2], "a": 1}) != hash_json({"a": 1, "b": [2, 1]})
