@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from mho.accelerator.spec import Accelerator, Encoding
+from mho.errors import MappingError
 from mho.mapping.candidates import Array, Candidates, list_candidates
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import (
@@ -24,12 +25,16 @@ from mho.mapping.digits import (
 )
 from mho.mapping.encoding import StoredRange
 from mho.mapping.parts import BestMapping, Part, count_tiling
+from mho.mapping.plan import plan_layer
 from mho.mapping.search import LayerSearch, Piece
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
 from mho.mapping.windows import PositionGrid, WindowTable, list_windows
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
+
+_WORST_TO_PAPER = 1 << 20
+"""No candidate takes more than this many times as long as the paper's mapping: it has at most rows * cols as many tiles."""
 
 _WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 
@@ -74,28 +79,42 @@ class MappingChoice:
 
     def __init__(self, layer: MvmLayer, values: StoredRange, accelerator: Accelerator, batch: int) -> None:
         self._layer, self._values, self._accelerator = layer, values, accelerator
-        self._prices = Prices.of(accelerator, batch)
+        self._prices, self._unit_ps = Prices.of(accelerator, batch).in_units()
+        self._check_size()
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
         self._searches = {encoding: self._search(encoding) for encoding in self._encodings()}
         extra = self._prices.operation_ps * self._prices.batch
-        self._times = np.stack([search.time_ps + extra * self._input_sums(e) for e, (search, _) in self._searches.items()])
+        self._times = np.stack([search.time + extra * self._input_sums(e) for e, (search, _) in self._searches.items()])
 
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
         numbers = [self._number(bits) for bits in act_bits]
         times: Array = self._times.min(axis=0)[numbers]
-        return np.minimum(times, self._digital_ps) if self._can_be_digital else times
+        return (np.minimum(times, self._digital_time) if self._can_be_digital else times) * self._unit_ps
 
     def mapping(self, bits: BitWidths) -> BestMapping:
         """Return the best mapping for the given widths (`bits.weight_bits` is only passed on)."""
         number = self._number(bits.act_bits)
-        if self._can_be_digital and self._digital_ps < self._times[:, number].min():
+        if self._can_be_digital and self._digital_time < self._times[:, number].min():
             return BestMapping(self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._layer.macs)
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
         search, candidates = self._searches[encoding]
         parts = tuple(self._part(piece, candidates, encoding, number) for piece in search.pieces(number))
         return BestMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
+
+    def _check_size(self) -> None:
+        """Refuse layers whose candidates, however bad, could leave int64."""
+        layer, widest = self._layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS)
+        counts = plan_layer(layer, widest, self._accelerator).counts
+        time = self._prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+        if time * _WORST_TO_PAPER > np.iinfo(np.int64).max:
+            raise MappingError(
+                f"the layer takes {time * self._unit_ps / 1e12:.3g} s at {widest} bits",
+                where=layer.name,
+                expected=f"at most {np.iinfo(np.int64).max // _WORST_TO_PAPER * self._unit_ps / 1e12:.3g} s",
+                hint="check the latencies of the accelerator: times that share a larger unit allow more",
+            )
 
     def _number(self, act_bits: int) -> int:
         return int(np.searchsorted(self._slices, count_input_slices(act_bits, self._accelerator.converters.dac_bits)))
@@ -105,7 +124,7 @@ class MappingChoice:
         return self._layer.is_stored_dynamically and not self._accelerator.digital.is_ideal
 
     @property
-    def _digital_ps(self) -> int:
+    def _digital_time(self) -> int:
         return self._prices.reading_ps(Counts(0, 0, 0, self._layer.macs))
 
     def _input_sums(self, encoding: Encoding) -> int:

@@ -32,7 +32,7 @@ class Candidates:
 
     Attributes:
         table: windows.
-        accelerator, prices: what tiles may hold and what counts cost.
+        accelerator, prices: what tiles may hold and what counts cost, in any unit of time.
         is_stored_dynamically: whether tiles are written for every sample.
         input_slices: int64 [N], numbers of input slices that are asked for.
         shape: int64 [M], the candidate's window, by number in `table`.
@@ -92,13 +92,13 @@ class Candidates:
             return (most,)
         return most, np.clip(crossbar.rows_at_once // rows, 1, most)
 
-    def efforts(self) -> Array:
-        """Return int64 [N, M]: rows * columns of one channel and output, times what a full tile costs for its cells."""
+    def efforts(self) -> NDArray[np.float64]:
+        """Return float64 [N, M]: rows * columns of one channel and output, times what a full tile costs for its cells."""
         crossbar = self.accelerator.crossbar
         full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator)
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
         area = self.table.pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
-        return area * (write + self.prices.reading_ps(full) * self.passes)
+        return area * (write + float(self.prices.reading_ps(full)) * self.passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +106,20 @@ class Cheapest:
     """The cheapest candidates of pieces [...]: int64 [N, ...] each.
 
     Attributes:
-        time_ps: time of a batch.
+        time: time of a batch.
         candidate: which candidate.
         per_tile: groups that share a tile.
     """
 
-    time_ps: Array
+    time: Array
     candidate: Array
     per_tile: Array
 
     def or_better(self, other: Cheapest) -> Cheapest:
         """Return the cheaper of the two, entry by entry."""
-        is_less = other.time_ps < self.time_ps
+        is_less = other.time < self.time
         return Cheapest(
-            np.where(is_less, other.time_ps, self.time_ps),
+            np.where(is_less, other.time, self.time),
             np.where(is_less, other.candidate, self.candidate),
             np.where(is_less, other.per_tile, self.per_tile),
         )
@@ -162,7 +162,7 @@ def _find_least(candidates: Candidates, writing: Array, reading: Array, per_tile
         times += writing
         best = times.argmin(axis=-1)[..., None]
         found.candidate[number] = best[..., 0]
-        found.time_ps[number] = np.take_along_axis(times, best, axis=-1)[..., 0]
+        found.time[number] = np.take_along_axis(times, best, axis=-1)[..., 0]
         found.per_tile[number] = np.take_along_axis(per_tile, best, axis=-1)[..., 0]
     return found
 

@@ -17,7 +17,7 @@ import numpy as np
 from mho.mapping.candidates import Array, Candidates, Cheapest, find_cheapest
 from mho.mapping.parts import Range
 
-_EFFICIENT = 3
+_EFFICIENT = 8
 """Candidates, for each number of input slices, whose full tiles decide where a matrix may be cut."""
 
 Cut = tuple[int, int]
@@ -57,7 +57,7 @@ class LayerSearch:
     """All ways to map a matrix [outputs, inputs] of `groups` groups in the encoding of `candidates`.
 
     Attributes:
-        time_ps: int64 [N], time of a batch in the cheapest way, for each number of input slices.
+        time: int64 [N], time of a batch in the cheapest way, for each number of input slices, in the unit of the prices.
     """
 
     def __init__(self, candidates: Candidates, *, inputs: int, outputs: int, groups: int) -> None:
@@ -67,20 +67,20 @@ class LayerSearch:
         self._inputs, self._outputs = _Axis.of(inputs, input_cuts), _Axis.of(outputs, output_cuts)
         rows = np.stack([candidates.rows(part.start, part.stop) for part in self._inputs.ranges])
         self._cheapest = find_cheapest(candidates, rows, self._cols, groups)
-        times = self._cheapest.time_ps
+        times = self._cheapest.time
         self._by_output = _cut_in_two(times, self._inputs.cuts, axis=1)
         self._by_input = _cut_in_two(times, self._outputs.cuts, axis=2)
         self._group_cuts = self._cut_groups(rows[:1], self._cols[:1]) if splits and groups > 1 else {}
         outputs_first = _cut_in_two(self._by_output, self._outputs.cuts, axis=1)
         inputs_first = _cut_in_two(self._by_input, self._inputs.cuts, axis=1)
-        by_groups = [first.time_ps + last.time_ps for first, last in self._group_cuts.values()]
+        by_groups = [first.time + last.time for first, last in self._group_cuts.values()]
         self._orders = np.stack([outputs_first, inputs_first, *by_groups])
-        self.time_ps: Array = self._orders.min(axis=0)
+        self.time: Array = self._orders.min(axis=0)
 
     def pieces(self, number: int) -> tuple[Piece, ...]:
         """Return the pieces of the cheapest way for the given entry of `input_slices`."""
         order = int(self._orders[:, number].argmin())
-        times = self._cheapest.time_ps[number]
+        times = self._cheapest.time[number]
         if order == 0:
             cols = _choose(self._by_output[number], self._outputs.cuts)
             return tuple(
@@ -129,7 +129,7 @@ class LayerSearch:
 
 def _only(found: Cheapest) -> Cheapest:
     """Drop the axes of a single piece."""
-    return Cheapest(found.time_ps[:, 0, 0], found.candidate[:, 0, 0], found.per_tile[:, 0, 0])
+    return Cheapest(found.time[:, 0, 0], found.candidate[:, 0, 0], found.per_tile[:, 0, 0])
 
 
 def _cut_in_two(times: Array, cuts: tuple[Cut, ...], axis: int) -> Array:
