@@ -37,8 +37,8 @@ MAX_LATENCY_US = 1_000_000
 """One second: no real crossbar is slower."""
 
 _PICOSECOND_DIGITS = 6
-_IDEAL = "ideal"
-_ALL = "all"
+_IDEAL: Literal["ideal"] = "ideal"
+_ALL: Literal["all"] = "all"
 
 
 class Encoding(StrEnum):
@@ -130,7 +130,8 @@ class Crossbar(_Section):
     )
     active_rows: Annotated[StrictInt, Field(ge=1, le=MAX_LINES)] | Literal["all"] = Field(
         default=_ALL,
-        description='Rows that may be driven at once, or "all". A tile with more of them in use is read in several MVMs.',
+        description='Rows that may be driven at once, or "all". A tile with more of them in use is read in several '
+        "MVMs.",
     )
 
     @model_validator(mode="after")
@@ -171,8 +172,8 @@ class Converters(_Section):
         default=1,
         ge=1,
         le=MAX_LINES,
-        description="Columns that share one ADC, which converts them one after the other. Columns in use are taken to be "
-        "spread evenly over the ADCs.",
+        description="Columns that share one ADC, which converts them one after the other. Columns in use are taken to "
+        "be spread evenly over the ADCs.",
     )
     adc_latency_us_per_bit: Microseconds = Field(
         default=Decimal(0),
@@ -225,7 +226,8 @@ class AllowedMappings(_Section):
         description="Groups of a convolution or heads of attention that may share a tile, block-diagonally.",
     )
     splits: StrictBool = Field(
-        default=True, description="Whether parts of one layer may be mapped differently (remainders of rows and columns)."
+        default=True,
+        description="Whether parts of one layer may be mapped differently (remainders of rows and columns).",
     )
 
     @field_validator("encodings")
@@ -262,9 +264,9 @@ class DigitalUnit(_Section):
 
     operation_latency_us: Microseconds | Literal["ideal"] = Field(
         default=_IDEAL,
-        description="Time of one addition or multiply-add, us, lanes shared out (256 lanes at 1 GHz: 0.000004). Charged for "
-        "shift-and-adds, sums of input vectors and products of two activations that the digital unit computes itself, after "
-        'the reads. "ideal": hidden behind the crossbar, an assumption; then no product moves to the digital unit.',
+        description="Time of one addition or multiply-add, us, lanes shared out (256 lanes at 1 GHz: 0.000004). "
+        "Charged for shift-and-adds, sums of input vectors and products of two activations that it computes itself, "
+        'after the reads. "ideal": hidden behind the crossbar, an assumption; then no product moves to the unit.',
     )
 
     @property

@@ -1,12 +1,14 @@
 """A lower bound on the time of a layer: what no exact mapping of the kind that crossbars allow can beat.
 
-The kind: in one read, a row carries one slice of one input value (on at most one row of each polarity), a column counts for
-one output at one position, with a power of two as its weight, and a cell holds a number of `cell_bits` bits that depends on
-one weight. Derived in docs/mapping.md; in short, with s = ceil(log2(values of a weight) / cell bits):
+The kind: in one read, a row carries one slice of one input value (on at most one row of each polarity), a column
+counts for one output at one position, with a power of two as its weight, and a cell holds a number of `cell_bits`
+bits that depends on one weight. Derived in docs/mapping.md; in short, with s = ceil(log2(values of a weight) / cell
+bits):
 
-- Cells. Each product of a weight and an input slice takes s reads of cells of its own, an MVM reads rows * columns of them.
-- Columns. An output at one position takes as many column reads as its products fill columns of active rows, and as many as
-  the bits of its longest product need digits.
+- Cells. Each product of a weight and an input slice takes s reads of cells of its own, an MVM reads rows * columns of
+  them.
+- Columns. An output at one position takes as many column reads as its products fill columns of active rows, and as
+  many as the bits of its longest product need digits.
 - Rows. An input slice is driven as often as the products that it enters fill rows of columns.
 - Writes. Weights take s cells each, whose columns serve one output and whose rows one channel.
 """
@@ -63,13 +65,22 @@ def bound_layer(
     cells = ceil_divide(((stored.qmax - stored.qmin) // stored.step).bit_length(), crossbar.cell_bits)
     active, cols = crossbar.rows_at_once, crossbar.cols
     digits = _count_digits(stored, slices, accelerator)
-    column_reads = layer.repeat * layer.outputs * sum(
-        count * max(digits, ceil_divide(geometry.channels * taps * slices * cells, active))
-        for taps, count in geometry.taps_of_positions.items()
-        if taps
+    column_reads = (
+        layer.repeat
+        * layer.outputs
+        * sum(
+            count * max(digits, ceil_divide(geometry.channels * taps * slices * cells, active))
+            for taps, count in geometry.taps_of_positions.items()
+            if taps
+        )
     )
-    row_reads = layer.repeat * geometry.channels * slices * sum(
-        count * ceil_divide(layer.outputs * uses * cells, cols) for uses, count in geometry.uses_of_pixels.items()
+    row_reads = (
+        layer.repeat
+        * geometry.channels
+        * slices
+        * sum(
+            count * ceil_divide(layer.outputs * uses * cells, cols) for uses, count in geometry.uses_of_pixels.items()
+        )
     )
     mvms = max(ceil_divide(column_reads, cols), ceil_divide(row_reads, active))
     adcs = ceil_divide(cols, accelerator.converters.columns_per_adc)
@@ -138,8 +149,9 @@ def _product(axes: list[Counter[int]], times: int) -> Counter[int]:
 def _count_digits(values: StoredRange, slices: int, accelerator: Accelerator) -> int:
     """Return the column reads without which the products of one input with all its slices cannot be told apart.
 
-    Columns in the order of their weights: a weight is a power of two, and it cannot leave a gap above what the columns below
-    it reach (see docs/mapping.md), so the reach of n columns is bounded; it must cover the longest product.
+    Columns in the order of their weights: a weight is a power of two, and it cannot leave a gap above what the
+    columns below it reach (see docs/mapping.md), so the reach of n columns is bounded; it must cover the longest
+    product.
     """
     polarities = 2 if Encoding.DIFFERENTIAL_ROWS in accelerator.mapping.allowed.encodings else 1
     cell = polarities * ((1 << accelerator.crossbar.cell_bits) - 1)

@@ -1,13 +1,14 @@
-"""The best mapping of a layer: the cheapest exact one of all encodings, pieces and candidates that the accelerator allows.
+"""The best mapping of a layer: the cheapest exact one of all encodings, pieces and candidates that the accelerator
+allows.
 
-`MappingChoice` does the search once for all activation widths of one layer and range of stored integers; mappings and whole
-tables of times are read from it, so that they cannot differ.
+`MappingChoice` does the search once for all activation widths of one layer and range of stored integers; mappings and
+whole tables of times are read from it, so that they cannot differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
 
 _WORST_TO_PAPER = 1 << 20
-"""No candidate takes more than this many times as long as the paper's mapping: it has at most rows * cols as many tiles."""
+"""How many times as long as the paper's mapping a candidate may take: it has at most rows * cols as many tiles."""
 
 _WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 
@@ -97,7 +98,9 @@ class MappingChoice:
         """Return the best mapping for the given widths (`bits.weight_bits` is only passed on)."""
         number = self._number(bits.act_bits)
         if self._can_be_digital and self._digital_time < self._times[:, number].min():
-            return BestMapping(self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._layer.macs)
+            return BestMapping(
+                self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._layer.macs
+            )
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
         search, candidates = self._searches[encoding]
         parts = tuple(self._part(piece, candidates, encoding, number) for piece in search.pieces(number))
@@ -128,7 +131,7 @@ class MappingChoice:
         return self._prices.reading_ps(Counts(0, 0, 0, self._layer.macs))
 
     def _input_sums(self, encoding: Encoding) -> int:
-        """Return the additions that give the sum of every input vector, where the encoding needs it without a column."""
+        """Return the additions that sum up every input vector, where the encoding needs it and has no column for it."""
         if encoding is not Encoding.OFFSET_DIGITAL or not weight_offset(self._values, encoding):
             return 0
         return self._layer.inputs * self._layer.positions * self._layer.repeat
@@ -172,11 +175,16 @@ class MappingChoice:
         accelerator, chosen = self._accelerator, piece.candidate
         at_once = int(candidates.slices_at_once[chosen])
         num_steps = ceil_divide(int(self._slices[number]), at_once)
-        window = candidates.table.shapes[int(candidates.shape[chosen])]
+        window = candidates.table.windows[int(candidates.shape[chosen])]
         windows = candidates.table.grid.count_windows(window)
-        corrections = int(candidates.corrections[chosen]) * window.positions if piece.outputs.start == 0 else 0
+        corrections = (
+            int(candidates.corrections[chosen]) * int(candidates.positions[chosen]) if piece.outputs.start == 0 else 0
+        )
         rows = int(candidates.rows(piece.inputs.start, piece.inputs.stop)[chosen])
-        cols = len(piece.outputs) * window.positions * int(candidates.cols_per_position[chosen]) + corrections
+        cols = (
+            len(piece.outputs) * int(candidates.positions[chosen]) * int(candidates.cols_per_position[chosen])
+            + corrections
+        )
         one_pass = count_tiling(len(piece.groups), piece.groups_per_tile, rows, cols, accelerator)
         passes = windows * num_steps
         shift = (at_once - 1) * accelerator.converters.dac_bits
@@ -203,9 +211,4 @@ class MappingChoice:
 
 def _windows(grid: PositionGrid, accelerator: Accelerator) -> WindowTable:
     positions = min(accelerator.mapping.allowed.window_positions, accelerator.crossbar.cols)
-    return _list_windows(grid, positions, accelerator.crossbar.rows)
-
-
-@lru_cache(maxsize=256)
-def _list_windows(grid: PositionGrid, max_positions: int, max_pixels: int) -> WindowTable:
-    return list_windows(grid, max_positions=max_positions, max_pixels=max_pixels)
+    return list_windows(grid, positions, accelerator.crossbar.rows if positions > 1 else grid.taps)

@@ -1,7 +1,8 @@
-"""Candidates: every way to lay a rectangle of a layer's matrix into tiles in one piece, counted for all of them at once.
+"""Candidates: every way to lay a rectangle of a layer's matrix into tiles in one piece, counted for all of them at
+once.
 
-A candidate is a window, a number of input slices side by side, and (for layers of several groups) a number of groups a tile.
-Arrays are [..., candidates]; numbers of input slices are their last axis where they matter.
+A candidate is a window, a number of input slices side by side, and (for layers of several groups) a number of groups
+a tile. Arrays are [..., candidates]; numbers of input slices are their last axis where they matter.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ class Candidates:
     @cached_property
     def passes(self) -> Array:
         """int64 [N, M]: windows times steps, the MVMs of a tile that is read in one piece."""
-        steps = ceil_divide(self.input_slices[:, None], self.slices_at_once)
-        return self.table.windows[self.shape] * steps
+        steps = -(-self.input_slices[:, None] // self.slices_at_once)
+        return self.table.num_windows[self.shape] * steps
 
     @cached_property
     def positions(self) -> Array:
         """int64 [M]: positions a window."""
-        return self.table.positions[self.shape]
+        return self.table.num_positions[self.shape]
 
     def rows(self, start: int, stop: int) -> Array:
         """Return int64 [M]: physical rows of the inputs `start` .. `stop` - 1 of one group."""
@@ -70,7 +71,7 @@ class Candidates:
         first, last = ceil_divide(start, taps), stop // taps
         if first > last:
             return self.table.partial_pixels(start % taps, stop % taps)[self.shape] * self.rows_per_pixel
-        pixels = self.table.pixels * (last - first)
+        pixels = self.table.num_pixels * (last - first)
         if start % taps:
             pixels = pixels + self.table.partial_pixels(start % taps, taps)
         if stop % taps:
@@ -83,7 +84,7 @@ class Candidates:
         return cols + self.positions * self.corrections if has_correction else cols
 
     def groups_per_tile(self, rows: Array, cols: Array, groups: int) -> tuple[Array, ...]:
-        """Return the numbers of whole matrices [rows, cols] (above 1) a tile that are worth a look; 1 where they do not fit."""
+        """Return how many whole matrices [rows, cols] a tile may take, as far as worth a look; 1 where none fits."""
         crossbar, limit = self.accelerator.crossbar, min(groups, self.accelerator.mapping.allowed.groups_per_tile)
         if limit == 1:
             return ()
@@ -93,11 +94,11 @@ class Candidates:
         return most, np.clip(crossbar.rows_at_once // rows, 1, most)
 
     def efforts(self) -> NDArray[np.float64]:
-        """Return float64 [N, M]: rows * columns of one channel and output, times what a full tile costs for its cells."""
+        """Return float64 [N, M]: cells of one channel and output, times what a full tile costs: less is better."""
         crossbar = self.accelerator.crossbar
         full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator)
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
-        area = self.table.pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
+        area = self.table.num_pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
         return area * (write + float(self.prices.reading_ps(full)) * self.passes)
 
 
@@ -183,13 +184,13 @@ def list_candidates(
     shifts = [(count - 1) * accelerator.converters.dac_bits for count in at_once]
     columns = [count_output_columns(values, encoding, crossbar.cell_bits, shift) for shift in shifts]
     corrections = [count_correction_columns(values, encoding, crossbar.cell_bits, shift) for shift in shifts]
-    shape, slices = np.meshgrid(np.arange(len(table.shapes)), np.arange(len(at_once)), indexing="ij")
-    shape, slices = shape.reshape(-1), slices.reshape(-1)
+    shape = np.repeat(np.arange(len(table.windows), dtype=np.int64), len(at_once))
+    slices = np.tile(np.arange(len(at_once)), len(table.windows))
     rows_per_pixel = np.array(at_once, dtype=np.int64)[slices] * count_input_rows(encoding)
     cols_per_position = np.array(columns, dtype=np.int64)[slices]
     # Beyond a single position, one channel and one output must fit a tile: what does not is beaten by fewer positions.
-    fits = (table.pixels[shape] * rows_per_pixel <= crossbar.rows) & (
-        table.positions[shape] * cols_per_position <= crossbar.cols
+    fits = (table.num_pixels[shape] * rows_per_pixel <= crossbar.rows) & (
+        table.num_positions[shape] * cols_per_position <= crossbar.cols
     )
     kept = fits | (shape == 0)
     return Candidates(
@@ -198,7 +199,7 @@ def list_candidates(
         prices=prices,
         is_stored_dynamically=is_stored_dynamically,
         input_slices=input_slices,
-        shape=shape[kept].astype(np.int64),
+        shape=shape[kept],
         slices_at_once=np.array(at_once, dtype=np.int64)[slices][kept],
         rows_per_pixel=rows_per_pixel[kept],
         cols_per_position=cols_per_position[kept],

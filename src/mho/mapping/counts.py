@@ -105,7 +105,8 @@ class Prices:
         """Return the prices in their greatest common unit, and that unit in ps: smaller numbers for long searches."""
         own = (self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
         unit = math.gcd(*own)
-        return Prices(*(price // unit for price in own), self.batch), unit
+        write, mvm, conversion, operation = (price // unit for price in own)
+        return Prices(write, mvm, conversion, operation, self.batch), unit
 
     def writing_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
         """Return the time of all writes of a batch."""

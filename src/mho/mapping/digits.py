@@ -1,9 +1,9 @@
 """How many cells an integer weight takes, and what each column of cells counts for.
 
-Cells hold digits of `cell_bits` bits. An input slice that is fed side by side with less significant ones meets the weight
-shifted left by the slice's weight, so the columns of an output hold the digits of the *shifted* weight: n bits shifted by at
-most t bits take ceil((n + t) / cell_bits) columns, whatever the number of slices in between. Slices are counted by the
-integers that a layer may hold, not by a nominal width.
+Cells hold digits of `cell_bits` bits. An input slice that is fed side by side with less significant ones meets the
+weight shifted left by the slice's weight, so the columns of an output hold the digits of the *shifted* weight: n bits
+shifted by at most t bits take ceil((n + t) / cell_bits) columns, whatever the number of slices in between. Slices are
+counted by the integers that a layer may hold, not by a nominal width.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def stored_range_of_width(weight_bits: int) -> StoredRange:
 
 
 def weight_offset(values: StoredRange, encoding: Encoding) -> int:
-    """Return what an offset encoding adds to every weight; 0 for the other encodings and for weights that have no sign."""
+    """Return what an offset encoding adds to every weight; 0 for other encodings and for weights without a sign."""
     return max(0, -values.qmin) if encoding in (Encoding.OFFSET, Encoding.OFFSET_DIGITAL) else 0
 
 
@@ -36,12 +36,13 @@ def count_stored_bits(values: StoredRange, encoding: Encoding) -> int:
 
 
 def first_shift(values: StoredRange, encoding: Encoding) -> int:
-    """Return the power of two that one unit of the stored integer counts for: 1 for {-1, +1} moved to {0, 2}, else 0."""
+    """Return the power of two that a unit of the stored integer counts for: 1 for {-1, +1} moved to {0, 2}, else 0."""
     return values.step.bit_length() - 1 if weight_offset(values, encoding) else 0
 
 
 def count_weight_slices(values: StoredRange, encoding: Encoding, cell_bits: int, shift_bits: int = 0) -> int:
-    """Return the columns of digits that one weight (one sign part) takes where the last input slice shifts it by `shift_bits`.
+    """Return the columns of digits that one weight (one sign part) takes where the last input slice shifts it by
+    `shift_bits`.
 
     At least one, also where every weight is -1 or 0 in two's complement and only the sign bit is held.
     """

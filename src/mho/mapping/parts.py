@@ -1,10 +1,10 @@
 """The mapping of one layer as parts: which rectangle of the logical matrix lies how in which tiles.
 
-A part holds the outputs `outputs` and the inputs `inputs` of the groups `groups` of a layer. Its physical matrix for one group
-has one row for every pixel that a window reads, channel and input slice (and sign), and one column for every position of the
-window, output and digit (and sign). It is cut into tiles at any row and column; or, where `groups_per_tile` is above 1, whole
-matrices of several groups lie in one tile, block-diagonally. The parts of a layer add up: together they hold every weight
-once, and each runs over all positions.
+A part holds the outputs `outputs` and the inputs `inputs` of the groups `groups` of a layer. Its physical matrix for
+one group has one row for every pixel that a window reads, channel and input slice (and sign), and one column for
+every position of the window, output and digit (and sign). It is cut into tiles at any row and column; or, where
+`groups_per_tile` is above 1, whole matrices of several groups lie in one tile, block-diagonally. The parts of a layer
+add up: together they hold every weight once, and each runs over all positions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mho.mapping.counts import Counts
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import Count
 from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
-from mho.mapping.windows import WindowShape
+from mho.mapping.windows import Window
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
 
@@ -59,7 +59,7 @@ class Part:
     groups: Range
     outputs: Range
     inputs: Range
-    window: WindowShape
+    window: Window
     num_weight_slices: int
     slices_at_once: int
     num_steps: int
@@ -128,7 +128,9 @@ class BestMapping:
         return max(self.parts, key=lambda part: part.rows * part.cols)
 
 
-def count_tiling(groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator) -> Counts[Count]:
+def count_tiling(
+    groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator
+) -> Counts[Count]:
     """Count one pass of one window and one step over the tiles of `groups` matrices [rows, cols].
 
     Args:

@@ -1,7 +1,8 @@
 """The mapping of arXiv 2601.21737, counted: how many crossbars' worth of cells and how many reads a layer takes.
 
 The kernels of a layer are unrolled into a matrix (im2col), one position an MVM, every tile is written once for each
-repetition, remainder tiles are not shared. `mho.mapping.best` chooses better ones; `mho.mapping.model` picks between them.
+repetition, remainder tiles are not shared. `mho.mapping.best` chooses better ones; `mho.mapping.model` picks between
+them.
 """
 
 from __future__ import annotations

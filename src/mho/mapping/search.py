@@ -1,11 +1,12 @@
 """The choice of the cheapest mapping of a layer in one encoding, for all numbers of input slices at once.
 
-A layer is mapped in one piece, or its matrix is cut: first the outputs in two and then the inputs of each piece in two, or
-the other way round; or its groups in two. Every piece takes the cheapest of all candidates. Cuts are made where the main
-piece fills whole tiles under one of the most efficient candidates, so that the remainder is what is left.
+A layer is mapped in one piece, or its matrix is cut: first the outputs in two and then the inputs of each piece in
+two, or the other way round; or its groups in two. Every piece takes the cheapest of all candidates. Cuts are made
+where the main piece fills whole tiles under one of the most efficient candidates, so that the remainder is what is
+left.
 
-Everything that is compared is exact. What is not compared: three pieces along one axis, and pieces of different layers in
-one tile.
+Everything that is compared is exact. What is not compared: three pieces along one axis, and pieces of different
+layers in one tile.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class LayerSearch:
     """All ways to map a matrix [outputs, inputs] of `groups` groups in the encoding of `candidates`.
 
     Attributes:
-        time: int64 [N], time of a batch in the cheapest way, for each number of input slices, in the unit of the prices.
+        time: int64 [N], time of a batch in the cheapest way, for each number of input slices, in the unit of the
+            prices.
     """
 
     def __init__(self, candidates: Candidates, *, inputs: int, outputs: int, groups: int) -> None:
@@ -134,7 +136,7 @@ def _only(found: Cheapest) -> Cheapest:
 
 def _cut_in_two(times: Array, cuts: tuple[Cut, ...], axis: int) -> Array:
     """Return the least time along `axis`, which is dropped: of the whole (number 0) or of the two sides of a cut."""
-    least = times.take(0, axis=axis)
+    least = np.asarray(times.take(0, axis=axis))
     for first, last in cuts:
         least = np.minimum(least, times.take(first, axis=axis) + times.take(last, axis=axis))
     return least
@@ -149,7 +151,7 @@ def _choose(times: Array, cuts: tuple[Cut, ...]) -> Cut | tuple[int]:
 def _list_cuts(candidates: Candidates, inputs: int, outputs: int) -> tuple[set[int], set[int]]:
     """Return where inputs and outputs may be cut: whole tiles of the most efficient candidates come first."""
     crossbar, taps = candidates.accelerator.crossbar, candidates.table.grid.taps
-    pixels = candidates.table.pixels[candidates.shape] * candidates.rows_per_pixel
+    pixels = candidates.table.num_pixels[candidates.shape] * candidates.rows_per_pixel
     cols = candidates.positions * candidates.cols_per_position
     order = np.argsort(candidates.efforts(), axis=1, kind="stable")
     efficient = {0, *order[:, :_EFFICIENT].reshape(-1).tolist()}
@@ -158,7 +160,9 @@ def _list_cuts(candidates: Candidates, inputs: int, outputs: int) -> tuple[set[i
         tiles = int(candidates.rows(0, inputs)[number]) // crossbar.rows
         channels = tiles * crossbar.rows // int(pixels[number])
         is_single = candidates.shape[number] == 0
-        input_cuts.add(tiles * crossbar.rows // int(candidates.rows_per_pixel[number]) if is_single else channels * taps)
+        input_cuts.add(
+            tiles * crossbar.rows // int(candidates.rows_per_pixel[number]) if is_single else channels * taps
+        )
         tiles = outputs * int(cols[number]) // crossbar.cols
         output_cuts.add(tiles * crossbar.cols // int(cols[number]))
     return {cut for cut in input_cuts if 0 < cut < inputs}, {cut for cut in output_cuts if 0 < cut < outputs}

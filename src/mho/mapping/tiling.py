@@ -39,13 +39,13 @@ def count_col_tiles(cols: Count, crossbar: Crossbar) -> Count:
 
 
 def count_row_reads(rows: Count, crossbar: Crossbar) -> Count:
-    """Return the MVMs that one input slice takes over all tiles above each other, with rows that may be active at once."""
+    """Return the MVMs of one input slice over all tiles above each other, given the rows that may be active at once."""
     reads_of_full_tile = ceil_divide(crossbar.rows, crossbar.rows_at_once)
     return rows // crossbar.rows * reads_of_full_tile + ceil_divide(rows % crossbar.rows, crossbar.rows_at_once)
 
 
 def count_conversion_rounds(cols: Count, accelerator: Accelerator) -> Count:
-    """Return the rounds of conversion of one MVM over all tiles beside each other: ceil(columns in use / ADCs) a tile."""
+    """Return the rounds of conversion of one MVM over all tiles beside each other: ceil(columns / ADCs) a tile."""
     width = accelerator.crossbar.cols
     converters = ceil_divide(width, accelerator.converters.columns_per_adc)
     return cols // width * ceil_divide(width, converters) + ceil_divide(cols % width, converters)

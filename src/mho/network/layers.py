@@ -82,10 +82,9 @@ class MvmLayer:
         """Return the layer of `to_json`. Raises `KeyError` or `TypeError` where it is none."""
         values = {field.name: content[field.name] for field in fields(cls)}
         if values["conv"] is not None:
-            shape = {field.name: values["conv"][field.name] for field in fields(ConvShape)}
-            values["conv"] = ConvShape(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
-            )
+            shape: dict[str, Any] = {field.name: values["conv"][field.name] for field in fields(ConvShape)}
+            shape = {key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
+            values["conv"] = ConvShape(**shape)
         return cls(**values)
 
 
