@@ -7,7 +7,7 @@ whole tables of times are read from it, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -86,7 +86,7 @@ class MappingChoice:
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
         self._searches = {encoding: self._search(encoding) for encoding in self._encodings()}
         extra = self._prices.operation_ps * self._prices.batch
-        self._times = np.stack([search.time + extra * self._input_sums(e) for e, (search, _) in self._searches.items()])
+        self._times = np.stack([search.time + extra * self._input_sums(e) for e, search in self._searches.items()])
 
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
@@ -102,8 +102,12 @@ class MappingChoice:
                 self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._layer.macs
             )
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
-        search, candidates = self._searches[encoding]
-        parts = tuple(self._part(piece, candidates, encoding, number) for piece in search.pieces(number))
+        return self.build(bits, encoding, self._searches[encoding].pieces(number))
+
+    def build(self, bits: BitWidths, encoding: Encoding, pieces: Iterable[Piece]) -> BestMapping:
+        """Return the mapping that given pieces make, best or not; together they must be the whole matrix."""
+        candidates, number = self.candidates(encoding), self._number(bits.act_bits)
+        parts = tuple(self._part(piece, candidates, encoding, number) for piece in pieces)
         return BestMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
 
     def _check_size(self) -> None:
@@ -157,18 +161,21 @@ class MappingChoice:
                 kept.append(encoding)
         return tuple(kept)
 
-    def _search(self, encoding: Encoding) -> tuple[LayerSearch, Candidates]:
-        layer = self._layer
-        candidates = list_candidates(
-            _windows(PositionGrid.of(layer), self._accelerator),
+    def candidates(self, encoding: Encoding) -> Candidates:
+        """Return everything that a piece may be mapped with in one encoding."""
+        return list_candidates(
+            _windows(PositionGrid.of(self._layer), self._accelerator),
             self._values,
             encoding,
             self._accelerator,
             self._prices,
             self._slices,
-            is_stored_dynamically=layer.is_stored_dynamically,
+            is_stored_dynamically=self._layer.is_stored_dynamically,
         )
-        return LayerSearch(candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat), candidates
+
+    def _search(self, encoding: Encoding) -> LayerSearch:
+        layer, candidates = self._layer, self.candidates(encoding)
+        return LayerSearch(candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat)
 
     def _part(self, piece: Piece, candidates: Candidates, encoding: Encoding, number: int) -> Part:
         """Describe a piece and count it once more, on its own."""

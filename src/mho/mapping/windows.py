@@ -63,6 +63,20 @@ SINGLE = Window(Extent(Stationary.POSITIONS, 1), Extent(Stationary.POSITIONS, 1)
 
 
 @dataclass(frozen=True)
+class Run:
+    """Windows along one axis that can be swept by one loop.
+
+    Attributes:
+        first, count: numbers of the windows.
+        inside: for each entry of `Axis.position_offsets`, whether that position lies in the layer (else it is dropped).
+    """
+
+    first: int
+    count: int
+    inside: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Axis:
     """One axis of a layer's positions.
 
@@ -104,6 +118,18 @@ class Axis:
     def count_windows(self, extent: Extent) -> int:
         """Return how many windows cover the axis; the last may stick out."""
         return ceil_divide(self.positions if extent.kind is Stationary.POSITIONS else self.pixels, extent.count)
+
+    def runs(self, extent: Extent) -> tuple[Run, ...]:
+        """Return the windows along the axis as runs of those that serve the same positions; all together `count_windows`."""
+        offsets, step = self.position_offsets(extent), self.step(extent)
+        runs: list[Run] = []
+        for number in range(self.count_windows(extent)):
+            inside = tuple(0 <= number * step + offset < self.positions for offset in offsets)
+            if runs and runs[-1].inside == inside:
+                runs[-1] = Run(runs[-1].first, runs[-1].count + 1, inside)
+            else:
+                runs.append(Run(number, 1, inside))
+        return tuple(runs)
 
     def extents(self, max_positions: int, max_pixels: int) -> list[Extent]:
         """List the extents within limits that are the least for some number of windows."""
