@@ -34,8 +34,8 @@ from mho.mapping.windows import PositionGrid, WindowTable, list_windows
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
 
-_WORST_TO_PAPER = 1 << 20
-"""How many times as long as the paper's mapping a candidate may take: it has at most rows * cols as many tiles."""
+_EXACT = 1 << 53
+"""Whole numbers up to here are exact in float64."""
 
 _WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 
@@ -91,8 +91,9 @@ class MappingChoice:
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
         numbers = [self._number(bits) for bits in act_bits]
-        times: Array = self._times.min(axis=0)[numbers]
-        return (np.minimum(times, self._digital_time) if self._can_be_digital else times) * self._unit_ps
+        times = self._times.min(axis=0)[numbers]
+        least = np.minimum(times, self._digital_time) if self._can_be_digital else times
+        return least.astype(np.int64) * self._unit_ps
 
     def mapping(self, bits: BitWidths) -> BestMapping:
         """Return the best mapping for the given widths (`bits.weight_bits` is only passed on)."""
@@ -111,15 +112,15 @@ class MappingChoice:
         return BestMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
 
     def _check_size(self) -> None:
-        """Refuse layers whose candidates, however bad, could leave int64."""
+        """Refuse layers whose time is not exact in float64: the search compares times in it."""
         layer, widest = self._layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS)
         counts = plan_layer(layer, widest, self._accelerator).counts
         time = self._prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
-        if time * _WORST_TO_PAPER > np.iinfo(np.int64).max:
+        if time > _EXACT:
             raise MappingError(
                 f"the layer takes {time * self._unit_ps / 1e12:.3g} s at {widest} bits",
                 where=layer.name,
-                expected=f"at most {np.iinfo(np.int64).max // _WORST_TO_PAPER * self._unit_ps / 1e12:.3g} s",
+                expected=f"at most {_EXACT * self._unit_ps / 1e12:.3g} s",
                 hint="check the latencies of the accelerator: times that share a larger unit allow more",
             )
 

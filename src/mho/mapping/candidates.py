@@ -23,6 +23,7 @@ from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_r
 from mho.mapping.windows import WindowTable
 
 Array = NDArray[np.int64]
+Times = NDArray[np.float64]
 
 _NONE = np.zeros((), dtype=np.int64)
 
@@ -93,7 +94,7 @@ class Candidates:
             return (most,)
         return most, np.clip(crossbar.rows_at_once // rows, 1, most)
 
-    def efforts(self) -> NDArray[np.float64]:
+    def efforts(self) -> Times:
         """Return float64 [N, M]: cells of one channel and output, times what a full tile costs: less is better."""
         crossbar = self.accelerator.crossbar
         full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator)
@@ -104,15 +105,15 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Cheapest:
-    """The cheapest candidates of pieces [...]: int64 [N, ...] each.
+    """The cheapest candidates of pieces [...]: [N, ...] each.
 
     Attributes:
-        time: time of a batch.
+        time: time of a batch, a whole number as float64 (exact below 2^53, and no candidate leaves its range).
         candidate: which candidate.
         per_tile: groups that share a tile.
     """
 
-    time: Array
+    time: Times
     candidate: Array
     per_tile: Array
 
@@ -157,10 +158,11 @@ def _find_packed(candidates: Candidates, rows: Array, cols: Array, groups: int, 
 def _find_least(candidates: Candidates, writing: Array, reading: Array, per_tile: Array) -> Cheapest:
     """Take the least of writing + reading * passes, [..., M] each, for each number of input slices."""
     shape = (len(candidates.input_slices), *writing.shape[:-1])
-    found = Cheapest(*(np.empty(shape, dtype=np.int64) for _ in range(3)))
+    found = Cheapest(np.empty(shape), np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64))
+    writes, reads = writing.astype(np.float64), reading.astype(np.float64)
     for number, passes in enumerate(candidates.passes):
-        times = reading * passes
-        times += writing
+        times = reads * passes
+        times += writes
         best = times.argmin(axis=-1)[..., None]
         found.candidate[number] = best[..., 0]
         found.time[number] = np.take_along_axis(times, best, axis=-1)[..., 0]

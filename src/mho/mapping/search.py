@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mho.mapping.candidates import Array, Candidates, Cheapest, find_cheapest
+from mho.mapping.candidates import Array, Candidates, Cheapest, Times, find_cheapest
 from mho.mapping.parts import Range
 
 _EFFICIENT = 8
@@ -77,7 +77,7 @@ class LayerSearch:
         inputs_first = _cut_in_two(self._by_input, self._inputs.cuts, axis=1)
         by_groups = [first.time + last.time for first, last in self._group_cuts.values()]
         self._orders = np.stack([outputs_first, inputs_first, *by_groups])
-        self.time: Array = self._orders.min(axis=0)
+        self.time: Times = self._orders.min(axis=0)
 
     def pieces(self, number: int) -> tuple[Piece, ...]:
         """Return the pieces of the cheapest way for the given entry of `input_slices`."""
@@ -134,7 +134,7 @@ def _only(found: Cheapest) -> Cheapest:
     return Cheapest(found.time[:, 0, 0], found.candidate[:, 0, 0], found.per_tile[:, 0, 0])
 
 
-def _cut_in_two(times: Array, cuts: tuple[Cut, ...], axis: int) -> Array:
+def _cut_in_two(times: Times, cuts: tuple[Cut, ...], axis: int) -> Times:
     """Return the least time along `axis`, which is dropped: of the whole (number 0) or of the two sides of a cut."""
     least = np.asarray(times.take(0, axis=axis))
     for first, last in cuts:
@@ -142,10 +142,10 @@ def _cut_in_two(times: Array, cuts: tuple[Cut, ...], axis: int) -> Array:
     return least
 
 
-def _choose(times: Array, cuts: tuple[Cut, ...]) -> Cut | tuple[int]:
+def _choose(times: Times, cuts: tuple[Cut, ...]) -> Cut | tuple[int]:
     """Return the ranges of the least time: the whole, or the sides of a cut."""
     options: list[Cut | tuple[int]] = [(0,), *cuts]
-    return min(options, key=lambda option: sum(int(times[number]) for number in option))
+    return min(options, key=lambda option: sum(float(times[number]) for number in option))
 
 
 def _list_cuts(candidates: Candidates, inputs: int, outputs: int) -> tuple[set[int], set[int]]:
