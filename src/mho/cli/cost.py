@@ -19,6 +19,7 @@ from rich.text import Text
 from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Encoding
 from mho.cache_folder import cache_folder
+from mho.cli.arguments import parse_shape
 from mho.cost.document import CostDocument, LayerRow
 from mho.cost.latency import cost_network
 from mho.cost.layer_tables import load_layer_table
@@ -71,7 +72,7 @@ def cost(
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
     widths = BitWidths.parse(bits) if bits is not None else _REFERENCE
     chosen = Policy.load(policy) if policy is not None else None
-    table = load_layer_table(network, input_shape=_parse_shape(input_shape), cache=cache_folder())
+    table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
     if table.note:
         typer.echo(f"note: {table.note}", err=True)
     names = [layer.name for layer in table.layers]
@@ -80,17 +81,6 @@ def cost(
     result = cost_network(table.layers, chosen or Policy.uniform(names, widths), hardware)
     reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware)
     _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
-
-
-def _parse_shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(
-            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _print(document: CostDocument, output_format: Format) -> None:
