@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ def exact_products() -> Iterator[None]:
     """Within it, float32 products are IEEE products: no bfloat16, no TF32, no Winograd, no autocast, no gradients."""
     # Before torch 2.9 these settings do not exist, and only the matrix product had a lower precision.
     found = (getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv"))
-    settings = [setting for setting in found if hasattr(setting, "fp32_precision")]
+    settings: list[Any] = [setting for setting in found if hasattr(setting, "fp32_precision")]
     before = [setting.fp32_precision for setting in settings]
     precision = None if settings else torch.get_float32_matmul_precision()
     try:
