@@ -35,7 +35,8 @@ Episode = tuple[NDArray[np.float32], Policy]
 HIDDEN = (128, 128)
 RATE, TARGET_SMOOTHING, BATCH_SIZE = 1e-3, 0.05, 256
 MIN_WARM_UP, MAX_WARM_UP = 4, 6
-CANDIDATES, CANDIDATE_NOISE, MAX_REDRAWS, MAX_SWEEPS = 8, 0.2, 10, 8
+CANDIDATES, CANDIDATE_NOISE, MAX_SWEEPS = 8, 0.2, 8
+MAX_REDRAWS, MAX_DRAWS = 5, 100
 IMAGINED_EPISODES, IMAGINED_NOISE, KEPT_EPISODES = 8, 0.6, 32
 FIRST_UPDATES, UPDATES = 150, 20
 RUINED = 20.0
@@ -83,8 +84,10 @@ class ImprovedAgent:
         self.model.set_logger(Logger(None, []))
 
     @isolated()
-    def ask(self) -> Policy:
-        """Return the most promising of the agent's episodes that was not evaluated before."""
+    def ask(self) -> Policy | None:
+        """Return the most promising of the agent's episodes that was not evaluated before; None when all were."""
+        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+            return None
         if not self._is_warm:
             return draw_policy(self._space, self._generator, spread=True)
         for attempt in range(1, MAX_REDRAWS + 1):
@@ -92,11 +95,14 @@ class ImprovedAgent:
             played = self._improve(costs, [policy for _, policy in self._play(CANDIDATES, CANDIDATE_NOISE * attempt)])
             if new := [policy for policy in played if policy not in self._records]:
                 return max(new, key=lambda policy: self._value(costs, policy))
-        return draw_policy(self._space, self._generator, spread=True)
+        drawn = [draw_policy(self._space, self._generator, spread=False) for _ in range(MAX_DRAWS)]
+        return next((policy for policy in drawn if policy not in self._records), drawn[0])
 
     @isolated()
     def tell(self, record: EvaluationRecord) -> None:
         """Learn from a record: first the model of the world, then, in it, the agent."""
+        if record.policy in self._records:
+            return
         self._records[record.policy] = record
         if not self._is_warm:
             return
