@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mho.workflow.config import EvaluationSettings
-from mho.workflow.material import EVALUATION_BATCH, compiled, training_images, training_options
+from mho.workflow.material import EVALUATION_BATCH, compiled, training_images, training_options, training_work
 from mho.workflow.stage import derive_seed, versions
 
 if TYPE_CHECKING:
@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     from mho.workflow.policy_stages import Prepared
 
 
-def make_evaluator(prepared: Prepared, settings: EvaluationSettings, seed: int) -> tuple[QatEvaluator, list[str]]:
+def make_evaluator(
+    prepared: Prepared, settings: EvaluationSettings, policies: int, seed: int
+) -> tuple[QatEvaluator, list[str]]:
     """Return the evaluator of a run, and notes for the reader of the report.
 
     Args:
         prepared: the float network, its calibration, data and hardware.
         settings: how candidates are measured.
+        policies: how many it will be asked for.
         seed: of the run.
     """
     from mho.search.qat_evaluator import QatEvaluator
 
     material, training = prepared.material, settings.training
     module = prepared.trainable()
-    runnable, notes = compiled(module, material)
+    images = 0.0 if training is None else policies * training_work(training, material)
+    runnable, notes = compiled(module, material, images)
     evaluator = QatEvaluator(
         module,
         prepared.table(),

@@ -147,7 +147,7 @@ class Search:
         from mho.search.runner import SearchOptions, SearchProgress, run_search
         from mho.workflow.evaluator import make_evaluator
 
-        evaluator, notes = make_evaluator(self.prepared, self.evaluation, self.seed)
+        evaluator, notes = make_evaluator(self.prepared, self.evaluation, self.settings.budget, self.seed)
         space = self.space()
         # The log outlives the stage: another method or budget goes on from the same evaluations.
         log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
