@@ -27,7 +27,8 @@ from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
 _BATCH_BYTES = 8 << 20
-_MAX_BATCH = 256
+_MAX_BATCH_BYTES = 512 << 20
+_SHARED_BATCH, _MAX_BATCH = 4, 256
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,10 @@ class Executor:
         return tuple(steps)
 
     def _choose_batch_size(self) -> int:
-        """Few samples stay in the cache; many share the reading of the weights, where these are large."""
-        budget = max(_BATCH_BYTES, sum(array.nbytes for array in self.program.constants.values()) // 4)
-        return max(1, min(_MAX_BATCH, budget // self._bytes_per_sample()))
+        """Few samples stay in the cache; some share the reading of the weights, the more the larger these are."""
+        size = self._bytes_per_sample()
+        shared = max(_BATCH_BYTES, sum(array.nbytes for array in self.program.constants.values()) // 4) // size
+        return max(1, min(max(shared, _SHARED_BATCH), _MAX_BATCH, _MAX_BATCH_BYTES // size))
 
     def _bytes_per_sample(self) -> int:
         """Return about how much memory the live tensors of one sample take at most."""
