@@ -54,7 +54,12 @@ def cost(
     network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
     accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
     policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[str | None, typer.Option(metavar="W/A", help="The same widths for every layer (8/8).")] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
+        ),
+    ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
     encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
     cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
@@ -70,15 +75,17 @@ def cost(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    widths = BitWidths.parse(bits) if bits is not None else _REFERENCE
-    chosen = Policy.load(policy) if policy is not None else None
+    given = Policy.load(policy) if policy is not None else None
+    uniform = BitWidths.parse(bits) if bits is not None else None
     table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
     if table.note:
         typer.echo(f"note: {table.note}", err=True)
     names = [layer.name for layer in table.layers]
-    if chosen is not None:
-        chosen.check_against(names, where=str(policy))
-    result = cost_network(table.layers, chosen or Policy.uniform(names, widths), hardware)
+    if given is not None:
+        given.check_against(names, where=str(policy))
+    own = table.policy or Policy.uniform(names, _REFERENCE)
+    chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
+    result = cost_network(table.layers, chosen, hardware)
     reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware)
     _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
 

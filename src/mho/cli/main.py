@@ -30,6 +30,7 @@ class Command:
 COMMANDS = {
     "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
     "inspect": Command("mho.cli.inspect:inspect", "Show the layers of a network, or what a program holds."),
+    "quantize": Command("mho.cli.quantize:quantize", "Quantize a float ONNX model by calibration alone."),
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
     "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.converters import check_adc
 from mho.mapping.encoding import count_cols, count_rows
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
@@ -66,10 +67,15 @@ class LayerCounts(Generic[Count]):
 
 
 def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
-    """Map one layer."""
+    """Map one layer.
+
+    Raises:
+        MappingError: the ADC cannot tell the layer's column sums apart.
+    """
     counts = _count(
         (layer.outputs, layer.inputs, layer.positions, layer.repeat), bits.weight_bits, bits.act_bits, accelerator
     )
+    check_adc(accelerator, min(counts.rows, accelerator.crossbar.rows), where=f"layer {layer.name}")
     return LayerMapping(
         layer=layer,
         bits=bits,
@@ -89,6 +95,7 @@ def plan_network(layers: Iterable[MvmLayer], policy: Policy, accelerator: Accele
     """Map every layer with the widths that `policy` gives it by name, in the order of `layers`.
 
     Raises:
+        MappingError: the ADC cannot tell a layer's column sums apart.
         PolicyError: the policy names an unknown layer or lacks one.
     """
     layers = tuple(layers)

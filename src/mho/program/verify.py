@@ -16,8 +16,8 @@ import numpy as np
 
 from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
+from mho.mapping.converters import required_adc_bits
 from mho.network.graph import MVM_OPERATIONS
-from mho.program.converters import required_adc_bits
 from mho.program.instructions import (
     Affine,
     ClearAccumulators,

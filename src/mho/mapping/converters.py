@@ -21,7 +21,7 @@ def required_adc_bits(accelerator: Accelerator, rows: int) -> int:
     return largest_count(accelerator, rows).bit_length() + int(is_signed)
 
 
-def check_adc(accelerator: Accelerator, rows: int) -> None:
+def check_adc(accelerator: Accelerator, rows: int, *, where: str) -> None:
     """Hold the ADC against the largest column sum of `rows` rows. Raises `MappingError`."""
     adc_bits = accelerator.converters.adc_bits
     if adc_bits == "ideal" or required_adc_bits(accelerator, rows) <= adc_bits:
@@ -30,6 +30,7 @@ def check_adc(accelerator: Accelerator, rows: int) -> None:
         f"column sums reach {largest_count(accelerator, rows)} ({rows} rows, "
         f"{accelerator.crossbar.cell_bits}-bit cells, {accelerator.converters.dac_bits}-bit DAC) "
         f"and need an ADC of {required_adc_bits(accelerator, rows)} bits",
+        where=where,
         expected=f"at most what converters.adc_bits = {adc_bits} resolves",
         hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.rows, crossbar.cell_bits or "
         "converters.dac_bits",
