@@ -1,6 +1,6 @@
 """Time of one training step: plain torch and mho, float and fake-quantized, eager and compiled, from one run.
 
-    python benchmarks/qat.py [--rounds 15] [--threads 1] [--bits 4/4] [--no-compile]
+    python benchmarks/qat.py [--rounds 15] [--threads 1] [--bits 4/4] [--no-compile] [--keep-memory]
 
 A step is forward, cross-entropy, backward and SGD with momentum on a batch of 64. The variants take turns in every
 round, so that whatever else the machine does hits all of them; figures are medians, ratios are to plain eager float.
@@ -22,6 +22,7 @@ from mho.models import build_model
 from mho.network.torch_reader import read_torch
 from mho.quantization.calibration import calibrate
 from mho.quantization.compilation import compile_if_possible
+from mho.quantization.memory import keep_freed_memory
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
@@ -45,9 +46,14 @@ def main() -> None:
     parser.add_argument("--bits", type=BitWidths.parse, default=BitWidths(4, 4))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--keep-memory", action="store_true", help="for all variants: mho.quantization.memory")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {options.threads} threads, batch {BATCH}, {options.bits}, {options.rounds} rounds")
+    if options.keep_memory and not keep_freed_memory():
+        print("this C library cannot be told to keep memory")
+    print(
+        f"torch {torch.__version__}, {options.threads} threads, batch {BATCH}, {options.bits}, {options.rounds} rounds"
+    )
     for name in options.networks:
         variants = make_variants(name, NETWORKS[name], options.bits, not options.no_compile)
         report(name, NETWORKS[name], measure(variants, options.rounds))

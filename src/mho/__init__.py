@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "mho.api",
     "quantize": "mho.api",
+    "save": "mho.api",
     "compile": "mho.api",
     "simulate": "mho.api",
     "Policy": "mho.quantization.policy",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mho.api import cost as cost
     from mho.api import load as load
     from mho.api import quantize as quantize
+    from mho.api import save as save
     from mho.api import search as search
     from mho.api import simulate as simulate
     from mho.errors import MhoError as MhoError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
-from mho.errors import MhoError
+from mho.errors import InputFileError, MhoError, PolicyError
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import BitWidths, Policy
@@ -38,11 +38,13 @@ def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | 
         InputFileError, UnsupportedOperationError, ConfigError: what cannot be read, and why.
     """
     if isinstance(model, (str, Path)):
+        if example_input is not None:
+            raise MhoError("an example input is for a torch module", where="mho.load", hint="give input_shape instead")
         from mho.network.loading import load_network
 
         return load_network(model, input_shape=input_shape)
-    if example_input is None:
-        raise MhoError("a module needs an example of its input", where="mho.load", hint="mho.load(module, tensor)")
+    if example_input is None or input_shape is not None:
+        raise MhoError("a module needs an example of its input", where="mho.load", expected="mho.load(module, tensor)")
     from mho.network.torch_reader import read_torch
 
     return read_torch(model, example_input)
@@ -79,6 +81,24 @@ def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_s
     from mho.quantization.ptq import quantize as quantize_by_calibration
 
     return quantize_by_calibration(network, _policy(network, policy), calibration_inputs, batch_size=batch_size)
+
+
+def save(value: Network | Program, path: str | Path) -> None:
+    """Write a network as ONNX (a quantized one as QCDQ), or a program as a .mho file, atomically.
+
+    Raises:
+        InputFileError: the file cannot be written.
+    """
+    from mho.program.container import write_program
+    from mho.quantization.export import write_float_onnx, write_qcdq_onnx
+
+    try:
+        if isinstance(value, Network):
+            (write_qcdq_onnx if value.is_quantized else write_float_onnx)(value, path)
+        else:
+            write_program(value, Path(path))
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def compile(quantized: Network, accelerator: Accelerator | str | Path) -> Program:
@@ -141,4 +161,8 @@ def _hardware(accelerator: Accelerator | str | Path) -> Accelerator:
 def _policy(network: Network, policy: Bits) -> Policy:
     if isinstance(policy, str):
         policy = BitWidths.parse(policy)
-    return Policy.uniform(network.layer_names, policy) if isinstance(policy, BitWidths) else policy
+    if isinstance(policy, BitWidths):
+        return Policy.uniform(network.layer_names, policy)
+    if not isinstance(policy, Policy):
+        raise PolicyError(f"{policy!r} is not a policy", expected='a Policy, a BitWidths, or a text such as "4/8"')
+    return policy

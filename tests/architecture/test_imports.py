@@ -31,7 +31,7 @@ DIRECT["program"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["simulation"] = {"program", *DIRECT["program"]} - {"network"}
 DIRECT["report"] = {"simulation", "network", *DIRECT["simulation"]}
 DIRECT["workflow"] = {"report", "search", "models", *DIRECT["report"]}
-DIRECT["cli"] = {"workflow", "schemas", *DIRECT["workflow"]}
+DIRECT["cli"] = {"api", "workflow", "schemas", *DIRECT["workflow"]}
 """Package -> the other packages that it may import."""
 
 EXCEPTIONS = {

@@ -79,9 +79,7 @@ def test_torch_modules(name: str) -> None:
     _assert_same(read_onnx(program.model_proto), program.model_proto, x)
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"), [("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))]
-)
+@pytest.mark.parametrize(("name", "shape"), [("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))])
 def test_networks_by_name(name: str, shape: tuple[int, ...]) -> None:
     module = build_model(name, 10, shape, torch.Generator().manual_seed(1)).eval()
     x = _random(3, *shape)
@@ -137,6 +135,13 @@ GRAPHS: dict[str, tuple[onnx.NodeProto | list[onnx.NodeProto], tuple[int, ...], 
     ),
     "split": (
         [node("Split", "x", "p q", axis=1, num_outputs=2), node("Sub", "p q")], (1, 6, 5), {},
+    ),
+    "sequence": (
+        [
+            node("SplitToSequence", "x sizes", "s", axis=1), node("SequenceAt", "s first", "a"),
+            node("SequenceAt", "s last", "b"), node("Concat", "b a", axis=1),
+        ],
+        (1, 6, 5), {"sizes": np.array(4), "first": np.array(0), "last": np.array(-1)},
     ),
     "tile": (node("Tile", "x r"), (1, 2, 3), {"r": np.array([1, 3, 2])}),
     "reshape_zero_and_minus_one": (node("Reshape", "x r"), (1, 4, 6), {"r": np.array([0, -1, 3])}),

@@ -19,6 +19,7 @@ from rich.text import Text
 from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Encoding
 from mho.cache_folder import cache_folder
+from mho.cli.arguments import parse_shape
 from mho.cost.document import CostDocument, LayerRow
 from mho.cost.latency import cost_network
 from mho.cost.layer_tables import load_layer_table
@@ -48,7 +49,12 @@ def cost(
     network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
     accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
     policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[str | None, typer.Option(metavar="W/A", help="The same widths for every layer (8/8).")] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
+        ),
+    ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
     encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
     cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
@@ -68,28 +74,19 @@ def cost(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    widths = BitWidths.parse(bits) if bits is not None else _REFERENCE
-    chosen = Policy.load(policy) if policy is not None else None
-    table = load_layer_table(network, input_shape=_parse_shape(input_shape), cache=cache_folder())
+    given = Policy.load(policy) if policy is not None else None
+    uniform = BitWidths.parse(bits) if bits is not None else None
+    table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
     if table.note:
         typer.echo(f"note: {table.note}", err=True)
     names = [layer.name for layer in table.layers]
-    if chosen is not None:
-        chosen.check_against(names, where=str(policy))
-    result = cost_network(table.layers, chosen or Policy.uniform(names, widths), hardware, model=mapping, batch=batch)
+    if given is not None:
+        given.check_against(names, where=str(policy))
+    own = table.policy or Policy.uniform(names, _REFERENCE)
+    chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
+    result = cost_network(table.layers, chosen, hardware, model=mapping, batch=batch)
     reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware, model=mapping, batch=batch)
     _print(CostDocument.of(network, result, reference, hardware), output_format)
-
-
-def _parse_shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(
-            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _print(document: CostDocument, output_format: Format) -> None:

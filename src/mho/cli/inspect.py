@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mho.errors import ConfigError
+from mho.cli.arguments import parse_shape
 
 if TYPE_CHECKING:
     from mho.network.summary import NetworkSummary
@@ -43,7 +43,7 @@ def inspect(
     if target.endswith(".mho"):
         _inspect_program(Path(target), output_format)
     else:
-        _inspect_network(target, _parse_shape(input_shape), output_format)
+        _inspect_network(target, parse_shape(input_shape), output_format)
 
 
 def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_format: InspectFormat) -> None:
@@ -131,17 +131,6 @@ def _program_document(summary: ProgramSummary) -> dict[str, Any]:
         "instructions": summary.instructions,
         "constants_bytes": summary.constants_bytes,
     }
-
-
-def _parse_shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(
-            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _console() -> Console:

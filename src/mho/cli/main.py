@@ -30,9 +30,11 @@ class Command:
 COMMANDS = {
     "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
     "inspect": Command("mho.cli.inspect:inspect", "Show the layers of a network, or what a program holds."),
+    "quantize": Command("mho.cli.quantize:quantize", "Quantize a float ONNX model by calibration alone."),
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
     "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
+    "search": Command("mho.cli.search:search", "Search the bit widths that make a network fastest."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
 }

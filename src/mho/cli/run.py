@@ -22,12 +22,14 @@ def run(
     """
     from rich.console import Console
 
+    from mho.quantization.memory import keep_freed_memory
     from mho.report.text import format_seconds
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
     from mho.workflow.run import run as run_all
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
+    keep_freed_memory()  # training steps are quicker, and the process is this command's own
     console = Console()
     if sys.stdout.isatty():
         with TerminalProgress(console) as progress:

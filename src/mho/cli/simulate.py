@@ -40,14 +40,16 @@ def simulate(
     from mho.simulation.timing import time_program
 
     loaded, arrays = read_program(program), read_arrays(inputs)
-    start = time.perf_counter()
     if engine is Engine.EXECUTOR:
         from mho.simulation.executor import Executor
 
-        results = Executor(loaded).run(arrays, batch_size)
+        executor = Executor(loaded)
+        start = time.perf_counter()
+        results = executor.run(arrays, batch_size)
     else:
         from mho.simulation.interpreter import interpret
 
+        start = time.perf_counter()
         results = interpret(loaded, arrays).outputs
     seconds = time.perf_counter() - start
     timing = time_program(loaded)

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import InputFileError, PolicyError
+from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
+from mho.quantization.policy import BitWidths, Policy
 
 _FORMAT = 2
 _LIBRARIES = ("torch", "torchvision", "onnx", "onnx-ir", "onnxscript", "numpy")
@@ -33,10 +35,12 @@ class LayerTable:
 
     Attributes:
         layers: what the network has; may be empty.
+        policy: the widths that the network itself has, where it is quantized.
         note: what the user should know about the cache, or nothing.
     """
 
     layers: tuple[MvmLayer, ...]
+    policy: Policy | None = None
     note: str = ""
 
 
@@ -68,7 +72,22 @@ def load_layer_table(spec: str, *, input_shape: tuple[int, ...] | None, cache: P
 def _derive(spec: str, input_shape: tuple[int, ...] | None) -> LayerTable:
     from mho.network.loading import load_network
 
-    return LayerTable(derive_layer_table(load_network(spec, input_shape=input_shape)))
+    network = load_network(spec, input_shape=input_shape)
+    return LayerTable(derive_layer_table(network), network_policy(network))
+
+
+def network_policy(network: Network) -> Policy | None:
+    """Return the widths that a quantized network has; None where a layer is float.
+
+    Raises:
+        PolicyError: a layer has widths that no policy can name, such as 12.
+    """
+    widths: dict[str, BitWidths] = {}
+    for node in network.mvm_nodes:
+        if node.quantization is None:
+            return None
+        widths[node.name] = BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
+    return Policy(widths) if widths else None
 
 
 def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any] | None:
@@ -113,16 +132,21 @@ def _code_hash() -> str:
 
 
 def _to_content(table: LayerTable, key: Mapping[str, Any]) -> dict[str, Any]:
-    layers = [layer.to_json() for layer in table.layers]
-    return {"key": key, "sha256": hashlib.sha256(_to_bytes(layers)).hexdigest(), "layers": layers}
+    kept = {
+        "layers": [layer.to_json() for layer in table.layers],
+        "policy": table.policy.to_json() if table.policy is not None else None,
+    }
+    return {"key": key, "sha256": hashlib.sha256(_to_bytes(kept)).hexdigest(), **kept}
 
 
 def _read(path: Path, key: Mapping[str, Any]) -> LayerTable | None:
     """Return the kept table; None where there is none or it is damaged."""
     try:
         content = json.loads(path.read_bytes())
-        table = LayerTable(tuple(MvmLayer.from_json(layer) for layer in content["layers"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        layers = tuple(MvmLayer.from_json(layer) for layer in content["layers"])
+        policy = content["policy"]
+        table = LayerTable(layers, Policy.from_json(policy) if policy is not None else None)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, PolicyError):
         return None
     return table if content == _to_content(table, key) else None
 

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
-from mho.cost.latency import cost_network
 from mho.errors import MappingError, PolicyError, suggest
 from mho.mapping.best import best_times_ps
 from mho.mapping.counts import Prices
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.plan import count_layers
+from mho.mapping.plan import count_layer, count_layers, plan_layer
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
 
@@ -55,11 +54,13 @@ class LatencyTable:
         """Count all layers at all widths.
 
         Raises:
-            MappingError: there is no layer, or the widest policy takes longer than int64 picoseconds hold (106 days).
+            MappingError: there is no layer, the ADC does not resolve the sums of a layer, or the widest policy takes
+                longer than int64 picoseconds hold (106 days).
         """
         layers = tuple(layers)
-        widest = Policy.uniform((layer.name for layer in layers), BitWidths(REFERENCE_BITS, REFERENCE_BITS))
-        total = cost_network(layers, widest, accelerator, model=MappingModel.PAPER, batch=batch).latency_ps
+        if not layers:
+            raise MappingError("the network has no MVM layer", expected="at least one Conv, Gemm or MatMul")
+        total = sum(_widest_time_ps(layer, accelerator, batch) for layer in layers)
         if total > np.iinfo(np.int64).max:
             raise MappingError(
                 f"the network takes {total / 1e12:.3g} s at {REFERENCE_BITS}/{REFERENCE_BITS} bits",
@@ -101,7 +102,14 @@ class LatencyTable:
         return total
 
 
+def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:
+    counts = count_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator).counts
+    return Prices.of(accelerator, batch).time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+
+
 def _paper_times_ps(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> NDArray[np.int64]:
+    for layer in layers:
+        plan_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
     widths, prices = np.array(WIDTHS, dtype=np.int64), Prices.of(accelerator, batch)
     counts = count_layers(layers, widths[:, None], widths[None, :], accelerator).counts
     is_dynamic = np.array([layer.is_stored_dynamically for layer in layers])[:, None, None]

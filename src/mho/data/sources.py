@@ -83,7 +83,13 @@ def read_npz(path: Path) -> RawData:
                 )
             arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputFileError(f"not readable as .npz: {error}", where=str(path)) from error
+        # NumPy's own text advises to allow pickles: what holds objects is refused here instead.
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputFileError(
+            reason or "damaged, not an .npz file, or with objects in it",
+            where=str(path),
+            expected="an .npz file of numeric arrays, as numpy.savez writes it",
+        ) from error
     train = _images(arrays["x_train"], f"{path}: x_train"), _labels(arrays["y_train"], f"{path}: y_train")
     test = _images(arrays["x_test"], f"{path}: x_test"), _labels(arrays["y_test"], f"{path}: y_test")
     if train[0].shape[1:] != test[0].shape[1:] or train[0].dtype != test[0].dtype:

@@ -26,7 +26,7 @@ from mho.mapping.digits import (
 )
 from mho.mapping.encoding import StoredRange
 from mho.mapping.parts import BestMapping, Part, count_tiling
-from mho.mapping.plan import plan_layer
+from mho.mapping.plan import count_layer
 from mho.mapping.search import LayerSearch, Piece
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
@@ -93,7 +93,7 @@ class MappingChoice:
         numbers = [self._number(bits) for bits in act_bits]
         times = self._times.min(axis=0)[numbers]
         least = np.minimum(times, self._digital_time) if self._can_be_digital else times
-        return least.astype(np.int64) * self._unit_ps
+        return np.asarray(least.astype(np.int64) * self._unit_ps)
 
     def mapping(self, bits: BitWidths) -> BestMapping:
         """Return the best mapping for the given widths (`bits.weight_bits` is only passed on)."""
@@ -114,7 +114,7 @@ class MappingChoice:
     def _check_size(self) -> None:
         """Refuse layers whose time is not exact in float64: the search compares times in it."""
         layer, widest = self._layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS)
-        counts = plan_layer(layer, widest, self._accelerator).counts
+        counts = count_layer(layer, widest, self._accelerator).counts
         time = self._prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
         if time > _EXACT:
             raise MappingError(
@@ -144,7 +144,7 @@ class MappingChoice:
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""
         allowed = self._accelerator.mapping.allowed.encodings
-        if not self._accelerator.digital.is_ideal:
+        if not (self._accelerator.digital.is_ideal and self._accelerator.converters.has_ideal_adc):
             return allowed
         cell_bits = self._accelerator.crossbar.cell_bits
         shifts = range(int(self._slices[-1]) * self._accelerator.converters.dac_bits)
@@ -193,7 +193,9 @@ class MappingChoice:
             len(piece.outputs) * int(candidates.positions[chosen]) * int(candidates.cols_per_position[chosen])
             + corrections
         )
-        one_pass = count_tiling(len(piece.groups), piece.groups_per_tile, rows, cols, accelerator)
+        one_pass = count_tiling(
+            len(piece.groups), piece.groups_per_tile, rows, cols, accelerator, candidates.rows_at_once
+        )
         passes = windows * num_steps
         shift = (at_once - 1) * accelerator.converters.dac_bits
         return Part(
@@ -208,6 +210,7 @@ class MappingChoice:
             windows=windows,
             rows=rows,
             cols=cols,
+            rows_at_once=candidates.rows_at_once,
             correction_cols=corrections,
             row_tiles=count_row_tiles(rows, accelerator.crossbar),
             col_tiles=count_col_tiles(cols, accelerator.crossbar),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.converters import resolvable_rows
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import count_correction_columns, count_input_rows, count_output_columns
 from mho.mapping.encoding import StoredRange
@@ -36,6 +37,7 @@ class Candidates:
         table: windows.
         accelerator, prices: what tiles may hold and what counts cost, in any unit of time.
         is_stored_dynamically: whether tiles are written for every sample.
+        rows_at_once: rows that one MVM may drive.
         input_slices: int64 [N], numbers of input slices that are asked for.
         shape: int64 [M], the candidate's window, by number in `table`.
         slices_at_once: int64 [M], input slices side by side.
@@ -48,6 +50,7 @@ class Candidates:
     accelerator: Accelerator
     prices: Prices
     is_stored_dynamically: bool
+    rows_at_once: int
     input_slices: Array
     shape: Array
     slices_at_once: Array
@@ -90,14 +93,14 @@ class Candidates:
         if limit == 1:
             return ()
         most = np.clip(np.minimum(crossbar.rows // rows, crossbar.cols // cols), 1, limit)
-        if crossbar.rows_at_once == crossbar.rows:
+        if self.rows_at_once == crossbar.rows:
             return (most,)
-        return most, np.clip(crossbar.rows_at_once // rows, 1, most)
+        return most, np.clip(self.rows_at_once // rows, 1, most)
 
     def efforts(self) -> Times:
         """Return float64 [N, M]: cells of one channel and output, times what a full tile costs: less is better."""
         crossbar = self.accelerator.crossbar
-        full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator)
+        full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator, self.rows_at_once)
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
         area = self.table.num_pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
         return area * (write + float(self.prices.reading_ps(full)) * self.passes)
@@ -144,13 +147,13 @@ def _find_tiled(candidates: Candidates, rows: Array, cols: Array, groups: int) -
     row_tiles = count_row_tiles(rows, accelerator.crossbar)
     tiles = Counts(row_tiles[:, None] * col_tiles, _NONE, _NONE, _NONE)
     writing = prices.writing_ps(tiles, is_stored_dynamically=candidates.is_stored_dynamically)
-    reading = count_row_reads(rows, accelerator.crossbar)[:, None] * of_one_read
+    reading = count_row_reads(rows, accelerator.crossbar, candidates.rows_at_once)[:, None] * of_one_read
     return _find_least(candidates, writing * groups, reading * groups, np.ones_like(writing))
 
 
 def _find_packed(candidates: Candidates, rows: Array, cols: Array, groups: int, per_tile: Array) -> Cheapest:
     """Several groups share a tile."""
-    counts = count_tiling(groups, per_tile, rows, cols, candidates.accelerator)
+    counts = count_tiling(groups, per_tile, rows, cols, candidates.accelerator, candidates.rows_at_once)
     writing = candidates.prices.writing_ps(counts, is_stored_dynamically=candidates.is_stored_dynamically)
     return _find_least(candidates, writing, candidates.prices.reading_ps(counts), per_tile)
 
@@ -200,6 +203,7 @@ def list_candidates(
         accelerator=accelerator,
         prices=prices,
         is_stored_dynamically=is_stored_dynamically,
+        rows_at_once=resolvable_rows(accelerator, encoding),
         input_slices=input_slices,
         shape=shape[kept],
         slices_at_once=np.array(at_once, dtype=np.int64)[slices][kept],

@@ -1,15 +1,17 @@
 """What lies in the cells of a part, what drives its rows and what its columns count for: all that a program needs.
 
-A part is swept over windows. The window with the number (b, m, n) has its origin at position (m * step, n * step) of image b
-along height and width; the pixel of a position is its stride times as far. In one step of one window
+A part is swept over windows. The window with the number (b, m, n) has its origin at position (m * step, n * step) of
+image b along height and width; the pixel of a position is its stride times as far. In one step of one window
 
-- row r is driven with slice bits [step * step_shift + shift[r], + dac_bits) of the code of `channel[r]` at the pixel origin +
-  `pixel[r]` (of the padded input), with polarity `sign[r]`; a pixel outside of the padded input drives nothing;
-- column c adds (count << step * step_shift) * weight[c] to output `output[c]` at the position origin + `position[c]`, or to the
-  sum of inputs at that position where `output[c]` is `CORRECTION`; a position outside of the layer is dropped.
+- row r is driven with slice bits [step * step_shift + shift[r], + dac_bits) of the code of `channel[r]` at the pixel
+  origin + `pixel[r]` (of the padded input), with polarity `sign[r]`; a pixel outside of the padded input drives
+  nothing;
+- column c adds (count << step * step_shift) * weight[c] to output `output[c]` at the position origin + `position[c]`,
+  or to the sum of inputs at that position where `output[c]` is `CORRECTION`; a position outside of the layer is
+  dropped.
 
-The matrix of one group is cut into tiles as `tiling.split_tiles` says; where groups share a tile, their matrices lie on its
-diagonal and all other cells are zero. Dense layers have a single row of pixels and a channel for each input.
+The matrix of one group is cut into tiles as `tiling.split_tiles` says; where groups share a tile, their matrices lie
+on its diagonal and all other cells are zero. Dense layers have a single row of pixels and a channel for each input.
 """
 
 from __future__ import annotations
@@ -22,14 +24,13 @@ from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.mapping.digits import (
-
     count_input_rows,
     count_sign_slices,
     count_stored_bits,
     first_shift,
     weight_offset,
 )
-from mho.mapping.encoding import CORRECTION, StoredRange
+from mho.mapping.encoding import CORRECTION
 from mho.mapping.parts import BestMapping, Part, Range
 from mho.mapping.tiling import Tile, split_tiles
 from mho.mapping.windows import PositionGrid
@@ -167,10 +168,8 @@ def _lay_out_cols(mapping: BestMapping, part: Part, grid: PositionGrid, accelera
     digits = _list_digits(mapping, part, accelerator)
     corrections = part.correction_cols // len(positions)
     outputs = len(part.outputs)
-    position, output, digit = (
-        axis.reshape(-1) for axis in np.indices((len(positions), outputs, len(digits.weight)), dtype=np.int64)
-    )
-    last_position, last = (axis.reshape(-1) for axis in np.indices((len(positions), corrections), dtype=np.int64))
+    position, output, digit = np.indices((len(positions), outputs, len(digits.weight)), dtype=np.int64).reshape(3, -1)
+    last_position, last = np.indices((len(positions), corrections), dtype=np.int64).reshape(2, -1)
     shift = last * accelerator.crossbar.cell_bits
     return Cols(
         output=np.concatenate([part.outputs.start + output, np.full_like(last, CORRECTION)]),

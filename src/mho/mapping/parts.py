@@ -51,6 +51,7 @@ class Part:
         groups_per_tile: groups whose whole matrices share a tile; 1: each is cut into tiles of its own.
         windows: how many windows cover all positions.
         rows, cols: the physical matrix of one group.
+        rows_at_once: rows that one MVM may drive, from the first of the tile on.
         correction_cols: how many of `cols`, the last, give sums of inputs.
         row_tiles, col_tiles: tiles above each other and beside each other that hold the matrix of one group.
         counts: what it takes for one sample.
@@ -67,6 +68,7 @@ class Part:
     windows: int
     rows: int
     cols: int
+    rows_at_once: int
     correction_cols: int
     row_tiles: int
     col_tiles: int
@@ -129,7 +131,7 @@ class BestMapping:
 
 
 def count_tiling(
-    groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator
+    groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int
 ) -> Counts[Count]:
     """Count one pass of one window and one step over the tiles of `groups` matrices [rows, cols].
 
@@ -138,13 +140,14 @@ def count_tiling(
         groups_per_tile: matrices that share a tile; where above 1, they must fit.
         rows, cols: of one matrix.
         accelerator: crossbar and converters.
+        rows_at_once: rows that one MVM may drive.
 
     Returns:
         tiles; and for one pass: MVMs, rounds of conversion, columns read.
     """
     full, rest = groups // groups_per_tile, groups % groups_per_tile
-    packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator)
-    last = _count_matrix(rest * rows, rest * cols, accelerator)
+    packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator, rows_at_once)
+    last = _count_matrix(rest * rows, rest * cols, accelerator, rows_at_once)
     return Counts(
         full * packed.tiles + last.tiles,
         full * packed.mvms + last.mvms,
@@ -153,8 +156,8 @@ def count_tiling(
     )
 
 
-def _count_matrix(rows: Count, cols: Count, accelerator: Accelerator) -> Counts[Count]:
+def _count_matrix(rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int) -> Counts[Count]:
     crossbar = accelerator.crossbar
-    col_tiles, reads = count_col_tiles(cols, crossbar), count_row_reads(rows, crossbar)
+    col_tiles, reads = count_col_tiles(cols, crossbar), count_row_reads(rows, crossbar, rows_at_once)
     rounds = count_conversion_rounds(cols, accelerator)
     return Counts(count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * cols)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.converters import check_adc
 from mho.mapping.counts import Counts
 from mho.mapping.encoding import count_cols, count_rows
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
@@ -82,10 +83,13 @@ class LayerCounts(Generic[Count]):
 
 
 def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
-    """Map one layer."""
-    counts = _count(
-        (layer.outputs, layer.inputs, layer.positions, layer.repeat), bits.weight_bits, bits.act_bits, accelerator
-    )
+    """Map one layer.
+
+    Raises:
+        MappingError: the ADC cannot tell the layer's column sums apart.
+    """
+    counts = count_layer(layer, bits, accelerator)
+    check_adc(accelerator, min(counts.rows, accelerator.crossbar.rows_at_once), where=f"layer {layer.name}")
     return LayerMapping(
         layer=layer,
         bits=bits,
@@ -107,11 +111,18 @@ def plan_network(layers: Iterable[MvmLayer], policy: Policy, accelerator: Accele
     """Map every layer with the widths that `policy` gives it by name, in the order of `layers`.
 
     Raises:
+        MappingError: the ADC cannot tell a layer's column sums apart.
         PolicyError: the policy names an unknown layer or lacks one.
     """
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
     return tuple(plan_layer(layer, policy[layer.name], accelerator) for layer in layers)
+
+
+def count_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerCounts[int]:
+    """Count one layer, whether or not the ADC resolves its sums."""
+    size = (layer.outputs, layer.inputs, layer.positions, layer.repeat)
+    return _count(size, bits.weight_bits, bits.act_bits, accelerator)
 
 
 def count_layers(
@@ -149,7 +160,7 @@ def _count(
     row_tiles, col_tiles = count_row_tiles(rows, crossbar), count_col_tiles(cols, crossbar)
     tiles = repeat * row_tiles * col_tiles
     # With rows that may not all be active at once, a tile is read in several MVMs for each slice.
-    reads = repeat * positions * num_input_slices * count_row_reads(rows, crossbar)
+    reads = repeat * positions * num_input_slices * count_row_reads(rows, crossbar, crossbar.rows_at_once)
     return LayerCounts(
         num_weight_slices=num_weight_slices,
         num_input_slices=num_input_slices,

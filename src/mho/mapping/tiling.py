@@ -38,10 +38,10 @@ def count_col_tiles(cols: Count, crossbar: Crossbar) -> Count:
     return ceil_divide(cols, crossbar.cols)
 
 
-def count_row_reads(rows: Count, crossbar: Crossbar) -> Count:
-    """Return the MVMs of one input slice over all tiles above each other, given the rows that may be active at once."""
-    reads_of_full_tile = ceil_divide(crossbar.rows, crossbar.rows_at_once)
-    return rows // crossbar.rows * reads_of_full_tile + ceil_divide(rows % crossbar.rows, crossbar.rows_at_once)
+def count_row_reads(rows: Count, crossbar: Crossbar, rows_at_once: int) -> Count:
+    """Return the MVMs of one input slice over all tiles above each other, where each may drive `rows_at_once` rows."""
+    reads_of_full_tile = ceil_divide(crossbar.rows, rows_at_once)
+    return rows // crossbar.rows * reads_of_full_tile + ceil_divide(rows % crossbar.rows, rows_at_once)
 
 
 def count_conversion_rounds(cols: Count, accelerator: Accelerator) -> Count:

@@ -120,7 +120,7 @@ class Axis:
         return ceil_divide(self.positions if extent.kind is Stationary.POSITIONS else self.pixels, extent.count)
 
     def runs(self, extent: Extent) -> tuple[Run, ...]:
-        """Return the windows along the axis as runs of those that serve the same positions; all together `count_windows`."""
+        """Return all windows along the axis, as runs of those with the same positions inside of the layer."""
         offsets, step = self.position_offsets(extent), self.step(extent)
         runs: list[Run] = []
         for number in range(self.count_windows(extent)):

@@ -16,6 +16,7 @@ from mho.network.onnx_values import (
     Activation,
     Constant,
     OnnxNode,
+    Parts,
     QuantizedActivation,
     QuantizedConstant,
     SignTest,
@@ -171,17 +172,45 @@ def _split(reader: GraphReader, node: OnnxNode) -> None:
         sizes = tuple(min(each, shape[axis] - each * index) for index in range(count))
     if sum(sizes) != shape[axis] or min(sizes) < 1:
         raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
-    start = 0
-    for index, (name, size) in enumerate(zip(node.outputs, sizes, strict=True)):
-        span = (start, start + size, 1)
-        start += size
-        if not name:
-            continue
-        part = _emit_slice(reader, node, tensor, (axis,), [span], f"part_{index}")
+    for name, part in zip(node.outputs, _emit_parts(reader, node, tensor, axis, sizes), strict=True):
         result: Value = Activation(part)
         if isinstance(value, QuantizedActivation):
             result = QuantizedActivation(part, value.scale, value.zero_point, value.bounds)
-        reader.bind(name, result)
+        if name:
+            reader.bind(name, result)
+
+
+def _emit_parts(reader: GraphReader, node: OnnxNode, tensor: str, axis: int, sizes: tuple[int, ...]) -> list[str]:
+    parts, start = [], 0
+    for index, size in enumerate(sizes):
+        parts.append(_emit_slice(reader, node, tensor, (axis,), [(start, start + size, 1)], f"part_{index}"))
+        start += size
+    return parts
+
+
+def _split_to_sequence(reader: GraphReader, node: OnnxNode) -> None:
+    tensor = reader.activation(node)
+    shape = reader.shape(tensor)
+    axis = normalize_axis(node.integer("axis", 0), len(shape))
+    if not node.has_input(1):
+        raise Unsupported("splits into single indices")
+    given = reader.constant(node, 1, "sizes")
+    if given.ndim:
+        sizes = tuple(int(size) for size in given)
+    else:
+        each = max(1, int(given))
+        sizes = tuple(min(each, shape[axis] - start) for start in range(0, shape[axis], each))
+    if sum(sizes) != shape[axis] or min(sizes) < 1:
+        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
+    reader.bind(node.outputs[0], Parts(tuple(_emit_parts(reader, node, tensor, axis, sizes))))
+
+
+def _sequence_at(reader: GraphReader, node: OnnxNode) -> None:
+    value = reader.value(node.inputs[0])
+    if not isinstance(value, Parts):
+        raise Unsupported("picks from something that SplitToSequence did not make")
+    index = int(reader.constant(node, 1, "positions").reshape(()))
+    reader.bind_result(node, value.tensors[normalize_axis(index, len(value.tensors))])
 
 
 def _gather(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
@@ -328,6 +357,8 @@ CONVERTERS: dict[str, Converter] = {
     "Slice": _moving(_slice),
     "Gather": _moving(_gather),
     "Split": _split,
+    "SplitToSequence": _split_to_sequence,
+    "SequenceAt": _sequence_at,
     "Concat": _concat,
     "Pad": _pad,
     "Resize": _resize,

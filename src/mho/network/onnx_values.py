@@ -96,11 +96,18 @@ class SignTest:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A sequence of tensors: what SplitToSequence makes and SequenceAt picks from."""
+
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Unknown:
     """The output of a node that could not be read: its readers are not blamed."""
 
 
-Value = Constant | QuantizedConstant | Activation | QuantizedActivation | SignTest | Unknown
+Value = Constant | QuantizedConstant | Activation | QuantizedActivation | SignTest | Parts | Unknown
 
 
 @dataclass(frozen=True, eq=False)

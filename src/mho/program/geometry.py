@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.errors import ProgramError
+
 
 @dataclass(frozen=True)
 class AccumulatorLayout:
@@ -80,6 +82,13 @@ class ConvGeometry:
     pads: tuple[int, int, int, int]
     dilations: tuple[int, int]
     groups: int
+
+    def __post_init__(self) -> None:
+        sizes = (self.batch, self.channels, self.height, self.width, self.outputs, self.groups)
+        _require_positive((*sizes, *self.kernel, *self.strides, *self.dilations))
+        is_whole = self.channels % self.groups == 0 and self.outputs % self.groups == 0
+        if min(self.pads) < 0 or not is_whole or min(self.out_size) < 1:
+            raise ProgramError("an impossible convolution", expected="groups that divide channels, a kernel that fits")
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -152,6 +161,9 @@ class LinearGeometry:
     groups = 1
     group_input_stride = 0
 
+    def __post_init__(self) -> None:
+        _require_positive((self.positions_count, self.inputs, self.outputs))
+
     @property
     def codes_size(self) -> int:
         """How many codes the layer reads."""
@@ -188,6 +200,9 @@ class MatmulGeometry:
     positions_count: int
     inputs: int
     outputs: int
+
+    def __post_init__(self) -> None:
+        _require_positive((self.repeat, self.positions_count, self.inputs, self.outputs))
 
     @property
     def groups(self) -> int:
@@ -235,3 +250,8 @@ class MatmulGeometry:
     def row_offsets(self) -> NDArray[np.int64]:
         """Return the code address of each element of an input vector, from that of its position and product."""
         return np.arange(self.inputs, dtype=np.int64)
+
+
+def _require_positive(sizes: tuple[int, ...]) -> None:
+    if min(sizes) < 1:
+        raise ProgramError("a size of a layer is not positive", expected="sizes of at least 1")

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from mho.errors import ProgramError
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
 
 Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
@@ -49,6 +50,10 @@ class Span:
 
     start: int
     stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ProgramError(f"rows or columns {self.start}..{self.stop}", expected="0 <= start < stop")
 
     def __len__(self) -> int:
         return self.stop - self.start

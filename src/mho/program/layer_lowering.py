@@ -28,7 +28,6 @@ from mho.mapping.plan import LayerMapping, plan_layer
 from mho.mapping.tiling import Tile, split_tiles
 from mho.network.graph import Grid, LayerQuantization, Network, Node
 from mho.network.layers import derive_layer
-from mho.program.converters import check_adc
 from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import (
     Affine,
@@ -145,7 +144,6 @@ def _context(network: Network, node: Node, quantization: LayerQuantization, acce
         cell_bits=accelerator.crossbar.cell_bits,
         values=StoredRange.of_grid(weight.qmin, weight.qmax, weight.bits),
     )
-    check_adc(accelerator, min(rule.rows, accelerator.crossbar.rows))
     has_sums = mapping.encoding is Encoding.OFFSET or bool(weight.zero_points.any())
     return _Context(node, quantization, geometry, mapping, rule, accelerator, has_sums)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.program.geometry import MatmulGeometry
+from mho.program.geometry import ConvGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, Geometry, QuantizeInput, WriteDynamicTile, WriteTile
 from mho.program.operand_proof import prove_stored_operand, prove_sums
 from mho.program.program import Program
@@ -65,6 +65,7 @@ def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
     """
     region = Region(program, content)
     _check_buffers(region)
+    _check_operands(region)
     rows, cols = _row_input(region), _col_output(region)
     _check_partition(region, len(rows), len(cols))
     checked: set[Any] = set()
@@ -98,6 +99,9 @@ def _check_buffers(region: Region) -> None:
     content, dequantize = region.content, region.content.dequantize
     is_matmul = isinstance(region.geometry, MatmulGeometry)
     region.require(len(content.quantizations) == 1 + is_matmul, "wrong number of quantized inputs")
+    streamed = content.quantizations[0]
+    smallest = min(streamed.qmin, streamed.zero_point) + streamed.offset
+    region.require(smallest >= 0, "a DAC is fed with negative codes")
     region.require(dequantize.layout == region.layout, "the layout of the sums is not that of the geometry")
     used = {dequantize.accumulators, *([dequantize.stored_sums] if dequantize.stored_sums else [])}
     region.require(set(content.cleared) == used and len(content.cleared) == len(used), "sums are not cleared once")
@@ -107,6 +111,33 @@ def _check_buffers(region: Region) -> None:
         region.require(use.add.accumulators == dequantize.accumulators, "columns are added to another buffer")
         region.require(isinstance(use.write, WriteDynamicTile) == is_matmul, "a tile is written the wrong way")
         region.require(_shared(use) == _shared(region.content.tiles[0]), "tiles of one layer use different constants")
+
+
+def _check_operands(region: Region) -> None:
+    """What is quantized has the shape that the geometry speaks of, with the border that it asks for."""
+    geometry, buffers = region.geometry, region.program.buffers
+    shapes = [buffers[item.source].shape for item in region.content.quantizations]
+    pads = [item.pads for item in region.content.quantizations]
+    if isinstance(geometry, ConvGeometry):
+        top, left, bottom, right = geometry.pads
+        is_right = shapes[0] == (geometry.batch, geometry.channels, geometry.height, geometry.width)
+        is_right = is_right and pads[0] == ((0, 0), (0, 0), (top, bottom), (left, right))
+    elif isinstance(geometry, MatmulGeometry):
+        lead = (geometry.repeat, geometry.positions_count, geometry.inputs)
+        is_right = [_matrices(shape) for shape in shapes] == [
+            lead,
+            (geometry.repeat, geometry.inputs, geometry.outputs),
+        ]
+    else:
+        vectors = (math.prod(shapes[0][:-1]), *shapes[0][-1:])
+        is_right = vectors == (geometry.positions_count, geometry.inputs)
+    is_right = is_right and (isinstance(geometry, ConvGeometry) or not any(any(map(any, item)) for item in pads))
+    region.require(is_right, "a quantized input has another shape than the geometry")
+
+
+def _matrices(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a stack of matrices with its leading axes merged."""
+    return (math.prod(shape[:-2]), *shape[-2:])
 
 
 def _row_input(region: Region) -> Integers:

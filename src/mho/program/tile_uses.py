@@ -82,7 +82,7 @@ def collect_layer(layer: Layer) -> LayerContent:
     collector = _Collector(layer)
     _collect(collector, layer.body, ())
     if collector.dequantize is None:
-        raise ProgramError("nothing is dequantized", where=layer.name)
+        raise ProgramError("nothing is dequantized", where=f"layer {layer.name}")
     return LayerContent(
         layer,
         tuple(collector.quantizations),
@@ -95,6 +95,8 @@ def collect_layer(layer: Layer) -> LayerContent:
 
 def _collect(collector: _Collector, body: tuple[Instruction, ...], loops: Loops) -> None:
     for item in body:
+        if collector.dequantize is not None:
+            raise ProgramError(f"{type(item).__name__} after the layer's end", where=f"layer {collector.layer.name}")
         if isinstance(item, Loop):
             _collect(collector, item.body, (*loops, (item.variable, item.count)))
         elif isinstance(item, WriteTile | WriteDynamicTile):
@@ -110,23 +112,26 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], loops: Loops)
 def _collect_read(collector: _Collector, item: LoadInput | Mvm | ShiftAdd, loops: Loops) -> None:
     chain = collector.chains.get(item.crossbar)
     if chain is None:
-        raise ProgramError(f"crossbar {item.crossbar} is used before it is written", where=collector.layer.name)
+        raise ProgramError(
+            f"crossbar {item.crossbar} is used before it is written", where=f"layer {collector.layer.name}"
+        )
     if isinstance(item, LoadInput):
         chain.load, chain.is_read = item, False
     elif isinstance(item, Mvm):
         chain.is_read = True
     elif chain.load is None or not chain.is_read:
-        raise ProgramError(f"crossbar {item.crossbar} is counted before it is read", where=collector.layer.name)
+        raise ProgramError(
+            f"crossbar {item.crossbar} is counted before it is read", where=f"layer {collector.layer.name}"
+        )
     else:
         collector.tiles.append(TileUse(chain.write, chain.load, item, loops))
 
 
 def _collect_once(collector: _Collector, item: Instruction, loops: Loops) -> None:
-    where = collector.layer.name
-    if loops or isinstance(item, Digital | Layer):
+    where = f"layer {collector.layer.name}"
+    has_begun = bool(collector.sums or collector.chains) and not isinstance(item, Dequantize)
+    if loops or has_begun or isinstance(item, Digital | Layer):
         raise ProgramError(f"{type(item).__name__} out of place", where=where)
-    if collector.dequantize is not None:
-        raise ProgramError(f"{type(item).__name__} after the layer's end", where=where)
     if isinstance(item, QuantizeInput):
         collector.quantizations.append(item)
     elif isinstance(item, ClearAccumulators):

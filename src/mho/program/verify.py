@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
-from mho.program.converters import required_adc_bits
+from mho.mapping.converters import required_adc_bits
+from mho.network.graph import MVM_OPERATIONS
 from mho.program.instructions import (
     Affine,
     ClearAccumulators,
@@ -51,7 +53,7 @@ class _Checker:
     driven: set[int] = field(default_factory=set)
     checked: set[str] = field(default_factory=set)
 
-    def fail(self, what: str, expected: str = "") -> None:
+    def fail(self, what: str, expected: str = "") -> NoReturn:
         raise ProgramError(what, where=self.where, expected=expected, hint="the program is damaged")
 
 
@@ -103,7 +105,7 @@ def _buffer(checker: _Checker, name: str, kind: BufferKind, *, read: bool) -> Bu
         checker.fail(f"{name!r} is no buffer of kind {kind.value}")
     if read and name not in checker.made:
         checker.fail(f"{name!r} is read before it is made")
-    return buffer  # type: ignore[return-value]
+    return buffer
 
 
 def _constant(checker: _Checker, name: str, rank: int, kinds: str = "iu") -> Any:
@@ -115,7 +117,7 @@ def _constant(checker: _Checker, name: str, rank: int, kinds: str = "iu") -> Any
 
 def _part(checker: _Checker, name: str, span: Span) -> Any:
     array = _constant(checker, name, 1)
-    if not 0 <= span.start < span.stop <= array.size:
+    if span.stop > array.size:
         checker.fail(f"{span.start}..{span.stop} lies outside of {name!r}", f"within 0..{array.size}")
     return array[span.start : span.stop]
 
@@ -137,10 +139,28 @@ def _bounds(checker: _Checker, address: Affine) -> tuple[int, int]:
 
 
 def _digital(checker: _Checker, item: Digital) -> None:
+    shapes = []
     for name in item.inputs:
-        if name not in checker.program.constants:
-            _buffer(checker, name, BufferKind.FLOAT, read=True)
+        if name in checker.program.constants:
+            shapes.append(checker.program.constants[name].shape)
+        else:
+            shapes.append(_buffer(checker, name, BufferKind.FLOAT, read=True).shape)
     _make(checker, item.output)
+    if item.op not in SHAPE_RULES or item.op in MVM_OPERATIONS:
+        checker.fail(f"there is no digital operation {item.op!r}")
+    try:
+        shape = infer_shape(item.op, shapes, item.attributes)
+    except (ShapeError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
+        checker.fail(f"{item.op} cannot have these operands and attributes: {error}")
+    axes = [item.attributes.get("axis", 0), *_tuple(item.attributes.get("axes", ()))]
+    if not all(isinstance(axis, int) and 0 <= axis < max(1, len(shapes[0])) for axis in axes):
+        checker.fail(f"{item.op} along axes that its operand does not have")
+    if shape != checker.program.buffers[item.output].shape:
+        checker.fail(f"{item.op} gives {shape}", f"the shape of {item.output!r}")
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _make(checker: _Checker, name: str) -> None:
@@ -179,7 +199,7 @@ def _write(checker: _Checker, item: WriteTile | WriteDynamicTile) -> None:
     hardware = checker.program.accelerator
     if not 0 <= item.crossbar < hardware.chip.crossbars:
         checker.fail(f"crossbar {item.crossbar}", f"0..{hardware.chip.crossbars - 1}")
-    if not (0 < len(item.rows) <= hardware.crossbar.rows and 0 < len(item.cols) <= hardware.crossbar.cols):
+    if len(item.rows) > hardware.crossbar.rows or len(item.cols) > hardware.crossbar.cols:
         checker.fail(
             f"a tile of {len(item.rows)} x {len(item.cols)}",
             f"at most {hardware.crossbar.rows} x {hardware.crossbar.cols}",
@@ -198,8 +218,7 @@ def _write_tile(checker: _Checker, item: WriteTile) -> None:
         checker.fail(f"{item.cells!r} holds {int(cells.max())}", f"cells below {limit}")
     checker.checked.add(item.cells)
     low, high = _bounds(checker, item.index)
-    inside = low >= 0 and high < cells.shape[0] and item.rows.start >= 0 and item.cols.start >= 0
-    if not inside or item.rows.stop > cells.shape[1] or item.cols.stop > cells.shape[2]:
+    if low < 0 or high >= cells.shape[0] or item.rows.stop > cells.shape[1] or item.cols.stop > cells.shape[2]:
         checker.fail(f"a tile outside of {item.cells!r}", f"within {cells.shape}")
     _write(checker, item)
 
@@ -268,7 +287,8 @@ def _dequantize(checker: _Checker, item: Dequantize) -> None:
     for name, kinds in ((item.correction, "iu"), (item.multiplier, "f"), (item.sum_factors, "iu"), (item.bias, "f")):
         if name and _constant(checker, name, 2, kinds).shape != per_channel:
             checker.fail(f"{name!r} is not one number an output", str(per_channel))
-    if not (item.correction and item.multiplier and bool(item.sum_factors) == layout.has_sums):
+    is_whole = bool(item.sum_factors) == layout.has_sums and (bool(item.stored_sums) or item.stored_factor == 0)
+    if not (item.correction and item.multiplier and is_whole):
         checker.fail("a term of the dequantization is missing")
     if int(np.abs(checker.program.constants[item.correction]).max()) >= _LARGEST_SUM:
         checker.fail("a correction passes 64 bits")

@@ -28,7 +28,6 @@ OPSET = 21
 _CEIL_OPSET = 22
 """First opset whose pooling leaves out, in ceil mode, a window that starts in the padding behind the input."""
 _IR_VERSION = 10
-_MAX_BYTES = (1 << 31) - (1 << 20)
 
 
 def write_float_onnx(network: Network, path: str | Path) -> None:
@@ -152,7 +151,12 @@ def _value_info(tensor: TensorInfo, is_batched: bool) -> onnx.ValueInfoProto:
 
 
 def _write(model: onnx.ModelProto, path: str | Path) -> None:
-    size = model.ByteSize()
-    if size > _MAX_BYTES:
-        raise MhoError(f"the model takes {size} bytes", where=str(path), expected="at most 2 GB in one ONNX file")
-    write_atomically(Path(path), model.SerializeToString())
+    from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
+    try:
+        content = model.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise MhoError(
+            f"the model cannot be written: {error}", where=str(path), expected="at most 2 GB, what one ONNX file holds"
+        ) from error
+    write_atomically(Path(path), content)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
 
 _KEY = "mho"
@@ -22,17 +21,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mappin
     """Write `tensors` and, in the header as JSON, `description`; atomically."""
     header = {_KEY: json.dumps(description, sort_keys=True)}
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=header)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -133,7 +133,7 @@ def training_curves(result: RunResult) -> Figure:
         if training.points
     ]  # fmt: skip
     layout = _layout("epoch", "training loss (cross entropy)", height=320)
-    layout["yaxis"]["rangemode"] = "tozero"
+    layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {"data": traces, "layout": layout}
 
 

@@ -1,11 +1,12 @@
-"""`rl`: a DDPG agent that learns mostly in a model of its world, because real evaluations are dear.
+"""`rl`: a DDPG agent that learns in a model of its world and looks ahead in it, because real evaluations are dear.
 
 Each evaluation teaches a small Bayesian model what every layer's bits cost in loss (`mho.search.sensitivity`);
-latencies are known exactly. In that world (Dyna, Sutton 1990) the agent, DDPG of stable-baselines3 on the pruned space,
-plays episodes that cost nothing and learns from every choice that it could have made in them, so that credit for an
-episode's end reaches the step that earned it. What is evaluated next is the best of a few of its episodes in a world
-drawn from the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it is sure,
-they get used.
+latencies are known exactly. In that world the agent, DDPG of stable-baselines3 on the pruned space, plays episodes that
+cost nothing (Dyna, Sutton 1990). Look-ahead improves them one choice at a time, and the agent learns from the improved
+ones what every choice at every step would have been worth, so that credit for an episode's end reaches the step that
+earned it (as in expert iteration, Anthony et al. 2017). What is evaluated next is the best of a few improved episodes
+in a world drawn from the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it
+is sure, they get used.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from stable_baselines3 import DDPG
 from stable_baselines3.common.logger import Logger
 
-from mho.quantization.policy import MAX_BITS, Policy
+from mho.quantization.policy import MAX_BITS, BitWidths, Policy
 from mho.search.environment import BitWidthEnvironment
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, allowed_excess, smooth_reward
+from mho.search.isolation import isolated
 from mho.search.methods import draw_policy
 from mho.search.replay import ImaginedReplayBuffer
 from mho.search.sensitivity import SensitivityModel
@@ -32,10 +34,11 @@ Episode = tuple[NDArray[np.float32], Policy]
 
 HIDDEN = (128, 128)
 RATE, TARGET_SMOOTHING, BATCH_SIZE = 1e-3, 0.05, 256
-MIN_WARM_UP, MAX_WARM_UP = 4, 10
-CANDIDATES, CANDIDATE_NOISE, MAX_REDRAWS = 32, 0.2, 10
-IMAGINED_EPISODES, IMAGINED_NOISE, KEPT_EPISODES = 8, 0.6, 48
-FIRST_UPDATES, UPDATES = 300, 40
+MIN_WARM_UP, MAX_WARM_UP = 4, 6
+CANDIDATES, CANDIDATE_NOISE, MAX_SWEEPS = 8, 0.2, 8
+MAX_REDRAWS, MAX_DRAWS = 5, 100
+IMAGINED_EPISODES, IMAGINED_NOISE, KEPT_EPISODES = 8, 0.6, 32
+FIRST_UPDATES, UPDATES = 150, 20
 RUINED = 20.0
 """Cost, in units of what is allowed, that a policy whose training failed is taken to have."""
 
@@ -43,7 +46,7 @@ RUINED = 20.0
 class ImprovedAgent:
     """The improved reinforcement-learning method (see the module).
 
-    The first policies (4 to 10, by the budget) are drawn at random over all speeds; from then on the agent proposes.
+    The first policies (4 to 6, by the budget) are drawn at random over all speeds; from then on the agent proposes.
 
     Args:
         space: what may be proposed; pruned.
@@ -60,9 +63,11 @@ class ImprovedAgent:
         self._layers = np.arange(len(space.layers))
         self._shares = space.latency_ps / space.reference_latency_ps
         self._episodes: list[Episode] = []
+        self._free_layers = [k for k, layer in enumerate(space.layers) if len(layer.choices) > 1]
+        pairs = [np.array([(b.weight_bits - 1, b.act_bits - 1) for b in layer.choices]) for layer in space.layers]
+        self._choices = [(pair[:, 0], pair[:, 1]) for pair in pairs]
         self.world = SensitivityModel(space.layer_names)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**63)))
+        with isolated(int(generator.integers(2**63))):
             self.model = DDPG(
                 "MlpPolicy",
                 self._environments[0],
@@ -78,19 +83,26 @@ class ImprovedAgent:
             )
         self.model.set_logger(Logger(None, []))
 
-    def ask(self) -> Policy:
-        """Return the most promising of the agent's episodes that was not evaluated before."""
+    @isolated()
+    def ask(self) -> Policy | None:
+        """Return the most promising of the agent's episodes that was not evaluated before; None when all were."""
+        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+            return None
         if not self._is_warm:
             return draw_policy(self._space, self._generator, spread=True)
         for attempt in range(1, MAX_REDRAWS + 1):
             costs = self.world.costs(self._generator)
-            played = [policy for _, policy in self._play(CANDIDATES, CANDIDATE_NOISE * attempt)]
+            played = self._improve(costs, [policy for _, policy in self._play(CANDIDATES, CANDIDATE_NOISE * attempt)])
             if new := [policy for policy in played if policy not in self._records]:
                 return max(new, key=lambda policy: self._value(costs, policy))
-        return draw_policy(self._space, self._generator, spread=True)
+        drawn = [draw_policy(self._space, self._generator, spread=False) for _ in range(MAX_DRAWS)]
+        return next((policy for policy in drawn if policy not in self._records), drawn[0])
 
+    @isolated()
     def tell(self, record: EvaluationRecord) -> None:
         """Learn from a record: first the model of the world, then, in it, the agent."""
+        if record.policy in self._records:
+            return
         self._records[record.policy] = record
         if not self._is_warm:
             return
@@ -126,17 +138,52 @@ class ImprovedAgent:
             infos = [result[4] for result in results]
         return [(np.stack([step[k] for step in seen]), infos[k]["policy"]) for k in range(count)]
 
+    def _replay(self, policy: Policy) -> Episode:
+        """Return the episode that leads to `policy`."""
+        environment = self._environments[0]
+        observation, _ = environment.reset()
+        seen = []
+        for action in environment.actions_for(policy):
+            seen.append(observation)
+            observation = environment.step(action)[0]
+        return np.stack(seen), policy
+
+    def _improve(self, costs: FloatArray, policies: list[Policy]) -> list[Policy]:
+        """Change one layer after the other, in random order, to its best choice in a world, until none gets better."""
+        widths = np.array([self._widths(policy) for policy in policies])
+        rows, weights, acts = self._layers, widths[:, 0], widths[:, 1]
+        cost, share = costs[rows, weights, acts], self._shares[rows, weights, acts]
+        for _ in range(MAX_SWEEPS):
+            before = widths.copy()
+            for layer in self._generator.permutation(self._free_layers):
+                w, a = self._choices[layer]
+                other_cost, other_share = cost.sum(1) - cost[:, layer], share.sum(1) - share[:, layer]
+                values = smooth_reward(
+                    other_cost[:, None] + costs[layer, w, a], other_share[:, None] + self._shares[layer, w, a]
+                )
+                best = values.argmax(axis=1)
+                weights[:, layer], acts[:, layer] = w[best], a[best]
+                cost[:, layer], share[:, layer] = costs[layer, w, a][best], self._shares[layer, w, a][best]
+            if np.array_equal(before, widths):
+                break
+        names = self._space.layer_names
+        return [
+            Policy({n: BitWidths(int(w) + 1, int(a) + 1) for n, w, a in zip(names, *pair, strict=True)})
+            for pair in widths
+        ]
+
     def _learn(self) -> None:
         """Play in the most probable world and update on every choice of the episodes kept."""
         updates = UPDATES if self._episodes else FIRST_UPDATES
-        self._episodes = [*self._episodes, *self._play(IMAGINED_EPISODES, IMAGINED_NOISE)][-KEPT_EPISODES:]
         costs = self.world.costs()
+        dreamt = [policy for _, policy in self._play(IMAGINED_EPISODES, IMAGINED_NOISE)]
+        improved = [self._replay(policy) for policy in self._improve(costs, dreamt)]
+        self._episodes = [*self._episodes, *improved][-KEPT_EPISODES:]
         lessons = [self._lessons(costs, *episode) for episode in self._episodes]
         observations, actions, rewards = (np.concatenate(parts) for parts in zip(*lessons, strict=True))
         buffer: Any = self.model.replay_buffer
         buffer.refill(observations, actions, rewards)
-        with torch.random.fork_rng(devices=[]):
-            self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
+        self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
 
     def _lessons(
         self, costs: FloatArray, observations: NDArray[np.float32], policy: Policy

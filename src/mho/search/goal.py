@@ -68,15 +68,15 @@ def paper_reward(goal: Goal, accuracy: float, latency_ps: int) -> float:
 def smooth_reward(cost: FloatArray | float, latency_share: FloatArray | float) -> FloatArray:
     """Return a reward that is highest just within what is allowed, and has no jump.
 
-    log2(speedup) - 2 log1p(softplus(4 (cost - 1))): a doubling of speed is worth 1; costs far beyond count
-    logarithmically, so that one ruined policy does not drown all others.
+    log2(speedup) - 4 log1p(softplus(12 (cost - 1)) / 12): a doubling of speed is worth 1, the allowed cost counts -0.2,
+    twice it -2.8; costs far beyond count logarithmically, so that one ruined policy does not drown all others.
 
     Args:
         cost: excess loss over the reference's in units of `allowed_excess`, any shape.
         latency_share: latency over that of uniform 8/8, > 0, same shape.
     """
-    beyond = np.logaddexp(0.0, 4.0 * (np.asarray(cost) - 1.0))
-    return -np.log2(latency_share) - 2.0 * np.log1p(beyond)
+    beyond = np.logaddexp(0.0, 12.0 * (np.asarray(cost) - 1.0)) / 12.0
+    return -np.log2(latency_share) - 4.0 * np.log1p(beyond)
 
 
 def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:

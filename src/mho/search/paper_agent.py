@@ -23,6 +23,7 @@ from mho.quantization.policy import Policy
 from mho.search.environment import BitWidthEnvironment
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, paper_reward
+from mho.search.isolation import isolated
 from mho.search.replay import EpisodeReplayBuffer
 from mho.search.space import SearchSpace
 
@@ -109,8 +110,7 @@ class PaperAgent:
         self._environment = BitWidthEnvironment(space)
         self._episode = 0
         self._steps: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**63)))
+        with isolated(int(generator.integers(2**63))):
             self.model = FixedRateDdpg(
                 PaperPolicy,
                 self._environment,
@@ -125,6 +125,7 @@ class PaperAgent:
             )
         self.model.set_logger(Logger(None, []))
 
+    @isolated()
     def ask(self) -> Policy:
         """Run an episode and return its policy."""
         self._steps.clear()
@@ -137,6 +138,7 @@ class PaperAgent:
             if done:
                 return info["policy"]
 
+    @isolated()
     def tell(self, record: EvaluationRecord) -> None:
         """Store the episode with its reward and, after the warm-up, update once for each of its steps."""
         if not self._steps:  # the reference, which no episode led to
@@ -150,8 +152,7 @@ class PaperAgent:
             buffer.add(observation[None], following[None], stored, reward, done, [{}])
         self._episode += 1
         if self._episode > WARM_UP_EPISODES:
-            with torch.random.fork_rng(devices=[]):
-                self.model.train(gradient_steps=len(self._steps), batch_size=BATCH_SIZE)
+            self.model.train(gradient_steps=len(self._steps), batch_size=BATCH_SIZE)
 
     def _act(self, observation: NDArray[np.float32]) -> float:
         if self._episode < WARM_UP_EPISODES:

@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 from mho.quantization.policy import MAX_BITS, Policy
 
 _PRIOR_STD, _MEAN_STD, _PROFILE_STD = 1.2, 2.0, 0.5
+"""Standard deviations, all of logarithms: of sensitivities around their mean, of the mean, of the shared factors."""
 _NOISE = 0.25
+"""Standard deviation of log(floor + excess) that bits do not explain."""
+_FLOOR = 0.25
+"""Added to excess losses (in units of the allowed one) before their logarithm, so that noise near 0 stays small."""
 _ITERATIONS = 30
+_TEMPER = 0.4
+"""Share of the posterior's spread that drawn worlds have: below 1, as a search has no time to try everything."""
 
 
 class SensitivityModel:
@@ -41,19 +47,18 @@ class SensitivityModel:
     def fit(self, policies: Sequence[Policy], excess: NDArray[np.float64], unit: float) -> None:
         """Fit to the excess losses [policies] of evaluated policies; `unit` is the excess that may be lost, > 0."""
         bits = np.array([self._bits_of(policy) for policy in policies])
-        floor = 0.25
-        targets = np.log(floor + np.maximum(excess / unit, 0.0))
+        targets = np.log(_FLOOR + np.maximum(excess / unit, 0.0))
         prior = self._prior_precision()
         center = np.zeros(self._size)
         center[: 2 * len(self.layer_names)] = center[-1] = -np.log(4.0 * len(self.layer_names))
         value, damping = self._mean.copy(), 1e-2
-        loss = self._loss(value, bits, targets, floor, prior, center)
+        loss = self._loss(value, bits, targets, prior, center)
         for _ in range(_ITERATIONS):
-            predicted, jacobian = self._predict(value, bits, floor)
+            predicted, jacobian = self._predict(value, bits)
             curvature = jacobian.T @ jacobian / _NOISE**2 + prior
             gradient = jacobian.T @ (predicted - targets) / _NOISE**2 + prior @ (value - center)
             step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
-            trial = self._loss(value - step, bits, targets, floor, prior, center)
+            trial = self._loss(value - step, bits, targets, prior, center)
             if trial < loss:
                 done = loss - trial < 1e-6 * (1.0 + loss)
                 value, loss, damping = value - step, trial, damping / 5.0
@@ -61,7 +66,7 @@ class SensitivityModel:
                     break
             else:
                 damping *= 5.0
-        _, jacobian = self._predict(value, bits, floor)
+        _, jacobian = self._predict(value, bits)
         self._mean = value
         self._root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian / _NOISE**2 + prior))
 
@@ -76,7 +81,7 @@ class SensitivityModel:
         """
         value = self._mean
         if generator is not None:
-            value = value + self._root @ generator.standard_normal(self._size)
+            value = value + _TEMPER * (self._root @ generator.standard_normal(self._size))
         count = len(self.layer_names)
         bits = np.arange(1, MAX_BITS + 1)
         decay = (2.0 - bits) * np.log(4.0)
@@ -101,14 +106,14 @@ class SensitivityModel:
         return precision
 
     def _predict(
-        self, value: NDArray[np.float64], bits: NDArray[np.int64], floor: float
+        self, value: NDArray[np.float64], bits: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return log(floor + cost) of policies [N] and its derivatives [N, parameters]."""
+        """Return log(_FLOOR + cost) of policies [N] and its derivatives [N, parameters]."""
         count = len(self.layer_names)
         operand = np.repeat([0, 1], count)
         where = 2 * count + operand * MAX_BITS + bits - 1
         terms = np.exp(np.minimum(value[: 2 * count] + value[where] + (2.0 - bits) * np.log(4.0), 20.0))
-        total = floor + terms.sum(axis=1)
+        total = _FLOOR + terms.sum(axis=1)
         jacobian = np.zeros((len(bits), self._size))
         jacobian[:, : 2 * count] = terms
         rows = np.repeat(np.arange(len(bits)), 2 * count)
@@ -120,10 +125,9 @@ class SensitivityModel:
         value: NDArray[np.float64],
         bits: NDArray[np.int64],
         targets: NDArray[np.float64],
-        floor: float,
         prior: NDArray[np.float64],
         center: NDArray[np.float64],
     ) -> float:
-        predicted, _ = self._predict(value, bits, floor)
+        predicted, _ = self._predict(value, bits)
         offset = value - center
         return float(((predicted - targets) ** 2).sum() / _NOISE**2 + offset @ prior @ offset) / 2

@@ -32,7 +32,10 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=_EXPECTED) from error
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise InputFileError(f"cannot be read: {error}", where=str(path), expected=_EXPECTED) from error
+        # NumPy's own text advises to allow pickles: what holds objects is refused here instead.
+        raise InputFileError(
+            "damaged, not an .npz file, or with objects in it", where=str(path), expected=_EXPECTED
+        ) from error
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -16,10 +17,16 @@ FLOAT64_LIMIT = 1 << 53
 @contextlib.contextmanager
 def exact_products() -> Iterator[None]:
     """Within it, float32 products are IEEE products: no bfloat16, no TF32, no Winograd, no autocast, no gradients."""
-    matmul, conv = torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv  # type: ignore[attr-defined]
-    before = matmul.fp32_precision, conv.fp32_precision
-    matmul.fp32_precision = conv.fp32_precision = "ieee"
+    # Before torch 2.9 these settings do not exist, and only the matrix product had a lower precision.
+    found = (getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv"))
+    settings: list[Any] = [setting for setting in found if hasattr(setting, "fp32_precision")]
+    before = [setting.fp32_precision for setting in settings]
+    precision = None if settings else torch.get_float32_matmul_precision()
     try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        if precision is not None:
+            torch.set_float32_matmul_precision("highest")
         # NNPACK would transform small convolutions (Winograd).
         with (
             torch.inference_mode(),
@@ -28,4 +35,7 @@ def exact_products() -> Iterator[None]:
         ):
             yield
     finally:
-        matmul.fp32_precision, conv.fp32_precision = before
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
+        if precision is not None:
+            torch.set_float32_matmul_precision(precision)

@@ -26,8 +26,9 @@ from mho.simulation.exactness import exact_products
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
-_BATCH_BYTES = 64 << 20
-_MAX_BATCH = 256
+_BATCH_BYTES = 8 << 20
+_MAX_BATCH_BYTES = 512 << 20
+_SHARED_BATCH, _MAX_BATCH = 4, 256
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Executor:
         self.routes: Mapping[str, str] = {name: str(runner.route) for name, runner in runners.items()}
         self._constants: dict[str, Tensor] = {}
         self._steps = self._plan(runners)
-        self.default_batch_size = max(1, min(_MAX_BATCH, _BATCH_BYTES // self._bytes_per_sample()))
+        self.default_batch_size = self._choose_batch_size()
 
     def run(
         self,
@@ -119,6 +120,12 @@ class Executor:
             released = ended - set(self._constants) - set(self.program.outputs)
             steps.append(_Step(run, inputs, output, tuple(sorted(released))))
         return tuple(steps)
+
+    def _choose_batch_size(self) -> int:
+        """Few samples stay in the cache; some share the reading of the weights, the more the larger these are."""
+        size = self._bytes_per_sample()
+        shared = max(_BATCH_BYTES, sum(array.nbytes for array in self.program.constants.values()) // 4) // size
+        return max(1, min(max(shared, _SHARED_BATCH), _MAX_BATCH, _MAX_BATCH_BYTES // size))
 
     def _bytes_per_sample(self) -> int:
         """Return about how much memory the live tensors of one sample take at most."""

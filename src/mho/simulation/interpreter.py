@@ -56,13 +56,17 @@ class Execution:
 
 @dataclass
 class _CrossbarState:
-    cells: Array | None = None
+    """Cells [rows, cols], or [samples, rows, cols] of stored activations; drives and counts [lines, samples]."""
+
+    cells: Array
     drives: Array | None = None
     counts: Array | None = None
 
 
 @dataclass
 class _Machine:
+    """All memory. Float buffers are [samples, *shape], codes and sums [size, samples]: an address is one row."""
+
     program: Program
     samples: int
     buffers: dict[str, Array]
@@ -88,7 +92,7 @@ def interpret(program: Program, inputs: Mapping[str, Any] | Array) -> Execution:
     machine = _Machine(program, samples, dict(arrays))
     for name, buffer in program.buffers.items():
         if buffer.kind is not BufferKind.FLOAT:
-            machine.buffers[name] = np.zeros((samples, *buffer.shape), np.int64)
+            machine.buffers[name] = np.zeros((*buffer.shape, samples), np.int64)
     _run(machine, program.instructions, {})
     outputs = present_outputs(program, machine.buffers)
     return Execution(outputs, machine.writes, machine.mvms)
@@ -128,7 +132,7 @@ def _quantize_input(machine: _Machine, item: QuantizeInput, _variables: Variable
         integers = requantize.quantize_linear(source, item.scale, item.zero_point, item.qmin, item.qmax)
     codes = integers.numpy().astype(np.int64) + item.offset
     padded = np.pad(codes, ((0, 0), *item.pads), constant_values=item.zero_point + item.offset)
-    machine.buffers[item.target] = padded.reshape(machine.samples, -1)
+    machine.buffers[item.target] = np.ascontiguousarray(padded.reshape(machine.samples, -1).T)
 
 
 def _clear(machine: _Machine, item: ClearAccumulators, _variables: Variables) -> None:
@@ -137,8 +141,7 @@ def _clear(machine: _Machine, item: ClearAccumulators, _variables: Variables) ->
 
 def _sum_inputs(machine: _Machine, item: SumInputs, variables: Variables) -> None:
     indices = item.address.at(variables) + machine.program.constants[item.row_offsets]
-    total = machine.buffers[item.codes][:, indices].sum(axis=1)
-    machine.buffers[item.accumulators][:, item.target.at(variables)] += total
+    machine.buffers[item.accumulators][item.target.at(variables)] += machine.buffers[item.codes][indices].sum(axis=0)
 
 
 def _write_tile(machine: _Machine, item: WriteTile, variables: Variables) -> None:
@@ -156,7 +159,8 @@ def _write_dynamic_tile(machine: _Machine, item: WriteDynamicTile, variables: Va
     is_ones = column_offsets < 0
     addresses = item.address.at(variables) + row_offsets[:, None] + np.where(is_ones, 0, column_offsets)
     signs = constants[item.row_signs][rows].astype(np.int64)[:, None] * constants[item.column_signs][cols]
-    values = np.maximum(signs * (machine.buffers[item.codes][:, addresses] + item.addend), 0)
+    stored = np.moveaxis(machine.buffers[item.codes][addresses], -1, 0)
+    values = np.maximum(signs * (stored + item.addend), 0)
     sliced = (values >> constants[item.column_shifts][cols].astype(np.int64)) & ((1 << item.cell_bits) - 1)
     _write(machine, item.crossbar, np.where(is_ones, 1, sliced).astype(np.float64))
 
@@ -169,37 +173,40 @@ def _write(machine: _Machine, crossbar: int, cells: Array) -> None:
 def _load_input(machine: _Machine, item: LoadInput, variables: Variables) -> None:
     constants = machine.program.constants
     rows = slice(item.rows.start, item.rows.stop)
-    codes = machine.buffers[item.codes][:, item.address.at(variables) + constants[item.row_offsets][rows]]
+    codes = machine.buffers[item.codes][item.address.at(variables) + constants[item.row_offsets][rows]]
     drives = (codes >> item.shift.at(variables)) & ((1 << item.dac_bits) - 1)
-    state = machine.crossbars[item.crossbar]
-    state.drives, state.counts = (drives * constants[item.row_signs][rows]).astype(np.float64), None
+    state = _crossbar(machine, item.crossbar)
+    state.drives, state.counts = drives * constants[item.row_signs][rows].astype(np.float64)[:, None], None
 
 
 def _mvm(machine: _Machine, item: Mvm, _variables: Variables) -> None:
-    state = machine.crossbars[item.crossbar]
-    if state.cells is None or state.drives is None:
-        raise ProgramError(
-            f"crossbar {item.crossbar} is read before it is written and driven", where=f"layer {machine.layer}"
-        )
-    state.counts = (
-        np.matmul(state.drives[:, None, :], state.cells)[:, 0, :]
-        if state.cells.ndim == 3
-        else (state.drives @ state.cells)
-    )
+    state = _crossbar(machine, item.crossbar)
+    if state.drives is None:
+        raise ProgramError(f"crossbar {item.crossbar} is read before it is driven", where=f"layer {machine.layer}")
+    if state.cells.ndim == 3:
+        state.counts = np.einsum("rn,nrc->cn", state.drives, state.cells)
+    else:
+        state.counts = state.cells.T @ state.drives
     machine.mvms[machine.layer] += 1
+
+
+def _crossbar(machine: _Machine, crossbar: int) -> _CrossbarState:
+    if crossbar not in machine.crossbars:
+        raise ProgramError(f"crossbar {crossbar} is used before it is written", where=f"layer {machine.layer}")
+    return machine.crossbars[crossbar]
 
 
 def _shift_add(machine: _Machine, item: ShiftAdd, variables: Variables) -> None:
     constants = machine.program.constants
     cols = slice(item.cols.start, item.cols.stop)
     offsets, weights = constants[item.column_offsets][cols], constants[item.column_weights][cols]
-    counts = machine.crossbars[item.crossbar].counts
+    counts = _crossbar(machine, item.crossbar).counts
     if counts is None:
         raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=f"layer {machine.layer}")
-    terms = (counts.astype(np.int64) * weights) << item.shift.at(variables)
+    terms = (counts.astype(np.int64) * weights[:, None]) << item.shift.at(variables)
     sums, address = machine.buffers[item.accumulators], item.address.at(variables)
     for columns in _disjoint_columns(machine, item.column_offsets, item.cols):
-        sums[:, address + offsets[columns]] += terms[:, columns]
+        sums[address + offsets[columns]] += terms[columns]
 
 
 def _disjoint_columns(machine: _Machine, name: str, cols: Span) -> list[Array]:
@@ -217,12 +224,12 @@ def _disjoint_columns(machine: _Machine, name: str, cols: Span) -> list[Array]:
 def _dequantize(machine: _Machine, item: Dequantize, _variables: Variables) -> None:
     constants = machine.program.constants
     layout = item.layout
-    sums = machine.buffers[item.accumulators].reshape(machine.samples, *layout.shape)
+    sums = machine.buffers[item.accumulators].T.reshape(machine.samples, *layout.shape)
     total = sums[:, :, :, :, : layout.channels] + _per_channel(constants[item.correction])
     if item.sum_factors:
         total = total + _per_channel(constants[item.sum_factors]) * sums[:, :, :, :, layout.channels :]
     if item.stored_sums:
-        stored = machine.buffers[item.stored_sums].reshape(machine.samples, 1, layout.groups, 1, layout.channels, 1)
+        stored = machine.buffers[item.stored_sums].T.reshape(-1, 1, layout.groups, 1, layout.channels, 1)
         total = total + item.stored_factor * stored
     result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
     if item.bias:

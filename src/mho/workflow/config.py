@@ -52,8 +52,9 @@ class RunSettings(_Section):
     """Where results go; runs/NAME where it is left out. Relative to where the command is given."""
     threads: int = Field(default=2, ge=1, le=1024)
     """Threads that training and simulation use. Training figures depend on it in their last digits."""
-    compile: bool = False
-    """Train through torch.compile where a compiler is found: quicker steps, half a minute of start for each stage."""
+    compile: bool | Literal["auto"] = "auto"
+    """Train through torch.compile: quicker steps for half a minute of start each stage. "auto": where training is long
+    enough to win that back. Where no C++ compiler is found it is skipped, and the report says so."""
 
 
 class NetworkSettings(_Section):

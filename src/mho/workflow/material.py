@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mho.quantization.training import TrainingOptions
 
 EVALUATION_BATCH = 500
+COMPILING_PAYS_MACS = 6e11
+"""Multiply-accumulates (forward, all images) from which a training wins back the half minute that compiling takes:
+about two minutes of uncompiled training on one core."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +36,14 @@ class Material:
         data_hash: SHA-256 of all images and labels in their order, and of their normalization.
         accelerator: the hardware.
         augmentation: what training does to images.
-        compile: use torch.compile where a compiler is found.
+        compile: use torch.compile where a compiler is found; "auto": where it pays, too.
     """
 
     dataset: Dataset
     data_hash: str
     accelerator: Accelerator
     augmentation: str
-    compile: bool
+    compile: bool | Literal["auto"]
 
 
 def hash_dataset(dataset: Dataset) -> str:
@@ -95,9 +98,18 @@ def training_options(settings: TrainingSettings, material: Material) -> Training
     return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images"}))
 
 
-def compiled(module: TrainableNetwork, material: Material) -> tuple[nn.Module, list[str]]:
-    """Return the module as it is to be run in training, and notes for the reader of the report."""
-    if not material.compile:
+def compiled(module: TrainableNetwork, material: Material, images: float) -> tuple[nn.Module, list[str]]:
+    """Return the module as it is to be run in training, and notes for the reader of the report.
+
+    Args:
+        module: what is trained.
+        material: whether to compile.
+        images: how many images it will be trained on, one after the other.
+    """
+    from mho.network.layers import derive_layer_table
+
+    work_macs = images * sum(layer.macs for layer in derive_layer_table(module.network))
+    if not material.compile or (material.compile == "auto" and work_macs < COMPILING_PAYS_MACS):
         return module, []
     from mho.quantization.compilation import compile_if_possible
 
@@ -128,7 +140,7 @@ def train_with_progress(
         )
 
     report(0.0, "starting")
-    runnable, notes = compiled(module, material)
+    runnable, notes = compiled(module, material, training_work(settings, material))
     split = training_images(settings, material)
     result = train(runnable, split, training_options(settings, material), torch_generator(seed), checkpoint, show)
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile

@@ -17,6 +17,7 @@ from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
+    from mho.quantization.calibration import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
     from mho.search.evaluation import EvaluationRecord
     from mho.search.runner import SearchResult
@@ -46,12 +47,17 @@ class Prepared:
     def trainable(self) -> TrainableNetwork:
         """Return a new module with the float weights and the calibrated steps."""
         from mho.network.onnx_reader import read_onnx
-        from mho.quantization.calibration import CalibrationTable
         from mho.quantization.qat import TrainableNetwork
 
         module = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
-        module.set_calibration(CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE))
+        module.set_calibration(self.table())
         return module
+
+    def table(self) -> CalibrationTable:
+        """Return the calibrated steps."""
+        from mho.quantization.calibration import CalibrationTable
+
+        return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
 
 
 def train_policy(
@@ -139,9 +145,9 @@ class Search:
         from mho.search.evaluation import problem_hash
         from mho.search.log import EvaluationLog
         from mho.search.runner import SearchOptions, SearchProgress, run_search
-        from mho.workflow.evaluator import TrainingEvaluator
+        from mho.workflow.evaluator import make_evaluator
 
-        evaluator = TrainingEvaluator(self.prepared, self.evaluation, self.seed)
+        evaluator, notes = make_evaluator(self.prepared, self.evaluation, self.settings.budget, self.seed)
         space = self.space()
         # The log outlives the stage: another method or budget goes on from the same evaluations.
         log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
@@ -163,7 +169,7 @@ class Search:
         )
         result.require_best()
         write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
-        return self._figures(result, space, evaluator.fidelity) | {"notes": evaluator.notes}
+        return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:
         """Return what the search may propose."""

@@ -25,6 +25,8 @@ from mho.workflow.run_directory import RunDirectory, StageResult, open_run_direc
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
+EVALUATIONS = "evaluations"
+"""Folder of evaluation logs, one a problem."""
 
 QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
@@ -119,14 +121,21 @@ class _Chain:
         return result
 
 
+def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageResult]) -> tuple[StageResult, Prepared]:
+    """Get the stages that every search starts from: the network as read, its float weights and its calibration."""
+    seed = config.run.seed
+    network = get(BuildNetwork(material, config.network, seed))
+    float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
+    return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
+
+
 def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain) -> None:
     seed = config.run.seed
-    network = chain.get(BuildNetwork(material, config.network, seed))
-    float_network = chain.get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
-    prepared = Prepared(material, float_network, chain.get(Calibrate(material, float_network)))
+    network, prepared = prepare(config, material, chain.get)
+    float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed))
-    search = chain.get(Search(prepared, config.search, config.evaluation, seed, directory.path / "evaluations"))
+    search = chain.get(Search(prepared, config.search, config.evaluation, seed, directory.path / EVALUATIONS))
     found = chain.get(
         TrainFinalists(
             prepared, search, reference, config.qat, config.search.allowed_drop_points, config.search.finalists, seed

@@ -36,7 +36,9 @@ def accelerators(draw):
     content["converters"].update(dac_bits=draw(st.integers(1, 4)))
     if draw(st.booleans()):
         content["converters"].update(
-            adc_bits=draw(st.integers(4, 12)), adc_latency_us_per_bit=0.05, columns_per_adc=draw(st.sampled_from([1, 8, 37]))
+            adc_bits=draw(st.integers(13, 16)),
+            adc_latency_us_per_bit=0.05,
+            columns_per_adc=draw(st.sampled_from([1, 8, 37])),
         )
     own = draw(st.sampled_from(PAPER_ENCODINGS))
     content["mapping"]["encoding"] = own
@@ -69,7 +71,7 @@ def layers(draw):
 
 
 widths = st.builds(BitWidths, st.sampled_from(WIDTHS), st.sampled_from(WIDTHS))
-batches = st.sampled_from([1, 2, 64])
+batches = st.sampled_from([1, 2, 9])
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -81,7 +83,8 @@ def time_ps(mapping, hardware, batch):
 @quick
 def test_the_best_mapping_lies_between_the_bound_and_the_papers(layer, bits, hardware, batch):
     best = time_ps(choose_mapping(layer, bits, hardware, batch=batch), hardware, batch)
-    assert best <= time_ps(plan_layer(layer, bits, hardware), hardware, batch)
+    if hardware.converters.has_ideal_adc:
+        assert best <= time_ps(plan_layer(layer, bits, hardware), hardware, batch)
     assert best >= bound_layer(layer, bits, hardware, batch=batch).latency_ps
 
 
@@ -110,6 +113,7 @@ def test_the_table_tells_what_the_mappings_take(layer, hardware, batch):
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_fewer_bits_are_never_slower(layer, hardware):
     times = LatencyTable.build((layer,), hardware, model=MappingModel.BEST).latency_ps[0]
+    assert (np.diff(times, axis=0) >= 0).all()
     assert (np.diff(times, axis=1) >= 0).all()
 
 

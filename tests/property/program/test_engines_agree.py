@@ -28,7 +28,7 @@ def policy_of(network):
     return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
-@settings(max_examples=300, **RELAXED)
+@settings(max_examples=250, **RELAXED)
 @given(networks(), accelerators(), st.integers(1, 3))
 def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network, accelerator, samples):
     inputs = random_inputs(network, samples)
@@ -39,7 +39,7 @@ def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network
     assert_same_bits(Executor(program).run(inputs, batch_size=2), expected)
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=80, **RELAXED)
 @given(networks(), accelerators())
 def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_counts(network, accelerator):
     program = compile_network(network, accelerator)
@@ -55,7 +55,7 @@ def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_
     assert execution.mvms == {layer.name: layer.mvms for layer in timing.layers}
 
 
-@settings(max_examples=60, **RELAXED)
+@settings(max_examples=50, **RELAXED)
 @given(networks(), accelerators())
 def test_a_program_survives_its_file_and_writes_the_same_bytes_again(network, accelerator):
     program = compile_network(network, accelerator, metadata={"note": "ä", "numbers": [1, 2.5, None]})

@@ -27,7 +27,7 @@ def network(monkeypatch, tmp_path):
     def load_network(spec, *, input_shape=None):
         if spec != "net":
             raise InputFileError("there is no such network", where=spec)
-        return SimpleNamespace(input_shape=input_shape)
+        return SimpleNamespace(input_shape=input_shape, mvm_nodes=())
 
     def derive(network):
         if network.input_shape is None:

@@ -8,6 +8,7 @@ import mho.cost.layer_tables as layer_tables
 from mho.cost.layer_tables import load_layer_table
 from mho.errors import InputFileError
 from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths, Policy
 
 LAYERS = (MvmLayer("conv1", "conv", 64, 27, 50176, 1), MvmLayer("fc", "linear", 10, 64, 1, 1))
 
@@ -19,7 +20,9 @@ def reads(monkeypatch):
 
     def load_network(spec, *, input_shape=None):
         asked.append((spec, input_shape))
-        return SimpleNamespace()
+        grid = SimpleNamespace(bits=4)
+        quantization = SimpleNamespace(weight=grid, input=grid) if "quantized" in spec else None
+        return SimpleNamespace(mvm_nodes=[SimpleNamespace(name=n.name, quantization=quantization) for n in LAYERS])
 
     module = ModuleType("mho.network.loading")
     module.load_network = load_network
@@ -42,6 +45,12 @@ def test_a_kept_table_is_used_without_reading_the_network_again(reads, tmp_path)
     assert first == second
     assert second.layers == LAYERS
     assert len(reads) == 1
+
+
+def test_a_quantized_network_keeps_its_widths(reads, tmp_path):
+    made, kept = (load(tmp_path, "torchvision:quantized") for _ in range(2))
+    assert made.policy == kept.policy == Policy.uniform(["conv1", "fc"], BitWidths(4, 4))
+    assert load(tmp_path).policy is None
 
 
 def test_another_input_shape_or_network_is_another_table(reads, tmp_path):

@@ -127,7 +127,7 @@ def nan_images() -> np.ndarray:
         ({"y_train": np.arange(12) % 2}, "class 2"),
         ({"x_test": np.zeros((6, 1, 5, 4), np.float32)}, r"x_test is float32 \(6, 1, 5, 4\)"),
         ({"x_train": np.zeros((12, 1, 4, 4), np.int32)}, "int32"),
-        ({"x_train": np.array([None] * 12)}, "not readable"),
+        ({"x_train": np.array([None] * 12)}, "damaged"),
     ],
 )
 def test_an_npz_with_wrong_arrays_is_refused(tmp_path, changes, message):
@@ -141,7 +141,7 @@ def test_a_file_that_is_missing_or_not_npz_is_refused(tmp_path):
     with pytest.raises(InputFileError, match=r"absent\.npz"):
         load(tmp_path, name="npz", root=tmp_path / "absent.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(InputFileError, match="not readable"):
+    with pytest.raises(InputFileError, match="damaged"):
         load(tmp_path, name="npz", root=tmp_path / "text.npz")
 
 

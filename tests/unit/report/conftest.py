@@ -41,7 +41,8 @@ def evaluations(count: int = 40) -> list[dict]:
             {
                 "index": index, "method": "rl", "weight_bits": bits[0], "act_bits": bits[1],
                 "latency_us": 20_000 * mean / 8, "speedup": 8 / mean, "score": None if index == 7 else 0.2,
-                "accuracy": accuracy, "seconds": 1.5, "note": "training diverged" if index == 7 else "", "on_front": False,
+                "accuracy": accuracy, "seconds": 1.5, "on_front": False,
+                "note": "training diverged" if index == 7 else "",
             }
         )  # fmt: skip
     best = 0.0

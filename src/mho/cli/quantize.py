@@ -1,0 +1,47 @@
+"""``mho quantize``: a float ONNX model becomes a quantized one by calibration, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mho.errors import ConfigError, DataError
+from mho.quantization.policy import BitWidths, Policy
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")],
+    calibration: Annotated[
+        Path,
+        typer.Option(metavar="X.npz", help="One array [N, ...] of a few hundred real inputs."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="Q.onnx", help="The QCDQ model to write.")],
+    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
+    bits: Annotated[str | None, typer.Option(metavar="W/A", help="The same widths for every layer (8/8).")] = None,
+) -> None:
+    """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
+
+    Ranges are those with the least squared error on the calibration inputs. Low widths need training: see `mho run`.
+    """
+    if policy is not None and bits is not None:
+        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    from mho.api import save
+    from mho.network.onnx_reader import read_onnx
+    from mho.quantization.ptq import quantize as quantize_by_calibration
+    from mho.simulation.arrays import read_arrays
+
+    widths = BitWidths.parse(bits) if bits is not None else BitWidths(8, 8)
+    given = Policy.load(policy) if policy is not None else None
+    arrays = read_arrays(calibration)
+    if len(arrays) != 1:
+        raise DataError(f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(calibration), expected="one array")
+    network = read_onnx(model)
+    if any(node.quantization is not None for node in network.mvm_nodes):
+        raise ConfigError("the model is quantized already", where=str(model), hint="`mho compile` takes it as it is")
+    chosen = given or Policy.uniform(network.layer_names, widths)
+    chosen.check_against(network.layer_names, where=str(policy))
+    (inputs,) = arrays.values()
+    save(quantize_by_calibration(network, chosen, inputs), output)
+    typer.echo(f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs")

@@ -1,0 +1,52 @@
+"""``mho search``: bit widths alone, from the configuration of a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def search(
+    config: Annotated[Path, typer.Argument(help="Network, data, accelerator and search (TOML); see examples/.")],
+    method: Annotated[str | None, typer.Option(help="rl, rl-paper, uniform or random, instead of the file's.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
+) -> None:
+    """Search bit widths in the run directory of a configuration, without training and compiling the winner.
+
+    Evaluations are kept and shared by all methods: after an interruption the same command goes on where it was.
+    """
+    import json
+
+    from mho.cache_folder import write_atomically
+    from mho.quantization.memory import keep_freed_memory
+    from mho.workflow.config import load_config
+    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.search_run import search_alone, with_search
+
+    settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
+    settings = with_search(settings, method=method, budget=budget)
+    keep_freed_memory()  # training steps are quicker, and the process is this command's own
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        with TerminalProgress(Console()) as progress:
+            found = search_alone(settings, make_progress=lambda work: progress.measured_by(WorkMeter(work)))
+    else:
+        found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+    if output is not None:
+        write_atomically(output, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+    typer.echo("")
+    typer.echo(
+        f"{settings.search.method}: {found.speedup:.2f}x faster than uniform 8/8 after {found.tried} policies,"
+        f" {100 * found.accuracy:.2f} % on validation data ({100 * found.reference_accuracy:.2f} % at 8/8),"
+        " before full training"
+    )
+    typer.echo(f"weight/activation bits: {' '.join(str(bits) for bits in found.policy.layers.values())}")
+    typer.echo(f"every policy tried: {found.result_file}")

@@ -1,0 +1,93 @@
+"""A search alone, in the run directory of a configuration: the same float network and evaluations as the whole
+run's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mho.quantization.policy import Policy
+from mho.workflow.config import RunConfig, SearchSettings
+from mho.workflow.policy_stages import SEARCH_FILE, Search
+from mho.workflow.progress import SilentProgress
+from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
+from mho.workflow.run_directory import open_run_directory
+from mho.workflow.stage import StageRunner
+
+STAGES = ("network", "float", "calibration", "search")
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search alone found.
+
+    Attributes:
+        policy: the winner.
+        accuracy, reference_accuracy: on validation data, 0..1, of the winner and of uniform 8/8.
+        latency_ps, reference_latency_ps: of both.
+        tried: distinct policies evaluated.
+        result_file: JSON with every record and the Pareto front.
+    """
+
+    policy: Policy
+    accuracy: float
+    reference_accuracy: float
+    latency_ps: int
+    reference_latency_ps: int
+    tried: int
+    result_file: Path
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster than uniform 8/8."""
+        return self.reference_latency_ps / self.latency_ps
+
+
+def with_search(config: RunConfig, *, method: str | None = None, budget: int | None = None) -> RunConfig:
+    """Return the configuration with another search method or budget. Raises `ConfigError`."""
+    from mho.settings import parse_settings
+
+    changes = {key: value for key, value in (("method", method), ("budget", budget)) if value is not None}
+    content = {**config.search.model_dump(mode="json"), **changes}
+    search = parse_settings(SearchSettings, content, where="search")
+    return config.model_copy(update={"search": search})
+
+
+def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = None) -> SearchOutcome:
+    """Train the float network and calibrate it (or take both from earlier runs), then search.
+
+    Each method and budget has a stage folder of its own, so that the whole run's search stays as it is; evaluations are
+    shared.
+
+    Raises:
+        MhoError: anything wrong with what the user gave, or another run uses the directory.
+    """
+    from mho.models.runtime import use_threads
+
+    use_threads(config.run.threads)
+    material = load_material(config)
+    with open_run_directory(config.directory, fresh=False) as opened:
+        work = estimate_work(config, material)
+        progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
+        runner = StageRunner(opened, progress, config.run.threads)
+        _, prepared = prepare(config, material, runner.get)
+        folder = opened.path / EVALUATIONS
+        name = f"search-{config.search.method}-{config.search.budget}"
+        stage = Search(prepared, config.search, config.evaluation, config.run.seed, folder, name=name)
+        result_file = runner.get(stage).folder / SEARCH_FILE
+    return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file)
+
+
+def _read_outcome(content: dict[str, Any], result_file: Path) -> SearchOutcome:
+    best, reference = content["best"], content["reference"]
+    return SearchOutcome(
+        policy=Policy.from_json(best["policy"], where=str(result_file)),
+        accuracy=best["accuracy"],
+        reference_accuracy=reference["accuracy"],
+        latency_ps=best["latency_ps"],
+        reference_latency_ps=reference["latency_ps"],
+        tried=len(content["records"]),
+        result_file=result_file,
+    )

@@ -1,0 +1,97 @@
+"""A search problem without training: ResNet-18's latencies on the paper's crossbar, and a smooth model of accuracy.
+
+As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mho.accelerator.loading import load_accelerator
+from mho.cost.table import LatencyTable
+from mho.network.layers import MvmLayer
+from mho.search.evaluation import Measurement, derive_seed
+from mho.search.features import scale_features
+from mho.search.log import EvaluationLog
+from mho.search.runner import SearchOptions, run_search
+from mho.search.space import SearchConstraints, SearchSpace
+
+
+def resnet18_layers() -> tuple[MvmLayer, ...]:
+    """ResNet-18 at 224x224, in torchvision's order."""
+    layers = [MvmLayer("conv1", "conv", 64, 147, 112 * 112, 1)]
+    channels, side = 64, 56
+    for stage, width in enumerate((64, 128, 256, 512), start=1):
+        for block in (0, 1):
+            name = f"layer{stage}.{block}"
+            side = side // 2 if stage > 1 and block == 0 else side
+            layers.append(MvmLayer(f"{name}.conv1", "conv", width, 9 * channels, side * side, 1))
+            layers.append(MvmLayer(f"{name}.conv2", "conv", width, 9 * width, side * side, 1))
+            if channels != width:
+                layers.append(MvmLayer(f"{name}.downsample.0", "conv", width, channels, side * side, 1))
+            channels = width
+    return (*layers, MvmLayer("fc", "linear", 1000, 512, 1, 1))
+
+
+def resnet18_space(*, prune: bool = True, **limits) -> SearchSpace:
+    """The space of ResNet-18 on the paper's 4-bit crossbar, bits 1..8 unless told otherwise."""
+    layers = resnet18_layers()
+    table = LatencyTable.build(layers, load_accelerator("pelke2026-4bit"))
+    raw = [
+        [2 * (x.kind == "linear"), x.inputs, x.outputs, 1, 3, x.inputs * x.outputs, x.positions, k, ]
+        for k, x in enumerate(layers)
+    ]  # fmt: skip
+    constraints = SearchConstraints(**{"min_weight_bits": 1, "min_act_bits": 1, **limits})
+    features = scale_features(np.array(raw, dtype=np.float64))
+    return SearchSpace.build(table.layer_names, table.latency_ps[:, :8, :8], features, constraints, prune=prune)
+
+
+class SmoothEvaluator:
+    """Every layer's operands cost loss by their bits; accuracy falls with it; both are noisy, by the policy's seed."""
+
+    fidelity = "smooth"
+
+    def __init__(self, layer_names, seed=0, *, noise=0.001, seconds=0.0):
+        draws = np.random.default_rng(seed)
+        self.weights = dict(zip(layer_names, draws.lognormal(0, 1, len(layer_names)) * 0.0064, strict=True))
+        self.acts = dict(zip(layer_names, draws.lognormal(0, 1, len(layer_names)) * 0.0096, strict=True))
+        self.decay = 3.5
+        self.seed, self.noise, self.seconds, self.calls = seed, noise, seconds, 0
+        self.problem = {"kind": "smooth", "seed": seed}
+
+    def damage(self, policy):
+        return sum(
+            self.weights[name] * self.decay ** (2.0 - bits.weight_bits)
+            + self.acts[name] * self.decay ** (2.0 - bits.act_bits)
+            for name, bits in policy.layers.items()
+        )
+
+    def true_accuracy(self, policy):
+        return 0.7 * math.exp(-self.damage(policy))
+
+    def seed_for(self, policy):
+        return derive_seed(self.seed, policy)
+
+    def evaluate(self, policy):
+        self.calls += 1
+        time.sleep(self.seconds)
+        noise = np.random.default_rng(self.seed_for(policy)).normal(size=2) * self.noise
+        return Measurement.of(1.2 + 2.0 * self.damage(policy) + noise[0], self.true_accuracy(policy) + noise[1])
+
+
+def search(method, budget, *, seed=0, log_path=None, seconds=0.0, allowed=1.0, on_progress=None, space=None):
+    """Search ResNet-18's space with a smooth evaluator."""
+    space = space or resnet18_space(prune=method != "rl-paper")
+    evaluator = SmoothEvaluator(space.layer_names, seed, seconds=seconds)
+    log = EvaluationLog(log_path, evaluator.problem)
+    options = SearchOptions(budget, allowed_drop_points=allowed)
+    return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
+
+
+if __name__ == "__main__":
+    search(sys.argv[1], int(sys.argv[2]), log_path=Path(sys.argv[3]), seconds=0.02)

@@ -1,0 +1,120 @@
+import json
+
+import pytest
+
+from mho.errors import InputFileError, MhoError
+from mho.quantization.policy import BitWidths, Policy
+from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement, derive_seed
+from mho.search.log import EvaluationLog
+
+PROBLEM = {"network": "n", "data": "d", "seed": 1}
+
+
+def record(weight_bits, **changes):
+    fields = {
+        "policy": Policy({"a": BitWidths(weight_bits, 8), "b": BitWidths(8, 8)}), "score": 1.25, "accuracy": 0.5,
+        "latency_ps": 10**15, "seed": 2**63 - 1, "seconds": 0.5, "method": "rl", "index": 0, "fidelity": "ptq",
+        "status": OK, **changes,
+    }  # fmt: skip
+    return EvaluationRecord(**fields)
+
+
+@pytest.fixture
+def path(tmp_path):
+    log = EvaluationLog(tmp_path / "log.jsonl", PROBLEM)
+    for bits in (8, 4, 3):
+        log.append(record(bits))
+    return log.path
+
+
+def test_what_was_appended_is_there_when_the_log_is_opened_again(path):
+    log = EvaluationLog(path, PROBLEM)
+    assert [r.policy["a"].weight_bits for r in log.records] == [8, 4, 3]
+    assert [r.index for r in log.records] == [0, 1, 2]
+    assert log.find(record(4).policy, "ptq") == record(4, index=1)
+    assert log.find(record(4).policy, "qat") is None
+    assert not log.was_repaired
+
+
+def test_a_torn_last_line_is_dropped_and_the_log_goes_on(path):
+    whole = path.read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    for cut in range(last + 1, len(whole), 11):
+        path.write_bytes(whole[:cut])
+        log = EvaluationLog(path, PROBLEM)
+        assert log.was_repaired
+        assert len(log) == 2
+        log.append(record(3))
+        assert path.read_bytes() == whole
+
+
+def test_a_last_line_of_noise_is_dropped(path):
+    path.write_bytes(path.read_bytes() + b"\0\0\0\0\n")
+    log = EvaluationLog(path, PROBLEM)
+    assert (log.was_repaired, len(log)) == (True, 3)
+    assert len(EvaluationLog(path, PROBLEM)) == 3
+
+
+def test_a_torn_header_starts_the_log_anew(path):
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    for cut in range(0, len(header), 11):
+        path.write_bytes(header[:cut])
+        assert len(EvaluationLog(path, PROBLEM)) == 0
+        assert path.read_bytes() == header
+
+
+def test_a_log_of_another_problem_is_refused_and_says_what_differs(path):
+    before = path.read_bytes()
+    with pytest.raises(InputFileError, match=r"another problem: it differs in data, seed"):
+        EvaluationLog(path, {"network": "n", "data": "other", "seed": 2})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"hello", b"{}\n", b'{"format": "other"}\n', b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(InputFileError, match="not an evaluation log"):
+        EvaluationLog(path, PROBLEM)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"score": float("nan")}, {"accuracy": None}, {"status": "fine"}, {"policy": {}}, {"more": 1}, {"seed": "x"}],
+)
+def test_a_damaged_line_in_the_middle_is_named(path, change):
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **change})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputFileError, match=r"log.jsonl: line 3"):
+        EvaluationLog(path, PROBLEM)
+
+
+def test_a_policy_is_logged_once_a_fidelity(path):
+    log = EvaluationLog(path, PROBLEM)
+    with pytest.raises(MhoError, match="evaluated before"):
+        log.append(record(8))
+    log.append(record(8, fidelity="qat"))
+    assert len(EvaluationLog(path, PROBLEM)) == 4
+
+
+def test_failed_evaluations_are_kept_as_such(tmp_path):
+    path = tmp_path / "log.jsonl"
+    EvaluationLog(path, PROBLEM).append(record(8, score=None, accuracy=None, status=FAILED, note="diverged"))
+    (kept,) = EvaluationLog(path, PROBLEM).records
+    assert (kept.status, kept.score, kept.note, kept.is_ok) == (FAILED, None, "diverged", False)
+
+
+@pytest.mark.parametrize("values", [(float("nan"), 0.5), (float("inf"), 0.5), (1.0, float("nan"))])
+def test_a_measurement_that_is_not_finite_is_a_failed_one(values):
+    measurement = Measurement.of(*values)
+    assert (measurement.score, measurement.accuracy) == (None, None)
+    assert "diverged" in measurement.note
+
+
+def test_seeds_of_evaluations_depend_on_base_seed_and_policy_alone():
+    seeds = {derive_seed(base, record(bits).policy) for base in (0, 1) for bits in (8, 4)}
+    assert len(seeds) == 4
+    assert derive_seed(0, record(8).policy) == derive_seed(0, record(8).policy)
+    assert all(0 <= seed < 2**63 for seed in seeds)

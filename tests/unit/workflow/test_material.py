@@ -1,0 +1,50 @@
+"""Compilation is asked for where it pays, and its absence is noted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import mho
+from mho.data import DataSpec, load_dataset
+from mho.quantization.qat import TrainableNetwork
+from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset
+
+
+@pytest.fixture(scope="module")
+def material():
+    dataset = load_dataset(DataSpec(name="digits", calibration=100, validation=100), np.random.default_rng(0))
+    return Material(dataset, hash_dataset(dataset), mho.accelerator("pelke2026-4bit"), "none", "auto")
+
+
+@pytest.fixture(scope="module")
+def module():
+    return TrainableNetwork(mho.load("resnet8", input_shape=(1, 8, 8)))
+
+
+def test_a_short_training_is_not_compiled(material, module):
+    assert compiled(module, material, 100.0) == (module, [])
+
+
+def test_a_long_training_is_compiled_where_there_is_a_compiler(material, module, monkeypatch):
+    monkeypatch.setattr(
+        "mho.quantization.compilation.compile_if_possible", lambda found: (torch.nn.Sequential(found), "")
+    )
+    assert compiled(module, material, COMPILING_PAYS_MACS)[0] is not module
+
+
+def test_without_a_compiler_the_report_gets_a_note(material, module, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *_: None)
+    monkeypatch.delenv("CXX", raising=False)
+    always = dataclasses.replace(material, compile=True)
+    runnable, notes = compiled(module, always, 1.0)
+    assert runnable is module
+    assert "no C++ compiler" in notes[0]
+
+
+def test_compiling_can_be_forbidden(material, module):
+    never = dataclasses.replace(material, compile=False)
+    assert compiled(module, never, COMPILING_PAYS_MACS) == (module, [])
