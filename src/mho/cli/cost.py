@@ -177,7 +177,8 @@ def _columns(document: CostDocument) -> list[_Column]:
 def _fit(columns: list[_Column], width: int | None) -> tuple[list[_Column], list[str]]:
     """Leave out what a terminal of `width` characters has no room for; None is room for all. Names may be folded."""
     left_out: list[str] = []
-    for title in _DISPENSABLE:
+    titles = {column.title for column in columns}
+    for title in (title for title in _DISPENSABLE if title in titles):
         needed = sum(min(column.width, _NAME_WIDTH) if column.title == _LAYER else column.width for column in columns)
         if width is None or needed + _GAP * len(columns) <= width:
             break

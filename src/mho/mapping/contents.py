@@ -147,10 +147,10 @@ def _lay_out_rows(encoding: Encoding, part: Part, grid: PositionGrid, dac_bits: 
         channels.append(np.full(len(found), channel, dtype=np.int64))
     signs = count_input_rows(encoding)
     copies = part.slices_at_once * signs
-    channel, pixel = np.concatenate(channels), np.concatenate(pixels)
-    copy = np.tile(np.arange(copies, dtype=np.int64), len(channel))
+    places, pixel = np.concatenate(channels), np.concatenate(pixels)
+    copy = np.tile(np.arange(copies, dtype=np.int64), len(places))
     return Rows(
-        channel=np.repeat(channel, copies),
+        channel=np.repeat(places, copies),
         pixel=np.repeat(pixel, copies, axis=0),
         shift=copy // signs * dac_bits,
         sign=1 - 2 * (copy % signs),

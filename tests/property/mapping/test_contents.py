@@ -309,7 +309,7 @@ def assert_resolved(hardware, encoding, counts):
 
 
 def numbered(axis, extent):
-    """Every window along an axis with the positions of it that are in the layer, by the runs that a program would loop over."""
+    """Every window along an axis, with its positions and whether they are in the layer, by the runs of a program."""
     numbers = 0
     for run in axis.runs(extent):
         for number in range(run.first, run.first + run.count):
