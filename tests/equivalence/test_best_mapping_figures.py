@@ -44,16 +44,16 @@ def plausible_policy(layers):
     return policy.replace({names[0]: BitWidths(8, 8), names[-1]: BitWidths(8, 8)})
 
 
-def test_vgg16_with_the_published_policy_is_five_point_nine_times_faster(layers_of):
+def test_vgg16_with_the_published_policy_is_six_point_four_times_faster(layers_of):
     layers = layers_of("vgg16")
     widths = map(BitWidths.parse, PUBLISHED_VGG16_POLICY.split())
     policy = Policy(dict(zip((layer.name for layer in layers), widths, strict=True)))
     paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)
-    assert paper / milliseconds(layers, policy, MappingModel.BEST) > 5.9
+    assert paper / milliseconds(layers, policy, MappingModel.BEST) > 6.4
     assert paper / milliseconds(layers, uniform(layers), MappingModel.BEST) > 2.05
 
 
-@pytest.mark.parametrize(("network", "mapping_factor", "speedup"), [("resnet18", 2.0, 4.6), ("vit_b_32", 2.0, 5.7)])
+@pytest.mark.parametrize(("network", "mapping_factor", "speedup"), [("resnet18", 2.0, 5.1), ("vit_b_32", 2.0, 5.7)])
 def test_mapping_alone_doubles_the_speed(layers_of, network, mapping_factor, speedup):
     layers = layers_of(network)
     paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)

@@ -25,12 +25,13 @@ from mho.mapping.digits import (
     weight_offset,
 )
 from mho.mapping.encoding import StoredRange
+from mho.mapping.interleaved import tabulate_windows
 from mho.mapping.parts import BestMapping, Part, count_tiling
 from mho.mapping.plan import count_layer
 from mho.mapping.search import LayerSearch, Piece
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
-from mho.mapping.windows import PositionGrid, WindowTable, list_windows
+from mho.mapping.windows import AnyWindow, PositionGrid, WindowTable
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
 
@@ -108,7 +109,11 @@ class MappingChoice:
     def build(self, bits: BitWidths, encoding: Encoding, pieces: Iterable[Piece]) -> BestMapping:
         """Return the mapping that given pieces make, best or not; together they must be the whole matrix."""
         candidates, number = self.candidates(encoding), self._number(bits.act_bits)
-        parts = tuple(self._part(piece, candidates, encoding, number) for piece in pieces)
+        parts = tuple(
+            self._part(piece, candidates, encoding, number, window)
+            for piece in pieces
+            for window in candidates.table.patterns[int(candidates.shape[piece.candidate])]
+        )
         return BestMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
 
     def _check_size(self) -> None:
@@ -178,12 +183,11 @@ class MappingChoice:
         layer, candidates = self._layer, self.candidates(encoding)
         return LayerSearch(candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat)
 
-    def _part(self, piece: Piece, candidates: Candidates, encoding: Encoding, number: int) -> Part:
-        """Describe a piece and count it once more, on its own."""
+    def _part(self, piece: Piece, candidates: Candidates, encoding: Encoding, number: int, window: AnyWindow) -> Part:
+        """Describe a piece in one of its windows and count it once more, on its own."""
         accelerator, chosen = self._accelerator, piece.candidate
         at_once = int(candidates.slices_at_once[chosen])
         num_steps = ceil_divide(int(self._slices[number]), at_once)
-        window = candidates.table.windows[int(candidates.shape[chosen])]
         windows = candidates.table.grid.count_windows(window)
         corrections = (
             int(candidates.corrections[chosen]) * int(candidates.positions[chosen]) if piece.outputs.start == 0 else 0
@@ -222,4 +226,4 @@ class MappingChoice:
 
 def _windows(grid: PositionGrid, accelerator: Accelerator) -> WindowTable:
     positions = min(accelerator.mapping.allowed.window_positions, accelerator.crossbar.cols)
-    return list_windows(grid, positions, accelerator.crossbar.rows if positions > 1 else grid.taps)
+    return tabulate_windows(grid, positions, accelerator.crossbar.rows if positions > 1 else grid.taps)

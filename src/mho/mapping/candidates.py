@@ -39,7 +39,7 @@ class Candidates:
         is_stored_dynamically: whether tiles are written for every sample.
         rows_at_once: rows that one MVM may drive.
         input_slices: int64 [N], numbers of input slices that are asked for.
-        shape: int64 [M], the candidate's window, by number in `table`.
+        shape: int64 [M], the candidate's windows, by number in `table`.
         slices_at_once: int64 [M], input slices side by side.
         rows_per_pixel: int64 [M], rows that one pixel of one channel takes.
         cols_per_position: int64 [M], columns that one output takes at one position.
@@ -60,9 +60,14 @@ class Candidates:
 
     @cached_property
     def passes(self) -> Array:
-        """int64 [N, M]: windows times steps, the MVMs of a tile that is read in one piece."""
+        """int64 [N, M]: windows (of all kinds) times steps: how often tiles are read."""
         steps = -(-self.input_slices[:, None] // self.slices_at_once)
         return self.table.num_windows[self.shape] * steps
+
+    @cached_property
+    def kinds(self) -> Array:
+        """int64 [M]: windows that work together, each with tiles of its own."""
+        return self.table.num_kinds[self.shape]
 
     @cached_property
     def positions(self) -> Array:
@@ -103,7 +108,8 @@ class Candidates:
         full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator, self.rows_at_once)
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
         area = self.table.num_pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
-        return area * (write + float(self.prices.reading_ps(full)) * self.passes)
+        tile = write * self.kinds + self.prices.reading_ps(full) * self.passes
+        return area.astype(np.float64) * tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +168,7 @@ def _find_least(candidates: Candidates, writing: Array, reading: Array, per_tile
     """Take the least of writing + reading * passes, [..., M] each, for each number of input slices."""
     shape = (len(candidates.input_slices), *writing.shape[:-1])
     found = Cheapest(np.empty(shape), np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64))
-    writes, reads = writing.astype(np.float64), reading.astype(np.float64)
+    writes, reads = (writing * candidates.kinds).astype(np.float64), reading.astype(np.float64)
     for number, passes in enumerate(candidates.passes):
         times = reads * passes
         times += writes
@@ -189,8 +195,8 @@ def list_candidates(
     shifts = [(count - 1) * accelerator.converters.dac_bits for count in at_once]
     columns = [count_output_columns(values, encoding, crossbar.cell_bits, shift) for shift in shifts]
     corrections = [count_correction_columns(values, encoding, crossbar.cell_bits, shift) for shift in shifts]
-    shape = np.repeat(np.arange(len(table.windows), dtype=np.int64), len(at_once))
-    slices = np.tile(np.arange(len(at_once)), len(table.windows))
+    shape = np.repeat(np.arange(len(table.patterns), dtype=np.int64), len(at_once))
+    slices = np.tile(np.arange(len(at_once)), len(table.patterns))
     rows_per_pixel = np.array(at_once, dtype=np.int64)[slices] * count_input_rows(encoding)
     cols_per_position = np.array(columns, dtype=np.int64)[slices]
     # Beyond a single position, one channel and one output must fit a tile: what does not is beaten by fewer positions.

@@ -216,7 +216,7 @@ def _encode(contents: PartContents, weights: NDArray[np.integer]) -> NDArray[np.
     rows_of, cols_of = _group_by(rows.pixel), _group_by(cols.position)
     for pixel, its_rows in rows_of.items():
         for position, its_cols in cols_of.items():
-            tap = _find_tap(grid, pixel, position)
+            tap = grid.tap(part.window, pixel, position)
             if tap is None:
                 continue
             inputs = rows.channel[its_rows] * grid.taps + tap
@@ -256,14 +256,3 @@ def _group_by(pairs: Integers) -> dict[tuple[int, int], Integers]:
         (int(pair[0]), int(pair[1])): order[bounds[number] : bounds[number + 1]].astype(np.int64)
         for number, pair in enumerate(unique)
     }
-
-
-def _find_tap(grid: PositionGrid, pixel: tuple[int, int], position: tuple[int, int]) -> int | None:
-    """Return the tap of the kernel with which a position reads a pixel; None where it does not."""
-    taps = []
-    for axis, pixel_along, position_along in zip((grid.height, grid.width), pixel, position, strict=True):
-        distance = pixel_along - position_along * axis.stride
-        if distance % axis.dilation or not 0 <= distance // axis.dilation < axis.kernel:
-            return None
-        taps.append(distance // axis.dilation)
-    return taps[0] * grid.width.kernel + taps[1]

@@ -4,7 +4,7 @@ A part holds the outputs `outputs` and the inputs `inputs` of the groups `groups
 one group has one row for every pixel that a window reads, channel and input slice (and sign), and one column for
 every position of the window, output and digit (and sign). It is cut into tiles at any row and column; or, where
 `groups_per_tile` is above 1, whole matrices of several groups lie in one tile, block-diagonally. The parts of a layer
-add up: together they hold every weight once, and each runs over all positions.
+add up: together they hold every weight once for every position, and each runs over all positions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mho.mapping.counts import Counts
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import Count
 from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
-from mho.mapping.windows import Window
+from mho.mapping.windows import AnyWindow
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
 
@@ -60,7 +60,7 @@ class Part:
     groups: Range
     outputs: Range
     inputs: Range
-    window: Window
+    window: AnyWindow
     num_weight_slices: int
     slices_at_once: int
     num_steps: int

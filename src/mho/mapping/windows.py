@@ -8,6 +8,8 @@ Along each axis a window is one of two things:
 - *pixels*: some neighbouring input pixels with every position that reads them. An MVM gives parts of sums then, and the
   next ones add to them.
 
+Or several windows work together in patterns of their own, see `mho.mapping.interleaved`.
+
 Either way every product of a weight and a pixel at a position happens in exactly one window. This module owns the
 geometry; it counts no cells.
 """
@@ -15,7 +17,6 @@ geometry; it counts no cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -58,6 +59,31 @@ class Window:
         return f"{self.height.count} {self.height.kind} x {self.width.count} {self.width.kind}"
 
 
+@dataclass(frozen=True)
+class TapWindow:
+    """A window that tells every product it makes: one of those that make a pattern.
+
+    Attributes:
+        name: for people.
+        step: positions from the origin of one window to that of the next.
+        pixels: row and column of each pixel, from the origin (in pixels).
+        positions: row and column of each position, from the origin; along each axis the largest lies in 0 .. step - 1,
+            so that the windows from number 0 on reach every position.
+        taps: for each of `positions`, the taps of the kernel (row-major) that this window gives it.
+    """
+
+    name: str
+    step: Pair
+    pixels: tuple[Pair, ...]
+    positions: tuple[Pair, ...]
+    taps: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AnyWindow = Window | TapWindow
+
 SINGLE = Window(Extent(Stationary.POSITIONS, 1), Extent(Stationary.POSITIONS, 1))
 """One position: im2col."""
 
@@ -68,12 +94,40 @@ class Run:
 
     Attributes:
         first, count: numbers of the windows.
-        inside: for each entry of `Axis.position_offsets`, whether that position lies in the layer (else it is dropped).
+        inside: for each of the sweep's offsets, whether that position lies in the layer (else it is dropped).
     """
 
     first: int
     count: int
     inside: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How windows follow each other along one axis: number n has its origin at position n * step.
+
+    Attributes:
+        positions: output positions of the axis.
+        step: positions from one origin to the next.
+        offsets: positions that a window serves, from its origin, ascending.
+        count: windows; together they serve every position with every one of the offsets that reach it.
+    """
+
+    positions: int
+    step: int
+    offsets: tuple[int, ...]
+    count: int
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return all windows, as runs of those with the same positions inside of the layer."""
+        runs: list[Run] = []
+        for number in range(self.count):
+            inside = tuple(0 <= number * self.step + offset < self.positions for offset in self.offsets)
+            if runs and runs[-1].inside == inside:
+                runs[-1] = Run(runs[-1].first, runs[-1].count + 1, inside)
+            else:
+                runs.append(Run(number, 1, inside))
+        return tuple(runs)
 
 
 @dataclass(frozen=True)
@@ -111,25 +165,14 @@ class Axis:
         differences = {pixel - tap for pixel in range(extent.count) for tap in taps}
         return tuple(sorted(difference // self.stride for difference in differences if difference % self.stride == 0))
 
-    def step(self, extent: Extent) -> int:
-        """Return the positions from the origin of one window to that of the next."""
-        return extent.count if extent.kind is Stationary.POSITIONS else extent.count // self.stride
+    def sweep(self, extent: Extent) -> Sweep:
+        """Return how windows follow each other."""
+        step = extent.count if extent.kind is Stationary.POSITIONS else extent.count // self.stride
+        return Sweep(self.positions, step, self.position_offsets(extent), self.count_windows(extent))
 
     def count_windows(self, extent: Extent) -> int:
         """Return how many windows cover the axis; the last may stick out."""
         return ceil_divide(self.positions if extent.kind is Stationary.POSITIONS else self.pixels, extent.count)
-
-    def runs(self, extent: Extent) -> tuple[Run, ...]:
-        """Return all windows along the axis, as runs of those with the same positions inside of the layer."""
-        offsets, step = self.position_offsets(extent), self.step(extent)
-        runs: list[Run] = []
-        for number in range(self.count_windows(extent)):
-            inside = tuple(0 <= number * step + offset < self.positions for offset in offsets)
-            if runs and runs[-1].inside == inside:
-                runs[-1] = Run(runs[-1].first, runs[-1].count + 1, inside)
-            else:
-                runs.append(Run(number, 1, inside))
-        return tuple(runs)
 
     def extents(self, max_positions: int, max_pixels: int) -> list[Extent]:
         """List the extents within limits that are the least for some number of windows."""
@@ -183,32 +226,54 @@ class PositionGrid:
         """Pixels that one position reads of one channel."""
         return self.height.kernel * self.width.kernel
 
-    def pixels(self, window: Window, start: int, stop: int) -> NDArray[np.int64]:
+    def sweeps(self, window: AnyWindow) -> tuple[Sweep, Sweep]:
+        """Return how windows follow each other along height and width, in every image."""
+        if isinstance(window, Window):
+            return self.height.sweep(window.height), self.width.sweep(window.width)
+        height, width = (
+            _sweep_offsets(axis.positions, window.step[number], {position[number] for position in window.positions})
+            for number, axis in enumerate((self.height, self.width))
+        )
+        return height, width
+
+    def count_windows(self, window: AnyWindow) -> int:
+        """Return how many windows cover all positions; those at the edge may stick out."""
+        height, width = self.sweeps(window)
+        return self.batch * height.count * width.count
+
+    def pixels(self, window: AnyWindow, start: int, stop: int) -> NDArray[np.int64]:
         """Return the pixels that a window reads with taps `start` .. `stop` - 1 (row-major) of the kernel.
 
         Returns:
             int64 [pixels, 2]: row and column from the window's origin, in ascending order.
         """
-        if not self._depends_on_taps(window):
-            start, stop = 0, self.taps
-        if (start, stop) == (0, self.taps):
-            rows = np.array(self.height.pixel_offsets(window.height))[:, None]
-            cols = np.array(self.width.pixel_offsets(window.width))[None, :]
-            return np.stack(np.broadcast_arrays(rows, cols), axis=-1).reshape(-1, 2).astype(np.int64)
+        if isinstance(window, TapWindow):
+            return np.array(window.pixels, dtype=np.int64)
+        if (start, stop) == (0, self.taps) or not self._depends_on_taps(window):
+            return _pairs(self.height.pixel_offsets(window.height), self.width.pixel_offsets(window.width))
         y, x = np.divmod(np.arange(start, stop), self.width.kernel)
         rows = np.arange(window.height.count)[:, None, None] * self.height.stride + y * self.height.dilation
         cols = np.arange(window.width.count)[None, :, None] * self.width.stride + x * self.width.dilation
         return np.unique(np.stack(np.broadcast_arrays(rows, cols), axis=-1).reshape(-1, 2), axis=0).astype(np.int64)
 
-    def positions(self, window: Window) -> NDArray[np.int64]:
+    def positions(self, window: AnyWindow) -> NDArray[np.int64]:
         """Return int64 [positions, 2]: the positions that a window serves, from its origin, in ascending order."""
-        rows = np.array(self.height.position_offsets(window.height))[:, None]
-        cols = np.array(self.width.position_offsets(window.width))[None, :]
-        return np.stack(np.broadcast_arrays(rows, cols), axis=-1).reshape(-1, 2).astype(np.int64)
+        if isinstance(window, TapWindow):
+            return np.array(window.positions, dtype=np.int64)
+        return _pairs(self.height.position_offsets(window.height), self.width.position_offsets(window.width))
 
-    def count_windows(self, window: Window) -> int:
-        """Return how many windows cover all positions; those at the edge may stick out."""
-        return self.batch * self.height.count_windows(window.height) * self.width.count_windows(window.width)
+    def tap(self, window: AnyWindow, pixel: Pair, position: Pair) -> int | None:
+        """Return the tap with which a position reads a pixel in a window, both from its origin; None for none."""
+        taps = []
+        for axis, pixel_along, position_along in zip((self.height, self.width), pixel, position, strict=True):
+            distance = pixel_along - position_along * axis.stride
+            if distance % axis.dilation or not 0 <= distance // axis.dilation < axis.kernel:
+                return None
+            taps.append(distance // axis.dilation)
+        tap = taps[0] * self.width.kernel + taps[1]
+        if isinstance(window, TapWindow) and tap not in window.taps[window.positions.index(position)]:
+            return None
+        return tap
 
     def _depends_on_taps(self, window: Window) -> bool:
         """Tell whether a part of the kernel reads fewer pixels; stationary pixels are kept whole."""
@@ -217,59 +282,63 @@ class PositionGrid:
 
 @dataclass(frozen=True, eq=False)
 class WindowTable:
-    """The windows of a layer that are worth a look; the first is a single position."""
+    """The windows of a layer that are worth a look, each alone or as a pattern of several that work together.
+
+    Windows of one pattern have equally many pixels and positions. The first entry is a single position.
+    """
 
     grid: PositionGrid
-    windows: tuple[Window, ...]
+    patterns: tuple[tuple[AnyWindow, ...], ...]
+
+    @cached_property
+    def num_kinds(self) -> NDArray[np.int64]:
+        """int64 [patterns]: windows of a pattern."""
+        return np.array([len(pattern) for pattern in self.patterns], dtype=np.int64)
 
     @cached_property
     def num_positions(self) -> NDArray[np.int64]:
-        """int64 [windows]: positions that one MVM serves."""
-        return self._product(lambda axis, extent: len(axis.position_offsets(extent)))
+        """int64 [patterns]: positions that one MVM serves."""
+        return np.array([len(self.grid.positions(pattern[0])) for pattern in self.patterns], dtype=np.int64)
 
     @cached_property
     def num_pixels(self) -> NDArray[np.int64]:
-        """int64 [windows]: pixels that one MVM reads of one channel."""
-        return self._product(lambda axis, extent: len(axis.pixel_offsets(extent)))
+        """int64 [patterns]: pixels that one MVM reads of one channel."""
+        return self.partial_pixels(0, self.grid.taps)
 
     @cached_property
     def num_windows(self) -> NDArray[np.int64]:
-        """int64 [windows]: windows that cover the layer."""
-        return self._product(lambda axis, extent: axis.count_windows(extent)) * self.grid.batch
+        """int64 [patterns]: windows that cover the layer, of all kinds."""
+        counts = [sum(map(self.grid.count_windows, pattern)) for pattern in self.patterns]
+        return np.array(counts, dtype=np.int64)
 
     def partial_pixels(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return int64 [windows]: pixels that an MVM reads with only taps `start` .. `stop` - 1 of the kernel."""
-        return np.array([_count_pixels(self.grid, window, start, stop) for window in self.windows], dtype=np.int64)
-
-    def _product(self, count: Callable[[Axis, Extent], int]) -> NDArray[np.int64]:
-        known: dict[tuple[Axis, Extent], int] = {}
-        sizes = []
-        for window in self.windows:
-            pairs = ((self.grid.height, window.height), (self.grid.width, window.width))
-            for pair in pairs:
-                if pair not in known:
-                    known[pair] = count(*pair)
-            sizes.append(known[pairs[0]] * known[pairs[1]])
-        return np.array(sizes, dtype=np.int64)
+        """Return int64 [patterns]: pixels that an MVM reads with only taps `start` .. `stop` - 1 of the kernel."""
+        counts = [_count_pixels(self.grid, pattern[0], start, stop) for pattern in self.patterns]
+        return np.array(counts, dtype=np.int64)
 
 
 @lru_cache(maxsize=256)
-def list_windows(grid: PositionGrid, max_positions: int, max_pixels: int) -> WindowTable:
-    """List the windows that no other beats in pixels, positions and number of windows at once.
+def list_windows(grid: PositionGrid, max_positions: int, max_pixels: int) -> tuple[Window, ...]:
+    """List the windows that no other beats in pixels, positions and number of windows at once, single positions first.
 
     Args:
         grid: positions of the layer.
         max_positions: positions that one MVM may serve.
         max_pixels: pixels of one channel that one MVM may take.
     """
-    heights, widths = (axis.extents(max_positions, max_pixels) for axis in (grid.height, grid.width))
-    table = WindowTable(grid, tuple(Window(height, width) for height in heights for width in widths))
-    sizes = np.stack([table.num_pixels, table.num_positions, table.num_windows], axis=1)
-    fits = (table.num_pixels <= max_pixels) & (table.num_positions <= max_positions)
-    numbers = np.flatnonzero(fits)
-    kept = numbers[undominated(sizes[numbers])]
-    windows = (table.windows[number] for number in kept)
-    return WindowTable(grid, (SINGLE, *(window for window in windows if window != SINGLE)))
+    axes = (grid.height, grid.width)
+    extents = [axis.extents(max_positions, max_pixels) for axis in axes]
+    pixels, positions, windows = (
+        np.multiply.outer(
+            *([count(axis, extent) for extent in found] for axis, found in zip(axes, extents, strict=True))
+        )
+        for count in (_count_pixel_offsets, _count_position_offsets, Axis.count_windows)
+    )
+    fits = np.argwhere((pixels <= max_pixels) & (positions <= max_positions))
+    sizes = np.stack([counts[tuple(fits.T)] for counts in (pixels, positions, windows)], axis=1)
+    kept = fits[undominated(sizes)].tolist()
+    found = [Window(extents[0][height], extents[1][width]) for height, width in kept]
+    return (SINGLE, *(window for window in found if window != SINGLE))
 
 
 def undominated(sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -289,5 +358,23 @@ def undominated(sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _count_pixels(grid: PositionGrid, window: Window, start: int, stop: int) -> int:
+def _count_pixels(grid: PositionGrid, window: AnyWindow, start: int, stop: int) -> int:
     return len(grid.pixels(window, start, stop))
+
+
+def _count_pixel_offsets(axis: Axis, extent: Extent) -> int:
+    return len(axis.pixel_offsets(extent))
+
+
+def _count_position_offsets(axis: Axis, extent: Extent) -> int:
+    return len(axis.position_offsets(extent))
+
+
+def _pairs(rows: tuple[int, ...], cols: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.array([(row, col) for row in rows for col in cols], dtype=np.int64)
+
+
+def _sweep_offsets(positions: int, step: int, offsets: set[int]) -> Sweep:
+    """Sweep from the first window with a position in the layer, whose number is 0, to the last."""
+    last = (positions - 1 - min(offsets)) // step
+    return Sweep(positions, step, tuple(sorted(offsets)), last + 1)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mho.accelerator.loading import accelerator_from_json, load_accelerator
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.best import MappingChoice
-from mho.mapping.contents import PartContents, lay_out
+from mho.mapping.contents import lay_out
+from mho.mapping.digits import weight_offset
 from mho.mapping.encoding import CORRECTION, StoredRange
 from mho.mapping.parts import Range
 from mho.mapping.search import Piece
@@ -52,6 +53,9 @@ def accelerators(draw):
 @st.composite
 def convolutions(draw):
     kernel, strides, dilations = ((draw(st.integers(1, high)), draw(st.integers(1, high))) for high in (3, 3, 2))
+    if draw(st.booleans()):
+        # What patterns of windows are made for.
+        kernel, strides, dilations = (3, 3), draw(st.sampled_from([(1, 1), (2, 2)])), (1, 1)
     pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
     least = [
         max(1, d * (k - 1) + 1 - pads[i] - pads[i + 2]) for i, (d, k) in enumerate(zip(dilations, kernel, strict=True))
@@ -103,14 +107,14 @@ def layers_and_choices(draw):
 
 
 @given(layers_and_choices(), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_best_mapping_gives_the_integers_of_a_plain_product(case, seed):
     hardware, _, bits, choice = case
     check_mapping(choice.mapping(bits), hardware, np.random.default_rng(seed))
 
 
 @given(layers_and_choices(), st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_allowed_mapping_gives_the_integers_of_a_plain_product(case, data):
     hardware, layer, bits, choice = case
     encoding = data.draw(st.sampled_from(hardware.mapping.allowed.encodings))
@@ -174,9 +178,10 @@ class Codes:
         inner[...] = generator.integers(0, 1 << act_bits, inner.shape)
         return cls(array)
 
-    def seen_by(self, grid):
-        """The codes as the grid of the mapping sees them: a flat grid has one row of pixels."""
-        if grid.height.positions == grid.height.kernel == 1 and grid.width.kernel == 1:
+    def seen_by(self, layer):
+        """The codes as a mapping sees them: of 1x1 convolutions without stride and padding, in one row."""
+        conv = layer.conv
+        if conv is None or (conv.kernel == (1, 1) == conv.strides and not any(conv.pads)):
             return self.array.reshape(*self.array.shape[:3], 1, -1)
         return self.array
 
@@ -199,60 +204,38 @@ def plain(layer, weights, codes):
 def execute(mapping, hardware, weights, codes):
     """Run every tile, window and step one by one; return sums like `plain`, the writes and the MVMs."""
     layer = mapping.layer
-    shape = (layer.repeat, layer.outputs, *plain(layer, weights, codes).shape[2:])
+    wanted = plain(layer, weights, codes)
     writes = mvms = 0
-    total = np.zeros(shape, dtype=np.int64)
+    total = np.zeros(wanted.shape, dtype=np.int64)
+    input_sums = np.zeros((layer.repeat, *wanted.shape[2:]), dtype=np.int64)
     for part in mapping.parts:
         contents = lay_out(mapping, part, hardware)
         assert contents.rows.channel.shape == (part.rows,)
         assert contents.cols.output.shape == (part.cols,)
         cells = contents.encode(weights)
         assert cells.max(initial=0) < 1 << hardware.crossbar.cell_bits
-        seen = codes.seen_by(contents.grid)
-        grid_shape = (
-            layer.repeat,
-            layer.outputs,
-            seen.shape[2],
-            contents.grid.height.positions,
-            contents.grid.width.positions,
-        )
-        sums = np.zeros(grid_shape, dtype=np.int64)
-        input_sums = np.zeros((layer.repeat, *grid_shape[2:]), dtype=np.int64)
+        grid = contents.grid
+        seen = codes.seen_by(layer)
+        shape = (seen.shape[2], grid.height.positions, grid.width.positions)
         for place in contents.tiles():
             writes += 1
-            mvms += run_tile(contents, place, cells, seen, sums, input_sums)
-        if contents.weight_offset:
-            if mapping.encoding is Encoding.OFFSET_DIGITAL:
-                input_sums = sums_of_inputs(contents, seen)
-            correct(part, sums, contents.weight_offset * shared_sums(mapping, part, hardware, seen, input_sums))
-        total += sums.reshape(shape)
+            mvms += run_tile(
+                contents,
+                place,
+                cells,
+                seen,
+                total.reshape(*total.shape[:2], *shape),
+                input_sums.reshape(layer.repeat, *shape),
+            )
+    offset = weight_offset(mapping.values, mapping.encoding)
+    if offset:
+        true_sums = plain(replace(layer, outputs=1), np.ones((layer.repeat, 1, layer.inputs), dtype=np.int64), codes)[
+            :, 0
+        ]
+        if mapping.encoding is Encoding.OFFSET:
+            np.testing.assert_array_equal(input_sums, true_sums)
+        total -= offset * true_sums[:, None]
     return total, writes, mvms
-
-
-def shared_sums(mapping, part, hardware, seen, input_sums):
-    """A correction column stands only in the part with the first output; parts with the same inputs share its sums."""
-    if mapping.encoding is Encoding.OFFSET and part.outputs.start:
-        return sums_of_inputs(lay_out(mapping, part, hardware), seen)
-    if mapping.encoding is Encoding.OFFSET:
-        np.testing.assert_array_equal(
-            input_sums[part.groups.start : part.groups.stop],
-            sums_of_inputs(lay_out(mapping, part, hardware), seen)[part.groups.start : part.groups.stop],
-        )
-    return input_sums
-
-
-def correct(part, sums, taken):
-    groups = slice(part.groups.start, part.groups.stop)
-    sums[groups, part.outputs.start : part.outputs.stop] -= taken[groups, None]
-
-
-def sums_of_inputs(contents: PartContents, seen):
-    layer = contents.mapping.layer
-    ones = np.zeros((layer.repeat, 1, layer.inputs), dtype=np.int64)
-    ones[..., contents.part.inputs.start : contents.part.inputs.stop] = 1
-    if layer.conv is None or (contents.grid.taps == 1 and seen.shape[3] == 1 and contents.grid.width.stride == 1):
-        return np.einsum("gok,gkbyp->gobyp", ones, seen)[:, 0]
-    return plain(replace(layer, outputs=1), ones, Codes(seen))[:, 0]
 
 
 def run_tile(contents, place, cells, seen, sums, input_sums):
@@ -268,13 +251,11 @@ def run_tile(contents, place, cells, seen, sums, input_sums):
         height, width = content.shape
         tile[number * height : (number + 1) * height, number * width : (number + 1) * width] = content
     used = block.rows * len(blocks)
-    mvms = 0
+    mvms, sweeps = 0, grid.sweeps(part.window)
     steps = count_input_slices(contents.mapping.bits.act_bits, dac_bits)
     assert part.num_steps == -(-steps // part.slices_at_once)
-    for image, (m, ys), (n, xs) in itertools.product(
-        range(seen.shape[2]), numbered(grid.height, part.window.height), numbered(grid.width, part.window.width)
-    ):
-        origin = np.array([m * grid.height.step(part.window.height), n * grid.width.step(part.window.width)])
+    for image, (m, ys), (n, xs) in itertools.product(range(seen.shape[2]), *map(numbered, sweeps)):
+        origin = np.array([m * sweeps[0].step, n * sweeps[1].step])
         for step in range(part.num_steps):
             drives = np.zeros(crossbar.rows, dtype=np.int64)
             for number, group in enumerate(range(place.groups.start, place.groups.stop)):
@@ -308,14 +289,14 @@ def assert_resolved(hardware, encoding, counts):
         assert np.abs(counts).max() < 1 << (hardware.converters.adc_bits - sign)
 
 
-def numbered(axis, extent):
+def numbered(sweep):
     """Every window along an axis, with its positions and whether they are in the layer, by the runs of a program."""
     numbers = 0
-    for run in axis.runs(extent):
+    for run in sweep.runs():
         for number in range(run.first, run.first + run.count):
             numbers += 1
-            yield number, dict(zip(axis.position_offsets(extent), run.inside, strict=True))
-    assert numbers == axis.count_windows(extent)
+            yield number, dict(zip(sweep.offsets, run.inside, strict=True))
+    assert numbers == sweep.count
 
 
 def drive(contents, rows, codes, origin, step):
