@@ -37,6 +37,9 @@ from mho.mapping.windows import PositionGrid
 
 Integers = NDArray[np.int64]
 
+_BLOCK_CELLS = 1 << 18
+"""Cells that are worked out at a time: what fits a processor's cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -221,10 +224,30 @@ def _encode(contents: PartContents, weights: NDArray[np.integer]) -> NDArray[np.
                 continue
             inputs = rows.channel[its_rows] * grid.taps + tap
             held = (inputs >= part.inputs.start) & (inputs < part.inputs.stop)
-            its_held = its_rows[held]
-            block = _digits_of(contents, groups, inputs[held], its_held, its_cols)
-            cells[:, its_held[:, None], its_cols] = (block >> cols.digit[its_cols]) & mask
+            inputs, its_held = inputs[held], its_rows[held]
+            step = max(1, _BLOCK_CELLS // (len(groups) * len(its_cols)))
+            for start in range(0, len(its_held), step):
+                some = slice(start, start + step)
+                block = _digits_of(contents, groups, inputs[some], its_held[some], its_cols)
+                block >>= cols.digit[its_cols]
+                block &= mask
+                cells[(slice(None), *_index(its_held[some], its_cols))] = block
     return cells
+
+
+def _index(rows: Integers, cols: Integers) -> tuple[slice | Integers, slice | Integers]:
+    """Return what indexes a block of rows and columns; slices are quicker, where the numbers are evenly spaced."""
+    slices = [_as_slice(numbers) for numbers in (rows, cols)]
+    if slices[0] is not None and slices[1] is not None:
+        return slices[0], slices[1]
+    return rows[:, None], cols
+
+
+def _as_slice(numbers: Integers) -> slice | None:
+    steps = np.diff(numbers)
+    if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
+        return None
+    return slice(int(numbers[0]), int(numbers[-1]) + 1, int(steps[0]) if len(steps) else 1)
 
 
 def _digits_of(
