@@ -53,7 +53,10 @@ def separate_constants(network: Network) -> Network:
 def _owner(node: Node, index: int) -> Hashable:
     """Return who owns the constant that `node` takes as operand `index`."""
     if node.op in _NORMALIZATIONS and index > 0:
-        return (node.op, index, node.inputs[1:])
+        constants = node.inputs[1:]
+        # A normalization of its own has as many arrays as operands: fewer, and equal ones were merged.
+        is_merged = len(set(constants)) < len(constants)
+        return (node.op, index, node.name if is_merged else constants)
     if node.is_mvm and node.op != "matmul" and index > 0:
         grid = None if node.quantization is None else node.quantization.weight
         on = None if grid is None else (grid.scales.tobytes(), grid.zero_points.tobytes(), grid.qmin, grid.qmax)
