@@ -51,3 +51,17 @@ def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained
 
     with pytest.raises(kind, match=message):
         prepare(config, material, get)
+
+
+def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
+    path = folder / "beside.onnx"
+    model = onnx.load(folder / NETWORK_FILE)
+    onnx.save(model, path, save_as_external_data=True, location="beside.data", size_threshold=0)
+    dataset = SimpleNamespace(sample_shape=(4,), classes=3)
+    stage = BuildNetwork(SimpleNamespace(dataset=dataset), SimpleNamespace(name=str(path), weights=None), 1)
+    before = stage.ingredients()
+    assert stage.ingredients() == before
+    weights = bytearray((folder / "beside.data").read_bytes())
+    weights[3] ^= 1
+    (folder / "beside.data").write_bytes(weights)
+    assert stage.ingredients() != before
