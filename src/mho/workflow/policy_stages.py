@@ -109,7 +109,10 @@ class TrainReference:
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, REFERENCE)
-        return train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+        if self.training is None:
+            figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
+        return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""

@@ -84,7 +84,9 @@ def load_material(config: RunConfig) -> Material:
     settings = config.accelerator
     accelerator = override(load_accelerator(settings.name), cell_bits=settings.cell_bits, encoding=settings.encoding)
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
-    return Material(dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile)
+    return Material(
+        dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile, config.run.threads
+    )
 
 
 def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
