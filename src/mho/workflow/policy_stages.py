@@ -274,7 +274,8 @@ class TrainFinalists:
             **self.prepared.digests,
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
-            "search": self.search.digest,
+            # What it takes from the search, not the search's digest: that holds how long evaluations took.
+            "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
             "allowed_drop_points": self.allowed_drop_points,
@@ -284,9 +285,8 @@ class TrainFinalists:
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network of the winner."""
-        order = self.search.figures["order"][: self.finalists]
         tried: list[tuple[int, Figures]] = []
-        for number, index in enumerate(order):
+        for number, index in enumerate(self._order):
             tried.append((index, self._train(index, number, folder / f"finalist-{number}", report)))
             if self._is_accurate(tried[-1][1]):
                 break
@@ -308,16 +308,24 @@ class TrainFinalists:
         done = place / "figures.json"
         if done.is_file():
             return json.loads(done.read_text(encoding="utf-8"))
-        source = self.search.folder / SEARCH_FILE
-        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
-        policy = Policy.from_json(record["policy"], where=str(source))
 
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
 
-        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), place, show)
+        figures = train_policy(
+            self.prepared, self._policy(index), self.training, derive_seed(self.seed, "qat"), place, show
+        )
         write_atomically(done, json.dumps(figures).encode())
         return figures
+
+    @property
+    def _order(self) -> list[int]:
+        return list(self.search.figures["order"][: self.finalists])
+
+    def _policy(self, index: int) -> Policy:
+        source = self.search.folder / SEARCH_FILE
+        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
+        return Policy.from_json(record["policy"], where=str(source))
 
     def _is_accurate(self, figures: Figures) -> bool:
         least = self.reference.figures["validation"]["accuracy"] - self.allowed_drop_points / 100 - 1e-12
