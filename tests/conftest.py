@@ -12,6 +12,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh-golden", action="store_true", help="write golden files instead of comparing with them")
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Let tests that draw from torch's global generator draw the same numbers every time."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
+
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest):
     """Return a function (path, text) that holds text against a golden file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -21,8 +22,21 @@ def cache_folder() -> Path:
         raise MhoError("this user has no home folder", hint="set MHO_CACHE_DIR to a folder for the cache") from error
 
 
+def refuse_to_replace(path: Path) -> None:
+    """Raise `OSError` where a rename onto `path` would take the place of a folder, a device or a pipe."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there wholly or not at all; makes its folder. Raises `OSError`."""
+    """Write a file that is there wholly or not at all; makes its folder.
+
+    Raises:
+        OSError: it cannot be written, or stands for something else: a folder, a device, a pipe.
+    """
+    refuse_to_replace(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

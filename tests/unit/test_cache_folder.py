@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_and_a_pipe_are_not_replaced_by_a_file(tmp_path):
+    """A rename would take the place of /dev/null, where a user who is root names it as output."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            write_atomically(path, b"one")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

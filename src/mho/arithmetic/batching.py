@@ -34,7 +34,8 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
         raise DataError(f"shape {list(values.shape)}", where=where, expected=forms)
     if not values.shape[0]:
         raise DataError("no samples", where=where, expected="at least one")
-    samples = np.ascontiguousarray(values, dtype=np.float32).reshape(values.shape[0], *shape)
+    with np.errstate(over="ignore"):  # what is beyond float32 is told below
+        samples = np.ascontiguousarray(values, dtype=np.float32).reshape(values.shape[0], *shape)
     if not np.isfinite(samples).all():
         raise DataError("NaN or infinite values", where=where, expected="finite numbers")
     return samples

@@ -61,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MhoError as error:
         _print_error(str(error))
         return error.exit_code
+    except OSError as error:  # what no stage expects: a full disk, a folder that was taken away or write-protected
+        _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        return MhoError.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as stop:

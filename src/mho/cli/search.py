@@ -25,6 +25,7 @@ def search(
     import json
 
     from mho.cache_folder import write_atomically
+    from mho.errors import InputFileError
     from mho.quantization.memory import keep_freed_memory
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
@@ -41,7 +42,12 @@ def search(
     else:
         found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)))
     if output is not None:
-        write_atomically(output, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+        try:
+            write_atomically(output, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+        except OSError as error:
+            reason = error.strerror or "cannot be written"
+            hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
+            raise InputFileError(reason, where=str(output), hint=hint) from error
     typer.echo("")
     typer.echo(
         f"{settings.search.method}: {found.speedup:.2f}x faster than uniform 8/8 after {found.tried} policies,"

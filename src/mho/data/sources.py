@@ -90,6 +90,8 @@ def read_npz(path: Path) -> RawData:
             where=str(path),
             expected="an .npz file of numeric arrays, as numpy.savez writes it",
         ) from error
+    except MemoryError as error:
+        raise InputFileError(f"too large for this machine: {error}", where=str(path)) from error
     train = _images(arrays["x_train"], f"{path}: x_train"), _labels(arrays["y_train"], f"{path}: y_train")
     test = _images(arrays["x_test"], f"{path}: x_test"), _labels(arrays["y_test"], f"{path}: y_test")
     if train[0].shape[1:] != test[0].shape[1:] or train[0].dtype != test[0].dtype:

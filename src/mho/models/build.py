@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mho.errors import ConfigError, InputFileError, suggest
+from mho.errors import ConfigError, InputFileError, MhoError, suggest
 
 TORCHVISION = "torchvision:"
 
@@ -89,7 +90,10 @@ def _build_by_factory(name: str, classes: int, input_shape: tuple[int, ...]) -> 
         raise ConfigError(
             f"cannot be called with two arguments: {error}", where=name, expected="function(classes, input_shape)"
         ) from error
-    model = function(classes, input_shape)
+    try:
+        model = function(classes, input_shape)
+    except Exception as error:  # the user's own code
+        raise ConfigError(f"failed: {_tell(error)}", where=name) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"returned {type(model).__name__}", where=name, expected="a torch.nn.Module")
     return model
@@ -101,10 +105,21 @@ def _load_function(name: str) -> Callable[..., Any]:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except ImportError as error:
         raise ConfigError(f"cannot import {place!r}: {error}", where=name, hint="is it on PYTHONPATH?") from error
+    except MhoError:
+        raise
+    except Exception as error:  # the user's own code
+        raise ConfigError(f"cannot import {place!r}: {_tell(error)}", where=name) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise ConfigError(f"{place} has no function {attribute!r}", where=name, hint=suggest(attribute, dir(module)))
     return function
+
+
+def _tell(error: Exception) -> str:
+    """Return what went wrong in the user's code, and in which line of which file."""
+    calls = traceback.extract_tb(error.__traceback__)
+    place = f" ({calls[-1].filename}:{calls[-1].lineno})" if calls and not isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _load_file(path: Path) -> Any:

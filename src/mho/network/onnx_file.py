@@ -52,6 +52,15 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str
     return prepare_model(model, where), where
 
 
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside `path` that hold arrays of its model, sorted. Raises as `load_model`."""
+    import onnx_ir
+
+    model, _ = load_model(path)
+    names = {str(tensor.location) for tensor in _tensors(model) if isinstance(tensor, onnx_ir.ExternalTensor)}
+    return tuple(path.parent / name for name in sorted(names))
+
+
 def prepare_model(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
     """Check the opset and inline local functions. Raises `UnsupportedOperationError`."""
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))

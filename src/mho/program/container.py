@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.loading import accelerator_from_json
+from mho.cache_folder import refuse_to_replace
 from mho.errors import InputFileError, ProgramError
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.program import Buffer, BufferKind, Program
@@ -198,6 +199,7 @@ def _write_padded(file: BinaryIO, content: bytes | memoryview, position: int) ->
 
 @contextlib.contextmanager
 def _atomic(path: Path) -> Any:
+    refuse_to_replace(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -237,6 +239,6 @@ def _shape(value: Any, where: str) -> tuple[int, ...]:
 
 def _buffer(entry: Any, name: str) -> Buffer:
     kinds: Mapping[str, BufferKind] = {kind.value: kind for kind in BufferKind}
-    if not isinstance(entry, list) or len(entry) != 2 or entry[0] not in kinds:
+    if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str) or entry[0] not in kinds:
         raise ProgramError("wrong entry", where=f"buffers.{name}", expected=f"[{' | '.join(kinds)}, shape]")
     return Buffer(kinds[entry[0]], _shape(entry[1], f"buffers.{name}"))

@@ -40,6 +40,7 @@ from mho.program.program import Buffer, BufferKind, Program
 from mho.program.tile_uses import collect_layer
 
 _LARGEST_SUM = 2**62
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 """Sums and their corrections must each stay below, so that they fit int64 together."""
 
 
@@ -103,6 +104,8 @@ def _buffer(checker: _Checker, name: str, kind: BufferKind, *, read: bool) -> Bu
     buffer = checker.program.buffers.get(name)
     if buffer is None or buffer.kind is not kind:
         checker.fail(f"{name!r} is no buffer of kind {kind.value}")
+    if kind is not BufferKind.FLOAT and len(buffer.shape) != 1:
+        checker.fail(f"{name!r} has shape {buffer.shape}", "one axis")
     if read and name not in checker.made:
         checker.fail(f"{name!r} is read before it is made")
     return buffer
@@ -178,8 +181,8 @@ def _quantize_input(checker: _Checker, item: QuantizeInput) -> None:
     size = math.prod(extent + sum(pair) for extent, pair in zip(source.shape, item.pads, strict=True))
     if target.shape != (size,):
         checker.fail(f"{size} codes for a buffer of {target.shape}")
-    if not (math.isfinite(item.scale) and item.scale > 0 and item.qmin < item.qmax):
-        checker.fail("an impossible grid", "a positive scale and qmin < qmax")
+    if not (0 < item.scale <= _LARGEST_FLOAT32 and item.qmin < item.qmax):
+        checker.fail("an impossible grid", "a positive float32 scale and qmin < qmax")
     checker.made.add(item.target)
 
 

@@ -125,7 +125,7 @@ class Policy:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputFileError(f"not JSON: {error}", where=str(path), expected="a policy file") from error
         return cls.from_json(content, where=str(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from mho.errors import DataError
@@ -48,8 +49,19 @@ def quantize(
 
 
 def as_tensor(values: Any) -> torch.Tensor:
-    """Return real numbers as a float32 tensor. Raises `DataError`."""
-    try:
-        return torch.as_tensor(values).to(torch.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"not an array of numbers: {error}", where="inputs") from error
+    """Return real numbers [N, ...] as a float32 tensor. Raises `DataError`."""
+    if not isinstance(values, torch.Tensor):
+        try:
+            values = np.asarray(values)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"not an array of numbers: {error}", where="inputs") from error
+        if values.dtype.kind not in "fiub":
+            raise DataError(f"array of type {values.dtype}", where="inputs", expected="real numbers")
+        values = torch.as_tensor(values)
+    if values.is_complex() or not values.dim():
+        raise DataError(
+            f"array of type {values.dtype}, shape {list(values.shape)}",
+            where="inputs",
+            expected="real numbers, [N, ...]",
+        )
+    return values.to(torch.float32)

@@ -22,6 +22,7 @@ from mho.quantization.modules import MvmModule, SharedConstants, build_module, t
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.quantizers import activation_bounds, weight_bounds
 from mho.quantization.ranges import non_negative_tensors
+from mho.quantization.sharing import separate_constants
 from mho.quantization.storage import read_tensors, write_tensors
 
 
@@ -57,7 +58,7 @@ class TrainableNetwork(nn.Module):
 
     def __init__(self, network: Network, policy: Policy | None = None) -> None:
         super().__init__()
-        self._network = network
+        self._network = network = separate_constants(network)
         self._non_negative = non_negative_tensors(network)
         constants = SharedConstants(network.constants)
         self._node_modules: dict[str, nn.Module] = {}
@@ -81,7 +82,7 @@ class TrainableNetwork(nn.Module):
 
     @property
     def network(self) -> Network:
-        """The network that this was made from, untouched by training."""
+        """The network that this was made from, untouched by training (constants as `separate_constants` has them)."""
         return self._network
 
     @property

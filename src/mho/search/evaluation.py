@@ -127,13 +127,6 @@ class Evaluator(Protocol):
         ...
 
 
-def derive_seed(base_seed: int, policy: Policy) -> int:
-    """Derive the seed of an evaluation, 0..2^63 - 1, from a base seed and the policy, independent of anything else."""
-    widths = [[name, bits.weight_bits, bits.act_bits] for name, bits in policy.layers.items()]
-    digest = hashlib.sha256(json.dumps([base_seed, widths]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def problem_hash(problem: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a problem, hexadecimal."""
     return hashlib.sha256(json.dumps(problem, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -144,7 +144,8 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
 def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
     """Return the fastest record whose accuracy, as measured and as smoothed, reaches the target; None where none does.
 
-    Of equally fast ones the one with the lower score (loss) is taken, then the earlier one.
+    Of equally fast ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in
+    the log, whose order other searches shape).
     """
     estimates = estimate_accuracies(records)
     target = goal.target_accuracy - 1e-12
@@ -153,12 +154,12 @@ def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRe
         for record, estimate in zip(records, estimates, strict=True)
         if record.is_ok and record.accuracy is not None and min(record.accuracy, float(estimate)) >= target
     ]
-    return min(fit, key=lambda record: (record.latency_ps, record.score, record.index), default=None)
+    return min(fit, key=lambda record: (record.latency_ps, record.score), default=None)
 
 
 def pareto_front(records: Sequence[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:
     """Return the records whose accuracy as measured no faster one reaches, fastest first."""
-    ordered = sorted((r for r in records if r.is_ok), key=lambda r: (r.latency_ps, -(r.accuracy or 0.0), r.index))
+    ordered = sorted((r for r in records if r.is_ok), key=lambda r: (r.latency_ps, -(r.accuracy or 0.0)))
     front: list[EvaluationRecord] = []
     for record in ordered:
         if not front or (record.accuracy or 0.0) > (front[-1].accuracy or 0.0):

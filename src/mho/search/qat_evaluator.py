@@ -16,7 +16,7 @@ from mho.quantization.calibration import CalibrationTable
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, evaluate, train
-from mho.search.evaluation import Measurement, derive_seed
+from mho.search.evaluation import Measurement
 
 
 class QatEvaluator:
@@ -32,7 +32,7 @@ class QatEvaluator:
         calibration_split: fixed; the loss on it is the score.
         validation_split: the accuracy on it judges.
         options: the short training; None: post-training quantization only.
-        seed: from it and the policy comes the seed of each training.
+        seed: of every training: all policies see the same batches.
         batch_size: samples judged together.
         runnable: a compiled form of `trainable`, where there is one.
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
@@ -86,9 +86,13 @@ class QatEvaluator:
         """What a measurement depends on besides policy and fidelity."""
         return self._problem
 
-    def seed_for(self, policy: Policy) -> int:
-        """Return the seed that evaluating `policy` uses."""
-        return derive_seed(self._seed, policy)
+    def seed_for(self, policy: Policy) -> int:  # noqa: ARG002 - the protocol's
+        """Return the seed that evaluating `policy` uses: the same for all, so that all see the same batches.
+
+        With common random numbers, much of the noise of a short training is in every measurement alike, and
+        differences between policies are their own.
+        """
+        return self._seed
 
     def evaluate(self, policy: Policy) -> Measurement:
         """Measure a policy; a training that diverges is a failed measurement."""

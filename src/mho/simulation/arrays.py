@@ -28,7 +28,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputFileError("a single array without a name", where=str(path), expected=_EXPECTED)
         with loaded as content:
-            return {name: content[name] for name in content.files}
+            arrays = {name: content[name] for name in content.files}
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=_EXPECTED) from error
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
@@ -36,6 +36,11 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         raise InputFileError(
             "damaged, not an .npz file, or with objects in it", where=str(path), expected=_EXPECTED
         ) from error
+    except MemoryError as error:
+        raise InputFileError(f"too large for this machine: {error}", where=str(path), expected=_EXPECTED) from error
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise InputFileError(f"{others[0]!r} in it is not an array", where=str(path), expected=_EXPECTED)
+    return arrays
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:

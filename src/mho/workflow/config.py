@@ -170,6 +170,16 @@ class SearchSettings(_Section):
             raise ValueError(f'is {value}; expected 1..8 or "cell"')
         return value
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchSettings:
+        for kind in ("weight", "act"):
+            low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
+            if low > high:
+                raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
+        if self.method == "rl-paper" and self.prune:
+            raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
+        return self
+
 
 class SimulationSettings(_Section):
     """On how many test images each engine is held against the others."""

@@ -44,6 +44,7 @@ def make_evaluator(
             **prepared.digests,
             "accelerator": material.accelerator.to_json(),
             "compile": material.compile,
+            "threads": material.threads,
             "versions": versions(),
         },
     )

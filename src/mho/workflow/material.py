@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
-from mho.errors import InputFileError
+from mho.errors import InputFileError, TrainingError
 from mho.workflow.config import TrainingSettings
 from mho.workflow.stage import Report
 
@@ -37,6 +38,7 @@ class Material:
         accelerator: the hardware.
         augmentation: what training does to images.
         compile: use torch.compile where a compiler is found; "auto": where it pays, too.
+        threads: how many torch computes with; results depend on it.
     """
 
     dataset: Dataset
@@ -44,6 +46,7 @@ class Material:
     accelerator: Accelerator
     augmentation: str
     compile: bool | Literal["auto"]
+    threads: int
 
 
 def hash_dataset(dataset: Dataset) -> str:
@@ -83,6 +86,10 @@ def judge(module: TrainableNetwork, split: Split) -> dict[str, Any]:
     from mho.quantization.training import evaluate
 
     found = evaluate(module, split, EVALUATION_BATCH)
+    if not math.isfinite(found.loss):
+        raise TrainingError(
+            f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"
+        )
     return {
         "correct": int(found.correct),
         "count": int(found.count),

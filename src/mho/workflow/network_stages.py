@@ -36,7 +36,9 @@ class BuildNetwork:
         """Name, content of the files that it names, and the shape of samples."""
         source = self.settings.name
         file = source if source.endswith(".onnx") else source.rpartition(":")[0] if ".py:" in source else None
+        beside = _read_external_hashes(Path(source)) if source.endswith(".onnx") else {}
         return {
+            **({"external_data": beside} if beside else {}),
             "network": source,
             "source": None if file is None else read_bytes_hash(Path(file)),
             "weights": None if self.settings.weights is None else read_bytes_hash(self.settings.weights),
@@ -86,6 +88,13 @@ class BuildNetwork:
         if self.settings.weights is not None:
             load_weights(model, self.settings.weights)
         return read_torch(model, (1, *shape))
+
+
+def _read_external_hashes(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file beside an ONNX file that holds arrays of it, by name."""
+    from mho.network.onnx_file import external_files
+
+    return {file.name: read_bytes_hash(file) for file in external_files(path)}
 
 
 def _short_name(source: str) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.accelerator.spec import Accelerator
 from mho.cache_folder import write_atomically
+from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
 from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
@@ -107,7 +109,10 @@ class TrainReference:
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, REFERENCE)
-        return train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+        if self.training is None:
+            figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
+        return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""
@@ -173,30 +178,8 @@ class Search:
 
     def space(self) -> SearchSpace:
         """Return what the search may propose."""
-        from mho.cost.table import LatencyTable
-        from mho.network.layers import derive_layer_table
-        from mho.network.onnx_reader import read_onnx
-        from mho.search.features import layer_features
-        from mho.search.space import SearchConstraints, SearchSpace
-
-        network = read_onnx(self.prepared.float_network.folder / FLOAT_FILE)
-        settings, cell_bits = self.settings, self.prepared.material.accelerator.crossbar.cell_bits
-        held = settings.hold_first_last
-        constraints = SearchConstraints(
-            min_weight_bits=settings.min_weight_bits,
-            max_weight_bits=settings.max_weight_bits,
-            min_act_bits=settings.min_act_bits,
-            max_act_bits=settings.max_act_bits,
-            hold_first_last=None if held == "none" else BitWidths.parse(held),
-            weight_bits_multiple=cell_bits
-            if settings.weight_bits_multiple == "cell"
-            else settings.weight_bits_multiple,
-            pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
-        )
-        table = LatencyTable.build(derive_layer_table(network), self.prepared.material.accelerator)
-        prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
-        return SearchSpace.build(
-            table.layer_names, table.latency_ps[:, :8, :8], layer_features(network), constraints, prune=prune
+        return make_space(
+            self.prepared.float_network.folder / FLOAT_FILE, self.settings, self.prepared.material.accelerator
         )
 
     def _figures(self, result: SearchResult, space: SearchSpace, fidelity: str) -> Figures:
@@ -205,7 +188,7 @@ class Search:
             "space": str(space.size),
             "target_accuracy": result.goal.target_accuracy,
             "reference_latency_ps": space.reference_latency_ps,
-            "order": order_finalists(result),
+            "order": order_finalists(result, space),
             "speedup": space.reference_latency_ps / result.require_best().latency_ps,
             "tried": len(result.records),
         }
@@ -215,12 +198,54 @@ class Search:
         return f"{figures['speedup']:.2f}x after {figures['tried']} policies"
 
 
-def order_finalists(result: SearchResult) -> list[int]:
-    """Return indices into a search's records: the winner, then slower ones on the Pareto front, each more accurate."""
+def make_space(network_file: Path, settings: SearchSettings, accelerator: Accelerator) -> SearchSpace:
+    """Return what a search of the network in `network_file` may propose; its weights do not matter.
+
+    Raises:
+        ConfigError: the settings leave no widths, or nothing to choose.
+        MappingError: the accelerator cannot hold a layer.
+        PolicyError: a pin names an unknown layer.
+    """
+    from mho.cost.table import LatencyTable
+    from mho.network.layers import derive_layer_table
+    from mho.network.onnx_reader import read_onnx
+    from mho.search.features import layer_features
+    from mho.search.space import SearchConstraints, SearchSpace
+
+    network = read_onnx(network_file)
+    held, multiple = settings.hold_first_last, settings.weight_bits_multiple
+    constraints = SearchConstraints(
+        min_weight_bits=settings.min_weight_bits,
+        max_weight_bits=settings.max_weight_bits,
+        min_act_bits=settings.min_act_bits,
+        max_act_bits=settings.max_act_bits,
+        hold_first_last=None if held == "none" else BitWidths.parse(held),
+        weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
+        pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
+    )
+    table = LatencyTable.build(derive_layer_table(network), accelerator)
+    prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
+    space = SearchSpace.build(
+        table.layer_names, table.latency_ps[:, :8, :8], layer_features(network), constraints, prune=prune
+    )
+    if settings.method == "rl" and space.size == 1:
+        raise ConfigError(
+            "nothing to choose: no layer has a second choice that could be faster",
+            where="search",
+            hint="widen the ranges, take pins or hold_first_last away, or name an accelerator with smaller crossbars",
+        )
+    return space
+
+
+def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
+    """Return indices into a search's records: the winner, then slower ones on the Pareto front, each more accurate.
+
+    Only policies of the space: uniform 8/8, which every search measures, may break its limits.
+    """
     best = result.require_best()
     order = [_place(result, best)]
     for record in result.front:
-        if record.latency_ps > best.latency_ps and record.policy != best.policy:
+        if record.latency_ps > best.latency_ps and record.policy != best.policy and space.contains(record.policy):
             order.append(_place(result, record))
     return order
 
@@ -249,7 +274,8 @@ class TrainFinalists:
             **self.prepared.digests,
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
-            "search": self.search.digest,
+            # What it takes from the search, not the search's digest: that holds how long evaluations took.
+            "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
             "allowed_drop_points": self.allowed_drop_points,
@@ -259,9 +285,8 @@ class TrainFinalists:
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network of the winner."""
-        order = self.search.figures["order"][: self.finalists]
         tried: list[tuple[int, Figures]] = []
-        for number, index in enumerate(order):
+        for number, index in enumerate(self._order):
             tried.append((index, self._train(index, number, folder / f"finalist-{number}", report)))
             if self._is_accurate(tried[-1][1]):
                 break
@@ -283,16 +308,24 @@ class TrainFinalists:
         done = place / "figures.json"
         if done.is_file():
             return json.loads(done.read_text(encoding="utf-8"))
-        source = self.search.folder / SEARCH_FILE
-        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
-        policy = Policy.from_json(record["policy"], where=str(source))
 
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
 
-        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), place, show)
+        figures = train_policy(
+            self.prepared, self._policy(index), self.training, derive_seed(self.seed, "qat"), place, show
+        )
         write_atomically(done, json.dumps(figures).encode())
         return figures
+
+    @property
+    def _order(self) -> list[int]:
+        return list(self.search.figures["order"][: self.finalists])
+
+    def _policy(self, index: int) -> Policy:
+        source = self.search.folder / SEARCH_FILE
+        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
+        return Policy.from_json(record["policy"], where=str(source))
 
     def _is_accurate(self, figures: Figures) -> bool:
         least = self.reference.figures["validation"]["accuracy"] - self.allowed_drop_points / 100 - 1e-12

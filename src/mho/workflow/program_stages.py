@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.data.dataset import Split
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material, judge
 from mho.workflow.network_stages import FLOAT_FILE
@@ -150,7 +151,7 @@ class Simulate:
         return {
             "found": checks.judge_logits(found, test.labels),
             "reference": checks.judge_logits(reference, test.labels),
-            "float": self._judge_float(),
+            "float": self._judge_float(test),
             "checks": outcomes,
         }
 
@@ -160,8 +161,8 @@ class Simulate:
         accuracy = 100 * figures["found"]["accuracy"]
         return f"{accuracy:.2f} % on test data, {passed} of {len(figures['checks'])} checks passed"
 
-    def _judge_float(self) -> Figures:
+    def _judge_float(self, test: Split) -> Figures:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.qat import TrainableNetwork
 
-        return judge(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), self.material.dataset.test)
+        return judge(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), test)

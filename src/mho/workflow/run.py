@@ -16,8 +16,8 @@ from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
-from mho.workflow.network_stages import BuildNetwork, Calibrate, TrainFloat
-from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference
+from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
+from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference, make_space
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result
@@ -84,7 +84,9 @@ def load_material(config: RunConfig) -> Material:
     settings = config.accelerator
     accelerator = override(load_accelerator(settings.name), cell_bits=settings.cell_bits, encoding=settings.encoding)
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
-    return Material(dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile)
+    return Material(
+        dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile, config.run.threads
+    )
 
 
 def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
@@ -125,6 +127,8 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     """Get the stages that every search starts from: the network as read, its float weights and its calibration."""
     seed = config.run.seed
     network = get(BuildNetwork(material, config.network, seed))
+    # Here, so that impossible limits or hardware are told before hours of training, not after.
+    make_space(network.folder / NETWORK_FILE, config.search, material.accelerator)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 

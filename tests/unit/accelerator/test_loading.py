@@ -30,12 +30,10 @@ def test_a_preset_holds_the_papers_figures(name, cell_bits):
 @pytest.mark.parametrize("name", list_presets())
 def test_every_value_of_a_preset_has_a_source(name):
     content = tomllib.loads((Path(mho.accelerator.__file__).parent / "presets" / f"{name}.toml").read_text())
-    stated = {
-        f"{section}.{key}"
-        for section, values in content.items()
-        if isinstance(values, dict) and section != "sources"
-        for key in values
+    tables = {
+        section: values for section, values in content.items() if isinstance(values, dict) and section != "sources"
     }
+    stated = {f"{section}.{key}" for section, values in tables.items() for key in values}
     assert set(load_accelerator(name).sources) == stated <= set(Accelerator.value_keys())
 
 

@@ -18,7 +18,12 @@ def command(monkeypatch):
         module = sys.modules[__name__]
         monkeypatch.setattr(module, "act", function, raising=False)
         monkeypatch.setitem(COMMANDS, "act", Command(f"{__name__}:act", "Act."))
-        monkeypatch.setattr(importlib, "import_module", lambda _: module)
+        load = importlib.import_module
+
+        def find(name, package=None):
+            return module if name == __name__ else load(name, package)
+
+        monkeypatch.setattr(importlib, "import_module", find)
 
     return register
 
@@ -103,3 +108,12 @@ def test_the_module_runs_like_the_script():
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no schema 'nothing'")
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_told_without_a_traceback(command, capsys):
+    def act():
+        raise OSError(28, "No space left on device", "/runs/digits/result.json")
+
+    command(act)
+    assert main(["act"]) == 2
+    assert capsys.readouterr().err == "error: /runs/digits/result.json: No space left on device\n"

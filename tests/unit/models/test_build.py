@@ -70,3 +70,18 @@ def test_a_users_function_is_called_with_classes_and_shape(tmp_path):
             build(f"{path}:{function}")
     with pytest.raises(InputFileError, match="no such file"):
         build(f"{tmp_path / 'absent.py'}:make")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def make(classes, shape):\n    return 1 / 0\n", r"ZeroDivisionError: division by zero \(.*net.py:2\)"),
+        ("def make(:\n", "SyntaxError"),
+        ("nothing\n", "NameError"),
+    ],
+)
+def test_a_users_code_that_fails_is_told_with_its_place(tmp_path, text, message):
+    path = tmp_path / "net.py"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        build(f"{path}:make", 3, (5,))

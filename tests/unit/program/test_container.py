@@ -95,6 +95,9 @@ def test_a_newer_format_says_what_to_do(path):
         (b'"metadata"', b'"metadatb"'),
         (b'"cell_bits":2', b'"cell_bits":0'),
         (b'"float32",[1,2,4,5]', b'"float16",[1,2,4,5]'),
+        (b'["codes",[84]]', b'[["codes"],[84]]'),
+        (b'["accumulators",[48]]', b'["accumulators",[]]'),
+        (b'"scale":0.25', b'"scale":1e300'),
     ],
 )
 def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):

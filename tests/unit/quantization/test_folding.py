@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,3 +75,34 @@ def test_sixteen_bits_are_as_good_as_float(residual: Callable[..., Network]) -> 
     (exact,) = run_float(network, x.numpy()).values()
     (integers,) = run_quantized(trainable.to_quantized_network(), x.numpy()).values()
     assert np.abs(integers - exact).max() < 1e-3 * np.abs(exact).max()
+
+
+def test_equal_constants_that_a_file_keeps_once_are_trained_apart(builder: Callable[..., Any]) -> None:
+    net = builder((1, 3, 6, 6))
+    net.constants |= {"ones": np.ones(4, np.float32), "zeros": np.zeros(4, np.float32)}
+    for _ in range(2):
+        net.conv(4)
+        # Scale and variance, bias and mean of both layers.
+        net.add("batch_norm", "ones", "zeros", "zeros", "ones", axis=1, epsilon=1e-5)
+        net.add("relu")
+    network = net.build()
+    trainable = TrainableNetwork(network)
+    _move(trainable, network)
+    x = _inputs(network, 8, 2)
+    with torch.no_grad():
+        ours = trainable.eval()(x).numpy()
+    (exported,) = run_float(trainable.to_network(), x.numpy()).values()
+    np.testing.assert_allclose(ours, exported, rtol=1e-4, atol=1e-5)
+    means = [node.inputs[3] for node in trainable.to_network().nodes if node.op == "batch_norm"]
+    assert len(set(means)) == 2, "each layer has statistics of its own"
+
+
+def test_a_normalization_that_is_used_twice_keeps_one_set_of_constants(builder: Callable[..., Any]) -> None:
+    net = builder((1, 4, 6, 6))
+    net.conv(4, name="first")
+    names = [net.constant(f"bn.{key}", 4, low=0.5) for key in ("weight", "bias", "mean", "var")]
+    net.add("batch_norm", *names, axis=1, epsilon=1e-5)
+    net.conv(4, name="second")
+    net.add("batch_norm", *names, axis=1, epsilon=1e-5)
+    network = net.build()
+    assert TrainableNetwork(network).network is network

@@ -119,15 +119,17 @@ def test_setting_bounds_keeps_every_tensor_in_place() -> None:
 
 def test_the_products_gradients_agree_with_finite_differences() -> None:
     """At 16 bits the staircase is fine enough to look like a line, so the straight-through gradient is the true one."""
-    x, weight = torch.rand(2, 6), torch.randn(3, 6)
+    draw = torch.Generator().manual_seed(0)
+    x, weight = 0.1 + 0.8 * torch.rand(2, 6, generator=draw), torch.randn(3, 6, generator=draw).clamp(-3, 3)
     input_q = _quantizer(16, 0, 65535, torch.tensor(2.0 / 65535), 6)
     weight_q = _quantizer(16, -32767, 32767, torch.full((3,), 4.0 / 32767), 6)
     x.requires_grad_()
     fake_quantized_product(x, weight, None, input_q, weight_q, ("linear",)).square().sum().backward()
-    moved = x.detach().clone()
-    moved[1, 2] += 0.01
+    move = torch.zeros(2, 6)
+    move[1, 2] = 0.01
     with torch.no_grad():
         before, after = (
-            fake_quantized_product(v, weight, None, input_q, weight_q, ("linear",)).square().sum() for v in (x, moved)
+            fake_quantized_product(v, weight, None, input_q, weight_q, ("linear",)).square().sum()
+            for v in (x - move, x + move)
         )
-    assert float(after - before) / 0.01 == pytest.approx(float(x.grad[1, 2]), rel=0.05)
+    assert float(after - before) / 0.02 == pytest.approx(float(x.grad[1, 2]), rel=0.02, abs=0.02)

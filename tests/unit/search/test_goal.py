@@ -72,6 +72,12 @@ def test_the_fastest_that_reaches_the_target_wins_and_failures_never_do():
     assert select_best(GOAL, records[2:]) is None
 
 
+def test_ties_go_by_the_order_of_the_search_not_by_that_of_a_shared_log():
+    records = [record(7, 1.0, 0.70), record(2, 1.0, 0.70)]
+    assert select_best(GOAL, records) is records[0]
+    assert pareto_front(records) == (records[0],)
+
+
 def test_the_pareto_front_holds_what_no_faster_record_reaches():
     records = [record(0, 1, 0.7, 900), record(1, 1, 0.6, 950), record(2, 1, 0.5, 100), record(3, 1, 0.5, 200)]
     assert [r.index for r in pareto_front([*records, record(4, None, None, 1)])] == [2, 0]

@@ -4,7 +4,7 @@ import pytest
 
 from mho.errors import InputFileError, MhoError
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement, derive_seed
+from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement
 from mho.search.log import EvaluationLog
 
 PROBLEM = {"network": "n", "data": "d", "seed": 1}
@@ -111,10 +111,3 @@ def test_a_measurement_that_is_not_finite_is_a_failed_one(values):
     measurement = Measurement.of(*values)
     assert (measurement.score, measurement.accuracy) == (None, None)
     assert "diverged" in measurement.note
-
-
-def test_seeds_of_evaluations_depend_on_base_seed_and_policy_alone():
-    seeds = {derive_seed(base, record(bits).policy) for base in (0, 1) for bits in (8, 4)}
-    assert len(seeds) == 4
-    assert derive_seed(0, record(8).policy) == derive_seed(0, record(8).policy)
-    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,15 @@ def test_a_missing_file_is_told(tmp_path):
         read_arrays(tmp_path / "none.npz")
     with pytest.raises(InputFileError):
         write_arrays(tmp_path / "x.npz" / "y.npz", {}) if (tmp_path / "x.npz").write_text("") == 0 else None
+
+
+def test_what_is_no_array_and_what_fits_no_memory_are_told(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999, 9), }".ljust(117) + b"\n"
+    for name, content, message in (
+        ("readme.txt", b"text", "not an array"),
+        ("x.npy", b"\x93NUMPY\x01\x00v\x00" + header, "too large"),
+    ):
+        with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+            archive.writestr(name, content)
+        with pytest.raises(InputFileError, match=message):
+            read_arrays(tmp_path / "x.npz")

@@ -54,6 +54,8 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
         ("budget = 10", 'budget = 10\nmethod = "rI"', r"search\.method: is 'rI'(.|\n)*'rl'"),
         ("budget = 10", 'budget = 10\nhold_first_last = "9/9"', r"search\.hold_first_last(.|\n)*9"),
         ("budget = 10", "budget = 10\nweight_bits_multiple = 9", r"search\.weight_bits_multiple(.|\n)*1\.\.8"),
+        ("budget = 10", "budget = 10\nmin_act_bits = 6\nmax_act_bits = 4", r"search: min_act_bits is 6, above max"),
+        ("budget = 10", 'budget = 10\nmethod = "rl-paper"\nprune = true', r"search: rl-paper follows the paper"),
         ("budget = 10", 'budget = 10\npins = {fc = "8-8"}', r"search\.pins\.fc(.|\n)*WEIGHT/ACTIVATION"),
         ("epochs = 1\n", "epochs = 1\nsteps = 3\n", "qat: give either epochs or steps"),
         ("learning_rate = 0.01", "learning_rate = nan", r"qat\.learning_rate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import torch
 import mho
 from mho.data import DataSpec, load_dataset
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset
+from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset, judge
 
 
 @pytest.fixture(scope="module")
 def material():
     dataset = load_dataset(DataSpec(name="digits", calibration=100, validation=100), np.random.default_rng(0))
-    return Material(dataset, hash_dataset(dataset), mho.accelerator("pelke2026-4bit"), "none", "auto")
+    return Material(dataset, hash_dataset(dataset), mho.accelerator("pelke2026-4bit"), "none", "auto", 1)
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,10 @@ def test_without_a_compiler_the_report_gets_a_note(material, module, monkeypatch
 def test_compiling_can_be_forbidden(material, module):
     never = dataclasses.replace(material, compile=False)
     assert compiled(module, never, COMPILING_PAYS_MACS) == (module, [])
+
+
+def test_a_network_that_diverged_in_the_end_is_an_error_for_people(material, module, monkeypatch):
+    found = SimpleNamespace(loss=float("nan"), correct=0, count=1)
+    monkeypatch.setattr("mho.quantization.training.evaluate", lambda *_: found)
+    with pytest.raises(mho.MhoError, match="learning_rate"):
+        judge(module, material.dataset.test)

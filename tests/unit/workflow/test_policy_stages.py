@@ -20,9 +20,18 @@ def result(*records: EvaluationRecord, best: int) -> SimpleNamespace:
     return SimpleNamespace(records=records, front=pareto_front(records), require_best=lambda: records[best])
 
 
+def space(*outside: int) -> SimpleNamespace:
+    return SimpleNamespace(contains=lambda policy: 8 - policy["fc"].act_bits not in outside)
+
+
 def test_finalists_are_the_winner_and_then_slower_ones_that_are_more_accurate():
     records = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 60, 0.96), record(3, 70, 0.985), record(4, 40, 0.5))
-    assert order_finalists(result(*records, best=1)) == [1, 3, 0]
+    assert order_finalists(result(*records, best=1), space()) == [1, 3, 0]
+
+
+def test_uniform_8_8_is_no_finalist_where_it_breaks_the_limits_of_the_search():
+    records = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 70, 0.98))
+    assert order_finalists(result(*records, best=1), space(0)) == [1, 2]
 
 
 class FinalistsWithoutTraining(TrainFinalists):

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+
+from mho.data.dataset import Dataset, Split
+from mho.network.graph import Network, Node, TensorInfo
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions, evaluate
+from mho.search.api import search
+from mho.search.features import LAYER_FEATURES, layer_features
+from mho.search.qat_evaluator import QatEvaluator
+
+
+def conv(name, source, output, groups, stride):
+    attributes = {"kernel": (3, 3), "strides": (stride, stride), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+    return Node(name, "conv", (source, f"{name}.weight"), output, {**attributes, "groups": groups})
+
+
+@pytest.fixture(scope="module")
+def network():
+    draws = np.random.default_rng(0)
+    sizes = {"first": (4, 1, 3, 3), "depthwise": (4, 1, 3, 3), "second": (6, 4, 3, 3), "fc": (3, 96)}
+    constants = {f"{n}.weight": (draws.normal(size=s) / 3).astype(np.float32) for n, s in sizes.items()}
+    nodes = (
+        conv("first", "x", "a", 1, 2),
+        Node("relu", "relu", ("a",), "b"),
+        conv("depthwise", "b", "c", 4, 1),
+        conv("second", "c", "d", 1, 1),
+        Node("flat", "reshape", ("d",), "e", {"shape": (1, 96)}),
+        Node("fc", "linear", ("e", "fc.weight"), "y"),
+    )
+    shapes = {"x": (1, 1, 8, 8), "e": (1, 96), "y": (1, 3)}
+    shapes |= dict.fromkeys("abc", (1, 4, 4, 4)) | {"d": (1, 6, 4, 4)}
+    return Network("tiny", (TensorInfo("x", (1, 1, 8, 8)),), (TensorInfo("y", (1, 3)),), nodes, constants, shapes)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    draws = np.random.default_rng(1)
+    means = draws.normal(size=(3, 1, 8, 8)).astype(np.float32)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = means[labels] + draws.normal(size=(count, 1, 8, 8)).astype(np.float32)
+        return Split(images.astype(np.float32), labels, (0.0,), (1.0,))
+
+    return Dataset("blobs", 3, split(96), split(48), split(48), split(48))
+
+
+OPTIONS = TrainingOptions(steps=4, batch_size=16, learning_rate=0.02)
+
+
+def make(network, dataset, options=OPTIONS, seed=0):
+    trainable = TrainableNetwork(network)
+    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    parts = dataset.train, dataset.calibration, dataset.validation
+    return QatEvaluator(trainable, table, *parts, options, seed=seed), trainable
+
+
+def policy(bits, network):
+    return Policy.uniform(network.layer_names, BitWidths.parse(bits))
+
+
+def test_measurements_do_not_depend_on_what_was_measured_before(network, dataset):
+    one, _ = make(network, dataset)
+    other, _ = make(network, dataset)
+    policies = [policy(bits, network) for bits in ("8/8", "2/3", "4/4")]
+    forward = [one.evaluate(p) for p in policies]
+    backward = [other.evaluate(p) for p in reversed(policies)]
+    assert forward == backward[::-1]
+    assert len({m.score for m in forward}) == 3
+
+
+def test_training_makes_a_difference_and_its_seed_too(network, dataset):
+    trained, again = make(network, dataset)[0], make(network, dataset, seed=1)[0]
+    only_calibrated = make(network, dataset, options=None)[0]
+    scores = {e.evaluate(policy("4/4", network)).score for e in (trained, again, only_calibrated)}
+    assert len(scores) == 3
+    assert only_calibrated.fidelity == "post-training quantization"
+    assert trained.fidelity == "4 steps of training on 96 samples"
+
+
+def test_the_float_weights_are_back_after_restoring(network, dataset):
+    evaluator, trainable = make(network, dataset)
+    before = evaluate(trainable, dataset.validation)
+    evaluator.evaluate(policy("2/2", network))
+    assert evaluate(trainable, dataset.validation) != before
+    evaluator.restore()
+    assert evaluate(trainable, dataset.validation) == before
+
+
+def test_a_training_that_diverges_is_a_failed_measurement(network, dataset):
+    evaluator, _ = make(network, dataset, TrainingOptions(steps=30, batch_size=16, learning_rate=1e12))
+    measurement = evaluator.evaluate(policy("8/8", network))
+    assert (measurement.score, measurement.accuracy) == (None, None)
+    assert measurement.note
+
+
+def test_the_problem_names_weights_data_training_and_seed(network, dataset):
+    base = make(network, dataset)[0].problem
+    swapped = Dataset("blobs", 3, dataset.train, dataset.calibration, dataset.test, dataset.validation)
+    others = [
+        make(network, dataset, seed=1)[0].problem,
+        make(network, dataset, options=None)[0].problem,
+        make(network, swapped)[0].problem,
+        make(network.with_nodes(network.nodes, {k: v * 2 for k, v in network.constants.items()}), dataset)[0].problem,
+    ]
+    assert make(network, dataset)[0].problem == base
+    assert all(other != base for other in others)
+
+
+def test_test_data_is_never_seen_and_a_search_goes_on_from_its_log(network, dataset, tmp_path):
+    poisoned = Split(np.full_like(dataset.test.images, np.nan), dataset.test.labels, (0.0,), (1.0,))
+    blind = Dataset("blobs", 3, dataset.train, dataset.calibration, dataset.validation, poisoned)
+
+    def run(budget):
+        return search(
+            network, blind, "pelke2026-4bit", budget=budget, method="random", allowed_drop_points=20.0,
+            training=OPTIONS, log_path=tmp_path / "log.jsonl",
+        )  # fmt: skip
+
+    first, longer = run(3), run(5)
+    assert longer.records[:3] == first.records
+    assert all(record.is_ok for record in longer.records)
+    assert longer.require_best().policy["first"] == BitWidths(8, 8)
+
+
+def test_features_are_derived_from_the_network_and_scaled(network):
+    features = {name: layer_features(network)[:, k].tolist() for k, name in enumerate(LAYER_FEATURES)}
+    assert features["kind"] == [0.0, 0.5, 0.0, 1.0]
+    assert features["stride"] == [1.0, 0.5, 0.5, 0.0]
+    assert features["kernel_size"] == [1.0, 1.0, 1.0, 0.0]
+    assert features["index"] == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
+    weights = np.array([36, 36, 216, 288])
+    assert features["weights"] == pytest.approx((weights - 36) / 252)
+    sizes = np.array([64, 16, 16, 96])
+    assert features["input_size"] == pytest.approx((sizes - 16) / 80)

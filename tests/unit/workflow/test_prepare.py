@@ -1,0 +1,67 @@
+"""What a run finds out before it trains."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mho.accelerator.loading import load_accelerator
+from mho.errors import ConfigError, PolicyError
+from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork
+from mho.workflow.run import prepare
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a network stage: two dense layers, `first` and `last`."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["h"], name="first", transB=1),
+        helper.make_node("Gemm", ["h", "w2"], ["y"], name="last", transB=1),
+    ]
+    arrays = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("w1", (300, 4)), ("w2", (3, 300)))]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 4]), ("y", [1, 3]))]
+    graph = helper.make_graph(nodes, "net", infos[:1], infos[1:], arrays)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / NETWORK_FILE
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("search", "kind", "message"),
+    [
+        ({"pins": {"frist": "4/4"}}, PolicyError, "unknown layer"),
+        ({"min_weight_bits": 5, "max_weight_bits": 7, "weight_bits_multiple": 4}, ConfigError, "no weight bits"),
+        ({"hold_first_last": "8/8"}, ConfigError, "nothing to choose"),
+    ],
+)
+def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained(folder, search, kind, message):
+    from mho.workflow.config import SearchSettings
+
+    config = SimpleNamespace(
+        run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None
+    )
+    material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"))
+
+    def get(stage):
+        assert isinstance(stage, BuildNetwork), "nothing is trained"
+        return SimpleNamespace(folder=folder)
+
+    with pytest.raises(kind, match=message):
+        prepare(config, material, get)
+
+
+def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
+    path = folder / "beside.onnx"
+    model = onnx.load(folder / NETWORK_FILE)
+    onnx.save(model, path, save_as_external_data=True, location="beside.data", size_threshold=0)
+    dataset = SimpleNamespace(sample_shape=(4,), classes=3)
+    stage = BuildNetwork(SimpleNamespace(dataset=dataset), SimpleNamespace(name=str(path), weights=None), 1)
+    before = stage.ingredients()
+    assert stage.ingredients() == before
+    weights = bytearray((folder / "beside.data").read_bytes())
+    weights[3] ^= 1
+    (folder / "beside.data").write_bytes(weights)
+    assert stage.ingredients() != before
