@@ -18,9 +18,11 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
     {
         "accelerator": "mho.accelerator.spec:Accelerator",
         "cost": "mho.cost.document:CostDocument",
+        "evaluation": "mho.search.schemas:record_schema",
         "policy": "mho.quantization.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
+        "search": "mho.search.schemas:search_schema",
     }
 )
 """Name of a schema -> "module:object"."""

@@ -1,0 +1,58 @@
+"""The JSON schemas of what a search writes: its log of evaluations and its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mho.quantization.policy import policy_schema
+
+_NUMBER_OR_NULL = {"type": ["number", "null"]}
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON schema of one evaluation: a line of the log after its first, and an entry of a result."""
+    properties: dict[str, Any] = {
+        "index": {"type": "integer", "minimum": 0, "description": "Place in the log."},
+        "policy": policy_schema(),
+        "score": {**_NUMBER_OR_NULL, "description": "Loss on the calibration split; null where the training failed."},
+        "accuracy": {**_NUMBER_OR_NULL, "description": "On the validation split, 0..1; null where it failed."},
+        "latency_ps": {"type": "integer", "minimum": 0, "description": "Of one sample, ps."},
+        "seed": {"type": "integer", "description": "Of the training."},
+        "seconds": {"type": "number", "minimum": 0, "description": "What the evaluation took, s."},
+        "method": {"type": "string", "description": "Which method asked for it first."},
+        "fidelity": {"type": "string", "description": "How thoroughly it was measured, in words."},
+        "status": {"enum": ["ok", "failed"]},
+        "note": {"type": "string", "description": "Why it failed."},
+    }
+    return {
+        "title": "EvaluationRecord",
+        "description": "One evaluated policy. The log's first line names its format, version and problem instead.",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def search_schema() -> dict[str, Any]:
+    """Return the JSON schema of `search.json`."""
+    record = record_schema()
+    properties: dict[str, Any] = {
+        "method": {"type": "string"},
+        "reference_accuracy": {"type": "number", "description": "Of uniform 8/8 on the validation split, 0..1."},
+        "allowed_drop_points": {"type": "number", "minimum": 0, "description": "Points (percent)."},
+        "reference": {"$ref": "#/$defs/record"},
+        "best": {"anyOf": [{"$ref": "#/$defs/record"}, {"type": "null"}]},
+        "front": {"type": "array", "items": {"type": "integer"}, "description": "Indices of the Pareto front."},
+        "records": {"type": "array", "items": {"$ref": "#/$defs/record"}},
+        "ended": {"type": "string", "description": "Why the search ended."},
+    }
+    return {
+        "title": "SearchResult",
+        "description": "Every policy that a search tried, in the order in which it asked for them.",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+        "$defs": {"record": record},
+    }
