@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mho.errors import MhoError
 
@@ -30,18 +33,18 @@ def refuse_to_replace(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there wholly or not at all; makes its folder.
+@contextlib.contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that is there wholly, when the block ends well, or not at all. Its folder must be there.
 
     Raises:
         OSError: it cannot be written, or stands for something else: a folder, a device, a pipe.
     """
     refuse_to_replace(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -49,3 +52,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is there wholly or not at all; makes its folder. Raises `OSError` as `open_atomically` does."""
+    refuse_to_replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomically(path) as file:
+        file.write(content)

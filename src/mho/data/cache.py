@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mho.cache_folder import open_atomically
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
@@ -24,13 +24,5 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
 def store_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write `arrays` to `path` (an uncompressed .npz) so that it is there wholly or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with open_atomically(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

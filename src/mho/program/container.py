@@ -10,13 +10,10 @@ writing again gives the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.loading import accelerator_from_json
-from mho.cache_folder import refuse_to_replace
+from mho.cache_folder import open_atomically
 from mho.errors import InputFileError, ProgramError
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.program import Buffer, BufferKind, Program
@@ -58,7 +55,7 @@ def write_program(program: Program, path: str | Path) -> None:
     body_start = _aligned(_PREFIX.size + len(header))
     prefix = _PREFIX.pack(MAGIC, FORMAT_VERSION, len(header), body_start + offset, hashlib.sha256(header).digest())
     try:
-        with _atomic(path) as file:
+        with open_atomically(path) as file:
             file.write(prefix)
             _write_padded(file, header, _PREFIX.size + len(header))
             for array in arrays.values():
@@ -195,22 +192,6 @@ def _aligned(size: int) -> int:
 def _write_padded(file: BinaryIO, content: bytes | memoryview, position: int) -> None:
     file.write(content)
     file.write(bytes(_aligned(position) - position))
-
-
-@contextlib.contextmanager
-def _atomic(path: Path) -> Any:
-    refuse_to_replace(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
 def test_writing_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "p.mho"
     path.write_bytes(b"before")
-    monkeypatch.setattr("mho.program.container.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "no space")))
+    monkeypatch.setattr("mho.cache_folder.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "no space")))
     with pytest.raises(InputFileError, match="no space"):
         write_program(compile_small(conv_network()), path)
     assert path.read_bytes() == b"before"
