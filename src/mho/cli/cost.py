@@ -24,9 +24,7 @@ from mho.cost.document import CostDocument, LayerRow
 from mho.cost.latency import cost_network
 from mho.cost.layer_tables import load_layer_table
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
-
-_REFERENCE = BitWidths(8, 8)
+from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 _LAYER = "layer"
 _DISPENSABLE = ("share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
@@ -83,10 +81,10 @@ def cost(
     names = [layer.name for layer in table.layers]
     if given is not None:
         given.check_against(names, where=str(policy))
-    own = table.policy or Policy.uniform(names, _REFERENCE)
+    own = table.policy or Policy.uniform(names, UNIFORM_REFERENCE)
     chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
     result = cost_network(table.layers, chosen, hardware)
-    reference = cost_network(table.layers, Policy.uniform(names, _REFERENCE), hardware)
+    reference = cost_network(table.layers, Policy.uniform(names, UNIFORM_REFERENCE), hardware)
     _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mho.errors import ConfigError, DataError
-from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 
 def quantize(
@@ -32,7 +32,7 @@ def quantize(
     from mho.quantization.ptq import quantize as quantize_by_calibration
     from mho.simulation.arrays import read_arrays
 
-    widths = BitWidths.parse(bits) if bits is not None else BitWidths(8, 8)
+    widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
     given = Policy.load(policy) if policy is not None else None
     arrays = read_arrays(calibration)
     if len(arrays) != 1:

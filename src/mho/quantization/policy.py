@@ -52,6 +52,10 @@ class BitWidths:
         return cls(int(parts[0]), int(parts[1]))
 
 
+UNIFORM_REFERENCE = BitWidths(8, 8)
+"""Widths of every layer in what policies are compared with: compilation for 8 bits."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """Bit widths of every MVM layer of a network, by layer name, in execution order."""

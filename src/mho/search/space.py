@@ -18,10 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ConfigError, PolicyError, suggest
-from mho.quantization.policy import MAX_BITS, MIN_BITS, BitWidths, Policy
-
-REFERENCE = BitWidths(8, 8)
-"""Widths of the uniform policy against which speed and accuracy are measured."""
+from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class SearchConstraints:
     max_weight_bits: int = 8
     min_act_bits: int = 2
     max_act_bits: int = 8
-    hold_first_last: BitWidths | None = REFERENCE
+    hold_first_last: BitWidths | None = UNIFORM_REFERENCE
     weight_bits_multiple: int = 1
     pins: Mapping[str, BitWidths] = field(default_factory=dict)
 
@@ -178,7 +175,7 @@ class SearchSpace:
     @cached_property
     def reference_policy(self) -> Policy:
         """Uniform 8/8, against which policies are measured. It need not lie in the space."""
-        return Policy.uniform(self.layer_names, REFERENCE)
+        return Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
 
     @cached_property
     def reference_latency_ps(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mho.accelerator.spec import Accelerator
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mho.search.space import SearchSpace
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
-REFERENCE = BitWidths(8, 8)
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class TrainReference:
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
-        policy = Policy.uniform(self.layer_names, REFERENCE)
+        policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
         figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
         if self.training is None:
             figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
