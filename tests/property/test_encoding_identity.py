@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.spec import Crossbar, Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Crossbar
 from mho.mapping.encoding import CORRECTION, StoredRange, describe_encoding, encode_block, encode_matrix
 from mho.mapping.slicing import count_input_slices, count_weight_slices, slice_inputs
 from mho.mapping.tiling import split_tiles
@@ -31,7 +31,7 @@ def stored_matrices(draw):
     return weights, values, bits
 
 
-@given(stored_matrices(), st.sampled_from(Encoding), st.integers(1, 8))
+@given(stored_matrices(), st.sampled_from(PAPER_ENCODINGS), st.integers(1, 8))
 @settings(max_examples=300, deadline=None)
 def test_cells_read_as_told_are_the_weights(stored, encoding, cell_bits):
     weights, values, bits = stored
@@ -47,7 +47,7 @@ def test_cells_read_as_told_are_the_weights(stored, encoding, cell_bits):
 
 @given(
     stored_matrices(),
-    st.sampled_from(Encoding),
+    st.sampled_from(PAPER_ENCODINGS),
     st.integers(1, 8),
     st.integers(1, 8),
     st.sampled_from([1, 2, 5, 8, 16]),

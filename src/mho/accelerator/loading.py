@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -74,13 +74,18 @@ def override(
 
 def to_toml(accelerator: Accelerator) -> str:
     """Return the text of a TOML file that loads as an equal accelerator."""
-    content = accelerator.model_dump()
-    scalars = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
-    lines = [f"{key} = {_toml_value(value)}" for key, value in scalars.items()]
-    for section, table in content.items():
-        if isinstance(table, Mapping) and table:
-            lines += ["", f"[{section}]", *(f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_toml_lines(accelerator.model_dump(), "")) + "\n"
+
+
+def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield a table's own values, then the tables in it, each under its dotted name."""
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            yield f"{_toml_key(key)} = {_toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            below = f"{name}.{key}" if name else key
+            yield from ("", f"[{below}]", *_toml_lines(value, below))
 
 
 def _toml_key(key: str) -> str:
@@ -90,6 +95,10 @@ def _toml_key(key: str) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
     return _toml_text(str(value)) if isinstance(value, str) else str(value)
 
 

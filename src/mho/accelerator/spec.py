@@ -19,8 +19,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    StrictBool,
     StrictInt,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -35,7 +37,8 @@ MAX_LATENCY_US = 1_000_000
 """One second: no real crossbar is slower."""
 
 _PICOSECOND_DIGITS = 6
-_IDEAL = "ideal"
+_IDEAL: Literal["ideal"] = "ideal"
+_ALL: Literal["all"] = "all"
 
 
 class Encoding(StrEnum):
@@ -48,11 +51,19 @@ class Encoding(StrEnum):
             that the bitline subtracts by itself.
         OFFSET: a constant is added to every weight so that none is negative; one more column of ones gives the sum of
             the inputs, with which the constant is taken back digitally.
+        OFFSET_DIGITAL: the same without the column: the digital unit adds up each input vector once.
+        TWOS_COMPLEMENT: cells hold the bits of the two's complement; the columns of the sign bit are subtracted.
     """
 
     DIFFERENTIAL_COLUMNS = "differential-columns"
     DIFFERENTIAL_ROWS = "differential-rows"
     OFFSET = "offset"
+    OFFSET_DIGITAL = "offset-digital"
+    TWOS_COMPLEMENT = "twos-complement"
+
+
+PAPER_ENCODINGS = (Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS, Encoding.OFFSET)
+"""Encodings that the model of arXiv 2601.21737 counts."""
 
 
 def _to_exact_number(value: Any) -> Decimal:
@@ -117,6 +128,22 @@ class Crossbar(_Section):
         description="Time of one MVM with one input slice, us: driving, settling and converting all columns. "
         "An input of several slices takes it several times.",
     )
+    active_rows: Annotated[StrictInt, Field(ge=1, le=MAX_LINES)] | Literal["all"] = Field(
+        default=_ALL,
+        description='Rows that may be driven at once, or "all". A tile with more of them in use is read in several '
+        "MVMs.",
+    )
+
+    @model_validator(mode="after")
+    def _check_active_rows(self) -> Crossbar:
+        if self.rows_at_once > self.rows:
+            raise ValueError(f"active_rows is {self.active_rows}, more than the {self.rows} rows there are")
+        return self
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that one MVM may drive."""
+        return self.rows if isinstance(self.active_rows, str) else self.active_rows
 
     @property
     def write_latency_ps(self) -> int:
@@ -141,6 +168,32 @@ class Converters(_Section):
         description='Resolution with which a column sum is read, or "ideal": every sum is read exactly. '
         "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits.",
     )
+    columns_per_adc: StrictInt = Field(
+        default=1,
+        ge=1,
+        le=MAX_LINES,
+        description="Columns that share one ADC, which converts them one after the other. Columns in use are taken to "
+        "be spread evenly over the ADCs.",
+    )
+    adc_latency_us_per_bit: Microseconds = Field(
+        default=Decimal(0),
+        ge=0,
+        le=MAX_LATENCY_US,
+        json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
+        description="Time that one conversion takes for each bit of adc_bits (successive approximation), us, on top of "
+        "crossbar.mvm_latency_us. 0: conversion is counted in mvm_latency_us.",
+    )
+
+    @model_validator(mode="after")
+    def _check_adc_time(self) -> Converters:
+        if self.adc_latency_us_per_bit and self.has_ideal_adc:
+            raise ValueError('adc_latency_us_per_bit needs adc_bits as a number; "ideal" has no bits to count')
+        return self
+
+    @property
+    def conversion_latency_ps(self) -> int:
+        """Time of one conversion beyond what the MVM's latency holds, ps."""
+        return 0 if self.adc_bits == _IDEAL else _to_picoseconds(self.adc_latency_us_per_bit) * int(self.adc_bits)
 
     @property
     def has_ideal_adc(self) -> bool:
@@ -148,13 +201,83 @@ class Converters(_Section):
         return self.adc_bits == _IDEAL
 
 
+class AllowedMappings(_Section):
+    """What the choice of mappings may use; by default everything that is exact."""
+
+    encodings: tuple[Encoding, ...] = Field(
+        default=tuple(Encoding), min_length=1, description="Encodings that the periphery of the crossbar can do."
+    )
+    window_positions: StrictInt = Field(
+        default=MAX_LINES,
+        ge=1,
+        le=MAX_LINES,
+        description="Output positions that one MVM may serve (shifted, duplicated kernels). 1: no windows.",
+    )
+    input_slices_per_mvm: StrictInt = Field(
+        default=MAX_LINES,
+        ge=1,
+        le=MAX_LINES,
+        description="Input slices that one MVM may take side by side, on rows of their own. 1: one after the other.",
+    )
+    groups_per_tile: StrictInt = Field(
+        default=MAX_LINES,
+        ge=1,
+        le=MAX_LINES,
+        description="Groups of a convolution or heads of attention that may share a tile, block-diagonally.",
+    )
+    splits: StrictBool = Field(
+        default=True,
+        description="Whether parts of one layer may be mapped differently (remainders of rows and columns).",
+    )
+
+    @field_validator("encodings")
+    @classmethod
+    def _sort(cls, value: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+        return tuple(encoding for encoding in Encoding if encoding in value)
+
+
 class MappingRules(_Section):
     """How weights are laid into cells."""
 
     encoding: Encoding = Field(
-        description="How signed weights become conductances: two columns a weight, two rows a weight, or one column "
-        "with a constant added and a correction column."
+        description="How signed weights become conductances in the paper's mapping: two columns a weight, two rows a "
+        "weight, or one column with a constant added and a correction column."
     )
+    allowed: AllowedMappings = Field(
+        default_factory=AllowedMappings, description="What the choice of the best mapping may use."
+    )
+
+    @model_validator(mode="after")
+    def _check_encoding(self) -> MappingRules:
+        if self.encoding not in PAPER_ENCODINGS:
+            raise ValueError(
+                f"encoding is {self.encoding.value!r}, which the paper's mapping does not know; it takes "
+                f"{', '.join(PAPER_ENCODINGS)} (the others may stand in mapping.allowed.encodings)"
+            )
+        if self.encoding not in self.allowed.encodings:
+            raise ValueError(f"encoding is {self.encoding.value!r}, which mapping.allowed.encodings does not name")
+        return self
+
+
+class DigitalUnit(_Section):
+    """The unit that shifts, adds and corrects what the crossbar counts."""
+
+    operation_latency_us: Microseconds | Literal["ideal"] = Field(
+        default=_IDEAL,
+        description="Time of one addition or multiply-add, us, lanes shared out (256 lanes at 1 GHz: 0.000004). "
+        "Charged for shift-and-adds, sums of input vectors and products of two activations that it computes itself, "
+        'after the reads. "ideal": hidden behind the crossbar, an assumption; then no product moves to the unit.',
+    )
+
+    @property
+    def is_ideal(self) -> bool:
+        """True where digital work takes no time."""
+        return self.operation_latency_us == _IDEAL
+
+    @property
+    def operation_latency_ps(self) -> int:
+        """Time of one operation, ps; 0 where it is hidden."""
+        return 0 if isinstance(self.operation_latency_us, str) else _to_picoseconds(self.operation_latency_us)
 
 
 class Chip(_Section):
@@ -180,6 +303,7 @@ class Accelerator(_Section):
     converters: Converters = Field(description="DACs and ADCs.")
     mapping: MappingRules = Field(description="How weights are laid into cells.")
     chip: Chip = Field(description="How many crossbars there are.")
+    digital: DigitalUnit = Field(default_factory=DigitalUnit, description="What digital work costs.")
     sources: Annotated[Mapping[str, str], PlainSerializer(dict, return_type=dict[str, str])] = Field(
         default_factory=dict,
         description='Where each value comes from, by dotted key: "crossbar.rows" = "...".',
@@ -196,7 +320,7 @@ class Accelerator(_Section):
         return self
 
     def __hash__(self) -> int:
-        return hash((self.name, self.crossbar, self.converters, self.mapping, self.chip))
+        return hash((self.name, self.crossbar, self.converters, self.mapping, self.chip, self.digital))
 
     @classmethod
     def value_keys(cls) -> tuple[str, ...]:
@@ -206,7 +330,7 @@ class Accelerator(_Section):
             kind = field.annotation
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 keys += [f"{section}.{key}" for key in kind.model_fields]
-        return tuple(keys)
+        return tuple(keys)  # "mapping.allowed" stands for all that it holds
 
     def to_json(self) -> dict[str, Any]:
         """Return plain tables, numbers and text, from which `loading.accelerator_from_json` makes an equal value."""

@@ -24,10 +24,11 @@ from mho.cost.document import CostDocument, LayerRow
 from mho.cost.latency import cost_network
 from mho.cost.layer_tables import load_layer_table
 from mho.errors import ConfigError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 _LAYER = "layer"
-_DISPENSABLE = ("share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
+_DISPENSABLE = ("mapping", "share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
 """Columns of the text that a narrow terminal does without, the first one first."""
 _NAME_WIDTH = 30
 """Room that layer names are given before other columns are left out."""
@@ -40,12 +41,6 @@ class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
     CSV = "csv"
-
-
-class MappingModel(StrEnum):
-    """Which model counts tiles and MVMs."""
-
-    PAPER = "paper"
 
 
 def cost(
@@ -61,14 +56,18 @@ def cost(
     output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
     encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
     cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
-    mapping: Annotated[MappingModel, typer.Option(help="Model that counts tiles and MVMs.")] = MappingModel.PAPER,
+    mapping: Annotated[
+        MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
+    ] = DEFAULT_MODEL,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights.")] = 1,
     input_shape: Annotated[
         str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
     ] = None,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
 
-    Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them.
+    Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them, unless
+    the accelerator charges for it.
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
@@ -83,9 +82,9 @@ def cost(
         given.check_against(names, where=str(policy))
     own = table.policy or Policy.uniform(names, UNIFORM_REFERENCE)
     chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
-    result = cost_network(table.layers, chosen, hardware)
-    reference = cost_network(table.layers, Policy.uniform(names, UNIFORM_REFERENCE), hardware)
-    _print(CostDocument.of(network, result, reference, hardware, mapping.value), output_format)
+    result = cost_network(table.layers, chosen, hardware, model=mapping, batch=batch)
+    reference = cost_network(table.layers, Policy.uniform(names, UNIFORM_REFERENCE), hardware, model=mapping, batch=batch)
+    _print(CostDocument.of(network, result, reference, hardware), output_format)
 
 
 def _print(document: CostDocument, output_format: Format) -> None:
@@ -111,19 +110,25 @@ def _print_text(document: CostDocument) -> None:
     console.print(
         f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
         f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC, "
-        f"{hardware.mapping.encoding.replace('-', ' ')}; write {crossbar.write_latency_us} us, "
-        f"MVM {crossbar.mvm_latency_us} us; {document.mapping} mapping",
+        f"{_encodings(document)}; write {crossbar.write_latency_us} us, "
+        f"MVM {crossbar.mvm_latency_us} us; {document.mapping} mapping"
+        + (f"; {document.batch} samples a write" if document.batch > 1 else ""),
         style="dim",
         soft_wrap=True,
     )
     console.print(table)
     line = Text.assemble("latency ", (f"{document.latency_us / 1e3:.1f} ms", "bold"))
+    line.append(f"   bound {document.bound_us / 1e3:.1f} ms")
     if any((layer.weight_bits, layer.act_bits) != (8, 8) for layer in document.layers):
         line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
         line.append(f"{document.speedup:.3f}x", style="bold green")
     console.print(line)
     if left_out:
         console.print(f"too narrow for {', '.join(left_out)}; --format csv has all", style="dim")
+
+
+def _encodings(document: CostDocument) -> str:
+    return ", ".join(dict.fromkeys(layer.encoding.replace("-", " ") for layer in document.layers))
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,11 @@ def _columns(document: CostDocument) -> list[_Column]:
         count("tiles", (layer.tiles for layer in layers), add=True),
         count("MVMs", (layer.mvms for layer in layers), add=True),
         _Column("ms", tuple(f"{layer.latency_us / 1e3:,.3f}" for layer in layers), f"{document.latency_us / 1e3:,.3f}"),
+        *(
+            [_Column("mapping", tuple(layer.layout for layer in layers))]
+            if document.mapping is MappingModel.BEST
+            else []
+        ),
         _Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),
     ]
 
@@ -165,7 +175,8 @@ def _columns(document: CostDocument) -> list[_Column]:
 def _fit(columns: list[_Column], width: int | None) -> tuple[list[_Column], list[str]]:
     """Leave out what a terminal of `width` characters has no room for; None is room for all. Names may be folded."""
     left_out: list[str] = []
-    for title in _DISPENSABLE:
+    titles = {column.title for column in columns}
+    for title in (title for title in _DISPENSABLE if title in titles):
         needed = sum(min(column.width, _NAME_WIDTH) if column.title == _LAYER else column.width for column in columns)
         if width is None or needed + _GAP * len(columns) <= width:
             break

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mho.accelerator.spec import Accelerator
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.cost.bounds import bound_layer
 from mho.cost.latency import LayerCost, NetworkCost
-
-MappingName = Literal["paper"]
-"""Models that count tiles and MVMs."""
+from mho.mapping.describe import describe_mapping
+from mho.mapping.model import MappingModel
 
 _PS_PER_US = 1_000_000
 
@@ -30,20 +30,26 @@ class LayerRow(_Section):
     name: str = Field(description="Layer name.")
     outputs: int = Field(ge=1, description="Outputs of the logical matrix of one repetition.")
     inputs: int = Field(ge=1, description="Inputs of the logical matrix of one repetition.")
-    rows: int = Field(ge=1, description="Physical rows of one repetition, after encoding, before tiling.")
-    cols: int = Field(ge=1, description="Physical columns of one repetition, after encoding, before tiling.")
+    rows: int = Field(
+        ge=0, description="Physical rows of one repetition (of its largest part), after encoding, before tiling."
+    )
+    cols: int = Field(ge=0, description="Physical columns of the same.")
     positions: int = Field(ge=1, description="Input vectors that meet the matrix of one repetition.")
     repeat: int = Field(ge=1, description="Matrices of that size: heads of attention, groups of a convolution.")
     weight_bits: int = Field(ge=1, le=16, description="Bits of a weight, or of the stored operand of a product.")
     act_bits: int = Field(ge=1, le=16, description="Bits of an input.")
-    tiles: int = Field(ge=1, description="Crossbar writes, all repetitions.")
-    mvms: int = Field(ge=1, description="Crossbar reads, one an input slice, all repetitions.")
-    latency_us: float = Field(ge=0, description="Writes and reads, us.")
+    tiles: int = Field(ge=0, description="Crossbar writes, all repetitions.")
+    mvms: int = Field(ge=0, description="Crossbar reads, one an input slice, all repetitions.")
+    latency_us: float = Field(ge=0, description="Writes and reads, us; where a batch shares writes, for one sample.")
+    bound_us: float = Field(ge=0, description="What no exact mapping of this kind can beat, us.")
+    encoding: Encoding = Field(description="How signed weights become conductances.")
+    layout: str = Field(description="The mapping in words: im2col, or each part's window, slices and groups.")
 
     @classmethod
-    def of(cls, cost: LayerCost) -> LayerRow:
+    def of(cls, cost: LayerCost, accelerator: Accelerator, batch: int) -> LayerRow:
         """Return the row of one layer."""
         mapping = cost.mapping
+        bound = bound_layer(mapping.layer, mapping.bits, accelerator, batch=batch)
         return cls(
             name=mapping.layer.name,
             outputs=mapping.layer.outputs,
@@ -56,7 +62,10 @@ class LayerRow(_Section):
             act_bits=mapping.bits.act_bits,
             tiles=mapping.tiles,
             mvms=mapping.mvms,
-            latency_us=to_microseconds(cost.latency_ps),
+            latency_us=to_microseconds(cost.latency_ps) / batch,
+            bound_us=to_microseconds(bound.latency_ps) / batch,
+            encoding=mapping.encoding,
+            layout=describe_mapping(mapping),
         )
 
 
@@ -65,36 +74,36 @@ class CostDocument(_Section):
 
     network: str = Field(description="The network as it was asked for.")
     accelerator: Accelerator = Field(description="The accelerator, overrides included.")
-    mapping: MappingName = Field(description='Model that counts: "paper" is that of arXiv 2601.21737.')
+    mapping: MappingModel = Field(
+        description='"best": the cheapest exact mapping of each layer that the accelerator allows; "paper": that of '
+        "arXiv 2601.21737."
+    )
+    batch: int = Field(ge=1, description="Samples that share the writes of weights; times are for one of them.")
     latency_us: float = Field(ge=0, description="All layers, one after the other, us.")
+    bound_us: float = Field(ge=0, description="What no exact mapping of this kind can beat, us.")
     reference_latency_us: float = Field(ge=0, description="The same with 8-bit weights and activations, us.")
     speedup: float = Field(ge=0, description="reference_latency_us / latency_us.")
     layers: tuple[LayerRow, ...] = Field(description="MVM layers in execution order.")
 
     @classmethod
-    def of(
-        cls,
-        network: str,
-        cost: NetworkCost,
-        reference: NetworkCost,
-        accelerator: Accelerator,
-        mapping: Literal["paper"],
-    ) -> CostDocument:
+    def of(cls, network: str, cost: NetworkCost, reference: NetworkCost, accelerator: Accelerator) -> CostDocument:
         """Make the document.
 
         Args:
             network: as it was asked for.
             cost: with the widths that were asked for.
-            reference: the same network at 8/8.
+            reference: the same network at 8/8, of the same model and batch.
             accelerator: what both were costed for.
-            mapping: the model that counted.
         """
+        layers = tuple(LayerRow.of(layer, accelerator, cost.batch) for layer in cost.layers)
         return cls(
             network=network,
             accelerator=accelerator,
-            mapping=mapping,
-            latency_us=to_microseconds(cost.latency_ps),
-            reference_latency_us=to_microseconds(reference.latency_ps),
+            mapping=cost.model,
+            batch=cost.batch,
+            latency_us=to_microseconds(cost.latency_ps) / cost.batch,
+            bound_us=math.fsum(layer.bound_us for layer in layers),
+            reference_latency_us=to_microseconds(reference.latency_ps) / cost.batch,
             speedup=reference.latency_ps / cost.latency_ps,
-            layers=tuple(LayerRow.of(layer) for layer in cost.layers),
+            layers=layers,
         )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -133,7 +133,7 @@ def _code_hash() -> str:
 
 def _to_content(table: LayerTable, key: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
-        "layers": [asdict(layer) for layer in table.layers],
+        "layers": [layer.to_json() for layer in table.layers],
         "policy": table.policy.to_json() if table.policy is not None else None,
     }
     return {"key": key, "sha256": hashlib.sha256(_to_bytes(kept)).hexdigest(), **kept}
@@ -143,8 +143,7 @@ def _read(path: Path, key: Mapping[str, Any]) -> LayerTable | None:
     """Return the kept table; None where there is none or it is damaged."""
     try:
         content = json.loads(path.read_bytes())
-        names = [field.name for field in fields(MvmLayer)]
-        layers = tuple(MvmLayer(**{name: layer[name] for name in names}) for layer in content["layers"])
+        layers = tuple(MvmLayer.from_json(layer) for layer in content["layers"])
         policy = content["policy"]
         table = LayerTable(layers, Policy.from_json(policy) if policy is not None else None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, PolicyError):

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
-from mho.cost.latency import cost_network, read_time_ps, write_time_ps
 from mho.errors import MappingError, PolicyError, suggest
-from mho.mapping.plan import count_layers
+from mho.mapping.best import best_times_ps
+from mho.mapping.counts import Prices
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.plan import count_layer, count_layers, plan_layer
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
 
@@ -27,40 +29,48 @@ class LatencyTable:
     Attributes:
         layer_names: in execution order.
         latency_ps: int64 [layers, weight widths, activation widths], ps; widths as in `WIDTHS`. Read-only.
-        tiles: int64 [layers, weight widths]: crossbar writes. Read-only.
+        batch: samples that share the writes of weights; times are for all of them.
     """
 
     layer_names: tuple[str, ...]
     latency_ps: NDArray[np.int64]
-    tiles: NDArray[np.int64]
+    batch: int = 1
     _index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.latency_ps.setflags(write=False)
-        self.tiles.setflags(write=False)
         index = {name: number for number, name in enumerate(self.layer_names)}
         object.__setattr__(self, "_index", MappingProxyType(index))
 
     @classmethod
-    def build(cls, layers: Iterable[MvmLayer], accelerator: Accelerator) -> LatencyTable:
+    def build(
+        cls,
+        layers: Iterable[MvmLayer],
+        accelerator: Accelerator,
+        *,
+        model: MappingModel = DEFAULT_MODEL,
+        batch: int = 1,
+    ) -> LatencyTable:
         """Count all layers at all widths.
 
         Raises:
-            MappingError: there is no layer, or the widest policy takes longer than int64 picoseconds hold (106 days).
+            MappingError: there is no layer, the ADC does not resolve the sums of a layer, or the widest policy takes
+                longer than int64 picoseconds hold (106 days).
         """
         layers = tuple(layers)
-        widest = Policy.uniform((layer.name for layer in layers), BitWidths(REFERENCE_BITS, REFERENCE_BITS))
-        total = cost_network(layers, widest, accelerator).latency_ps
+        if not layers:
+            raise MappingError("the network has no MVM layer", expected="at least one Conv, Gemm or MatMul")
+        total = sum(_widest_time_ps(layer, accelerator, batch) for layer in layers)
         if total > np.iinfo(np.int64).max:
             raise MappingError(
                 f"the network takes {total / 1e12:.3g} s at {REFERENCE_BITS}/{REFERENCE_BITS} bits",
                 expected="less than 2^63 picoseconds",
                 hint="check the latencies of the accelerator",
             )
-        widths = np.array(WIDTHS, dtype=np.int64)
-        counts = count_layers(layers, widths[:, None], widths[None, :], accelerator)
-        latency_ps = write_time_ps(counts.tiles, accelerator) + read_time_ps(counts.mvms, accelerator)
-        return cls(tuple(layer.name for layer in layers), latency_ps, counts.tiles[:, :, 0])
+        names = tuple(layer.name for layer in layers)
+        if model is MappingModel.BEST:
+            return cls(names, best_times_ps(layers, accelerator, batch=batch), batch)
+        return cls(names, _paper_times_ps(layers, accelerator, batch), batch)
 
     def layer_latency_ps(self, name: str, bits: BitWidths) -> int:
         """Return the time of one layer, ps. Raises `PolicyError` for an unknown layer."""
@@ -90,6 +100,25 @@ class LatencyTable:
         chosen: NDArray[np.int64] = self.latency_ps[np.arange(len(self.layer_names)), weight_index, act_index]
         total: NDArray[np.int64] = chosen.sum(axis=-1, dtype=np.int64)
         return total
+
+
+def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:
+    counts = count_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator).counts
+    return Prices.of(accelerator, batch).time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+
+
+def _paper_times_ps(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> NDArray[np.int64]:
+    for layer in layers:
+        plan_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
+    widths, prices = np.array(WIDTHS, dtype=np.int64), Prices.of(accelerator, batch)
+    counts = count_layers(layers, widths[:, None], widths[None, :], accelerator).counts
+    is_dynamic = np.array([layer.is_stored_dynamically for layer in layers])[:, None, None]
+    written = np.where(
+        is_dynamic,
+        prices.writing_ps(counts, is_stored_dynamically=True),
+        prices.writing_ps(counts, is_stored_dynamically=False),
+    )
+    return written + prices.reading_ps(counts)
 
 
 _WIDTH_INDEX = {width: number for number, width in enumerate(WIDTHS)}

@@ -21,6 +21,29 @@ def required_adc_bits(accelerator: Accelerator, rows: int) -> int:
     return largest_count(accelerator, rows).bit_length() + int(is_signed)
 
 
+def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
+    """Return how many rows one MVM may drive in an encoding: those that may be active, as far as the ADC resolves them.
+
+    Raises:
+        MappingError: the ADC does not resolve a single row.
+    """
+    crossbar, adc_bits = accelerator.crossbar, accelerator.converters.adc_bits
+    if adc_bits == "ideal":
+        return crossbar.rows_at_once
+    of_one_row = ((1 << crossbar.cell_bits) - 1) * ((1 << accelerator.converters.dac_bits) - 1)
+    is_signed = encoding is Encoding.DIFFERENTIAL_ROWS
+    # Of the two rows of an input in differential rows, one holds zero; their sums take a bit for the sign.
+    rows = ((1 << (adc_bits - is_signed)) - 1) // of_one_row * (2 if is_signed else 1)
+    if rows < 1:
+        raise MappingError(
+            f"a row of {crossbar.cell_bits}-bit cells and {accelerator.converters.dac_bits}-bit DACs alone reaches "
+            f"{of_one_row}, which an ADC of {adc_bits} bits does not resolve in {encoding}",
+            where=accelerator.name,
+            hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.cell_bits or converters.dac_bits",
+        )
+    return min(rows, crossbar.rows_at_once)
+
+
 def check_adc(accelerator: Accelerator, rows: int, *, where: str) -> None:
     """Hold the ADC against the largest column sum of `rows` rows. Raises `MappingError`."""
     adc_bits = accelerator.converters.adc_bits

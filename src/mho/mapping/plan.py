@@ -1,8 +1,8 @@
-"""How many crossbars' worth of cells and how many reads a layer takes: the one home of these counts.
+"""The mapping of arXiv 2601.21737, counted: how many crossbars' worth of cells and how many reads a layer takes.
 
-This is the mapping of arXiv 2601.21737: the kernels of a layer unrolled into a matrix (im2col), one position an MVM,
-every tile written once for each repetition, remainder tiles not shared. Cost, search and compilation take their numbers
-here.
+The kernels of a layer are unrolled into a matrix (im2col), one position an MVM, every tile is written once for each
+repetition, remainder tiles are not shared. `mho.mapping.best` chooses better ones; `mho.mapping.model` picks between
+them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.mapping.converters import check_adc
+from mho.mapping.counts import Counts
 from mho.mapping.encoding import count_cols, count_rows
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
-from mho.mapping.tiling import count_col_tiles, count_row_tiles
+from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths, Policy
 
@@ -37,6 +38,7 @@ class LayerMapping:
         row_tiles, col_tiles: crossbars above each other and beside each other that hold it.
         tiles: crossbar writes for one sample, all repetitions.
         mvms: crossbar reads for one sample, one an input slice, all repetitions.
+        conversions, operations: see `mho.mapping.counts.Counts`.
     """
 
     layer: MvmLayer
@@ -50,6 +52,13 @@ class LayerMapping:
     col_tiles: int
     tiles: int
     mvms: int
+    conversions: int
+    operations: int
+
+    @property
+    def counts(self) -> Counts[int]:
+        """Everything that takes time, for one sample."""
+        return Counts(self.tiles, self.mvms, self.conversions, self.operations)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,13 @@ class LayerCounts(Generic[Count]):
     col_tiles: Count
     tiles: Count
     mvms: Count
+    conversions: Count
+    operations: Count
+
+    @property
+    def counts(self) -> Counts[Count]:
+        """Everything that takes time, for one sample."""
+        return Counts(self.tiles, self.mvms, self.conversions, self.operations)
 
 
 def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
@@ -72,10 +88,8 @@ def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> La
     Raises:
         MappingError: the ADC cannot tell the layer's column sums apart.
     """
-    counts = _count(
-        (layer.outputs, layer.inputs, layer.positions, layer.repeat), bits.weight_bits, bits.act_bits, accelerator
-    )
-    check_adc(accelerator, min(counts.rows, accelerator.crossbar.rows), where=f"layer {layer.name}")
+    counts = count_layer(layer, bits, accelerator)
+    check_adc(accelerator, min(counts.rows, accelerator.crossbar.rows_at_once), where=f"layer {layer.name}")
     return LayerMapping(
         layer=layer,
         bits=bits,
@@ -88,6 +102,8 @@ def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> La
         col_tiles=counts.col_tiles,
         tiles=counts.tiles,
         mvms=counts.mvms,
+        conversions=counts.conversions,
+        operations=counts.operations,
     )
 
 
@@ -101,6 +117,12 @@ def plan_network(layers: Iterable[MvmLayer], policy: Policy, accelerator: Accele
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
     return tuple(plan_layer(layer, policy[layer.name], accelerator) for layer in layers)
+
+
+def count_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerCounts[int]:
+    """Count one layer, whether or not the ADC resolves its sums."""
+    size = (layer.outputs, layer.inputs, layer.positions, layer.repeat)
+    return _count(size, bits.weight_bits, bits.act_bits, accelerator)
 
 
 def count_layers(
@@ -137,5 +159,17 @@ def _count(
     cols = count_cols(outputs, num_weight_slices, encoding)
     row_tiles, col_tiles = count_row_tiles(rows, crossbar), count_col_tiles(cols, crossbar)
     tiles = repeat * row_tiles * col_tiles
-    mvms = tiles * positions * num_input_slices
-    return LayerCounts(num_weight_slices, num_input_slices, rows, cols, row_tiles, col_tiles, tiles, mvms)
+    # With rows that may not all be active at once, a tile is read in several MVMs for each slice.
+    reads = repeat * positions * num_input_slices * count_row_reads(rows, crossbar, crossbar.rows_at_once)
+    return LayerCounts(
+        num_weight_slices=num_weight_slices,
+        num_input_slices=num_input_slices,
+        rows=rows,
+        cols=cols,
+        row_tiles=row_tiles,
+        col_tiles=col_tiles,
+        tiles=tiles,
+        mvms=reads * col_tiles,
+        conversions=reads * count_conversion_rounds(cols, accelerator),
+        operations=reads * cols,
+    )

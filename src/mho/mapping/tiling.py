@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Crossbar
+from mho.accelerator.spec import Accelerator, Crossbar
 from mho.mapping.slicing import Count, ceil_divide
 
 
@@ -36,6 +36,19 @@ def count_row_tiles(rows: Count, crossbar: Crossbar) -> Count:
 def count_col_tiles(cols: Count, crossbar: Crossbar) -> Count:
     """Return how many crossbars lie beside each other to hold `cols` physical columns."""
     return ceil_divide(cols, crossbar.cols)
+
+
+def count_row_reads(rows: Count, crossbar: Crossbar, rows_at_once: int) -> Count:
+    """Return the MVMs of one input slice over all tiles above each other, where each may drive `rows_at_once` rows."""
+    reads_of_full_tile = ceil_divide(crossbar.rows, rows_at_once)
+    return rows // crossbar.rows * reads_of_full_tile + ceil_divide(rows % crossbar.rows, rows_at_once)
+
+
+def count_conversion_rounds(cols: Count, accelerator: Accelerator) -> Count:
+    """Return the rounds of conversion of one MVM over all tiles beside each other: ceil(columns / ADCs) a tile."""
+    width = accelerator.crossbar.cols
+    converters = ceil_divide(width, accelerator.converters.columns_per_adc)
+    return cols // width * ceil_divide(width, converters) + ceil_divide(cols % width, converters)
 
 
 def split_tiles(rows: int, cols: int, crossbar: Crossbar) -> tuple[Tile, ...]:

@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from mho.network.graph import Network, Node
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """The geometry of a convolution as a mapping needs it: which input pixels meet which output position.
+
+    Output (y, x) takes the pixels (y * strides[0] + i * dilations[0], x * strides[1] + j * dilations[1]) of the padded
+    input, for i, j in the kernel.
+
+    Attributes:
+        batch: images of one sample (the graph's fixed batch axis).
+        in_size: height and width of the input without padding.
+        out_size: height and width of the output.
+        kernel, strides, dilations: along height and width.
+        pads: top, left, bottom, right.
+    """
+
+    batch: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -16,9 +42,10 @@ class MvmLayer:
         name: layer name.
         kind: "conv", "linear" or "matmul" (product of two activations).
         outputs, inputs: the logical matrix of one repetition. For a convolution `inputs` is
-            in_channels / groups * kernel_h * kernel_w and `outputs` is out_channels / groups.
+            in_channels / groups * kernel_h * kernel_w, in this order, and `outputs` is out_channels / groups.
         positions: input vectors that meet the matrix of one repetition (output pixels, tokens, 1 for a classifier).
         repeat: independent matrices of that size (groups of a convolution, heads of attention).
+        conv: the geometry of a convolution; None for other kinds.
     """
 
     name: str
@@ -27,11 +54,38 @@ class MvmLayer:
     inputs: int
     positions: int
     repeat: int
+    conv: ConvShape | None = None
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one sample."""
         return self.outputs * self.inputs * self.positions * self.repeat
+
+    @property
+    def is_stored_dynamically(self) -> bool:
+        """True where crossbars hold an activation, which must be written for every sample."""
+        return self.kind == "matmul"
+
+    def without_name(self) -> MvmLayer:
+        """Return the layer without its name: equal for layers that are mapped alike."""
+        return replace(self, name="")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain tables, lists and numbers, from which `from_json` makes an equal value."""
+        conv = None
+        if self.conv is not None:
+            conv = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.conv).items()}
+        return {**asdict(self), "conv": conv}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> MvmLayer:
+        """Return the layer of `to_json`. Raises `KeyError` or `TypeError` where it is none."""
+        values = {field.name: content[field.name] for field in fields(cls)}
+        if values["conv"] is not None:
+            shape: dict[str, Any] = {field.name: values["conv"][field.name] for field in fields(ConvShape)}
+            shape = {key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
+            values["conv"] = ConvShape(**shape)
+        return cls(**values)
 
 
 def derive_layer_table(network: Network) -> tuple[MvmLayer, ...]:
@@ -47,9 +101,27 @@ def derive_layer(network: Network, node: Node) -> MvmLayer:
         groups = int(node.attributes["groups"])  # type: ignore[arg-type]
         positions = out_shape[0] * math.prod(out_shape[2:])
         inputs = per_group * math.prod(kernel)
-        return MvmLayer(node.name, node.op, out_channels // groups, inputs, positions, groups)
+        conv = _derive_conv(network, node)
+        return MvmLayer(node.name, node.op, out_channels // groups, inputs, positions, groups, conv)
     if node.op == "linear":
         outputs, inputs = network.constants[node.inputs[1]].shape
         return MvmLayer(node.name, node.op, outputs, inputs, math.prod(out_shape[:-1]), 1)
     inputs = network.shapes[node.inputs[0]][-1]
     return MvmLayer(node.name, node.op, out_shape[-1], inputs, out_shape[-2], math.prod(out_shape[:-2]))
+
+
+def _derive_conv(network: Network, node: Node) -> ConvShape:
+    in_shape, out_shape = network.shapes[node.inputs[0]], network.shapes[node.output]
+    kernel, strides, dilations, pads = (
+        tuple(map(int, node.attributes[key]))  # type: ignore[arg-type]
+        for key in ("kernel", "strides", "dilations", "pads")
+    )
+    return ConvShape(
+        batch=in_shape[0],
+        in_size=(in_shape[2], in_shape[3]),
+        out_size=(out_shape[2], out_shape[3]),
+        kernel=(kernel[0], kernel[1]),
+        strides=(strides[0], strides[1]),
+        dilations=(dilations[0], dilations[1]),
+        pads=(pads[0], pads[1], pads[2], pads[3]),
+    )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.cost.latency import read_time_ps, write_time_ps
-from mho.program.instructions import Layer, Mvm, WriteDynamicTile, WriteTile
+from mho.mapping.counts import Counts, Prices
+from mho.mapping.tiling import count_conversion_rounds
+from mho.program.instructions import Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
 
 
@@ -57,11 +58,17 @@ def time_program(program: Program) -> ProgramTiming:
 
 
 def _time_layer(program: Program, layer: Layer) -> LayerTiming:
-    writes = mvms = 0
+    counts = Counts(0, 0, 0, 0)
     for item, times in walk(layer.body):
         if isinstance(item, WriteTile | WriteDynamicTile):
-            writes += times
+            counts += Counts(times, 0, 0, 0)
         elif isinstance(item, Mvm):
-            mvms += times
-    hardware = program.accelerator
-    return LayerTiming(layer.name, writes, mvms, write_time_ps(writes, hardware), read_time_ps(mvms, hardware))
+            counts += Counts(0, times, 0, 0)
+        elif isinstance(item, ShiftAdd):
+            cols = len(item.cols)
+            counts += Counts(0, 0, times * count_conversion_rounds(cols, program.accelerator), times * cols)
+        elif isinstance(item, SumInputs):
+            counts += Counts(0, 0, 0, times * len(program.constants[item.row_offsets]))
+    prices = Prices.of(program.accelerator)
+    writing = prices.writing_ps(counts, is_stored_dynamically=False)
+    return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_inputs, random_network
 
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.errors import MhoError
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.lowering import compile_network
@@ -60,7 +60,7 @@ def mutate(program, mutation):
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 40), st.sampled_from(list(Encoding)), mutations())
+@given(st.integers(0, 40), st.sampled_from(PAPER_ENCODINGS), mutations())
 def test_engines_agree_on_every_mutation_that_passes(seed, encoding, mutation):
     network = random_network(SeededChooser(seed), max_layers=1)
     program = compile_network(network, make_accelerator(5, 7, 2, 2, encoding=encoding))

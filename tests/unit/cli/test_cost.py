@@ -175,7 +175,7 @@ def test_a_bad_policy_is_one_clear_error_that_names_file_and_layer(capsys, polic
 
 
 @pytest.mark.parametrize(
-    "option", [("--format", "xml"), ("--encoding", "offest"), ("--mapping", "best"), ("--cell-bits", "x")]
+    "option", [("--format", "xml"), ("--encoding", "offest"), ("--mapping", "bset"), ("--cell-bits", "x")]
 )
 def test_an_option_without_such_a_value_is_exit_code_2(capsys, option):
     assert main(["cost", "net", *ACCELERATOR, *option]) == 2
@@ -209,3 +209,22 @@ def test_a_narrow_terminal_does_without_columns_but_cuts_no_number(capsys, monke
     assert "\u2026" not in text
     for number in ("401,408", "562.027", "408,256", "586.622"):
         assert number in text
+
+
+def test_the_best_mapping_is_told_in_words_and_never_slower(capsys):
+    best = cost_json(capsys, "--mapping", "best")
+    paper = cost_json(capsys, "--mapping", "paper")
+    assert (best["mapping"], paper["mapping"]) == ("best", "paper")
+    for ours, theirs in zip(best["layers"], paper["layers"], strict=True):
+        assert ours["bound_us"] <= ours["latency_us"] <= theirs["latency_us"]
+        assert theirs["layout"] == "im2col"
+    assert "slices at once" in best["layers"][1]["layout"]
+    assert "slices at once" in run(capsys, "net", *ACCELERATOR, "--mapping", "best")
+
+
+def test_a_batch_shares_the_writes_of_weights_but_not_of_activations(capsys):
+    alone, shared = (cost_json(capsys, "--mapping", "paper", "--batch", count) for count in ("1", "8"))
+    write_us = 56
+    for one, many in zip(alone["layers"], shared["layers"], strict=True):
+        saved = one["tiles"] * write_us * 7 / 8 if one["name"] != "attention.scores" else 0
+        assert many["latency_us"] == pytest.approx(one["latency_us"] - saved)

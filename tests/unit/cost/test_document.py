@@ -18,7 +18,7 @@ LAYERS = (MvmLayer("z", "conv", 64, 576, 50176, 1), MvmLayer("a", "matmul", 50, 
 def document(bits="4/8"):
     cost = cost_network(LAYERS, Policy.uniform(("z", "a"), BitWidths.parse(bits)), ACCELERATOR)
     reference = cost_network(LAYERS, Policy.uniform(("z", "a"), BitWidths(8, 8)), ACCELERATOR)
-    return CostDocument.of("net", cost, reference, ACCELERATOR, "paper"), cost
+    return CostDocument.of("net", cost, reference, ACCELERATOR), cost
 
 
 def test_a_layer_has_the_published_keys_in_execution_order():
@@ -36,6 +36,9 @@ def test_a_layer_has_the_published_keys_in_execution_order():
         "tiles": 3,
         "mvms": 1204224,
         "latency_us": 1686081.6,
+        "bound_us": 1264603.2,
+        "encoding": "differential-columns",
+        "layout": "im2col",
     }
     assert [row["name"] for row in rows] == ["z", "a"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.cost.latency import cost_network
 from mho.errors import MappingError, PolicyError
 from mho.network.graph import Network, Node, TensorInfo
@@ -46,7 +46,7 @@ def test_bits_that_the_cell_holds_anyway_are_free():
     assert costs[1] == costs[4] < costs[5] == costs[8]
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_fewer_bits_are_never_slower(encoding):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=3)
     times = [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.cost.latency import cost_network
 from mho.cost.table import WIDTHS, LatencyTable
 from mho.errors import MappingError, PolicyError
@@ -25,7 +25,7 @@ def random_policies(count):
         yield Policy({name: BitWidths(*pair) for name, pair in zip(NAMES, pairs, strict=True)})
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 @pytest.mark.parametrize("cell_bits", [1, 2, 3, 4, 8])
 def test_the_table_tells_what_the_cost_model_tells(encoding, cell_bits):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=cell_bits)
@@ -53,7 +53,6 @@ def test_the_table_has_every_layer_and_width_and_cannot_be_changed():
     assert table.layer_names == NAMES
     assert table.latency_ps.shape == (3, len(WIDTHS), len(WIDTHS))
     assert table.latency_ps.dtype == np.int64
-    assert table.tiles[:, WIDTHS.index(8)].tolist() == [3, 256, 12]
     with pytest.raises(ValueError, match="read-only"):
         table.latency_ps[0, 0, 0] = 1
 

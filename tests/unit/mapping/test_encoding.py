@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError
 from mho.mapping.encoding import (
     CORRECTION,
@@ -69,7 +69,7 @@ def test_ternary_is_not_binary():
     assert StoredRange.of_grid(0, 1, 1).step == 1
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_the_layout_has_the_lines_that_are_counted(encoding):
     rule = describe(encoding, outputs=7, inputs=11, num_weight_slices=3)
     assert (rule.rows, rule.cols) == (count_rows(11, encoding), count_cols(7, 3, encoding))
@@ -80,7 +80,7 @@ def test_the_layout_has_the_lines_that_are_counted(encoding):
     }[encoding]
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_a_tile_of_the_rule_encodes_that_tile_of_the_matrix(encoding):
     weights = np.random.default_rng(0).integers(-127, 128, (6, 9))
     whole = encode_matrix(weights, encoding, 2, 4, values=NARROW)
@@ -96,7 +96,7 @@ def test_a_tile_of_the_rule_encodes_that_tile_of_the_matrix(encoding):
         assert (block == whole.cells[tile.row_start : tile.row_stop, tile.col_start : tile.col_stop]).all()
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_a_stack_of_matrices_is_encoded_like_each_alone(encoding):
     weights = np.random.default_rng(1).integers(-127, 128, (2, 3, 4, 5)).astype(np.int8)
     rule = describe(encoding, outputs=4, inputs=5)
@@ -105,14 +105,14 @@ def test_a_stack_of_matrices_is_encoded_like_each_alone(encoding):
     assert (stack[1, 2] == encode_block(weights[1, 2], rule)).all()
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 @pytest.mark.parametrize(("values", "bad"), [(NARROW, -128), (NARROW, 128), (StoredRange(-1, 1, 2), 0)])
 def test_an_integer_outside_of_its_range_is_an_error_and_never_clipped(encoding, values, bad):
     with pytest.raises(MappingError, match="expected: "):
         encode_matrix(np.full((1, 1), bad), encoding, 2, 4, values=values)
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_too_few_slices_are_an_error_that_states_demand_and_limit(encoding):
     with pytest.raises(MappingError, match=r"digits up to (127|254), but 1 cell\(s\) of 4 bits hold at most 15"):
         describe(encoding, num_weight_slices=1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import PolicyError
 from mho.mapping.plan import count_layers, plan_layer, plan_network
 from mho.network.layers import MvmLayer
@@ -60,7 +60,7 @@ def test_a_policy_that_does_not_fit_the_layers_is_an_error(names):
         plan_network([LAYER, HEADS], Policy.uniform(names, BitWidths(8, 8)), accelerator())
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_many_layers_at_many_widths_are_counted_like_each_alone(encoding):
     hardware = accelerator(mapping__encoding=encoding.value, crossbar__cell_bits=3, converters__dac_bits=2)
     widths = np.array([1, 2, 7, 8, 16])

@@ -9,7 +9,7 @@ import pytest
 
 from mho.errors import MhoError
 from mho.network.graph import Grid, Network, Node, TensorInfo
-from mho.network.layers import MvmLayer, derive_layer_table
+from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 
 X, Y = TensorInfo("x", (1, 3)), TensorInfo("y", (1, 2))
 SHAPES = {"x": (1, 3), "h": (1, 2), "y": (1, 2)}
@@ -63,6 +63,11 @@ def test_signs_are_one_bit_without_zero() -> None:
     assert not Grid(np.float32(1), 0, 0, 1, 1).is_binary
 
 
+CONV = ConvShape(
+    batch=1, in_size=(6, 6), out_size=(3, 3), kernel=(3, 3), strides=(2, 2), dilations=(1, 1), pads=(1, 1, 1, 1)
+)
+
+
 def test_the_layer_table_counts_groups_tokens_and_heads() -> None:
     conv = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 4}
     nodes = (
@@ -83,7 +88,7 @@ def test_the_layer_table_counts_groups_tokens_and_heads() -> None:
     )
     table = derive_layer_table(network)
     assert table == (
-        MvmLayer("depthwise", "conv", outputs=3, inputs=18, positions=9, repeat=4),
+        MvmLayer("depthwise", "conv", outputs=3, inputs=18, positions=9, repeat=4, conv=CONV),
         MvmLayer("dense", "linear", outputs=2, inputs=3, positions=5, repeat=1),
         MvmLayer("scores", "matmul", outputs=9, inputs=4, positions=7, repeat=2),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mho.errors import InputFileError, UnsupportedOperationError
-from mho.network.layers import MvmLayer, derive_layer_table
+from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 from mho.network.loading import load_network
 from mho.network.torch_reader import read_torch
 from mho.network.verify import verify_network
@@ -33,7 +33,7 @@ def test_module_paths_are_layer_names_and_batch_normalization_stays() -> None:
     network = read_torch(module, (1, 3, 4, 4))
     verify_network(network)
     assert derive_layer_table(network) == (
-        MvmLayer("stem.0", "conv", 8, 27, 16, 1),
+        MvmLayer("stem.0", "conv", 8, 27, 16, 1, ConvShape(1, (4, 4), (4, 4), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))),
         MvmLayer("attention.in_proj", "linear", 24, 8, 16, 1),
         MvmLayer("attention.query_key", "matmul", 16, 4, 16, 2),
         MvmLayer("attention.attention_value", "matmul", 4, 16, 16, 2),

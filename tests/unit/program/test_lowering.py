@@ -7,7 +7,7 @@ from bits import assert_same_bits
 from random_networks import SeededChooser, random_inputs, random_network
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError
 from mho.network.graph import Grid, LayerQuantization, Node
 from mho.network.reference import run_quantized
@@ -90,7 +90,7 @@ def test_stored_activations_are_summed_only_where_codes_of_zero_are_not_zero():
     assert count(compile_small(matmul_network(streamed=grid(3, signed=True))), SumInputs) == 1
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 @pytest.mark.parametrize("value", [-128, 127])
 @pytest.mark.parametrize("cell_bits", [1, 3, 4, 8])
 def test_extreme_weights_and_inputs_are_exact(encoding, value, cell_bits):

@@ -5,13 +5,13 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import change_instructions, compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.errors import DataError, ProgramError
 from mho.program.instructions import LoadInput, WriteTile
 from mho.simulation.interpreter import interpret
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
 def test_a_dense_layer_by_hand(encoding):
     weights = np.array([[1, -2, 3], [-8, 7, 0]])
     network = linear_network(weights, grid(3, signed=True, scale=0.5), bias=np.array([0.25, -1.0]))

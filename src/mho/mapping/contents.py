@@ -1,0 +1,281 @@
+"""What lies in the cells of a part, what drives its rows and what its columns count for: all that a program needs.
+
+A part is swept over windows. The window with the number (b, m, n) has its origin at position (m * step, n * step) of
+image b along height and width; the pixel of a position is its stride times as far. In one step of one window
+
+- row r is driven with slice bits [step * step_shift + shift[r], + dac_bits) of the code of `channel[r]` at the pixel
+  origin + `pixel[r]` (of the padded input), with polarity `sign[r]`; a pixel outside of the padded input drives
+  nothing;
+- column c adds (count << step * step_shift) * weight[c] to output `output[c]` at the position origin + `position[c]`,
+  or to the sum of inputs at that position where `output[c]` is `CORRECTION`; a position outside of the layer is
+  dropped.
+
+The matrix of one group is cut into tiles as `tiling.split_tiles` says; where groups share a tile, their matrices lie
+on its diagonal and all other cells are zero. Dense layers have a single row of pixels and a channel for each input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.digits import (
+    count_input_rows,
+    count_sign_slices,
+    count_stored_bits,
+    first_shift,
+    weight_offset,
+)
+from mho.mapping.encoding import CORRECTION
+from mho.mapping.parts import BestMapping, Part, Range
+from mho.mapping.tiling import Tile, split_tiles
+from mho.mapping.windows import PositionGrid
+
+Integers = NDArray[np.int64]
+
+_BLOCK_CELLS = 1 << 18
+"""Cells that are worked out at a time: what fits a processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of the matrix of one group, int64 [rows] each.
+
+    Attributes:
+        channel: input channel within the group (for dense layers: the input).
+        pixel: [rows, 2], row and column of the pixel from the origin of the window.
+        shift: bits by which the row's input slice is above the first of its step.
+        sign: +1, or -1 for a row that is driven with the other polarity.
+    """
+
+    channel: Integers
+    pixel: Integers
+    shift: Integers
+    sign: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Cols:
+    """The columns of the matrix of one group, int64 [cols] each.
+
+    Attributes:
+        output: output within the group, or `CORRECTION`.
+        position: [cols, 2], row and column of the position from the origin of the window.
+        weight: signed power of two with which the column's count enters the sum.
+        digit: power of two of the digit that the column holds, of the weight's stored integer or of its sign bit.
+        is_sign_bit: 1 where the column holds digits of the sign bit of two's complement.
+    """
+
+    output: Integers
+    position: Integers
+    weight: Integers
+    digit: Integers
+    is_sign_bit: Integers
+
+
+@dataclass(frozen=True)
+class TilePlace:
+    """One tile of a part: the groups whose matrices it holds (block-diagonally), and which block of each."""
+
+    groups: Range
+    block: Tile
+
+
+@dataclass(frozen=True, eq=False)
+class PartContents:
+    """Everything about one part; see the module.
+
+    Attributes:
+        mapping, part: what is described.
+        grid: positions and pixels of the layer.
+        rows, cols: of the matrix of one group.
+        step_shift: bits that one step of the input takes.
+        weight_offset: what every stored weight is above the weight itself: that many sums of inputs must be taken back.
+    """
+
+    mapping: BestMapping
+    part: Part
+    grid: PositionGrid
+    accelerator: Accelerator
+    rows: Rows
+    cols: Cols
+    step_shift: int
+    weight_offset: int
+
+    def tiles(self) -> Iterator[TilePlace]:
+        """Yield the tiles of the part; as many as `part.counts.tiles`."""
+        part = self.part
+        if part.groups_per_tile > 1:
+            for start in range(part.groups.start, part.groups.stop, part.groups_per_tile):
+                stop = min(start + part.groups_per_tile, part.groups.stop)
+                yield TilePlace(Range(start, stop), Tile(0, part.rows, 0, part.cols))
+            return
+        for group in range(part.groups.start, part.groups.stop):
+            for block in split_tiles(part.rows, part.cols, self.accelerator.crossbar):
+                yield TilePlace(Range(group, group + 1), block)
+
+    def encode(self, weights: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return the cells of all groups of the part, uint8 [groups, rows, cols].
+
+        Args:
+            weights: integers [groups, outputs, inputs] of the whole layer, in `mapping.values`.
+        """
+        return _encode(self, weights)
+
+
+def lay_out(mapping: BestMapping, part: Part, accelerator: Accelerator) -> PartContents:
+    """Describe one part of a mapping."""
+    grid = PositionGrid.of(mapping.layer)
+    return PartContents(
+        mapping=mapping,
+        part=part,
+        grid=grid,
+        accelerator=accelerator,
+        rows=_lay_out_rows(mapping.encoding, part, grid, accelerator.converters.dac_bits),
+        cols=_lay_out_cols(mapping, part, grid, accelerator),
+        step_shift=part.slices_at_once * accelerator.converters.dac_bits,
+        weight_offset=weight_offset(mapping.values, mapping.encoding),
+    )
+
+
+def _lay_out_rows(encoding: Encoding, part: Part, grid: PositionGrid, dac_bits: int) -> Rows:
+    pixels, channels = [], []
+    for channel, start, stop in _channels(part.inputs, grid.taps):
+        found = grid.pixels(part.window, start, stop)
+        pixels.append(found)
+        channels.append(np.full(len(found), channel, dtype=np.int64))
+    signs = count_input_rows(encoding)
+    copies = part.slices_at_once * signs
+    places, pixel = np.concatenate(channels), np.concatenate(pixels)
+    copy = np.tile(np.arange(copies, dtype=np.int64), len(places))
+    return Rows(
+        channel=np.repeat(places, copies),
+        pixel=np.repeat(pixel, copies, axis=0),
+        shift=copy // signs * dac_bits,
+        sign=1 - 2 * (copy % signs),
+    )
+
+
+def _channels(inputs: Range, taps: int) -> Iterator[tuple[int, int, int]]:
+    """Yield each channel that `inputs` touches, with the taps of it: start, stop."""
+    for channel in range(inputs.start // taps, -(-inputs.stop // taps)):
+        yield channel, max(inputs.start - channel * taps, 0), min(inputs.stop - channel * taps, taps)
+
+
+def _lay_out_cols(mapping: BestMapping, part: Part, grid: PositionGrid, accelerator: Accelerator) -> Cols:
+    positions = grid.positions(part.window)
+    digits = _list_digits(mapping, part, accelerator)
+    corrections = part.correction_cols // len(positions)
+    outputs = len(part.outputs)
+    position, output, digit = np.indices((len(positions), outputs, len(digits.weight)), dtype=np.int64).reshape(3, -1)
+    last_position, last = np.indices((len(positions), corrections), dtype=np.int64).reshape(2, -1)
+    shift = last * accelerator.crossbar.cell_bits
+    return Cols(
+        output=np.concatenate([part.outputs.start + output, np.full_like(last, CORRECTION)]),
+        position=positions[np.concatenate([position, last_position])],
+        weight=np.concatenate([digits.weight[digit], np.int64(1) << shift]),
+        digit=np.concatenate([digits.shift[digit], shift]),
+        is_sign_bit=np.concatenate([digits.is_sign_bit[digit], np.zeros_like(last)]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Digits:
+    """The columns of one output at one position: their weights, digits, and whether they hold the sign bit."""
+
+    weight: Integers
+    shift: Integers
+    is_sign_bit: Integers
+
+
+def _list_digits(mapping: BestMapping, part: Part, accelerator: Accelerator) -> _Digits:
+    values, encoding, cell_bits = mapping.values, mapping.encoding, accelerator.crossbar.cell_bits
+    last_shift = (part.slices_at_once - 1) * accelerator.converters.dac_bits
+    signs = (1, -1) if encoding is Encoding.DIFFERENTIAL_COLUMNS else (1,)
+    unit, sign_bit = first_shift(values, encoding), count_stored_bits(values, encoding)
+    columns = [
+        (sign << (unit + number * cell_bits), number * cell_bits, 0)
+        for number in range(part.num_weight_slices)
+        for sign in signs
+    ]
+    columns += [
+        (-1 << (sign_bit + number * cell_bits), number * cell_bits, 1)
+        for number in range(count_sign_slices(values, encoding, cell_bits, last_shift))
+    ]
+    weight, shift, is_sign_bit = np.array(columns, dtype=np.int64).T
+    return _Digits(weight, shift, is_sign_bit)
+
+
+def _encode(contents: PartContents, weights: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Fill the matrix block by block: all channels and outputs that one pixel and one position have in common."""
+    part, grid, rows, cols = contents.part, contents.grid, contents.rows, contents.cols
+    groups = weights[part.groups.start : part.groups.stop]
+    cells = np.zeros((len(part.groups), part.rows, part.cols), dtype=np.uint8)
+    mask = np.int64((1 << contents.accelerator.crossbar.cell_bits) - 1)
+    rows_of, cols_of = _group_by(rows.pixel), _group_by(cols.position)
+    for pixel, its_rows in rows_of.items():
+        for position, its_cols in cols_of.items():
+            tap = grid.tap(part.window, pixel, position)
+            if tap is None:
+                continue
+            inputs = rows.channel[its_rows] * grid.taps + tap
+            held = (inputs >= part.inputs.start) & (inputs < part.inputs.stop)
+            inputs, its_held = inputs[held], its_rows[held]
+            step = max(1, _BLOCK_CELLS // (len(groups) * len(its_cols)))
+            for start in range(0, len(its_held), step):
+                some = slice(start, start + step)
+                block = _digits_of(contents, groups, inputs[some], its_held[some], its_cols)
+                block >>= cols.digit[its_cols]
+                block &= mask
+                cells[(slice(None), *_index(its_held[some], its_cols))] = block
+    return cells
+
+
+def _index(rows: Integers, cols: Integers) -> tuple[slice | Integers, slice | Integers]:
+    """Return what indexes a block of rows and columns; slices are quicker, where the numbers are evenly spaced."""
+    slices = [_as_slice(numbers) for numbers in (rows, cols)]
+    if slices[0] is not None and slices[1] is not None:
+        return slices[0], slices[1]
+    return rows[:, None], cols
+
+
+def _as_slice(numbers: Integers) -> slice | None:
+    steps = np.diff(numbers)
+    if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
+        return None
+    return slice(int(numbers[0]), int(numbers[-1]) + 1, int(steps[0]) if len(steps) else 1)
+
+
+def _digits_of(
+    contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers
+) -> Integers:
+    """Return the stored integers, shifted as their rows are, [groups, rows, cols], of which columns hold digits."""
+    layout, values, encoding = contents.cols, contents.mapping.values, contents.mapping.encoding
+    output = layout.output[cols]
+    is_correction = output == CORRECTION
+    block = groups[:, np.where(is_correction, 0, output)[None, :], inputs[:, None]].astype(np.int64)
+    if encoding is Encoding.TWOS_COMPLEMENT:
+        bits = count_stored_bits(values, encoding)
+        block = np.where(layout.is_sign_bit[cols], (block >> bits) & 1, block & ((1 << bits) - 1))
+    elif encoding in (Encoding.OFFSET, Encoding.OFFSET_DIGITAL):
+        block = (block + contents.weight_offset) >> first_shift(values, encoding)
+    else:
+        block = np.maximum(block * contents.rows.sign[rows][:, None] * np.sign(layout.weight[cols]), 0)
+    block[..., is_correction] = 1
+    return block << contents.rows.shift[rows][:, None]
+
+
+def _group_by(pairs: Integers) -> dict[tuple[int, int], Integers]:
+    """Return the numbers of the lines [lines, 2] that hold each pair."""
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    order = np.argsort(inverse, kind="stable")
+    bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1))
+    return {
+        (int(pair[0]), int(pair[1])): order[bounds[number] : bounds[number + 1]].astype(np.int64)
+        for number, pair in enumerate(unique)
+    }

@@ -1,0 +1,122 @@
+"""What a mapping counts, and what each count costs: the one formula of time.
+
+    time of a batch = writes * write latency + reads * (MVM latency) + rounds * (conversion latency)
+                      + operations * (digital operation latency)
+
+Tiles that hold weights are written once for all samples of a batch; tiles that hold activations are written for each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.slicing import Count
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths
+
+
+@dataclass(frozen=True)
+class Counts(Generic[Count]):
+    """What a layer takes for one sample; numbers, or int64 arrays of one shape.
+
+    Attributes:
+        tiles: crossbar writes (once for a batch, unless an activation is stored).
+        mvms: crossbar reads, one an input slice.
+        conversions: rounds of conversion: for each read the most columns that one ADC converts.
+        operations: additions and multiply-adds of the digital unit: one for every column of every read (shift and add),
+            the sums of input vectors that an encoding needs, and products that do not run in crossbars.
+    """
+
+    tiles: Count
+    mvms: Count
+    conversions: Count
+    operations: Count
+
+    def __add__(self, other: Counts[Count]) -> Counts[Count]:
+        return Counts(
+            self.tiles + other.tiles,
+            self.mvms + other.mvms,
+            self.conversions + other.conversions,
+            self.operations + other.operations,
+        )
+
+
+class MappedLayer(Protocol):
+    """What cost, reports and programs ask of a mapping, whichever model made it."""
+
+    @property
+    def layer(self) -> MvmLayer:
+        """The logical layer."""
+
+    @property
+    def bits(self) -> BitWidths:
+        """Weight and activation bits."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How signed weights are held."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the physical matrix of one repetition, after encoding, before tiling (of its largest part)."""
+
+    @property
+    def cols(self) -> int:
+        """Columns of the same matrix."""
+
+    @property
+    def counts(self) -> Counts[int]:
+        """Everything that takes time, for one sample."""
+
+    @property
+    def tiles(self) -> int:
+        """Crossbar writes for one sample, all repetitions."""
+
+    @property
+    def mvms(self) -> int:
+        """Crossbar reads for one sample, one an input slice, all repetitions."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What each count costs on an accelerator, ps, for a batch of samples that share writes of weights."""
+
+    write_ps: int
+    mvm_ps: int
+    conversion_ps: int
+    operation_ps: int
+    batch: int = 1
+
+    @classmethod
+    def of(cls, accelerator: Accelerator, batch: int = 1) -> Prices:
+        """Return the prices of an accelerator."""
+        return cls(
+            write_ps=accelerator.crossbar.write_latency_ps,
+            mvm_ps=accelerator.crossbar.mvm_latency_ps,
+            conversion_ps=accelerator.converters.conversion_latency_ps,
+            operation_ps=accelerator.digital.operation_latency_ps,
+            batch=batch,
+        )
+
+    def in_units(self) -> tuple[Prices, int]:
+        """Return the prices in their greatest common unit, and that unit in ps: smaller numbers for long searches."""
+        own = (self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
+        unit = math.gcd(*own)
+        write, mvm, conversion, operation = (price // unit for price in own)
+        return Prices(write, mvm, conversion, operation, self.batch), unit
+
+    def writing_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
+        """Return the time of all writes of a batch."""
+        return counts.tiles * (self.write_ps * (self.batch if is_stored_dynamically else 1))
+
+    def reading_ps(self, counts: Counts[Count]) -> Count:
+        """Return the time of all reads and digital work of a batch."""
+        reads = counts.mvms * self.mvm_ps + counts.conversions * self.conversion_ps
+        return (reads + counts.operations * self.operation_ps) * self.batch
+
+    def time_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
+        """Return the time of a batch."""
+        return self.writing_ps(counts, is_stored_dynamically=is_stored_dynamically) + self.reading_ps(counts)

@@ -1,0 +1,163 @@
+"""The mapping of one layer as parts: which rectangle of the logical matrix lies how in which tiles.
+
+A part holds the outputs `outputs` and the inputs `inputs` of the groups `groups` of a layer. Its physical matrix for
+one group has one row for every pixel that a window reads, channel and input slice (and sign), and one column for
+every position of the window, output and digit (and sign). It is cut into tiles at any row and column; or, where
+`groups_per_tile` is above 1, whole matrices of several groups lie in one tile, block-diagonally. The parts of a layer
+add up: together they hold every weight once for every position, and each runs over all positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.errors import MappingError
+from mho.mapping.counts import Counts
+from mho.mapping.encoding import StoredRange
+from mho.mapping.slicing import Count
+from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
+from mho.mapping.windows import AnyWindow
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers start .. stop - 1."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise MappingError(f"empty range {self.start}..{self.stop}", expected="0 <= start < stop")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a layer's logical matrix, and how it lies in tiles.
+
+    Attributes:
+        groups, outputs, inputs: which groups (of the layer), outputs and inputs (of one group) it holds.
+        window: output positions that one MVM serves.
+        num_weight_slices: columns of digits a weight (a sign part of it).
+        slices_at_once: input slices that one MVM takes side by side, on rows of their own.
+        num_steps: MVMs that an input of all slices takes.
+        groups_per_tile: groups whose whole matrices share a tile; 1: each is cut into tiles of its own.
+        windows: how many windows cover all positions.
+        rows, cols: the physical matrix of one group.
+        rows_at_once: rows that one MVM may drive, from the first of the tile on.
+        correction_cols: how many of `cols`, the last, give sums of inputs.
+        row_tiles, col_tiles: tiles above each other and beside each other that hold the matrix of one group.
+        counts: what it takes for one sample.
+    """
+
+    groups: Range
+    outputs: Range
+    inputs: Range
+    window: AnyWindow
+    num_weight_slices: int
+    slices_at_once: int
+    num_steps: int
+    groups_per_tile: int
+    windows: int
+    rows: int
+    cols: int
+    rows_at_once: int
+    correction_cols: int
+    row_tiles: int
+    col_tiles: int
+    counts: Counts[int]
+
+
+@dataclass(frozen=True)
+class BestMapping:
+    """The cheapest exact mapping of one layer that was found.
+
+    Attributes:
+        layer: the logical layer.
+        bits: weight and activation bits.
+        encoding: how signed weights are held, in every part.
+        values: the integers that weights may take.
+        parts: what lies in crossbars; empty where the digital unit computes the product.
+        extra_operations: digital work beside shifting and adding: sums of input vectors, or the product itself.
+    """
+
+    layer: MvmLayer
+    bits: BitWidths
+    encoding: Encoding
+    values: StoredRange
+    parts: tuple[Part, ...]
+    extra_operations: int
+
+    @property
+    def is_digital(self) -> bool:
+        """True where the digital unit computes the product and no crossbar is used."""
+        return not self.parts
+
+    @cached_property
+    def counts(self) -> Counts[int]:
+        """Everything that takes time, for one sample."""
+        return reduce(lambda total, part: total + part.counts, self.parts, Counts(0, 0, 0, self.extra_operations))
+
+    @property
+    def tiles(self) -> int:
+        """Crossbar writes for one sample."""
+        return self.counts.tiles
+
+    @property
+    def mvms(self) -> int:
+        """Crossbar reads for one sample, one an input slice."""
+        return self.counts.mvms
+
+    @property
+    def rows(self) -> int:
+        """Rows of the physical matrix of one group, of the largest part."""
+        return self._largest.rows if self.parts else 0
+
+    @property
+    def cols(self) -> int:
+        """Columns of the same matrix."""
+        return self._largest.cols if self.parts else 0
+
+    @property
+    def _largest(self) -> Part:
+        return max(self.parts, key=lambda part: part.rows * part.cols)
+
+
+def count_tiling(
+    groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int
+) -> Counts[Count]:
+    """Count one pass of one window and one step over the tiles of `groups` matrices [rows, cols].
+
+    Args:
+        groups: independent matrices.
+        groups_per_tile: matrices that share a tile; where above 1, they must fit.
+        rows, cols: of one matrix.
+        accelerator: crossbar and converters.
+        rows_at_once: rows that one MVM may drive.
+
+    Returns:
+        tiles; and for one pass: MVMs, rounds of conversion, columns read.
+    """
+    full, rest = groups // groups_per_tile, groups % groups_per_tile
+    packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator, rows_at_once)
+    last = _count_matrix(rest * rows, rest * cols, accelerator, rows_at_once)
+    return Counts(
+        full * packed.tiles + last.tiles,
+        full * packed.mvms + last.mvms,
+        full * packed.conversions + last.conversions,
+        full * packed.operations + last.operations,
+    )
+
+
+def _count_matrix(rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int) -> Counts[Count]:
+    crossbar = accelerator.crossbar
+    col_tiles, reads = count_col_tiles(cols, crossbar), count_row_reads(rows, crossbar, rows_at_once)
+    rounds = count_conversion_rounds(cols, accelerator)
+    return Counts(count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * cols)

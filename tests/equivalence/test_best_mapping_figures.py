@@ -1,0 +1,85 @@
+"""What mapping alone adds to the paper's speedups, on layer tables derived from torchvision's own networks."""
+
+import time
+
+import pytest
+
+from mho.accelerator.loading import load_accelerator
+from mho.cost.bounds import bound_layer
+from mho.cost.latency import cost_network
+from mho.cost.layer_tables import load_layer_table
+from mho.cost.table import LatencyTable
+from mho.mapping.model import MappingModel
+from mho.quantization.policy import BitWidths, Policy
+
+ACCELERATOR = load_accelerator("pelke2026-4bit")
+PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"
+
+
+@pytest.fixture(scope="module")
+def layers_of(tmp_path_factory):
+    """Derive the layers of a torchvision network, once for all tests of this process."""
+    tables = {}
+
+    def derive(name):
+        if name not in tables:
+            cache = tmp_path_factory.getbasetemp() / "cache"
+            tables[name] = load_layer_table(f"torchvision:{name}", input_shape=None, cache=cache).layers
+        return tables[name]
+
+    return derive
+
+
+def milliseconds(layers, policy, model):
+    return cost_network(layers, policy, ACCELERATOR, model=model).latency_ps / 1e9
+
+
+def uniform(layers):
+    return Policy.uniform((layer.name for layer in layers), BitWidths(8, 8))
+
+
+def plausible_policy(layers):
+    names = [layer.name for layer in layers]
+    policy = Policy({name: BitWidths(4, (4, 5, 6, 3, 7)[number % 5]) for number, name in enumerate(names)})
+    return policy.replace({names[0]: BitWidths(8, 8), names[-1]: BitWidths(8, 8)})
+
+
+def test_vgg16_with_the_published_policy_is_six_point_four_times_faster(layers_of):
+    layers = layers_of("vgg16")
+    widths = map(BitWidths.parse, PUBLISHED_VGG16_POLICY.split())
+    policy = Policy(dict(zip((layer.name for layer in layers), widths, strict=True)))
+    paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)
+    assert paper / milliseconds(layers, policy, MappingModel.BEST) > 6.4
+    assert paper / milliseconds(layers, uniform(layers), MappingModel.BEST) > 2.05
+
+
+@pytest.mark.parametrize(("network", "mapping_factor", "speedup"), [("resnet18", 2.0, 5.1), ("vit_b_32", 2.0, 5.7)])
+def test_mapping_alone_doubles_the_speed(layers_of, network, mapping_factor, speedup):
+    layers = layers_of(network)
+    paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)
+    assert paper / milliseconds(layers, uniform(layers), MappingModel.BEST) > mapping_factor
+    assert paper / milliseconds(layers, plausible_policy(layers), MappingModel.BEST) > speedup
+
+
+def test_depthwise_layers_gain_over_one_channel_a_tile(layers_of):
+    layers = layers_of("mobilenet_v2")
+    depthwise = [layer for layer in layers if layer.repeat > 1]
+    assert len(depthwise) == 17
+    for part, gain in ((depthwise, 90), (layers, 50)):
+        paper, best = (milliseconds(part, uniform(part), model) for model in (MappingModel.PAPER, MappingModel.BEST))
+        assert paper / best > gain
+
+
+@pytest.mark.parametrize(("network", "seconds"), [("resnet18", 1.0), ("vit_b_32", 3.0)])
+def test_a_whole_table_is_quick(layers_of, network, seconds):
+    layers = layers_of(network)
+    start = time.process_time()
+    LatencyTable.build(layers, ACCELERATOR, model=MappingModel.BEST)
+    assert time.process_time() - start < seconds
+
+
+@pytest.mark.parametrize(("network", "gap"), [("vgg16", 1.1), ("resnet18", 1.25), ("vit_b_32", 1.02)])
+def test_at_8_8_the_best_mapping_is_near_the_bound(layers_of, network, gap):
+    layers = layers_of(network)
+    bound = sum(bound_layer(layer, BitWidths(8, 8), ACCELERATOR).latency_ps for layer in layers)
+    assert milliseconds(layers, uniform(layers), MappingModel.BEST) <= gap * bound / 1e9
