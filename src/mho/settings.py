@@ -79,7 +79,7 @@ def _explain_one(schema: Schema, detail: Any) -> tuple[str, str, str]:
     if detail["type"] == "missing":
         return ".".join(keys), "missing", expected
     if detail["type"] == "value_error":
-        return ".".join(keys), str(detail["ctx"]["error"]), expected if keys else ""
+        return ".".join(keys), str(detail["ctx"]["error"]), "" if field.get("type") == "object" else expected
     return ".".join(keys), f"is {_show(detail['input'])}", expected
 
 
@@ -122,7 +122,8 @@ def describe_values(schema: Schema, field: Schema) -> str:
     """Tell in words which values a field of a JSON schema may take: ``a whole number, 1..8 or "ideal"``."""
     field = _resolve(schema, field)
     if "anyOf" in field:
-        return " or ".join(filter(None, (describe_values(schema, option) for option in field["anyOf"])))
+        told = (option for option in field["anyOf"] if option.get("type") != "null")  # a key may be left out
+        return " or ".join(filter(None, (describe_values(schema, option) for option in told)))
     if "enum" in field:
         return "one of " + ", ".join(repr(value) for value in field["enum"])
     if "const" in field:

@@ -78,14 +78,15 @@ def to_toml(accelerator: Accelerator) -> str:
 
 
 def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield a table's own values, then the tables in it, each under its dotted name."""
-    for key, value in table.items():
+    """Yield a table's own values, then the tables in it, each under its dotted name; TOML has no word for None."""
+    told = {key: value for key, value in table.items() if value is not None}
+    for key, value in told.items():
         if not isinstance(value, Mapping):
             yield f"{_toml_key(key)} = {_toml_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, Mapping) and value:
-            below = f"{name}.{key}" if name else key
-            yield from ("", f"[{below}]", *_toml_lines(value, below))
+    for key, value in told.items():
+        below = f"{name}.{key}" if name else key
+        if isinstance(value, Mapping) and (lines := tuple(_toml_lines(value, below))):
+            yield from ("", f"[{below}]", *lines)
 
 
 def _toml_key(key: str) -> str:

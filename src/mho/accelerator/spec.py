@@ -12,31 +12,23 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StrictBool,
-    StrictInt,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PlainSerializer, StrictBool, StrictInt, field_validator, model_validator
 
+from mho.accelerator.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
+from mho.accelerator.energy import Area, Endurance, Energy
+from mho.accelerator.section import Microseconds, Section, to_steps
 from mho.errors import suggest
 
 MAX_LINES = 65536
 MAX_CELL_BITS = 8
 MAX_DAC_BITS = 8
 MAX_ADC_BITS = 16
-MAX_CROSSBARS = 1_000_000
 MAX_LATENCY_US = 1_000_000
 """One second: no real crossbar is slower."""
 
-_PICOSECOND_DIGITS = 6
+YOURS_TO_SET = "yours to set"
+"""How the source of a value begins for which no source was found: an assumption that the user is to replace."""
+
 _IDEAL: Literal["ideal"] = "ideal"
 _ALL: Literal["all"] = "all"
 
@@ -66,44 +58,7 @@ PAPER_ENCODINGS = (Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS, En
 """Encodings that the model of arXiv 2601.21737 counts."""
 
 
-def _to_exact_number(value: Any) -> Decimal:
-    """Take whole numbers, decimals and floats (by their shortest text, so that 1.4 is 1.4); refuse the rest."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError(f"is {value!r}, not a number")
-    is_fraction = isinstance(value, float) and not value.is_integer()
-    number = Decimal(repr(value)) if is_fraction else Decimal(value)
-    if not number.is_finite():
-        raise ValueError(f"is {value}, not a finite number")
-    return number
-
-
-def _whole_picoseconds(value: Decimal) -> Decimal:
-    _, digits, exponent = value.as_tuple()
-    excess = -_PICOSECOND_DIGITS - int(exponent)
-    if excess > 0 and any(digits[-excess:]):
-        raise ValueError(f"is {value}, not a whole number of picoseconds (at most six decimals)")
-    return value
-
-
-Microseconds = Annotated[
-    Decimal,
-    WithJsonSchema({"type": "number"}),
-    BeforeValidator(_to_exact_number),
-    AfterValidator(_whole_picoseconds),
-    PlainSerializer(float, return_type=float, when_used="json"),
-]
-"""An exact time. As a JSON number it is exact too: six decimals and at most one second are thirteen digits."""
-
-
-def _to_picoseconds(value: Decimal) -> int:
-    return int(value.scaleb(_PICOSECOND_DIGITS))
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
-
-
-class Crossbar(_Section):
+class Crossbar(Section):
     """One physical array of cells and the time it takes to write and to use it."""
 
     rows: StrictInt = Field(ge=1, le=MAX_LINES, description="Wordlines: inputs that one MVM takes.")
@@ -148,15 +103,15 @@ class Crossbar(_Section):
     @property
     def write_latency_ps(self) -> int:
         """Time to write the crossbar, ps."""
-        return _to_picoseconds(self.write_latency_us)
+        return to_steps(self.write_latency_us, 6)
 
     @property
     def mvm_latency_ps(self) -> int:
         """Time of one MVM with one input slice, ps."""
-        return _to_picoseconds(self.mvm_latency_us)
+        return to_steps(self.mvm_latency_us, 6)
 
 
-class Converters(_Section):
+class Converters(Section):
     """What stands between digital numbers and the array."""
 
     dac_bits: StrictInt = Field(
@@ -193,7 +148,7 @@ class Converters(_Section):
     @property
     def conversion_latency_ps(self) -> int:
         """Time of one conversion beyond what the MVM's latency holds, ps."""
-        return 0 if self.adc_bits == _IDEAL else _to_picoseconds(self.adc_latency_us_per_bit) * int(self.adc_bits)
+        return 0 if self.adc_bits == _IDEAL else to_steps(self.adc_latency_us_per_bit, 6) * int(self.adc_bits)
 
     @property
     def has_ideal_adc(self) -> bool:
@@ -201,7 +156,7 @@ class Converters(_Section):
         return self.adc_bits == _IDEAL
 
 
-class AllowedMappings(_Section):
+class AllowedMappings(Section):
     """What the choice of mappings may use; by default everything that is exact."""
 
     encodings: tuple[Encoding, ...] = Field(
@@ -229,6 +184,10 @@ class AllowedMappings(_Section):
         default=True,
         description="Whether parts of one layer may be mapped differently (remainders of rows and columns).",
     )
+    shared_writes: StrictBool = Field(
+        default=True,
+        description="Whether layers that follow each other may lie in one crossbar together and be written at once.",
+    )
 
     @field_validator("encodings")
     @classmethod
@@ -236,7 +195,7 @@ class AllowedMappings(_Section):
         return tuple(encoding for encoding in Encoding if encoding in value)
 
 
-class MappingRules(_Section):
+class MappingRules(Section):
     """How weights are laid into cells."""
 
     encoding: Encoding = Field(
@@ -259,38 +218,7 @@ class MappingRules(_Section):
         return self
 
 
-class DigitalUnit(_Section):
-    """The unit that shifts, adds and corrects what the crossbar counts."""
-
-    operation_latency_us: Microseconds | Literal["ideal"] = Field(
-        default=_IDEAL,
-        description="Time of one addition or multiply-add, us, lanes shared out (256 lanes at 1 GHz: 0.000004). "
-        "Charged for shift-and-adds, sums of input vectors and products of two activations that it computes itself, "
-        'after the reads. "ideal": hidden behind the crossbar, an assumption; then no product moves to the unit.',
-    )
-
-    @property
-    def is_ideal(self) -> bool:
-        """True where digital work takes no time."""
-        return self.operation_latency_us == _IDEAL
-
-    @property
-    def operation_latency_ps(self) -> int:
-        """Time of one operation, ps; 0 where it is hidden."""
-        return 0 if isinstance(self.operation_latency_us, str) else _to_picoseconds(self.operation_latency_us)
-
-
-class Chip(_Section):
-    """How many crossbars there are."""
-
-    crossbars: StrictInt = Field(
-        ge=1,
-        le=MAX_CROSSBARS,
-        description="Crossbars on the chip. With 1, the crossbar is used again for every tile, one after the other.",
-    )
-
-
-class Accelerator(_Section):
+class Accelerator(Section):
     """A whole accelerator, as its TOML file states it.
 
     Raises:
@@ -302,12 +230,24 @@ class Accelerator(_Section):
     crossbar: Crossbar = Field(description="The array of cells.")
     converters: Converters = Field(description="DACs and ADCs.")
     mapping: MappingRules = Field(description="How weights are laid into cells.")
-    chip: Chip = Field(description="How many crossbars there are.")
+    chip: Chip = Field(description="How many crossbars there are, and in how many cores.")
+    interconnect: Interconnect = Field(default_factory=Interconnect, description="What connects the cores.")
+    buffers: Buffers = Field(default_factory=Buffers, description="What a core keeps between layers.")
     digital: DigitalUnit = Field(default_factory=DigitalUnit, description="What digital work costs.")
+    memory: Memory = Field(default_factory=Memory, description="What lies outside of the chip.")
+    energy: Energy = Field(default_factory=Energy, description="What each thing takes of energy, as far as it is told.")
+    area: Area = Field(default_factory=Area, description="What each thing takes of area, as far as it is told.")
+    endurance: Endurance = Field(default_factory=Endurance, description="How long cells live, if it is told.")
     sources: Annotated[Mapping[str, str], PlainSerializer(dict, return_type=dict[str, str])] = Field(
         default_factory=dict,
-        description='Where each value comes from, by dotted key: "crossbar.rows" = "...".',
+        description='Where each value comes from, by dotted key: "crossbar.rows" = "...". A text that begins with '
+        '"yours to set" marks a value that no source gives.',
     )
+
+    @model_validator(mode="after")
+    def _check_mesh(self) -> Accelerator:
+        self.interconnect.mesh_shape(self.chip.cores)
+        return self
 
     @model_validator(mode="after")
     def _freeze_sources(self) -> Accelerator:
@@ -320,7 +260,18 @@ class Accelerator(_Section):
         return self
 
     def __hash__(self) -> int:
-        return hash((self.name, self.crossbar, self.converters, self.mapping, self.chip, self.digital))
+        sections = (getattr(self, name) for name in type(self).model_fields if name not in ("description", "sources"))
+        return hash(tuple(sections))
+
+    @property
+    def mesh_shape(self) -> tuple[int, int]:
+        """Rows and columns of the cores, as they lie in a mesh."""
+        return self.interconnect.mesh_shape(self.chip.cores)
+
+    @property
+    def keys_to_set(self) -> tuple[str, ...]:
+        """Dotted keys of the values that no source gives, as `sources` marks them: the user's to set."""
+        return tuple(key for key in self.value_keys() if self.sources.get(key, "").startswith(YOURS_TO_SET))
 
     @classmethod
     def value_keys(cls) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import ConfigError, InputFileError
 
 
-def test_the_papers_accelerators_come_with_mho():
-    assert list_presets() == ("pelke2026-2bit", "pelke2026-4bit")
+def test_the_accelerators_that_come_with_mho():
+    names = ("clsa-256", "hermes-pcm", "isaac", "pelke2026-2bit", "pelke2026-4bit", "puma", "sram-digital")
+    assert list_presets() == names
 
 
 @pytest.mark.parametrize(("name", "cell_bits"), [("pelke2026-4bit", 4), ("pelke2026-2bit", 2)])
@@ -25,6 +26,13 @@ def test_a_preset_holds_the_papers_figures(name, cell_bits):
     assert (accelerator.converters.dac_bits, accelerator.converters.adc_bits) == (1, "ideal")
     assert accelerator.mapping.encoding is Encoding.DIFFERENTIAL_COLUMNS
     assert accelerator.chip.crossbars == 1
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_a_preset_is_named_like_its_file_and_says_what_it_is(name):
+    accelerator = load_accelerator(name)
+    assert accelerator.name == name
+    assert accelerator.description.endswith(".")
 
 
 @pytest.mark.parametrize("name", list_presets())
@@ -51,6 +59,13 @@ def test_toml_and_json_give_back_the_same_accelerator(name, tmp_path):
 def test_any_name_survives_toml(name):
     accelerator = accelerator_from_json({**load_accelerator("pelke2026-4bit").to_json(), "name": name}, where="test")
     assert tomllib.loads(to_toml(accelerator))["name"] == name
+
+
+def test_figures_that_are_not_told_are_left_out_of_toml():
+    text = to_toml(load_accelerator("pelke2026-4bit"))
+    assert "[energy]" not in text
+    assert "None" not in text
+    assert "adc_supply_v" not in to_toml(load_accelerator("isaac"))
 
 
 def test_a_picosecond_survives_toml():
