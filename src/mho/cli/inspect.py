@@ -1,4 +1,4 @@
-"""``mho inspect``: what a network or a program file holds."""
+"""``mho inspect``: what a network, a program file or an accelerator holds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mho.cli.arguments import parse_shape
+from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
 
 if TYPE_CHECKING:
     from mho.network.summary import NetworkSummary
@@ -32,16 +33,21 @@ class InspectFormat(StrEnum):
 def inspect(
     target: Annotated[
         str,
-        typer.Argument(metavar="FILE|NETWORK", help="An ONNX file, torchvision:NAME, a name of mho's own, or a .mho."),
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="An ONNX file, torchvision:NAME, a name of mho's own, a .mho, an accelerator's preset or .toml.",
+        ),
     ],
     output_format: Annotated[InspectFormat, typer.Option("--format", help="How to print it.")] = InspectFormat.TEXT,
     input_shape: Annotated[
         str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
     ] = None,
 ) -> None:
-    """Show the layers of a network (their matrices, widths and operations around them), or what a program holds."""
+    """Show a network (its layers' matrices and widths, the operations around them), a program or an accelerator."""
     if target.endswith(".mho"):
         _inspect_program(Path(target), output_format)
+    elif names_accelerator(target):
+        inspect_accelerator(target, as_json=output_format is InspectFormat.JSON)
     else:
         _inspect_network(target, parse_shape(input_shape), output_format)
 

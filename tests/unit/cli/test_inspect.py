@@ -1,4 +1,4 @@
-"""`mho inspect`: what a network or a program holds, as text and as JSON, and clear errors."""
+"""`mho inspect`: what a network, a program or an accelerator holds, as text and as JSON, and clear errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from random_networks import SeededChooser, random_network
 
-from mho.accelerator.loading import load_accelerator
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -64,7 +64,31 @@ def test_a_program_is_shown(
         assert [layer["name"] for layer in json.loads(text)["layers"]] == list(network.layer_names)
 
 
-@pytest.mark.parametrize("target", ["nothing.onnx", "nothing.mho", "nothing"])
+def test_the_values_of_an_accelerator_are_shown_with_their_sources_and_marks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["inspect", "isaac"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (adc,) = [line for line in lines if line.split()[:1] == ["energy.adc_pj"]]
+    assert "1.5625" in adc
+    assert "8 ADCs of 8 bits take 16 mW" in adc
+    (cycle,) = [line for line in lines if line.split()[:1] == ["interconnect.cycle_ns"]]
+    assert "yours to set: 1 GHz" in cycle
+    assert "yours to set: interconnect.cycle_ns, interconnect.hop_latency_cycles" in lines
+    assert any(line.startswith("area 85.42 mm2") for line in lines)
+    assert not any("energy.cell_read_pj" in line for line in lines)
+
+
+def test_an_accelerator_file_is_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(load_accelerator("puma")), encoding="utf-8")
+    assert main(["inspect", str(path), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document.pop("keys_to_set") == ["interconnect.hop_latency_cycles"]
+    assert accelerator_from_json(document, where="printed") == load_accelerator("puma")
+
+
+@pytest.mark.parametrize("target", ["nothing.onnx", "nothing.mho", "nothing.toml", "nothing"])
 def test_what_is_not_there_is_one_clear_error(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", target]) == 2
     error = capsys.readouterr().err

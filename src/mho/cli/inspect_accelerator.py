@@ -1,0 +1,80 @@
+"""``mho inspect`` of an accelerator: its values, where each comes from, and which are the user's to set."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import typer
+from pydantic import BaseModel
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mho.accelerator.loading import list_presets, load_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.cost.area import area_chip
+
+_SOURCE_WIDTH = 90
+
+
+def names_accelerator(target: str) -> bool:
+    """Tell whether what is asked for is an accelerator: a preset or a TOML file."""
+    return target.endswith(".toml") or target in list_presets()
+
+
+def inspect_accelerator(target: str, *, as_json: bool) -> None:
+    """Print an accelerator, as text or as JSON. Raises `InputFileError` and `ConfigError`."""
+    accelerator = load_accelerator(target)
+    if as_json:
+        typer.echo(json.dumps({**accelerator.to_json(), "keys_to_set": accelerator.keys_to_set}, indent=2))
+    else:
+        _print(accelerator)
+
+
+def _print(accelerator: Accelerator) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a file has room for all of it
+    console.print(Text.assemble((accelerator.name, "bold"), f"   {accelerator.description}"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("key", "value", "source"):
+        table.add_column(title, overflow="fold", max_width=_SOURCE_WIDTH if title == "source" else None)
+    to_set = accelerator.keys_to_set
+    for key in accelerator.value_keys():
+        section, name = key.split(".")
+        value = _show(getattr(getattr(accelerator, section), name))
+        if value:
+            source = accelerator.sources.get(key, "")
+            table.add_row(Text(key), Text(value), Text(source, style="yellow" if key in to_set else "dim"))
+    console.print(table)
+    if accelerator.area.is_told:
+        _print_area(console, accelerator)
+    if to_set:
+        console.print(Text(f"yours to set: {', '.join(to_set)}", style="yellow"))
+
+
+def _print_area(console: Console, accelerator: Accelerator) -> None:
+    area = area_chip(accelerator)
+    shares = (f"{component} {float(um2) / 1e6:,.2f}" for component, um2 in area.told_um2.items() if um2)
+    line = Text.assemble("area ", (f"{area.total_mm2:,.2f} mm2", "bold"), f"   {'   '.join(shares)}")
+    console.print(line)
+    if area.untold:
+        console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
+
+
+def _show(value: object) -> str:
+    """Return a value as TOML has it, more or less; nothing where it is not told."""
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, tuple):
+        return ", ".join(map(_show, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, BaseModel):
+        changed = {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
+        return "; ".join(f"{name} {_show(one)}" for name, one in changed.items()) or "everything"
+    return str(value)
