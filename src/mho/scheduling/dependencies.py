@@ -1,0 +1,162 @@
+"""From a network to its work graph: which windows of earlier layers each window of a layer waits for, exactly.
+
+The outputs of every layer are numbered by the window that makes them, the numbers are followed through the digital
+operations behind it (`mho.scheduling.prefixes`), and a window of a later layer needs the largest number among the
+elements that it reads. That is exact to single positions, for layers that work through their windows in order.
+
+Layers that no mapping is given for are taken for digital operations that take no time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import ScheduleError, suggest
+from mho.mapping.parts import LayerMapping
+from mho.mapping.windows import Axis, PositionGrid
+from mho.network.graph import Network, Node
+from mho.network.layers import derive_layer
+from mho.scheduling.options import CopyCost, chip_window
+from mho.scheduling.prefixes import Prefixes, follow, largest, slide_images
+from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+
+_Known = dict[str, Prefixes]
+"""Prefixes of a tensor by producer."""
+
+
+def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], accelerator: Accelerator) -> WorkGraph:
+    """Derive the work graph of a network.
+
+    Args:
+        network: float or quantized.
+        mappings: of the layers that run in crossbars, by name; such as `list_chip_options` gives. MVM layers that are
+            not named run elsewhere, in no time, and pass on what they depend on.
+        accelerator: what the mappings are made for.
+
+    Raises:
+        ScheduleError: a name is unknown, or a mapping is made for another layer or is not one of a chip.
+    """
+    nodes = {node.name: node for node in network.mvm_nodes}
+    for name in mappings:
+        if name not in nodes:
+            raise ScheduleError("no such MVM layer", where=f"{network.name}: {name}", hint=suggest(name, nodes))
+    graph = _GraphBuilder(network, accelerator)
+    last_uses = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
+    layers = []
+    for number, node in enumerate(network.nodes):
+        if node.name in mappings:
+            layers.append(graph.add_layer(node, mappings[node.name]))
+        else:
+            graph.add_digital(node)
+        graph.forget(name for name in (*node.inputs, node.output) if last_uses.get(name, -1) <= number)
+    return WorkGraph(network.name, tuple(layers))
+
+
+class _GraphBuilder:
+    """Walks over the nodes and holds the prefixes of the tensors that are still to be read."""
+
+    def __init__(self, network: Network, accelerator: Accelerator) -> None:
+        self._network, self._accelerator = network, accelerator
+        self._known: dict[str, _Known] = {}
+
+    def add_digital(self, node: Node) -> None:
+        """Follow every producer through a digital operation."""
+        operands = [self._known.get(name, {}) for name in node.inputs]
+        producers = dict.fromkeys(producer for operand in operands for producer in operand)
+        found = {
+            producer: follow(self._network, node, [operand.get(producer) for operand in operands])
+            for producer in producers
+        }
+        if found:
+            self._known[node.output] = found
+
+    def add_layer(self, node: Node, mapping: LayerMapping) -> LayerWork:
+        """Return the work of a layer, and number its outputs by its windows."""
+        _check_layer(self._network, node, mapping)
+        cost = CopyCost.of(mapping, self._accelerator)
+        streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
+        stored = others[0] if node.op == "matmul" else {}
+        order = _WindowOrder(self._network, node, mapping)
+        self._known[node.output] = {node.name: order.number_outputs()}
+        needs = ((producer, order.needs(prefixes)) for producer, prefixes in streamed.items())
+        codes = math.prod(self._network.shapes[node.inputs[0]]) if node.inputs[0] in self._network.shapes else 0
+        return LayerWork(
+            name=node.name,
+            mapping=mapping,
+            crossbars=cost.crossbars,
+            windows=cost.windows,
+            window_ps=cost.window_ps,
+            needs=tuple(Need(producer, windows) for producer, windows in needs if windows.any()),
+            stored_needs=tuple((producer, int(found.max())) for producer, found in stored.items() if found.any()),
+            write_ps=cost.write_ps,
+            input_bytes=codes * mapping.bits.act_bits / 8 / cost.windows,
+        )
+
+    def forget(self, tensors: Iterable[str]) -> None:
+        """Let go of tensors that nothing reads any more."""
+        for name in tensors:
+            self._known.pop(name, None)
+
+
+class _WindowOrder:
+    """The windows of one layer in raster order: images, then rows of windows, then columns."""
+
+    def __init__(self, network: Network, node: Node, mapping: LayerMapping) -> None:
+        self._node, self._layer = node, mapping.layer
+        self._in_shape, self._out_shape = network.shapes.get(node.inputs[0], ()), network.shapes[node.output]
+        self._grid, window = PositionGrid.of(mapping.layer), chip_window(mapping)
+        self._size = (window.height.count, window.width.count)
+        self._counts = (self._grid.height.count_windows(window.height), self._grid.width.count_windows(window.width))
+
+    def number_outputs(self) -> Prefixes:
+        """Return for each output the number of the window that makes it, from 1 on."""
+        grid, (height, width) = self._grid, self._counts
+        rows, cols = (np.arange(axis.positions) // size for axis, size in zip(self._axes, self._size, strict=True))
+        images = np.arange(grid.batch)[:, None, None] * (height * width)
+        numbers = (images + rows[:, None] * width + cols + 1).astype(np.int32)
+        return numbers.reshape(self._position_shape)
+
+    def needs(self, prefixes: Prefixes) -> Integers:
+        """Return the largest prefix that each window reads, int64 [windows], from those of the streamed operand."""
+        positions = np.broadcast_to(self._read(prefixes), self._position_shape)
+        result = positions.reshape(self._grid.batch, *(axis.positions for axis in self._axes))
+        for axis, size in enumerate(self._size, start=1):
+            result = np.maximum.reduceat(result, np.arange(0, result.shape[axis], size), axis=axis)
+        return result.reshape(-1).astype(np.int64)
+
+    @property
+    def _axes(self) -> tuple[Axis, Axis]:
+        return self._grid.height, self._grid.width
+
+    @property
+    def _position_shape(self) -> tuple[int, ...]:
+        """The shape of the output with size 1 where all elements belong to one position."""
+        shape = self._out_shape
+        if self._node.op == "conv":
+            return (shape[0], 1, *shape[2:])
+        if self._node.op == "linear":
+            return (*shape[:-1], 1)
+        return (*(1,) * (len(shape) - 2), shape[-2], 1)
+
+    def _read(self, prefixes: Prefixes) -> Prefixes:
+        """Return the largest prefix that each position reads: all groups and heads work at the same time."""
+        if self._node.op == "conv":
+            return slide_images(largest(prefixes, 1), self._in_shape[2:], self._out_shape[2:], self._node.attributes)
+        if self._node.op == "linear":
+            return largest(prefixes, -1)
+        return largest(prefixes, (*range(prefixes.ndim - 2), -1))
+
+
+def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:
+    own, given = (replace(layer, name="", integers=None) for layer in (derive_layer(network, node), mapping.layer))
+    if own != given:
+        raise ScheduleError(
+            f"the mapping is for a matrix of {given.outputs} x {given.inputs} at {given.positions} positions",
+            where=f"layer {node.name}",
+            expected=f"{own.outputs} x {own.inputs} at {own.positions}, of the same shape",
+        )

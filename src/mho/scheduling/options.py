@@ -1,0 +1,294 @@
+"""How one copy of a layer may lie on a chip of many crossbars, and what it takes there.
+
+On a chip the tiles of a copy have a crossbar each and are read at the same time, so that a layer may be mapped for few
+crossbars or for few windows; which is better depends on the whole network. Every mapping that is listed here holds the
+layer in one piece, and its windows are neighbouring positions, each position in exactly one: what a window makes is
+final, so that the layers behind it can take it up.
+
+    time of a window = steps * reads * (MVM latency + rounds * conversion latency)
+                       + operations of all its reads * digital operation latency
+
+where reads are those that the rows of one tile take and rounds the conversions that its columns take. The copy's share
+of the digital unit does its operations one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.errors import ScheduleError
+from mho.mapping.best import MappingChoice
+from mho.mapping.candidates import Candidates
+from mho.mapping.counts import Prices
+from mho.mapping.digits import count_digital_sums
+from mho.mapping.model import MappingModel
+from mho.mapping.parts import LayerMapping, Range, count_tiling
+from mho.mapping.plan import plan_layer
+from mho.mapping.search import Piece
+from mho.mapping.slicing import ceil_divide, count_input_slices
+from mho.mapping.tiling import count_conversion_rounds
+from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths, Policy
+
+Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CopyCost:
+    """What one copy of a layer takes on a chip.
+
+    Attributes:
+        crossbars: one for each tile.
+        windows: for one input.
+        window_ps: time of one window, ps.
+        write_ps: time to write a stored operand for one input, ps: all tiles at once, and the sums that its zero
+            points need; 0 for weights.
+    """
+
+    crossbars: int
+    windows: int
+    window_ps: int
+    write_ps: int
+
+    @classmethod
+    def of(cls, mapping: LayerMapping, accelerator: Accelerator) -> CopyCost:
+        """Return what a mapping of one part takes. Raises `ScheduleError` for one that is not for a chip."""
+        layer, window, part = mapping.layer, chip_window(mapping), mapping.parts[0]
+        stored_sums = count_digital_sums(layer, mapping.bits.weight_bits, takes_input_sums=False)
+        input_sums = (mapping.extra_operations - stored_sums) // layer.positions
+        window_ps = _window_ps(
+            groups=layer.repeat,
+            groups_per_tile=np.array(part.groups_per_tile),
+            rows=np.array(part.rows),
+            cols=np.array(part.cols),
+            rows_at_once=part.rows_at_once,
+            steps=np.array(part.num_steps),
+            sums=np.array(input_sums * window.height.count * window.width.count),
+            accelerator=accelerator,
+        )
+        prices, is_written = Prices.of(accelerator), layer.is_stored_dynamically
+        write_ps = prices.write_ps + stored_sums * prices.operation_ps if is_written else 0
+        windows = PositionGrid.of(layer).count_windows(window)
+        return cls(mapping.tiles, windows, int(window_ps), write_ps)
+
+    @property
+    def work_ps(self) -> int:
+        """Time of all windows on one copy, ps."""
+        return self.windows * self.window_ps
+
+
+def chip_window(mapping: LayerMapping) -> Window:
+    """Return the window of a mapping that suits a chip.
+
+    Raises:
+        ScheduleError: the layer is in several pieces, on the digital unit, or in windows that give parts of sums.
+    """
+    windows = [part.window for part in mapping.parts]
+    if len(windows) == 1 and _is_final(windows[0]):
+        assert isinstance(windows[0], Window)
+        return windows[0]
+    raise ScheduleError(
+        f"mapped in {len(windows)} parts" + (f" with windows of {windows[0]}" if windows else ""),
+        where=f"layer {mapping.layer.name}",
+        expected="one part, with windows of neighbouring positions",
+        hint="take a mapping of mho.scheduling.options",
+    )
+
+
+def list_chip_options(
+    layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, model: MappingModel
+) -> tuple[LayerMapping, ...]:
+    """List the mappings of one layer that no other beats in crossbars and in the time of all windows at once.
+
+    Args:
+        layer: the logical layer.
+        bits: weight and activation bits.
+        accelerator: what is allowed and what it costs.
+        model: `PAPER` for the mapping of arXiv 2601.21737 alone.
+
+    Returns:
+        At least one, with more and more crossbars and less and less time. Of those that take equally much, the one
+        with the lowest windows (which wait for the fewest rows of earlier layers) and the fewest input slices at once.
+
+    Raises:
+        MappingError: the ADC cannot tell the layer's column sums apart, or cells cannot hold the integers.
+    """
+    if model is MappingModel.PAPER:
+        return (plan_layer(layer, bits, accelerator),)
+    choice = MappingChoice(layer, bits.weight_bits, accelerator, batch=1)
+    encodings = accelerator.mapping.allowed.encodings
+    found = [
+        options
+        for encoding in encodings
+        for options in _list_options(choice, layer, bits, accelerator, encoding)
+    ]  # fmt: skip
+    columns = np.concatenate([options.columns() for options in found], axis=1)
+    places = np.concatenate([np.full(len(options.candidate), number) for number, options in enumerate(found)])
+    kept = _pareto(columns)
+    mappings = []
+    for place in kept:
+        options, number = found[places[place]], int(columns[-2, place])
+        piece = Piece(
+            groups=Range(0, layer.repeat),
+            outputs=Range(0, layer.outputs),
+            inputs=Range(0, layer.inputs),
+            candidate=number,
+            groups_per_tile=int(columns[-1, place]),
+        )
+        mappings.append(choice.build(bits, options.encoding, (piece,)))
+    return tuple(mappings)
+
+
+def list_network_options(
+    layers: Iterable[MvmLayer], policy: Policy, accelerator: Accelerator, model: MappingModel
+) -> dict[str, tuple[LayerMapping, ...]]:
+    """List the options of every layer with the widths that `policy` gives it by name, see `list_chip_options`.
+
+    Returns:
+        By name, in the order of `layers`; layers of one shape are looked at once.
+
+    Raises:
+        PolicyError: the policy names an unknown layer or lacks one.
+    """
+    layers = tuple(layers)
+    policy.check_against(layer.name for layer in layers)
+    known: dict[tuple[MvmLayer, BitWidths], tuple[LayerMapping, ...]] = {}
+    result = {}
+    for layer in layers:
+        key = (layer.without_name(), policy[layer.name])
+        if key not in known:
+            known[key] = list_chip_options(*key, accelerator, model)
+        result[layer.name] = tuple(replace(mapping, layer=layer) for mapping in known[key])
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Options:
+    """Ways to map a whole layer in one encoding, int64 [options] each.
+
+    Attributes:
+        encoding: of all of them.
+        crossbars, work_ps: what they take.
+        height: positions of a window along the height.
+        slices_at_once: input slices side by side.
+        candidate, groups_per_tile: which way.
+    """
+
+    encoding: Encoding
+    crossbars: Array
+    work_ps: Array
+    height: Array
+    slices_at_once: Array
+    candidate: Array
+    groups_per_tile: Array
+
+    def columns(self) -> Array:
+        """Return int64 [6, options], the criteria in the order of their weight, then what identifies the option."""
+        criteria = (self.crossbars, self.work_ps, self.height, self.slices_at_once)
+        return np.stack([*criteria, self.candidate, self.groups_per_tile])
+
+
+def _list_options(
+    choice: MappingChoice, layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, encoding: Encoding
+) -> Iterator[_Options]:
+    """Count every candidate with final windows, in every number of groups a tile that is worth a look."""
+    candidates = choice.candidates(encoding)
+    extra = choice.build(bits, encoding, ()).extra_operations
+    sums = (extra - count_digital_sums(layer, bits.weight_bits, takes_input_sums=False)) // layer.positions
+    steps = -(-count_input_slices(bits.act_bits, accelerator.converters.dac_bits) // candidates.slices_at_once)
+    rows = candidates.rows(0, layer.inputs)
+    cols = candidates.cols(np.array(layer.outputs), has_correction=True)
+    height, kept = _final_heights(candidates)
+    for per_tile in _list_packs(candidates, rows, cols, layer.repeat):
+        tiling = count_tiling(layer.repeat, per_tile, rows, cols, accelerator, candidates.rows_at_once)
+        window_ps = _window_ps(
+            groups=layer.repeat,
+            groups_per_tile=per_tile,
+            rows=rows,
+            cols=cols,
+            rows_at_once=candidates.rows_at_once,
+            steps=steps,
+            sums=sums * candidates.positions,
+            accelerator=accelerator,
+        )
+        work_ps = window_ps * candidates.table.num_windows[candidates.shape]
+        options = (tiling.tiles, work_ps, height, candidates.slices_at_once, np.arange(len(rows)), per_tile)
+        yield _Options(encoding, *(values[kept] for values in options))
+
+
+def _list_packs(candidates: Candidates, rows: Array, cols: Array, groups: int) -> Iterator[Array]:
+    """Yield how many whole matrices [rows, cols] share a tile in each candidate; 1 where no more fit."""
+    accelerator = candidates.accelerator
+    crossbar = accelerator.crossbar
+    most = np.minimum(crossbar.rows // rows, crossbar.cols // cols)
+    most = most.clip(1, min(groups, accelerator.mapping.allowed.groups_per_tile))
+    yield np.ones_like(rows)
+    if candidates.rows_at_once == crossbar.rows and not accelerator.converters.conversion_latency_ps:
+        yield most  # the time of a window does not depend on what shares a tile
+        return
+    # The least numbers for some number of tiles: fewer groups are read and converted faster, in more tiles.
+    for pack in sorted({ceil_divide(groups, tiles) for tiles in range(1, groups)}):
+        if pack <= most.max():
+            yield np.where(pack <= most, pack, 1)
+
+
+def _final_heights(candidates: Candidates) -> tuple[Array, NDArray[np.bool_]]:
+    """Return for each candidate the height of its window, and whether what a window makes is final."""
+    windows = [pattern[0] for pattern in candidates.table.patterns]
+    are_final = [
+        len(pattern) == 1 and _is_final(window)
+        for pattern, window in zip(candidates.table.patterns, windows, strict=True)
+    ]
+    heights = [window.height.count if isinstance(window, Window) else 0 for window in windows]
+    return np.array(heights, dtype=np.int64)[candidates.shape], np.array(are_final)[candidates.shape]
+
+
+def _is_final(window: AnyWindow) -> bool:
+    """Tell whether a window gives whole sums: every product of its positions."""
+    return isinstance(window, Window) and window.height.kind is window.width.kind is Stationary.POSITIONS
+
+
+def _window_ps(
+    *,
+    groups: int,
+    groups_per_tile: Array,
+    rows: Array,
+    cols: Array,
+    rows_at_once: int,
+    steps: Array,
+    sums: Array,
+    accelerator: Accelerator,
+) -> Array:
+    """Return the time of one window, ps, int64 of the shape of the arrays; the one formula of it.
+
+    Args:
+        groups, groups_per_tile, rows, cols: as of `count_tiling`.
+        rows_at_once: rows that one MVM may drive.
+        steps: MVMs that an input of all slices takes.
+        sums: additions that sum up the input vectors of one window, of all groups.
+        accelerator: crossbar, converters and prices.
+    """
+    crossbar, prices = accelerator.crossbar, Prices.of(accelerator)
+    tile_rows = (groups_per_tile * rows).clip(max=crossbar.rows)
+    tile_cols = (groups_per_tile * cols).clip(max=crossbar.cols)
+    read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator) * prices.conversion_ps
+    reads_ps = ceil_divide(tile_rows, rows_at_once) * read_ps
+    one_pass = count_tiling(groups, groups_per_tile, rows, cols, accelerator, rows_at_once)
+    return steps * (reads_ps + one_pass.operations * prices.operation_ps) + sums * prices.operation_ps
+
+
+def _pareto(columns: Array) -> Array:
+    """Return which options no other beats in the first two rows of `columns`, ascending in the first.
+
+    Between equals the rest of the rows decide, the first of them that differs.
+    """
+    order = np.lexsort(columns[::-1])
+    work = columns[1, order]
+    least = np.minimum.accumulate(np.concatenate([[np.iinfo(np.int64).max], work]))[:-1]
+    return np.asarray(order[work < least])

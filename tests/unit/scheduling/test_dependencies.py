@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from accelerators import make_accelerator
+
+from mho.errors import ScheduleError
+from mho.mapping.model import MappingModel
+from mho.network.layers import derive_layer_table
+from mho.network.torch_reader import read_torch
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.dependencies import build_work_graph
+from mho.scheduling.options import list_network_options
+
+ACCELERATOR = make_accelerator(rows=64, cols=64, cell_bits=8, dac_bits=8)
+BITS = BitWidths(8, 4)
+
+
+def map_by_position(network):
+    layers = derive_layer_table(network)
+    policy = Policy.uniform((layer.name for layer in layers), BITS)
+    options = list_network_options(layers, policy, ACCELERATOR, MappingModel.PAPER)
+    return {name: found[0] for name, found in options.items()}
+
+
+class Residual(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(2, 4, 3, padding=1)
+        self.second = torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = torch.nn.MaxPool2d(2)
+        self.third = torch.nn.Conv2d(4, 3, 1)
+        self.head = torch.nn.Linear(3, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(x))
+        x = self.third(self.pool(x + self.second(x)))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return read_torch(Residual(), (1, 2, 4, 6))
+
+
+def needs_of(layer):
+    return {need.producer: need.windows.tolist() for need in layer.needs}
+
+
+def test_windows_wait_for_what_they_read_and_for_nothing_more(network):
+    graph = build_work_graph(network, map_by_position(network), ACCELERATOR)
+    assert [layer.name for layer in graph.layers] == ["first", "second", "third", "head"]
+    assert needs_of(graph["first"]) == {}
+    right = np.minimum(np.arange(6) + 2, 6)  # a 3x3 kernel reads one row below and one column to the right
+    below = [min(row + 1, 3) * 6 for row in range(4)]
+    assert needs_of(graph["second"]) == {"first": (np.array(below)[:, None] + right).reshape(-1).tolist()}
+    pooled = [8, 10, 12, 20, 22, 24]
+    assert needs_of(graph["third"]) == {"first": pooled, "second": pooled}
+    assert needs_of(graph["head"]) == {"third": [6]}
+
+
+def test_a_layer_brings_its_work(network):
+    mappings = map_by_position(network)
+    graph = build_work_graph(network, mappings, ACCELERATOR)
+    second = graph["second"]
+    assert second.mapping is mappings["second"]
+    assert (second.crossbars, second.windows, second.window_ps) == (1, 24, 1_300_001)
+    assert (second.stored_needs, second.write_ps) == ((), 0)
+    assert second.input_bytes == 4 * 24 * 4 / 8 / 24
+    assert all(need.windows.dtype == np.int64 and not need.windows.flags.writeable for need in second.needs)
+
+
+def test_layers_without_a_mapping_pass_on_what_they_depend_on(network):
+    mappings = map_by_position(network)
+    del mappings["second"]
+    graph = build_work_graph(network, mappings, ACCELERATOR)
+    assert [layer.name for layer in graph.layers] == ["first", "third", "head"]
+    assert needs_of(graph["third"]) == {"first": [15, 17, 18, 21, 23, 24]}
+
+
+def test_windows_of_several_positions_wait_for_all_of_them(network):
+    layers = derive_layer_table(network)
+    policy = Policy.uniform((layer.name for layer in layers), BITS)
+    wide = make_accelerator(rows=64, cols=64, cell_bits=8, dac_bits=8, encoding="offset")
+    options = list_network_options(layers, policy, wide, MappingModel.BEST)
+    mappings = {name: found[-1] for name, found in options.items()}
+    window = mappings["first"].parts[0].window
+    assert window.width.count > 1
+    graph = build_work_graph(network, mappings, wide)
+    assert graph["first"].windows == -(-4 // window.height.count) * -(-6 // window.width.count)
+    assert needs_of(graph["head"]) == {"third": [graph["third"].windows]}
+
+
+def test_products_of_activations_store_one_operand():
+    class Attention(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.query(x) @ self.key(x).transpose(1, 2)
+
+    network = read_torch(Attention(), (1, 3, 4))
+    graph = build_work_graph(network, map_by_position(network), ACCELERATOR)
+    product = graph.layers[-1]
+    assert needs_of(product) == {"query": [1, 2, 3]}
+    assert product.stored_needs == (("key", 3),)
+    assert product.write_ps == 53_000_007
+
+
+def test_mappings_must_be_of_this_network(network):
+    mappings = map_by_position(network)
+    with pytest.raises(ScheduleError, match=r"thrid: no such MVM layer(.|\n)*did you mean"):
+        build_work_graph(network, {"thrid": mappings["third"]}, ACCELERATOR)
+    with pytest.raises(ScheduleError, match=r"layer first: the mapping is for a matrix of 4 x 36 at 24 positions"):
+        build_work_graph(network, {"first": mappings["second"]}, ACCELERATOR)

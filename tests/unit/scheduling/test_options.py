@@ -1,0 +1,66 @@
+import pytest
+from accelerators import make_accelerator
+from mapped_networks import LAYERS, conv
+
+from mho.accelerator.loading import load_accelerator
+from mho.errors import PolicyError, ScheduleError
+from mho.mapping.best import choose_mapping
+from mho.mapping.model import MappingModel
+from mho.mapping.parts import LayerMapping
+from mho.network.layers import LayerIntegers, MvmLayer
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.options import CopyCost, list_chip_options, list_network_options
+
+BITS = BitWidths(8, 8)
+
+
+def test_a_copy_may_take_more_crossbars_for_fewer_windows():
+    accelerator = load_accelerator("pelke2026-4bit")
+    options = list_chip_options(conv("layer", 64, 32, 28), BITS, accelerator, MappingModel.BEST)
+    costs = [CopyCost.of(option, accelerator) for option in options]
+    assert costs[0].crossbars < costs[-1].crossbars
+    assert costs[0].work_ps > costs[-1].work_ps
+    assert all(part.outputs.stop - part.outputs.start == 64 for option in options for part in option.parts)
+
+
+def test_all_tiles_of_a_copy_are_read_at_the_same_time():
+    layer = MvmLayer("layer", "linear", 16, 40, 3, 1)
+    one, many = (make_accelerator(rows=64, cols=cols, cell_bits=8, dac_bits=8) for cols in (32, 8))
+    costs = [CopyCost.of(list_chip_options(layer, BITS, one, MappingModel.PAPER)[0], one)]
+    costs.append(CopyCost.of(list_chip_options(layer, BITS, many, MappingModel.PAPER)[0], many))
+    assert [cost.crossbars for cost in costs] == [1, 4]
+    assert [cost.window_ps for cost in costs] == [1_300_001, 1_300_001]
+
+
+def test_a_stored_activation_is_written_and_its_sums_are_charged():
+    integers = LayerIntegers(0, 255, 8, takes_input_sums=False, takes_stored_sums=True)
+    layer = MvmLayer("layer", "matmul", 5, 7, 3, 2, integers=integers)
+    accelerator = make_accelerator(cell_bits=8, dac_bits=8, digital={"operation_latency_us": 0.001})
+    (mapping,) = list_chip_options(layer, BITS, accelerator, MappingModel.PAPER)
+    cost = CopyCost.of(mapping, accelerator)
+    assert cost.write_ps == 53_000_007 + 2 * 5 * 7 * 1_000
+    assert cost.windows == 3
+    assert cost.window_ps == 1_300_001 + 2 * 10 * 1_000  # shift and add of ten columns, for each of two heads
+
+
+def test_mappings_that_are_not_for_a_chip_are_refused():
+    accelerator = make_accelerator(rows=32, cols=24)
+    split = choose_mapping(MvmLayer("split", "linear", 40, 70, 16, 1), BitWidths(4, 3), accelerator)
+    digital = LayerMapping(split.layer, split.bits, split.encoding, split.values, (), 0)
+    assert len(split.parts) > 1
+    for mapping, message in ((split, r"layer split: mapped in \d parts"), (digital, "mapped in 0 parts")):
+        with pytest.raises(ScheduleError, match=message):
+            CopyCost.of(mapping, accelerator)
+
+
+@pytest.mark.parametrize("model", MappingModel)
+def test_a_network_has_options_for_every_layer_by_name(model):
+    accelerator = make_accelerator(rows=32, cols=24)
+    layers = (*LAYERS, conv("twin", 4, 2, 8))
+    policy = Policy({layer.name: BitWidths(4, 2 + (layer.name == "head")) for layer in layers})
+    options = list_network_options(layers, policy, accelerator, model)
+    assert list(options) == [layer.name for layer in layers]
+    for layer in layers:
+        assert options[layer.name] == list_chip_options(layer, policy[layer.name], accelerator, model)
+    with pytest.raises(PolicyError):
+        list_network_options(layers[1:], policy, accelerator, model)
