@@ -19,6 +19,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "accelerator": "mho.accelerator.spec:Accelerator",
         "cost": "mho.cost.document:CostDocument",
         "evaluation": "mho.search.schemas:record_schema",
+        "map": "mho.report.map_document:MapDocument",
         "policy": "mho.quantization.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",

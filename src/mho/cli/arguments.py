@@ -1,8 +1,70 @@
-"""Texts of the command line that several commands understand."""
+"""What several commands understand alike: shapes, and networks with widths on accelerators."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from mho.accelerator.loading import load_accelerator, override
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.cache_folder import cache_folder
+from mho.cost.layer_tables import load_layer_table
 from mho.errors import ConfigError
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A network that is asked for on an accelerator.
+
+    Attributes:
+        layers: its MVM layers.
+        policy: their widths.
+        accelerator: overrides included.
+        note: what the user should know about the cache, or nothing.
+    """
+
+    layers: tuple[MvmLayer, ...]
+    policy: Policy
+    accelerator: Accelerator
+    note: str
+
+
+def load_mapped(
+    network: str,
+    accelerator: str,
+    *,
+    policy: str | None,
+    bits: str | None,
+    encoding: Encoding | None,
+    cell_bits: int | None,
+    input_shape: str | None,
+) -> Mapped:
+    """Load a network's layers, its hardware and the widths that are asked for.
+
+    Args:
+        network: an ONNX file, ``torchvision:NAME`` or a name of `mho.models`.
+        accelerator: a preset or a TOML file.
+        policy: a file of widths; None for `bits`.
+        bits: one pair for all layers, such as ``4/8``; None for a quantized network's own, else 8/8.
+        encoding, cell_bits: instead of the accelerator's; None for its own.
+        input_shape: of one sample, as text; None for the network's own.
+
+    Raises:
+        MhoError: something of it cannot be found, read or brought together.
+    """
+    if policy is not None and bits is not None:
+        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
+    given = Policy.load(policy) if policy is not None else None
+    uniform = BitWidths.parse(bits) if bits is not None else None
+    table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
+    names = [layer.name for layer in table.layers]
+    if given is not None:
+        given.check_against(names, where=str(policy))
+    own = table.policy or Policy.uniform(names, UNIFORM_REFERENCE)
+    chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
+    return Mapped(table.layers, chosen, hardware, table.note)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

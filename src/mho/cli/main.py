@@ -29,7 +29,8 @@ class Command:
 
 COMMANDS = {
     "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
-    "inspect": Command("mho.cli.inspect:inspect", "Show the layers of a network, or what a program holds."),
+    "map": Command("mho.cli.map:map_network", "Show how a network lies in crossbars, and why."),
+    "inspect": Command("mho.cli.inspect:inspect", "Show a network, a program or an accelerator."),
     "quantize": Command("mho.cli.quantize:quantize", "Quantize a float ONNX model by calibration alone."),
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
     "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
