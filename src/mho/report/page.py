@@ -1,19 +1,25 @@
-"""The page of a run: one HTML file that needs nothing else, made from a `RunResult` alone."""
+"""The page of a run: one HTML file that needs nothing else, made from a `RunResult` and drawings of its layers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from mho.report import text
+from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.result import RunResult
 
 
-def render_page(result: RunResult) -> str:
-    """Return the HTML page of a run. It holds its scripts and styles and asks the network for nothing."""
+def render_page(result: RunResult, pictures: Sequence[Picture] = ()) -> str:
+    """Return the HTML page of a run. It holds its scripts and styles and asks the network for nothing.
+
+    Args:
+        result: every figure on the page.
+        pictures: drawings of some layers.
+    """
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -38,6 +44,7 @@ def render_page(result: RunResult) -> str:
         reference=result.contender("reference"),
         float=result.contender("float"),
         hidden=count_hidden(result),
+        pictures=pictures,
         settings=flatten(result.settings),
         hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
         sources=result.accelerator.get("sources", {}),
