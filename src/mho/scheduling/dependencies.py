@@ -4,6 +4,9 @@ The outputs of every layer are numbered by the window that makes them, the numbe
 operations behind it (`mho.scheduling.prefixes`), and a window of a later layer needs the largest number among the
 elements that it reads. That is exact to single positions, for layers that work through their windows in order.
 
+The same is done with the windows numbered from the last: the largest such number is that of the first window that is
+read. What no later window reads may leave the buffers.
+
 Layers that no mapping is given for are taken for digital operations that take no time.
 """
 
@@ -25,8 +28,10 @@ from mho.scheduling.options import CopyCost, chip_window
 from mho.scheduling.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
-_Known = dict[str, Prefixes]
-"""Prefixes of a tensor by producer."""
+_Numbering = tuple[str, bool]
+"""A producer, and whether its windows are numbered from the last."""
+_Known = dict[_Numbering, Prefixes]
+"""What is known of a tensor."""
 
 
 def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], accelerator: Accelerator) -> WorkGraph:
@@ -63,14 +68,15 @@ class _GraphBuilder:
     def __init__(self, network: Network, accelerator: Accelerator) -> None:
         self._network, self._accelerator = network, accelerator
         self._known: dict[str, _Known] = {}
+        self._windows: dict[str, int] = {}
 
     def add_digital(self, node: Node) -> None:
         """Follow every producer through a digital operation."""
         operands = [self._known.get(name, {}) for name in node.inputs]
-        producers = dict.fromkeys(producer for operand in operands for producer in operand)
+        numberings = dict.fromkeys(numbering for operand in operands for numbering in operand)
         found = {
-            producer: follow(self._network, node, [operand.get(producer) for operand in operands])
-            for producer in producers
+            numbering: follow(self._network, node, [operand.get(numbering) for operand in operands])
+            for numbering in numberings
         }
         if found:
             self._known[node.output] = found
@@ -82,8 +88,10 @@ class _GraphBuilder:
         streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
         stored = others[0] if node.op == "matmul" else {}
         order = _WindowOrder(self._network, node, mapping)
-        self._known[node.output] = {node.name: order.number_outputs()}
-        needs = ((producer, order.needs(prefixes)) for producer, prefixes in streamed.items())
+        numbers = order.number_outputs()
+        self._known[node.output] = {(node.name, False): numbers, (node.name, True): cost.windows + 1 - numbers}
+        self._windows[node.name] = cost.windows
+        needs = (self._need(order, streamed, producer) for producer, is_reversed in streamed if not is_reversed)
         codes = math.prod(self._network.shapes[node.inputs[0]]) if node.inputs[0] in self._network.shapes else 0
         return LayerWork(
             name=node.name,
@@ -91,11 +99,21 @@ class _GraphBuilder:
             crossbars=cost.crossbars,
             windows=cost.windows,
             window_ps=cost.window_ps,
-            needs=tuple(Need(producer, windows) for producer, windows in needs if windows.any()),
-            stored_needs=tuple((producer, int(found.max())) for producer, found in stored.items() if found.any()),
+            needs=tuple(need for need in needs if need.windows.any()),
+            stored_needs=tuple(
+                (producer, int(found.max()))
+                for (producer, is_reversed), found in stored.items()
+                if found.any() and not is_reversed
+            ),
             write_ps=cost.write_ps,
             input_bytes=codes * mapping.bits.act_bits / 8 / cost.windows,
         )
+
+    def _need(self, order: _WindowOrder, known: _Known, producer: str) -> Need:
+        total = self._windows[producer]
+        first_read = total + 1 - order.needs(known[producer, True])  # total + 1: none is read
+        later = np.minimum.accumulate(first_read[:0:-1])[::-1]
+        return Need(producer, order.needs(known[producer, False]), np.append(later, total + 1) - 1)
 
     def forget(self, tensors: Iterable[str]) -> None:
         """Let go of tensors that nothing reads any more."""

@@ -104,6 +104,15 @@ def run_tainted(network, mappings, producer, windows):
     return {name: np.isnan(value.numpy()) for name, value in values.items() if name not in network.constants}
 
 
+def check_what_may_be_forgotten(layer, producer, reads):
+    """Hold what is forgotten after each window against bool [windows, windows of the producer]."""
+    (need,) = (need for need in layer.needs if need.producer == producer)
+    for window, forgotten in enumerate(need.forgotten.tolist()):
+        read_later = reads[window + 1 :].any(axis=0)
+        assert not read_later[:forgotten].any()
+        assert forgotten == reads.shape[1] or read_later[forgotten]
+
+
 def check_against_taint(network, accelerator, chooser):
     mappings = map_some_layers(network, accelerator, chooser)
     graph = build_work_graph(network, mappings, accelerator)
@@ -126,6 +135,8 @@ def check_against_taint(network, accelerator, chooser):
             expected = [int(np.flatnonzero(read).max(initial=-1)) + 1 for read in reads]
             assert needs.get(producer, np.zeros(len(reads), int)).tolist() == expected, (producer, layer.name)
             assert (producer in needs) == any(expected)
+            if producer in needs:
+                check_what_may_be_forgotten(layer, producer, np.array(reads))
             stored = 0
             if node.op == "matmul":
                 marked = tainted[node.inputs[1]].reshape(len(windows[producer]), -1).any(axis=1)

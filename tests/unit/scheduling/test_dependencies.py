@@ -60,6 +60,15 @@ def test_windows_wait_for_what_they_read_and_for_nothing_more(network):
     assert needs_of(graph["head"]) == {"third": [6]}
 
 
+def test_what_no_later_window_reads_may_be_forgotten(network):
+    graph = build_work_graph(network, map_by_position(network), ACCELERATOR)
+    (need,) = graph["second"].needs
+    # The kernel at row 2, column 0 reads from row 1, column 0 on: the six windows of row 0 are done with before it.
+    assert need.forgotten.tolist() == [0] * 7 + [1, 2, 3, 4, 6, 6, 7, 8, 9, 10, 12, 12, 13, 14, 15, 16, 24]
+    forgotten = {need.producer: need.forgotten.tolist() for need in graph["third"].needs}
+    assert forgotten["second"] == [2, 4, 12, 14, 16, 24]
+
+
 def test_a_layer_brings_its_work(network):
     mappings = map_by_position(network)
     graph = build_work_graph(network, mappings, ACCELERATOR)
