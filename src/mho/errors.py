@@ -56,6 +56,10 @@ class MappingError(MhoError):
     """A layer cannot be mapped onto the accelerator; states demand, limit and the levers that would mend it."""
 
 
+class ScheduleError(MhoError):
+    """A network cannot be scheduled on a chip; states demand, limit and the levers that would mend it."""
+
+
 class ProgramError(MhoError):
     """A program is inconsistent with itself or with the accelerator it is run on."""
 

@@ -15,10 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
+from mho.arithmetic.attributes import get_ints
 from mho.errors import ScheduleError, suggest
 from mho.mapping.parts import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
@@ -28,8 +31,12 @@ from mho.scheduling.options import CopyCost, chip_window
 from mho.scheduling.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
+SUM_BYTES = 4
+"""Bytes of one sum, or part of a sum, that goes from core to core: an accumulator of 32 bits."""
+
 _Numbering = tuple[str, bool]
 """A producer, and whether its windows are numbered from the last."""
+
 _Known = dict[_Numbering, Prefixes]
 """What is known of a tensor."""
 
@@ -91,8 +98,15 @@ class _GraphBuilder:
         numbers = order.number_outputs()
         self._known[node.output] = {(node.name, False): numbers, (node.name, True): cost.windows + 1 - numbers}
         self._windows[node.name] = cost.windows
-        needs = (self._need(order, streamed, producer) for producer, is_reversed in streamed if not is_reversed)
-        codes = math.prod(self._network.shapes[node.inputs[0]]) if node.inputs[0] in self._network.shapes else 0
+        codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), mapping.bits.act_bits)
+        operand = self._count_bytes(node.inputs[1], stored, np.array(True), mapping.bits.weight_bits)
+        producers = [producer for producer, is_reversed in streamed if not is_reversed]
+        needs = (self._need(order, streamed, producer, codes[producer]) for producer in producers)
+        stored_needs = tuple(
+            (producer, int(found.max()))
+            for (producer, is_reversed), found in stored.items()
+            if found.any() and not is_reversed
+        )
         return LayerWork(
             name=node.name,
             mapping=mapping,
@@ -100,20 +114,35 @@ class _GraphBuilder:
             windows=cost.windows,
             window_ps=cost.window_ps,
             needs=tuple(need for need in needs if need.windows.any()),
-            stored_needs=tuple(
-                (producer, int(found.max()))
-                for (producer, is_reversed), found in stored.items()
-                if found.any() and not is_reversed
-            ),
+            stored_needs=stored_needs,
             write_ps=cost.write_ps,
-            input_bytes=codes * mapping.bits.act_bits / 8 / cost.windows,
+            stored_bytes=tuple(operand[producer] for producer, _ in stored_needs),
+            sum_bytes=(sum_bytes := _count_sum_bytes(mapping)),
+            tile_sum_bytes=-(-sum_bytes * mapping.parts[0].row_tiles // cost.crossbars),
         )
 
-    def _need(self, order: _WindowOrder, known: _Known, producer: str) -> Need:
+    def _count_bytes(self, tensor: str, known: _Known, read: NDArray[np.bool_], bits: int) -> dict[str, Integers]:
+        """Return for each producer int64 [its windows]: bytes of the elements in `read` that each window completes.
+
+        An element counts for the last producer, in execution order, that it depends on.
+        """
+        producers = [producer for producer in self._windows if (producer, False) in known]
+        if not producers:
+            return {}
+        numbers = np.broadcast_arrays(*(known[producer, False] for producer in producers), read)[:-1]
+        owner = reduce(np.maximum, (np.where(number > 0, i, 0) for i, number in enumerate(numbers, 1)))
+        repeat = math.prod(self._network.shapes[tensor]) // owner.size
+        counted: dict[str, Integers] = {}
+        for i, (producer, number) in enumerate(zip(producers, numbers, strict=True), 1):
+            completed = np.bincount(number[(owner == i) & read], minlength=self._windows[producer] + 1)[1:]
+            counted[producer] = -(-completed * repeat * bits // 8)
+        return counted
+
+    def _need(self, order: _WindowOrder, known: _Known, producer: str, codes: Integers) -> Need:
         total = self._windows[producer]
         first_read = total + 1 - order.needs(known[producer, True])  # total + 1: none is read
         later = np.minimum.accumulate(first_read[:0:-1])[::-1]
-        return Need(producer, order.needs(known[producer, False]), np.append(later, total + 1) - 1)
+        return Need(producer, order.needs(known[producer, False]), np.append(later, total + 1) - 1, codes)
 
     def forget(self, tensors: Iterable[str]) -> None:
         """Let go of tensors that nothing reads any more."""
@@ -147,6 +176,15 @@ class _WindowOrder:
             result = np.maximum.reduceat(result, np.arange(0, result.shape[axis], size), axis=axis)
         return result.reshape(-1).astype(np.int64)
 
+    def list_read(self) -> NDArray[np.bool_]:
+        """Return which elements of the streamed operand are read at all; size 1 along axes where that is the same."""
+        if self._node.op != "conv":
+            return np.array(True)
+        keys = ("kernel", "strides", "dilations", "pads")
+        axes = zip(self._in_shape[2:], self._out_shape[2:], *(get_ints(self._node.attributes, k) for k in keys))
+        rows, cols = (_list_read(*axis) for axis in axes)
+        return np.logical_and.outer(rows, cols)
+
     @property
     def _axes(self) -> tuple[Axis, Axis]:
         return self._grid.height, self._grid.width
@@ -168,6 +206,17 @@ class _WindowOrder:
         if self._node.op == "linear":
             return largest(prefixes, -1)
         return largest(prefixes, (*range(prefixes.ndim - 2), -1))
+
+
+def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, pad: int) -> NDArray[np.bool_]:
+    """Return bool [size]: which pixels of one axis `count` positions read."""
+    pixels = np.add.outer(np.arange(count) * stride, np.arange(kernel) * dilation) - pad
+    return np.isin(np.arange(size), pixels)
+
+
+def _count_sum_bytes(mapping: LayerMapping) -> int:
+    window = chip_window(mapping)
+    return SUM_BYTES * mapping.layer.outputs * mapping.layer.repeat * window.height.count * window.width.count
 
 
 def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:

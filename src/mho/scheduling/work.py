@@ -1,0 +1,131 @@
+"""The work graph: all that a schedule must know of a network whose tiles stay in crossbars of their own.
+
+A layer works through *windows* in order (images, then rows, then columns of positions). One window is everything that
+one read of all of the layer's tiles gives, all input slices included; the tiles of one copy of a layer work at the
+same time, each in a crossbar of its own. A window may start once certain windows of earlier layers are finished. As
+every layer works through its windows in order, it is enough to say how many of them: a prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ScheduleError
+from mho.mapping.parts import LayerMapping
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Need:
+    """What a layer needs of an earlier one.
+
+    Attributes:
+        producer: name of the earlier layer.
+        windows: int64 [windows of the layer], how many of the producer's windows, in order, must be finished before
+            each window may start; 0 for none. Read-only.
+        forgotten: int64 [windows of the layer], how many of the producer's windows, in order, neither a later window
+            nor any after it needs: what a buffer may drop once the window is finished. None where that is not known:
+            all are kept until the last window. Read-only.
+        bytes: int64 [windows of the producer], bytes of the layer's input codes that each window completes: codes that
+            depend on several producers count for the last in execution order. None where nothing is carried: it is at
+            hand. Read-only.
+    """
+
+    producer: str
+    windows: Integers
+    forgotten: Integers | None = None
+    bytes: Integers | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.windows, self.forgotten, self.bytes):
+            if array is not None:
+                array.setflags(write=False)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWork:
+    """One MVM layer on a chip.
+
+    Attributes:
+        name: layer name.
+        mapping: how one copy of the layer lies in crossbars.
+        crossbars: that one copy takes.
+        windows: how many there are, for one input.
+        window_ps: time of one window on one copy, ps: all input slices, one after the other.
+        needs: of earlier layers.
+        stored_needs: of earlier layers whose outputs are stored in crossbars before the first window (products of two
+            activations): name and number of windows.
+        write_ps: time to write the stored operand of one input, ps, all tiles at once; 0 for weights.
+        stored_bytes: for each of `stored_needs`, int64 [windows of the producer], bytes of the stored operand that each
+            window completes; empty where nothing is carried.
+        sum_bytes: bytes of the sums that one window gives, when it leaves the core where they are added up.
+        tile_sum_bytes: bytes of the sums that one tile gives a part of, on average.
+    """
+
+    name: str
+    mapping: LayerMapping
+    crossbars: int
+    windows: int
+    window_ps: int
+    needs: tuple[Need, ...]
+    stored_needs: tuple[tuple[str, int], ...] = ()
+    write_ps: int = 0
+    stored_bytes: tuple[Integers, ...] = ()
+    sum_bytes: int = 0
+    tile_sum_bytes: int = 0
+
+    @property
+    def work_ps(self) -> int:
+        """Time of all windows on one copy, ps."""
+        return self.windows * self.window_ps
+
+
+@dataclass(frozen=True, eq=False)
+class WorkGraph:
+    """All MVM layers of a network in execution order.
+
+    Raises:
+        ScheduleError: a layer needs one that does not stand before it, or more windows than that has.
+    """
+
+    name: str
+    layers: tuple[LayerWork, ...]
+
+    def __post_init__(self) -> None:
+        seen: dict[str, LayerWork] = {}
+        for layer in self.layers:
+            for producer, count in _list_needs(layer):
+                if producer not in seen or count > seen[producer].windows:
+                    raise ScheduleError(
+                        f"needs {count} windows of {producer!r}", where=f"layer {layer.name}",
+                        expected="windows of layers before it",
+                    )  # fmt: skip
+            seen[layer.name] = layer
+
+    def __getitem__(self, name: str) -> LayerWork:
+        """Return a layer by name. Raises `KeyError`."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+    @property
+    def minimal_crossbars(self) -> int:
+        """Crossbars that hold every layer once."""
+        return sum(layer.crossbars for layer in self.layers)
+
+    @property
+    def layer_by_layer_ps(self) -> int:
+        """Time of one input where layers follow each other and each has one copy, ps."""
+        return sum(layer.write_ps + layer.work_ps for layer in self.layers)
+
+
+def _list_needs(layer: LayerWork) -> Iterator[tuple[str, int]]:
+    for need in layer.needs:
+        yield need.producer, int(need.windows.max(initial=0))
+    yield from layer.stored_needs
