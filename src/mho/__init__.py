@@ -12,10 +12,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "mho.api",
+    "map": "mho.api",
     "quantize": "mho.api",
     "save": "mho.api",
     "compile": "mho.api",
     "simulate": "mho.api",
+    "count_zero_slices": "mho.api",
     "Policy": "mho.quantization.policy",
     "BitWidths": "mho.quantization.policy",
     "MhoError": "mho.errors",
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from mho.api import accelerator as accelerator
     from mho.api import compile as compile
     from mho.api import cost as cost
+    from mho.api import count_zero_slices as count_zero_slices
     from mho.api import load as load
+    from mho.api import map as map
     from mho.api import quantize as quantize
     from mho.api import save as save
     from mho.api import search as search

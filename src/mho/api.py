@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
+from mho.cost.network_map import NetworkMap
 from mho.errors import InputFileError, MhoError, PolicyError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import BitWidths, Policy
@@ -20,8 +22,10 @@ from mho.quantization.policy import BitWidths, Policy
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.search.api import search as search
+    from mho.simulation.zero_slices import ZeroSlices
 
 Bits = Policy | BitWidths | str
+MappingName = MappingModel | Literal["best", "paper"]
 Engine = Literal["executor", "interpreter"]
 
 
@@ -55,18 +59,53 @@ def accelerator(name_or_path: str | Path) -> Accelerator:
     return load_accelerator(name_or_path)
 
 
-def cost(network: Network, accelerator: Accelerator | str | Path, policy: Bits = "8/8") -> NetworkCost:
-    """Predict the latency of one input, layer by layer, in exact picoseconds.
+def cost(
+    network: Network,
+    accelerator: Accelerator | str | Path,
+    policy: Bits = "8/8",
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+) -> NetworkCost:
+    """Predict the latency of a batch of inputs, layer by layer, in exact picoseconds.
 
     Args:
-        network: float or quantized; only its layers' shapes count.
+        network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths.
         accelerator: the hardware, or a preset's name or TOML file.
         policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation).
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, at least 1.
 
     Raises:
-        PolicyError: the policy does not name the network's MVM layers.
+        MhoError: the policy does not name the network's MVM layers, or there is no such mapping.
     """
-    return cost_network(derive_layer_table(network), _policy(network, policy), _hardware(accelerator))
+    layers, chosen = derive_layer_table(network), _policy(network, policy)
+    return cost_network(layers, chosen, _hardware(accelerator), model=_model(mapping), batch=batch)
+
+
+def map(
+    network: Network,
+    accelerator: Accelerator | str | Path,
+    policy: Bits = "8/8",
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+) -> NetworkMap:
+    """Map every layer onto crossbars: tiles, what their cells hold, times, bounds, and why each mapping was chosen.
+
+    Args:
+        network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation).
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, at least 1.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, there is no such mapping, or a layer cannot be
+            mapped; says what would mend it.
+    """
+    layers, chosen = derive_layer_table(network), _policy(network, policy)
+    return NetworkMap.of(layers, chosen, _hardware(accelerator), model=_model(mapping), batch=batch)
 
 
 def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int = 256) -> Network:
@@ -101,15 +140,27 @@ def save(value: Network | Program, path: str | Path) -> None:
         raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
-def compile(quantized: Network, accelerator: Accelerator | str | Path) -> Program:
+def compile(
+    quantized: Network,
+    accelerator: Accelerator | str | Path,
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+) -> Program:
     """Compile a quantized network into a verified program.
+
+    Args:
+        quantized: its integers do not depend on the mapping, nor do the program's answers.
+        accelerator: the hardware, or a preset's name or TOML file.
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, for the choice of mappings.
 
     Raises:
         MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
     """
     from mho.program.lowering import compile_network
 
-    return compile_network(quantized, _hardware(accelerator), metadata={})
+    return compile_network(quantized, _hardware(accelerator), model=_model(mapping), batch=batch)
 
 
 def simulate(
@@ -131,10 +182,7 @@ def simulate(
         DataError: an input is missing, unknown, of another shape or not finite.
         InputFileError, ProgramError: the file is not a sound program.
     """
-    if isinstance(program, (str, Path)):
-        from mho.program.container import read_program
-
-        program = read_program(Path(program))
+    program = _program(program)
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
 
@@ -146,6 +194,31 @@ def simulate(
     return Executor(program).run(inputs, batch_size)
 
 
+def count_zero_slices(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    batch_size: int | None = None,
+) -> ZeroSlices:
+    """Count the MVMs that hardware may skip because all rows that they drive carry a zero input slice.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input: real ones, as this depends on them.
+        batch_size: samples at once; never changes results.
+
+    Returns:
+        By layer and sample, skipped MVMs and the time that they and what follows them would take, ps.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: the file is not a sound program.
+    """
+    from mho.simulation.zero_slices import count_zero_slices as count
+
+    return count(_program(program), inputs, batch_size)
+
+
 def __getattr__(name: str) -> Any:
     if name == "search":  # torch is imported only by who searches
         from mho.search.api import search
@@ -154,8 +227,24 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'mho.api' has no attribute {name!r}")
 
 
+def _program(program: Program | str | Path) -> Program:
+    if isinstance(program, (str, Path)):
+        from mho.program.container import read_program
+
+        return read_program(Path(program))
+    return program
+
+
 def _hardware(accelerator: Accelerator | str | Path) -> Accelerator:
     return accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+
+
+def _model(mapping: MappingName) -> MappingModel:
+    try:
+        return MappingModel(mapping)
+    except ValueError:
+        names = " or ".join(f'"{model}"' for model in MappingModel)
+        raise MhoError(f"unknown mapping {mapping!r}", expected=names) from None
 
 
 def _policy(network: Network, policy: Bits) -> Policy:

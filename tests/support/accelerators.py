@@ -18,8 +18,12 @@ def make_accelerator(
     adc_bits: int | str = "ideal",
     encoding: Encoding | str = Encoding.DIFFERENTIAL_COLUMNS,
     crossbars: int = 1,
+    **changes: dict[str, Any],
 ) -> Accelerator:
-    """Return an accelerator with odd latencies, so that writes and MVMs cannot be mistaken for each other."""
+    """Return an accelerator with odd latencies, so that writes and MVMs cannot be mistaken for each other.
+
+    `changes` are further keys of its sections, by section.
+    """
     content: dict[str, Any] = {
         "name": "test",
         "crossbar": {
@@ -33,16 +37,33 @@ def make_accelerator(
         "mapping": {"encoding": str(encoding)},
         "chip": {"crossbars": crossbars},
     }
+    for section, values in changes.items():
+        content.setdefault(section, {}).update(values)
     return accelerator_from_json(content, where="test")
 
 
 @st.composite
 def accelerators(draw: Any) -> Accelerator:
-    """Strategy of accelerators: crossbars of any small shape, all encodings, cells and DACs."""
+    """Strategy of accelerators: crossbars of any small shape, all encodings, cells, DACs and limits of mappings."""
+    encoding = draw(st.sampled_from(PAPER_ENCODINGS))
+    allowed = {
+        "encodings": sorted(draw(st.sets(st.sampled_from(Encoding), min_size=1)) | {encoding}),
+        "window_positions": draw(st.sampled_from([1, 4, 65536])),
+        "input_slices_per_mvm": draw(st.sampled_from([1, 2, 65536])),
+        "groups_per_tile": draw(st.sampled_from([1, 65536])),
+        "splits": draw(st.booleans()),
+    }
+    columns_per_adc, is_charged = draw(st.sampled_from([(1, False), (3, True)]))
+    most_bits = 4 if is_charged else 8  # what 14 bits resolve on 24 rows
+    conversion = {"adc_bits": 14, "adc_latency_us_per_bit": 0.000013} if is_charged else {}
     return make_accelerator(
         rows=draw(st.integers(1, 24)),
         cols=draw(st.integers(1, 24)),
-        cell_bits=draw(st.integers(1, 8)),
-        dac_bits=draw(st.integers(1, 8)),
-        encoding=draw(st.sampled_from(PAPER_ENCODINGS)),
+        cell_bits=draw(st.integers(1, most_bits)),
+        dac_bits=draw(st.integers(1, most_bits)),
+        encoding=encoding,
+        crossbar={"active_rows": draw(st.sampled_from(["all", "all", 1]))},
+        converters={"columns_per_adc": columns_per_adc, **conversion},
+        mapping={"encoding": str(encoding), "allowed": allowed},
+        digital={"operation_latency_us": draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))},
     )

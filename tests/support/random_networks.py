@@ -75,6 +75,23 @@ def random_network(chooser: Chooser, *, max_layers: int = 3) -> Network:
     return builder.finish()
 
 
+def random_layer(chooser: Chooser, kinds: Sequence[str] = ("conv", "conv", "linear", "matmul")) -> Network:
+    """Return a random quantized network of a single MVM layer: a convolution, a dense layer or a product."""
+    builder, kind = NetworkBuilder(chooser), chooser.choice(kinds)
+    unsigned = bool(chooser.integer(0, 1))
+    if kind == "conv":
+        shape = (chooser.choice((1, 1, 2)), chooser.integer(1, 6), chooser.integer(1, 7), chooser.integer(1, 7))
+        builder.conv(builder.input(shape), unsigned=unsigned)
+    elif kind == "linear":
+        shape = (1, chooser.integer(1, 6), chooser.integer(1, 20))
+        builder.linear(builder.input(shape), chooser.integer(1, 12), unsigned=unsigned)
+    else:
+        heads, inputs = chooser.integer(1, 4), chooser.integer(1, 8)
+        streamed = builder.input((1, heads, chooser.integer(1, 6), inputs))
+        builder.matmul(streamed, builder.input((1, heads, inputs, chooser.integer(1, 6))), unsigned=unsigned)
+    return builder.finish()
+
+
 def random_inputs(network: Network, samples: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return normally distributed float32 inputs [samples, *shape]."""
     generator = np.random.default_rng(seed)

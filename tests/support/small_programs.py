@@ -10,6 +10,7 @@ import numpy as np
 from accelerators import make_accelerator
 
 from mho.accelerator.spec import Accelerator
+from mho.mapping.model import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.program.instructions import Instruction, Layer, Loop
 from mho.program.lowering import compile_network
@@ -91,8 +92,11 @@ def matmul_network(streamed: Grid | None = None, stored: Grid | None = None) -> 
     )
 
 
-def compile_small(network: Network, accelerator: Accelerator | None = None) -> Program:
-    return compile_network(network, accelerator or make_accelerator())
+def compile_small(
+    network: Network, accelerator: Accelerator | None = None, model: MappingModel = MappingModel.PAPER
+) -> Program:
+    """Compile with the paper's mapping, whose tiles and loops are easy to foresee, unless told otherwise."""
+    return compile_network(network, accelerator or make_accelerator(), model=model)
 
 
 def change_instructions(

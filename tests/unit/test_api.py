@@ -54,6 +54,15 @@ def test_both_engines_answer_alike_from_value_and_file(network, samples, tmp_pat
         np.testing.assert_array_equal(fast[name][:4], array)
 
 
+def test_zero_slices_are_counted_from_value_and_file(network, samples, tmp_path):
+    program = mho.compile(mho.quantize(network, "4/8", samples), "pelke2026-4bit")
+    mho.save(program, tmp_path / "p.mho")
+    found, again = (mho.count_zero_slices(given, samples) for given in (program, tmp_path / "p.mho"))
+    assert [layer.name for layer in found.layers] == list(network.layer_names)
+    np.testing.assert_array_equal(found.latencies_ps, again.latencies_ps)
+    assert (mho.count_zero_slices(program, samples * 0).skipped > found.skipped).all()
+
+
 def test_wrong_calls_are_explained(network, samples):
     with pytest.raises(mho.MhoError, match="quantize"):
         mho.compile(network, "pelke2026-4bit")

@@ -10,6 +10,7 @@ import typer
 
 from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Encoding
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.program.container import write_program
 from mho.program.disassembly import summarize
 from mho.program.lowering import compile_network
@@ -21,6 +22,12 @@ def compile_model(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="P.mho", help="The program file to write.")],
     encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
     cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
+    mapping: Annotated[
+        MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or the paper's.")
+    ] = DEFAULT_MODEL,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights, for the choice.")
+    ] = 1,
 ) -> None:
     """Compile a quantized ONNX model for an accelerator.
 
@@ -31,7 +38,8 @@ def compile_model(
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
     network = read_onnx(model)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    program = compile_network(network, hardware, metadata={"model": {"file": model.name, "sha256": digest}})
+    origin = {"model": {"file": model.name, "sha256": digest}}
+    program = compile_network(network, hardware, model=mapping, batch=batch, metadata=origin)
     write_program(program, output)
     summary = summarize(program)
     writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))

@@ -5,34 +5,29 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Encoding
-from mho.cache_folder import cache_folder
-from mho.cli.arguments import parse_shape
+from mho.cli.arguments import load_mapped
 from mho.cost.document import CostDocument, LayerRow
+from mho.cost.energy import energy_network
+from mho.cost.energy_document import EnergyDocument, EnergyRow
 from mho.cost.latency import cost_network
-from mho.cost.layer_tables import load_layer_table
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.report.columns import Column, print_columns
 
-_LAYER = "layer"
 _DISPENSABLE = ("mapping", "share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
 """Columns of the text that a narrow terminal does without, the first one first."""
-_NAME_WIDTH = 30
-"""Room that layer names are given before other columns are left out."""
-_GAP = 3
+_NAME_LINE, _MAPPING_LINE = 1000, 52
+"""Characters after which names and mappings are folded."""
 
 
 class Format(StrEnum):
@@ -63,47 +58,60 @@ def cost(
     input_shape: Annotated[
         str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
     ] = None,
+    energy: Annotated[bool, typer.Option("--energy", help="Energy too, as far as the accelerator tells any.")] = False,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
 
     Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them, unless
     the accelerator charges for it.
     """
-    if policy is not None and bits is not None:
-        raise ConfigError("--policy and --bits were given together", expected="one of them")
-    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    given = Policy.load(policy) if policy is not None else None
-    uniform = BitWidths.parse(bits) if bits is not None else None
-    table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
-    if table.note:
-        typer.echo(f"note: {table.note}", err=True)
-    names = [layer.name for layer in table.layers]
-    if given is not None:
-        given.check_against(names, where=str(policy))
-    own = table.policy or Policy.uniform(names, UNIFORM_REFERENCE)
-    chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
-    result = cost_network(table.layers, chosen, hardware, model=mapping, batch=batch)
-    reference = cost_network(table.layers, Policy.uniform(names, UNIFORM_REFERENCE), hardware, model=mapping, batch=batch)
-    _print(CostDocument.of(network, result, reference, hardware), output_format)
+    asked = load_mapped(
+        network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
+    )
+    if asked.note:
+        typer.echo(f"note: {asked.note}", err=True)
+    hardware = asked.accelerator
+    if energy and not hardware.energy.is_told:
+        raise ConfigError(
+            "the accelerator tells no energies",
+            where=hardware.name,
+            expected="figures in its table [energy]",
+            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+        )
+    result = cost_network(asked.layers, asked.policy, hardware, model=mapping, batch=batch)
+    uniform = Policy.uniform((layer.name for layer in asked.layers), UNIFORM_REFERENCE)
+    reference = cost_network(asked.layers, uniform, hardware, model=mapping, batch=batch)
+    spent = energy_network(result, hardware) if energy else None
+    _print(CostDocument.of(network, result, reference, hardware, spent), output_format)
 
 
 def _print(document: CostDocument, output_format: Format) -> None:
     if output_format is Format.JSON:
         typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
     elif output_format is Format.CSV:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(LayerRow.model_fields), lineterminator="\n")
+        fields = [*LayerRow.model_fields, *(_csv_energies(document.energy) if document.energy is not None else ())]
+        writer = csv.DictWriter(sys.stdout, fieldnames=fields, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(layer.model_dump() for layer in document.layers)
+        writer.writerows(_csv_rows(document))
     else:
         _print_text(document)
 
 
+def _csv_rows(document: CostDocument) -> Iterator[dict[str, Any]]:
+    for number, layer in enumerate(document.layers):
+        energies = {} if document.energy is None else _csv_energies(document.energy.layers[number])
+        yield {**layer.model_dump(), **energies}
+
+
+def _csv_energies(spent: EnergyDocument | EnergyRow) -> dict[str, float]:
+    return {
+        "energy_pj": spent.total_pj,
+        **{f"{component}_pj": picojoules for component, picojoules in spent.components_pj.items()},
+    }
+
+
 def _print_text(document: CostDocument) -> None:
     console = Console(highlight=False)
-    columns, left_out = _fit(_columns(document), console.width if console.is_terminal else None)
-    table = _build_table(columns)
-    if not console.is_terminal:
-        console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     hardware = document.accelerator
     crossbar, adc = hardware.crossbar, hardware.converters.adc_bits
     console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))
@@ -116,82 +124,60 @@ def _print_text(document: CostDocument) -> None:
         style="dim",
         soft_wrap=True,
     )
-    console.print(table)
+    left_out = print_columns(console, _columns(document), _DISPENSABLE)
     line = Text.assemble("latency ", (f"{document.latency_us / 1e3:.1f} ms", "bold"))
     line.append(f"   bound {document.bound_us / 1e3:.1f} ms")
     if any((layer.weight_bits, layer.act_bits) != (8, 8) for layer in document.layers):
         line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
         line.append(f"{document.speedup:.3f}x", style="bold green")
     console.print(line)
+    if document.energy is not None:
+        _print_energy(console, document.energy)
+    if document.lifetime_inputs is not None:
+        console.print(f"cells last {document.lifetime_inputs:,} samples", style="dim")
+    if tiles := sum(layer.written_with is not None for layer in document.layers):
+        console.print(f"{tiles} layer{'s' if tiles > 1 else ''} written along with an earlier one", style="dim")
     if left_out:
         console.print(f"too narrow for {', '.join(left_out)}; --format csv has all", style="dim")
+
+
+def _print_energy(console: Console, energy: EnergyDocument) -> None:
+    line = Text.assemble("energy ", (f"{energy.total_pj / 1e6:,.3f} uJ", "bold"))
+    for component, picojoules in energy.components_pj.items():
+        if picojoules:
+            line.append(f"   {component} {100 * picojoules / energy.total_pj:.1f} %")
+    console.print(line)
+    if energy.untold:
+        console.print(f"not told, and not counted: {', '.join(energy.untold)}", style="dim")
 
 
 def _encodings(document: CostDocument) -> str:
     return ", ".join(dict.fromkeys(layer.encoding.replace("-", " ") for layer in document.layers))
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the text: its cells from top to bottom, and the total below them."""
-
-    title: str
-    cells: tuple[str, ...]
-    total: str = ""
-
-    @property
-    def width(self) -> int:
-        return max(len(text) for text in (self.title, self.total, *self.cells))
-
-
-def _columns(document: CostDocument) -> list[_Column]:
-    layers = document.layers
-
-    def count(title: str, values: Iterable[int], *, add: bool = False) -> _Column:
-        numbers = list(values)
-        return _Column(title, tuple(f"{number:,}" for number in numbers), f"{sum(numbers):,}" if add else "")
-
+def _columns(document: CostDocument) -> list[Column]:
+    layers, count = document.layers, Column.of_counts
+    is_shared = any(layer.written_with is not None for layer in layers)
+    mapped = [Column("mapping", tuple(layer.layout for layer in layers), most=_MAPPING_LINE)]
     return [
-        _Column(_LAYER, tuple(layer.name for layer in layers), "total"),
+        Column("layer", tuple(layer.name for layer in layers), "total", most=_NAME_LINE),
         count("outputs", (layer.outputs for layer in layers)),
         count("inputs", (layer.inputs for layer in layers)),
         count("rows", (layer.rows for layer in layers)),
         count("cols", (layer.cols for layer in layers)),
         count("positions", (layer.positions for layer in layers)),
         count("repeat", (layer.repeat for layer in layers)),
-        _Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
+        Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
         count("tiles", (layer.tiles for layer in layers), add=True),
+        *([count("writes", (layer.writes for layer in layers), add=True)] if is_shared else []),
         count("MVMs", (layer.mvms for layer in layers), add=True),
-        _Column("ms", tuple(f"{layer.latency_us / 1e3:,.3f}" for layer in layers), f"{document.latency_us / 1e3:,.3f}"),
-        *(
-            [_Column("mapping", tuple(layer.layout for layer in layers))]
-            if document.mapping is MappingModel.BEST
-            else []
-        ),
-        _Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),
+        Column("ms", tuple(f"{layer.latency_us / 1e3:,.3f}" for layer in layers), f"{document.latency_us / 1e3:,.3f}"),
+        *(_energy_columns(document.energy) if document.energy is not None else []),
+        *(mapped if document.mapping is MappingModel.BEST else []),
+        Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),
     ]
 
 
-def _fit(columns: list[_Column], width: int | None) -> tuple[list[_Column], list[str]]:
-    """Leave out what a terminal of `width` characters has no room for; None is room for all. Names may be folded."""
-    left_out: list[str] = []
-    titles = {column.title for column in columns}
-    for title in (title for title in _DISPENSABLE if title in titles):
-        needed = sum(min(column.width, _NAME_WIDTH) if column.title == _LAYER else column.width for column in columns)
-        if width is None or needed + _GAP * len(columns) <= width:
-            break
-        columns = [column for column in columns if column.title != title]
-        left_out.append(title)
-    return columns, left_out
-
-
-def _build_table(columns: list[_Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
-    for column in columns:
-        if column.title == _LAYER:
-            table.add_column(column.title, column.total, overflow="fold")
-        else:
-            table.add_column(column.title, column.total, justify="right", no_wrap=True, min_width=column.width)
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
+def _energy_columns(energy: EnergyDocument) -> list[Column]:
+    cells = tuple(f"{layer.total_pj / 1e6:,.3f}" for layer in energy.layers)
+    return [Column("uJ", cells, f"{energy.total_pj / 1e6:,.3f}")]

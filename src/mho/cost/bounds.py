@@ -10,20 +10,23 @@ bits):
 - Columns. An output at one position takes as many column reads as its products fill columns of active rows, and as
   many as the bits of its longest product need digits.
 - Rows. An input slice is driven as often as the products that it enters fill rows of columns.
-- Writes. Weights take s cells each, whose columns serve one output and whose rows one channel.
+- Writes. Weights take s cells each, whose columns serve one output and whose rows one channel. Layers that follow each
+  other may share writes, where each lies in a single tile: together they need as many as their cells fill.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.mapping.counts import Counts, Prices
-from mho.mapping.digits import stored_range_of_width
+from mho.mapping.digits import stored_range
 from mho.mapping.encoding import StoredRange
+from mho.mapping.network import NetworkMapping
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
@@ -42,6 +45,60 @@ class LayerBound:
     latency_ps: int
 
 
+@dataclass(frozen=True)
+class NetworkBound:
+    """What every mapping of a network takes at least, for a batch.
+
+    Attributes:
+        layers: each layer's bound within the network: its reads alone where an earlier layer may write its tile.
+        shared_writes: what all layers need together whose own bounds hold no writes.
+        latency_ps: the least time of all layers, ps: their bounds, and those writes.
+    """
+
+    layers: tuple[LayerBound, ...]
+    shared_writes: int
+    latency_ps: int
+
+
+def bound_network(mapping: NetworkMapping, accelerator: Accelerator, *, batch: int = 1) -> NetworkBound:
+    """Return the lower bound of a network.
+
+    Args:
+        mapping: the layers in execution order, with their widths; how they are mapped does not matter.
+        accelerator: crossbar, converters, prices, and whether writes may be shared.
+        batch: samples that share the writes of weights.
+    """
+    layers = mapping.layers
+    alone = [bound_layer(one.layer, one.bits, accelerator, batch=batch) for one in layers]
+    bounds, writes, prices = list(alone), 0, Prices.of(accelerator, batch)
+    for run in _find_sharing([one.layer for one in layers], alone, accelerator):
+        cells = sum(_count_cells(layers[number].layer, layers[number].bits, accelerator) for number in run)
+        writes += ceil_divide(cells, accelerator.crossbar.rows * accelerator.crossbar.cols)
+        for number in run:
+            counts = replace(alone[number].counts, tiles=0)
+            bounds[number] = LayerBound(counts, prices.reading_ps(counts))
+    total = sum(bound.latency_ps for bound in bounds) + writes * prices.write_ps
+    return NetworkBound(tuple(bounds), writes, total)
+
+
+def _find_sharing(
+    layers: Sequence[MvmLayer], bounds: Sequence[LayerBound], accelerator: Accelerator
+) -> Iterator[list[int]]:
+    """Yield the numbers of layers between which writes may be shared: two or more."""
+    if not accelerator.mapping.allowed.shared_writes:
+        return
+    run: list[int] = []
+    for number, (layer, bound) in enumerate(zip(layers, bounds, strict=True)):
+        if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
+            continue
+        if layer.is_stored_dynamically or bound.counts.tiles > 1:
+            yield from [run] if len(run) > 1 else []
+            run = []
+        else:
+            run.append(number)
+    yield from [run] if len(run) > 1 else []
+
+
 def bound_layer(
     layer: MvmLayer,
     bits: BitWidths,
@@ -57,12 +114,12 @@ def bound_layer(
         bits: weight and activation bits.
         accelerator: crossbar, converters and prices.
         batch: samples that share the writes of weights.
-        values: the integers that weights may take; None for those that `bits.weight_bits` means in a policy.
+        values: the integers that weights may take; None for those of the layer's grid, or that a policy means.
     """
-    stored = values if values is not None else stored_range_of_width(bits.weight_bits)
+    stored = values if values is not None else stored_range(layer, bits.weight_bits)
     crossbar, geometry = accelerator.crossbar, _Geometry.of(layer)
     slices = count_input_slices(bits.act_bits, accelerator.converters.dac_bits)
-    cells = ceil_divide(((stored.qmax - stored.qmin) // stored.step).bit_length(), crossbar.cell_bits)
+    cells = _cells_per_weight(stored, accelerator)
     active, cols = crossbar.rows_at_once, crossbar.cols
     digits = _count_digits(stored, slices, accelerator)
     column_reads = (
@@ -164,6 +221,16 @@ def _count_digits(values: StoredRange, slices: int, accelerator: Accelerator) ->
         reach += cell * weight
         columns += 1
     return columns
+
+
+def _cells_per_weight(values: StoredRange, accelerator: Accelerator) -> int:
+    """Return the cells without which the integers of a weight cannot be told apart."""
+    return ceil_divide(((values.qmax - values.qmin) // values.step).bit_length(), accelerator.crossbar.cell_bits)
+
+
+def _count_cells(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> int:
+    weights = layer.repeat * layer.outputs * layer.inputs
+    return weights * _cells_per_weight(stored_range(layer, bits.weight_bits), accelerator)
 
 
 def _count_tiles(layer: MvmLayer, geometry: _Geometry, cells: int, accelerator: Accelerator) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from mho.accelerator.spec import Accelerator, Encoding
-from mho.cost.bounds import bound_layer
+from mho.cost.bounds import LayerBound, bound_network
+from mho.cost.endurance import count_network_lifetime
+from mho.cost.energy import NetworkEnergy
+from mho.cost.energy_document import EnergyDocument
 from mho.cost.latency import LayerCost, NetworkCost
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
@@ -38,18 +39,24 @@ class LayerRow(_Section):
     repeat: int = Field(ge=1, description="Matrices of that size: heads of attention, groups of a convolution.")
     weight_bits: int = Field(ge=1, le=16, description="Bits of a weight, or of the stored operand of a product.")
     act_bits: int = Field(ge=1, le=16, description="Bits of an input.")
-    tiles: int = Field(ge=0, description="Crossbar writes, all repetitions.")
+    tiles: int = Field(ge=0, description="Tiles, all repetitions.")
+    writes: int = Field(ge=0, description="Crossbar writes: one a tile, but none where written_with names a layer.")
+    written_with: str | None = Field(
+        description="The earlier layer whose write holds the layer's one tile too; null where it is written by itself."
+    )
     mvms: int = Field(ge=0, description="Crossbar reads, one an input slice, all repetitions.")
     latency_us: float = Field(ge=0, description="Writes and reads, us; where a batch shares writes, for one sample.")
-    bound_us: float = Field(ge=0, description="What no exact mapping of this kind can beat, us.")
+    bound_us: float = Field(
+        ge=0,
+        description="What no exact mapping of this kind can beat, us; reads alone where a write may be shared.",
+    )
     encoding: Encoding = Field(description="How signed weights become conductances.")
     layout: str = Field(description="The mapping in words: im2col, or each part's window, slices and groups.")
 
     @classmethod
-    def of(cls, cost: LayerCost, accelerator: Accelerator, batch: int) -> LayerRow:
+    def of(cls, cost: LayerCost, bound: LayerBound, batch: int, *, written_with: str | None) -> LayerRow:
         """Return the row of one layer."""
         mapping = cost.mapping
-        bound = bound_layer(mapping.layer, mapping.bits, accelerator, batch=batch)
         return cls(
             name=mapping.layer.name,
             outputs=mapping.layer.outputs,
@@ -61,6 +68,8 @@ class LayerRow(_Section):
             weight_bits=mapping.bits.weight_bits,
             act_bits=mapping.bits.act_bits,
             tiles=mapping.tiles,
+            writes=cost.writes,
+            written_with=written_with,
             mvms=mapping.mvms,
             latency_us=to_microseconds(cost.latency_ps) / batch,
             bound_us=to_microseconds(bound.latency_ps) / batch,
@@ -80,13 +89,28 @@ class CostDocument(_Section):
     )
     batch: int = Field(ge=1, description="Samples that share the writes of weights; times are for one of them.")
     latency_us: float = Field(ge=0, description="All layers, one after the other, us.")
-    bound_us: float = Field(ge=0, description="What no exact mapping of this kind can beat, us.")
+    bound_us: float = Field(
+        ge=0, description="The same for the whole network, us: the layers' bounds, and writes that may be shared."
+    )
     reference_latency_us: float = Field(ge=0, description="The same with 8-bit weights and activations, us.")
     speedup: float = Field(ge=0, description="reference_latency_us / latency_us.")
     layers: tuple[LayerRow, ...] = Field(description="MVM layers in execution order.")
+    energy: EnergyDocument | None = Field(default=None, description="Energy; null where it was not asked for.")
+    lifetime_inputs: int | None = Field(
+        default=None,
+        ge=0,
+        description="Samples until cells of the crossbar may fail; null where the accelerator tells no endurance.",
+    )
 
     @classmethod
-    def of(cls, network: str, cost: NetworkCost, reference: NetworkCost, accelerator: Accelerator) -> CostDocument:
+    def of(
+        cls,
+        network: str,
+        cost: NetworkCost,
+        reference: NetworkCost,
+        accelerator: Accelerator,
+        energy: NetworkEnergy | None = None,
+    ) -> CostDocument:
         """Make the document.
 
         Args:
@@ -94,16 +118,23 @@ class CostDocument(_Section):
             cost: with the widths that were asked for.
             reference: the same network at 8/8, of the same model and batch.
             accelerator: what both were costed for.
+            energy: of `cost`, where it is asked for.
         """
-        layers = tuple(LayerRow.of(layer, accelerator, cost.batch) for layer in cost.layers)
+        bound = bound_network(cost.mapping, accelerator, batch=cost.batch)
+        layers = tuple(
+            LayerRow.of(layer, own, cost.batch, written_with=cost.mapping.written_with(number))
+            for number, (layer, own) in enumerate(zip(cost.layers, bound.layers, strict=True))
+        )
         return cls(
             network=network,
             accelerator=accelerator,
             mapping=cost.model,
             batch=cost.batch,
             latency_us=to_microseconds(cost.latency_ps) / cost.batch,
-            bound_us=math.fsum(layer.bound_us for layer in layers),
+            bound_us=to_microseconds(bound.latency_ps) / cost.batch,
             reference_latency_us=to_microseconds(reference.latency_ps) / cost.batch,
             speedup=reference.latency_ps / cost.latency_ps,
             layers=layers,
+            energy=None if energy is None else EnergyDocument.of(energy),
+            lifetime_inputs=count_network_lifetime(cost, accelerator),
         )

@@ -1,8 +1,9 @@
 """Time on one time-multiplexed crossbar: what `mho.mapping` counts, times what each write and read takes.
 
-    latency = tiles * write latency + mvms * MVM latency          (arXiv 2601.21737)
+    latency = writes * write latency + mvms * MVM latency          (arXiv 2601.21737)
 
-Digital work and conversion are taken to be hidden behind the crossbar, unless the accelerator charges for them (see
+Every tile is written, but those that an earlier layer's write holds (see `mho.mapping.sharing`). Digital work and
+conversion are taken to be hidden behind the crossbar, unless the accelerator charges for them (see
 `mho.mapping.counts`). Samples of a batch share the writes of weights. Times are whole picoseconds, so sums are exact.
 """
 
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError
-from mho.mapping.counts import MappedLayer, Prices
-from mho.mapping.model import DEFAULT_MODEL, MappingModel, map_network
+from mho.mapping.counts import Prices
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.network import NetworkMapping, map_network
+from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
@@ -26,11 +29,13 @@ class LayerCost:
 
     Attributes:
         mapping: what is counted.
-        write_ps: time to write its tiles, ps.
+        writes: crossbar writes for one sample: one a tile, but none where an earlier layer's write holds the tile.
+        write_ps: time of its writes, ps.
         read_ps: time of its MVMs, and of conversion and digital work where they are charged, ps.
     """
 
-    mapping: MappedLayer
+    mapping: LayerMapping
+    writes: int
     write_ps: int
     read_ps: int
 
@@ -46,11 +51,13 @@ class NetworkCost:
 
     Attributes:
         layers: each layer's time.
-        model: the mapping that was counted.
+        mapping: what is counted, and which layers are written at once.
+        model: the mapping that is meant.
         batch: samples that share the writes of weights; times are for all of them.
     """
 
     layers: tuple[LayerCost, ...]
+    mapping: NetworkMapping
     model: MappingModel
     batch: int
 
@@ -61,8 +68,13 @@ class NetworkCost:
 
     @property
     def tiles(self) -> int:
-        """Crossbar writes of all layers for one sample."""
+        """Tiles of all layers that are filled for one sample."""
         return sum(layer.mapping.tiles for layer in self.layers)
+
+    @property
+    def writes(self) -> int:
+        """Crossbar writes of all layers for one sample; fewer than tiles where several are written at once."""
+        return sum(layer.writes for layer in self.layers)
 
     @property
     def mvms(self) -> int:
@@ -70,12 +82,21 @@ class NetworkCost:
         return sum(layer.mapping.mvms for layer in self.layers)
 
 
-def cost_layer(mapping: MappedLayer, accelerator: Accelerator, *, batch: int = 1) -> LayerCost:
-    """Return the time of one mapped layer for a batch."""
+def cost_layer(
+    mapping: LayerMapping, accelerator: Accelerator, *, batch: int = 1, joins_write: bool = False
+) -> LayerCost:
+    """Return the time of one mapped layer for a batch.
+
+    Args:
+        mapping: what is counted.
+        accelerator: whose prices.
+        batch: samples that share the writes of weights.
+        joins_write: True where an earlier layer's write holds the layer's tile.
+    """
     prices = Prices.of(accelerator, batch)
     is_dynamic = mapping.layer.is_stored_dynamically
-    writing = prices.writing_ps(mapping.counts, is_stored_dynamically=is_dynamic)
-    return LayerCost(mapping, writing, prices.reading_ps(mapping.counts))
+    writing = 0 if joins_write else prices.writing_ps(mapping.counts, is_stored_dynamically=is_dynamic)
+    return LayerCost(mapping, 0 if joins_write else mapping.tiles, writing, prices.reading_ps(mapping.counts))
 
 
 def cost_network(
@@ -105,4 +126,8 @@ def cost_network(
     if batch < 1:
         raise MappingError(f"batch is {batch}", expected="at least 1")
     mapped = map_network(layers, policy, accelerator, model, batch=batch)
-    return NetworkCost(tuple(cost_layer(mapping, accelerator, batch=batch) for mapping in mapped), model, batch)
+    costs = tuple(
+        cost_layer(mapping, accelerator, batch=batch, joins_write=mapped.joins(number))
+        for number, mapping in enumerate(mapped.layers)
+    )
+    return NetworkCost(costs, mapped, model, batch)

@@ -22,7 +22,7 @@ from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import BitWidths, Policy
 
-_FORMAT = 2
+_FORMAT = 3
 _LIBRARIES = ("torch", "torchvision", "onnx", "onnx-ir", "onnxscript", "numpy")
 _DERIVING_PACKAGES = ("mho.network", "mho.models", "mho.arithmetic")
 _EXTERNAL_DATA_MARK = b"location"

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
+from mho.cost.shared_writes import SharedWrites
 from mho.errors import MappingError, PolicyError, suggest
-from mho.mapping.best import best_times_ps
+from mho.mapping.best import tabulate_best
 from mho.mapping.counts import Prices
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.plan import count_layer, count_layers, plan_layer
@@ -24,17 +25,20 @@ WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 
 @dataclass(frozen=True, eq=False)
 class LatencyTable:
-    """Time of each layer by weight and activation bits.
+    """Time of each layer by weight and activation bits, and what layers save that are written at once.
 
     Attributes:
         layer_names: in execution order.
-        latency_ps: int64 [layers, weight widths, activation widths], ps; widths as in `WIDTHS`. Read-only.
+        latency_ps: int64 [layers, weight widths, activation widths], ps, each layer by itself; widths as in `WIDTHS`.
+            Read-only.
         batch: samples that share the writes of weights; times are for all of them.
+        shared: what shared writes save; None where none can be shared.
     """
 
     layer_names: tuple[str, ...]
     latency_ps: NDArray[np.int64]
     batch: int = 1
+    shared: SharedWrites | None = None
     _index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,12 +72,17 @@ class LatencyTable:
                 hint="check the latencies of the accelerator",
             )
         names = tuple(layer.name for layer in layers)
-        if model is MappingModel.BEST:
-            return cls(names, best_times_ps(layers, accelerator, batch=batch), batch)
-        return cls(names, _paper_times_ps(layers, accelerator, batch), batch)
+        if model is MappingModel.PAPER:
+            return cls(names, _paper_times_ps(layers, accelerator, batch), batch)
+        best = tabulate_best(layers, accelerator, batch=batch)
+        return cls(names, best.times_ps, batch, SharedWrites.of(best.shares, accelerator))
 
     def layer_latency_ps(self, name: str, bits: BitWidths) -> int:
-        """Return the time of one layer, ps. Raises `PolicyError` for an unknown layer."""
+        """Return the time of one layer by itself, ps: at least what it takes where it shares a write.
+
+        Raises:
+            PolicyError: an unknown layer.
+        """
         if name not in self._index:
             raise PolicyError("unknown layer", where=name, hint=suggest(name, self._index))
         return int(self.latency_ps[self._index[name], _WIDTH_INDEX[bits.weight_bits], _WIDTH_INDEX[bits.act_bits]])
@@ -81,7 +90,12 @@ class LatencyTable:
     def policy_latency_ps(self, policy: Policy) -> int:
         """Return the time of the whole network, ps; equal to `cost_network`. Raises `PolicyError`."""
         policy.check_against(self.layer_names)
-        return sum(self.layer_latency_ps(name, policy[name]) for name in self.layer_names)
+        widths = [policy[name] for name in self.layer_names]
+        alone = sum(self.layer_latency_ps(name, bits) for name, bits in zip(self.layer_names, widths, strict=True))
+        if self.shared is None:
+            return alone
+        indices = np.array([(_WIDTH_INDEX[bits.weight_bits], _WIDTH_INDEX[bits.act_bits]) for bits in widths])
+        return alone - int(self.shared.saved_ps(indices[:, 0], indices[:, 1]))
 
     def latencies_ps(self, weight_bits: NDArray[np.integer], act_bits: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the times of many policies at once.
@@ -99,7 +113,7 @@ class LatencyTable:
         weight_index, act_index = _to_index(weight_bits), _to_index(act_bits)
         chosen: NDArray[np.int64] = self.latency_ps[np.arange(len(self.layer_names)), weight_index, act_index]
         total: NDArray[np.int64] = chosen.sum(axis=-1, dtype=np.int64)
-        return total
+        return total if self.shared is None else total - self.shared.saved_ps(weight_index, act_index)
 
 
 def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:

@@ -2,33 +2,39 @@
 allows.
 
 `MappingChoice` does the search once for all activation widths of one layer and range of stored integers; mappings and
-whole tables of times are read from it, so that they cannot differ.
+whole tables of times are read from it, so that they cannot differ. It also tells what the layer takes in a crossbar
+that it shares, for `mho.mapping.sharing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
+from mho.mapping.blocks import Blocks, find_blocks
 from mho.mapping.candidates import Array, Candidates, list_candidates
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import (
     count_correction_columns,
+    count_digital_sums,
     count_input_rows,
     count_output_columns,
     count_weight_slices,
-    stored_range_of_width,
+    stored_range,
+    takes_zero_points,
     weight_offset,
 )
-from mho.mapping.encoding import StoredRange
 from mho.mapping.interleaved import tabulate_windows
-from mho.mapping.parts import BestMapping, Part, count_tiling
+from mho.mapping.parts import LayerMapping, Part, Range, count_tiling
 from mho.mapping.plan import count_layer
 from mho.mapping.search import LayerSearch, Piece
+from mho.mapping.sharing import NEVER, UNITS, Axis, Room, Shares
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
 from mho.mapping.windows import AnyWindow, PositionGrid, WindowTable
@@ -41,14 +47,7 @@ _EXACT = 1 << 53
 _WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 
 
-def choose_mapping(
-    layer: MvmLayer,
-    bits: BitWidths,
-    accelerator: Accelerator,
-    *,
-    batch: int = 1,
-    values: StoredRange | None = None,
-) -> BestMapping:
+def choose_mapping(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *, batch: int = 1) -> LayerMapping:
     """Choose the cheapest exact mapping of one layer.
 
     Args:
@@ -56,38 +55,47 @@ def choose_mapping(
         bits: weight and activation bits.
         accelerator: what is allowed and what it costs.
         batch: samples that share the writes of weights.
-        values: the integers that weights may take; None for those that `bits.weight_bits` means in a policy.
     """
-    stored = values if values is not None else stored_range_of_width(bits.weight_bits)
-    return MappingChoice(layer, stored, accelerator, batch).mapping(bits)
+    return MappingChoice(layer, bits.weight_bits, accelerator, batch).mapping(bits)
 
 
-def best_times_ps(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch: int = 1) -> Array:
-    """Return the time of the best mapping of each layer at all widths of a policy.
+@dataclass(frozen=True, eq=False)
+class BestTimes:
+    """The best mappings of layers at all widths of a policy: 1..8 and 16, ascending.
 
-    Returns:
-        int64 [layers, weight widths, activation widths], ps for a batch; widths 1..8 and 16, ascending.
+    Attributes:
+        times_ps: int64 [layers, weight widths, activation widths], ps for a batch, each layer by itself.
+        shares: for each layer, what it takes in a stack, [weight widths, activation widths].
     """
-    known: dict[MvmLayer, Array] = {}
+
+    times_ps: Array
+    shares: tuple[Shares, ...]
+
+
+def tabulate_best(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch: int = 1) -> BestTimes:
+    """Find the best mapping of each layer at all widths of a policy."""
+    known: dict[MvmLayer, tuple[Array, Shares]] = {}
     for layer in layers:
         if (key := layer.without_name()) not in known:
-            choices = [MappingChoice(key, stored_range_of_width(width), accelerator, batch) for width in _WIDTHS]
-            known[key] = np.stack([choice.times_ps(_WIDTHS) for choice in choices])
-    return np.stack([known[layer.without_name()] for layer in layers])
+            choices = [MappingChoice(key, width, accelerator, batch) for width in _WIDTHS]
+            times = np.stack([choice.times_ps(_WIDTHS) for choice in choices])
+            known[key] = times, Shares.stack([choice.shares(_WIDTHS) for choice in choices])
+    found = [known[layer.without_name()] for layer in layers]
+    return BestTimes(np.stack([times for times, _ in found]), tuple(shares for _, shares in found))
 
 
 class MappingChoice:
-    """The best mappings of one layer and range of stored integers, for all activation widths."""
+    """The best mappings of one layer at one width of its stored integers, for all activation widths."""
 
-    def __init__(self, layer: MvmLayer, values: StoredRange, accelerator: Accelerator, batch: int) -> None:
-        self._layer, self._values, self._accelerator = layer, values, accelerator
+    def __init__(self, layer: MvmLayer, weight_bits: int, accelerator: Accelerator, batch: int) -> None:
+        self._layer, self._weight_bits, self._accelerator = layer, weight_bits, accelerator
+        self._values = stored_range(layer, weight_bits)
         self._prices, self._unit_ps = Prices.of(accelerator, batch).in_units()
         self._check_size()
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
         self._searches = {encoding: self._search(encoding) for encoding in self._encodings()}
-        extra = self._prices.operation_ps * self._prices.batch
-        self._times = np.stack([search.time + extra * self._input_sums(e) for e, search in self._searches.items()])
+        self._times = np.stack([search.time + self._sums_time(e) for e, search in self._searches.items()])
 
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
@@ -96,17 +104,51 @@ class MappingChoice:
         least = np.minimum(times, self._digital_time) if self._can_be_digital else times
         return np.asarray(least.astype(np.int64) * self._unit_ps)
 
-    def mapping(self, bits: BitWidths) -> BestMapping:
-        """Return the best mapping for the given widths (`bits.weight_bits` is only passed on)."""
+    def mapping(self, bits: BitWidths) -> LayerMapping:
+        """Return the best mapping for the given widths."""
         number = self._number(bits.act_bits)
-        if self._can_be_digital and self._digital_time < self._times[:, number].min():
-            return BestMapping(
-                self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._layer.macs
+        if self._is_digital[number]:
+            return LayerMapping(
+                self._layer, bits, self._accelerator.mapping.encoding, self._values, (), self._digital_operations
             )
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
         return self.build(bits, encoding, self._searches[encoding].pieces(number))
 
-    def build(self, bits: BitWidths, encoding: Encoding, pieces: Iterable[Piece]) -> BestMapping:
+    def shares(self, act_bits: Sequence[int]) -> Shares:
+        """Return what the layer takes in a stack for each of the activation widths, [widths]."""
+        crossbar, prices = self._accelerator.crossbar, self._prices
+        room, times = Room(crossbar), self._times.min(axis=0)
+        reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
+        for encoding, blocks in self._blocks.items():
+            for axis, lines in ((Axis.ROWS, blocks.rows), (Axis.COLS, blocks.cols)):
+                count = room.count(axis)
+                own = reads[axis, :, : count + 1]
+                least = blocks.least_times(lines, room.unit(axis), count) + self._sums_time(encoding)
+                np.minimum(own, least, out=own)
+        extra = (reads - times[:, None]).swapaxes(0, 1)
+        pays = extra < prices.write_ps
+        extra_ps = np.where(pays, np.where(pays, extra, 0).astype(np.int64) * self._unit_ps, NEVER)
+        numbers = [self._number(bits) for bits in act_bits]
+        return Shares(extra_ps[numbers], self._is_digital[numbers])
+
+    def mapping_within(self, bits: BitWidths, rows: int, cols: int) -> LayerMapping:
+        """Return the mapping in a single tile of at most so many rows and columns that is read for the least time.
+
+        Raises:
+            MappingError: there is none.
+        """
+        number, found = self._number(bits.act_bits), []
+        for encoding, blocks in self._blocks.items():
+            times = blocks.times[number] + self._sums_time(encoding)
+            found += [(times[one], encoding, int(blocks.candidate[one])) for one in blocks.within(rows, cols)]
+        if not found:
+            raise MappingError(f"the layer does not fit {rows} x {cols} cells", where=self._layer.name)
+        _, encoding, candidate = min(found, key=lambda block: block[0])
+        layer = self._layer
+        whole = Range(0, layer.repeat), Range(0, layer.outputs), Range(0, layer.inputs)
+        return self.build(bits, encoding, (Piece(*whole, candidate, layer.repeat),))
+
+    def build(self, bits: BitWidths, encoding: Encoding, pieces: Iterable[Piece]) -> LayerMapping:
         """Return the mapping that given pieces make, best or not; together they must be the whole matrix."""
         candidates, number = self.candidates(encoding), self._number(bits.act_bits)
         parts = tuple(
@@ -114,7 +156,7 @@ class MappingChoice:
             for piece in pieces
             for window in candidates.table.patterns[int(candidates.shape[piece.candidate])]
         )
-        return BestMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
+        return LayerMapping(self._layer, bits, encoding, self._values, parts, self._input_sums(encoding))
 
     def _check_size(self) -> None:
         """Refuse layers whose time is not exact in float64: the search compares times in it."""
@@ -136,15 +178,39 @@ class MappingChoice:
     def _can_be_digital(self) -> bool:
         return self._layer.is_stored_dynamically and not self._accelerator.digital.is_ideal
 
+    @cached_property
+    def _is_digital(self) -> NDArray[np.bool_]:
+        """True where the digital unit takes the product, for each number of input slices."""
+        return np.asarray(self._can_be_digital & (self._digital_time < self._times.min(axis=0)))
+
+    @cached_property
+    def _blocks(self) -> dict[Encoding, Blocks]:
+        layer = self._layer
+        return {
+            encoding: find_blocks(search.candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat)
+            for encoding, search in self._searches.items()
+        }
+
     @property
     def _digital_time(self) -> int:
-        return self._prices.reading_ps(Counts(0, 0, 0, self._layer.macs))
+        return self._prices.reading_ps(Counts(0, 0, 0, self._digital_operations))
+
+    @property
+    def _digital_operations(self) -> int:
+        """Multiply-adds of the product, and additions of the sums that its zero points need."""
+        takes_sums = takes_zero_points(self._layer, self._weight_bits)
+        return self._layer.macs + count_digital_sums(self._layer, self._weight_bits, takes_input_sums=takes_sums)
 
     def _input_sums(self, encoding: Encoding) -> int:
-        """Return the additions that sum up every input vector, where the encoding needs it and has no column for it."""
-        if encoding is not Encoding.OFFSET_DIGITAL or not weight_offset(self._values, encoding):
-            return 0
-        return self._layer.inputs * self._layer.positions * self._layer.repeat
+        """Return the additions that sum up input vectors, where no column does, and stored vectors."""
+        offset, zero_points = weight_offset(self._values, encoding), takes_zero_points(self._layer, self._weight_bits)
+        has_columns = encoding is Encoding.OFFSET and offset > 0
+        takes_sums = (offset > 0 or zero_points) and not has_columns
+        return count_digital_sums(self._layer, self._weight_bits, takes_input_sums=takes_sums)
+
+    def _sums_time(self, encoding: Encoding) -> int:
+        """Return the time of the digital unit's sums for a batch, in the unit of the prices."""
+        return self._input_sums(encoding) * self._prices.operation_ps * self._prices.batch
 
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""

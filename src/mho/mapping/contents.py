@@ -31,7 +31,7 @@ from mho.mapping.digits import (
     weight_offset,
 )
 from mho.mapping.encoding import CORRECTION
-from mho.mapping.parts import BestMapping, Part, Range
+from mho.mapping.parts import LayerMapping, Part, Range
 from mho.mapping.tiling import Tile, split_tiles
 from mho.mapping.windows import PositionGrid
 
@@ -97,7 +97,7 @@ class PartContents:
         weight_offset: what every stored weight is above the weight itself: that many sums of inputs must be taken back.
     """
 
-    mapping: BestMapping
+    mapping: LayerMapping
     part: Part
     grid: PositionGrid
     accelerator: Accelerator
@@ -122,12 +122,16 @@ class PartContents:
         """Return the cells of all groups of the part, uint8 [groups, rows, cols].
 
         Args:
-            weights: integers [groups, outputs, inputs] of the whole layer, in `mapping.values`.
+            weights: integers [groups, outputs, inputs] of the whole layer.
+
+        Raises:
+            MappingError: an integer is outside of `mapping.values`.
         """
+        self.mapping.values.check(weights[self.part.groups.start : self.part.groups.stop])
         return _encode(self, weights)
 
 
-def lay_out(mapping: BestMapping, part: Part, accelerator: Accelerator) -> PartContents:
+def lay_out(mapping: LayerMapping, part: Part, accelerator: Accelerator) -> PartContents:
     """Describe one part of a mapping."""
     grid = PositionGrid.of(mapping.layer)
     return PartContents(
@@ -166,7 +170,7 @@ def _channels(inputs: Range, taps: int) -> Iterator[tuple[int, int, int]]:
         yield channel, max(inputs.start - channel * taps, 0), min(inputs.stop - channel * taps, taps)
 
 
-def _lay_out_cols(mapping: BestMapping, part: Part, grid: PositionGrid, accelerator: Accelerator) -> Cols:
+def _lay_out_cols(mapping: LayerMapping, part: Part, grid: PositionGrid, accelerator: Accelerator) -> Cols:
     positions = grid.positions(part.window)
     digits = _list_digits(mapping, part, accelerator)
     corrections = part.correction_cols // len(positions)
@@ -192,7 +196,7 @@ class _Digits:
     is_sign_bit: Integers
 
 
-def _list_digits(mapping: BestMapping, part: Part, accelerator: Accelerator) -> _Digits:
+def _list_digits(mapping: LayerMapping, part: Part, accelerator: Accelerator) -> _Digits:
     values, encoding, cell_bits = mapping.values, mapping.encoding, accelerator.crossbar.cell_bits
     last_shift = (part.slices_at_once - 1) * accelerator.converters.dac_bits
     signs = (1, -1) if encoding is Encoding.DIFFERENTIAL_COLUMNS else (1,)

@@ -6,19 +6,19 @@ from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
 
 
-def largest_count(accelerator: Accelerator, rows: int) -> int:
+def largest_count(accelerator: Accelerator, encoding: Encoding, rows: int) -> int:
     """Return the largest column sum (absolute value) of `rows` driven rows: all cells and all drives at their maximum.
 
     Of the two rows of an input in differential rows, one holds zero.
     """
-    inputs = -(-rows // 2) if accelerator.mapping.encoding is Encoding.DIFFERENTIAL_ROWS else rows
+    inputs = -(-rows // 2) if encoding is Encoding.DIFFERENTIAL_ROWS else rows
     return inputs * ((1 << accelerator.crossbar.cell_bits) - 1) * ((1 << accelerator.converters.dac_bits) - 1)
 
 
-def required_adc_bits(accelerator: Accelerator, rows: int) -> int:
+def required_adc_bits(accelerator: Accelerator, encoding: Encoding, rows: int) -> int:
     """Return the bits that tell every column sum of `rows` rows apart; rows of both signs need one more."""
-    is_signed = accelerator.mapping.encoding is Encoding.DIFFERENTIAL_ROWS
-    return largest_count(accelerator, rows).bit_length() + int(is_signed)
+    is_signed = encoding is Encoding.DIFFERENTIAL_ROWS
+    return largest_count(accelerator, encoding, rows).bit_length() + int(is_signed)
 
 
 def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
@@ -44,15 +44,15 @@ def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
     return min(rows, crossbar.rows_at_once)
 
 
-def check_adc(accelerator: Accelerator, rows: int, *, where: str) -> None:
+def check_adc(accelerator: Accelerator, encoding: Encoding, rows: int, *, where: str) -> None:
     """Hold the ADC against the largest column sum of `rows` rows. Raises `MappingError`."""
     adc_bits = accelerator.converters.adc_bits
-    if adc_bits == "ideal" or required_adc_bits(accelerator, rows) <= adc_bits:
+    if adc_bits == "ideal" or required_adc_bits(accelerator, encoding, rows) <= adc_bits:
         return
     raise MappingError(
-        f"column sums reach {largest_count(accelerator, rows)} ({rows} rows, "
+        f"column sums reach {largest_count(accelerator, encoding, rows)} ({rows} rows, "
         f"{accelerator.crossbar.cell_bits}-bit cells, {accelerator.converters.dac_bits}-bit DAC) "
-        f"and need an ADC of {required_adc_bits(accelerator, rows)} bits",
+        f"and need an ADC of {required_adc_bits(accelerator, encoding, rows)} bits",
         where=where,
         expected=f"at most what converters.adc_bits = {adc_bits} resolves",
         hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.rows, crossbar.cell_bits or "

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Generic
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.accelerator.spec import Accelerator
 from mho.mapping.slicing import Count
-from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
 
 
 @dataclass(frozen=True)
@@ -42,42 +40,6 @@ class Counts(Generic[Count]):
             self.conversions + other.conversions,
             self.operations + other.operations,
         )
-
-
-class MappedLayer(Protocol):
-    """What cost, reports and programs ask of a mapping, whichever model made it."""
-
-    @property
-    def layer(self) -> MvmLayer:
-        """The logical layer."""
-
-    @property
-    def bits(self) -> BitWidths:
-        """Weight and activation bits."""
-
-    @property
-    def encoding(self) -> Encoding:
-        """How signed weights are held."""
-
-    @property
-    def rows(self) -> int:
-        """Rows of the physical matrix of one repetition, after encoding, before tiling (of its largest part)."""
-
-    @property
-    def cols(self) -> int:
-        """Columns of the same matrix."""
-
-    @property
-    def counts(self) -> Counts[int]:
-        """Everything that takes time, for one sample."""
-
-    @property
-    def tiles(self) -> int:
-        """Crossbar writes for one sample, all repetitions."""
-
-    @property
-    def mvms(self) -> int:
-        """Crossbar reads for one sample, one an input slice, all repetitions."""
 
 
 @dataclass(frozen=True)

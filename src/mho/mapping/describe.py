@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from mho.mapping.counts import MappedLayer
-from mho.mapping.parts import BestMapping, Part, Range
+from mho.mapping.parts import LayerMapping, Part, Range
 from mho.mapping.windows import SINGLE
 
 
-def describe_mapping(mapping: MappedLayer) -> str:
+def describe_mapping(mapping: LayerMapping) -> str:
     """Tell how a layer is mapped: ``2x2 positions, 3 slices at once`` a part, the parts joined by `` + ``."""
-    if not isinstance(mapping, BestMapping):
-        return "im2col"
     if mapping.is_digital:
         return "digital"
     pieces: dict[tuple[Range, Range, Range], list[Part]] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from mho.accelerator.spec import Encoding
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import ceil_divide
+from mho.network.layers import MvmLayer
 
 _DIFFERENTIAL = (Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS)
 
@@ -19,6 +20,33 @@ def stored_range_of_width(weight_bits: int) -> StoredRange:
     """Return the integers that a policy's `weight_bits` means: {-1, +1}, {-1, 0, 1} or the narrow symmetric range."""
     limit = max(1, (1 << (weight_bits - 1)) - 1)
     return StoredRange(-limit, limit, 2 if weight_bits == 1 else 1)
+
+
+def stored_range(layer: MvmLayer, weight_bits: int) -> StoredRange:
+    """Return the integers that a layer stores at `weight_bits`: of its own grid, or those that a policy means."""
+    own = layer.integers
+    if own is None or own.weight_bits != weight_bits:
+        return stored_range_of_width(weight_bits)
+    return StoredRange.of_grid(own.qmin, own.qmax, own.weight_bits)
+
+
+def count_digital_sums(layer: MvmLayer, weight_bits: int, *, takes_input_sums: bool) -> int:
+    """Return the additions of the digital unit that sum up input vectors and stored vectors.
+
+    Args:
+        layer: the logical layer.
+        weight_bits: of the mapping.
+        takes_input_sums: True where the encoding needs sums of inputs that no column gives.
+    """
+    own = layer.integers if layer.integers and layer.integers.weight_bits == weight_bits else None
+    of_inputs = layer.inputs * layer.positions * layer.repeat if takes_input_sums else 0
+    of_stored = layer.inputs * layer.outputs * layer.repeat if own and own.takes_stored_sums else 0
+    return of_inputs + of_stored
+
+
+def takes_zero_points(layer: MvmLayer, weight_bits: int) -> bool:
+    """Tell whether zero points of the stored operand need sums of inputs, in any encoding."""
+    return layer.integers is not None and layer.integers.weight_bits == weight_bits and layer.integers.takes_input_sums
 
 
 def weight_offset(values: StoredRange, encoding: Encoding) -> int:

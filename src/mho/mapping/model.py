@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 
 from mho.accelerator.spec import Accelerator
 from mho.mapping.best import choose_mapping
-from mho.mapping.counts import MappedLayer
+from mho.mapping.parts import LayerMapping
 from mho.mapping.plan import plan_layer
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.policy import BitWidths
 
 
 class MappingModel(StrEnum):
@@ -25,27 +24,30 @@ class MappingModel(StrEnum):
     PAPER = "paper"
 
 
-DEFAULT_MODEL = MappingModel.PAPER
+DEFAULT_MODEL = MappingModel.BEST
 """What costs, tables and programs take unless they are told."""
 
 
 def map_layer(
-    layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, model: MappingModel, *, batch: int = 1
-) -> MappedLayer:
-    """Map one layer; `batch` samples share the writes of weights."""
+    layer: MvmLayer,
+    bits: BitWidths,
+    accelerator: Accelerator,
+    model: MappingModel,
+    *,
+    batch: int = 1,
+) -> LayerMapping:
+    """Map one layer.
+
+    Args:
+        layer: the logical layer.
+        bits: weight and activation bits.
+        accelerator: what it runs on.
+        model: which mapping is meant.
+        batch: samples that share the writes of weights.
+
+    Raises:
+        MappingError: the ADC cannot tell the layer's column sums apart, or cells cannot hold the integers.
+    """
     if model is MappingModel.PAPER:
         return plan_layer(layer, bits, accelerator)
     return choose_mapping(layer, bits, accelerator, batch=batch)
-
-
-def map_network(
-    layers: Iterable[MvmLayer], policy: Policy, accelerator: Accelerator, model: MappingModel, *, batch: int = 1
-) -> tuple[MappedLayer, ...]:
-    """Map every layer with the widths that `policy` gives it by name, in the order of `layers`.
-
-    Raises:
-        PolicyError: the policy names an unknown layer or lacks one.
-    """
-    layers = tuple(layers)
-    policy.check_against(layer.name for layer in layers)
-    return tuple(map_layer(layer, policy[layer.name], accelerator, model, batch=batch) for layer in layers)

@@ -76,8 +76,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class BestMapping:
-    """The cheapest exact mapping of one layer that was found.
+class LayerMapping:
+    """How one layer lies on crossbars: the paper's mapping, or the cheapest exact one that was found.
 
     Attributes:
         layer: the logical layer.

@@ -7,63 +7,30 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.accelerator.spec import Accelerator
+from mho.errors import MappingError
 from mho.mapping.converters import check_adc
 from mho.mapping.counts import Counts
-from mho.mapping.encoding import count_cols, count_rows
+from mho.mapping.digits import count_digital_sums, count_stored_bits, stored_range, takes_zero_points
+from mho.mapping.encoding import StoredRange, count_cols, count_correction_cols, count_rows
+from mho.mapping.parts import LayerMapping, Part, Range
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
 from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
+from mho.mapping.windows import SINGLE
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
-
-
-@dataclass(frozen=True)
-class LayerMapping:
-    """One MVM layer on crossbars.
-
-    Attributes:
-        layer: the logical layer.
-        bits: weight and activation bits.
-        encoding: how signed weights are held.
-        num_weight_slices: cells a weight (a sign part of it).
-        num_input_slices: steps an input.
-        rows, cols: physical matrix of one repetition, after encoding, before tiling.
-        row_tiles, col_tiles: crossbars above each other and beside each other that hold it.
-        tiles: crossbar writes for one sample, all repetitions.
-        mvms: crossbar reads for one sample, one an input slice, all repetitions.
-        conversions, operations: see `mho.mapping.counts.Counts`.
-    """
-
-    layer: MvmLayer
-    bits: BitWidths
-    encoding: Encoding
-    num_weight_slices: int
-    num_input_slices: int
-    rows: int
-    cols: int
-    row_tiles: int
-    col_tiles: int
-    tiles: int
-    mvms: int
-    conversions: int
-    operations: int
-
-    @property
-    def counts(self) -> Counts[int]:
-        """Everything that takes time, for one sample."""
-        return Counts(self.tiles, self.mvms, self.conversions, self.operations)
+from mho.quantization.policy import BitWidths
 
 
 @dataclass(frozen=True)
 class LayerCounts(Generic[Count]):
-    """What `LayerMapping` tells of one layer, for one layer or element by element for arrays of layers and widths."""
+    """What a mapping counts of one layer, for one layer or element by element for arrays of layers and widths."""
 
     num_weight_slices: Count
     num_input_slices: Count
@@ -85,38 +52,40 @@ class LayerCounts(Generic[Count]):
 def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
     """Map one layer.
 
+    Args:
+        layer: the logical layer.
+        bits: weight and activation bits.
+        accelerator: crossbar, converters and encoding.
+
     Raises:
-        MappingError: the ADC cannot tell the layer's column sums apart.
+        MappingError: the ADC cannot tell the layer's column sums apart, or the weight slices cannot hold its integers.
     """
-    counts = count_layer(layer, bits, accelerator)
-    check_adc(accelerator, min(counts.rows, accelerator.crossbar.rows_at_once), where=f"layer {layer.name}")
-    return LayerMapping(
-        layer=layer,
-        bits=bits,
-        encoding=accelerator.mapping.encoding,
+    counts, encoding = count_layer(layer, bits, accelerator), accelerator.mapping.encoding
+    stored = stored_range(layer, bits.weight_bits)
+    _check_capacity(layer, stored, accelerator, counts.num_weight_slices)
+    rows_at_once = accelerator.crossbar.rows_at_once
+    check_adc(accelerator, encoding, min(counts.rows, rows_at_once), where=f"layer {layer.name}")
+    part = Part(
+        groups=Range(0, layer.repeat),
+        outputs=Range(0, layer.outputs),
+        inputs=Range(0, layer.inputs),
+        window=SINGLE,
         num_weight_slices=counts.num_weight_slices,
-        num_input_slices=counts.num_input_slices,
+        slices_at_once=1,
+        num_steps=counts.num_input_slices,
+        groups_per_tile=1,
+        windows=layer.positions,
         rows=counts.rows,
         cols=counts.cols,
+        rows_at_once=rows_at_once,
+        correction_cols=count_correction_cols(encoding),
         row_tiles=counts.row_tiles,
         col_tiles=counts.col_tiles,
-        tiles=counts.tiles,
-        mvms=counts.mvms,
-        conversions=counts.conversions,
-        operations=counts.operations,
+        counts=counts.counts,
     )
-
-
-def plan_network(layers: Iterable[MvmLayer], policy: Policy, accelerator: Accelerator) -> tuple[LayerMapping, ...]:
-    """Map every layer with the widths that `policy` gives it by name, in the order of `layers`.
-
-    Raises:
-        MappingError: the ADC cannot tell a layer's column sums apart.
-        PolicyError: the policy names an unknown layer or lacks one.
-    """
-    layers = tuple(layers)
-    policy.check_against(layer.name for layer in layers)
-    return tuple(plan_layer(layer, policy[layer.name], accelerator) for layer in layers)
+    takes_sums = takes_zero_points(layer, bits.weight_bits) and not part.correction_cols
+    extra = count_digital_sums(layer, bits.weight_bits, takes_input_sums=takes_sums)
+    return LayerMapping(layer, bits, encoding, stored, (part,), extra)
 
 
 def count_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerCounts[int]:
@@ -172,4 +141,15 @@ def _count(
         mvms=reads * col_tiles,
         conversions=reads * count_conversion_rounds(cols, accelerator),
         operations=reads * cols,
+    )
+
+
+def _check_capacity(layer: MvmLayer, values: StoredRange, accelerator: Accelerator, num_weight_slices: int) -> None:
+    cell_bits = accelerator.crossbar.cell_bits
+    if count_stored_bits(values, accelerator.mapping.encoding) <= num_weight_slices * cell_bits:
+        return
+    raise MappingError(
+        f"integers {values.qmin}..{values.qmax} do not fit {num_weight_slices} cell(s) of {cell_bits} bits",
+        where=f"layer {layer.name}",
+        hint="take more weight slices, cells of more bits, or fewer weight bits",
     )

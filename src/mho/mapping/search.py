@@ -58,12 +58,13 @@ class LayerSearch:
     """All ways to map a matrix [outputs, inputs] of `groups` groups in the encoding of `candidates`.
 
     Attributes:
+        candidates: what pieces may be mapped with.
         time: int64 [N], time of a batch in the cheapest way, for each number of input slices, in the unit of the
             prices.
     """
 
     def __init__(self, candidates: Candidates, *, inputs: int, outputs: int, groups: int) -> None:
-        self._candidates, self._groups = candidates, groups
+        self.candidates, self._groups = candidates, groups
         splits = candidates.accelerator.mapping.allowed.splits
         input_cuts, output_cuts = _list_cuts(candidates, inputs, outputs) if splits else (set(), set())
         self._inputs, self._outputs = _Axis.of(inputs, input_cuts), _Axis.of(outputs, output_cuts)
@@ -115,17 +116,17 @@ class LayerSearch:
         """Columns of the pieces [outputs, M]: those with the first output also hold the corrections."""
         lengths = np.array([len(part) for part in self._outputs.ranges], dtype=np.int64)
         first = np.array([part.start == 0 for part in self._outputs.ranges])
-        with_sums = self._candidates.cols(lengths, has_correction=True)
-        return np.where(first[:, None], with_sums, self._candidates.cols(lengths, has_correction=False))
+        with_sums = self.candidates.cols(lengths, has_correction=True)
+        return np.where(first[:, None], with_sums, self.candidates.cols(lengths, has_correction=False))
 
     def _cut_groups(self, rows: Array, cols: Array) -> dict[int, tuple[Cheapest, Cheapest]]:
         """Cut the groups where the first piece fills whole tiles; the whole matrix is rows [1, M] x cols [1, M]."""
         packs = {1}
-        for per_tile in self._candidates.groups_per_tile(rows, cols, self._groups):
+        for per_tile in self.candidates.groups_per_tile(rows, cols, self._groups):
             packs |= set(np.unique(per_tile).tolist())
         cuts = sorted({self._groups // pack * pack for pack in packs} - {self._groups})
         sizes = {size for cut in cuts for size in (cut, self._groups - cut)}
-        found = {size: _only(find_cheapest(self._candidates, rows, cols, size)) for size in sizes}
+        found = {size: _only(find_cheapest(self.candidates, rows, cols, size)) for size in sizes}
         return {cut: (found[cut], found[self._groups - cut]) for cut in cuts}
 
 

@@ -15,23 +15,37 @@ import torch
 from torch import nn
 
 from mho.errors import ConfigError, InputFileError, MhoError, suggest
+from mho.models.own import OWN_NETWORKS
 
 TORCHVISION = "torchvision:"
+TORCHVISION_SIZES = ((3, 224, 224), 1000)
+FACTORY_SIZES = ((3, 32, 32), 10)
 
 
 def model_names() -> tuple[str, ...]:
     """Return the names of mho's own networks."""
-    return tuple(_own_models())
+    return tuple(OWN_NETWORKS)
+
+
+def usual_sizes(name: str) -> tuple[tuple[int, ...], int]:
+    """Return the shape of one sample and the classes that a network gets where nothing else is asked for.
+
+    Unknown names get those of a user's function; `build_model` refuses them.
+    """
+    if name.startswith(TORCHVISION):
+        return TORCHVISION_SIZES
+    own = OWN_NETWORKS.get(name)
+    return FACTORY_SIZES if own is None else (own.input_shape, own.classes)
 
 
 def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator: torch.Generator) -> nn.Module:
     """Build a float network with random weights drawn from `generator`.
 
     Args:
-        name: `resnet8`, `resnet20`, `vgg9`, `torchvision:NAME` (architecture only, no weights are fetched), or a
-            function of the user's, `package.module:function` or `path/file.py:function`, called as
+        name: one of `model_names`, `torchvision:NAME` (architecture only, no weights are fetched), or a function of
+            the user's, `package.module:function` or `path/file.py:function`, called as
             ``function(classes, input_shape)``. Naming a function runs the user's code.
-        classes: number of outputs.
+        classes: number of outputs; of a detector, classes of objects.
         input_shape: [C, H, W] of one sample (or [features], for a user's function).
         generator: source of the initial weights.
 
@@ -46,28 +60,16 @@ def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator
             return _build_torchvision(name.removeprefix(TORCHVISION), classes)
         if ":" in name:
             return _build_by_factory(name, classes, input_shape)
-        own = _own_models()
-        if name not in own:
+        if name not in OWN_NETWORKS:
             raise ConfigError(
                 "unknown network",
                 where=name,
-                expected=f"{', '.join(own)}, torchvision:NAME, package.module:function or path/file.py:function",
-                hint=suggest(name, own),
+                expected=f"{', '.join(OWN_NETWORKS)}, torchvision:NAME, package.module:function or "
+                "path/file.py:function",
+                hint=suggest(name, OWN_NETWORKS),
             )
-        if len(input_shape) != 3 or min(input_shape[1:]) < 8:
-            raise ConfigError(f"samples of shape {input_shape} do not suit it", where=name, expected="[C, 8.., 8..]")
-        return own[name](input_shape[0], classes)
-
-
-def _own_models() -> dict[str, Callable[[int, int], nn.Module]]:
-    from mho.models.resnet import SmallResNet
-    from mho.models.vgg import Vgg9
-
-    return {
-        "resnet8": lambda channels, classes: SmallResNet(1, channels, classes),
-        "resnet20": lambda channels, classes: SmallResNet(3, channels, classes),
-        "vgg9": Vgg9,
-    }
+        OWN_NETWORKS[name].check_shape(input_shape, where=name)
+        return OWN_NETWORKS[name].make(input_shape[0], classes)
 
 
 def _build_torchvision(name: str, classes: int) -> nn.Module:

@@ -35,6 +35,23 @@ class ConvShape:
 
 
 @dataclass(frozen=True)
+class LayerIntegers:
+    """What the grids of a quantized layer ask of its mapping.
+
+    Attributes:
+        qmin, qmax, weight_bits: of the stored operand.
+        takes_input_sums: zero points of the stored operand need the sum of each input vector.
+        takes_stored_sums: codes of zero need the sum of each stored vector, of a product of two activations.
+    """
+
+    qmin: int
+    qmax: int
+    weight_bits: int
+    takes_input_sums: bool
+    takes_stored_sums: bool
+
+
+@dataclass(frozen=True)
 class MvmLayer:
     """One MVM layer as mapping and cost see it.
 
@@ -46,6 +63,7 @@ class MvmLayer:
         positions: input vectors that meet the matrix of one repetition (output pixels, tokens, 1 for a classifier).
         repeat: independent matrices of that size (groups of a convolution, heads of attention).
         conv: the geometry of a convolution; None for other kinds.
+        integers: of a quantized layer; None where only a policy says what its integers will be.
     """
 
     name: str
@@ -55,6 +73,7 @@ class MvmLayer:
     positions: int
     repeat: int
     conv: ConvShape | None = None
+    integers: LayerIntegers | None = None
 
     @property
     def macs(self) -> int:
@@ -85,6 +104,8 @@ class MvmLayer:
             shape: dict[str, Any] = {field.name: values["conv"][field.name] for field in fields(ConvShape)}
             shape = {key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
             values["conv"] = ConvShape(**shape)
+        if values["integers"] is not None:
+            values["integers"] = LayerIntegers(**values["integers"])
         return cls(**values)
 
 
@@ -94,7 +115,24 @@ def derive_layer_table(network: Network) -> tuple[MvmLayer, ...]:
 
 
 def derive_layer(network: Network, node: Node) -> MvmLayer:
-    """Derive the logical matrix, positions and repeats of one MVM node."""
+    """Derive the logical matrix, positions, repeats and integers of one MVM node."""
+    return replace(_derive_product(network, node), integers=_derive_integers(node))
+
+
+def _derive_integers(node: Node) -> LayerIntegers | None:
+    if node.quantization is None:
+        return None
+    weight, streamed = node.quantization.weight, node.quantization.input
+    return LayerIntegers(
+        qmin=weight.qmin,
+        qmax=weight.qmax,
+        weight_bits=weight.bits,
+        takes_input_sums=bool(weight.zero_points.any()),
+        takes_stored_sums=node.op == "matmul" and max(0, -streamed.qmin) + int(streamed.zero_points) != 0,
+    )
+
+
+def _derive_product(network: Network, node: Node) -> MvmLayer:
     out_shape = network.shapes[node.output]
     if node.op == "conv":
         out_channels, per_group, *kernel = network.constants[node.inputs[1]].shape

@@ -9,10 +9,6 @@ from pathlib import Path
 from mho.errors import InputFileError
 from mho.network.graph import Network
 
-TORCHVISION = "torchvision:"
-DEFAULT_TORCHVISION_SHAPE = (3, 224, 224)
-DEFAULT_SHAPE = (3, 32, 32)
-
 
 def is_onnx_path(spec: str | Path) -> bool:
     """True where `spec` means a file: a `Path`, or a text that ends in .onnx or names an existing file."""
@@ -29,9 +25,9 @@ def load_network(
         spec: path of an ONNX file; `torchvision:NAME`, a name that `mho.models.build_model` knows, or a function of
             the user's, `package.module:function` or `file.py:function`. All but files get random weights.
         input_shape: shape of one sample without the batch axis, such as (3, 224, 224). For a file only where its own
-            shapes are symbolic. By name: (3, 224, 224) for torchvision's, (3, 32, 32) for others, if not given.
+            shapes are symbolic. By name: what the network is made for, if not given (a user's function: (3, 32, 32)).
         seed: of the random weights.
-        classes: outputs of a network by name: 1000 for torchvision's, 10 for others, if not given.
+        classes: outputs of a network by name: what it is made for, if not given (a user's function: 10).
 
     Raises:
         InputFileError, UnsupportedOperationError, ConfigError: as `read_onnx`, `read_torch` and `build_model`.
@@ -48,10 +44,11 @@ def load_network(
     import torch
 
     from mho.models import build_model
+    from mho.models.build import usual_sizes
     from mho.network.torch_reader import read_torch
 
-    own = not name.startswith(TORCHVISION)
-    shape = tuple(input_shape) if input_shape is not None else DEFAULT_SHAPE if own else DEFAULT_TORCHVISION_SHAPE
-    outputs = classes if classes is not None else 10 if own else 1000
+    usual_shape, usual_classes = usual_sizes(name)
+    shape = tuple(input_shape) if input_shape is not None else usual_shape
+    outputs = classes if classes is not None else usual_classes
     module = build_model(name, outputs, shape, torch.Generator().manual_seed(seed))
     return read_torch(module, (1, *shape))

@@ -29,7 +29,7 @@ from mho.program.program import Buffer, BufferKind, Program
 from mho.program.verify import verify_program
 
 MAGIC = b"MHOPROG\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALIGNMENT = 64
 _PREFIX = struct.Struct("<8sIQQ32s")
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")

@@ -12,6 +12,7 @@ from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
     Digital,
+    DigitalProduct,
     Geometry,
     Instruction,
     Layer,
@@ -26,6 +27,7 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.program import Program, walk
+from mho.program.tile_uses import LayerContent, collect_layers
 
 _INDENT = "  "
 
@@ -37,7 +39,15 @@ def disassemble(program: Program) -> str:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """What one layer holds and does for one sample."""
+    """What one layer holds and does for one sample.
+
+    Attributes:
+        name, geometry: the layer.
+        tiles: tiles of cells that it reads, those of each turn of a loop counted once.
+        writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none.
+        mvms: crossbar reads.
+        cells_bytes: size of the constants that its tiles come from.
+    """
 
     name: str
     geometry: str
@@ -72,25 +82,24 @@ def summarize(program: Program) -> ProgramSummary:
         accelerator=program.accelerator.name,
         inputs={name: program.buffers[name].shape for name in program.inputs},
         outputs={name: program.buffers[name].shape for name in program.outputs},
-        layers=tuple(_summarize_layer(program, layer) for layer in program.layers),
+        layers=tuple(_summarize_layer(program, content) for content in collect_layers(program)),
         digital=digital,
         instructions=sum(1 for _ in walk(program.instructions)),
         constants_bytes=sum(array.nbytes for array in program.constants.values()),
     )
 
 
-def _summarize_layer(program: Program, layer: Layer) -> LayerSummary:
-    tiles = writes = mvms = 0
-    cells: set[str] = set()
+def _summarize_layer(program: Program, content: LayerContent) -> LayerSummary:
+    layer, writes, mvms = content.layer, 0, 0
     for item, times in walk(layer.body):
-        if isinstance(item, WriteTile | WriteDynamicTile):
-            tiles, writes = tiles + 1, writes + times
-        if isinstance(item, WriteTile):
-            cells.add(item.cells)
+        if isinstance(item, WriteTile | WriteDynamicTile) and not (isinstance(item, WriteTile) and item.joins):
+            writes += times
         elif isinstance(item, Mvm):
             mvms += times
+    tiles = {use.write for use in content.tiles}
+    cells = {write.cells for write in tiles if isinstance(write, WriteTile)}
     size = sum(program.constants[name].nbytes for name in cells)
-    return LayerSummary(layer.name, describe_geometry(layer.geometry), tiles, writes, mvms, size)
+    return LayerSummary(layer.name, describe_geometry(layer.geometry), len(tiles), writes, mvms, size)
 
 
 def describe_geometry(geometry: Geometry) -> str:
@@ -166,7 +175,7 @@ def _quantize_input(item: QuantizeInput) -> str:
     pads = f", pads {list(map(list, item.pads))}" if any(map(any, item.pads)) else ""
     return (
         f"quantize {item.source} -> {item.target}: scale {item.scale:.9g}, zero {item.zero_point}, {grid}, "
-        f"offset {item.offset}{pads}"
+        f"offset {item.offset}{pads}{_from(item.start)}"
     )
 
 
@@ -178,7 +187,14 @@ def _sum_inputs(item: SumInputs) -> str:
 
 def _write_tile(item: WriteTile) -> str:
     place = f"[{_affine(item.index)}, {_span(item.rows)}, {_span(item.cols)}]"
-    return f"write x{item.crossbar} <- {item.cells}{place}"
+    corner = f" at {item.corner[0]},{item.corner[1]}" if any(item.corner) else ""
+    return f"{'join' if item.joins else 'write'} x{item.crossbar}{corner} <- {item.cells}{place}"
+
+
+def _digital_product(item: DigitalProduct) -> str:
+    streamed = f"{item.codes}[{_affine(item.address)} + {item.row_offsets}]"
+    stored = f"{item.stored}[{_affine(item.stored_address)} + {item.stored_rows} + {item.stored_columns}]"
+    return f"multiply {streamed} * {stored} -> {item.accumulators}[{_affine(item.target)} + {item.column_targets}]"
 
 
 def _write_dynamic_tile(item: WriteDynamicTile) -> str:
@@ -191,14 +207,19 @@ def _write_dynamic_tile(item: WriteDynamicTile) -> str:
 
 def _load_input(item: LoadInput) -> str:
     return (
-        f"load x{item.crossbar} <- {item.codes}[{_affine(item.address)} + {item.row_offsets}[{_span(item.rows)}]] "
-        f">> {_affine(item.shift)}, {item.dac_bits} bit"
+        f"load x{item.crossbar}{_from(item.first_row)} <- {item.codes}[{_affine(item.address)} + "
+        f"{item.row_offsets}[{_span(item.rows)}]] >> {_affine(item.shift)} + {item.row_shifts}, {item.dac_bits} bit"
     )
 
 
 def _shift_add(item: ShiftAdd) -> str:
     target = f"{item.accumulators}[{_affine(item.address)} + {item.column_offsets}[{_span(item.cols)}]]"
-    return f"add {target} += counts of x{item.crossbar} * {item.column_weights} << {_affine(item.shift)}"
+    counts = f"counts of x{item.crossbar}{_from(item.first_col)}"
+    return f"add {target} += {counts} * {item.column_weights} << {_affine(item.shift)}"
+
+
+def _from(first: int) -> str:
+    return f" from {first}" if first else ""
 
 
 def _dequantize(item: Dequantize) -> str:
@@ -208,7 +229,8 @@ def _dequantize(item: Dequantize) -> str:
     if item.stored_sums:
         total += f" + {item.stored_factor} * {item.stored_sums}"
     bias = f" + {item.bias}" if item.bias else ""
-    return f"{item.target} = ({total}) * {item.multiplier}{bias}, sums laid out {list(item.layout.shape)}"
+    margins = f", margins {list(item.layout.margins)}" if any(item.layout.margins) else ""
+    return f"{item.target} = ({total}) * {item.multiplier}{bias}, sums laid out {list(item.layout.shape)}{margins}"
 
 
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
@@ -216,6 +238,7 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     QuantizeInput: _quantize_input,
     ClearAccumulators: lambda item: f"clear {item.accumulators}",
     SumInputs: _sum_inputs,
+    DigitalProduct: _digital_product,
     WriteTile: _write_tile,
     WriteDynamicTile: _write_dynamic_tile,
     LoadInput: _load_input,

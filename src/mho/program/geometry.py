@@ -1,6 +1,7 @@
 """Which codes meet which weights, and where their sums go: the geometry of an MVM layer.
 
-A layer multiplies, for each of its groups, a logical matrix [outputs, inputs] with one input vector a position. In all
+A layer multiplies, for each of its groups, a logical matrix [outputs, inputs] with one input vector a position.
+Positions form a grid of three axes: images, rows and columns (dense layers and products have one row). In all
 geometries an element of an input vector has the address (position) + (group) + (input), and a sum has the address
 (position) + (group) + (output); the classes say what these parts are. Lowering generates addresses from them,
 verification holds the generated addresses against them, and the executor recognises the product by them.
@@ -16,52 +17,117 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 
+Shape = tuple[int, int, int, int, int, int]
+
+NO_MARGINS = (0, 0, 0, 0)
+
 
 @dataclass(frozen=True)
 class AccumulatorLayout:
-    """Sums laid out as [batch, groups, before, channels (+ 1 if has_sums), after], row-major.
+    """Sums laid out as [batch, groups, lines, channels (+ 1 if has_sums), rows, columns], row-major.
 
-    This is the order of the layer's output, so that dequantizing is elementwise. With `has_sums` the last channel of
-    each group holds the sum of the input vector instead of an output.
+    This is the order of the layer's output, so that dequantizing is elementwise. Positions lie either along rows and
+    columns (convolutions) or along lines (dense layers and products). With `has_sums` the last channel of each group
+    holds the sum of the input vector instead of an output.
+
+    Attributes:
+        batch, groups, lines, channels, rows, columns: extents of what the layer makes.
+        has_sums: see above.
+        margins: positions before and after the rows, and before and after the columns, whose sums are dropped: those
+            of windows that stick out of the layer. Where positions lie along lines, those before and after the lines
+            take the place of those of the columns.
     """
 
     batch: int
     groups: int
-    before: int
+    lines: int
     channels: int
-    after: int
+    rows: int
+    columns: int
     has_sums: bool
+    margins: tuple[int, int, int, int] = NO_MARGINS
+
+    def __post_init__(self) -> None:
+        sizes = (self.batch, self.groups, self.lines, self.channels, self.rows, self.columns)
+        if min(sizes) < 1 or min(self.margins) < 0 or (self.lines > 1 and self.rows * self.columns > 1):
+            raise ProgramError("an impossible layout of sums", expected="positive extents, no negative margins")
 
     @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """The shape of the sums."""
-        return self.batch, self.groups, self.before, self.channels + int(self.has_sums), self.after
+    def is_linear(self) -> bool:
+        """True where positions lie along lines."""
+        return self.rows * self.columns == 1
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the sums, margins included."""
+        top, bottom, left, right = self.margins
+        lines, columns = self.lines, self.columns
+        if self.is_linear:
+            lines += left + right
+        else:
+            columns += left + right
+        return self.batch, self.groups, lines, self.channels + int(self.has_sums), self.rows + top + bottom, columns
 
     @property
     def size(self) -> int:
-        """How many sums there are."""
+        """How many sums there are, margins included."""
         return math.prod(self.shape)
 
     @property
-    def strides(self) -> tuple[int, int, int, int, int]:
+    def strides(self) -> Shape:
         """The distance between neighbours along each axis."""
-        _, groups, before, channels, after = self.shape
-        return groups * before * channels * after, before * channels * after, channels * after, after, 1
+        _, groups, lines, channels, rows, columns = self.shape
+        channel = rows * columns
+        line = channels * channel
+        return groups * lines * line, lines * line, line, channel, columns, 1
+
+    @property
+    def position_strides(self) -> tuple[int, int, int]:
+        """The distance between the sums of neighbouring images, rows and columns of positions."""
+        batch, _, line, _, row, column = self.strides
+        return batch, row, line if self.is_linear else column
+
+    @property
+    def position_shape(self) -> tuple[int, int, int]:
+        """Images, rows and columns of positions, margins included."""
+        batch, _, lines, _, rows, columns = self.shape
+        return batch, rows, lines if self.is_linear else columns
+
+    @property
+    def origin(self) -> int:
+        """Where the sums of the first position stand."""
+        _, row, column = self.position_strides
+        return self.margins[0] * row + self.margins[2] * column
 
     @property
     def sum_offset(self) -> int:
         """Where the sum of the input vector stands, from the address of the position and group."""
-        return self.channels * self.after
+        return self.channels * self.strides[3]
+
+    @property
+    def inside(self) -> tuple[slice, ...]:
+        """Return what takes the layer's outputs (and no sums of inputs) from an array [..., *shape]."""
+        top, _, left, _ = self.margins
+        lines, columns = (left, 0) if self.is_linear else (0, left)
+        starts = (0, 0, lines, 0, top, columns)
+        sizes = (self.batch, self.groups, self.lines, self.channels, self.rows, self.columns)
+        return tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
 
 
 @dataclass(frozen=True)
-class PositionAxis:
-    """One axis along which input vectors lie: how many, and how far apart their codes and sums are."""
+class CodeStrides:
+    """How far apart codes lie.
 
-    name: str
-    count: int
-    input_stride: int
-    output_stride: int
+    Attributes:
+        image, group, channel: of neighbouring images, groups, and channels of a group (inputs of dense layers).
+        row, column: of neighbouring rows and columns of pixels (of positions of dense layers).
+    """
+
+    image: int
+    group: int
+    channel: int
+    row: int
+    column: int
 
 
 @dataclass(frozen=True)
@@ -122,30 +188,37 @@ class ConvGeometry:
         return self.outputs // self.groups
 
     @property
-    def group_input_stride(self) -> int:
-        """Distance between the codes of neighbouring groups."""
-        return self.channels // self.groups * math.prod(self.padded)
+    def is_line(self) -> bool:
+        """True for a 1x1 kernel without strides and pads: positions then lie in one line, as the codes do."""
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
 
-    def layout(self, has_sums: bool) -> AccumulatorLayout:
+    @property
+    def position_counts(self) -> tuple[int, int, int]:
+        """Images, rows and columns of positions."""
+        height, width = self.out_size
+        return (self.batch, 1, height * width) if self.is_line else (self.batch, height, width)
+
+    @property
+    def code_strides(self) -> CodeStrides:
+        """How far apart codes lie."""
+        channel, channels = math.prod(self.padded), self.channels // self.groups
+        return CodeStrides(self.channels * channel, channels * channel, channel, self.padded[1], 1)
+
+    @property
+    def pixel_steps(self) -> tuple[int, int]:
+        """Rows and columns of pixels from one position to the next."""
+        return self.strides
+
+    def layout(self, *, has_sums: bool, margins: tuple[int, int, int, int] = NO_MARGINS) -> AccumulatorLayout:
         """Return how the sums lie."""
-        return AccumulatorLayout(self.batch, self.groups, 1, self.outputs_per_group, math.prod(self.out_size), has_sums)
-
-    def positions(self, has_sums: bool) -> tuple[PositionAxis, ...]:
-        """Return the axes of positions."""
-        (out_height, out_width), (_, padded_width) = self.out_size, self.padded
-        return (
-            PositionAxis("b", self.batch, self.channels * math.prod(self.padded), self.layout(has_sums).strides[0]),
-            PositionAxis("y", out_height, self.strides[0] * padded_width, out_width),
-            PositionAxis("x", out_width, self.strides[1], 1),
-        )
+        _, rows, columns = self.position_counts
+        return AccumulatorLayout(self.batch, self.groups, 1, self.outputs_per_group, rows, columns, has_sums, margins)
 
     def row_offsets(self) -> NDArray[np.int64]:
-        """Return the code address of each element of an input vector, from that of its position and group."""
-        padded_height, padded_width = self.padded
-        channel = np.arange(self.channels // self.groups, dtype=np.int64)[:, None, None] * (
-            padded_height * padded_width
-        )
-        y = np.arange(self.kernel[0], dtype=np.int64)[:, None] * (self.dilations[0] * padded_width)
+        """Return the ascending code addresses of an input vector, from that of its position and group."""
+        strides = self.code_strides
+        channel = np.arange(self.channels // self.groups, dtype=np.int64)[:, None, None] * strides.channel
+        y = np.arange(self.kernel[0], dtype=np.int64)[:, None] * (self.dilations[0] * strides.row)
         x = np.arange(self.kernel[1], dtype=np.int64) * self.dilations[1]
         return (channel + y + x).reshape(-1)
 
@@ -159,7 +232,7 @@ class LinearGeometry:
     outputs: int
 
     groups = 1
-    group_input_stride = 0
+    pixel_steps = (1, 1)
 
     def __post_init__(self) -> None:
         _require_positive((self.positions_count, self.inputs, self.outputs))
@@ -179,16 +252,22 @@ class LinearGeometry:
         """Rows of the logical matrix."""
         return self.outputs
 
-    def layout(self, has_sums: bool) -> AccumulatorLayout:
-        """Return how the sums lie."""
-        return AccumulatorLayout(1, 1, self.positions_count, self.outputs, 1, has_sums)
+    @property
+    def position_counts(self) -> tuple[int, int, int]:
+        """Images, rows and columns of positions."""
+        return 1, 1, self.positions_count
 
-    def positions(self, has_sums: bool) -> tuple[PositionAxis, ...]:
-        """Return the axes of positions."""
-        return (PositionAxis("p", self.positions_count, self.inputs, self.layout(has_sums).strides[2]),)
+    @property
+    def code_strides(self) -> CodeStrides:
+        """How far apart codes lie."""
+        return CodeStrides(self.codes_size, 0, 1, 0, self.inputs)
+
+    def layout(self, *, has_sums: bool, margins: tuple[int, int, int, int] = NO_MARGINS) -> AccumulatorLayout:
+        """Return how the sums lie."""
+        return AccumulatorLayout(1, 1, self.positions_count, self.outputs, 1, 1, has_sums, margins)
 
     def row_offsets(self) -> NDArray[np.int64]:
-        """Return the code address of each element of an input vector, from that of its position."""
+        """Return the ascending code addresses of an input vector, from that of its position."""
         return np.arange(self.inputs, dtype=np.int64)
 
 
@@ -200,6 +279,8 @@ class MatmulGeometry:
     positions_count: int
     inputs: int
     outputs: int
+
+    pixel_steps = (1, 1)
 
     def __post_init__(self) -> None:
         _require_positive((self.repeat, self.positions_count, self.inputs, self.outputs))
@@ -230,25 +311,26 @@ class MatmulGeometry:
         return self.outputs
 
     @property
-    def group_input_stride(self) -> int:
-        """Distance between the streamed codes of neighbouring products."""
-        return self.positions_count * self.inputs
-
-    @property
     def group_stored_stride(self) -> int:
         """Distance between the stored codes of neighbouring products."""
         return self.inputs * self.outputs
 
-    def layout(self, has_sums: bool) -> AccumulatorLayout:
-        """Return how the sums lie."""
-        return AccumulatorLayout(1, self.repeat, self.positions_count, self.outputs, 1, has_sums)
+    @property
+    def position_counts(self) -> tuple[int, int, int]:
+        """Images, rows and columns of positions."""
+        return 1, 1, self.positions_count
 
-    def positions(self, has_sums: bool) -> tuple[PositionAxis, ...]:
-        """Return the axes of positions."""
-        return (PositionAxis("p", self.positions_count, self.inputs, self.layout(has_sums).strides[2]),)
+    @property
+    def code_strides(self) -> CodeStrides:
+        """How far apart the streamed codes lie."""
+        return CodeStrides(self.codes_size, self.positions_count * self.inputs, 1, 0, self.inputs)
+
+    def layout(self, *, has_sums: bool, margins: tuple[int, int, int, int] = NO_MARGINS) -> AccumulatorLayout:
+        """Return how the sums lie."""
+        return AccumulatorLayout(1, self.repeat, self.positions_count, self.outputs, 1, 1, has_sums, margins)
 
     def row_offsets(self) -> NDArray[np.int64]:
-        """Return the code address of each element of an input vector, from that of its position and product."""
+        """Return the ascending code addresses of an input vector, from that of its position and product."""
         return np.arange(self.inputs, dtype=np.int64)
 
 

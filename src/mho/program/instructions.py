@@ -83,15 +83,16 @@ class Digital:
 
 @dataclass(frozen=True)
 class QuantizeInput:
-    """Quantize the float buffer `source` to integers q, and store the codes q + `offset`.
+    """Quantize the float buffer `source` to integers q, and store the codes q + `offset` from address `start` on.
 
     q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax) in float32; where `binary`, q = +1 for x >= 0 and -1
     otherwise. `pads` gives, per axis of the source's shape, how many codes stand before and after; these border codes
-    are zero_point + offset. The result is laid out row-major and flat.
+    are zero_point + offset. The result is laid out row-major and flat; every other address of `target` holds 0.
     """
 
     source: str
     target: str
+    start: int
     scale: float
     zero_point: int
     qmin: int
@@ -124,23 +125,50 @@ class SumInputs:
 
 
 @dataclass(frozen=True)
+class DigitalProduct:
+    """The digital unit multiplies: for each c, accumulators[target + column_targets[c]] += the sum over r of
+    codes[address + row_offsets[r]] * stored[stored_address + stored_rows[r] + stored_columns[c]].
+    """
+
+    codes: str
+    address: Affine
+    row_offsets: str
+    stored: str
+    stored_address: Affine
+    stored_rows: str
+    stored_columns: str
+    accumulators: str
+    target: Affine
+    column_targets: str
+
+
+@dataclass(frozen=True)
 class WriteTile:
-    """Write cells[index, rows, cols] of a constant [repeat, rows, cols] into a crossbar, from its corner on."""
+    """Write cells[index, rows, cols] of a constant [tiles, rows, cols] into a crossbar, its first cell at `corner`.
+
+    All other cells of the crossbar become zero; where `joins`, the block belongs to the same write as the one before
+    it, which stays.
+    """
 
     crossbar: int
     cells: str
     index: Affine
     rows: Span
     cols: Span
+    corner: tuple[int, int] = (0, 0)
+    joins: bool = False
 
 
 @dataclass(frozen=True)
 class WriteDynamicTile:
     """Encode activations and write them into a crossbar: the stored operand of a product of two activations.
 
-    With v = codes[address + row_offsets[r] + column_offsets[c]], the cell is
-    (max(row_signs[r] * column_signs[c] * (v + addend), 0) >> column_shifts[c]) mod 2^cell_bits;
-    a column offset of -1 writes ones (a correction column). The constants are indexed by `rows` and `cols`.
+    With v = codes[address + row_offsets[r] + column_offsets[c]] + addend and s = row_signs[r] * column_signs[c], cells
+    hold digits of the stored integer p, which is max(s * v, 0) >> `column_starts[c]`; where `is_signed`, it is the
+    bits from `column_starts[c]` on, `column_bits[c]` many, of v in two's complement. A column offset of -1 stores
+    p = 1 (a correction column). The cell is ((p << row_shifts[r]) >> column_shifts[c]) mod 2^cell_bits where
+    row_blocks[r] = column_blocks[c], and zero elsewhere. The constants are indexed by `rows` and `cols`; the tile's
+    first cell lies at the corner of the crossbar.
     """
 
     crossbar: int
@@ -148,10 +176,16 @@ class WriteDynamicTile:
     address: Affine
     row_offsets: str
     row_signs: str
+    row_shifts: str
+    row_blocks: str
     column_offsets: str
     column_signs: str
+    column_starts: str
+    column_bits: str
     column_shifts: str
+    column_blocks: str
     addend: int
+    is_signed: bool
     cell_bits: int
     rows: Span
     cols: Span
@@ -159,9 +193,10 @@ class WriteDynamicTile:
 
 @dataclass(frozen=True)
 class LoadInput:
-    """Drive row r with row_signs[r] * ((codes[address + row_offsets[r]] >> shift) mod 2^dac_bits), r in `rows`.
+    """Drive rows with input slices; no other row of the crossbar is driven.
 
-    A row sign of -1 is a read voltage of the other polarity.
+    Row `first_row` + n is driven with row_signs[r] * ((codes[address + row_offsets[r]] >> (shift + row_shifts[r])) mod
+    2^dac_bits) for the nth r in `rows`. A row sign of -1 is a read voltage of the other polarity.
     """
 
     crossbar: int
@@ -169,21 +204,24 @@ class LoadInput:
     address: Affine
     row_offsets: str
     row_signs: str
+    row_shifts: str
     rows: Span
     shift: Affine
     dac_bits: int
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
 class Mvm:
-    """One analog read: the count of column c becomes the sum over the rows of drive[r] * cell[r, c]."""
+    """One analog read: the count of column c becomes the sum over the driven rows of drive[r] * cell[r, c]."""
 
     crossbar: int
 
 
 @dataclass(frozen=True)
 class ShiftAdd:
-    """accumulators[address + column_offsets[c]] += (column_weights[c] * count[c]) << shift, for c in `cols`.
+    """accumulators[address + column_offsets[c]] += (column_weights[c] * count) << shift, for the nth c in `cols`, with
+    the count of column `first_col` + n.
 
     A column offset of -1 leaves the column out.
     """
@@ -195,6 +233,7 @@ class ShiftAdd:
     column_weights: str
     cols: Span
     shift: Affine
+    first_col: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,7 +241,8 @@ class Dequantize:
     """Turn sums into the layer's output: y = float32(total) * multiplier (rounded) + bias (rounded), no FMA.
 
     total = sum + correction + sum_factors * (sum of the input vector) + stored_factor * (sum of the stored vector),
-    int64, where the sum of the input vector stands after the channels if `layout.has_sums`. `correction`,
+    int64, where the sum of the input vector stands after the channels if `layout.has_sums`; sums in the margins of the
+    layout are dropped. `correction`,
     `sum_factors`, `multiplier` and `bias` are constants [groups, channels]; `stored_sums` is an accumulators buffer
     [groups, channels]. Empty names leave a term out.
     """
@@ -241,6 +281,7 @@ Instruction = (
     | QuantizeInput
     | ClearAccumulators
     | SumInputs
+    | DigitalProduct
     | WriteTile
     | WriteDynamicTile
     | LoadInput
@@ -256,6 +297,7 @@ INSTRUCTIONS: tuple[type, ...] = (
     QuantizeInput,
     ClearAccumulators,
     SumInputs,
+    DigitalProduct,
     WriteTile,
     WriteDynamicTile,
     LoadInput,

@@ -10,21 +10,37 @@ from numpy.typing import NDArray
 from mho import __version__
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError, ProgramError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.network import NetworkMapping, map_layers, naming_layer
+from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
 from mho.program.instructions import Digital, Instruction
-from mho.program.layer_lowering import lower_layer
+from mho.program.joining import join_writes
+from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import Buffer, BufferKind, Program
 from mho.program.verify import verify_program
+from mho.quantization.policy import BitWidths
 
 
 def compile_network(
-    quantized: Network, accelerator: Accelerator, *, metadata: Mapping[str, Any] | None = None
+    quantized: Network,
+    accelerator: Accelerator,
+    *,
+    model: MappingModel = DEFAULT_MODEL,
+    batch: int = 1,
+    mappings: Mapping[str, LayerMapping] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Program:
     """Compile a quantized network for one time-multiplexed crossbar (the first, where there are more).
 
     Args:
         quantized: a network whose every MVM layer carries integers, see `mho.network.graph.LayerQuantization`.
         accelerator: what it will run on.
+        model: how layers are mapped.
+        batch: samples that share the writes of weights, for the choice of mappings; results do not depend on it.
+        mappings: exact mappings of layers, by name, to use instead of those of `model`; they must be made for the
+            layer's integers and the accelerator.
         metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
     Raises:
@@ -37,15 +53,18 @@ def compile_network(
             expected="a quantized network (QDQ or QCDQ ONNX)",
             hint="quantize it first: `mho run` does, or mho.quantize in Python",
         )
+    mapping = _map(quantized, accelerator, model, batch, mappings or {})
+    lowered = _lower(quantized, accelerator, mapping)
+    layers = iter(join_writes([one.layer for one in lowered], mapping))
     buffers = {name: Buffer(BufferKind.FLOAT, shape) for name, shape in quantized.shapes.items()}
     constants: dict[str, NDArray[Any]] = {}
+    for one in lowered:
+        _add(buffers, one.buffers, one.layer.name)
+        _add(constants, one.constants, one.layer.name)
     instructions: list[Instruction] = []
     for node in quantized.nodes:
         if node.is_mvm:
-            lowered = lower_layer(quantized, node, accelerator)
-            _add(buffers, lowered.buffers, node.name)
-            _add(constants, lowered.constants, node.name)
-            instructions.append(lowered.layer)
+            instructions.append(next(layers))
         else:
             _add(constants, {name: quantized.constants[name] for name in node.inputs if name in quantized.constants})
             instructions.append(Digital(node.op, node.inputs, node.output, node.attributes))
@@ -57,10 +76,34 @@ def compile_network(
         buffers=_used(buffers, quantized),
         constants=constants,
         instructions=tuple(instructions),
-        metadata={**_describe(quantized), **(metadata or {})},
+        metadata={**_describe(quantized), "mapping": str(model), "batch": batch, **(metadata or {})},
     )
     verify_program(program)
     return program
+
+
+def _map(
+    network: Network,
+    accelerator: Accelerator,
+    model: MappingModel,
+    batch: int,
+    given: Mapping[str, LayerMapping],
+) -> NetworkMapping:
+    widths = [
+        BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
+        for node in network.mvm_nodes
+        if node.quantization is not None
+    ]
+    return map_layers(derive_layer_table(network), widths, accelerator, model, batch=batch, given=given)
+
+
+def _lower(network: Network, accelerator: Accelerator, mapping: NetworkMapping) -> list[LoweredLayer]:
+    """Lower every layer as if it had the crossbar to itself."""
+    lowered = []
+    for node, own in zip(network.mvm_nodes, mapping.layers, strict=True):
+        with naming_layer(node.name):
+            lowered.append(lower_layer(network, node, accelerator, own))
+    return lowered
 
 
 def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> None:

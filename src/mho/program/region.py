@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +16,25 @@ from mho.program.tile_uses import LayerContent, Loops
 
 Integers = NDArray[np.int64]
 
-SUM_OF_INPUTS = -1
-"""Instead of an output: the column's counts are added to the sum of the input vector."""
-UNUSED = -2
-"""Instead of an output: the column is left out."""
-
 
 class Region:
-    """One layer's content with its geometry and the layout of its sums."""
+    """One layer's content with its geometry and the layout of its sums.
+
+    Attributes:
+        program, content, geometry, layout: what is held against each other.
+        groups, positions: how many there are.
+        first_code: address of the first code of the streamed operand.
+    """
 
     def __init__(self, program: Program, content: LayerContent) -> None:
         self.program, self.content = program, content
         self.geometry = content.layer.geometry
-        self.has_sums = content.dequantize.layout.has_sums
-        self.layout = self.geometry.layout(self.has_sums)
-        self.require(bool(content.tiles), "no crossbar is read")
+        layout = content.dequantize.layout
+        self.layout = self.geometry.layout(has_sums=layout.has_sums, margins=layout.margins)
+        self.require(layout == self.layout, "the layout of the sums is not that of the geometry")
         self.require(bool(content.quantizations), "no input is quantized")
+        self.groups, self.positions = self.geometry.groups, math.prod(self.geometry.position_counts)
+        self.first_code = content.quantizations[0].start
 
     def require(self, condition: bool, what: str) -> None:
         """Raise unless `condition` holds."""
@@ -41,29 +45,38 @@ class Region:
         """Return a constant as int64."""
         return self.program.constants[name].astype(np.int64)
 
-    @property
-    def positions(self) -> int:
-        """Positions of one group."""
-        return math.prod(axis.count for axis in self.geometry.positions(self.has_sums))
+    def require_turns(self, loops: Loops, most: int, what: str, *, least: int = 1) -> None:
+        """Raise where the loops turn more than `most` or less than `least` times; before anything as large is made."""
+        self.require(least <= math.prod(count for _, count in loops) <= most, what)
 
-    def require_turns(self, loops: Loops, turns: int, what: str) -> None:
-        """Raise unless the loops turn `turns` times; before anything as large is made."""
-        self.require(math.prod(count for _, count in loops) == turns, what)
-
-    def locate(self, addresses: Integers, offset: int) -> tuple[Integers, Integers]:
-        """Return the group and position whose sums start `offset` before these addresses."""
+    def locate(self, addresses: Integers, offset: int = 0) -> tuple[Integers, Integers]:
+        """Return the groups, and the positions [..., 3] (image, row and column; margins lie below 0 or beyond), whose
+        sums start `offset` before these addresses."""
         starts = addresses - offset
         self.require(bool(((starts >= 0) & (starts < self.layout.size)).all()), "a sum lies outside of its buffer")
-        batch, group, before, channel, after = np.unravel_index(starts, self.layout.shape)
+        image, group, line, channel, row, column = np.unravel_index(starts, self.layout.shape)
         self.require(not channel.any(), "an address of sums does not start at the first output")
-        return group, (batch * self.layout.before + before) * self.layout.after + after
+        top, _, left, _ = self.layout.margins
+        along = line if self.layout.is_linear else column
+        return group, np.stack([image, row - top, along - left], axis=-1)
 
-    def input_address(self, group: Integers, position: Integers) -> Integers:
-        """Return where the input vector of a group and position starts."""
-        axes = self.geometry.positions(self.has_sums)
-        places = np.unravel_index(position, tuple(axis.count for axis in axes))
-        starts = sum((place * axis.input_stride for place, axis in zip(places, axes, strict=True)), np.int64(0))
-        return np.asarray(starts + group * self.geometry.group_input_stride)
+    def code_addresses(self, group: Integers, position: Integers) -> Integers:
+        """Return where the input vectors of groups and positions [..., 3] start, inside of the layer or not."""
+        return self.first_code + group * self.geometry.code_strides.group + position @ self.position_steps
+
+    @property
+    def position_steps(self) -> Integers:
+        """How far apart the codes of neighbouring images, rows and columns of positions lie."""
+        strides, (rows, columns) = self.geometry.code_strides, self.geometry.pixel_steps
+        return np.array([strides.image, rows * strides.row, columns * strides.column], dtype=np.int64)
+
+    def is_inside(self, position: Integers) -> NDArray[Any]:
+        """Tell which positions [..., 3] lie in the layer."""
+        return np.asarray(((position >= 0) & (position < np.array(self.geometry.position_counts))).all(axis=-1))
+
+    def number(self, position: Integers) -> Integers:
+        """Return the numbers 0 .. `positions` - 1 of positions [..., 3] that lie in the layer."""
+        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(position, -1, 0)), self.geometry.position_counts))
 
 
 def loop_values(loops: Loops) -> Mapping[str, Integers]:

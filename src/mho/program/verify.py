@@ -8,21 +8,23 @@ tiles fit the crossbar and cells hold what is written; crossbars are written, dr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from mho.accelerator.spec import Encoding
+from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
 from mho.mapping.converters import required_adc_bits
 from mho.network.graph import MVM_OPERATIONS
+from mho.program.checker import Checker, Rectangle
 from mho.program.instructions import (
-    Affine,
     ClearAccumulators,
     Dequantize,
     Digital,
+    DigitalProduct,
     Instruction,
     Layer,
     LoadInput,
@@ -30,62 +32,52 @@ from mho.program.instructions import (
     Mvm,
     QuantizeInput,
     ShiftAdd,
-    Span,
     SumInputs,
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.product import LayerProduct, largest_code, prove_layer
-from mho.program.program import Buffer, BufferKind, Program
-from mho.program.tile_uses import collect_layer
+from mho.program.product import LayerProduct, prove_layer
+from mho.program.program import BufferKind, Program
+from mho.program.tile_uses import collect_layers
 
-_LARGEST_SUM = 2**62
+_LARGEST_SHIFT = 32
+_LARGEST_CORRECTION = 2**62
+"""Corrections stay below, as sums do, so that they fit int64 together."""
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-"""Sums and their corrections must each stay below, so that they fit int64 together."""
 
 
-@dataclass
-class _Checker:
-    program: Program
-    made: set[str]
-    where: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
-    tiles: dict[int, tuple[Span, Span]] = field(default_factory=dict)
-    driven: set[int] = field(default_factory=set)
-    checked: set[str] = field(default_factory=set)
-
-    def fail(self, what: str, expected: str = "") -> NoReturn:
-        raise ProgramError(what, where=self.where, expected=expected, hint="the program is damaged")
-
-
-def verify_program(program: Program) -> tuple[LayerProduct, ...]:
-    """Verify `program`; return what each of its layers was proven to compute, in execution order.
+def verify_program(program: Program) -> None:
+    """Verify `program`.
 
     Raises:
         ProgramError: what does not hold, and in which layer or instruction.
     """
-    checker = _Checker(program, set(program.inputs))
+    for _ in prove_program(program):
+        pass
+
+
+def prove_program(program: Program) -> Iterator[LayerProduct]:
+    """Verify `program`; yield what each of its layers was proven to compute, in execution order.
+
+    Raises:
+        ProgramError: what does not hold, and in which layer or instruction.
+    """
+    checker = Checker(program, set(program.inputs))
     for index, item in enumerate(program.instructions):
         checker.where = f"layer {item.name}" if isinstance(item, Layer) else f"instruction {index}"
+        if not isinstance(item, Layer | Digital):
+            checker.fail(f"{type(item).__name__} outside of a layer", "layers and digital operations")
         _check(checker, item)
     if missing := [name for name in program.outputs if name not in checker.made]:
         raise ProgramError(f"output {missing[0]!r} is never made", where=program.name)
     names = [layer.name for layer in program.layers]
     if len(set(names)) < len(names):
         raise ProgramError("two layers have the same name", where=program.name)
-    return tuple(_prove(program, layer) for layer in program.layers)
+    for content in collect_layers(program):
+        yield prove_layer(program, content)
 
 
-def _prove(program: Program, layer: Layer) -> LayerProduct:
-    product = prove_layer(program, collect_layer(layer))
-    bits, codes = 2**program.accelerator.crossbar.cell_bits - 1, largest_code(product.input)
-    weights = int(np.abs(product.col_weight).max()) * max(1, len(product.col_weight)) * bits
-    if len(product.row_input) * weights * codes >= _LARGEST_SUM:
-        raise ProgramError("sums may pass 64 bits", where=f"layer {layer.name}")
-    return product
-
-
-def _check(checker: _Checker, item: Instruction) -> None:
+def _check(checker: Checker, item: Instruction) -> None:
     if isinstance(item, Loop):
         if item.count < 1 or item.variable in checker.counts:
             checker.fail(f"loop over {item.variable!r} of {item.count} turns", "a new variable and at least one turn")
@@ -100,54 +92,15 @@ def _check(checker: _Checker, item: Instruction) -> None:
         _CHECKS[type(item)](checker, item)
 
 
-def _buffer(checker: _Checker, name: str, kind: BufferKind, *, read: bool) -> Buffer:
-    buffer = checker.program.buffers.get(name)
-    if buffer is None or buffer.kind is not kind:
-        checker.fail(f"{name!r} is no buffer of kind {kind.value}")
-    if kind is not BufferKind.FLOAT and len(buffer.shape) != 1:
-        checker.fail(f"{name!r} has shape {buffer.shape}", "one axis")
-    if read and name not in checker.made:
-        checker.fail(f"{name!r} is read before it is made")
-    return buffer
-
-
-def _constant(checker: _Checker, name: str, rank: int, kinds: str = "iu") -> Any:
-    array = checker.program.constants.get(name)
-    if array is None or array.ndim != rank or array.dtype.kind not in kinds or not array.size:
-        checker.fail(f"{name!r} is no constant of rank {rank} and the right type")
-    return array
-
-
-def _part(checker: _Checker, name: str, span: Span) -> Any:
-    array = _constant(checker, name, 1)
-    if span.stop > array.size:
-        checker.fail(f"{span.start}..{span.stop} lies outside of {name!r}", f"within 0..{array.size}")
-    return array[span.start : span.stop]
-
-
-def _range(checker: _Checker, address: Affine, offsets: Any, size: int, what: str) -> None:
-    low, high = _bounds(checker, address)
-    first, last = (int(offsets.min()), int(offsets.max())) if np.size(offsets) else (0, 0)
-    if low + first < 0 or high + last >= size:
-        checker.fail(f"{what}: addresses {low + first}..{high + last}", f"within 0..{size - 1}")
-
-
-def _bounds(checker: _Checker, address: Affine) -> tuple[int, int]:
-    variables = [variable for variable, _ in address.strides]
-    if unknown := [variable for variable in variables if variable not in checker.counts]:
-        checker.fail(f"no loop runs over {unknown[0]!r}")
-    if len(set(variables)) < len(variables):
-        checker.fail("an address names a variable twice")
-    return address.bounds(checker.counts)
-
-
-def _digital(checker: _Checker, item: Digital) -> None:
+def _digital(checker: Checker, item: Digital) -> None:
     shapes = []
     for name in item.inputs:
-        if name in checker.program.constants:
-            shapes.append(checker.program.constants[name].shape)
+        if (constant := checker.program.constants.get(name)) is not None:
+            shapes.append(constant.shape)
+            if constant.dtype.kind == "f" and constant.dtype != np.float32:
+                checker.fail(f"{name!r} is of type {constant.dtype}", "float32")
         else:
-            shapes.append(_buffer(checker, name, BufferKind.FLOAT, read=True).shape)
+            shapes.append(checker.buffer(name, BufferKind.FLOAT, is_read=True).shape)
     _make(checker, item.output)
     if item.op not in SHAPE_RULES or item.op in MVM_OPERATIONS:
         checker.fail(f"there is no digital operation {item.op!r}")
@@ -166,145 +119,200 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _make(checker: _Checker, name: str) -> None:
-    _buffer(checker, name, BufferKind.FLOAT, read=False)
+def _make(checker: Checker, name: str) -> None:
+    checker.buffer(name, BufferKind.FLOAT, is_read=False)
     if name in checker.made:
         checker.fail(f"{name!r} is made twice")
     checker.made.add(name)
 
 
-def _quantize_input(checker: _Checker, item: QuantizeInput) -> None:
-    source = _buffer(checker, item.source, BufferKind.FLOAT, read=True)
-    target = _buffer(checker, item.target, BufferKind.CODES, read=False)
+def _quantize_input(checker: Checker, item: QuantizeInput) -> None:
+    source = checker.buffer(item.source, BufferKind.FLOAT, is_read=True)
+    target = checker.buffer(item.target, BufferKind.CODES, is_read=False)
     if len(item.pads) != len(source.shape) or min((min(pair) for pair in item.pads), default=0) < 0:
         checker.fail("pads do not fit the source's shape")
     size = math.prod(extent + sum(pair) for extent, pair in zip(source.shape, item.pads, strict=True))
-    if target.shape != (size,):
-        checker.fail(f"{size} codes for a buffer of {target.shape}")
-    if not (0 < item.scale <= _LARGEST_FLOAT32 and item.qmin < item.qmax):
+    if item.start < 0 or target.shape[0] < item.start + size:
+        checker.fail(f"{size} codes from {item.start} on for a buffer of {target.shape}")
+    if not (0 < item.scale <= _LARGEST_FLOAT32 and np.float32(item.scale) > 0 and item.qmin < item.qmax):
         checker.fail("an impossible grid", "a positive float32 scale and qmin < qmax")
+    if item.binary and (item.qmin, item.qmax) != (-1, 1):
+        checker.fail(f"a binary grid of {item.qmin}..{item.qmax}", "-1..1")
+    _hold_integers(checker, item.qmin, item.qmax, item.zero_point, item.offset)
     checker.made.add(item.target)
 
 
-def _clear(checker: _Checker, item: ClearAccumulators) -> None:
-    _buffer(checker, item.accumulators, BufferKind.ACCUMULATORS, read=False)
+def _hold_integers(checker: Checker, *integers: int) -> None:
+    """Integers that codes are made of are so small that float32 and int64 hold what engines make of them."""
+    if max(map(abs, integers)) > LARGEST_INTEGER:
+        checker.fail(f"integers {', '.join(map(str, integers))}", f"within +-{LARGEST_INTEGER}")
+
+
+def _clear(checker: Checker, item: ClearAccumulators) -> None:
+    checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=False)
     checker.made.add(item.accumulators)
 
 
-def _sum_inputs(checker: _Checker, item: SumInputs) -> None:
-    codes = _buffer(checker, item.codes, BufferKind.CODES, read=True)
-    sums = _buffer(checker, item.accumulators, BufferKind.ACCUMULATORS, read=True)
-    _range(checker, item.address, _constant(checker, item.row_offsets, 1), codes.shape[0], "summed codes")
-    _range(checker, item.target, (), sums.shape[0], "sums")
+def _sum_inputs(checker: Checker, item: SumInputs) -> None:
+    codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
+    sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
+    checker.hold(item.address, checker.constant(item.row_offsets, 1), codes.shape[0], "summed codes")
+    checker.hold(item.target, (), sums.shape[0], "sums")
 
 
-def _write(checker: _Checker, item: WriteTile | WriteDynamicTile) -> None:
+def _digital_product(checker: Checker, item: DigitalProduct) -> None:
+    codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
+    stored = checker.buffer(item.stored, BufferKind.CODES, is_read=True)
+    sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
+    rows, stored_rows = (checker.constant(name, 1) for name in (item.row_offsets, item.stored_rows))
+    columns, targets = (checker.constant(name, 1) for name in (item.stored_columns, item.column_targets))
+    if rows.shape != stored_rows.shape or columns.shape != targets.shape:
+        checker.fail("a digital product of vectors that differ in length")
+    checker.hold(item.address, rows, codes.shape[0], "multiplied codes")
+    extremes = [int(stored_rows.min()) + int(columns.min()), int(stored_rows.max()) + int(columns.max())]
+    checker.hold(item.stored_address, extremes, stored.shape[0], "stored codes")
+    checker.hold(item.target, targets, sums.shape[0], "sums")
+
+
+def _write(checker: Checker, item: WriteTile | WriteDynamicTile) -> None:
     hardware = checker.program.accelerator
     if not 0 <= item.crossbar < hardware.chip.crossbars:
         checker.fail(f"crossbar {item.crossbar}", f"0..{hardware.chip.crossbars - 1}")
-    if len(item.rows) > hardware.crossbar.rows or len(item.cols) > hardware.crossbar.cols:
+    row, col = item.corner if isinstance(item, WriteTile) else (0, 0)
+    block = Rectangle(row, row + len(item.rows), col, col + len(item.cols))
+    if min(row, col) < 0 or block.bottom > hardware.crossbar.rows or block.right > hardware.crossbar.cols:
         checker.fail(
-            f"a tile of {len(item.rows)} x {len(item.cols)}",
-            f"at most {hardware.crossbar.rows} x {hardware.crossbar.cols}",
+            f"a tile of {len(item.rows)} x {len(item.cols)} at {row}, {col}",
+            f"within {hardware.crossbar.rows} x {hardware.crossbar.cols}",
         )
-    adc_bits, demand = hardware.converters.adc_bits, required_adc_bits(hardware, len(item.rows))
-    if adc_bits != "ideal" and demand > adc_bits:
-        checker.fail(f"sums of {len(item.rows)} rows need an ADC of {demand} bits", f"at most {adc_bits}")
-    checker.tiles[item.crossbar] = (item.rows, item.cols)
+    joins = isinstance(item, WriteTile) and item.joins
+    if joins and item.crossbar not in checker.blocks:
+        checker.fail(f"a tile joins a write of crossbar {item.crossbar} that did not begin")
+    blocks = checker.blocks.setdefault(item.crossbar, []) if joins else []
+    if any(block.overlaps(other) for other in blocks):
+        checker.fail("tiles of one write overlap")
+    checker.blocks[item.crossbar] = [*blocks, block]
     checker.driven.discard(item.crossbar)
 
 
-def _write_tile(checker: _Checker, item: WriteTile) -> None:
-    cells = _constant(checker, item.cells, 3, "u")
+def _write_tile(checker: Checker, item: WriteTile) -> None:
+    cells = checker.constant(item.cells, 3, "u")
     limit = 1 << checker.program.accelerator.crossbar.cell_bits
     if item.cells not in checker.checked and int(cells.max()) >= limit:
         checker.fail(f"{item.cells!r} holds {int(cells.max())}", f"cells below {limit}")
     checker.checked.add(item.cells)
-    low, high = _bounds(checker, item.index)
+    low, high = checker.bounds(item.index)
     if low < 0 or high >= cells.shape[0] or item.rows.stop > cells.shape[1] or item.cols.stop > cells.shape[2]:
         checker.fail(f"a tile outside of {item.cells!r}", f"within {cells.shape}")
     _write(checker, item)
 
 
-def _write_dynamic_tile(checker: _Checker, item: WriteDynamicTile) -> None:
-    codes = _buffer(checker, item.codes, BufferKind.CODES, read=True)
-    rows, columns = _part(checker, item.row_offsets, item.rows), _part(checker, item.column_offsets, item.cols)
-    used = columns[columns >= 0]
-    if rows.min() < 0 or columns.min() < -1:
+def _write_dynamic_tile(checker: Checker, item: WriteDynamicTile) -> None:
+    codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
+    rows, columns = checker.part(item.row_offsets, item.rows), checker.part(item.column_offsets, item.cols)
+    first, last = int(columns.min()), int(columns.max())
+    if rows.min() < 0 or first < -1:
         checker.fail("a negative offset of a stored integer")
-    extremes = [int(rows.min()) + int(used.min()), int(rows.max()) + int(used.max())] if used.size else [0]
-    _range(checker, item.address, np.array(extremes), codes.shape[0], "stored codes")
-    for name, span in ((item.row_signs, item.rows), (item.column_signs, item.cols)):
-        _signs(checker, _part(checker, name, span))
-    shifts = _part(checker, item.column_shifts, item.cols)
-    if shifts.min() < 0 or shifts.max() > 32 or item.cell_bits != checker.program.accelerator.crossbar.cell_bits:
-        checker.fail("impossible shifts or cell bits of a stored operand")
+    extremes = [int(rows.min()) + max(first, 0), int(rows.max()) + max(last, 0)]
+    checker.hold(item.address, extremes, codes.shape[0], "stored codes")
+    checker.signs(item.row_signs, item.rows)
+    checker.signs(item.column_signs, item.cols)
+    checker.part(item.row_blocks, item.rows)
+    checker.part(item.column_blocks, item.cols)
+    shifts = [checker.part(item.row_shifts, item.rows)]
+    shifts += [checker.part(name, item.cols) for name in (item.column_starts, item.column_bits, item.column_shifts)]
+    if any(part.min() < 0 or part.max() > _LARGEST_SHIFT for part in shifts):
+        checker.fail("impossible shifts of a stored operand")
+    if item.cell_bits != checker.program.accelerator.crossbar.cell_bits:
+        checker.fail("impossible cell bits of a stored operand")
+    _hold_integers(checker, item.addend)
     _write(checker, item)
 
 
-def _load_input(checker: _Checker, item: LoadInput) -> None:
-    codes = _buffer(checker, item.codes, BufferKind.CODES, read=True)
-    _range(checker, item.address, _part(checker, item.row_offsets, item.rows), codes.shape[0], "input codes")
-    _signs(checker, _part(checker, item.row_signs, item.rows))
-    if _bounds(checker, item.shift)[0] < 0 or _bounds(checker, item.shift)[1] > 32:
+def _load_input(checker: Checker, item: LoadInput) -> None:
+    codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
+    checker.hold(item.address, checker.part(item.row_offsets, item.rows), codes.shape[0], "input codes")
+    signs, shifts = checker.signs(item.row_signs, item.rows), checker.part(item.row_shifts, item.rows)
+    if checker.bounds(item.shift)[0] < 0 or shifts.min() < 0:
+        checker.fail("a negative shift of an input slice")
+    if checker.bounds(item.shift)[1] + int(shifts.max()) > _LARGEST_SHIFT:
         checker.fail("an impossible shift of an input slice")
-    if item.dac_bits != checker.program.accelerator.converters.dac_bits:
-        checker.fail(f"{item.dac_bits}-bit inputs", f"{checker.program.accelerator.converters.dac_bits}-bit DACs")
-    if item.crossbar not in checker.tiles or checker.tiles[item.crossbar][0] != item.rows:
+    hardware = checker.program.accelerator
+    if item.dac_bits != hardware.converters.dac_bits:
+        checker.fail(f"{item.dac_bits}-bit inputs", f"{hardware.converters.dac_bits}-bit DACs")
+    written = max((block.bottom for block in checker.blocks.get(item.crossbar, ())), default=0)
+    if not 0 <= item.first_row <= written - len(item.rows):
         checker.fail(f"crossbar {item.crossbar} is driven on rows that no tile was written to")
+    if len(item.rows) > hardware.crossbar.rows_at_once:
+        checker.fail(f"{len(item.rows)} rows are driven at once", f"at most {hardware.crossbar.rows_at_once}")
+    _check_adc(checker, signs)
     checker.driven.add(item.crossbar)
 
 
-def _mvm(checker: _Checker, item: Mvm) -> None:
+def _check_adc(checker: Checker, signs: Any) -> None:
+    """The ADC resolves all sums of rows driven with these signs, whatever cells hold: only equal signs add up."""
+    converters, negative = checker.program.accelerator.converters, int((signs < 0).sum())
+    encoding = Encoding.DIFFERENTIAL_ROWS if negative else Encoding.DIFFERENTIAL_COLUMNS
+    rows = 2 * max(negative, len(signs) - negative) if negative else len(signs)
+    demand = required_adc_bits(checker.program.accelerator, encoding, rows)
+    if converters.adc_bits != "ideal" and demand > converters.adc_bits:
+        checker.fail(f"sums of {len(signs)} rows need an ADC of {demand} bits", f"at most {converters.adc_bits}")
+
+
+def _mvm(checker: Checker, item: Mvm) -> None:
     if item.crossbar not in checker.driven:
         checker.fail(f"crossbar {item.crossbar} is read before it is written and driven")
 
 
-def _shift_add(checker: _Checker, item: ShiftAdd) -> None:
-    sums = _buffer(checker, item.accumulators, BufferKind.ACCUMULATORS, read=True)
-    offsets = _part(checker, item.column_offsets, item.cols)
-    _part(checker, item.column_weights, item.cols)
+def _shift_add(checker: Checker, item: ShiftAdd) -> None:
+    sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
+    offsets = checker.part(item.column_offsets, item.cols)
+    checker.part(item.column_weights, item.cols)
+    checker.small(item.column_weights, 1, FLOAT64_LIMIT)
     if offsets.min() < -1:
         checker.fail("a negative offset of a sum")
-    _range(checker, item.address, offsets[offsets >= 0], sums.shape[0], "sums")
-    if _bounds(checker, item.shift)[0] < 0 or _bounds(checker, item.shift)[1] > 32:
+    checker.hold(item.address, offsets[offsets >= 0], sums.shape[0], "sums")
+    if checker.bounds(item.shift)[0] < 0 or checker.bounds(item.shift)[1] > _LARGEST_SHIFT:
         checker.fail("an impossible shift of a sum")
-    if item.crossbar not in checker.tiles or checker.tiles[item.crossbar][1] != item.cols:
+    if item.crossbar not in checker.blocks or item.first_col < 0:
         checker.fail(f"crossbar {item.crossbar} is counted on columns that no tile was written to")
 
 
-def _signs(checker: _Checker, signs: Any) -> None:
-    if not (np.abs(signs) == 1).all():
-        checker.fail("a sign that is not +1 or -1")
-
-
-def _dequantize(checker: _Checker, item: Dequantize) -> None:
+def _dequantize(checker: Checker, item: Dequantize) -> None:
     layout = item.layout
-    sums = _buffer(checker, item.accumulators, BufferKind.ACCUMULATORS, read=True)
-    target = _buffer(checker, item.target, BufferKind.FLOAT, read=False)
+    sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
+    target = checker.buffer(item.target, BufferKind.FLOAT, is_read=False)
     if sums.shape != (layout.size,):
         checker.fail(f"{sums.shape} sums for a layout of {layout.size}")
-    if math.prod(target.shape) != layout.batch * layout.groups * layout.before * layout.channels * layout.after:
+    made = (layout.batch, layout.groups, layout.lines, layout.channels, layout.rows, layout.columns)
+    if math.prod(target.shape) != math.prod(made):
         checker.fail(f"sums do not fill {item.target!r}")
     per_channel = (layout.groups, layout.channels)
     for name, kinds in ((item.correction, "iu"), (item.multiplier, "f"), (item.sum_factors, "iu"), (item.bias, "f")):
-        if name and _constant(checker, name, 2, kinds).shape != per_channel:
+        if name and checker.constant(name, 2, kinds).shape != per_channel:
             checker.fail(f"{name!r} is not one number an output", str(per_channel))
+        if name and kinds == "f" and not np.isfinite(checker.program.constants[name]).all():
+            checker.fail(f"{name!r} is not finite")
     is_whole = bool(item.sum_factors) == layout.has_sums and (bool(item.stored_sums) or item.stored_factor == 0)
     if not (item.correction and item.multiplier and is_whole):
         checker.fail("a term of the dequantization is missing")
-    if int(np.abs(checker.program.constants[item.correction]).max()) >= _LARGEST_SUM:
-        checker.fail("a correction passes 64 bits")
+    checker.small(item.correction, 2, _LARGEST_CORRECTION)
+    if item.sum_factors:
+        checker.small(item.sum_factors, 2, LARGEST_INTEGER)
+    _hold_integers(checker, item.stored_factor)
     if item.stored_sums:
-        _buffer(checker, item.stored_sums, BufferKind.ACCUMULATORS, read=True)
+        stored = checker.buffer(item.stored_sums, BufferKind.ACCUMULATORS, is_read=True)
+        if stored.shape != (layout.groups * layout.channels,):
+            checker.fail(f"{stored.shape} sums of stored vectors", f"{layout.groups * layout.channels}")
     _make(checker, item.target)
 
 
-_CHECKS: Mapping[type, Callable[[_Checker, Any], None]] = {
+_CHECKS: Mapping[type, Callable[[Checker, Any], None]] = {
     Digital: _digital,
     QuantizeInput: _quantize_input,
     ClearAccumulators: _clear,
     SumInputs: _sum_inputs,
+    DigitalProduct: _digital_product,
     WriteTile: _write_tile,
     WriteDynamicTile: _write_dynamic_tile,
     LoadInput: _load_input,

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mho.errors import InputFileError
+from mho.mapping.model import MappingModel
+from mho.report.map_document import MapDocument
 from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
@@ -65,6 +67,38 @@ class Contender(_Part):
     """Mean over all inputs of MVM layers, each counted by its multiply-accumulates."""
 
 
+class MappingFigures(_Part):
+    """The same policies under one mapping."""
+
+    mapping: MappingModel
+    """`best`, or `paper` (arXiv 2601.21737)."""
+    reference_latency_us: float
+    """Time of one inference at uniform 8/8."""
+    found_latency_us: float
+    """Time of one inference with the found policy."""
+    speedup: float
+    """reference_latency_us / found_latency_us."""
+
+
+class ZeroSliceFigures(_Part):
+    """Reads that drive zero input slices only: the hardware may skip them. Measured on test images."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    images: Annotated[int, Field(ge=1)]
+    """Test images on which it was measured."""
+    share: Share
+    """Share of all reads that may be skipped."""
+    latency_us: float
+    """Mean time of one inference where they are."""
+    min_latency_us: float
+    """Shortest of these times."""
+    max_latency_us: float
+    """Longest of these times."""
+
+
 class LayerCostFigures(_Part):
     """What one layer costs under one policy."""
 
@@ -76,6 +110,8 @@ class LayerCostFigures(_Part):
     """Physical rows, before tiling."""
     cols: int
     """Physical columns, before tiling."""
+    layout: str
+    """The mapping in words."""
     tiles: int
     """Crossbar writes."""
     mvms: int
@@ -281,6 +317,8 @@ class RunResult(_Part):
     """Points of test accuracy lost against uniform 8/8 (negative: gained)."""
     layers: tuple[LayerFigures, ...]
     """MVM layers in execution order."""
+    map: MapDocument | None = None
+    """How the network lies in crossbars under the found policy, and why."""
     search: SearchFigures
     """How the policy was found."""
     trainings: tuple[TrainingFigures, ...]
@@ -289,6 +327,12 @@ class RunResult(_Part):
     """Engines held against each other."""
     instructions: dict[str, int]
     """Instructions that the program executes for one sample, by kind."""
+    mapping: MappingModel
+    """How layers are laid into crossbars."""
+    mappings: tuple[MappingFigures, ...]
+    """Uniform 8/8 and the found policy under every mapping."""
+    zero_slices: tuple[ZeroSliceFigures, ...] = ()
+    """What skipping reads of zero slices would save, where that was measured."""
     accelerator: dict[str, Any]
     """Description of the hardware, with sources."""
     settings: dict[str, Any]

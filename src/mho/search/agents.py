@@ -31,6 +31,8 @@ from mho.search.space import SearchSpace
 
 FloatArray = NDArray[np.float64]
 Episode = tuple[NDArray[np.float32], Policy]
+KeptEpisode = tuple[NDArray[np.float32], Policy, FloatArray, FloatArray]
+"""An episode, and what shared writes save where one of its layers takes other weight or activation bits."""
 
 HIDDEN = (128, 128)
 RATE, TARGET_SMOOTHING, BATCH_SIZE = 1e-3, 0.05, 256
@@ -62,7 +64,7 @@ class ImprovedAgent:
         self._environments = [BitWidthEnvironment(space) for _ in range(CANDIDATES)]
         self._layers = np.arange(len(space.layers))
         self._shares = space.latency_ps / space.reference_latency_ps
-        self._episodes: list[Episode] = []
+        self._episodes: list[KeptEpisode] = []
         self._free_layers = [k for k, layer in enumerate(space.layers) if len(layer.choices) > 1]
         pairs = [np.array([(b.weight_bits - 1, b.act_bits - 1) for b in layer.choices]) for layer in space.layers]
         self._choices = [(pair[:, 0], pair[:, 1]) for pair in pairs]
@@ -158,8 +160,11 @@ class ImprovedAgent:
             for layer in self._generator.permutation(self._free_layers):
                 w, a = self._choices[layer]
                 other_cost, other_share = cost.sum(1) - cost[:, layer], share.sum(1) - share[:, layer]
+                tried = np.repeat(widths[:, :, None], len(w), axis=2)
+                tried[:, 0, :, layer], tried[:, 1, :, layer] = w, a
                 values = smooth_reward(
-                    other_cost[:, None] + costs[layer, w, a], other_share[:, None] + self._shares[layer, w, a]
+                    other_cost[:, None] + costs[layer, w, a],
+                    other_share[:, None] + self._shares[layer, w, a] - self._saved(tried[:, 0], tried[:, 1]),
                 )
                 best = values.argmax(axis=1)
                 weights[:, layer], acts[:, layer] = w[best], a[best]
@@ -177,7 +182,7 @@ class ImprovedAgent:
         updates = UPDATES if self._episodes else FIRST_UPDATES
         costs = self.world.costs()
         dreamt = [policy for _, policy in self._play(IMAGINED_EPISODES, IMAGINED_NOISE)]
-        improved = [self._replay(policy) for policy in self._improve(costs, dreamt)]
+        improved = [(*self._replay(policy), *self._savings(policy)) for policy in self._improve(costs, dreamt)]
         self._episodes = [*self._episodes, *improved][-KEPT_EPISODES:]
         lessons = [self._lessons(costs, *episode) for episode in self._episodes]
         observations, actions, rewards = (np.concatenate(parts) for parts in zip(*lessons, strict=True))
@@ -186,7 +191,12 @@ class ImprovedAgent:
         self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
 
     def _lessons(
-        self, costs: FloatArray, observations: NDArray[np.float32], policy: Policy
+        self,
+        costs: FloatArray,
+        observations: NDArray[np.float32],
+        policy: Policy,
+        saved_by_weight: FloatArray,
+        saved_by_act: FloatArray,
     ) -> tuple[NDArray[np.float32], FloatArray, FloatArray]:
         """Return what every choice of every step would have been worth, all other steps as they were.
 
@@ -197,8 +207,12 @@ class ImprovedAgent:
         rows = self._layers
         cost, share = costs[rows, weights, acts], self._shares[rows, weights, acts]
         other_cost, other_share = (cost.sum() - cost)[:, None], (share.sum() - share)[:, None]
-        by_weight = smooth_reward(other_cost + costs[rows, :, acts], other_share + self._shares[rows, :, acts])
-        by_act = smooth_reward(other_cost + costs[rows, weights], other_share + self._shares[rows, weights])
+        by_weight = smooth_reward(
+            other_cost + costs[rows, :, acts], other_share + self._shares[rows, :, acts] - saved_by_weight
+        )
+        by_act = smooth_reward(
+            other_cost + costs[rows, weights], other_share + self._shares[rows, weights] - saved_by_act
+        )
         steps, actions, rewards = [], [], []
         for step, (layer, is_weight) in enumerate(self._environments[0].decisions):
             choices = self._space.layers[layer]
@@ -212,7 +226,25 @@ class ImprovedAgent:
     def _value(self, costs: FloatArray, policy: Policy) -> float:
         weights, acts = self._widths(policy)
         cost, share = costs[self._layers, weights, acts].sum(), self._shares[self._layers, weights, acts].sum()
-        return float(smooth_reward(cost, share))
+        return float(smooth_reward(cost, share - self._saved(weights, acts)))
+
+    def _savings(self, policy: Policy) -> tuple[FloatArray, FloatArray]:
+        """Return `_saved` where one layer takes each of the weight bits, or of the activation bits: [layers, bits]."""
+        weights, acts = self._widths(policy)
+        changed, option = np.eye(len(weights), dtype=bool)[:, None], np.arange(MAX_BITS)[None, :, None]
+        by_weight, by_act = np.where(changed, option, weights), np.where(changed, option, acts)
+        return self._saved(by_weight, acts), self._saved(weights, by_act)
+
+    def _saved(self, weights: NDArray[np.int64], acts: NDArray[np.int64]) -> FloatArray:
+        """Return what writes that layers share save, over the latency of uniform 8/8, [...].
+
+        Args:
+            weights, acts: indices as `_widths` tells them, [..., layers] together.
+        """
+        if self._space.shared is None:
+            return np.zeros(())
+        saved = self._space.shared.saved_ps(*np.broadcast_arrays(weights, acts))
+        return np.asarray(saved / self._space.reference_latency_ps)
 
     def _widths(self, policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return weight bits - 1 and activation bits - 1 of every layer: indices into tables of costs and latencies."""

@@ -12,6 +12,7 @@ from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.table import LatencyTable
 from mho.data.dataset import Dataset
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.quantization.calibration import calibrate
@@ -26,17 +27,29 @@ from mho.search.space import SearchConstraints, SearchSpace
 
 
 def make_space(
-    network: Network, accelerator: Accelerator, constraints: SearchConstraints, *, prune: bool = True
+    network: Network,
+    accelerator: Accelerator,
+    constraints: SearchConstraints,
+    *,
+    mapping: MappingModel = DEFAULT_MODEL,
+    prune: bool = True,
 ) -> SearchSpace:
-    """Derive the space of a network on an accelerator.
+    """Derive the space of a network on an accelerator; its weights do not matter.
 
     Raises:
         MappingError: a layer cannot be mapped.
         PolicyError: a pin names an unknown layer.
     """
-    table = LatencyTable.build(derive_layer_table(network), accelerator)
+    table = LatencyTable.build(derive_layer_table(network), accelerator, model=mapping)
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
-    return SearchSpace.build(table.layer_names, latencies, layer_features(network), constraints, prune=prune)
+    return SearchSpace.build(
+        table.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
+    )
+
+
+def useful_multiple(accelerator: Accelerator, mapping: MappingModel) -> int:
+    """Return the multiple of weight bits that pays: the paper's mapping cannot use a partly filled cell."""
+    return accelerator.crossbar.cell_bits if mapping is MappingModel.PAPER else 1
 
 
 def search(
@@ -46,6 +59,7 @@ def search(
     *,
     budget: int,
     method: str = "rl",
+    mapping: MappingModel | str = DEFAULT_MODEL,
     allowed_drop_points: float = 1.0,
     constraints: SearchConstraints | None = None,
     training: TrainingOptions | None = None,
@@ -65,9 +79,10 @@ def search(
         accelerator: the hardware, or a preset's name or TOML file.
         budget: distinct policies to evaluate, uniform 8/8 counted in; 2 or more.
         method: "rl", "rl-paper" (which does not prune the space), "uniform" or "random".
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
-        constraints: what a policy may be; by default 2..8 bits, weights in multiples of the cell, first and last layer
-            at 8 bits.
+        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
+            paper's mapping, weights in multiples of the cell.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
@@ -77,9 +92,9 @@ def search(
         MhoError: anything wrong with what was given.
     """
     hardware = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
-    cell_bits = hardware.crossbar.cell_bits
-    limits = constraints or SearchConstraints(weight_bits_multiple=cell_bits)
-    space = make_space(network, hardware, limits, prune=method != "rl-paper")
+    model = MappingModel(mapping)
+    limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
+    space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper")
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(

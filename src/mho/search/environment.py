@@ -23,7 +23,8 @@ Judge = Callable[[Policy], float]
 PROGRESS_FEATURES = ("layer_share", "latency_so_far", "share_left")
 """What the agent sees besides the paper's features where the space is pruned: the layer's share of the reference
 latency (over the largest share), latency chosen so far over the reference latency of the same layers, and the share of
-the reference latency that later layers (this one included) hold."""
+the reference latency that later layers (this one included) hold. Layers count as if each were written by itself: an
+upper bound, which is all that what is seen needs."""
 
 
 def bits_from_range(action: float, minimum: int, maximum: int) -> int:

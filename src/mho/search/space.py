@@ -2,8 +2,9 @@
 
 The space knows latencies and constraints, nothing of accuracy. A choice is *dominated* where another choice of the same
 layer has at least as many bits in both widths and is no slower: it can only lose accuracy and gain nothing, so it is
-dropped before the search (exactly, for each layer by itself: latencies of layers add up). The mode that follows the
-paper to the letter keeps every choice.
+dropped before the search. This is exact: latencies of layers add up but for the writes that they share, and where a
+layer may share one, the other choice must be no slower in every share of the crossbar. The mode that follows the paper
+to the letter keeps every choice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.cost.shared_writes import SharedWrites
 from mho.errors import ConfigError, PolicyError, suggest
 from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 
@@ -80,7 +82,11 @@ class SearchConstraints:
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """What one layer may take: `choices` ordered by weight bits, then activation bits; `latencies_ps` beside them."""
+    """What one layer may take: `choices` ordered by weight bits, then activation bits.
+
+    Attributes:
+        latencies_ps: of the layer by itself, for each choice.
+    """
 
     name: str
     choices: tuple[BitWidths, ...]
@@ -109,15 +115,18 @@ class SearchSpace:
 
     Attributes:
         layers: what each layer may take, in execution order.
-        latency_ps: int64 [layers, 8, 8]: latency of a layer at weight bits 1..8 (axis 1) and activation bits 1..8.
+        latency_ps: int64 [layers, 8, 8]: latency of a layer by itself at weight bits 1..8 (axis 1) and activation bits
+            1..8.
         features: float32 [layers, 8]: what an agent sees of each layer (`mho.search.features`), 0..1.
         pruned: True where dominated choices were dropped.
+        shared: what layers save that are written at once; None where latencies add up.
     """
 
     layers: tuple[LayerChoices, ...]
     latency_ps: NDArray[np.int64]
     features: NDArray[np.float32]
     pruned: bool
+    shared: SharedWrites | None = None
 
     @classmethod
     def build(
@@ -128,6 +137,7 @@ class SearchSpace:
         constraints: SearchConstraints,
         *,
         prune: bool = True,
+        shared: SharedWrites | None = None,
     ) -> SearchSpace:
         """Build the space of a network from its latencies and constraints.
 
@@ -137,6 +147,7 @@ class SearchSpace:
             features: float32 [layers, 8], see `mho.search.features.layer_features`.
             constraints: what a policy may be.
             prune: drop dominated choices.
+            shared: what layers save that are written at once, see `mho.cost.table.LatencyTable`.
 
         Raises:
             ConfigError: the table has another shape, or holds a latency that is not positive.
@@ -157,10 +168,10 @@ class SearchSpace:
         for index, name in enumerate(names):
             choices = constraints.choices_for(name, is_end=index in (0, len(names) - 1))
             costs = [int(table[index, bits.weight_bits - 1, bits.act_bits - 1]) for bits in choices]
-            kept = _non_dominated(choices, costs) if prune else range(len(choices))
+            kept = _non_dominated(choices, _demands(index, choices, costs, shared)) if prune else range(len(choices))
             layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
         table.setflags(write=False)
-        return cls(tuple(layers), table, np.asarray(features, dtype=np.float32), prune)
+        return cls(tuple(layers), table, np.asarray(features, dtype=np.float32), prune, shared)
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -185,13 +196,21 @@ class SearchSpace:
     def latency_of(self, policy: Policy) -> int:
         """Return the latency of a policy in picoseconds. Raises `PolicyError` where it does not fit the network."""
         policy.check_against(self.layer_names)
-        total = 0
-        for index, name in enumerate(self.layer_names):
-            bits = policy[name]
+        for name, bits in policy.layers.items():
             if max(bits.weight_bits, bits.act_bits) > MAX_BITS:
                 raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=name)
-            total += int(self.latency_ps[index, bits.weight_bits - 1, bits.act_bits - 1])
-        return total
+        widths = np.array([(policy[name].weight_bits, policy[name].act_bits) for name in self.layer_names])
+        return int(self.latencies_of(widths[:, 0], widths[:, 1]))
+
+    def latencies_of(self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the latencies of many policies at once, int64 [...], ps.
+
+        Args:
+            weight_bits, act_bits: int64 [..., layers], 1..8 each.
+        """
+        alone = self.latency_ps[np.arange(len(self.layers)), weight_bits - 1, act_bits - 1].sum(axis=-1)
+        saved = 0 if self.shared is None else self.shared.saved_ps(weight_bits - 1, act_bits - 1)
+        return np.asarray(alone - saved)
 
     def contains(self, policy: Policy) -> bool:
         """Tell whether the space holds the policy."""
@@ -208,11 +227,22 @@ def _check_pins(constraints: SearchConstraints, names: list[str]) -> None:
             raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=f"search constraints: pins: {name}")
 
 
-def _non_dominated(choices: Sequence[BitWidths], costs: Sequence[int]) -> list[int]:
-    """Return the indices of the choices that no other choice beats in bits without being slower."""
+def _demands(
+    layer: int, choices: Sequence[BitWidths], costs: Sequence[int], shared: SharedWrites | None
+) -> NDArray[np.int64]:
+    """Return what must be no more for a choice to be as fast as another in any policy, [choices, demands]."""
+    alone = np.array(costs, dtype=np.int64)[:, None]
+    if shared is None or not shared.holds(layer):
+        return alone
+    index = np.array([(bits.weight_bits - 1, bits.act_bits - 1) for bits in choices]).T
+    return np.concatenate([alone, shared.demands(layer, index[0], index[1], alone)], axis=1)
+
+
+def _non_dominated(choices: Sequence[BitWidths], demands: NDArray[np.int64]) -> list[int]:
+    """Return the indices of the choices that no other choice beats in bits without demanding more."""
 
     def beats(a: int, b: int) -> bool:
         wider = choices[a].weight_bits >= choices[b].weight_bits and choices[a].act_bits >= choices[b].act_bits
-        return a != b and wider and costs[a] <= costs[b]
+        return a != b and wider and bool((demands[a] <= demands[b]).all())
 
     return [k for k in range(len(choices)) if not any(beats(other, k) for other in range(len(choices)))]

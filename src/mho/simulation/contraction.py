@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
 from mho.errors import ProgramError
-from mho.simulation.exactness import FLOAT32_LIMIT, FLOAT64_LIMIT
 
 _MAX_PARTS = 8
 _MAX_BINS = 1024

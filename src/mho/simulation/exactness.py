@@ -8,11 +8,6 @@ from typing import Any
 
 import torch
 
-FLOAT32_LIMIT = 1 << 24
-"""Sums of whole numbers are exact in float32, in any order, where no partial sum passes this."""
-FLOAT64_LIMIT = 1 << 53
-"""The same for float64."""
-
 
 @contextlib.contextmanager
 def exact_products() -> Iterator[None]:

@@ -21,7 +21,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError
 from mho.program.instructions import Digital, Layer
 from mho.program.program import Program
-from mho.program.verify import verify_program
+from mho.program.verify import prove_program
 from mho.simulation.exactness import exact_products
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
@@ -53,7 +53,7 @@ class Executor:
     def __init__(self, program: Program) -> None:
         """Verify the program and recover its integers. Raises `ProgramError`."""
         self.program = program
-        runners = {product.name: make_runner(program, product) for product in verify_program(program)}
+        runners = {product.name: make_runner(program, product) for product in prove_program(program)}
         self.routes: Mapping[str, str] = {name: str(runner.route) for name, runner in runners.items()}
         self._constants: dict[str, Tensor] = {}
         self._steps = self._plan(runners)

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mho.arithmetic import requantize
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import ProgramError
+from mho.mapping.counts import Counts
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
     Digital,
+    DigitalProduct,
     Instruction,
     Layer,
     LoadInput,
@@ -33,8 +34,11 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
+from mho.program.operand_proof import stored_part
 from mho.program.program import BufferKind, Program
+from mho.simulation.codes import make_codes
 from mho.simulation.samples import check_inputs, present_outputs
+from mho.simulation.timing import count_shift_add
 
 Array = NDArray[Any]
 Variables = Mapping[str, int]
@@ -46,21 +50,28 @@ class Execution:
 
     Attributes:
         outputs: float32 arrays by name.
-        writes, mvms: crossbar writes and MVMs that were executed for each sample, by layer.
+        writes, mvms: crossbar writes and MVMs that were executed for each sample, by layer, skipped ones included.
+        skipped: what was left out for each sample, by layer, int64 [samples]; zero where nothing may be skipped.
     """
 
     outputs: dict[str, NDArray[np.float32]]
     writes: dict[str, int]
     mvms: dict[str, int]
+    skipped: dict[str, Counts[NDArray[np.int64]]]
 
 
 @dataclass
 class _CrossbarState:
-    """Cells [rows, cols], or [samples, rows, cols] of stored activations; drives and counts [lines, samples]."""
+    """Cells [rows, cols], or [samples, rows, cols] of stored activations; drives and counts [lines, samples].
+
+    Only the corner of the crossbar that is written is held: all other cells are zero. `active` tells for which samples
+    the last MVM was not skipped, [samples]; None where nothing is.
+    """
 
     cells: Array
     drives: Array | None = None
     counts: Array | None = None
+    active: Array | None = None
 
 
 @dataclass
@@ -69,19 +80,27 @@ class _Machine:
 
     program: Program
     samples: int
+    skips_zero_slices: bool
     buffers: dict[str, Array]
     crossbars: dict[int, _CrossbarState] = field(default_factory=dict)
     disjoint: dict[tuple[str, Span], list[Array]] = field(default_factory=dict)
     layer: str = ""
     writes: dict[str, int] = field(default_factory=dict)
     mvms: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, Counts[NDArray[np.int64]]] = field(default_factory=dict)
+
+    def skip(self, active: Array, one: Counts[int]) -> None:
+        """Note that samples that are not active leave `one` out."""
+        idle = (~active).astype(np.int64)
+        self.skipped[self.layer] += Counts(idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations)
 
 
-def interpret(program: Program, inputs: Mapping[str, Any] | Array) -> Execution:
+def interpret(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool = False) -> Execution:
     """Run `program` on a batch of inputs.
 
     Args:
         inputs: arrays [N, *shape] by input name (or the only one), see `mho.arithmetic.batching`.
+        skip_zero_slices: leave out MVMs all of whose rows carry a zero slice, sample by sample; never changes outputs.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
@@ -89,13 +108,13 @@ def interpret(program: Program, inputs: Mapping[str, Any] | Array) -> Execution:
     """
     arrays = check_inputs(program, inputs)
     samples = next(iter(arrays.values())).shape[0]
-    machine = _Machine(program, samples, dict(arrays))
+    machine = _Machine(program, samples, skip_zero_slices, dict(arrays))
     for name, buffer in program.buffers.items():
         if buffer.kind is not BufferKind.FLOAT:
             machine.buffers[name] = np.zeros((*buffer.shape, samples), np.int64)
     _run(machine, program.instructions, {})
     outputs = present_outputs(program, machine.buffers)
-    return Execution(outputs, machine.writes, machine.mvms)
+    return Execution(outputs, machine.writes, machine.mvms, machine.skipped)
 
 
 def _run(machine: _Machine, body: tuple[Instruction, ...], variables: Variables) -> None:
@@ -107,6 +126,7 @@ def _run(machine: _Machine, body: tuple[Instruction, ...], variables: Variables)
             machine.layer = item.name
             machine.writes.setdefault(item.name, 0)
             machine.mvms.setdefault(item.name, 0)
+            machine.skipped.setdefault(item.name, Counts(*np.zeros((4, machine.samples), np.int64)))
             _run(machine, item.body, variables)
         else:
             _EXECUTE[type(item)](machine, item, variables)
@@ -125,14 +145,8 @@ def _operand(machine: _Machine, name: str) -> Array:
 
 
 def _quantize_input(machine: _Machine, item: QuantizeInput, _variables: Variables) -> None:
-    source = torch.from_numpy(machine.buffers[item.source])
-    if item.binary:
-        integers = requantize.quantize_binary(source)
-    else:
-        integers = requantize.quantize_linear(source, item.scale, item.zero_point, item.qmin, item.qmax)
-    codes = integers.numpy().astype(np.int64) + item.offset
-    padded = np.pad(codes, ((0, 0), *item.pads), constant_values=item.zero_point + item.offset)
-    machine.buffers[item.target] = np.ascontiguousarray(padded.reshape(machine.samples, -1).T)
+    size = machine.buffers[item.target].shape[0]
+    machine.buffers[item.target] = make_codes(item, machine.buffers[item.source], size)
 
 
 def _clear(machine: _Machine, item: ClearAccumulators, _variables: Variables) -> None:
@@ -140,53 +154,92 @@ def _clear(machine: _Machine, item: ClearAccumulators, _variables: Variables) ->
 
 
 def _sum_inputs(machine: _Machine, item: SumInputs, variables: Variables) -> None:
-    indices = item.address.at(variables) + machine.program.constants[item.row_offsets]
+    indices = item.address.at(variables) + _integers(machine, item.row_offsets)
     machine.buffers[item.accumulators][item.target.at(variables)] += machine.buffers[item.codes][indices].sum(axis=0)
+
+
+def _digital_product(machine: _Machine, item: DigitalProduct, variables: Variables) -> None:
+    buffers = machine.buffers
+    codes = buffers[item.codes][item.address.at(variables) + _integers(machine, item.row_offsets)]
+    places = _integers(machine, item.stored_rows)[:, None] + _integers(machine, item.stored_columns)
+    stored = buffers[item.stored][item.stored_address.at(variables) + places]
+    targets = item.target.at(variables) + _integers(machine, item.column_targets)
+    np.add.at(buffers[item.accumulators], targets, np.einsum("rn,rcn->cn", codes, stored))
 
 
 def _write_tile(machine: _Machine, item: WriteTile, variables: Variables) -> None:
     matrix = machine.program.constants[item.cells][item.index.at(variables)]
     cells = matrix[item.rows.start : item.rows.stop, item.cols.start : item.cols.stop]
+    row, col = item.corner
+    held = machine.crossbars[item.crossbar].cells if item.joins else np.zeros((0, 0))
+    size = np.maximum(held.shape, (row + len(item.rows), col + len(item.cols)))
     # float64 products of whole numbers are exact below 2^53, and counts stay below 2^40.
-    _write(machine, item.crossbar, cells.astype(np.float64))
+    whole = np.zeros(size, np.float64)
+    whole[: held.shape[0], : held.shape[1]] = held
+    whole[row : row + len(item.rows), col : col + len(item.cols)] = cells
+    machine.crossbars[item.crossbar] = _CrossbarState(cells=whole)
+    machine.writes[machine.layer] += not item.joins
 
 
 def _write_dynamic_tile(machine: _Machine, item: WriteDynamicTile, variables: Variables) -> None:
-    constants = machine.program.constants
-    rows, cols = slice(item.rows.start, item.rows.stop), slice(item.cols.start, item.cols.stop)
-    column_offsets = constants[item.column_offsets][cols].astype(np.int64)
-    row_offsets = constants[item.row_offsets][rows].astype(np.int64)
-    is_ones = column_offsets < 0
-    addresses = item.address.at(variables) + row_offsets[:, None] + np.where(is_ones, 0, column_offsets)
-    signs = constants[item.row_signs][rows].astype(np.int64)[:, None] * constants[item.column_signs][cols]
-    stored = np.moveaxis(machine.buffers[item.codes][addresses], -1, 0)
-    values = np.maximum(signs * (stored + item.addend), 0)
-    sliced = (values >> constants[item.column_shifts][cols].astype(np.int64)) & ((1 << item.cell_bits) - 1)
-    _write(machine, item.crossbar, np.where(is_ones, 1, sliced).astype(np.float64))
-
-
-def _write(machine: _Machine, crossbar: int, cells: Array) -> None:
-    machine.crossbars[crossbar] = _CrossbarState(cells=cells)
+    row_offsets, row_signs, row_shifts, row_blocks = (
+        _lines(machine, name, item.rows)[:, None]
+        for name in (item.row_offsets, item.row_signs, item.row_shifts, item.row_blocks)
+    )
+    offsets, signs, starts, bits, shifts, blocks = (
+        _lines(machine, name, item.cols)
+        for name in (
+            item.column_offsets,
+            item.column_signs,
+            item.column_starts,
+            item.column_bits,
+            item.column_shifts,
+            item.column_blocks,
+        )
+    )
+    is_ones = offsets < 0
+    addresses = item.address.at(variables) + row_offsets + np.where(is_ones, 0, offsets)
+    codes = np.moveaxis(machine.buffers[item.codes][addresses], -1, 0)
+    stored = stored_part(codes + item.addend, row_signs * signs, starts, bits, is_signed=item.is_signed)
+    digits = ((np.where(is_ones, 1, stored) << row_shifts) >> shifts) & ((1 << item.cell_bits) - 1)
+    cells = np.where(row_blocks == blocks, digits, 0).astype(np.float64)
+    machine.crossbars[item.crossbar] = _CrossbarState(cells=cells)
     machine.writes[machine.layer] += 1
 
 
+def _integers(machine: _Machine, name: str) -> Array:
+    """Return a constant as int64: addresses of a shorter type would wrap."""
+    return machine.program.constants[name].astype(np.int64)
+
+
+def _lines(machine: _Machine, name: str, span: Span) -> Array:
+    return machine.program.constants[name][span.start : span.stop].astype(np.int64)
+
+
 def _load_input(machine: _Machine, item: LoadInput, variables: Variables) -> None:
-    constants = machine.program.constants
-    rows = slice(item.rows.start, item.rows.stop)
-    codes = machine.buffers[item.codes][item.address.at(variables) + constants[item.row_offsets][rows]]
-    drives = (codes >> item.shift.at(variables)) & ((1 << item.dac_bits) - 1)
+    offsets, signs, shifts = (
+        _lines(machine, name, item.rows) for name in (item.row_offsets, item.row_signs, item.row_shifts)
+    )
+    codes = machine.buffers[item.codes][item.address.at(variables) + offsets]
+    slices = (codes >> (item.shift.at(variables) + shifts[:, None])) & ((1 << item.dac_bits) - 1)
     state = _crossbar(machine, item.crossbar)
-    state.drives, state.counts = drives * constants[item.row_signs][rows].astype(np.float64)[:, None], None
+    state.drives, state.counts = np.zeros((state.cells.shape[-2], machine.samples)), None
+    state.drives[item.first_row : item.first_row + len(item.rows)] = slices * signs[:, None]
 
 
 def _mvm(machine: _Machine, item: Mvm, _variables: Variables) -> None:
     state = _crossbar(machine, item.crossbar)
     if state.drives is None:
         raise ProgramError(f"crossbar {item.crossbar} is read before it is driven", where=f"layer {machine.layer}")
+    state.counts = np.zeros((state.cells.shape[-1], machine.samples))
+    active: slice | Array = slice(None)
+    if machine.skips_zero_slices:
+        active = state.active = np.asarray(state.drives.any(axis=0))
+        machine.skip(active, Counts(0, 1, 0, 0))
     if state.cells.ndim == 3:
-        state.counts = np.einsum("rn,nrc->cn", state.drives, state.cells)
+        state.counts[:, active] = np.einsum("rn,nrc->cn", state.drives[:, active], state.cells[active])
     else:
-        state.counts = state.cells.T @ state.drives
+        state.counts[:, active] = state.cells.T @ state.drives[:, active]
     machine.mvms[machine.layer] += 1
 
 
@@ -197,12 +250,13 @@ def _crossbar(machine: _Machine, crossbar: int) -> _CrossbarState:
 
 
 def _shift_add(machine: _Machine, item: ShiftAdd, variables: Variables) -> None:
-    constants = machine.program.constants
-    cols = slice(item.cols.start, item.cols.stop)
-    offsets, weights = constants[item.column_offsets][cols], constants[item.column_weights][cols]
-    counts = _crossbar(machine, item.crossbar).counts
-    if counts is None:
+    offsets, weights = _lines(machine, item.column_offsets, item.cols), _lines(machine, item.column_weights, item.cols)
+    state = _crossbar(machine, item.crossbar)
+    if state.counts is None:
         raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=f"layer {machine.layer}")
+    if state.active is not None:
+        machine.skip(state.active, count_shift_add(item, machine.program.accelerator))
+    counts = state.counts[item.first_col : item.first_col + len(item.cols)]
     terms = (counts.astype(np.int64) * weights[:, None]) << item.shift.at(variables)
     sums, address = machine.buffers[item.accumulators], item.address.at(variables)
     for columns in _disjoint_columns(machine, item.column_offsets, item.cols):
@@ -212,7 +266,7 @@ def _shift_add(machine: _Machine, item: ShiftAdd, variables: Variables) -> None:
 def _disjoint_columns(machine: _Machine, name: str, cols: Span) -> list[Array]:
     """Split the used columns so that no two of a part enter the same sum: NumPy adds only one of several."""
     if (name, cols) not in machine.disjoint:
-        offsets = machine.program.constants[name][cols.start : cols.stop]
+        offsets = _lines(machine, name, cols)
         order = np.argsort(offsets, kind="stable")
         order = order[offsets[order] >= 0]
         starts = np.flatnonzero(np.diff(offsets[order], prepend=-1))
@@ -225,11 +279,13 @@ def _dequantize(machine: _Machine, item: Dequantize, _variables: Variables) -> N
     constants = machine.program.constants
     layout = item.layout
     sums = machine.buffers[item.accumulators].T.reshape(machine.samples, *layout.shape)
-    total = sums[:, :, :, :, : layout.channels] + _per_channel(constants[item.correction])
+    images, groups, lines, _, rows, columns = layout.inside
+    total = sums[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
     if item.sum_factors:
-        total = total + _per_channel(constants[item.sum_factors]) * sums[:, :, :, :, layout.channels :]
+        of_inputs = sums[:, images, groups, lines, layout.channels :, rows, columns]
+        total = total + _per_channel(constants[item.sum_factors]) * of_inputs
     if item.stored_sums:
-        stored = machine.buffers[item.stored_sums].T.reshape(-1, 1, layout.groups, 1, layout.channels, 1)
+        stored = machine.buffers[item.stored_sums].T.reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
         total = total + item.stored_factor * stored
     result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
     if item.bias:
@@ -239,8 +295,8 @@ def _dequantize(machine: _Machine, item: Dequantize, _variables: Variables) -> N
 
 
 def _per_channel(constant: Array) -> Array:
-    """[groups, channels] beside sums [samples, batch, groups, before, channels, after]."""
-    return constant[None, None, :, None, :, None]
+    """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
+    return constant[None, None, :, None, :, None, None]
 
 
 _EXECUTE: Mapping[type, Any] = {
@@ -248,6 +304,7 @@ _EXECUTE: Mapping[type, Any] = {
     QuantizeInput: _quantize_input,
     ClearAccumulators: _clear,
     SumInputs: _sum_inputs,
+    DigitalProduct: _digital_product,
     WriteTile: _write_tile,
     WriteDynamicTile: _write_dynamic_tile,
     LoadInput: _load_input,

@@ -11,13 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mho.arithmetic import requantize
-from mho.errors import ProgramError
 from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, QuantizeInput
 from mho.program.product import LayerProduct
 from mho.program.program import Program
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
-from mho.simulation.recovery import recover_matrix
 
 
 class LayerRunner(Protocol):
@@ -60,7 +58,8 @@ class _Scaling:
 
     def __init__(self, program: Program, item: Dequantize, shape: tuple[int, ...]) -> None:
         self.multiplier = _tensor(program.constants[item.multiplier]).reshape(shape)
-        if bool((self.multiplier == self.multiplier.reshape(-1)[0]).all()):
+        bits = self.multiplier.view(torch.int32).reshape(-1)
+        if bool((bits == bits[0]).all()):
             self.multiplier = self.multiplier.reshape(-1)[:1].clone()
         self.bias = _tensor(program.constants[item.bias]).reshape(shape) if item.bias else None
 
@@ -78,7 +77,8 @@ class _StaticLayer:
         self.sources: tuple[str, ...] = (product.input.source,)
         self.output = product.dequantize.target
         self.zero = product.input.zero_point + product.input.offset
-        self.matrix = recover_matrix(program, product)
+        assert product.matrix is not None
+        self.matrix = product.matrix
         correction = program.constants[product.dequantize.correction]
         sums = self.matrix.sum(axis=2, dtype=np.float64).astype(np.int64)
         residual = correction + self.zero * sums
@@ -170,16 +170,11 @@ class MatmulRunner:
         self.output = dequantize.target
         self.input, self.stored, self.geometry = product.input, product.stored, geometry
         correction = program.constants[dequantize.correction].astype(np.int64)
-        shift = np.full(correction.shape, -product.stored_addend, np.int64)
-        if dequantize.sum_factors:
-            times = int(product.has_digital_sums) + int((product.col_output == -1).sum())
-            shift -= program.constants[dequantize.sum_factors].astype(np.int64) * times
         self.zero = -dequantize.stored_factor
-        # One number for all outputs is taken out of the product; what differs from it would stay a sum of inputs.
-        self.stored_zero = int(shift.flat[0])
-        if (shift != self.stored_zero).any():
-            raise ProgramError("outputs take sums of inputs differently", where=f"layer {product.name}")
-        residual = correction - geometry.inputs * self.zero * shift
+        # It was proven that all outputs take sums of inputs alike.
+        factor = int(program.constants[dequantize.sum_factors].flat[0]) if dequantize.sum_factors else 0
+        self.stored_zero = -product.stored_addend - factor
+        residual = correction - geometry.inputs * self.zero * self.stored_zero
         residual = residual[:, None, :]
         self.residual = torch.from_numpy(residual) if residual.any() else None
         low, high = _reach(self.input, self.zero)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mho.accelerator.spec import Accelerator
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.tiling import count_conversion_rounds
-from mho.program.instructions import Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
+from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
 
 
@@ -57,18 +58,28 @@ def time_program(program: Program) -> ProgramTiming:
     return ProgramTiming(tuple(_time_layer(program, layer) for layer in program.layers))
 
 
+def count_shift_add(item: ShiftAdd, accelerator: Accelerator) -> Counts[int]:
+    """Count what adding up the columns of one MVM takes: rounds of conversion and operations of the digital unit."""
+    cols = len(item.cols)
+    return Counts(0, 0, count_conversion_rounds(cols, accelerator), cols)
+
+
 def _time_layer(program: Program, layer: Layer) -> LayerTiming:
     counts = Counts(0, 0, 0, 0)
     for item, times in walk(layer.body):
         if isinstance(item, WriteTile | WriteDynamicTile):
-            counts += Counts(times, 0, 0, 0)
+            joins = isinstance(item, WriteTile) and item.joins
+            counts += Counts(0 if joins else times, 0, 0, 0)
         elif isinstance(item, Mvm):
             counts += Counts(0, times, 0, 0)
         elif isinstance(item, ShiftAdd):
-            cols = len(item.cols)
-            counts += Counts(0, 0, times * count_conversion_rounds(cols, program.accelerator), times * cols)
+            one = count_shift_add(item, program.accelerator)
+            counts += Counts(0, 0, times * one.conversions, times * one.operations)
         elif isinstance(item, SumInputs):
             counts += Counts(0, 0, 0, times * len(program.constants[item.row_offsets]))
+        elif isinstance(item, DigitalProduct):
+            macs = len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
+            counts += Counts(0, 0, 0, times * macs)
     prices = Prices.of(program.accelerator)
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))

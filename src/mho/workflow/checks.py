@@ -30,6 +30,22 @@ def run_program(path: Path, test: Split, batch_size: int, report: Callable[[floa
     return np.concatenate(parts)
 
 
+def measure_zero_slices(path: Path, test: Split) -> dict[str, Any]:
+    """Return how many reads of a program drive zero slices only on the samples of `test`, and times without them."""
+    from mho.program.container import read_program
+    from mho.simulation.zero_slices import count_zero_slices
+
+    found = count_zero_slices(read_program(path), test.inputs(slice(None)))
+    latencies_ps = found.latencies_ps
+    return {
+        "images": found.samples,
+        "share": found.share,
+        "latency_ps": int(latencies_ps.sum()) / found.samples,
+        "min_latency_ps": int(latencies_ps.min()),
+        "max_latency_ps": int(latencies_ps.max()),
+    }
+
+
 def judge_logits(logits: Logits, labels: NDArray[np.int64]) -> dict[str, Any]:
     """Return how many samples the logits answer right, and their mean cross entropy."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
 from mho.errors import MhoError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import BitWidths
 from mho.settings import parse_settings, read_toml
 
@@ -86,6 +87,9 @@ class AcceleratorSettings(_Section):
     """Overrides the description's."""
     encoding: Encoding | None = None
     """Overrides the description's."""
+    mapping: MappingModel = DEFAULT_MODEL
+    """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
+    2601.21737."""
 
 
 class TrainingSettings(_Section):
@@ -147,8 +151,9 @@ class SearchSettings(_Section):
     """Most bits of an activation."""
     hold_first_last: Widths | Literal["none"] = "8/8"
     """Widths at which the first and the last layer are held; "none": they are searched too."""
-    weight_bits_multiple: int | Literal["cell"] = "cell"
-    """Weight bits are multiples of this; "cell": of the cell's bits; 1: no such limit."""
+    weight_bits_multiple: int | Literal["auto", "cell"] = "auto"
+    """Weight bits are multiples of this; "cell": of the cell's bits; "auto": of the cell's bits under the paper's
+    mapping, which cannot use a partly filled cell, and any under the best."""
     pins: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] = Field(
         default_factory=dict
     )
@@ -167,7 +172,7 @@ class SearchSettings(_Section):
     @classmethod
     def _multiple(cls, value: int | str) -> int | str:
         if isinstance(value, int) and not 1 <= value <= 8:
-            raise ValueError(f'is {value}; expected 1..8 or "cell"')
+            raise ValueError(f'is {value}; expected 1..8, "cell" or "auto"')
         return value
 
     @model_validator(mode="after")
@@ -190,6 +195,8 @@ class SimulationSettings(_Section):
     """Of these, how many are compared with the integer reference."""
     interpreter_images: int = Field(default=50, ge=1)
     """Of these, how many the program's interpreter runs too."""
+    zero_slice_images: int = Field(default=200, ge=0)
+    """Of these, on how many the reads are counted that only drive zero slices; 0: none."""
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
 

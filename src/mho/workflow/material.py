@@ -13,6 +13,7 @@ import numpy as np
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
 from mho.errors import InputFileError, TrainingError
+from mho.mapping.model import MappingModel
 from mho.workflow.config import TrainingSettings
 from mho.workflow.stage import Report
 
@@ -36,6 +37,7 @@ class Material:
         dataset: its four splits.
         data_hash: SHA-256 of all images and labels in their order, and of their normalization.
         accelerator: the hardware.
+        mapping: how layers are laid into its crossbars.
         augmentation: what training does to images.
         compile: use torch.compile where a compiler is found; "auto": where it pays, too.
         threads: how many torch computes with; results depend on it.
@@ -44,6 +46,7 @@ class Material:
     dataset: Dataset
     data_hash: str
     accelerator: Accelerator
+    mapping: MappingModel
     augmentation: str
     compile: bool | Literal["auto"]
     threads: int

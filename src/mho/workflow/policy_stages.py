@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mho.accelerator.spec import Accelerator
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
@@ -135,6 +134,7 @@ class Search:
         return {
             **self.prepared.digests,
             "accelerator": self.prepared.material.accelerator.to_json(),
+            "mapping": str(self.prepared.material.mapping),
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
             "search": self.settings.model_dump(mode="json", exclude={"finalists"}),
@@ -177,9 +177,7 @@ class Search:
 
     def space(self) -> SearchSpace:
         """Return what the search may propose."""
-        return make_space(
-            self.prepared.float_network.folder / FLOAT_FILE, self.settings, self.prepared.material.accelerator
-        )
+        return make_space(self.prepared.float_network.folder / FLOAT_FILE, self.settings, self.prepared.material)
 
     def _figures(self, result: SearchResult, space: SearchSpace, fidelity: str) -> Figures:
         return {
@@ -197,7 +195,7 @@ class Search:
         return f"{figures['speedup']:.2f}x after {figures['tried']} policies"
 
 
-def make_space(network_file: Path, settings: SearchSettings, accelerator: Accelerator) -> SearchSpace:
+def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
     """Return what a search of the network in `network_file` may propose; its weights do not matter.
 
     Raises:
@@ -205,14 +203,14 @@ def make_space(network_file: Path, settings: SearchSettings, accelerator: Accele
         MappingError: the accelerator cannot hold a layer.
         PolicyError: a pin names an unknown layer.
     """
-    from mho.cost.table import LatencyTable
-    from mho.network.layers import derive_layer_table
     from mho.network.onnx_reader import read_onnx
-    from mho.search.features import layer_features
-    from mho.search.space import SearchConstraints, SearchSpace
+    from mho.search.api import make_space as derive_space
+    from mho.search.api import useful_multiple
+    from mho.search.space import SearchConstraints
 
-    network = read_onnx(network_file)
-    held, multiple = settings.hold_first_last, settings.weight_bits_multiple
+    accelerator, held, multiple = material.accelerator, settings.hold_first_last, settings.weight_bits_multiple
+    if multiple == "auto":
+        multiple = useful_multiple(accelerator, material.mapping)
     constraints = SearchConstraints(
         min_weight_bits=settings.min_weight_bits,
         max_weight_bits=settings.max_weight_bits,
@@ -222,11 +220,8 @@ def make_space(network_file: Path, settings: SearchSettings, accelerator: Accele
         weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
         pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
     )
-    table = LatencyTable.build(derive_layer_table(network), accelerator)
     prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
-    space = SearchSpace.build(
-        table.layer_names, table.latency_ps[:, :8, :8], layer_features(network), constraints, prune=prune
-    )
+    space = derive_space(read_onnx(network_file), accelerator, constraints, mapping=material.mapping, prune=prune)
     if settings.method == "rl" and space.size == 1:
         raise ConfigError(
             "nothing to choose: no layer has a second choice that could be faster",

@@ -37,6 +37,7 @@ class Compile:
             "found": self.found.digest,
             "reference": self.reference.digest,
             "accelerator": self.material.accelerator.to_json(),
+            "mapping": str(self.material.mapping),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -66,7 +67,7 @@ class Compile:
             "network_sha256": stage.files[QUANTIZED_FILE],
             "versions": versions(),
         }
-        program = compile_network(network, self.material.accelerator, metadata=metadata)
+        program = compile_network(network, self.material.accelerator, model=self.material.mapping, metadata=metadata)
         write_program(program, path)
         timing = time_program(program)
         return {
@@ -146,13 +147,15 @@ class Simulate:
         outcomes = [compared.with_reference(self.settings.reference_images)]
         report(0.85, "interpreter")
         outcomes.append(compared.with_interpreter(self.settings.interpreter_images))
-        report(0.95, "ONNX Runtime")
+        report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
+        report(0.96, "zero slices")
         return {
             "found": checks.judge_logits(found, test.labels),
             "reference": checks.judge_logits(reference, test.labels),
             "float": self._judge_float(test),
             "checks": outcomes,
+            "zero_slices": self._measure_zero_slices(test),
         }
 
     def note(self, figures: Mapping[str, Any]) -> str:
@@ -160,6 +163,15 @@ class Simulate:
         passed = sum(check["passed"] for check in figures["checks"])
         accuracy = 100 * figures["found"]["accuracy"]
         return f"{accuracy:.2f} % on test data, {passed} of {len(figures['checks'])} checks passed"
+
+    def _measure_zero_slices(self, test: Split) -> Figures:
+        from mho.workflow.checks import measure_zero_slices
+
+        if not self.settings.zero_slice_images:
+            return {}
+        images = test.spread(self.settings.zero_slice_images)
+        files = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
+        return {name: measure_zero_slices(self.program.folder / file, images) for name, file in files.items()}
 
     def _judge_float(self, test: Split) -> Figures:
         from mho.network.onnx_reader import read_onnx

@@ -12,8 +12,12 @@ from typing import Any
 import mho.report.result as form
 from mho.cost.document import to_microseconds
 from mho.cost.latency import LayerCost, NetworkCost, cost_network
+from mho.cost.network_map import NetworkMap
+from mho.mapping.describe import describe_mapping
+from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
+from mho.report.map_document import MapDocument
 from mho.report.text import tell_result
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
@@ -56,16 +60,34 @@ class Outcome:
     path: Path
 
 
-def collect_result(outcome: Outcome) -> form.RunResult:
-    """Return all figures of a finished run."""
+def map_found(outcome: Outcome) -> NetworkMap:
+    """Return how the network lies in crossbars under the found policy."""
+    policy = Policy.from_json(outcome.stages["found"].figures["policy"], where="found")
+    material = outcome.material
+    return NetworkMap.of(_read_layers(outcome), policy, material.accelerator, model=material.mapping)
+
+
+def _read_layers(outcome: Outcome) -> tuple[MvmLayer, ...]:
     from mho.network.onnx_reader import read_onnx
 
+    return derive_layer_table(read_onnx(outcome.stages["float"].folder / FLOAT_FILE))
+
+
+def collect_result(outcome: Outcome, network_map: NetworkMap) -> form.RunResult:
+    """Return all figures of a finished run; `network_map` is that of `map_found`."""
     network = outcome.stages["network"].figures
-    layers = derive_layer_table(read_onnx(outcome.stages["float"].folder / FLOAT_FILE))
+    layers = tuple(layer.mapping.layer for layer in network_map.layers)
     policies = {
         name: Policy.from_json(outcome.stages[name].figures["policy"], where=name) for name in ("reference", "found")
     }
-    costs = {name: cost_network(layers, policy, outcome.material.accelerator) for name, policy in policies.items()}
+    by_model = {
+        model: {
+            name: cost_network(layers, policy, outcome.material.accelerator, model=model)
+            for name, policy in policies.items()
+        }
+        for model in MappingModel
+    }
+    costs = by_model[outcome.material.mapping]
     contenders = _contenders(outcome, layers, policies, costs)
     by_name = {contender.name: contender for contender in contenders}
     sentence = tell_result(
@@ -86,6 +108,7 @@ def collect_result(outcome: Outcome) -> form.RunResult:
             _layer(layer, *pair)
             for layer, *pair in zip(layers, costs["reference"].layers, costs["found"].layers, strict=True)
         ),
+        map=MapDocument.of(network["source"], network_map),
         search=_search(outcome),
         trainings=tuple(
             form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
@@ -93,6 +116,11 @@ def collect_result(outcome: Outcome) -> form.RunResult:
         ),
         checks=_checks(outcome, costs),
         instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
+        mapping=outcome.material.mapping,
+        mappings=tuple(_under_mapping(model, found) for model, found in by_model.items()),
+        zero_slices=tuple(
+            _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
+        ),
         accelerator=outcome.material.accelerator.to_json(),
         settings=outcome.config.to_json(),
         notes=tuple(notes),
@@ -128,13 +156,33 @@ def _contenders(
                 test=form.Judgement(**simulated[name]),
                 latency_us=None if cost is None else to_microseconds(cost.latency_ps),
                 speedup=None if cost is None else reference_ps / cost.latency_ps,
-                tiles=None if cost is None else cost.tiles,
+                tiles=None if cost is None else cost.writes,
                 mvms=None if cost is None else cost.mvms,
                 weight_bits=weight_bits,
                 act_bits=act_bits,
             )
         )
     return tuple(contenders)
+
+
+def _under_mapping(model: MappingModel, costs: Mapping[str, NetworkCost]) -> form.MappingFigures:
+    reference, found = costs["reference"].latency_ps, costs["found"].latency_ps
+    return form.MappingFigures(
+        mapping=model,
+        reference_latency_us=to_microseconds(reference),
+        found_latency_us=to_microseconds(found),
+        speedup=reference / found,
+    )
+
+
+def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
+    return form.ZeroSliceFigures(
+        name=name,
+        label=_LABELS[name],
+        images=found["images"],
+        share=found["share"],
+        **{f"{key}_us": to_microseconds(found[f"{key}_ps"]) for key in ("latency", "min_latency", "max_latency")},
+    )
 
 
 def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, float]:
@@ -157,7 +205,8 @@ def _layer_cost(cost: LayerCost) -> form.LayerCostFigures:
     mapping = cost.mapping
     return form.LayerCostFigures(
         weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, rows=mapping.rows, cols=mapping.cols,
-        tiles=mapping.tiles, mvms=mapping.mvms, latency_us=to_microseconds(cost.latency_ps),
+        layout=describe_mapping(mapping), tiles=cost.writes, mvms=mapping.mvms,
+        latency_us=to_microseconds(cost.latency_ps),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mho.accelerator.loading import load_accelerator, override
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
+from mho.report.drawing_files import draw_slowest
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.workflow.config import RunConfig
@@ -20,13 +21,16 @@ from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, T
 from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference, make_space
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
-from mho.workflow.report_stage import Outcome, collect_result
+from mho.workflow.report_stage import Outcome, collect_result, map_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
 EVALUATIONS = "evaluations"
 """Folder of evaluation logs, one a problem."""
+
+DRAWN_LAYERS = 3
+"""Layers whose tiles are drawn on the page: the slowest."""
 
 QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
@@ -72,10 +76,12 @@ def run(
         progress = make_progress(estimate_work(config, material)) if make_progress else SilentProgress()
         chain = _Chain(StageRunner(opened, progress, config.run.threads))
         _run_stages(config, material, opened, chain)
-        result = collect_result(Outcome(config, material, chain.results, chain.titles, path))
+        outcome = Outcome(config, material, chain.results, chain.titles, path)
+        network_map = map_found(outcome)
+        result = collect_result(outcome, network_map)
         content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path / RESULT_FILE, (content + "\n").encode())
-        write_atomically(path / PAGE_FILE, render_page(result).encode())
+        write_atomically(path / PAGE_FILE, render_page(result, draw_slowest(network_map, DRAWN_LAYERS)).encode())
     return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
 
 
@@ -85,7 +91,13 @@ def load_material(config: RunConfig) -> Material:
     accelerator = override(load_accelerator(settings.name), cell_bits=settings.cell_bits, encoding=settings.encoding)
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(
-        dataset, hash_dataset(dataset), accelerator, config.data.augmentation, config.run.compile, config.run.threads
+        dataset,
+        hash_dataset(dataset),
+        accelerator,
+        settings.mapping,
+        config.data.augmentation,
+        config.run.compile,
+        config.run.threads,
     )
 
 
@@ -128,7 +140,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     seed = config.run.seed
     network = get(BuildNetwork(material, config.network, seed))
     # Here, so that impossible limits or hardware are told before hours of training, not after.
-    make_space(network.folder / NETWORK_FILE, config.search, material.accelerator)
+    make_space(network.folder / NETWORK_FILE, config.search, material)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 

@@ -13,7 +13,6 @@ from mho.cost.bounds import bound_layer
 from mho.cost.latency import cost_layer, cost_network
 from mho.cost.table import WIDTHS, LatencyTable
 from mho.mapping.best import MappingChoice, choose_mapping
-from mho.mapping.digits import stored_range_of_width
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import Range
 from mho.mapping.plan import plan_layer
@@ -91,7 +90,7 @@ def test_the_best_mapping_lies_between_the_bound_and_the_papers(layer, bits, har
 @given(layers(), widths, accelerators(), batches, st.data())
 @quick
 def test_no_candidate_alone_beats_the_best_mapping(layer, bits, hardware, batch, data):
-    choice = MappingChoice(layer, stored_range_of_width(bits.weight_bits), hardware, batch)
+    choice = MappingChoice(layer, bits.weight_bits, hardware, batch)
     best = time_ps(choice.mapping(bits), hardware, batch)
     for encoding in hardware.mapping.allowed.encodings:
         candidates = choice.candidates(encoding)

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_mappings import random_mapping
+from random_networks import choosers
 
 from mho.accelerator.loading import accelerator_from_json, load_accelerator
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
@@ -15,10 +17,8 @@ from mho.mapping.best import MappingChoice
 from mho.mapping.contents import lay_out
 from mho.mapping.digits import weight_offset
 from mho.mapping.encoding import CORRECTION, StoredRange
-from mho.mapping.parts import Range
-from mho.mapping.search import Piece
 from mho.mapping.slicing import count_input_slices
-from mho.network.layers import ConvShape, MvmLayer
+from mho.network.layers import ConvShape, LayerIntegers, MvmLayer
 from mho.quantization.policy import BitWidths
 
 
@@ -103,7 +103,9 @@ def layers_and_choices(draw):
     hardware = draw(accelerators())
     layer = draw(st.one_of(convolutions(), products()))
     bits = BitWidths(draw(st.integers(1, 8)), draw(st.integers(1, 8)))
-    return hardware, layer, bits, MappingChoice(layer, draw(ranges(bits.weight_bits)), hardware, batch=1)
+    values = draw(ranges(bits.weight_bits))
+    layer = replace(layer, integers=LayerIntegers(values.qmin, values.qmax, bits.weight_bits, False, False))
+    return hardware, layer, bits, MappingChoice(layer, bits.weight_bits, hardware, batch=1)
 
 
 @given(layers_and_choices(), st.integers(0, 2**32 - 1))
@@ -113,38 +115,11 @@ def test_the_best_mapping_gives_the_integers_of_a_plain_product(case, seed):
     check_mapping(choice.mapping(bits), hardware, np.random.default_rng(seed))
 
 
-@given(layers_and_choices(), st.data())
+@given(layers_and_choices(), choosers(), st.integers(0, 2**32 - 1))
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_allowed_mapping_gives_the_integers_of_a_plain_product(case, data):
-    hardware, layer, bits, choice = case
-    encoding = data.draw(st.sampled_from(hardware.mapping.allowed.encodings))
-    pieces = data.draw(random_pieces(choice.candidates(encoding), layer, hardware))
-    check_mapping(
-        choice.build(bits, encoding, pieces), hardware, np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    )
-
-
-@st.composite
-def random_pieces(draw, candidates, layer, hardware):
-    """Cut the groups, then the outputs, then the inputs of each at random; map every piece with a random candidate."""
-    pieces = []
-    for groups in draw(random_cuts(layer.repeat)):
-        for outputs in draw(random_cuts(layer.outputs)):
-            for inputs in draw(random_cuts(layer.inputs)):
-                number = draw(st.integers(0, len(candidates.shape) - 1))
-                rows = int(candidates.rows(inputs.start, inputs.stop)[number])
-                has_correction = outputs.start == 0
-                cols = int(candidates.cols(np.array([len(outputs)]), has_correction=has_correction)[0, number])
-                most = min(hardware.crossbar.rows // rows, hardware.crossbar.cols // cols, len(groups))
-                per_tile = draw(st.integers(1, most)) if most > 1 else 1
-                pieces.append(Piece(groups, outputs, inputs, number, per_tile))
-    return pieces
-
-
-@st.composite
-def random_cuts(draw, size):
-    cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=2))) if size > 1 else []
-    return [Range(start, stop) for start, stop in itertools.pairwise([0, *cuts, size])]
+def test_every_allowed_mapping_gives_the_integers_of_a_plain_product(case, chooser, seed):
+    hardware, layer, bits, _ = case
+    check_mapping(random_mapping(chooser, layer, bits, hardware), hardware, np.random.default_rng(seed))
 
 
 def check_mapping(mapping, hardware, generator):

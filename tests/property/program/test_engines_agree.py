@@ -12,6 +12,7 @@ from random_networks import SeededChooser, networks, random_inputs, random_netwo
 
 from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.cost.latency import cost_network
+from mho.mapping.model import MappingModel
 from mho.network.reference import run_quantized
 from mho.program.container import read_program, write_program
 from mho.program.lowering import compile_network
@@ -23,28 +24,31 @@ from mho.simulation.timing import time_program
 RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 
+MODELS = st.sampled_from(MappingModel)
+
+
 def policy_of(network):
     grids = {node.name: node.quantization for node in network.mvm_nodes}
     return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
 @settings(max_examples=250, **RELAXED)
-@given(networks(), accelerators(), st.integers(1, 3))
-def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network, accelerator, samples):
+@given(networks(), accelerators(), MODELS, st.integers(1, 3))
+def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
     inputs = random_inputs(network, samples)
     expected = run_quantized(network, inputs)
-    program = compile_network(network, accelerator)
+    program = compile_network(network, accelerator, model=model)
     execution = interpret(program, inputs)
     assert_same_bits(execution.outputs, expected)
     assert_same_bits(Executor(program).run(inputs, batch_size=2), expected)
 
 
 @settings(max_examples=80, **RELAXED)
-@given(networks(), accelerators())
-def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_counts(network, accelerator):
-    program = compile_network(network, accelerator)
+@given(networks(), accelerators(), MODELS)
+def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_counts(network, accelerator, model):
+    program = compile_network(network, accelerator, model=model)
     timing = time_program(program)
-    predicted = cost_network(network, policy_of(network), accelerator)
+    predicted = cost_network(network, policy_of(network), accelerator, model=model)
     assert [layer.name for layer in timing.layers] == [layer.mapping.layer.name for layer in predicted.layers]
     for mine, theirs in zip(timing.layers, predicted.layers, strict=True):
         assert (mine.writes, mine.mvms) == (theirs.mapping.tiles, theirs.mapping.mvms)
@@ -56,9 +60,9 @@ def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_
 
 
 @settings(max_examples=50, **RELAXED)
-@given(networks(), accelerators())
-def test_a_program_survives_its_file_and_writes_the_same_bytes_again(network, accelerator):
-    program = compile_network(network, accelerator, metadata={"note": "ä", "numbers": [1, 2.5, None]})
+@given(networks(), accelerators(), MODELS)
+def test_a_program_survives_its_file_and_writes_the_same_bytes_again(network, accelerator, model):
+    program = compile_network(network, accelerator, model=model, metadata={"note": "ä", "numbers": [1, 2.5, None]})
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "a.mho", Path(folder) / "b.mho"
         write_program(program, first)

@@ -1,78 +1,80 @@
 """Whatever passes verification runs, and both engines agree on it: also programs that no compiler made."""
 
-import copy
-from dataclasses import replace
-from typing import Any
+from functools import cache
 
-import numpy as np
-from accelerators import make_accelerator
 from bits import assert_same_bits
+from hand_made import HAND_MADE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_networks import SeededChooser, random_inputs, random_network
+from mutations import mutate
+from random_mappings import random_accelerator, random_mapping
+from random_networks import SeededChooser, choosers, random_inputs, random_layer, random_network
 
-from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.errors import MhoError
-from mho.program.codec import decode_instructions, encode_instructions
+from mho.mapping.model import MappingModel
+from mho.network.layers import derive_layer
 from mho.program.lowering import compile_network
 from mho.program.verify import verify_program
+from mho.quantization.policy import BitWidths
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
+from mho.simulation.timing import time_program
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Return (container, key) of every number and list in a JSON value."""
-    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    found = []
-    for key in keys:
-        if isinstance(value[key], int | float) and not isinstance(value[key], bool):
-            found.append((value, key))
-        elif isinstance(value[key], list | dict):
-            found += [(value, key)] if isinstance(value[key], list) and key == "body" else []
-            found += places(value[key])
-    return found
+@cache
+def network_program(seed):
+    """A network of one or two layers in the best mappings: windows, packed groups, slices at once, shared writes."""
+    chooser = SeededChooser(seed)
+    hardware, network = random_accelerator(chooser, most=24), random_network(chooser, max_layers=1 + seed % 2)
+    return compile_network(network, hardware, model=MappingModel.BEST), random_inputs(network, 2)
 
 
-@st.composite
-def mutations(draw: Any) -> tuple[int, int, float, int]:
-    """Where to change (a fraction of all places), how, by how much."""
-    return draw(st.tuples(st.integers(0, 5), st.integers(-3, 3), st.floats(0, 1, exclude_max=True), st.integers(0, 40)))
+@cache
+def layer_program(seed):
+    """A layer in any mapping that is allowed."""
+    chooser = SeededChooser(seed)
+    hardware, network = random_accelerator(chooser, most=24), random_layer(chooser)
+    (node,) = network.mvm_nodes
+    bits = BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
+    mapping = random_mapping(chooser, derive_layer(network, node), bits, hardware)
+    return compile_network(network, hardware, mappings={node.name: mapping}), random_inputs(network, 2)
 
 
-def mutate(program, mutation):
-    kind, amount, fraction, element = mutation
-    if kind == 0:
-        names = list(program.constants)
-        name = names[int(fraction * len(names))]
-        array = np.array(program.constants[name])
-        array.reshape(-1)[element % array.size] += array.dtype.type(amount if array.dtype.kind != "u" else abs(amount))
-        return replace(program, constants={**program.constants, name: array})
-    content = copy.deepcopy(encode_instructions(program.instructions))
-    found = places(content)
-    container, key = found[int(fraction * len(found))]
-    if isinstance(container[key], list):
-        body = container[key]
-        first, second = element % len(body), abs(amount) % len(body)
-        body[first], body[second] = body[second], body[first]
-    else:
-        container[key] += amount
-    return replace(program, instructions=decode_instructions(content, "mutated"))
+@cache
+def hand_made_program(name):
+    made = HAND_MADE[name]()
+    return made.program, made.inputs
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 40), st.sampled_from(PAPER_ENCODINGS), mutations())
-def test_engines_agree_on_every_mutation_that_passes(seed, encoding, mutation):
-    network = random_network(SeededChooser(seed), max_layers=1)
-    program = compile_network(network, make_accelerator(5, 7, 2, 2, encoding=encoding))
+def check(program, inputs, chooser):
+    """Damage a program; where it passes, both engines give the same, and it does what its timing counts."""
     try:
-        mutated = mutate(program, mutation)
+        mutated = mutate(program, chooser)
         verify_program(mutated)
     except MhoError:
         return
-    inputs = random_inputs(network, 2)
-    expected = interpret(mutated, inputs).outputs
-    try:
-        executor = Executor(mutated)
-    except MhoError:
-        return
-    assert_same_bits(executor.run(inputs), expected)
+    execution = interpret(mutated, inputs)
+    layers = time_program(mutated).layers
+    assert execution.writes == {layer.name: layer.writes for layer in layers}
+    assert execution.mvms == {layer.name: layer.mvms for layer in layers}
+    assert_same_bits(Executor(mutated).run(inputs), execution.outputs)
+
+
+@settings(max_examples=250, **RELAXED)
+@given(st.integers(0, 60), choosers())
+def test_engines_agree_on_every_damaged_program_of_a_network_that_passes(seed, chooser):
+    check(*network_program(seed), chooser)
+
+
+@settings(max_examples=250, **RELAXED)
+@given(st.integers(0, 60), choosers())
+def test_engines_agree_on_every_damaged_program_of_any_mapping_that_passes(seed, chooser):
+    check(*layer_program(seed), chooser)
+
+
+@settings(max_examples=200, **RELAXED)
+@given(st.sampled_from(sorted(HAND_MADE)), choosers())
+def test_engines_agree_on_every_damaged_program_written_by_hand_that_passes(name, chooser):
+    check(*hand_made_program(name), chooser)

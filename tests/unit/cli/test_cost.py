@@ -132,6 +132,47 @@ def test_columns_of_the_text_are_aligned_and_never_cut(capsys, monkeypatch):
     assert len({len(row) for row in rows}) == 1
 
 
+def test_energy_is_told_only_where_it_is_asked_for(capsys):
+    assert cost_json(capsys)["energy"] is None
+    content = json.loads(run(capsys, "net", "--accelerator", "isaac", "--format", "json", "--energy"))
+    energy = content["energy"]
+    assert [layer["name"] for layer in energy["layers"]] == [layer["name"] for layer in content["layers"]]
+    assert energy["total_pj"] == pytest.approx(sum(energy["components_pj"].values()))
+    assert energy["total_pj"] == pytest.approx(sum(layer["total_pj"] for layer in energy["layers"]))
+    assert energy["untold"] == ["leakage"]
+
+
+def test_text_has_a_column_and_a_line_of_energy(capsys):
+    text = run(capsys, "net", "--accelerator", "isaac", "--energy")
+    assert " uJ " in text
+    assert "energy " in text
+    assert "not told, and not counted: leakage" in text
+    assert "energy" not in run(capsys, "net", "--accelerator", "isaac")
+
+
+def test_csv_has_the_energies_of_each_layer(capsys):
+    options = ("net", "--accelerator", "isaac", "--energy", "--format")
+    rows = list(csv.DictReader(io.StringIO(run(capsys, *options, "csv"))))
+    energy = json.loads(run(capsys, *options, "json"))["energy"]
+    assert [float(row["energy_pj"]) for row in rows] == [layer["total_pj"] for layer in energy["layers"]]
+    assert [float(row["adc_pj"]) for row in rows] == [layer["components_pj"]["adc"] for layer in energy["layers"]]
+    (product,) = [row for row in rows if row["name"] == "attention.scores"]
+    assert product["memory_pj"] == ""  # what it stores comes from a buffer
+
+
+def test_energy_of_an_accelerator_that_tells_none_is_one_clear_error(capsys):
+    assert "tells no energies" in run(capsys, "net", *ACCELERATOR, "--energy", code=2)
+
+
+def test_the_cells_life_is_told_where_the_endurance_is(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(load_accelerator("pelke2026-4bit")) + "\n[endurance]\ncell_writes = 1000000\n")
+    content = json.loads(run(capsys, "net", "--accelerator", str(path), "--format", "json"))
+    assert content["lifetime_inputs"] == 1_000_000 // sum(layer["writes"] for layer in content["layers"])
+    assert f"cells last {content['lifetime_inputs']:,} samples" in run(capsys, "net", "--accelerator", str(path))
+    assert cost_json(capsys)["lifetime_inputs"] is None
+
+
 def test_an_input_shape_reaches_the_network(capsys):
     assert "shape (3, 8, 8)" in run(capsys, "net", *ACCELERATOR, "--input-shape", "3,8,8")
     assert "shape (3, 8, 8)" in run(capsys, "net", *ACCELERATOR, "--input-shape", "3x8x8")

@@ -3,9 +3,14 @@ import pytest
 
 from mho.accelerator.loading import accelerator_from_json, load_accelerator
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
-from mho.errors import PolicyError
-from mho.mapping.plan import count_layers, plan_layer, plan_network
-from mho.network.layers import MvmLayer
+from mho.errors import MappingError, PolicyError
+from mho.mapping.counts import Counts
+from mho.mapping.model import MappingModel
+from mho.mapping.network import map_network
+from mho.mapping.parts import Range
+from mho.mapping.plan import count_layers, plan_layer
+from mho.mapping.windows import SINGLE
+from mho.network.layers import LayerIntegers, MvmLayer
 from mho.quantization.policy import BitWidths, Policy
 
 LAYER = MvmLayer("conv", "conv", outputs=64, inputs=576, positions=50176, repeat=1)
@@ -22,10 +27,17 @@ def accelerator(**changes):
 
 def test_a_layer_is_counted_as_in_the_paper():
     mapping = plan_layer(LAYER, BitWidths(8, 8), accelerator())
-    assert (mapping.num_weight_slices, mapping.num_input_slices) == (2, 8)
-    assert (mapping.rows, mapping.cols) == (576, 256)
-    assert (mapping.row_tiles, mapping.col_tiles) == (3, 1)
+    (part,) = mapping.parts
+    assert (part.num_weight_slices, part.num_steps) == (2, 8)
+    assert (mapping.rows, mapping.cols) == (part.rows, part.cols) == (576, 256)
+    assert (part.row_tiles, part.col_tiles) == (3, 1)
     assert (mapping.tiles, mapping.mvms) == (3, 3 * 50176 * 8)
+
+
+def test_the_paper_takes_one_position_and_one_input_slice_an_mvm():
+    (part,) = plan_layer(HEADS, BitWidths(8, 8), accelerator()).parts
+    assert (part.groups, part.outputs, part.inputs) == (Range(0, 12), Range(0, 50), Range(0, 64))
+    assert (part.window, part.windows, part.slices_at_once, part.groups_per_tile) == (SINGLE, 50, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +47,7 @@ def test_a_layer_is_counted_as_in_the_paper():
 def test_the_encoding_sets_the_physical_size(encoding, rows, cols):
     mapping = plan_layer(LAYER, BitWidths(8, 8), accelerator(mapping__encoding=encoding.value))
     assert (mapping.encoding, mapping.rows, mapping.cols) == (encoding, rows, cols)
+    assert mapping.parts[0].correction_cols == (encoding is Encoding.OFFSET)
 
 
 def test_repeats_are_counted_in_writes_and_reads():
@@ -44,20 +57,57 @@ def test_repeats_are_counted_in_writes_and_reads():
 
 
 def test_wider_dacs_take_fewer_steps_and_fewer_bits_fewer_cells():
-    mapping = plan_layer(LAYER, BitWidths(4, 5), accelerator(converters__dac_bits=2))
-    assert (mapping.num_weight_slices, mapping.num_input_slices) == (1, 3)
+    (part,) = plan_layer(LAYER, BitWidths(4, 5), accelerator(converters__dac_bits=2)).parts
+    assert (part.num_weight_slices, part.num_steps) == (1, 3)
+
+
+def test_fewer_active_rows_are_more_reads_of_the_same_tiles():
+    whole, halves = (
+        plan_layer(LAYER, BitWidths(8, 8), accelerator(crossbar__active_rows=rows)) for rows in ("all", 100)
+    )
+    # 576 rows are tiles of 256, 256 and 64 rows: 3, 3 and 1 reads of at most 100 rows.
+    assert (halves.tiles, halves.mvms) == (whole.tiles, 7 * 50176 * 8)
+    assert halves.parts[0].rows_at_once == 100
+
+
+@pytest.mark.parametrize(
+    ("encoding", "takes_input_sums", "takes_stored_sums", "additions"),
+    [
+        (Encoding.DIFFERENTIAL_COLUMNS, False, False, 0),
+        (Encoding.DIFFERENTIAL_COLUMNS, True, False, 64 * 50 * 12),
+        (Encoding.DIFFERENTIAL_ROWS, True, True, 64 * 50 * 12 + 64 * 50 * 12),
+        (Encoding.OFFSET, True, False, 0),
+        (Encoding.OFFSET, True, True, 64 * 50 * 12),
+    ],
+)
+def test_sums_that_no_column_gives_are_digital_work(encoding, takes_input_sums, takes_stored_sums, additions):
+    integers = LayerIntegers(-127, 127, 8, takes_input_sums, takes_stored_sums)
+    layer = MvmLayer("scores", "matmul", 50, 64, 50, 12, integers=integers)
+    hardware = accelerator(mapping__encoding=encoding.value)
+    mapping = plan_layer(layer, BitWidths(8, 8), hardware)
+    assert mapping.extra_operations == additions
+    assert mapping.counts == mapping.parts[0].counts + Counts(0, 0, 0, additions)
+    # At other widths the layer's own grid says nothing.
+    assert plan_layer(layer, BitWidths(4, 8), hardware).extra_operations == 0
+
+
+def test_an_adc_that_cannot_tell_sums_apart_is_an_error_that_names_the_layer():
+    with pytest.raises(MappingError, match="layer conv"):
+        plan_layer(LAYER, BitWidths(8, 8), accelerator(converters__adc_bits=8))
 
 
 def test_a_network_is_mapped_by_name_in_execution_order():
     policy = Policy({"scores": BitWidths(4, 4), "conv": BitWidths(8, 2)})
-    mappings = plan_network([LAYER, HEADS], policy, accelerator())
-    assert [(mapping.layer.name, str(mapping.bits)) for mapping in mappings] == [("conv", "8/2"), ("scores", "4/4")]
+    mapping = map_network([LAYER, HEADS], policy, accelerator(), MappingModel.PAPER)
+    assert [(one.layer.name, str(one.bits)) for one in mapping.layers] == [("conv", "8/2"), ("scores", "4/4")]
+    assert mapping.layers == tuple(plan_layer(layer, policy[layer.name], accelerator()) for layer in (LAYER, HEADS))
 
 
+@pytest.mark.parametrize("model", MappingModel)
 @pytest.mark.parametrize("names", [["conv"], ["conv", "scores", "other"]])
-def test_a_policy_that_does_not_fit_the_layers_is_an_error(names):
+def test_a_policy_that_does_not_fit_the_layers_is_an_error(names, model):
     with pytest.raises(PolicyError):
-        plan_network([LAYER, HEADS], Policy.uniform(names, BitWidths(8, 8)), accelerator())
+        map_network([LAYER, HEADS], Policy.uniform(names, BitWidths(8, 8)), accelerator(), model)
 
 
 @pytest.mark.parametrize("encoding", PAPER_ENCODINGS)

@@ -56,9 +56,10 @@ def test_row_offsets_of_a_convolution_are_those_of_its_windows():
     geometry = ConvGeometry(2, 4, 5, 6, 6, (2, 3), (2, 1), (1, 0, 2, 1), (3, 2), 2)
     padded = np.arange(geometry.codes_size).reshape(2, 4, *geometry.padded)
     out_height, out_width = geometry.out_size
-    b, y, x = (axis.input_stride for axis in geometry.positions(False))
+    strides, (rows, columns) = geometry.code_strides, geometry.pixel_steps
     for position in ((0, 0, 0), (1, out_height - 1, out_width - 1)):
-        start = position[0] * b + position[1] * y + position[2] * x + geometry.group_input_stride
+        start = position[0] * strides.image + position[1] * rows * strides.row + position[2] * columns * strides.column
+        start += strides.group
         top, left = position[1] * 2, position[2] * 1
         window = padded[position[0], 2:4, top : top + 4 : 3, left : left + 5 : 2]
         np.testing.assert_array_equal(padded.reshape(-1)[start + geometry.row_offsets()], window.reshape(-1))

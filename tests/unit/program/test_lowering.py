@@ -9,9 +9,10 @@ from small_programs import compile_small, conv_network, grid, linear_network, ma
 
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError
+from mho.mapping.model import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Node
 from mho.network.reference import run_quantized
-from mho.program.instructions import Layer, Loop, Mvm, SumInputs, WriteTile
+from mho.program.instructions import Layer, LoadInput, Loop, Mvm, SumInputs, WriteTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk
 from mho.simulation.executor import Executor
@@ -31,15 +32,29 @@ def test_a_float_network_is_refused_with_its_layers_and_what_to_do():
 def test_an_adc_that_cannot_resolve_every_sum_is_refused_with_demand_limit_and_levers():
     network = linear_network(np.ones((2, 9), np.int64), grid(3))
     with pytest.raises(MappingError) as error:
-        compile_network(network, make_accelerator(rows=9, cell_bits=4, adc_bits=7))
+        compile_small(network, make_accelerator(rows=9, cell_bits=4, adc_bits=7))
     for part in ("layer fc", "135", "9 rows", "8 bits", "adc_bits = 7", "crossbar.rows", "converters.dac_bits"):
         assert part in str(error.value)
-    compile_network(network, make_accelerator(rows=9, cell_bits=4, adc_bits=8))
+    compile_small(network, make_accelerator(rows=9, cell_bits=4, adc_bits=8))
 
 
 def test_fewer_rows_than_the_crossbar_has_ask_less_of_the_adc():
     network = linear_network(np.ones((2, 3), np.int64), grid(3))
-    compile_network(network, make_accelerator(rows=200, cell_bits=4, adc_bits=6))
+    compile_small(network, make_accelerator(rows=200, cell_bits=4, adc_bits=6))
+
+
+@pytest.mark.parametrize(("encodings", "at_once"), [(["differential-columns"], 8), (["differential-rows"], 2 * 4)])
+def test_the_best_mapping_drives_as_many_rows_at_once_as_the_adc_tells_apart(encodings, at_once):
+    """7 bits tell sums up to 127 apart: 8 rows of 15 at most; with a sign 63, of either sign 4 rows."""
+    network = linear_network(np.arange(40).reshape(2, 20) % 15 - 7, grid(3))
+    hardware = make_accelerator(64, 64, 4, adc_bits=7, mapping={"allowed": {"encodings": encodings}})
+    program = compile_small(network, hardware, MappingModel.BEST)
+    loads = [item for item, _ in walk(program.instructions) if isinstance(item, LoadInput)]
+    assert {len(load.rows) for load in loads} >= {at_once}
+    assert max(len(load.rows) for load in loads) == at_once
+    assert [load.first_row for load in loads] == [load.rows.start for load in loads]
+    x = random_inputs(network, 3)
+    assert_same_bits(Executor(program).run(x), run_quantized(network, x))
 
 
 def test_an_input_grid_wider_than_its_bits_is_refused():

@@ -76,7 +76,7 @@ def test_a_layer_brings_its_work(network):
     assert second.mapping is mappings["second"]
     assert (second.crossbars, second.windows, second.window_ps) == (1, 24, 1_300_001)
     assert (second.stored_needs, second.write_ps) == ((), 0)
-    assert second.input_bytes == 4 * 24 * 4 / 8 / 24
+    assert (second.sum_bytes, second.tile_sum_bytes) == (4 * 4, 4 * 4)
     assert all(need.windows.dtype == np.int64 and not need.windows.flags.writeable for need in second.needs)
 
 

@@ -19,13 +19,11 @@ from mho.errors import DataError, ProgramError
 from mho.network.graph import Grid
 from mho.network.reference import run_quantized
 from mho.program.instructions import ShiftAdd
-from mho.program.product import prove_layer
-from mho.program.tile_uses import collect_layer
+from mho.program.verify import prove_program
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
 from mho.simulation.exactness import exact_products
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
-from mho.simulation.recovery import recover_matrix
 
 
 def bounds(matrix, low=-128, high=127):
@@ -91,8 +89,8 @@ def test_parts_are_added_with_a_single_rounding(parts):
 def test_the_integers_come_back_from_the_cells(encoding, zero_point, cols):
     network = conv_network((1, 4, 5, 5), outputs=6, groups=2, zero_point=zero_point)
     program = compile_small(network, make_accelerator(rows=7, cols=cols, encoding=encoding))
-    matrix = recover_matrix(program, prove_layer(program, collect_layer(program.layers[0])))
-    np.testing.assert_array_equal(matrix, network.constants["w"].reshape(2, 3, 18) - zero_point)
+    (product,) = prove_program(program)
+    np.testing.assert_array_equal(product.matrix, network.constants["w"].reshape(2, 3, 18) - zero_point)
 
 
 def test_what_the_executor_runs_are_the_cells_and_nothing_else():

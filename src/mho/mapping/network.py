@@ -1,0 +1,178 @@
+"""A whole network in crossbars: how each layer is mapped, and which layers are written at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import MappingError
+from mho.mapping.best import MappingChoice
+from mho.mapping.model import MappingModel
+from mho.mapping.parts import LayerMapping
+from mho.mapping.plan import plan_layer
+from mho.mapping.sharing import Axis, Room, Shares, Slot, choose_stacks
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths, Policy
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the tiles of a layer lie in the crossbar, and who writes them.
+
+    Attributes:
+        writer: number of the layer whose write holds them: its own, or an earlier one's.
+        row, col: of their first cell.
+    """
+
+    writer: int
+    row: int = 0
+    col: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkMapping:
+    """All MVM layers of a network in crossbars, in execution order.
+
+    Attributes:
+        layers: how each is mapped.
+        placements: where each lies.
+    """
+
+    layers: tuple[LayerMapping, ...]
+    placements: tuple[Placement, ...]
+
+    def joins(self, number: int) -> bool:
+        """Return True where an earlier layer's write holds the layer's tile."""
+        return self.placements[number].writer != number
+
+    def written_with(self, number: int) -> str | None:
+        """Return the name of the earlier layer whose write holds the layer's tile; None where there is none."""
+        return self.layers[self.placements[number].writer].layer.name if self.joins(number) else None
+
+    def stack(self, number: int) -> tuple[str, ...]:
+        """Return the names of the other layers that are written at once with a layer."""
+        writer = self.placements[number].writer
+        members = (writer, *self.companions(writer))
+        return tuple(self.layers[member].layer.name for member in members if member != number)
+
+    def companions(self, number: int) -> tuple[int, ...]:
+        """Return the numbers of the later layers whose tiles a layer writes along with its own."""
+        later = range(number + 1, len(self.layers))
+        return tuple(other for other in later if self.placements[other].writer == number)
+
+
+def map_network(
+    layers: Iterable[MvmLayer], policy: Policy, accelerator: Accelerator, model: MappingModel, *, batch: int = 1
+) -> NetworkMapping:
+    """Map every layer with the widths that `policy` gives it by name.
+
+    Args:
+        layers: in execution order.
+        policy: bit widths of every layer.
+        accelerator: what they run on.
+        model: which mapping is meant; the paper's shares no writes.
+        batch: samples that share the writes of weights.
+
+    Raises:
+        PolicyError: the policy names an unknown layer or lacks one.
+        MappingError: a layer cannot be mapped.
+    """
+    layers = tuple(layers)
+    policy.check_against(layer.name for layer in layers)
+    return map_layers(layers, [policy[layer.name] for layer in layers], accelerator, model, batch=batch)
+
+
+def map_layers(
+    layers: Sequence[MvmLayer],
+    widths: Sequence[BitWidths],
+    accelerator: Accelerator,
+    model: MappingModel,
+    *,
+    batch: int = 1,
+    given: Mapping[str, LayerMapping] | None = None,
+) -> NetworkMapping:
+    """Map layers with their widths, in execution order.
+
+    Args:
+        layers, widths, accelerator, model, batch: see `map_network`.
+        given: mappings, by the name of their layer, to use instead; these layers are written by themselves.
+
+    Raises:
+        MappingError: a layer cannot be mapped; says which.
+    """
+    mapped = _map_each(layers, widths, accelerator, model, batch, given or {})
+    own = [Placement(number) for number in range(len(layers))]
+    if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
+        return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
+    room = Room(accelerator.crossbar)
+    slots = choose_stacks([one.shares for one in mapped], accelerator.crossbar.write_latency_ps, room)
+    placements = [_place(slot, room) if slot is not None else alone for slot, alone in zip(slots, own, strict=True)]
+    mappings = [one.within(slot, room) for one, slot in zip(mapped, slots, strict=True)]
+    return NetworkMapping(tuple(mappings), tuple(placements))
+
+
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """A layer by itself, and what else it could be: its choice, where there is one."""
+
+    mapping: LayerMapping
+    choice: MappingChoice | None
+
+    @property
+    def shares(self) -> Shares:
+        """What it takes in a stack; a mapping that was given lies in a stack only where nothing of it does."""
+        bits = self.mapping.bits
+        if self.choice is not None:
+            return self.choice.shares((bits.act_bits,))
+        return Shares.never(is_transparent=self.mapping.is_digital)
+
+    def within(self, slot: Slot | None, room: Room) -> LayerMapping:
+        """Return how it is mapped in a stack, or by itself."""
+        if slot is None or self.choice is None:
+            return self.mapping
+        mapping = self.choice.mapping_within(self.mapping.bits, *room.size(slot.axis, slot.units))
+        return replace(mapping, layer=self.mapping.layer)
+
+
+def _map_each(
+    layers: Sequence[MvmLayer],
+    widths: Sequence[BitWidths],
+    accelerator: Accelerator,
+    model: MappingModel,
+    batch: int,
+    given: Mapping[str, LayerMapping],
+) -> list[_Mapped]:
+    """Map every layer by itself; equal layers at equal widths of weights are searched once."""
+    choices: dict[tuple[MvmLayer, int], MappingChoice] = {}
+    mapped = []
+    for layer, bits in zip(layers, widths, strict=True):
+        key = layer.without_name(), bits.weight_bits
+        with naming_layer(layer.name):
+            if layer.name in given:
+                mapped.append(_Mapped(given[layer.name], None))
+            elif model is MappingModel.PAPER:
+                mapped.append(_Mapped(plan_layer(layer, bits, accelerator), None))
+            else:
+                if key not in choices:
+                    choices[key] = MappingChoice(layer, bits.weight_bits, accelerator, batch)
+                mapped.append(_Mapped(replace(choices[key].mapping(bits), layer=layer), choices[key]))
+    return mapped
+
+
+@contextmanager
+def naming_layer(name: str) -> Iterator[None]:
+    """Make errors of mapping tell which layer they are about."""
+    try:
+        yield
+    except MappingError as error:
+        where = f"layer {name}"
+        if error.where and error.where not in (where, name):
+            where += f", {error.where}"
+        raise MappingError(error.what, where=where, expected=error.expected, hint=error.hint) from error
+
+
+def _place(slot: Slot, room: Room) -> Placement:
+    start = slot.start * room.unit(slot.axis)
+    return Placement(slot.writer, *((start, 0) if slot.axis is Axis.ROWS else (0, start)))

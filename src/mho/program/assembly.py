@@ -1,0 +1,191 @@
+"""The matrix that a layer's inputs meet, assembled from all of its tiles, and the proof that it is one matrix.
+
+A position gets its sums from every window that reaches it, in every family of tiles. Windows repeat, so only a few
+sets of contributions differ; for each, what its columns hold must add up to the same matrix, at every position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
+from mho.program.families import ColumnClass, Family
+from mho.program.instructions import WriteTile
+from mho.program.recovery import as_lines, rank_lines, recombine
+from mho.program.region import Integers, Region
+
+Matrix = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What the columns of one class hold for the inputs that their rows carry.
+
+    Attributes:
+        groups: int64 [matrices]; of the layer.
+        outputs, inputs: int64, ascending; of a group, the sum of the inputs being the output after the last.
+        values: whole numbers [matrices, outputs, inputs], exact in their type.
+        largest: no magnitude of them is above it.
+    """
+
+    groups: Integers
+    outputs: Integers
+    inputs: Integers
+    values: Matrix
+    largest: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """The columns of a family at one displacement: which positions they serve, and what they hold."""
+
+    family: Family
+    positions: NDArray[np.bool_]
+    classes: list[ColumnClass]
+
+
+Reader = Callable[[Family, ColumnClass, Integers, Integers], Block]
+"""Makes the block of a class from the rows that carry its inputs, and from the input that each of them carries."""
+
+
+def assemble(region: Region, families: tuple[Family, ...], read: Reader) -> Matrix:
+    """Return whole numbers [groups, outputs (+ 1 for the sum of the inputs), inputs]; see the module.
+
+    Raises:
+        ProgramError: positions meet different matrices.
+    """
+    channels, inputs = region.layout.shape[3], region.geometry.inputs_per_group
+    matrix = np.zeros((region.groups, channels, inputs), np.float32)
+    entries = [entry for family in families for entry in _list_entries(region, family)]
+    for groups in _sort_groups(region, families):
+        own = [entry for entry in entries if groups[0] in _groups_of(entry.family)]
+        blocks: dict[int, list[Block]] = {}
+        is_first = True
+        for chosen in _distinct_sets(own, region.positions):
+            for number in chosen:
+                if number not in blocks:
+                    blocks[number] = [_read(region, own[number].family, one, read) for one in own[number].classes]
+            summands = [block for number in chosen for block in blocks[number]]
+            region.require(sum(block.largest for block in summands) < FLOAT64_LIMIT, "weights pass 53 bits")
+            total = _add_up(summands, groups, (channels, inputs))
+            if is_first:
+                matrix = matrix.astype(np.promote_types(matrix.dtype, total.dtype), copy=False)
+                matrix[groups] = total
+                is_first = False
+            else:
+                region.require(np.array_equal(matrix[groups], total), "positions meet different weights")
+    return matrix
+
+
+def read_cells(region: Region) -> Reader:
+    """Return what reads blocks from constants.
+
+    Raises:
+        ProgramError: (when called) a cell holds something where none belongs, or input slices meet different weights.
+    """
+    limit = 2**region.program.accelerator.crossbar.cell_bits - 1
+
+    def read(family: Family, chosen: ColumnClass, rows: Integers, inputs: Integers) -> Block:
+        write = family.uses[0].write
+        assert isinstance(write, WriteTile)
+        cells = region.program.constants[write.cells]
+        if not np.array_equal(family.matrices, np.arange(len(cells))):
+            cells = cells[family.matrices]
+        _check_empty(region, cells, chosen, rows)
+        outputs, output = np.unique(chosen.outputs, return_inverse=True)
+        weights = family.columns.weight[chosen.cols]
+        largest = float(np.bincount(output.reshape(-1), np.abs(weights)).max()) * limit
+        largest *= 1 + int(np.bincount(inputs).max() if inputs.size else 0)
+        region.require(largest < FLOAT64_LIMIT, "weights pass 53 bits")
+        dtype = np.float32 if largest < FLOAT32_LIMIT else np.float64
+        columns = rank_lines(chosen.cols, output.reshape(-1), weights, dtype)
+        copies = []
+        for copy in range(family.copies):
+            mine = family.rows.copy[rows] == copy
+            found, element = np.unique(inputs[mine], return_inverse=True)
+            ranks = rank_lines(rows[mine], element.reshape(-1), family.rows.sign[rows[mine]], dtype)
+            values = recombine(cells, ranks, columns, (outputs.size, found.size))
+            copies.append(Block(family.first_groups + chosen.group, outputs, found, values, largest))
+        first, *others = copies
+        for number, other in enumerate(others, start=1):
+            scale = dtype(2 ** (number * family.dac_bits))
+            is_same = np.array_equal(first.inputs, other.inputs) and np.array_equal(first.values * scale, other.values)
+            region.require(is_same, "input slices that enter together meet different weights")
+        return first
+
+    return read
+
+
+def _check_empty(region: Region, cells: NDArray[np.uint8], chosen: ColumnClass, rows: Integers) -> None:
+    """Rows that carry no input of a class hold nothing in its columns."""
+    others = np.setdiff1d(np.arange(cells.shape[1]), rows, assume_unique=True)
+    if not others.size:
+        return
+    lines, cols = as_lines(others), as_lines(chosen.cols)
+    found = cells[:, lines][:, :, cols]
+    region.require(not found.any(), "a cell holds a weight of an input that its output does not take")
+
+
+def _list_entries(region: Region, family: Family) -> Iterator[_Entry]:
+    by_position: dict[bytes, list[ColumnClass]] = {}
+    for chosen in family.classes():
+        by_position.setdefault(chosen.position.tobytes(), []).append(chosen)
+    for classes in by_position.values():
+        served = family.anchors + classes[0].position
+        positions = np.zeros(region.positions, np.bool_)
+        positions[region.number(served[region.is_inside(served)])] = True
+        if positions.any():
+            yield _Entry(family, positions, classes)
+
+
+def _groups_of(family: Family) -> set[int]:
+    last = int(family.columns.group.max())
+    return {int(first) + group for first in family.first_groups for group in range(last + 1)}
+
+
+def _sort_groups(region: Region, families: tuple[Family, ...]) -> list[Integers]:
+    """Sort groups by the families that hold them."""
+    sets = [_groups_of(family) for family in families]
+    found: dict[tuple[bool, ...], list[int]] = {}
+    for group in range(region.groups):
+        found.setdefault(tuple(group in one for one in sets), []).append(group)
+    region.require(not any(not any(key) for key in found), "a group has no tiles")
+    return [np.array(groups, dtype=np.int64) for groups in found.values()]
+
+
+def _distinct_sets(entries: list[_Entry], positions: int) -> list[list[int]]:
+    """Return the distinct sets of entries (by number) that positions get their sums from."""
+    served = np.stack([entry.positions for entry in entries]) if entries else np.zeros((0, positions), np.bool_)
+    distinct = {line.tobytes(): line for line in np.packbits(served, axis=0).T}
+    return [np.flatnonzero(np.unpackbits(line, count=len(entries))).tolist() for line in distinct.values()]
+
+
+def _read(region: Region, family: Family, chosen: ColumnClass, read: Reader) -> Block:
+    """Read one class: which rows carry inputs of its groups and positions is told by their addresses."""
+    table = region.geometry.row_offsets()
+    start = chosen.group * region.geometry.code_strides.group + int(chosen.position @ region.position_steps)
+    wanted = family.rows.address - start
+    places = np.minimum(np.searchsorted(table, wanted), table.size - 1)
+    rows = np.flatnonzero(table[places] == wanted)
+    return read(family, chosen, rows, places[rows])
+
+
+def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Matrix:
+    """Add blocks up, for some groups of the layer (ascending): [groups, *shape], in a type that holds every sum."""
+    dtype = np.float32 if sum(block.largest for block in blocks) < FLOAT32_LIMIT else np.float64
+    total = np.zeros((len(groups), *shape), dtype)
+    for block in blocks:
+        place = np.minimum(np.searchsorted(groups, block.groups), len(groups) - 1)
+        mine = groups[place] == block.groups
+        values = block.values if mine.all() else block.values[mine]
+        lines = [as_lines(one) for one in (place[mine], block.outputs, block.inputs)]
+        if all(isinstance(one, slice) for one in lines):
+            total[tuple(lines)] += values
+        else:
+            total[np.ix_(place[mine], block.outputs, block.inputs)] += values
+    return total

@@ -1,0 +1,85 @@
+"""Any mapping that an accelerator allows, not only the best, becomes an exact program that takes as long as told."""
+
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_mappings import random_accelerator, random_mapping
+from random_networks import choosers, random_inputs, random_layer
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.cost.latency import cost_layer
+from mho.mapping.best import MappingChoice
+from mho.network.layers import derive_layer
+from mho.network.reference import run_quantized
+from mho.program.instructions import DigitalProduct
+from mho.program.lowering import compile_network
+from mho.program.program import walk
+from mho.quantization.policy import BitWidths
+from mho.simulation.executor import Executor
+from mho.simulation.interpreter import interpret
+from mho.simulation.timing import time_program
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+def layer_of(network):
+    """The network's only layer and its widths."""
+    (node,) = network.mvm_nodes
+    grids = node.quantization
+    return derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
+
+
+def charge(hardware, operation_us):
+    """Let the digital unit take time."""
+    content = hardware.to_json()
+    content["digital"] = {"operation_latency_us": operation_us}
+    return accelerator_from_json(content, where="charged")
+
+
+def check(network, hardware, mapping, samples):
+    """Both engines give the reference, and the program does and takes what the mapping claims."""
+    program = compile_network(network, hardware, mappings={mapping.layer.name: mapping})
+    inputs = random_inputs(network, samples)
+    expected, execution = run_quantized(network, inputs), interpret(program, inputs)
+    assert_same_bits(execution.outputs, expected)
+    assert_same_bits(Executor(program).run(inputs, batch_size=2), expected)
+    name = mapping.layer.name
+    assert (execution.writes, execution.mvms) == ({name: mapping.tiles}, {name: mapping.mvms})
+    (timing,) = time_program(program).layers
+    cost = cost_layer(mapping, hardware)
+    assert (timing.writes, timing.mvms) == (mapping.tiles, mapping.mvms)
+    assert (timing.write_ps, timing.read_ps) == (cost.write_ps, cost.read_ps)
+    return program
+
+
+@settings(max_examples=150, **RELAXED)
+@given(choosers(), st.sampled_from(["ideal", 0.000007]), st.integers(1, 3))
+def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_time_it_costs(
+    chooser, operation_us, samples
+):
+    network, hardware = random_layer(chooser), charge(random_accelerator(chooser), operation_us)
+    layer, bits = layer_of(network)
+    check(network, hardware, random_mapping(chooser, layer, bits, hardware), samples)
+
+
+@settings(max_examples=60, **RELAXED)
+@given(choosers(), st.sampled_from(["ideal", 0.000007, 0.1]), st.integers(1, 3))
+def test_the_best_mapping_becomes_a_program_that_is_exact_and_takes_the_time_it_costs(chooser, operation_us, samples):
+    network, hardware = random_layer(chooser), charge(random_accelerator(chooser), operation_us)
+    layer, bits = layer_of(network)
+    check(network, hardware, MappingChoice(layer, bits.weight_bits, hardware, 1).mapping(bits), samples)
+
+
+@settings(max_examples=20, **RELAXED)
+@given(choosers())
+def test_products_of_activations_run_on_the_digital_unit_where_writing_is_dear(chooser):
+    network = random_layer(chooser, kinds=("matmul",))
+    layer, bits = layer_of(network)
+    hardware = make_accelerator(
+        crossbar={"write_latency_us": 10_000, "mvm_latency_us": 10_000}, digital={"operation_latency_us": 0.000001}
+    )
+    mapping = MappingChoice(layer, bits.weight_bits, hardware, 1).mapping(bits)
+    program = check(network, hardware, mapping, 2)
+    assert mapping.is_digital
+    assert sum(isinstance(item, DigitalProduct) for item, _ in walk(program.instructions)) == 1
