@@ -41,7 +41,13 @@ _Known = dict[_Numbering, Prefixes]
 """What is known of a tensor."""
 
 
-def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], accelerator: Accelerator) -> WorkGraph:
+def build_work_graph(
+    network: Network,
+    mappings: Mapping[str, LayerMapping],
+    accelerator: Accelerator,
+    *,
+    base: WorkGraph | None = None,
+) -> WorkGraph:
     """Derive the work graph of a network.
 
     Args:
@@ -49,6 +55,8 @@ def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], acc
         mappings: of the layers that run in crossbars, by name; such as `list_chip_options` gives. MVM layers that are
             not named run elsewhere, in no time, and pass on what they depend on.
         accelerator: what the mappings are made for.
+        base: a graph of the same network and accelerator: layers that are mapped as there, and so are those that they
+            need, are taken from it. The result is the same, sooner.
 
     Raises:
         ScheduleError: a name is unknown, or a mapping is made for another layer or is not one of a chip.
@@ -58,15 +66,30 @@ def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], acc
         if name not in nodes:
             raise ScheduleError("no such MVM layer", where=f"{network.name}: {name}", hint=suggest(name, nodes))
     graph = _GraphBuilder(network, accelerator)
+    kept, followed = _list_kept(base, mappings)
     last_uses = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
     layers = []
     for number, node in enumerate(network.nodes):
         if node.name in mappings:
-            layers.append(graph.add_layer(node, mappings[node.name]))
+            layer = kept.get(node.name) or graph.make_layer(node, mappings[node.name])
+            layers.append(layer)
+            if node.name in followed:
+                graph.number_outputs(node, layer)
         else:
             graph.add_digital(node)
         graph.forget(name for name in (*node.inputs, node.output) if last_uses.get(name, -1) <= number)
     return WorkGraph(network.name, tuple(layers))
+
+
+def _list_kept(base: WorkGraph | None, mappings: Mapping[str, LayerMapping]) -> tuple[dict[str, LayerWork], set[str]]:
+    """Return the layers of `base` that stay as they are, and the names of those whose outputs must be followed."""
+    if base is None or {layer.name for layer in base.layers} != set(mappings):
+        return {}, set(mappings)
+    alike = {layer.name for layer in base.layers if layer.mapping == mappings[layer.name]}
+    producers = {layer.name: {need.producer for need in layer.needs} | {name for name, _ in layer.stored_needs}
+                 for layer in base.layers}  # fmt: skip
+    kept = {layer.name: layer for layer in base.layers if producers[layer.name] | {layer.name} <= alike}
+    return kept, {producer for name in mappings if name not in kept for producer in producers[name]}
 
 
 class _GraphBuilder:
@@ -88,16 +111,19 @@ class _GraphBuilder:
         if found:
             self._known[node.output] = found
 
-    def add_layer(self, node: Node, mapping: LayerMapping) -> LayerWork:
-        """Return the work of a layer, and number its outputs by its windows."""
+    def number_outputs(self, node: Node, layer: LayerWork) -> None:
+        """Number what a layer gives by its windows."""
+        numbers = _WindowOrder(self._network, node, layer.mapping).number_outputs()
+        self._known[node.output] = {(layer.name, False): numbers, (layer.name, True): layer.windows + 1 - numbers}
+        self._windows[layer.name] = layer.windows
+
+    def make_layer(self, node: Node, mapping: LayerMapping) -> LayerWork:
+        """Return the work of a layer."""
         _check_layer(self._network, node, mapping)
         cost = CopyCost.of(mapping, self._accelerator)
         streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
         stored = others[0] if node.op == "matmul" else {}
         order = _WindowOrder(self._network, node, mapping)
-        numbers = order.number_outputs()
-        self._known[node.output] = {(node.name, False): numbers, (node.name, True): cost.windows + 1 - numbers}
-        self._windows[node.name] = cost.windows
         codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), mapping.bits.act_bits)
         operand = self._count_bytes(node.inputs[1], stored, np.array(True), mapping.bits.weight_bits)
         producers = [producer for producer, is_reversed in streamed if not is_reversed]

@@ -80,6 +80,50 @@ def test_a_layer_brings_its_work(network):
     assert all(need.windows.dtype == np.int64 and not need.windows.flags.writeable for need in second.needs)
 
 
+def bytes_of(layer):
+    return {need.producer: need.bytes.tolist() for need in layer.needs}
+
+
+def test_codes_are_carried_once_when_they_are_complete(network):
+    graph = build_work_graph(network, map_by_position(network), ACCELERATOR)
+    assert bytes_of(graph["second"]) == {"first": [2] * 24}  # four channels of four bits
+    # A sum counts for the later of its layers, and a pooled code for the window that completes it.
+    pooled = [0] * 6 + [0, 2] * 3
+    assert bytes_of(graph["third"]) == {"first": [0] * 24, "second": pooled * 2}
+    assert bytes_of(graph["head"]) == {"third": [0] * 5 + [2]}  # three codes of four bits, in whole bytes
+
+
+def test_parts_that_are_put_together_come_from_the_layers_that_made_them():
+    class Branches(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = torch.nn.Conv2d(2, 4, 1), torch.nn.Conv2d(2, 8, 1)
+            self.strided = torch.nn.Conv2d(12, 2, 1, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.strided(torch.cat([self.left(x), self.right(x)], 1))
+
+    network = read_torch(Branches(), (1, 2, 2, 3))
+    graph = build_work_graph(network, map_by_position(network), ACCELERATOR)
+    assert bytes_of(graph["strided"]) == {"left": [2, 0, 2, 0, 0, 0], "right": [4, 0, 4, 0, 0, 0]}
+
+
+def test_sums_are_spread_over_the_tiles_below_each_other(network):
+    class Wide(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = torch.nn.Linear(150, 100)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.wide(x)
+
+    network = read_torch(Wide(), (1, 150))
+    (layer,) = build_work_graph(network, map_by_position(network), ACCELERATOR).layers
+    part = layer.mapping.parts[0]
+    assert (part.row_tiles, layer.sum_bytes) == (3, 400)
+    assert layer.tile_sum_bytes == -(-400 // part.col_tiles)
+
+
 def test_layers_without_a_mapping_pass_on_what_they_depend_on(network):
     mappings = map_by_position(network)
     del mappings["second"]
@@ -116,6 +160,8 @@ def test_products_of_activations_store_one_operand():
     assert needs_of(product) == {"query": [1, 2, 3]}
     assert product.stored_needs == (("key", 3),)
     assert product.write_ps == 53_000_007
+    assert bytes_of(product) == {"query": [2, 2, 2]}
+    assert [made.tolist() for made in product.stored_bytes] == [[4, 4, 4]]
 
 
 def test_mappings_must_be_of_this_network(network):
