@@ -199,9 +199,10 @@ def _digital_product(item: DigitalProduct) -> str:
 
 def _write_dynamic_tile(item: WriteDynamicTile) -> str:
     offsets = f"{item.row_offsets} + {item.column_offsets}"
+    bits = f"{item.cell_bits}-bit cells" + (", two's complement" if item.is_signed else "")
     return (
         f"encode x{item.crossbar} <- {item.codes}[{_affine(item.address)} + {offsets}], rows {_span(item.rows)}, "
-        f"cols {_span(item.cols)}, addend {item.addend}, {item.cell_bits}-bit cells"
+        f"cols {_span(item.cols)}, addend {item.addend}, {bits}"
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from accelerators import make_accelerator
+from hand_made import HAND_MADE
 from small_programs import compile_small, conv_network, grid, matmul_network
 
 from mho.program.disassembly import disassemble, summarize
@@ -15,6 +16,7 @@ PROGRAMS = {
     "matmul": lambda: compile_small(
         matmul_network(stored=grid(4, signed=True, zero_point=2)), make_accelerator(encoding="offset")
     ),
+    **{name: lambda name=name: HAND_MADE[name]().program for name in HAND_MADE},
 }
 
 
