@@ -1,8 +1,9 @@
 """Residual networks (He et al. 2016, arXiv 1512.03385): small ones for small images, deep ones in their first form.
 
 The small ones are three stages of basic blocks (section 4.2 there). The deep ones are four stages of bottlenecks, with
-the stride in the first 1x1 convolution as in the paper; torchvision has it in the 3x3 convolution. Shortcuts that change the shape are 1x1 convolutions with batch normalization. Names of parameters are those of
-torchvision's ResNets, so that weights trained elsewhere fit.
+the stride in the first 1x1 convolution as in the paper; torchvision has it in the 3x3 convolution. Shortcuts that
+change the shape are 1x1 convolutions with batch normalization. Names of parameters are those of torchvision's ResNets,
+so that weights trained elsewhere fit.
 """
 
 from __future__ import annotations

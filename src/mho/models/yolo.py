@@ -8,6 +8,8 @@ decoded by whoever uses them.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,7 +47,7 @@ class TinyYoloV3(nn.Module):
         super().__init__()
         widths = (channels, 16, 32, 64, 128, 256)
         blocks: list[nn.Module] = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             blocks += [ConvBlock(inputs, outputs, 3), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*blocks[:-1])
         self.deep = nn.Sequential(
