@@ -1,0 +1,291 @@
+"""Which tiles stay, and how many crossbars share a tile's windows: chosen by simulated time.
+
+For each of many numbers of rotating crossbars, dynamic programming over the crossbars that stay gives the least sum of
+layers' own times; the plans are then timed, and the best are improved layer by layer, each change timed too. Where all
+ways to choose can be timed, they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mho.scheduling.reload_timing import ReloadPlan, time_reload
+from mho.scheduling.reload_work import ReloadWork, TileGroup
+
+_MOST_PLANS = 500
+"""Plans up to which all are timed."""
+_TIMED_TILES = 100_000
+"""Tiles that the improvement of one plan may time, a plan's tiles counted for each time it is timed."""
+_IMPROVED = 2
+_ROUNDS = (1, 2, 3, 4, 6, 8, 16, 32)
+"""Turns of the rotating crossbars in one layer that are tried beside the most there may be."""
+_GRID = 40
+"""Numbers of staying crossbars that are tried for one layer, about."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plan and what it takes.
+
+    Attributes:
+        plan: the plan.
+        interval_ps: from batch to batch, ps.
+        is_complete: True where every plan was timed whose tiles are read in one crossbar each.
+    """
+
+    plan: ReloadPlan
+    interval_ps: int
+    is_complete: bool
+
+
+def find_plan(work: ReloadWork, crossbars: int, *, copies: bool, known: Iterable[ReloadPlan] = ()) -> Found:
+    """Search the fastest plan. Deterministic; never slower than the plans of `list_simple_plans` and those known.
+
+    Args:
+        work: the tiles.
+        crossbars: of the chip, at least 1.
+        copies: True where several crossbars may share the windows of a tile.
+        known: plans to start from; those that need more crossbars are passed over.
+    """
+    pool = _Pool(work)
+    for plan in (*list_simple_plans(work, crossbars), *known):
+        if plan.crossbars <= crossbars:
+            pool.time(plan)
+    is_complete = not copies and _count_plans(work, crossbars) <= _MOST_PLANS
+    if is_complete:
+        for plan in _list_all_plans(work, crossbars):
+            pool.time(plan)
+    elif crossbars > 1:
+        for rotating in _list_rotating(work, crossbars):
+            planner = _Planner(work, crossbars, rotating, copies)
+            for cautious in (False, True):
+                pool.time(planner.plan(cautious=cautious))
+        for plan in pool.best(_IMPROVED):
+            _improve(pool, _Planner(work, crossbars, plan.rotating, copies), plan)
+    (best,) = pool.best(1)
+    return Found(best, pool.time(best), is_complete and not pool.starts_empty)
+
+
+def list_simple_plans(work: ReloadWork, crossbars: int) -> list[ReloadPlan]:
+    """List plans that need no search: all rotate; all but one hold the first tiles; those that are read longest."""
+    one = (1,) * len(work.groups)
+    if work.fits(crossbars):
+        return [ReloadPlan(0, one, tuple(group.tiles for group in work.groups))]
+    order = sorted(range(len(work.groups)), key=lambda number: -work.groups[number].held_ps)
+    plans = [ReloadPlan(crossbars, one, (0,) * len(one))]
+    for staying, numbers in ((crossbars - 1, range(len(one))), (crossbars // 2, order)):
+        plans.append(ReloadPlan(crossbars - staying, one, _fill(work.groups, one, numbers, staying)))
+    return plans
+
+
+def _fill(groups: Sequence[TileGroup], copies: Sequence[int], numbers: Iterable[int], staying: int) -> tuple[int, ...]:
+    """Let as many tiles stay as there are crossbars for, group after group."""
+    taken = [0] * len(groups)
+    for number in numbers:
+        group = groups[number]
+        taken[number] = min(staying, group.tiles * copies[number]) if group.can_stay else 0
+        staying -= taken[number]
+    return tuple(taken)
+
+
+class _Pool:
+    """Plans that were timed."""
+
+    def __init__(self, work: ReloadWork) -> None:
+        self.work = work
+        self.starts_empty = False
+        self._times: dict[ReloadPlan, int] = {}
+
+    def time(self, plan: ReloadPlan) -> int:
+        """Return the interval of a plan."""
+        if plan not in self._times:
+            timing = time_reload(self.work, plan)
+            self._times[plan] = timing.interval_ps
+            self.starts_empty |= timing.starts_empty and plan.rotating > 0
+        return self._times[plan]
+
+    def best(self, count: int) -> list[ReloadPlan]:
+        """Return the fastest plans, of equal ones those with the fewest writes, then those timed first."""
+        return sorted(self._times, key=lambda plan: (self._times[plan], count_writes(self.work, plan)))[:count]
+
+
+def count_writes(work: ReloadWork, plan: ReloadPlan) -> int:
+    """Return the writes of all crossbars for a batch."""
+    pairs = zip(work.groups, plan.copies, plan.staying, strict=True)
+    return sum(group.tiles * copies - staying for group, copies, staying in pairs)
+
+
+def _count_plans(work: ReloadWork, crossbars: int) -> int:
+    return min(_MOST_PLANS + 1, math.prod(min(crossbars, g.tiles) + 1 for g in work.groups if g.can_stay))
+
+
+def _list_all_plans(work: ReloadWork, crossbars: int) -> Iterator[ReloadPlan]:
+    """Yield every plan that uses all crossbars and no copies."""
+    one = (1,) * len(work.groups)
+    most = 0 if work.fits(crossbars) else 1
+    ranges = [range(min(crossbars, g.tiles) + 1 if g.can_stay else 1) for g in work.groups]
+    for staying in itertools.product(*ranges):
+        rotating = crossbars - sum(staying)
+        all_stay = all(g.tiles == x for g, x in zip(work.groups, staying, strict=True))
+        if rotating >= (0 if all_stay else max(1, most)):
+            yield ReloadPlan(rotating, one, staying)
+
+
+def _list_rotating(work: ReloadWork, crossbars: int) -> list[int]:
+    """List numbers of rotating crossbars to try: all where there are few, else closer together at both ends."""
+    first = 0 if work.fits(crossbars) else 1
+    if crossbars <= 8:
+        return list(range(first, crossbars + 1))
+    low = {round(crossbars ** (step / 8)) for step in range(9)}
+    return sorted({first} | low | {crossbars - one for one in low if one < crossbars} | {crossbars // 2})
+
+
+@dataclass(frozen=True)
+class _Option:
+    """How one layer may be served: crossbars that stay, copies of each tile; its time by itself, ps."""
+
+    staying: int
+    copies: int
+    time_ps: int
+    caution_ps: int
+
+
+class _Planner:
+    """Plans with one number of rotating crossbars."""
+
+    def __init__(self, work: ReloadWork, crossbars: int, rotating: int, copies: bool) -> None:
+        self._work, self._rotating, self._copies = work, rotating, copies
+        self._budget = crossbars - rotating
+        self._numbers: list[list[int]] = [[] for _ in work.layers]
+        for number, group in enumerate(work.groups):
+            self._numbers[group.layer].append(number)
+        self.layers = [layer for layer, numbers in enumerate(self._numbers) if numbers]
+        self.options = {layer: self._list_options(layer) for layer in self.layers}
+
+    def plan(self, *, cautious: bool) -> ReloadPlan:
+        """Return the plan with the least sum of times; with the time to write ahead reckoned in, or without."""
+        best = np.zeros(self._budget + 1, np.int64)
+        taken = []
+        for layer in self.layers:
+            times = np.full(self._budget + 1, np.iinfo(np.int64).max // 2)
+            choice = np.zeros(self._budget + 1, np.int64)
+            for number, option in enumerate(self.options[layer]):
+                time = option.time_ps + (option.caution_ps if cautious else 0)
+                reached = best[: self._budget + 1 - option.staying] + time
+                better = reached < times[option.staying :]
+                times[option.staying :][better], choice[option.staying :][better] = reached[better], number
+            best = times
+            taken.append(choice)
+        left, chosen = self._budget, {}
+        for layer, choice in zip(reversed(self.layers), reversed(taken), strict=True):
+            chosen[layer] = self.options[layer][int(choice[left])]
+            left -= chosen[layer].staying
+        return self.build(chosen)
+
+    def build(self, chosen: dict[int, _Option]) -> ReloadPlan:
+        """Return the plan of one option a layer; crossbars that are left over rotate."""
+        copies, staying = [1] * len(self._work.groups), [0] * len(self._work.groups)
+        for layer, option in chosen.items():
+            numbers = self._numbers[layer]
+            groups = [self._work.groups[number] for number in numbers]
+            own = [min(option.copies, group.most_copies) for group in groups]
+            filled = _fill(groups, own, range(len(groups)), option.staying)
+            for number, one, stays in zip(numbers, own, filled, strict=True):
+                copies[number], staying[number] = one, stays
+        all_stay = all(
+            group.tiles * one == stays for group, one, stays in zip(self._work.groups, copies, staying, strict=True)
+        )
+        rotating = 0 if all_stay else self._rotating + self._budget - sum(staying)
+        return ReloadPlan(rotating, tuple(copies), tuple(staying))
+
+    def fits(self, chosen: dict[int, _Option]) -> bool:
+        """Return True where the options leave as many crossbars as rotate."""
+        return sum(option.staying for option in chosen.values()) <= self._budget
+
+    def _list_options(self, layer: int) -> list[_Option]:
+        """List options of one layer that no other beats, from the fewest staying crossbars on."""
+        groups = [self._work.groups[number] for number in self._numbers[layer]]
+        tiles = sum(group.tiles for group in groups)
+        most_copies = min(group.most_copies for group in groups) if self._copies else 1
+        can_stay = groups[0].can_stay
+        found = {}
+        for staying in _list_grid(min(self._budget, tiles * most_copies) if can_stay else 0):
+            for used in {self._rotating, self._rotating // 2} - {0}:
+                longest = -(-max(0, tiles * most_copies - staying) // used)
+                for rounds in {0, *(r for r in _ROUNDS if r <= longest), -(-max(0, tiles - staying) // used)}:
+                    copies = min((staying + rounds * used) // tiles, most_copies)
+                    if copies:
+                        option = self._weigh(groups, tiles, max(0, tiles * copies - rounds * used), copies, used)
+                        found[option.staying, option.copies, used] = option
+            if not self._rotating and (copies := min(staying // tiles, most_copies)):
+                found[tiles * copies, copies, 0] = self._weigh(groups, tiles, tiles * copies, copies, 1)
+        return _drop_beaten(found.values())
+
+    def _weigh(self, groups: list[TileGroup], tiles: int, staying: int, copies: int, used: int) -> _Option:
+        held = max(group.read_ps(copies) + group.digital_of_tile_ps(copies) for group in groups)
+        write = max(group.write_ps for group in groups)
+        digital = sum(g.tiles * copies * g.digital_of_tile_ps(copies) for g in groups)
+        rounds = -(-(tiles * copies - staying) // used)
+        in_turns = rounds * held + max(0, rounds - 1) * write
+        if not groups[0].can_stay:
+            in_turns += write
+        is_wide = rounds > 0 and min(used, tiles * copies - staying) > self._rotating // 2
+        return _Option(staying, copies, max(held if staying else 0, in_turns, digital), write if is_wide else 0)
+
+
+def _list_grid(most: int) -> list[int]:
+    """List numbers 0 .. most: all where there are few, else further and further apart."""
+    if most <= _GRID:
+        return list(range(most + 1))
+    return sorted({0, most} | {round(most ** (step / _GRID)) for step in range(_GRID)})
+
+
+def _drop_beaten(options: Iterable[_Option]) -> list[_Option]:
+    """Keep options for which no other stays on as few crossbars and takes as little time, with and without caution."""
+    kept: list[_Option] = []
+    for option in sorted(options, key=lambda one: (one.staying, one.time_ps, one.caution_ps, one.copies)):
+        careful = option.time_ps + option.caution_ps
+        if not any(o.time_ps <= option.time_ps and o.time_ps + o.caution_ps <= careful for o in kept):
+            kept.append(option)
+    return kept
+
+
+def _improve(pool: _Pool, planner: _Planner, plan: ReloadPlan) -> None:
+    """Change one layer's option at a time, and trade a staying crossbar of one layer for another's, while it helps."""
+    budget = max(4, _TIMED_TILES // max(1, count_writes(pool.work, plan) + sum(plan.staying)))
+    best = {layer: _nearest(pool.work, planner.options[layer], plan, layer) for layer in planner.layers}
+    if not planner.fits(best):
+        return
+    least = pool.time(planner.build(best))
+    has_improved = True
+    while has_improved:
+        has_improved = False
+        for layer in planner.layers:
+            for option in _neighbours(planner.options[layer], best[layer]):
+                changed = best | {layer: option}
+                if budget <= 0:
+                    return
+                if not planner.fits(changed):
+                    continue
+                budget -= 1
+                if (time := pool.time(planner.build(changed))) < least:
+                    best, least, has_improved = changed, time, True
+
+
+def _nearest(work: ReloadWork, options: list[_Option], plan: ReloadPlan, layer: int) -> _Option:
+    """Return the option that a plan takes for a layer, or the nearest that stays on no more crossbars."""
+    own = [number for number, group in enumerate(work.groups) if group.layer == layer]
+    staying, copies = sum(plan.staying[number] for number in own), max(plan.copies[number] for number in own)
+    able = [option for option in options if option.staying <= staying] or options[:1]
+    return min(able, key=lambda option: (staying - option.staying, abs(option.copies - copies)))
+
+
+def _neighbours(options: list[_Option], option: _Option) -> list[_Option]:
+    at = options.index(option)
+    order = [at - 1, at + 1, at - 2, at + 2, at - 4, at + 4, at - 8, at + 8]
+    return [options[number] for number in order if 0 <= number < len(options)]

@@ -1,0 +1,238 @@
+"""When each tile is written and read on a chip of fewer crossbars than tiles, input after input.
+
+Some tiles stay in crossbars of their own. All others take turns in the rotating crossbars, in the order of layers:
+the next tile goes to the crossbar that is free first, and is written there at once, however early (only operands that
+are made by earlier layers wait for them). A layer is read when the one before it is finished. So the end of an input
+writes the first tiles of the next.
+
+Where the tiles of each layer are equal, no other distribution over the rotating crossbars is faster, for any number of
+inputs. Say B is the end of the layers so far and F when a crossbar is free: what counts for later layers are the ready
+times max(B, F + write). Take a layer in which crossbar a has its last tile although b is free no later than a was
+before that tile. Moving the tile from a to b ends it no later; a becomes ready no later than the end of the old
+schedule, and b no later than a was. As all times that follow grow with ready times, the move never hurts; moves end at
+the rule above. (Digital work that takes time, and links to the outside that do, are beyond this argument.)
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, replace
+
+from mho.scheduling.reload_work import ReloadWork, TileGroup
+
+_MOST_INPUTS = 24
+"""Inputs in which a state of the crossbars must repeat; where none does, each input starts with nothing written."""
+
+State = tuple[tuple[int, ...], int]
+"""When the rotating crossbars are free, ascending, and the link to the outside; ps from the start of an input."""
+
+
+@dataclass(frozen=True)
+class ReloadPlan:
+    """Which tiles stay, and how many crossbars the others take turns in.
+
+    Attributes:
+        rotating: crossbars that are written again and again.
+        copies: for each group of tiles, crossbars that share the windows of a tile; each is written.
+        staying: for each group, tiles (copies counted) that stay in a crossbar of their own.
+    """
+
+    rotating: int
+    copies: tuple[int, ...]
+    staying: tuple[int, ...]
+
+    @property
+    def crossbars(self) -> int:
+        """Crossbars that are in use."""
+        return self.rotating + sum(self.staying)
+
+
+@dataclass(frozen=True)
+class TileSpan:
+    """One tile in one input.
+
+    Attributes:
+        group: number of its group.
+        layer: number of the layer in which it is read.
+        crossbar: that holds it.
+        write: start and end of writing, ps from the start of the period (before 0: while the input before runs);
+            None where it was written before.
+        read: start and end of its reads, ps.
+        held_until: when its digital work is done and the crossbar may be written, or read for the next layer, ps.
+        number: of the input in the period.
+    """
+
+    group: int
+    layer: int
+    crossbar: int
+    write: tuple[int, int] | None
+    read: tuple[int, int]
+    held_until: int
+    number: int
+
+
+@dataclass(frozen=True)
+class ReloadTiming:
+    """A period of one or several inputs (or batches), which repeats: how the crossbars are left is how they were found.
+
+    Attributes:
+        period_ps: time of the period, ps: an input begins when the one before is finished.
+        layer_ends_ps: for each input of the period, when each layer is finished, ps from the start of the period.
+        spans: all reads, with the writes before them; empty unless asked for.
+        next_roles: for each rotating crossbar, which crossbar of this period it stands for in the next.
+        starts_empty: True where nothing is written ahead across inputs, as no state of the crossbars repeats soon.
+    """
+
+    period_ps: int
+    layer_ends_ps: tuple[tuple[int, ...], ...]
+    spans: tuple[TileSpan, ...]
+    next_roles: tuple[int, ...]
+    starts_empty: bool
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of the period."""
+        return len(self.layer_ends_ps)
+
+    @property
+    def interval_ps(self) -> int:
+        """Mean time from input to input, ps, rounded up."""
+        return -(-self.period_ps // self.inputs)
+
+
+def time_reload(work: ReloadWork, plan: ReloadPlan, *, with_spans: bool = False) -> ReloadTiming:
+    """Time inputs after many others, until the state of the crossbars repeats. Deterministic.
+
+    Args:
+        work: the tiles.
+        plan: which stay; at least one crossbar rotates unless all stay.
+        with_spans: tell every tile.
+    """
+    empty: State = (0,) * plan.rotating, 0
+    states = [empty]
+    while len(states) <= _MOST_INPUTS:
+        after = _Input(work, plan, states[-1]).state_after()
+        if after in states:
+            return _time_period(work, plan, states[states.index(after) :], with_spans)
+        states.append(after)
+    return replace(_time_period(work, plan, [empty], with_spans, starts_empty=True), starts_empty=True)
+
+
+def _time_period(
+    work: ReloadWork, plan: ReloadPlan, states: list[State], with_spans: bool, *, starts_empty: bool = False
+) -> ReloadTiming:
+    """Time one input from each state."""
+    now, ends, spans, standing = 0, [], [], list(range(plan.rotating))
+    for number, state in enumerate(states):
+        one = _Input(work, plan, state, with_spans=with_spans)
+        ends.append(tuple(now + end for end in one.ends))
+        spans += [_move(span, now, number, standing) for span in one.spans]
+        if not starts_empty:
+            standing = [standing[role] for _, role in sorted(one.free)]
+        now += one.now
+    next_roles = [0] * plan.rotating
+    for role, crossbar in enumerate(standing):
+        next_roles[crossbar] = role
+    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(next_roles), False)
+
+
+def _move(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> TileSpan:
+    """Move a span to its place in the period; rotating crossbars stand for those of the period's first input."""
+    write = None if span.write is None else (span.write[0] + time_ps, span.write[1] + time_ps)
+    read = span.read[0] + time_ps, span.read[1] + time_ps
+    crossbar = standing[span.crossbar] if span.crossbar < len(standing) else span.crossbar
+    return TileSpan(span.group, span.layer, crossbar, write, read, span.held_until + time_ps, number)
+
+
+class _Input:
+    """Runs one input from a state of the crossbars."""
+
+    def __init__(self, work: ReloadWork, plan: ReloadPlan, state: State, *, with_spans: bool = False) -> None:
+        self._work, self._plan, self._is_recorded = work, plan, with_spans
+        self.free = [(free, role) for role, free in enumerate(state[0])]
+        self._link = state[1]
+        self.now = 0
+        self._unit = 0
+        self._next_staying = plan.rotating
+        self._later: dict[int, list[tuple[int, int, int, int, bool]]] = {}
+        self.ends: list[int] = []
+        self.spans: list[TileSpan] = []
+        self._groups: list[list[int]] = [[] for _ in work.layers]
+        for number, group in enumerate(work.groups):
+            self._groups[group.layer].append(number)
+        for layer in range(len(work.layers)):
+            self._run_layer(layer)
+
+    def state_after(self) -> State:
+        """Return the state relative to the end; what lies too far back to matter is cut off."""
+        groups = self._work.groups
+        oldest = -max((g.write_ps for g in groups), default=0) - sum(
+            g.transfer_ps * (g.tiles * copies - staying)
+            for g, copies, staying in zip(groups, self._plan.copies, self._plan.staying, strict=True)
+        )
+        free = sorted(max(oldest, free - self.now) for free, _ in self.free)
+        return tuple(free), max(oldest, self._link - self.now)
+
+    def _run_layer(self, layer: int) -> None:
+        start = end = self._unit = self.now
+        for number, crossbar, read_ps, digital_ps, rotates in self._later.pop(layer, []):
+            done = self._read(number, layer, crossbar, None, start, read_ps, digital_ps)
+            end = max(end, done)
+            self._release(number, layer, crossbar, done, rotates)
+        for number in self._groups[layer]:
+            group, copies = self._work.groups[number], self._plan.copies[number]
+            read_ps, digital_ps = group.read_ps(copies), group.digital_of_tile_ps(copies)
+            for _ in range(self._plan.staying[number]):
+                crossbar, self._next_staying = self._next_staying, self._next_staying + 1
+                done = self._read(number, layer, crossbar, None, start, read_ps, digital_ps)
+                end = max(end, done)
+                self._keep_for_later(number, layer, crossbar, rotates=False)
+            for _ in range(group.tiles * copies - self._plan.staying[number]):
+                free, role = heapq.heappop(self.free)
+                begin = max(free, start) if group.is_stored else free
+                if group.transfer_ps:
+                    begin = max(begin, self._link)
+                    self._link = begin + group.transfer_ps
+                write = begin, begin + group.write_ps
+                done = self._read(number, layer, role, write, max(start, write[1]), read_ps, digital_ps)
+                end = max(end, done)
+                self._release(number, layer, role, done, True)
+        self.now = end + self._work.extra_ps[layer]
+        self.ends.append(self.now)
+        self._wait_on_a_single_crossbar()
+
+    def _read(
+        self, number: int, layer: int, crossbar: int, write: tuple[int, int] | None, begin: int, read_ps: int,
+        digital_ps: int,
+    ) -> int:  # fmt: skip
+        """Read a tile and do its digital work, after that of the tiles before it; return when both are done."""
+        done = read_end = begin + read_ps
+        if digital_ps:
+            done = self._unit = max(self._unit, read_end) + digital_ps
+        if self._is_recorded:
+            self.spans.append(TileSpan(number, layer, crossbar, write, (begin, read_end), done, 0))
+        return done
+
+    def _release(self, number: int, layer: int, crossbar: int, done: int, rotates: bool) -> None:
+        """Free a crossbar, unless it is read again in a later layer."""
+        if not self._keep_for_later(number, layer, crossbar, rotates=rotates) and rotates:
+            heapq.heappush(self.free, (done, crossbar))
+
+    def _keep_for_later(self, number: int, layer: int, crossbar: int, *, rotates: bool) -> bool:
+        following = _next_read(self._work.groups[number], layer)
+        if following is None:
+            return False
+        self._later.setdefault(following[0], []).append((number, crossbar, *following[1:], rotates))
+        return True
+
+    def _wait_on_a_single_crossbar(self) -> None:
+        """Let a chip of one crossbar do one thing after the other, as the time-multiplexed regime has it."""
+        if self._plan.rotating == self._plan.crossbars == 1:
+            self.free = [(max(free, self.now), role) for free, role in self.free]
+
+
+def _next_read(group: TileGroup, layer: int) -> tuple[int, int, int] | None:
+    for later in group.later:
+        if later.layer > layer:
+            return later.layer, later.read_ps, later.digital_ps
+    return None

@@ -1,0 +1,210 @@
+"""What a network asks of a chip that holds fewer crossbars than tiles: its tiles, layer by layer, in groups of equals.
+
+    read of a tile = windows * (reads * (MVM latency + rounds * conversion latency))
+    write of a tile = write latency, or the time in which its cells come from outside where that is longer
+
+The digital work of a layer runs on one unit, one tile after the other; a tile keeps its crossbar until its own is done.
+Layers that are written at once are one tile, which is read in one layer after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import ScheduleError
+from mho.mapping.counts import Prices
+from mho.mapping.network import NetworkMapping
+from mho.mapping.parts import LayerMapping, Part, count_tiling
+
+_PS_PER_US = 1_000_000
+_BITS_PER_BYTE = 8
+
+
+@dataclass(frozen=True)
+class LaterRead:
+    """A read of a tile in a layer after the one that it is written for.
+
+    Attributes:
+        layer: number of that layer.
+        read_ps: time of all its reads, ps.
+        digital_ps: time of their digital work, ps.
+    """
+
+    layer: int
+    read_ps: int
+    digital_ps: int
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """Equal tiles of one layer.
+
+    Attributes:
+        layer: number of the layer, in execution order.
+        tiles: how many, for a batch: operands that are stored for each sample have tiles for each.
+        windows: that each tile is read for, in a batch.
+        window_ps: time of the reads of one window, ps.
+        digital_ps: time of the digital work of one window, ps.
+        write_ps: time to write one tile, ps.
+        transfer_ps: what it takes of the link to the outside in that time, ps.
+        is_stored: True where a tile holds activations, which exist when all layers before are finished.
+        later: reads in later layers, of a tile that several layers share.
+    """
+
+    layer: int
+    tiles: int
+    windows: int
+    window_ps: int
+    digital_ps: int
+    write_ps: int
+    transfer_ps: int
+    is_stored: bool = False
+    later: tuple[LaterRead, ...] = ()
+
+    @property
+    def can_stay(self) -> bool:
+        """True where the tiles are the same for all inputs."""
+        return not self.is_stored
+
+    @property
+    def most_copies(self) -> int:
+        """Crossbars that can share the windows of one tile."""
+        return 1 if self.later else self.windows
+
+    def read_ps(self, copies: int = 1) -> int:
+        """Return the time of all reads of a tile, ps, whose windows are shared by `copies` crossbars."""
+        return -(-self.windows // copies) * self.window_ps
+
+    def digital_of_tile_ps(self, copies: int = 1) -> int:
+        """Return the time of the digital work of one of the copies, ps."""
+        return -(-self.windows // copies) * self.digital_ps
+
+    @property
+    def held_ps(self) -> int:
+        """Time in which one tile keeps a crossbar from being written, all its reads and digital work, ps."""
+        own = self.read_ps() + self.digital_of_tile_ps()
+        return own + sum(later.read_ps + later.digital_ps for later in self.later)
+
+
+@dataclass(frozen=True)
+class ReloadWork:
+    """All tiles of a network.
+
+    Attributes:
+        layers: names, in execution order.
+        groups: tiles, in the order of layers; within a layer those that are read longest first.
+        extra_ps: for each layer the time of digital work that belongs to no tile, ps, after all else.
+        batch: inputs for which weights are written once; all times are for all of them.
+    """
+
+    layers: tuple[str, ...]
+    groups: tuple[TileGroup, ...]
+    extra_ps: tuple[int, ...]
+    batch: int
+
+    @classmethod
+    def of(
+        cls, mappings: NetworkMapping | Iterable[LayerMapping], accelerator: Accelerator, *, batch: int = 1
+    ) -> ReloadWork:
+        """List the tiles of mapped layers.
+
+        Args:
+            mappings: of all MVM layers in execution order; a `NetworkMapping` also tells which are written at once.
+            accelerator: what they are made for.
+            batch: inputs that share the writes of weights.
+
+        Raises:
+            ScheduleError: there is no layer, or `batch` is below 1.
+        """
+        layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
+        if not layers or batch < 1:
+            raise ScheduleError(f"{len(layers)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
+        groups = [_list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
+        if isinstance(mappings, NetworkMapping):
+            groups = list(_join_written_at_once(mappings, groups))
+        operation_ps = Prices.of(accelerator).operation_ps
+        return cls(
+            tuple(mapping.layer.name for mapping in layers),
+            tuple(sorted((g for one in groups for g in one), key=lambda g: (g.layer, -g.held_ps))),
+            tuple(mapping.extra_operations * operation_ps * batch for mapping in layers),
+            batch,
+        )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all layers: as many crossbars hold them all at once, but for operands of further samples."""
+        return sum(group.tiles for group in self.groups)
+
+    def fits(self, crossbars: int) -> bool:
+        """Return True where all tiles can stay for good."""
+        return self.tiles <= crossbars and all(group.can_stay for group in self.groups)
+
+    @property
+    def one_crossbar_ps(self) -> int:
+        """Time of a batch on one crossbar, where nothing overlaps, ps."""
+        return sum(group.tiles * (group.write_ps + group.held_ps) for group in self.groups) + sum(self.extra_ps)
+
+
+def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
+    """List the tiles of one layer; equal ones together."""
+    prices, is_stored = Prices.of(accelerator), mapping.layer.is_stored_dynamically
+    found: dict[TileGroup, int] = {}
+    for part in mapping.parts:
+        for tiles, rows, cols in _list_shapes(part, accelerator):
+            one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once)
+            bits = 0 if is_stored else rows * cols * accelerator.crossbar.cell_bits
+            transfer_ps = _transfer_ps(bits, accelerator)
+            group = TileGroup(
+                number,
+                1,
+                part.windows * (1 if is_stored else batch),
+                part.num_steps * (one.mvms * prices.mvm_ps + one.conversions * prices.conversion_ps),
+                part.num_steps * one.operations * prices.operation_ps,
+                max(prices.write_ps, transfer_ps),
+                transfer_ps,
+                is_stored,
+            )
+            found[group] = found.get(group, 0) + tiles * (batch if is_stored else 1)
+    return [replace(group, tiles=tiles) for group, tiles in found.items()]
+
+
+def _list_shapes(part: Part, accelerator: Accelerator) -> Iterator[tuple[int, int, int]]:
+    """Yield how many tiles of a part take how many rows and columns."""
+    full, rest = divmod(len(part.groups), part.groups_per_tile)
+    for matrices, together in ((full, part.groups_per_tile), (1, rest)):
+        if not matrices or not together:
+            continue
+        for row_tiles, rows in _cut(part.rows * together, accelerator.crossbar.rows):
+            for col_tiles, cols in _cut(part.cols * together, accelerator.crossbar.cols):
+                yield matrices * row_tiles * col_tiles, rows, cols
+
+
+def _cut(lines: int, size: int) -> Iterator[tuple[int, int]]:
+    full, rest = divmod(lines, size)
+    if full:
+        yield full, size
+    if rest:
+        yield 1, rest
+
+
+def _transfer_ps(bits: int, accelerator: Accelerator) -> int:
+    speed = accelerator.memory.bytes_per_us
+    return 0 if isinstance(speed, str) else -(-bits * _PS_PER_US // (_BITS_PER_BYTE * speed))
+
+
+def _join_written_at_once(mapping: NetworkMapping, groups: list[list[TileGroup]]) -> Iterator[list[TileGroup]]:
+    """Make one tile of those that are written at once: that of the first layer, which the later ones read too."""
+    for number, own in enumerate(groups):
+        later = mapping.companions(number)
+        if mapping.joins(number):
+            yield []
+        elif not later:
+            yield own
+        else:
+            (first,), others = own, [groups[other][0] for other in later]
+            reads = tuple(LaterRead(g.layer, g.read_ps(), g.digital_of_tile_ps()) for g in others)
+            transfer_ps = first.transfer_ps + sum(g.transfer_ps for g in others)
+            write_ps = max(first.write_ps, transfer_ps)
+            yield [replace(first, later=reads, transfer_ps=transfer_ps, write_ps=write_ps)]

@@ -1,0 +1,153 @@
+import pytest
+from accelerators import make_accelerator
+
+from mho.cost.latency import cost_network
+from mho.errors import ScheduleError
+from mho.mapping.model import MappingModel
+from mho.mapping.network import map_network
+from mho.network.layers import MvmLayer
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.reload import schedule_reload, sweep_reload
+from mho.scheduling.reload_timing import ReloadPlan, time_reload
+from mho.scheduling.reload_work import ReloadWork, TileGroup
+
+LAYERS = [
+    MvmLayer("first", "linear", 10, 20, 3, 1),
+    MvmLayer("scores", "matmul", 5, 5, 7, 2),
+    MvmLayer("second", "linear", 3, 4, 6, 1),
+    MvmLayer("third", "linear", 2, 3, 1, 1),
+]
+WEIGHTS = [layer for layer in LAYERS if not layer.is_stored_dynamically]
+POLICY = Policy.uniform([layer.name for layer in LAYERS], BitWidths(4, 3))
+ENDURANCE = {"endurance": {"cell_writes": 1000}}
+
+
+def map_layers(hardware, layers=LAYERS, model=MappingModel.BEST, batch=1):
+    policy = Policy.uniform([layer.name for layer in layers], BitWidths(4, 3))
+    return map_network(layers, policy, hardware, model, batch=batch)
+
+
+@pytest.mark.parametrize("model", MappingModel)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"digital": {"operation_latency_us": 0.000013}},
+        {"crossbar": {"active_rows": 3}},
+        {"converters": {"columns_per_adc": 3, "adc_bits": 9, "adc_latency_us_per_bit": 0.1}},
+    ],
+)
+def test_one_crossbar_takes_what_the_cost_model_says(model, batch, changes):
+    hardware = make_accelerator(**changes)
+    cost = cost_network(LAYERS, POLICY, hardware, model=model, batch=batch)
+    schedule = schedule_reload(cost.mapping, hardware, 1, batch)
+    assert schedule.interval_ps == schedule.bound_ps == cost.latency_ps
+    assert schedule.is_optimal
+    assert schedule.work.tiles == sum(
+        layer.writes * (batch if layer.mapping.layer.is_stored_dynamically else 1) for layer in cost.layers
+    )
+
+
+def test_the_network_that_is_checked_shares_writes():
+    mapping = map_layers(make_accelerator(rows=64, cols=64), WEIGHTS)
+    assert any(mapping.joins(number) for number in range(len(WEIGHTS)))
+    work = ReloadWork.of(mapping, make_accelerator(rows=64, cols=64))
+    assert sum(len(group.later) for group in work.groups) > 0
+
+
+def test_all_tiles_stay_where_they_fit():
+    hardware = make_accelerator(**ENDURANCE)
+    mapping = map_layers(hardware, WEIGHTS, MappingModel.PAPER)
+    tiles = sum(layer.tiles for layer in mapping.layers)
+    schedule = schedule_reload(mapping, hardware, tiles, copies=False)
+    assert schedule.writes == schedule.cell_writes_per_input == schedule.waiting_ps == 0
+    assert schedule.lifetime_inputs is None
+    assert schedule.interval_ps == sum(
+        max(g.held_ps for g in schedule.work.groups if g.layer == number) for number in range(len(WEIGHTS))
+    )
+    assert "nothing wears" in str(schedule)
+
+
+def equal_tiles(*layers, write_ps=10):
+    """Return the work of layers of (tiles, windows, window_ps)."""
+    groups = [TileGroup(number, *layer, 0, write_ps, 0) for number, layer in enumerate(layers)]
+    return ReloadWork(tuple(f"l{n}" for n in range(len(layers))), tuple(groups), (0,) * len(layers), 1)
+
+
+def test_a_crossbar_that_is_free_is_written_while_others_are_read():
+    timing = time_reload(equal_tiles((1, 1, 30), (1, 1, 40)), ReloadPlan(2, (1, 1), (0, 0)), with_spans=True)
+    assert timing.interval_ps == 70
+    assert [span.write for span in timing.spans] == [(-10, 0), (0, 10)]
+
+
+def test_a_tile_is_written_late_where_no_crossbar_is_free():
+    timing = time_reload(equal_tiles((2, 1, 30), (1, 1, 40)), ReloadPlan(2, (1, 1), (0, 0)), with_spans=True)
+    assert [span.write for span in timing.spans] == [(-10, 0), (0, 10), (30, 40)]
+    assert timing.period_ps == 10 + 30 + 40
+
+
+def test_several_inputs_make_a_period_where_one_does_not_repeat():
+    timing = time_reload(equal_tiles((15, 3, 4), (2, 6, 4), (1, 1, 4), write_ps=53), ReloadPlan(4, (1,) * 3, (0,) * 3))
+    assert timing.inputs == 2
+    first, second = timing.layer_ends_ps[0][-1], timing.period_ps - timing.layer_ends_ps[0][-1]
+    assert first != second
+    assert timing.interval_ps == -(-(first + second) // 2)
+
+
+def test_windows_of_a_slow_tile_are_shared():
+    hardware = make_accelerator(rows=16, cols=64)
+    layers = [MvmLayer("slow", "linear", 8, 4, 1000, 1), MvmLayer("wide", "linear", 200, 16, 1, 1)]
+    mapping = map_layers(hardware, layers, MappingModel.PAPER)
+    alone = schedule_reload(mapping, hardware, 4, copies=False)
+    shared = schedule_reload(mapping, hardware, 4)
+    assert shared.plan.copies[0] > 1
+    assert shared.interval_ps < alone.interval_ps
+
+
+def test_the_link_to_the_outside_slows_writes():
+    fast, slow = make_accelerator(), make_accelerator(memory={"bytes_per_us": 1})
+    mapping = map_layers(fast, WEIGHTS, MappingModel.PAPER)
+    ideal, limited = (schedule_reload(mapping, one, 4, copies=False) for one in (fast, slow))
+    assert limited.interval_ps >= ideal.interval_ps
+    cells = sum(part.rows * part.cols for layer in mapping.layers for part in layer.parts)
+    staying = sum(limited.plan.staying)
+    tile_ps = 8 * 8 * 2 * 1_000_000 // 8
+    assert limited.bound_ps >= cells * 2 * 1_000_000 // 8 - staying * tile_ps
+
+
+def test_wear_is_that_of_the_most_written_crossbar():
+    hardware = make_accelerator(**ENDURANCE)
+    mapping = map_layers(hardware, WEIGHTS, MappingModel.PAPER)
+    schedule = schedule_reload(mapping, hardware, 1, batch=4)
+    tiles = sum(layer.tiles for layer in mapping.layers)
+    assert schedule.writes == tiles
+    assert schedule.cell_writes_per_input == tiles / 4
+    assert schedule.lifetime_inputs == schedule.levelled_lifetime_inputs == 1000 * 4 // tiles
+    assert f"this chip lasts {1000 * 4 // tiles:,} inputs" in str(schedule)
+
+
+def test_most_written_is_never_less_than_the_mean():
+    hardware = make_accelerator(**ENDURANCE)
+    for schedule in sweep_reload(map_layers(hardware), hardware, (2, 3, 5)):
+        assert schedule.cell_writes_per_input * schedule.crossbars >= schedule.writes_per_input
+        assert schedule.lifetime_inputs <= schedule.levelled_lifetime_inputs
+        shares = schedule.reading_share, schedule.writing_share
+        assert min(shares) >= 0
+        assert sum(shares) <= 1
+
+
+def test_a_sweep_is_never_slower_with_more_crossbars():
+    hardware = make_accelerator()
+    times = [one.interval_ps for one in sweep_reload(map_layers(hardware), hardware, range(1, 12))]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] < times[0]
+
+
+@pytest.mark.parametrize(("crossbars", "batch"), [(0, 1), (2, 0)])
+def test_impossible_numbers_are_an_error(crossbars, batch):
+    hardware = make_accelerator()
+    with pytest.raises(ScheduleError, match="at least 1"):
+        schedule_reload(map_layers(hardware), hardware, crossbars, batch)
+    with pytest.raises(ScheduleError, match="at least 1"):
+        schedule_reload([], hardware, 2)
