@@ -55,8 +55,8 @@ class SharedWrites:
         weights, acts = (index.reshape(-1, len(self.shares)) for index in (weight_index, act_index))
         saved = np.zeros(len(weights), dtype=np.int64)
         for run in self.runs:
-            chosen = [self.shares[layer].at(weights[:, layer], acts[:, layer]) for layer in run]
-            saved += saved_times_ps(chosen, self.write_ps, self.room)
+            chosen = [(weights[:, layer], acts[:, layer]) for layer in run]
+            saved += saved_times_ps([self.shares[layer] for layer in run], chosen, self.write_ps, self.room)
         return saved.reshape(weight_index.shape[:-1])
 
     def demands(self, layer: int, weight_index: Array, act_index: Array, alone_ps: Array) -> Array:
@@ -72,9 +72,10 @@ class SharedWrites:
         Returns:
             int64 [N, demands]; where all are no more at some widths than at others, no policy with these is slower.
         """
-        own = self.shares[layer].at(weight_index, act_index)
-        within = alone_ps + np.minimum(own.extra_ps, self.write_ps).reshape(len(alone_ps), -1)
-        return np.concatenate([within, 1 - own.is_transparent[:, None]], axis=1)
+        own = self.shares[layer]
+        extra, is_transparent = own.extra_ps[weight_index, act_index], own.is_transparent[weight_index, act_index]
+        within = alone_ps + np.minimum(extra, self.write_ps).reshape(len(alone_ps), -1)
+        return np.concatenate([within, 1 - is_transparent[:, None]], axis=1)
 
     def holds(self, layer: int) -> bool:
         """Tell whether a layer may share a write, or lie between layers that do."""

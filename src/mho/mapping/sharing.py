@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 from mho.accelerator.spec import Crossbar
 
 Array = NDArray[np.int64]
+Index = tuple[Array, ...]
 
-UNITS = 32
+UNITS = 16
 """Units of rows or columns that a crossbar is cut into at most: more gained nothing on the networks of the examples."""
 
 NEVER = 1 << 60
@@ -91,14 +93,16 @@ class Shares:
         """Join shares along a new first axis."""
         return cls(np.stack([one.extra_ps for one in shares]), np.stack([one.is_transparent for one in shares]))
 
-    def at(self, *index: Array) -> Shares:
-        """Return the shares at some places of the first axes."""
-        return Shares(self.extra_ps[index], self.is_transparent[index])
+    @cached_property
+    def useful_units(self) -> tuple[int, ...]:
+        """Numbers of units from which some policy gains: with one unit less the layer takes longer."""
+        is_less = self.extra_ps[..., 1:] < self.extra_ps[..., :-1]
+        return tuple((np.flatnonzero(is_less.any(axis=tuple(range(is_less.ndim - 1)))) + 1).tolist())
 
     @property
     def can_share(self) -> bool:
         """True where the layer may enter a stack in some policy."""
-        return bool((self.extra_ps < NEVER).any())
+        return bool(self.useful_units)
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,16 @@ class _State:
         return np.minimum(self.open, (self.done + write_ps)[:, None, None])
 
 
-def saved_times_ps(layers: Sequence[Shares], write_ps: int, room: Room) -> Array:
+def saved_times_ps(layers: Sequence[Shares], chosen: Sequence[Index], write_ps: int, room: Room) -> Array:
     """Return what the best stacks save of the sum of the layers' times, int64 [N], at least 0.
 
     Args:
-        layers: in execution order, each for N policies.
+        layers: in execution order.
+        chosen: for each layer, what N policies take: indices of the first axes of its shares.
         write_ps: time of one write.
         room: of the crossbar.
     """
-    *_, last = _walk(layers, write_ps, room)
+    *_, last = _walk(layers, chosen, write_ps, room)
     return -last.done
 
 
@@ -159,7 +164,7 @@ def choose_stacks(layers: Sequence[Shares], write_ps: int, room: Room) -> list[S
         write_ps: time of one write.
         room: of the crossbar.
     """
-    states = list(_walk(layers, write_ps, room))
+    states = list(_walk(layers, [(np.zeros(1, np.int64),)] * len(layers), write_ps, room))
     slots: list[Slot | None] = [None] * len(layers)
     number = len(layers)
     while number:
@@ -194,23 +199,18 @@ def _trace_back(
     raise AssertionError("a stack begins with its first layer")
 
 
-def _walk(layers: Sequence[Shares], write_ps: int, room: Room) -> Iterator[_State]:
+def _walk(layers: Sequence[Shares], chosen: Sequence[Index], write_ps: int, room: Room) -> Iterator[_State]:
     """Yield what is known before each layer, and after the last."""
-    state = _State.first(len(layers[0].is_transparent))
+    state = _State.first(len(chosen[0][0]))
     yield state
-    for layer in layers:
+    for layer, index in zip(layers, chosen, strict=True):
         opened, following = state.opened(write_ps), np.full_like(state.open, NEVER)
-        for units in np.flatnonzero(_is_used(layer.extra_ps)):
-            times = opened[..., : UNITS + 1 - units] + layer.extra_ps[..., units, None]
+        extra_ps, is_transparent = layer.extra_ps[index], layer.is_transparent[index]
+        for units in layer.useful_units:
+            times = opened[..., : UNITS + 1 - units] + extra_ps[..., units, None]
             np.minimum(following[..., units:], times, out=following[..., units:])
-        following = np.where(layer.is_transparent[:, None, None], state.open, following)
+        if is_transparent.any():
+            following = np.where(is_transparent[:, None, None], state.open, following)
         ends = [following[:, axis, room.count(axis)] for axis in Axis]
         state = _State(np.minimum.reduce([state.done, *ends]), following)
         yield state
-
-
-def _is_used(extra_ps: Array) -> NDArray[np.bool_]:
-    """Tell which units some policy gains from: with one unit less the layer takes longer, bool [UNITS + 1]."""
-    gains = np.zeros(UNITS + 1, np.bool_)
-    gains[1:] = (extra_ps[..., 1:] < extra_ps[..., :-1]).any(axis=tuple(range(extra_ps.ndim - 1)))
-    return gains
