@@ -51,7 +51,7 @@ def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_
     predicted = cost_network(network, policy_of(network), accelerator, model=model)
     assert [layer.name for layer in timing.layers] == [layer.mapping.layer.name for layer in predicted.layers]
     for mine, theirs in zip(timing.layers, predicted.layers, strict=True):
-        assert (mine.writes, mine.mvms) == (theirs.mapping.tiles, theirs.mapping.mvms)
+        assert (mine.writes, mine.mvms) == (theirs.writes, theirs.mapping.mvms)
         assert (mine.write_ps, mine.read_ps) == (theirs.write_ps, theirs.read_ps)
     assert timing.latency_ps == predicted.latency_ps
     execution = interpret(program, random_inputs(network, 2))
