@@ -28,6 +28,7 @@ from mho.program.instructions import (
     QuantizeInput,
     ShiftAdd,
     Span,
+    SumInputs,
     WriteDynamicTile,
     WriteTile,
 )
@@ -150,6 +151,56 @@ def digital_product() -> HandMade:
     return _product(bench, (Loop("x", 2, (item,)),))
 
 
+def images() -> HandMade:
+    """Two images of two pixels, one kernel of 1 x 1 that triples."""
+    bench = Bench("conv", ConvGeometry(2, 1, 1, 2, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1))
+    address = Affine(0, (("b", 2), ("x", 1)))
+    reads = bench.read(bench.rows([0]), bench.cols([0]), address, address)
+    body = (bench.write([[3]]), Loop("b", 2, (Loop("x", 2, reads),)))
+    layer = bench.layer(body, source="x", target="y")
+    x = np.arange(4).reshape(1, 2, 1, 1, 2)
+    program = make_program([bench], [layer], {"x": (2, 1, 1, 2), "conv:codes": 4, "conv:sums": 4, "y": (2, 1, 1, 2)})
+    return HandMade(program, {"x": x}, 3 * x)
+
+
+def digital_sums() -> HandMade:
+    """Two positions of two inputs, weights 3 and 0 less 1: the digital unit sums up each input vector."""
+    bench = Bench("fc", LinearGeometry(2, 2, 1))
+    codes, sums = Affine(0, (("x", 2),)), Affine(0, (("x", 2),))
+    vector = bench.rows([0, 1])
+    total = SumInputs("fc:codes", codes, "fc:row_offsets", "fc:sums", Affine(1, (("x", 2),)))
+    reads = bench.read(vector, bench.cols([0]), codes, sums)
+    body = (Loop("x", 2, (total,)), bench.write([[3], [0]]), Loop("x", 2, reads))
+    layer = bench.layer(body, source="x", target="y", factors=-1)
+    program = make_program([bench], [layer], {"x": (2, 2), "fc:codes": 4, "fc:sums": 4, "y": (2, 1)})
+    return HandMade(program, {"x": np.array([[[1, 2], [3, 3]]])}, np.array([[[0], [3]]]))
+
+
+def offset_product() -> HandMade:
+    """Inputs of -1 .. 2 and a stored operand of -1 .. 2: both are moved by 1, and all that this adds is taken back."""
+    bench = Bench("qk", MatmulGeometry(1, 2, 2, 2))
+    zeros = np.zeros(3, np.int64)
+    bench.constants |= {
+        "qk:stored_rows": np.array([0, 2]), "qk:row_blocks": zeros[:2], "qk:stored_columns": np.array([0, 1, -1]),
+        "qk:column_signs": zeros + 1, "qk:starts": zeros, "qk:bits": zeros + 2, "qk:column_shifts": zeros,
+        "qk:column_blocks": zeros, "qk:vector": np.array([0, 2]),
+    }  # fmt: skip
+    total = SumInputs("qk:stored", Affine(0, (("o", 1),)), "qk:vector", "qk:stored_sums", Affine(0, (("o", 1),)))
+    write = WriteDynamicTile(
+        0, "qk:stored", ZERO, "qk:stored_rows", "qk:row_signs", "qk:row_shifts", "qk:row_blocks", "qk:stored_columns",
+        "qk:column_signs", "qk:starts", "qk:bits", "qk:column_shifts", "qk:column_blocks", 1, False, 2, Span(0, 2),
+        Span(0, 3),
+    )  # fmt: skip
+    reads = bench.read(bench.rows([0, 1]), bench.cols([0, 1, 2]), Affine(0, (("x", 2),)), Affine(0, (("x", 3),)))
+    stored = QuantizeInput("b", "qk:stored", 0, 1.0, 0, -1, 2, False, 0, ((0, 0),) * 3)
+    body = (stored, ClearAccumulators("qk:stored_sums"), Loop("o", 2, (total,)), write, Loop("x", 2, reads))
+    layer = bench.layer(body, source="a", target="y", rank=3, offset=1, factors=-1, stored_sums="qk:stored_sums")
+    sizes = {"a": (1, 2, 2), "b": (1, 2, 2), "qk:codes": 4, "qk:stored": 4, "qk:sums": 6, "qk:stored_sums": 2}
+    a, b = np.array([[-1, 2], [1, 0]]), np.array([[-1, 2], [2, 1]])
+    program = make_program([bench], [layer], {**sizes, "y": (1, 2, 2)})
+    return HandMade(program, {"a": a[None, None], "b": b[None, None]}, (a @ b)[None])
+
+
 def _product(bench: Bench, body: tuple[Instruction, ...]) -> HandMade:
     stored = QuantizeInput("b", "qk:stored", 0, 1.0, 0, -4, 3, False, 0, ((0, 0),) * 3)
     layer = bench.layer((stored, *body), source="a", target="y", rank=3)
@@ -160,7 +211,18 @@ def _product(bench: Bench, body: tuple[Instruction, ...]) -> HandMade:
 
 HAND_MADE: Mapping[str, Callable[[], HandMade]] = {
     make.__name__: make
-    for make in (windows, packed, joined, side_by_side, partial_reads, twos_complement, digital_product)
+    for make in (
+        windows,
+        packed,
+        joined,
+        side_by_side,
+        partial_reads,
+        twos_complement,
+        digital_product,
+        images,
+        digital_sums,
+        offset_product,
+    )
 }
 
 
@@ -235,11 +297,23 @@ class Bench:
         source: str,
         target: str,
         bits: int = 2,
+        offset: int = 0,
         factors: int = 0,
+        stored_sums: str = "",
         margins: tuple[int, int, int, int] = NO_MARGINS,
         rank: int | None = None,
     ) -> Layer:
-        """Enclose `body` in what every layer does: inputs of so many bits, and sums of inputs times `factors`."""
+        """Enclose `body` in what every layer does.
+
+        Args:
+            body: what it does on crossbars.
+            source, target: float buffers.
+            bits, offset: codes of so many bits are the inputs plus `offset`.
+            factors: what sums of inputs are multiplied with, if they are taken.
+            stored_sums: sums of stored vectors, which are taken `offset` times.
+            margins: of the sums.
+            rank: axes of the source.
+        """
         geometry, name = self.geometry, self.name
         layout = geometry.layout(has_sums=factors != 0, margins=margins)
         outputs = (geometry.groups, geometry.outputs_per_group)
@@ -249,13 +323,14 @@ class Bench:
             layout=layout,
             correction=self._constant("correction", np.zeros(outputs)),
             sum_factors=self._constant("factors", np.full(outputs, factors)) if factors else "",
-            stored_sums="",
-            stored_factor=0,
+            stored_sums=stored_sums,
+            stored_factor=-offset if stored_sums else 0,
             multiplier=self._constant("multiplier", np.ones(outputs), np.float32),
             bias="",
         )
         pads = ((0, 0),) * (rank or (4 if isinstance(geometry, ConvGeometry) else 2))
-        begin = QuantizeInput(source, f"{name}:codes", 0, 1.0, 0, 0, 2**bits - 1, False, 0, pads)
+        limits = -offset, 2**bits - 1 - offset
+        begin = QuantizeInput(source, f"{name}:codes", 0, 1.0, 0, *limits, False, offset, pads)
         return Layer(name, geometry, (begin, ClearAccumulators(f"{name}:sums"), *body, end))
 
 

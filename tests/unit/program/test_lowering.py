@@ -43,11 +43,14 @@ def test_fewer_rows_than_the_crossbar_has_ask_less_of_the_adc():
     compile_small(network, make_accelerator(rows=200, cell_bits=4, adc_bits=6))
 
 
-@pytest.mark.parametrize(("encodings", "at_once"), [(["differential-columns"], 8), (["differential-rows"], 2 * 4)])
-def test_the_best_mapping_drives_as_many_rows_at_once_as_the_adc_tells_apart(encodings, at_once):
+@pytest.mark.parametrize(
+    ("encoding", "at_once"), [(Encoding.DIFFERENTIAL_COLUMNS, 8), (Encoding.DIFFERENTIAL_ROWS, 2 * 4)]
+)
+def test_the_best_mapping_drives_as_many_rows_at_once_as_the_adc_tells_apart(encoding, at_once):
     """7 bits tell sums up to 127 apart: 8 rows of 15 at most; with a sign 63, of either sign 4 rows."""
     network = linear_network(np.arange(40).reshape(2, 20) % 15 - 7, grid(3))
-    hardware = make_accelerator(64, 64, 4, adc_bits=7, mapping={"allowed": {"encodings": encodings}})
+    allowed = {"encoding": str(encoding), "allowed": {"encodings": [str(encoding)]}}
+    hardware = make_accelerator(64, 64, 4, adc_bits=7, mapping=allowed)
     program = compile_small(network, hardware, MappingModel.BEST)
     loads = [item for item, _ in walk(program.instructions) if isinstance(item, LoadInput)]
     assert {len(load.rows) for load in loads} >= {at_once}
