@@ -7,6 +7,7 @@ import pytest
 from mho.accelerator.loading import load_accelerator
 from mho.cost.document import CostDocument, to_microseconds
 from mho.cost.latency import cost_network
+from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths, Policy
 from mho.schemas import json_schema
@@ -16,8 +17,10 @@ LAYERS = (MvmLayer("z", "conv", 64, 576, 50176, 1), MvmLayer("a", "matmul", 50, 
 
 
 def document(bits="4/8"):
-    cost = cost_network(LAYERS, Policy.uniform(("z", "a"), BitWidths.parse(bits)), ACCELERATOR)
-    reference = cost_network(LAYERS, Policy.uniform(("z", "a"), BitWidths(8, 8)), ACCELERATOR)
+    cost, reference = (
+        cost_network(LAYERS, Policy.uniform(("z", "a"), widths), ACCELERATOR, model=MappingModel.PAPER)
+        for widths in (BitWidths.parse(bits), BitWidths(8, 8))
+    )
     return CostDocument.of("net", cost, reference, ACCELERATOR), cost
 
 
@@ -34,6 +37,8 @@ def test_a_layer_has_the_published_keys_in_execution_order():
         "weight_bits": 4,
         "act_bits": 8,
         "tiles": 3,
+        "writes": 3,
+        "written_with": None,
         "mvms": 1204224,
         "latency_us": 1686081.6,
         "bound_us": 1264603.2,

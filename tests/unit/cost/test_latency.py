@@ -5,6 +5,7 @@ from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.cost.latency import cost_network
 from mho.errors import MappingError, PolicyError
+from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths, Policy
@@ -18,7 +19,7 @@ def uniform(bits):
 
 
 def test_time_is_writes_and_reads_in_exact_picoseconds():
-    cost = cost_network(LAYERS, uniform("8/8"), ACCELERATOR)
+    cost = cost_network(LAYERS, uniform("8/8"), ACCELERATOR, model=MappingModel.PAPER)
     first, second = cost.layers
     assert (first.write_ps, first.read_ps) == (3 * 56_000_000, 3 * 50176 * 8 * 1_400_000)
     assert (second.write_ps, second.read_ps) == (256 * 56_000_000, 256 * 8 * 1_400_000)
@@ -36,28 +37,33 @@ def test_a_network_is_costed_by_its_derived_layers():
         {"w": np.zeros((10, 20), dtype=np.float32)},
         {"x": (1, 20), "y": (1, 10)},
     )
-    cost = cost_network(network, Policy({"fc": BitWidths(8, 8)}), ACCELERATOR)
+    cost = cost_network(network, Policy({"fc": BitWidths(8, 8)}), ACCELERATOR, model=MappingModel.PAPER)
     assert (cost.layers[0].mapping.rows, cost.layers[0].mapping.cols) == (20, 40)
     assert cost.latency_ps == 56_000_000 + 8 * 1_400_000
 
 
 def test_bits_that_the_cell_holds_anyway_are_free():
-    costs = {bits: cost_network(LAYERS, uniform(f"{bits}/8"), ACCELERATOR).latency_ps for bits in (1, 4, 5, 8)}
+    costs = {
+        bits: cost_network(LAYERS, uniform(f"{bits}/8"), ACCELERATOR, model=MappingModel.PAPER).latency_ps
+        for bits in (1, 4, 5, 8)
+    }
     assert costs[1] == costs[4] < costs[5] == costs[8]
 
 
+@pytest.mark.parametrize("model", MappingModel)
 @pytest.mark.parametrize("encoding", PAPER_ENCODINGS)
-def test_fewer_bits_are_never_slower(encoding):
+def test_fewer_bits_are_never_slower(encoding, model):
     hardware = override(ACCELERATOR, encoding=encoding, cell_bits=3)
     times = [
-        cost_network(LAYERS, uniform(f"{bits}/{bits}"), hardware).latency_ps for bits in (1, 2, 3, 4, 5, 6, 7, 8, 16)
+        cost_network(LAYERS, uniform(f"{bits}/{bits}"), hardware, model=model).latency_ps
+        for bits in (1, 2, 3, 4, 5, 6, 7, 8, 16)
     ]
     assert times == sorted(times)
 
 
 def test_times_beyond_64_bits_stay_exact():
     layers = (MvmLayer("a", "linear", 10**9, 10**9, 10**9, 10**9),)
-    cost = cost_network(layers, Policy({"a": BitWidths(8, 8)}), ACCELERATOR)
+    cost = cost_network(layers, Policy({"a": BitWidths(8, 8)}), ACCELERATOR, model=MappingModel.PAPER)
     tiles = 10**9 * -(-(10**9 * 4) // 256) * -(-(10**9) // 256)
     assert cost.latency_ps == tiles * 56_000_000 + tiles * 10**9 * 8 * 1_400_000
 

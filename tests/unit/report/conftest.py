@@ -14,7 +14,7 @@ def cost(weight_bits: int, act_bits: int, scale: int) -> dict:
     tiles = scale * (1 + (weight_bits > 4))
     mvms = 64 * tiles * act_bits
     return {
-        "weight_bits": weight_bits, "act_bits": act_bits, "rows": 144, "cols": 128, "tiles": tiles, "mvms": mvms,
+        "weight_bits": weight_bits, "act_bits": act_bits, "rows": 144, "cols": 128, "layout": "im2col", "tiles": tiles, "mvms": mvms,
         "latency_us": 56.0 * tiles + 1.4 * mvms,
     }  # fmt: skip
 
@@ -102,6 +102,11 @@ def result() -> RunResult:
             },
         ],
         "instructions": {"mvm": 34_567, "write_tile": 12},
+        "mapping": "best",
+        "mappings": [
+            {"mapping": "best", "reference_latency_us": 20_000.0, "found_latency_us": 9_000.0, "speedup": 20 / 9},
+            {"mapping": "paper", "reference_latency_us": 52_000.0, "found_latency_us": 26_000.0, "speedup": 2.0},
+        ],
         "accelerator": {
             "name": "pelke2026-4bit", "crossbar": {"rows": 256, "cols": 256}, "sources": {"crossbar.rows": "the paper"}
         },

@@ -11,6 +11,7 @@ import torch
 
 import mho
 from mho.data import DataSpec, load_dataset
+from mho.mapping.model import DEFAULT_MODEL
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset, judge
 
@@ -18,7 +19,7 @@ from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_
 @pytest.fixture(scope="module")
 def material():
     dataset = load_dataset(DataSpec(name="digits", calibration=100, validation=100), np.random.default_rng(0))
-    return Material(dataset, hash_dataset(dataset), mho.accelerator("pelke2026-4bit"), "none", "auto", 1)
+    return Material(dataset, hash_dataset(dataset), mho.accelerator("pelke2026-4bit"), DEFAULT_MODEL, "none", "auto", 1)
 
 
 @pytest.fixture(scope="module")

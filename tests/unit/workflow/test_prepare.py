@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mho.accelerator.loading import load_accelerator
 from mho.errors import ConfigError, PolicyError
+from mho.mapping.model import MappingModel
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork
 from mho.workflow.run import prepare
 
@@ -43,7 +44,7 @@ def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained
     config = SimpleNamespace(
         run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None
     )
-    material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"))
+    material = SimpleNamespace(accelerator=load_accelerator("pelke2026-4bit"), mapping=MappingModel.PAPER)
 
     def get(stage):
         assert isinstance(stage, BuildNetwork), "nothing is trained"
