@@ -5,7 +5,10 @@ Say k crossbars rotate and m stay, x of them with tiles of a layer of n tiles. T
 - one round after another on the rotating crossbars: rounds * held + (rounds - 1) * write, with ceil((n - x) / k)
   rounds, as at most k tiles were written before it began (where a tile is read in one crossbar);
 - (all its reads + (n - x - k) writes) / (k + x), and one window (where several crossbars may share a tile's windows);
-- all its digital work after its shortest read, and all its writes where it stores activations;
+- all its digital work after its shortest read, and all its writes where it stores activations.
+
+A layer that p crossbars read takes at least all its reads / p, and so many crossbars must be loaded with its tiles: all
+crossbars together work off all reads and these writes too. Both are weighed against each other, for all p at once,
 
 and the sum over layers is bounded from below for all ways to hand out the m by a price on each crossbar that stays
 (Lagrange): the bound holds for any price, so that it is exact in integers. Besides, the rotating crossbars work off
@@ -25,6 +28,10 @@ from mho.scheduling.work import Integers
 _NEVER = 1 << 60
 """Instead of a time, ps: impossible."""
 
+_SHARES = 8
+_WEIGHED = (2, 4, 6)
+"""Eighths with which the work of all crossbars is weighed against the time of the layers."""
+
 _EACH = 48
 """Numbers of rotating crossbars up to which each is bounded by itself; above, ranges of them are."""
 
@@ -42,7 +49,7 @@ def bound_reload_ps(work: ReloadWork, crossbars: int, *, copies: bool) -> int:
     layers = [_LayerBound.of(work, number, copies) for number in range(len(work.layers))]
     totals = _Totals.of(work)
     return min(
-        max(_bound_layers(layers, low, high, crossbars), totals.bound_ps(crossbars - low, high))
+        max(_bound_layers(layers, low, high, crossbars, copies), totals.bound_ps(crossbars - low, high))
         for low, high in _list_ranges(work, crossbars)
     )
 
@@ -149,6 +156,29 @@ class _LayerBound:
             times[: self.tiles] = _NEVER
         return np.asarray(times + self.extra_ps)
 
+    def weighed_ps(self, times: Integers, rotating: int, crossbars: int, share: int) -> Integers:
+        """Weigh times as `times_ps` gives them against the work of all crossbars, shared by them.
+
+        Returns:
+            int64, like `times`: (_SHARES - share) * time + share * work / crossbars, for the number of crossbars that
+            read the layer with which that is least.
+        """
+        count = self.tiles + self.stored
+        if not count or not rotating:
+            return np.asarray((_SHARES - share) * times)
+        staying = np.arange(len(times), dtype=np.int64)
+        most = np.maximum(1, np.minimum(crossbars, rotating + staying))
+        best = np.sqrt((_SHARES - share) * self.all_held * crossbars / max(1, share * self.write_ps))
+        near = np.minimum(best, self.all_held / np.maximum(1, times - self.extra_ps)).astype(np.int64)
+        found = np.full(len(times), np.iinfo(np.int64).max)
+        for reading in (near, near + 1):
+            reading = np.clip(reading, np.minimum(count, most), most)
+            loads = np.maximum(0, np.maximum(count, reading) - staying)
+            time = np.maximum(times, self.all_held // reading + self.extra_ps)
+            work = (self.all_held + loads * self.write_ps) // crossbars
+            found = np.minimum(found, (_SHARES - share) * time + share * work)
+        return found
+
     def _stored_ps(self, rotating: int) -> int:
         """Bound a layer whose tiles are all written after the layer before it."""
         if not rotating:
@@ -157,14 +187,26 @@ class _LayerBound:
         return max(work, self.floor_ps + self.write_ps) + self.extra_ps
 
 
-def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int) -> int:
-    """Bound the sum over layers with `low` .. `high` rotating crossbars, by the best of many prices."""
+def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int, copies: bool) -> int:
+    """Bound the sum over layers with `low` .. `high` rotating crossbars."""
     budget = crossbars - low
     times = [layer.times_ps(high, crossbars)[: budget + 1] for layer in layers]
     if any(int(one.min()) >= _NEVER for one in times):
         return _NEVER
+    best = _bound_sum(times, budget)
+    if copies and high:
+        for share in _WEIGHED:
+            pairs = zip(layers, times, strict=True)
+            weighed = [layer.weighed_ps(one, high, crossbars, share) for layer, one in pairs]
+            best = max(best, _bound_sum(weighed, budget) // _SHARES)
+    return best
+
+
+def _bound_sum(times: list[Integers], budget: int) -> int:
+    """Bound the sum of an entry of each array, with numbers that add up to `budget` at most, by the best of many prices."""
     counts = [np.arange(len(one), dtype=np.int64) for one in times]
     best, cheap, dear = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
+    dear = min(dear, _NEVER // (budget + 1))
     while cheap < dear:
         price = (cheap + dear) // 2
         total, staying = -price * budget, 0

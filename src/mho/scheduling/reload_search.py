@@ -67,6 +67,7 @@ def find_plan(work: ReloadWork, crossbars: int, *, copies: bool, known: Iterable
                 pool.time(planner.plan(cautious=cautious))
         for plan in pool.best(_IMPROVED):
             _improve(pool, _Planner(work, crossbars, plan.rotating, copies), plan)
+    _spare_writes(pool, crossbars)
     (best,) = pool.best(1)
     return Found(best, pool.time(best), is_complete and not pool.starts_empty)
 
@@ -275,6 +276,20 @@ def _improve(pool: _Pool, planner: _Planner, plan: ReloadPlan) -> None:
                 budget -= 1
                 if (time := pool.time(planner.build(changed))) < least:
                     best, least, has_improved = changed, time, True
+
+
+def _spare_writes(pool: _Pool, crossbars: int) -> None:
+    """Time the fastest plan with more tiles that stay: where that is as fast, fewer are written."""
+    (best,) = pool.best(1)
+    groups = pool.work.groups
+    rotating = 1
+    while rotating < best.rotating:
+        left, staying = crossbars - rotating - sum(best.staying), list(best.staying)
+        for number, group in enumerate(groups):
+            more = min(left, group.tiles * best.copies[number] - staying[number]) if group.can_stay else 0
+            staying[number], left = staying[number] + more, left - more
+        pool.time(ReloadPlan(rotating, best.copies, tuple(staying)))
+        rotating *= 2
 
 
 def _nearest(work: ReloadWork, options: list[_Option], plan: ReloadPlan, layer: int) -> _Option:
