@@ -203,7 +203,7 @@ def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int
 
 
 def _bound_sum(times: list[Integers], budget: int) -> int:
-    """Bound the sum of an entry of each array, with numbers that add up to `budget` at most, by the best of many prices."""
+    """Bound the sum of an entry of each array, whose numbers add up to `budget` at most, by the best price."""
     counts = [np.arange(len(one), dtype=np.int64) for one in times]
     best, cheap, dear = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
     dear = min(dear, _NEVER // (budget + 1))
