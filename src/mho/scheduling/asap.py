@@ -258,7 +258,7 @@ def _find_write_starts(layer: LayerWork, copies: int, starts: Integers, stored: 
     """Return [inputs, written]: a copy is written once the operand is there and its last read is done."""
     flat = starts.reshape(-1)
     index = np.arange(len(starts), dtype=np.int64)[:, None] * layer.windows + np.arange(written, dtype=np.int64)
-    before = np.where(index >= copies, flat[index - copies] + layer.window_ps, 0)
+    before = np.where(index >= copies, flat[np.maximum(index - copies, 0)] + layer.window_ps, 0)
     return np.maximum(before, stored[:, None])
 
 

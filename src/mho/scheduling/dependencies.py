@@ -206,9 +206,11 @@ class _WindowOrder:
         """Return which elements of the streamed operand are read at all; size 1 along axes where that is the same."""
         if self._node.op != "conv":
             return np.array(True)
-        keys = ("kernel", "strides", "dilations", "pads")
-        axes = zip(self._in_shape[2:], self._out_shape[2:], *(get_ints(self._node.attributes, k) for k in keys))
-        rows, cols = (_list_read(*axis) for axis in axes)
+        geometry = [get_ints(self._node.attributes, key) for key in ("kernel", "strides", "dilations", "pads")]
+        rows, cols = (
+            _list_read(self._in_shape[axis + 2], self._out_shape[axis + 2], *(values[axis] for values in geometry))
+            for axis in range(2)
+        )
         return np.logical_and.outer(rows, cols)
 
     @property

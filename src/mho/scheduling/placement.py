@@ -1,14 +1,15 @@
 """Which crossbars, and so which cores, hold which copy of which layer.
 
-Copies are laid out in the order of the network, crossbar after crossbar. A copy that fits what is left of a core stays
-in it; one that does not begins a new core where whole cores are left, and otherwise takes what there is, so that the
-minimal number of crossbars always suffices. A copy on several cores gathers its partial sums at the first of them.
+Copies are laid out in the order of the network, crossbar after crossbar. A copy that would lie in more cores than it
+must begins a new core, while crossbars are left over for that; later copies fill the gaps. So the minimal number of
+crossbars always suffices, and some more keep copies together. A copy on several cores gathers its partial sums at the
+first of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mho.accelerator.chip import Chip
 from mho.errors import ScheduleError
@@ -88,21 +89,46 @@ def place_copies(graph: WorkGraph, copies: Mapping[str, int], chip: Chip) -> Chi
 
 @dataclass
 class _Filler:
-    """Hands out crossbars in order; `spare` may be left empty so that copies stay in one core."""
+    """Hands out crossbars in order.
+
+    Attributes:
+        chip: crossbars and cores.
+        spare: crossbars that may be left empty, so that copies lie in few cores.
+        next: the first crossbar that nothing lies in or behind.
+        gaps: crossbars before it that were left empty, each within one core.
+    """
 
     chip: Chip
     spare: int
     next: int = 0
+    gaps: list[range] = field(default_factory=list)
 
     def place(self, layer: LayerWork, copies: int) -> tuple[CopyPlace, ...]:
+        """Place all copies of a layer."""
         return tuple(self._place_one(layer, number) for number in range(copies))
 
     def _place_one(self, layer: LayerWork, number: int) -> CopyPlace:
         size = self.chip.crossbars_per_core
-        left = -self.next % size
-        if left < layer.crossbars <= size and left <= self.spare:
-            self.next, self.spare = self.next + left, self.spare - left
-        crossbars = tuple(range(self.next, self.next + layer.crossbars))
-        self.next += layer.crossbars
+        crossbars = tuple(self._take(layer.crossbars))
         cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
+        if not crossbars:
+            cores = (min(self.next, self.chip.crossbars - 1) // size,)
         return CopyPlace(layer.name, number, crossbars, cores)
+
+    def _take(self, count: int) -> range:
+        """Take so many neighbouring crossbars: the smallest gap that holds them, or those that come next."""
+        fitting = [index for index, gap in enumerate(self.gaps) if len(gap) >= count]
+        if fitting and count:
+            index = min(fitting, key=lambda index: len(self.gaps[index]))
+            gap = self.gaps[index]
+            self.gaps[index] = gap[count:]
+            self.spare += count
+            return gap[:count]
+        size = self.chip.crossbars_per_core
+        left = -self.next % size
+        if count > left and -(-count // size) < 1 + -(-(count - left) // size) and 0 < left <= self.spare:
+            self.gaps.append(range(self.next, self.next + left))
+            self.next, self.spare = self.next + left, self.spare - left
+        taken = range(self.next, self.next + count)
+        self.next += count
+        return taken

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from heapq import heappop, heappush
+
+import numpy as np
 
 from mho.scheduling.placement import CopyPlace
-from mho.scheduling.work import LayerWork, Need
-
-SUM_BYTES = 4
-"""Bytes of a partial sum that is sent from core to core."""
+from mho.scheduling.work import Integers, LayerWork
 
 
 class Cause(StrEnum):
@@ -30,146 +30,200 @@ class Cause(StrEnum):
     DONE = "done"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
+class Span:
+    """A copy at work.
+
+    Attributes:
+        layer, copy, index: whose windows, on which copy, of which input.
+        start_ps, finish_ps: from when to when.
+        windows: how many, one after the other without a pause.
+    """
+
+    layer: str
+    copy: int
+    index: int
+    start_ps: int
+    finish_ps: int
+    windows: int
+
+
 class Prefix:
-    """How many of a sequence are done, without a gap; who waits for how many."""
+    """How many of a sequence are done, without a gap; who waits for how many.
 
-    size: int
-    count: int = 0
-    waiting: list[tuple[int, CopyState]] = field(default_factory=list)
-    _done: bytearray = field(init=False)
+    Args:
+        size: of the sequence.
 
-    def __post_init__(self) -> None:
-        self._done = bytearray(self.size + 1)
+    Attributes:
+        count: the first so many are done.
+    """
+
+    __slots__ = ("_arrivals", "_done", "_waiting", "count")
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self._done = bytearray(size + 1)
+        self._waiting: list[tuple[int, int, CopyState]] = []
+        self._arrivals = 0
+
+    def wait(self, demand: int, copy: CopyState) -> None:
+        """Let a copy wait until the first `demand` are done."""
+        self._arrivals += 1
+        heappush(self._waiting, (demand, self._arrivals, copy))
 
     def add(self, number: int) -> list[CopyState]:
-        """Mark one as done; return who need not wait any longer."""
+        """Mark one as done; return who need not wait any longer, those who wait for the fewest first."""
         self._done[number] = 1
         if number != self.count:
             return []
-        while self._done[self.count]:
-            self.count += 1
-        if not self.waiting:
-            return []
-        woken = [copy for demand, copy in self.waiting if demand <= self.count]
-        if woken:
-            self.waiting = [entry for entry in self.waiting if entry[0] > self.count]
+        self.count = count = self._done.find(0, number)
+        waiting, woken = self._waiting, []
+        while waiting and waiting[0][0] <= count:
+            woken.append(heappop(waiting)[2])
         return woken
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Buffer:
-    """Bytes that a core may keep; None for any number."""
+    """Bytes that a core may keep; None for any number.
 
+    Attributes:
+        key: of the accelerator's buffers, which tells its capacity.
+        name: for people.
+        capacity: bytes.
+        used, largest: now, and at most until now.
+        waiting: copies that found no room.
+    """
+
+    key: str
     name: str
     capacity: int | None
-    used: float = 0.0
-    largest: float = 0.0
+    used: int = 0
+    largest: int = 0
     waiting: list[CopyState] = field(default_factory=list)
 
-    def has_room(self, size: float) -> bool:
-        """Tell whether so many bytes more fit. Rounding of shares of bytes does not count."""
-        return self.capacity is None or self.used + size <= self.capacity + 1e-6
+    def has_room(self, size: int) -> bool:
+        """Tell whether so many bytes more fit."""
+        return self.capacity is None or self.used + size <= self.capacity
 
-    def take(self, size: float) -> None:
+    def take(self, size: int) -> None:
         """Keep bytes."""
         self.used += size
-        self.largest = max(self.largest, self.used)
+        if self.used > self.largest:
+            self.largest = self.used
 
-    def drop(self, size: float) -> list[CopyState]:
+    def drop(self, size: int) -> list[CopyState]:
         """Forget bytes; return who waits for room."""
         self.used -= size
         woken, self.waiting = self.waiting, []
         return woken
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Channel:
-    """What one layer sends to another.
+    """What one layer sends to another, over all inputs of a batch.
 
     Attributes:
         producer, consumer: the layers.
-        need: prefix that each window of the consumer needs; None where all of it is stored.
-        stored: windows that are stored before the consumer's first window.
-        window_bytes: bytes of one window of the producer.
+        demands: windows of the producer, over all inputs, that each window of the consumer needs; or that each input
+            needs, where it is stored. 0 for none.
         cores: of all copies of the consumer.
-        arrived: windows of the producer that have arrived everywhere.
-        forgotten: windows that have been dropped by the consumer.
+        sizes: bytes that each window of the producer, of one input, sends.
+        totals: bytes that its first 0, 1, ... windows send.
+        forgettable: windows of the producer, over all inputs, that the consumer no longer reads once so many of its
+            windows (or of inputs, where they are stored) are done.
+        finished, arrived: windows that are finished, and that have arrived everywhere; one and the same where nothing
+            is on its way.
+        is_stored: True where what is sent is stored in crossbars.
+        forgotten: windows that have been dropped.
     """
 
     producer: LayerState
     consumer: LayerState
-    need: Need | None
-    stored: int
-    window_bytes: float
+    demands: list[int]
     cores: tuple[int, ...]
+    sizes: list[int]
+    totals: list[int]
+    forgettable: list[int]
+    finished: Prefix
     arrived: Prefix
+    is_stored: bool = False
     forgotten: int = 0
 
-    def demand(self, item: int) -> int:
-        """Return how many windows of the producer, over all inputs, a window of the consumer needs; 0 for none."""
-        index, window = divmod(item, self.consumer.work.windows)
-        count = self.stored if self.need is None else self._demands[window]
-        return index * self.producer.work.windows + count if count else 0
+    def forget(self) -> int:
+        """Drop what has arrived and is not read any more; return how many bytes."""
+        done = self.consumer.written if self.is_stored else self.consumer.finished.count
+        count = min(self.forgettable[done], self.arrived.count)
+        if count <= self.forgotten:
+            return 0
+        size = self._sum(count) - self._sum(self.forgotten)
+        self.forgotten = count
+        return size
 
-    def __post_init__(self) -> None:
-        self._demands = [] if self.need is None else self.need.windows.tolist()
-        kept = None if self.need is None or self.need.forgotten is None else self.need.forgotten.tolist()
-        self._forgotten: list[int] | None = kept
-
-    def forgettable(self, finished: int) -> int:
-        """Return how many windows of the producer may be dropped once so many of the consumer's are finished."""
-        index, window = divmod(finished, self.consumer.work.windows)
-        before = index * self.producer.work.windows
-        if window == 0 or self._forgotten is None:
-            return before
-        return before + self._forgotten[window - 1]
+    def _sum(self, count: int) -> int:
+        inputs, windows = divmod(count, len(self.sizes))
+        return inputs * self.totals[-1] + self.totals[windows]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class LayerState:
     """One layer: its copies, what it needs, whom it feeds.
 
     Attributes:
-        finished: its windows, over all inputs.
-        ends_ps: when the last window of each input was finished, so far.
+        work: windows and times of one input.
+        total: windows of all inputs.
+        copies: that take its windows in turn.
+        finished: its windows.
+        ends_ps: when the last sums of each input were at home, so far.
+        streams: what its windows need.
+        stores: what is written before the first window of an input.
+        writes: copies that hold the stored operand of each input.
+        written: inputs, in order, whose stored operand all copies hold or held.
+        outputs: whom it feeds.
+        reserved: windows, in order, that have room for what they make.
+        turns: copies that wait until those before have room.
+        start_ps: of its first window or write; None before.
+        is_stored: True where an operand is written for every input.
     """
 
     work: LayerWork
-    copies: list[CopyState]
+    total: int
     finished: Prefix
     ends_ps: list[int]
-    inputs: list[Channel] = field(default_factory=list)
+    writes: list[int]
+    copies: list[CopyState] = field(default_factory=list)
+    streams: list[Channel] = field(default_factory=list)
+    stores: list[Channel] = field(default_factory=list)
     outputs: list[Channel] = field(default_factory=list)
+    written: int = 0
+    reserved: int = 0
+    turns: dict[int, CopyState] = field(default_factory=dict)
     start_ps: int | None = None
-    finish_ps: int = 0
+    is_stored: bool = field(init=False)
 
-    @property
-    def sum_bytes(self) -> float:
-        """Bytes of the partial sums of one window."""
-        layer = self.work.mapping.layer
-        return layer.outputs * layer.repeat * layer.positions / self.work.windows * SUM_BYTES
+    def __post_init__(self) -> None:
+        self.is_stored = bool(self.work.write_ps or self.work.stored_needs)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class CopyState:
     """One copy of a layer.
 
     Attributes:
         layer, place: which one, and where it lies.
         item: the next window, counted over all inputs.
-        last: one behind its last window.
         written_for: the input whose stored operand it holds; -1 for none.
         since_ps: since when it stands still; None while it works.
         cause: why.
         lost_ps: time that it stood still, by cause.
         busy_ps: time of its windows.
+        gathered: for each core but its home: that core, and bytes of the sums that go from there to its home.
     """
 
     layer: LayerState
     place: CopyPlace
     item: int
-    last: int
+    gathered: tuple[tuple[int, int], ...]
     written_for: int = -1
     since_ps: int | None = 0
     cause: Cause = Cause.INPUT
@@ -187,3 +241,16 @@ class CopyState:
         if self.since_ps is not None:
             self.lost_ps[self.cause] += time_ps - self.since_ps
         self.since_ps = None
+
+
+def repeat_for_inputs(counts: Integers, producer_windows: int, batch: int) -> list[int]:
+    """Return counts of the windows of a producer for all inputs of a batch, counted over all of them; 0 stays 0.
+
+    Args:
+        counts: int64 [windows], of one input.
+        producer_windows: of one input.
+        batch: inputs.
+    """
+    before = np.arange(batch, dtype=np.int64)[:, None] * producer_windows
+    counted: list[int] = np.where(counts > 0, counts + before, 0).reshape(-1).tolist()
+    return counted

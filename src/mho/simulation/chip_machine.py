@@ -1,0 +1,308 @@
+"""The machine behind `mho.simulation.chip_timing`: copies, channels and buffers of a chip, moved by events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import heappop, heappush
+
+import numpy as np
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import ScheduleError
+from mho.scheduling.placement import ChipPlan
+from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span, repeat_for_inputs
+from mho.simulation.interconnect import Carrier
+
+_DONE, _GATHERED, _ARRIVED, _WRITTEN = range(4)
+
+_Event = tuple[int, int, int, CopyState, Channel | None, int]
+"""Time, number, kind, whose it is, channel of an arrival, window or input."""
+
+
+class Machine:
+    """Everything that moves."""
+
+    def __init__(
+        self, graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator, batch: int, with_spans: bool
+    ) -> None:
+        self._batch, self._with_spans, self._plan = batch, with_spans, plan
+        self.carrier = Carrier(accelerator.interconnect, plan.chip)
+        sizes = accelerator.buffers.input_bytes, accelerator.buffers.output_bytes
+        limits = [None if isinstance(size, str) else size for size in sizes]
+        self._is_limited = any(limit is not None for limit in limits)
+        self._is_tracked = self._is_limited or not accelerator.interconnect.is_ideal
+        cores = range(plan.chip.cores)
+        self.inputs = [Buffer("input_bytes", f"input buffer of core {core}", limits[0]) for core in cores]
+        self.outputs = [Buffer("output_bytes", f"output buffer of core {core}", limits[1]) for core in cores]
+        self.layers = {work.name: self._add_layer(work) for work in graph.layers}
+        for layer in self.layers.values():
+            self._connect(layer)
+        self._events: list[_Event] = []
+        self._count, self._now = 0, 0
+        self.spans: list[Span] = []
+        self._last_span: dict[CopyState, int] = {}
+
+    def _add_layer(self, work: LayerWork) -> LayerState:
+        total = work.windows * self._batch
+        state = LayerState(work, total, Prefix(total), ends_ps=[0] * self._batch, writes=[0] * self._batch)
+        size = self._plan.chip.crossbars_per_core
+        for place in self._plan.places[work.name]:
+            tiles = Counter(crossbar // size for crossbar in place.crossbars)
+            sums = ((core, min(tiles[core] * work.tile_sum_bytes, work.sum_bytes)) for core in place.cores[1:])
+            state.copies.append(CopyState(state, place, place.number, tuple(sums)))
+        return state
+
+    def _connect(self, layer: LayerState) -> None:
+        """Make the channels that feed a layer."""
+        work, batch = layer.work, self._batch
+        cores = tuple(dict.fromkeys(core for copy in layer.copies for core in copy.place.cores))
+        inputs = np.arange(batch + 1, dtype=np.int64)
+        for need in work.needs:
+            source = self.layers[need.producer]
+            windows = source.work.windows
+            kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
+            kept[-1] = windows
+            forgettable = np.append(0, (inputs[:-1, None] * windows + kept).reshape(-1))
+            demands = repeat_for_inputs(need.windows, windows, batch)
+            layer.streams.append(self._add_channel(source, layer, demands, cores, need.bytes, forgettable))
+        for index, (producer, count) in enumerate(work.stored_needs):
+            source = self.layers[producer]
+            sizes = work.stored_bytes[index] if work.stored_bytes else None
+            demands = repeat_for_inputs(np.array([count]), source.work.windows, batch)
+            forgettable = inputs * source.work.windows
+            channel = self._add_channel(source, layer, demands, cores, sizes, forgettable)
+            channel.is_stored = True
+            layer.stores.append(channel)
+
+    def _add_channel(
+        self,
+        source: LayerState,
+        layer: LayerState,
+        demands: list[int],
+        cores: tuple[int, ...],
+        sizes: Integers | None,
+        forgettable: Integers,
+    ) -> Channel:
+        sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
+        totals = np.append(0, np.cumsum(sizes))
+        arrived = Prefix(source.total) if self._is_tracked else source.finished
+        lists = sizes.tolist(), totals.tolist(), forgettable.tolist()
+        channel = Channel(source, layer, demands, cores, *lists, source.finished, arrived)
+        source.outputs.append(channel)
+        return channel
+
+    def run(self) -> None:
+        """Handle all events."""
+        self._try([copy for layer in self.layers.values() for copy in layer.copies])
+        events = self._events
+        while events:
+            self._now, _, kind, copy, channel, item = heappop(events)
+            if kind == _DONE:
+                self._try(self._finish(copy, item))
+            elif kind == _GATHERED:
+                self._try(self._send(copy, item))
+            elif kind == _WRITTEN:
+                self._try(self._hold(copy, item))
+            else:
+                assert channel is not None
+                self._try(self._arrive(channel, copy, item))
+        self._check_finished()
+
+    def most_kept(self) -> tuple[int, int] | None:
+        """Return the most bytes that any core kept of inputs, and of outputs; None where that is not counted."""
+        if not self._is_tracked:
+            return None
+        return max(buffer.largest for buffer in self.inputs), max(buffer.largest for buffer in self.outputs)
+
+    def _push(self, time_ps: int, kind: int, copy: CopyState, channel: Channel | None, item: int) -> None:
+        self._count += 1
+        heappush(self._events, (time_ps, self._count, kind, copy, channel, item))
+
+    def _try(self, copies: list[CopyState]) -> None:
+        """Let copies that stand still start their next windows if they may, or wait for what they lack first."""
+        for copy in copies:  # which grows
+            layer, item = copy.layer, copy.item
+            if item >= layer.total:
+                copy.stand_still(self._now, Cause.DONE)
+            elif (
+                (not layer.is_stored or self._is_written(copy))
+                and self._has_all(copy, layer.streams, item)
+                and (not self._is_tracked or self._reserve(copy, copies))
+            ):
+                self._start(copy)
+
+    def _has_all(self, copy: CopyState, channels: list[Channel], number: int) -> bool:
+        """Tell whether everything is there that a window, or a stored operand, needs; if not, let the copy wait."""
+        for channel in channels:
+            demand = channel.demands[number]
+            if channel.finished.count < demand:
+                copy.stand_still(self._now, Cause.INPUT)
+                channel.finished.wait(demand, copy)
+                return False
+        if self._is_tracked:
+            for channel in channels:
+                demand = channel.demands[number]
+                if channel.arrived.count < demand:
+                    copy.stand_still(self._now, Cause.INTERCONNECT)
+                    channel.arrived.wait(demand, copy)
+                    return False
+        return True
+
+    def _is_written(self, copy: CopyState) -> bool:
+        """Tell whether a copy holds the operand that belongs to its next window; if not, begin to write it, or wait."""
+        layer = copy.layer
+        index = copy.item // layer.work.windows
+        if copy.written_for == index:
+            return True
+        if self._has_all(copy, layer.stores, index):
+            copy.stand_still(self._now, Cause.WRITE)
+            if layer.start_ps is None and layer.work.write_ps:
+                layer.start_ps = self._now
+            self._push(self._now + layer.work.write_ps, _WRITTEN, copy, None, index)
+        return False
+
+    def _hold(self, copy: CopyState, index: int) -> list[CopyState]:
+        """A copy is written: drop the operand where all copies hold it; return who may go on."""
+        layer, woken = copy.layer, [copy]
+        copy.written_for = index
+        layer.writes[index] += 1
+        holders = min(len(layer.copies), layer.work.windows)
+        while layer.written < self._batch and layer.writes[layer.written] == holders:
+            layer.written += 1
+        for channel in layer.stores if self._is_tracked else ():
+            woken += self._forget(channel)
+        return woken
+
+    def _reserve(self, copy: CopyState, following: list[CopyState]) -> bool:
+        """Take room for what a window makes, where it is made and where it goes; or wait for it.
+
+        Where buffers are limited, the windows of a layer take room in their order: else some that nobody can use yet
+        could take it from one that everybody waits for. The copy whose turn is next joins `following` if it waits.
+        """
+        layer, item = copy.layer, copy.item
+        room = self._list_room(copy, item % layer.work.windows)
+        if self._is_limited:
+            if item != layer.reserved:
+                copy.stand_still(self._now, Cause.BUFFER)
+                layer.turns[item] = copy
+                return False
+            for buffer, size in room.items():
+                if not buffer.has_room(size):
+                    _check_size(buffer, size, layer)
+                    copy.stand_still(self._now, Cause.BUFFER)
+                    buffer.waiting.append(copy)
+                    return False
+            layer.reserved += 1
+            if layer.reserved in layer.turns:
+                following.append(layer.turns.pop(layer.reserved))
+        for buffer, size in room.items():
+            buffer.take(size)
+        return True
+
+    def _list_room(self, copy: CopyState, window: int) -> dict[Buffer, int]:
+        """Return what a window of one input puts where."""
+        room: dict[Buffer, int] = {}
+        for core, size in copy.gathered:
+            room[self.outputs[core]] = size
+        home = self.outputs[copy.place.home]
+        for channel in copy.layer.outputs:
+            if size := channel.sizes[window]:
+                for core in channel.cores:
+                    room[self.inputs[core]] = room.get(self.inputs[core], 0) + size
+                if channel.cores != (copy.place.home,):
+                    room[home] = room.get(home, 0) + size
+        return room
+
+    def _start(self, copy: CopyState) -> None:
+        layer, item = copy.layer, copy.item
+        copy.work(self._now)
+        if layer.start_ps is None:
+            layer.start_ps = self._now
+        copy.busy_ps += layer.work.window_ps
+        copy.item += len(layer.copies)
+        self._push(self._now + layer.work.window_ps, _DONE, copy, None, item)
+        if self._with_spans:
+            self._record(copy, item)
+
+    def _finish(self, copy: CopyState, item: int) -> list[CopyState]:
+        """A window is read: its inputs may be dropped, and its sums go home; return who may go on."""
+        layer, ready = copy.layer, self._now
+        copy.since_ps = self._now
+        woken = layer.finished.add(item)
+        if self._is_tracked:
+            for channel in layer.streams:
+                woken += self._forget(channel)
+        for core, size in copy.gathered:
+            ready = max(ready, self.carrier.send(self._now, core, (copy.place.home,), size))
+        if ready == self._now:
+            woken += self._send(copy, item)
+        else:
+            self._push(ready, _GATHERED, copy, None, item)
+        woken.append(copy)
+        return woken
+
+    def _send(self, copy: CopyState, item: int) -> list[CopyState]:
+        """The sums of a window are at home: send what they make; return who may go on."""
+        layer, home, woken = copy.layer, copy.place.home, []
+        index, window = divmod(item, layer.work.windows)
+        layer.ends_ps[index] = self._now
+        if self._is_tracked:
+            for core, size in copy.gathered:
+                woken += self.outputs[core].drop(size)
+            for channel in layer.outputs:
+                arrival = self.carrier.send(self._now, home, channel.cores, channel.sizes[window])
+                if arrival == self._now:
+                    woken += self._arrive(channel, copy, item)
+                else:
+                    self._push(arrival, _ARRIVED, copy, channel, item)
+        return woken
+
+    def _arrive(self, channel: Channel, copy: CopyState, item: int) -> list[CopyState]:
+        """What a window made has arrived everywhere; return who may go on."""
+        woken = channel.arrived.add(item)
+        size = channel.sizes[item % channel.producer.work.windows]
+        if size and channel.cores != (copy.place.home,):
+            woken += self.outputs[copy.place.home].drop(size)
+        woken += self._forget(channel)
+        return woken
+
+    def _forget(self, channel: Channel) -> list[CopyState]:
+        size = channel.forget()
+        return [copy for core in channel.cores for copy in self.inputs[core].drop(size)] if size else []
+
+    def _record(self, copy: CopyState, item: int) -> None:
+        layer, index = copy.layer.work, item // copy.layer.work.windows
+        last = self._last_span.get(copy)
+        finish = self._now + layer.window_ps
+        if last is not None:
+            span = self.spans[last]
+            if span.finish_ps == self._now and span.index == index:
+                self.spans[last] = Span(span.layer, span.copy, index, span.start_ps, finish, span.windows + 1)
+                return
+        self._last_span[copy] = len(self.spans)
+        self.spans.append(Span(layer.name, copy.place.number, index, self._now, finish, 1))
+
+    def _check_finished(self) -> None:
+        stuck = [copy for layer in self.layers.values() for copy in layer.copies if copy.item < layer.total]
+        if not stuck:
+            return
+        full = [buffer for buffer in (*self.inputs, *self.outputs) if buffer.waiting]
+        waiting = dict.fromkeys(copy.layer.work.name for buffer in full for copy in buffer.waiting)
+        places = ", ".join(f"{buffer.name} ({buffer.used:,} of {buffer.capacity:,} bytes used)" for buffer in full)
+        raise ScheduleError(
+            f"copies of {', '.join(waiting)} wait for ever for room in {places}",
+            where="buffers",
+            expected="room for what piles up on one path while another path to the same layer is longer",
+            hint="set buffers.input_bytes and buffers.output_bytes higher, or take more cores",
+        )
+
+
+def _check_size(buffer: Buffer, size: int, layer: LayerState) -> None:
+    if buffer.capacity is not None and size > buffer.capacity:
+        raise ScheduleError(
+            f"one window gives {size:,} bytes to the {buffer.name}, which holds {buffer.capacity:,}",
+            where=f"layer {layer.work.name}",
+            expected=f"{size:,} bytes or more",
+            hint=f"set buffers.{buffer.key} higher",
+        )

@@ -1,0 +1,229 @@
+"""What every simulation of a chip holds: equal to the closed form where nothing is in the way, never ahead of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_work_graphs import interconnects, plans, work_graphs
+
+from mho.errors import ScheduleError
+from mho.scheduling.asap import time_asap
+from mho.scheduling.bounds import bound_makespan
+from mho.scheduling.placement import place_copies
+from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.simulation.chip_timing import Cause, simulate_chip
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+IDEAL = make_accelerator()
+
+
+def list_starts(graph, plan, timing, batch):
+    """Return int64 [inputs, windows] for each layer, from the spans; holds them against the turns of copies."""
+    starts = {layer.name: np.full(layer.windows * batch, -1, np.int64) for layer in graph.layers}
+    busy_until, next_item = {}, {}
+    for span in sorted(timing.spans, key=lambda span: (span.start_ps, span.finish_ps)):
+        layer, copies = graph[span.layer], len(plan.places[span.layer])
+        key = span.layer, span.copy
+        assert span.start_ps >= busy_until.get(key, 0), "a copy runs two windows at once"
+        assert span.finish_ps - span.start_ps == span.windows * layer.window_ps
+        busy_until[key] = span.finish_ps
+        for number in range(span.windows):
+            item = next_item.get(key, span.copy)
+            assert item // layer.windows == span.index
+            starts[span.layer][item] = span.start_ps + number * layer.window_ps
+            next_item[key] = item + copies
+    assert all((one >= 0).all() for one in starts.values()), "a window never ran"
+    return {name: one.reshape(batch, -1) for name, one in starts.items()}
+
+
+@dataclass
+class Case:
+    graph: WorkGraph
+    plan: object
+    batch: int
+
+
+@st.composite
+def cases(draw, **options):
+    graph = draw(work_graphs(**options))
+    return Case(graph, draw(plans(graph)), draw(st.integers(1, 3)))
+
+
+@settings(max_examples=150, **RELAXED)
+@given(cases())
+def test_without_obstacles_it_is_the_closed_form(case):
+    timing = simulate_chip(case.graph, case.plan, IDEAL, batch=case.batch, with_spans=True)
+    expected = time_asap(case.graph, case.plan.copies, batch=case.batch)
+    starts = list_starts(case.graph, case.plan, timing, case.batch)
+    for activity in timing.layers:
+        layer = expected.layers[activity.name]
+        assert starts[activity.name].tolist() == layer.starts.tolist()
+        assert activity.start_ps == min(layer.start_ps(index) for index in range(case.batch))
+        assert activity.finish_ps == max(layer.finish_ps(index) for index in range(case.batch))
+    assert timing.total_ps == expected.total_ps
+    assert list(timing.finish_ps) == [expected.finish_ps(index) for index in range(case.batch)]
+
+
+@settings(max_examples=150, **RELAXED)
+@given(cases(), interconnects(), st.sampled_from(["unlimited", 10_000, 60, 20]), st.sampled_from(["unlimited", 40, 20]))
+def test_no_schedule_violates_a_dependency_a_buffer_or_a_copy(case, interconnect, inputs, outputs):
+    graph, plan, batch = case.graph, case.plan, case.batch
+    accelerator = make_accelerator(interconnect=interconnect, buffers={"input_bytes": inputs, "output_bytes": outputs})
+    timing = simulate_or_explain(graph, plan, accelerator, batch)
+    if timing is None:
+        return
+    assert timing == simulate_chip(graph, plan, accelerator, batch=batch, with_spans=True), "not deterministic"
+    starts = list_starts(graph, plan, timing, batch)
+    fastest = time_asap(graph, plan.copies, batch=batch)
+    for layer in graph.layers:
+        assert (starts[layer.name] >= fastest.layers[layer.name].starts).all()
+        check_needs(graph, layer, plan, starts, accelerator)
+    assert timing.total_ps >= fastest.total_ps
+    for limit, largest in zip((inputs, outputs), timing.buffer_bytes or (0, 0), strict=True):
+        assert limit == "unlimited" or largest <= limit
+    for activity in timing.layers:
+        assert sum(activity.lost_ps.values()) + activity.busy_ps == timing.total_ps * activity.copies
+        assert min(activity.lost_ps.values()) >= 0
+    if interconnect["kind"] == "ideal":
+        assert all(activity.lost_ps[Cause.INTERCONNECT] == 0 for activity in timing.layers)
+        assert (timing.interconnect_ps, timing.links, timing.byte_hops) == (0, 0, 0)
+        if inputs == outputs == "unlimited":
+            assert timing.buffer_bytes is None
+        elif not any(layer.stored_needs for layer in graph.layers):
+            check_buffers(graph, plan, starts, timing)
+
+
+def simulate_or_explain(graph, plan, accelerator, batch):
+    """Return the timing, or None where buffers are too small, which the error must tell."""
+    try:
+        return simulate_chip(graph, plan, accelerator, batch=batch, with_spans=True)
+    except ScheduleError as error:
+        told = str(error)
+    assert "wait for ever for room in" in told or "one window gives" in told, told
+    assert "set buffers." in told
+    return None
+
+
+def check_needs(graph, layer, plan, starts, accelerator):
+    """Hold the start of every window against the finishes of all that it needs, and the least time on the way."""
+    for need in layer.needs:
+        arrivals = list_arrivals(graph[need.producer], need.bytes, plan, layer, starts, accelerator)
+        for index, row in enumerate(starts[layer.name]):
+            for window, count in enumerate(need.windows.tolist()):
+                if count:
+                    assert row[window] >= arrivals.reshape(-1)[: index * graph[need.producer].windows + count].max()
+    for (producer, count), sent in zip(layer.stored_needs, layer.stored_bytes, strict=True):
+        arrivals = list_arrivals(graph[producer], sent, plan, layer, starts, accelerator)
+        for index, row in enumerate(starts[layer.name]):
+            arrived = arrivals.reshape(-1)[: index * graph[producer].windows + count].max()
+            assert (row[: len(plan.places[layer.name])] >= arrived + layer.write_ps).all()
+
+
+def list_arrivals(producer, sent, plan, layer, starts, accelerator):
+    """Return int64 [inputs, windows]: when a producer's windows may arrive at a layer at the earliest."""
+    arrivals = starts[producer.name] + producer.window_ps
+    interconnect, cores = accelerator.interconnect, {core for place in plan.places[layer.name] for core in place.cores}
+    places = plan.places[producer.name]
+    if interconnect.is_ideal:
+        return arrivals
+    latency, width = interconnect.hop_latency_cycles, interconnect.bytes_per_cycle
+    arrivals = arrivals.reshape(-1).copy()
+    for item in range(len(arrivals)):
+        place = places[item % len(places)]
+        if len(place.cores) > 1 and min(producer.tile_sum_bytes, producer.sum_bytes):
+            arrivals[item] += (latency + 1) * interconnect.cycle_ps
+        size = int(sent[item % producer.windows])
+        if size and cores != {place.home}:
+            arrivals[item] += (latency - (-size // width)) * interconnect.cycle_ps
+    return arrivals
+
+
+def check_buffers(graph, plan, starts, timing):
+    """Hold the fill of input buffers against one that is counted from starts and finishes alone."""
+    moves = {core: [] for core in range(plan.chip.cores)}
+    for layer in graph.layers:
+        cores = {core for place in plan.places[layer.name] for core in place.cores}
+        finished = np.maximum.accumulate((starts[layer.name] + layer.window_ps).reshape(-1))
+        for need in layer.needs:
+            producer = graph[need.producer]
+            taken = starts[need.producer].reshape(-1)
+            arrived = np.maximum.accumulate(taken + producer.window_ps)
+            for item, size in enumerate(np.tile(need.bytes, len(starts[layer.name])).tolist()):
+                index, window = divmod(item, producer.windows)
+                last = layer.windows - 1
+                if need.forgotten is not None:
+                    last = min(
+                        int(np.argmax(need.forgotten > window)) if (need.forgotten > window).any() else last, last
+                    )
+                dropped = max(arrived[item], finished[index * layer.windows + last])
+                for core in cores:
+                    moves[core] += [(int(taken[item]), size), (int(dropped), -size)]
+    fills = [[count_most(sorted(moves[core], key=lambda m: (m[0], sign * m[1]))) for core in moves] for sign in (1, -1)]
+    assert max(fills[0]) <= timing.buffer_bytes[0] <= max(fills[1])
+
+
+def count_most(moves):
+    fill = most = 0
+    for _, size in moves:
+        fill += size
+        most = max(most, fill)
+    return most
+
+
+@settings(max_examples=60, **RELAXED)
+@given(cases(most_layers=4), interconnects())
+def test_no_simulation_is_below_the_proven_bound(case, interconnect):
+    assume(all(layer.window_ps for layer in case.graph.layers))
+    timing = simulate_chip(case.graph, case.plan, make_accelerator(interconnect=interconnect))
+    assert timing.total_ps >= bound_makespan(case.graph, case.plan.used_crossbars).bound_ps
+
+
+@settings(max_examples=100, **RELAXED)
+@given(cases(has_stored=False), interconnects())
+def test_large_buffers_are_like_unlimited_ones_where_windows_are_needed_in_order(case, interconnect):
+    for layer in case.graph.layers:
+        assume(all((np.diff(need.windows) >= 0).all() for need in layer.needs))
+    limited = make_accelerator(interconnect=interconnect, buffers={"input_bytes": 10**6, "output_bytes": 10**6})
+    unlimited = make_accelerator(interconnect=interconnect)
+    ends = [
+        simulate_chip(case.graph, case.plan, accelerator, batch=case.batch).finish_ps
+        for accelerator in (limited, unlimited)
+    ]
+    assert ends[0] == ends[1]
+
+
+@st.composite
+def pairs(draw):
+    """Draw two layers, the second of which needs the first, each in a core of its own."""
+    graph = draw(work_graphs(most_layers=2, has_stored=False))
+    assume(len(graph.layers) == 2 and graph.layers[1].needs)
+    first, second = graph.layers
+    need = second.needs[0]
+    windows = np.maximum.accumulate(need.windows)  # in order, so that what is read is known
+    read = draw(st.lists(st.integers(0, first.windows), min_size=second.windows, max_size=second.windows))
+    forgotten = np.minimum(np.sort(np.array(read)), windows)
+    forgotten[-1] = first.windows
+    need = Need(need.producer, windows, forgotten, need.bytes)
+    second = LayerWork(second.name, None, second.crossbars, second.windows, second.window_ps, (need,))
+    return WorkGraph("pair", (first, second))
+
+
+@settings(max_examples=200, **RELAXED)
+@given(pairs(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
+def test_a_buffer_suffices_exactly_where_it_holds_what_one_window_needs(graph, first, second, batch):
+    copies = {"layer0": first, "layer1": second}
+    crossbars = sum(layer.crossbars * copies[layer.name] for layer in graph.layers)
+    plan = place_copies(graph, copies, make_accelerator(chip={"crossbars": crossbars, "cores": 1}).chip)
+    need = graph.layers[1].needs[0]
+    totals = np.append(0, np.cumsum(need.bytes))
+    before = np.append(0, need.forgotten[:-1])
+    least = int(max((totals[need.windows] - totals[before]).max(), need.bytes.max()))
+    simulate_chip(graph, plan, make_accelerator(buffers={"input_bytes": max(least, 1)}), batch=batch)
+    if least > 1:
+        with pytest.raises(ScheduleError, match=r"wait for ever for room in input buffer of core 0|one window gives"):
+            simulate_chip(graph, plan, make_accelerator(buffers={"input_bytes": least - 1}), batch=batch)
