@@ -22,7 +22,7 @@ from rich.table import Table
 from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cache_folder import cache_folder
-from mho.cost.bounds import bound_layer
+from mho.cost.bounds import NetworkBound, bound_network
 from mho.cost.latency import NetworkCost, cost_network
 from mho.cost.layer_tables import load_layer_table
 from mho.cost.table import LatencyTable
@@ -48,7 +48,7 @@ class Comparison:
     paper: NetworkCost
     best_reference: NetworkCost
     best: NetworkCost
-    bound_ps: int
+    bound: NetworkBound
     table_s: float
 
     @property
@@ -75,7 +75,7 @@ def main() -> None:
             report_depthwise(console, comparison, depthwise)
     if options.layers:
         for comparison in comparisons:
-            console.print(tabulate_layers(comparison, hardware))
+            console.print(tabulate_layers(comparison))
 
 
 def compare(name: str, hardware: Accelerator) -> Comparison:
@@ -84,14 +84,15 @@ def compare(name: str, hardware: Accelerator) -> Comparison:
     start = time.process_time()
     LatencyTable.build(layers, hardware, model=MappingModel.BEST)
     seconds = time.process_time() - start
+    best = cost_network(layers, policy, hardware, model=MappingModel.BEST)
     return Comparison(
         network=name,
         layers=layers,
         paper_reference=cost_network(layers, reference, hardware, model=MappingModel.PAPER),
         paper=cost_network(layers, policy, hardware, model=MappingModel.PAPER),
         best_reference=cost_network(layers, reference, hardware, model=MappingModel.BEST),
-        best=cost_network(layers, policy, hardware, model=MappingModel.BEST),
-        bound_ps=sum(bound_layer(layer, policy[layer.name], hardware).latency_ps for layer in layers),
+        best=best,
+        bound=bound_network(best.mapping, hardware),
         table_s=seconds,
     )
 
@@ -119,8 +120,8 @@ def tabulate(comparisons: list[Comparison]) -> Table:
             f"{reference / one.paper.latency_ps:.3f}x",
             *(milliseconds(cost.latency_ps) for cost in (one.best_reference, one.best)),
             *(f"{factor:.3f}x" for factor in (reference / best, one.mapping_factor, one.policy_factor)),
-            milliseconds(one.bound_ps),
-            f"{best / one.bound_ps:.3f}",
+            milliseconds(one.bound.latency_ps),
+            f"{best / one.bound.latency_ps:.3f}",
             f"{one.table_s:.2f}",
         )
     return table
@@ -142,16 +143,15 @@ def report_depthwise(console: Console, one: Comparison, numbers: list[int]) -> N
     )
 
 
-def tabulate_layers(one: Comparison, hardware: Accelerator) -> Table:
+def tabulate_layers(one: Comparison) -> Table:
     table = Table(title=f"{one.network}: how each layer is mapped")
     for title in ("layer", "W/A", "paper ms", "ours ms", "ours / bound", "mapping"):
         table.add_column(title)
-    for paper, best in zip(one.paper.layers, one.best.layers, strict=True):
+    for paper, best, bound in zip(one.paper.layers, one.best.layers, one.bound.layers, strict=True):
         mapping = best.mapping
-        bound = bound_layer(mapping.layer, mapping.bits, hardware).latency_ps
         table.add_row(
             *(mapping.layer.name, str(mapping.bits), milliseconds(paper.latency_ps), milliseconds(best.latency_ps)),
-            *(f"{best.latency_ps / bound:.3f}", f"{mapping.encoding}: {describe_mapping(mapping)}"),
+            *(f"{best.latency_ps / bound.latency_ps:.3f}", f"{mapping.encoding}: {describe_mapping(mapping)}"),
         )
     return table
 
