@@ -56,16 +56,16 @@ def _change_constant(program: Program, chooser: Chooser) -> Program:
 
 
 def _change_number(content: list[Any], _program: Program, chooser: Chooser) -> None:
-    container, key = chooser.choice(_numbers(content))
+    container, key = chooser.choice(numbers(content))
     container[key] += chooser.choice((1, 1, -1, -1, 2, -2, 3, 4, 8, -container[key]))
 
 
 def _change_two_numbers(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Change two numbers by as much, as if they belonged together: an address and its counterpart."""
-    numbers = [place for place in _numbers(content) if place[1] == 0 or isinstance(place[1], str)]
+    found = [place for place in numbers(content) if place[1] == 0 or isinstance(place[1], str)]
     amount = chooser.choice((1, -1, 2, -2, 3, 4, 6))
     for _ in range(2):
-        container, key = chooser.choice(numbers)
+        container, key = chooser.choice(found)
         container[key] += amount
 
 
@@ -86,39 +86,39 @@ def _change_name(content: list[Any], program: Program, chooser: Chooser) -> None
 
 
 def _rename_variable(content: list[Any], _program: Program, chooser: Chooser) -> None:
-    if loops := [item for body in _bodies(content) for item in body if item["kind"] == "Loop"]:
+    if loops := [item for body in bodies(content) for item in body if item["kind"] == "Loop"]:
         chooser.choice(loops)["variable"] = chooser.choice(("g", "b", "y", "x", "s", "z"))
 
 
 def _swap(content: list[Any], _program: Program, chooser: Chooser) -> None:
-    body = chooser.choice(list(_bodies(content)))
+    body = chooser.choice(list(bodies(content)))
     first, second = chooser.integer(0, len(body) - 1), chooser.integer(0, len(body) - 1)
     body[first], body[second] = body[second], body[first]
 
 
 def _drop(content: list[Any], _program: Program, chooser: Chooser) -> None:
-    body = chooser.choice(list(_bodies(content)))
+    body = chooser.choice(list(bodies(content)))
     del body[chooser.integer(0, len(body) - 1)]
 
 
 def _repeat(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Put a copy of an instruction into the same or another body."""
-    bodies = list(_bodies(content))
-    item = chooser.choice(chooser.choice(bodies))
-    target = chooser.choice(bodies)
+    found = list(bodies(content))
+    item = chooser.choice(chooser.choice(found))
+    target = chooser.choice(found)
     target.insert(chooser.integer(0, len(target)), copy.deepcopy(item))
 
 
 def _move(content: list[Any], _program: Program, chooser: Chooser) -> None:
-    source = chooser.choice(list(_bodies(content)))
+    source = chooser.choice(list(bodies(content)))
     item = source.pop(chooser.integer(0, len(source) - 1))
-    target = chooser.choice([content, *_bodies(content)])
+    target = chooser.choice([content, *bodies(content)])
     target.insert(chooser.integer(0, len(target)), item)
 
 
 def _enclose(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Put a loop around some instructions."""
-    body = chooser.choice(list(_bodies(content)))
+    body = chooser.choice(list(bodies(content)))
     start = chooser.integer(0, len(body) - 1)
     stop = chooser.integer(start + 1, len(body))
     variable, count = chooser.choice(("z", "z", "s", "x", "g")), chooser.integer(1, 3)
@@ -127,7 +127,7 @@ def _enclose(content: list[Any], _program: Program, chooser: Chooser) -> None:
 
 def _open(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Take a loop away and leave its body."""
-    if loops := [(body, item) for body in _bodies(content) for item in body if item["kind"] == "Loop"]:
+    if loops := [(body, item) for body in bodies(content) for item in body if item["kind"] == "Loop"]:
         body, item = chooser.choice(loops)
         place = body.index(item)
         body[place : place + 1] = item["body"]
@@ -135,7 +135,7 @@ def _open(content: list[Any], _program: Program, chooser: Chooser) -> None:
 
 def _split(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Cut a loop in two: its first instructions in all turns, then its last in all turns."""
-    loops = [(body, item) for body in _bodies(content) for item in body if item["kind"] == "Loop"]
+    loops = [(body, item) for body in bodies(content) for item in body if item["kind"] == "Loop"]
     if loops := [(body, item) for body, item in loops if len(item["body"]) > 1]:
         body, item = chooser.choice(loops)
         cut, place = chooser.integer(1, len(item["body"]) - 1), body.index(item)
@@ -144,7 +144,7 @@ def _split(content: list[Any], _program: Program, chooser: Chooser) -> None:
 
 def _turn(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Nest two loops the other way round."""
-    loops = [item for body in _bodies(content) for item in body if item["kind"] == "Loop"]
+    loops = [item for body in bodies(content) for item in body if item["kind"] == "Loop"]
     if loops := [item for item in loops if len(item["body"]) == 1 and item["body"][0]["kind"] == "Loop"]:
         outer = chooser.choice(loops)
         inner = outer["body"][0]
@@ -154,7 +154,7 @@ def _turn(content: list[Any], _program: Program, chooser: Chooser) -> None:
 
 def _use_crossbar(content: list[Any], _program: Program, chooser: Chooser) -> None:
     """Let some instructions that follow each other act on another crossbar."""
-    body = chooser.choice(list(_bodies(content)))
+    body = chooser.choice(list(bodies(content)))
     start = chooser.integer(0, len(body) - 1)
     for container, key in _places(body[start : chooser.integer(start + 1, len(body))]):
         if key == "crossbar":
@@ -176,8 +176,8 @@ def _shift_windows(content: list[Any], program: Program, chooser: Chooser) -> No
     codes = (strides.group, strides.image, height * strides.row, width * strides.column)
     steps = list(zip(codes, (layout.strides[1], *layout.position_strides), strict=True))
     (code, total), by = chooser.choice(steps), chooser.choice((1, 1, -1, 2))
-    body = chooser.choice(list(_bodies(layer["body"])))
-    for item in [one for inner in _bodies(body) for one in inner]:
+    body = chooser.choice(list(bodies(layer["body"])))
+    for item in [one for inner in bodies(body) for one in inner]:
         if item["kind"] in ("LoadInput", "ShiftAdd"):
             item["address"][0] += by * (code if item["kind"] == "LoadInput" else total)
 
@@ -209,15 +209,18 @@ def _places(value: Any) -> Iterator[Place]:
         yield from _places(value[key])
 
 
-def _numbers(content: list[Any]) -> list[Place]:
+def numbers(content: list[Any], *, flags: bool = False) -> list[Place]:
+    """Return every place that holds a number, truth values among them if `flags`."""
     values = [(place, place[0][place[1]]) for place in _places(content)]
-    return [place for place, value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return [
+        place for place, value in values if isinstance(value, int | float) and (flags or not isinstance(value, bool))
+    ]
 
 
-def _bodies(content: list[Any]) -> Iterator[list[Any]]:
+def bodies(content: list[Any]) -> Iterator[list[Any]]:
     """Yield every body that holds something, the program's own first."""
     if content:
         yield content
     for item in content:
         if "body" in item:
-            yield from _bodies(item["body"])
+            yield from bodies(item["body"])
