@@ -108,14 +108,14 @@ def map(
     return NetworkMap.of(layers, chosen, _hardware(accelerator), model=_model(mapping), batch=batch)
 
 
-def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int = 256) -> Network:
+def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int | None = None) -> Network:
     """Quantize a float network without training: see `mho.quantization.ptq.quantize`.
 
     Args:
         network: float, with trained weights.
         policy: widths of every MVM layer, or one pair for all, such as "4/8".
         calibration_inputs: a few hundred real samples, [N, *S] or [N, *S[1:]].
-        batch_size: samples at a time.
+        batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
     """
     from mho.quantization.ptq import quantize as quantize_by_calibration
 

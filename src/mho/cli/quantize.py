@@ -23,7 +23,8 @@ def quantize(
 ) -> None:
     """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
 
-    Ranges are those with the least squared error on the calibration inputs. Low widths need training: see `mho run`.
+    Ranges are those with the least squared error on the calibration inputs, and biases take off what rounding the
+    weights adds to the mean of each output. Low widths need training: see `mho run`.
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")

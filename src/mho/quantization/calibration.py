@@ -1,12 +1,14 @@
-"""Post-training calibration: for every layer and every bit width, the steps of least squared error.
+"""Post-training calibration: for every layer and every bit width, the steps of least squared error and what rounding
+the weights shifts outputs by.
 
-One pass of the float network over a few hundred samples, then any policy is set by copying steps: a search pays for
+One pass of the float network over a few hundred samples, then any policy is set by copying: a search pays for
 calibration once. Activations are judged on an even selection of their values, so memory stays bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from mho.errors import DataError, InputFileError
+from mho.network.graph import Network
+from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS
 from mho.quantization.quantizers import activation_bounds, weight_bounds
 from mho.quantization.step_search import SortedRows
@@ -27,28 +31,35 @@ if TYPE_CHECKING:
 CALIBRATED_BITS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 """Widths that a table has steps for, in its order."""
 
+_TENSORS = ("weight_steps", "act_steps", "bias_corrections")
 _VALUES_PER_LAYER = 65_536
 _VALUES_PER_OUTPUT = 4_096
+_MOST_SAMPLES_AT_ONCE = 256
+_VALUES_AT_ONCE = 1 << 26
+"""Bounds a batch by the largest tensor of the network: 256 MiB in float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerCalibration:
-    """Steps of one MVM layer.
+    """Steps of one MVM layer, and the corrections of its bias.
 
     Attributes:
         weight_steps: float32 [widths, outputs], or [widths] for a product of activations; widths as `CALIBRATED_BITS`.
         act_steps: float32 [widths].
         non_negative: the streamed operand is never negative: its grids are unsigned.
+        bias_corrections: float32 [widths, outputs]: added to the outputs, they keep their means as rounded weights do
+            not (`mho.quantization.bias_correction`); None for a product of activations.
     """
 
     weight_steps: Tensor
     act_steps: Tensor
     non_negative: bool
+    bias_corrections: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationTable:
-    """Steps of every MVM layer, by name, for every width: computed once for a float network."""
+    """Steps and corrections of every MVM layer, by name, for every width: computed once for a float network."""
 
     layers: Mapping[str, LayerCalibration]
 
@@ -63,12 +74,24 @@ class CalibrationTable:
         """Return the step of the streamed operand, []."""
         return self.layers[layer].act_steps[CALIBRATED_BITS.index(bits)]
 
+    def bias_correction(self, layer: str, bits: int) -> Tensor | None:
+        """Return what rounding the weights to `bits` took from the outputs' means, [outputs]; None for a product."""
+        corrections = self.layers[layer].bias_corrections
+        return None if corrections is None else corrections[CALIBRATED_BITS.index(bits)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all numbers of the table, by layer and kind."""
+        return {
+            f"{name}/{kind}": tensor
+            for name, layer in self.layers.items()
+            for kind in _TENSORS
+            if (tensor := getattr(layer, kind)) is not None
+        }
+
     def save(self, path: str | Path) -> None:
         """Write the table as safetensors, atomically."""
-        tensors = {f"{name}/weight_steps": layer.weight_steps for name, layer in self.layers.items()}
-        tensors |= {f"{name}/act_steps": layer.act_steps for name, layer in self.layers.items()}
         unsigned = {name: layer.non_negative for name, layer in self.layers.items()}
-        write_tensors(Path(path), tensors, {"widths": CALIBRATED_BITS, "non_negative": unsigned})
+        write_tensors(Path(path), self.tensors(), {"widths": CALIBRATED_BITS, "non_negative": unsigned})
 
     @classmethod
     def load(cls, path: str | Path) -> CalibrationTable:
@@ -78,14 +101,17 @@ class CalibrationTable:
             raise InputFileError("not a calibration table of this version", where=str(path))
         layers = {}
         for name, non_negative in description["non_negative"].items():
-            weight_steps, act_steps = (tensors.get(f"{name}/{key}") for key in ("weight_steps", "act_steps"))
-            if weight_steps is None or act_steps is None:
-                raise InputFileError("steps are missing", where=f"{path}: {name}")
-            layers[name] = LayerCalibration(weight_steps, act_steps, bool(non_negative))
+            weight_steps, act_steps, corrections = (tensors.get(f"{name}/{kind}") for kind in _TENSORS)
+            is_product = weight_steps is not None and weight_steps.dim() == 1
+            if weight_steps is None or act_steps is None or (corrections is None) != is_product:
+                raise InputFileError(
+                    "steps or corrections are missing", where=f"{path}: {name}", hint="calibrate the network again"
+                )
+            layers[name] = LayerCalibration(weight_steps, act_steps, bool(non_negative), corrections)
         return cls(layers)
 
 
-def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int = 256) -> CalibrationTable:
+def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | None = None) -> CalibrationTable:
     """Calibrate every layer for every width, and let `trainable` use the table from now on.
 
     The network runs in float, with running BatchNorm statistics. Layers that are quantized already get the steps of
@@ -94,7 +120,7 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int = 256
     Args:
         trainable: the network; its float weights are what is calibrated.
         inputs: float32 [N, *S] or [N, *S[1:]], a few hundred samples.
-        batch_size: samples at a time.
+        batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
 
     Raises:
         DataError: no samples, NaN or infinity in the inputs, the weights or any layer's input.
@@ -105,15 +131,20 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int = 256
         raise DataError("NaN or infinite values", where="calibration inputs", expected="finite numbers")
     modules = trainable.mvm_modules
     weights = {name: _weight_rows(name, m.weight) for name, m in modules.items() if m.weight is not None}
-    streamed, stored = _collect_values(trainable, inputs, batch_size)
+    observed = _observe(trainable, inputs, batch_size or _samples_at_once(trainable.network))
     layers = {}
-    for name in modules:
+    for name, module in modules.items():
+        seen = observed[name]
         non_negative = trainable.is_non_negative(name)
-        weight_steps = calibrate_weights(SortedRows(stored[name].rows() if name in stored else weights[name]))
-        if name in stored:
-            weight_steps = weight_steps[:, 0]
-        act_steps = _calibrate_activations(SortedRows(streamed[name].rows()), non_negative)
-        layers[name] = LayerCalibration(weight_steps, act_steps, non_negative)
+        act_steps = _calibrate_activations(SortedRows(seen.streamed.rows()), non_negative)
+        corrections = None
+        if module.weight is None:
+            weight_steps = calibrate_weights(SortedRows(seen.stored.rows()))[:, 0]
+        else:
+            weight_steps = calibrate_weights(SortedRows(weights[name]))
+            vectors = mean_vectors(seen.mean.value(), module)
+            corrections = correct_means(module.weight, weight_steps, CALIBRATED_BITS, vectors)
+        layers[name] = LayerCalibration(weight_steps, act_steps, non_negative, corrections)
     table = CalibrationTable(layers)
     trainable.set_calibration(table)
     return table
@@ -141,16 +172,38 @@ class _Reservoir:
 
     def add(self, values: Tensor) -> None:
         """Keep a share of `values`, always the smallest and the largest."""
-        flat = values.detach().reshape(-1).cpu()
-        lowest, highest = flat.aminmax()
-        if not (torch.isfinite(lowest) and torch.isfinite(highest)):
+        values = values.detach()
+        extremes = torch.stack(values.aminmax())
+        if not torch.isfinite(extremes).all():
             raise DataError("NaN or infinite activations", where=self._layer, hint="check the weights and the inputs")
-        self._kept += [flat if len(flat) <= self._share else flat[_spread(len(flat), self._share)]]
-        self._kept += [torch.stack((lowest, highest))]
+        size = values.numel()
+        if size > self._share:
+            # By coordinates: flattened, a tensor in channels-last order would be copied.
+            chosen = values[torch.unravel_index(_spread(size, self._share).to(values.device), values.shape)]
+        else:
+            chosen = values.reshape(-1)
+        self._kept += [chosen.cpu(), extremes.cpu()]
 
     def rows(self) -> Tensor:
         """Return what was kept, [1, values]."""
         return torch.cat(self._kept)[None]
+
+
+class _LayerObserver:
+    """What calibration keeps of one layer's operands: the values of each, or the mean where the other is a weight."""
+
+    def __init__(self, name: str, op: str, batches: int) -> None:
+        self.streamed, self.stored = _Reservoir(name, batches), _Reservoir(name, batches)
+        self.mean = MeanOperand(op)
+
+    def __call__(self, module: nn.Module, operands: tuple[Tensor, ...]) -> None:
+        """Look at the operands that `module` is about to multiply."""
+        del module
+        self.streamed.add(operands[0])
+        if len(operands) > 1:
+            self.stored.add(operands[1])
+        else:
+            self.mean.add(operands[0])
 
 
 def _spread(size: int, count: int) -> Tensor:
@@ -159,22 +212,17 @@ def _spread(size: int, count: int) -> Tensor:
     return ((turns - turns.floor()) * size).to(torch.int64)
 
 
-def _collect_values(
-    trainable: TrainableNetwork, inputs: Tensor, batch_size: int
-) -> tuple[dict[str, _Reservoir], dict[str, _Reservoir]]:
+def _samples_at_once(network: Network) -> int:
+    largest = max(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(_MOST_SAMPLES_AT_ONCE, _VALUES_AT_ONCE // max(1, largest)))
+
+
+def _observe(trainable: TrainableNetwork, inputs: Tensor, batch_size: int) -> dict[str, _LayerObserver]:
+    """Run the float network over `inputs` and return what its MVM layers multiplied."""
     batches = -(-len(inputs) // batch_size)
-    streamed = {name: _Reservoir(name, batches) for name in trainable.mvm_modules}
-    stored = {name: _Reservoir(name, batches) for name, m in trainable.mvm_modules.items() if m.weight is None}
-
-    def observe(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_: nn.Module, operands: tuple[Tensor, ...]) -> None:
-            streamed[name].add(operands[0])
-            if name in stored:
-                stored[name].add(operands[1])
-
-        return hook
-
-    hooks = [m.register_forward_pre_hook(observe(name)) for name, m in trainable.mvm_modules.items()]
+    modules = trainable.mvm_modules
+    observers = {name: _LayerObserver(name, module.op, batches) for name, module in modules.items()}
+    hooks = [module.register_forward_pre_hook(observers[name]) for name, module in modules.items()]
     was_training = trainable.training
     trainable.eval()
     try:
@@ -185,7 +233,7 @@ def _collect_values(
         trainable.train(was_training)
         for handle in hooks:
             handle.remove()
-    return streamed, stored
+    return observers
 
 
 def _weight_rows(layer: str, weight: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def _quantize_node(
     codes = module.weight_quantizer.codes(module.weight).cpu().numpy()
     weight_name = f"{node.name}.weight_integers"
     added: Constants = {weight_name: _compact(codes)}
-    bias = None if module.bias is None else module.bias.detach().cpu().numpy().astype(np.float64)
+    bias = _bias_of(module)
     if affine is not None:
         scales = (grid.scales.astype(np.float64) * affine.factor).astype(np.float32)
         grid = Grid(scales, grid.zero_points, grid.qmin, grid.qmax, grid.bits)
@@ -138,6 +138,14 @@ def _quantize_node(
         added[f"{node.name}.bias_values"] = bias.astype(np.float32)
         inputs.append(f"{node.name}.bias_values")
     return replace(node, inputs=tuple(inputs), quantization=LayerQuantization(streamed, grid)), added
+
+
+def _bias_of(module: MvmModule) -> NDArray[np.float64] | None:
+    """Return the corrected bias; None where there is neither a bias nor anything to correct."""
+    bias = module.corrected_bias()
+    if bias is None or (module.bias is None and not bias.any()):
+        return None
+    return bias.cpu().numpy().astype(np.float64)
 
 
 def _compact(codes: NDArray[np.float32]) -> NDArray[np.generic]:

@@ -57,12 +57,15 @@ class MvmModule(nn.Module):
     Attributes:
         weight: [O, C / groups, kh, kw] or [O, K]; None for a product of two activations.
         bias: [O] or None.
+        bias_correction: [O], added to the outputs where quantized (`mho.quantization.bias_correction`); None for a
+            product of two activations.
         input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
         quantized: whether the grids are used; False is the exact float layer.
     """
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
+    bias_correction: Tensor | None
 
     def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:
         super().__init__()
@@ -78,6 +81,8 @@ class MvmModule(nn.Module):
             self.weight_quantizer = _weight_quantizer(network, node)
             self.weight = constants.parameter(node.inputs[1], _imported_weights(network, node))
             self.bias = constants.parameter(node.inputs[2]) if len(node.inputs) > 2 else None
+        correction = None if self.weight is None else torch.zeros(len(self.weight))
+        self.register_buffer("bias_correction", correction)
         if node.quantization is not None:
             self.input_quantizer.set_grid(node.quantization.input)
             self.weight_quantizer.set_grid(node.quantization.weight)
@@ -90,13 +95,20 @@ class MvmModule(nn.Module):
             return self._convolve(x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
         return self._convolve(x, weight) if self.op == "conv" else self._multiply(x, weight)
 
+    def corrected_bias(self) -> Tensor | None:
+        """Return the bias of the quantized layer, [O]; None for a product of two activations."""
+        if self.bias is None or self.bias_correction is None:
+            return self.bias_correction
+        return self.bias + self.bias_correction
+
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         return self._multiply(x if self.padding is None else functional.pad(x, self.padding), weight)
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         if not self.quantized:
             return multiply(x, weight, self.bias, self.geometry)
-        return fake_quantized_product(x, weight, self.bias, self.input_quantizer, self.weight_quantizer, self.geometry)
+        bias = self.corrected_bias()
+        return fake_quantized_product(x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry)
 
 
 class BatchNormModule(nn.Module):

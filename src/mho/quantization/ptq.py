@@ -20,7 +20,7 @@ def quantize(
     calibration_inputs: Any,
     *,
     table: CalibrationTable | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Network:
     """Quantize a float network without training.
 
@@ -28,8 +28,8 @@ def quantize(
         network: float; a quantized one is calibrated anew from the values of its integers.
         policy: bit widths of every MVM layer.
         calibration_inputs: real numbers [N, *S] or [N, *S[1:]], as the network takes them; a few hundred samples.
-        table: steps found before for this network; the inputs are then not used.
-        batch_size: samples at a time.
+        table: calibration found before for this network; the inputs are then not used.
+        batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
 
     Returns:
         The network in integers; run it with `mho.network.reference.run_quantized`.

@@ -110,7 +110,7 @@ class TrainableNetwork(nn.Module):
         return self._network.node(layer).inputs[0] in self._non_negative
 
     def set_policy(self, policy: Policy | None) -> None:
-        """Quantize every layer to `policy` with the calibrated steps, or (None) compute in float.
+        """Quantize every layer to `policy` with calibrated steps and biases, or (None) compute in float.
 
         Writes buffers only: nothing is allocated and nothing compiled anew. Learned steps are forgotten. Before a
         calibration the widths are kept and `forward` refuses.
@@ -245,6 +245,9 @@ class TrainableNetwork(nn.Module):
         module.input_quantizer.set_bounds(act_bits, *bounds, table.act_step(name, act_bits))
         step = table.weight_step(name, weight_bits)
         module.weight_quantizer.set_bounds(weight_bits, *weight_bounds(weight_bits), step)
+        correction = table.bias_correction(name, weight_bits)
+        if module.bias_correction is not None and correction is not None:
+            module.bias_correction.copy_(correction)
 
     def _take_inputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         if len(inputs) != len(self._input_names):

@@ -20,6 +20,7 @@ from torch.nn import functional
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
 from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_batches, steps_per_epoch
+from mho.quantization.bias_correction import forget_corrections
 from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
 from mho.quantization.optimizers import OPTIMIZERS, SCHEDULES, Optimizers
@@ -141,7 +142,7 @@ def train(
     checkpoint: Path | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> TrainingResult:
-    """Train `module` in place.
+    """Train `module` in place. Bias corrections of its calibration are forgotten: the weights that they are for change.
 
     Args:
         module: maps float32 [n, ...] to logits [n, classes]; may come from `compile_if_possible`.
@@ -157,6 +158,7 @@ def train(
         ConfigError, InputFileError: the checkpoint is of another training, or torn.
     """
     original = unwrap(module)
+    forget_corrections(original)
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
     saved = Checkpoint(checkpoint, original, optimizers, generator, _describe(original, split, options))

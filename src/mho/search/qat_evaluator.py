@@ -60,10 +60,7 @@ class QatEvaluator:
         self._problem = {
             **(problem or {}),
             "network": hash_tensors(self._float_state),
-            "steps": hash_tensors(
-                {f"{name}/{kind}": getattr(layer, kind) for name, layer in table.layers.items()
-                 for kind in ("weight_steps", "act_steps")}
-            ),
+            "steps": hash_tensors(table.tensors()),
             "data": {
                 "train": hash_split(train_split) if options is not None else None,
                 "calibration": hash_split(calibration_split),
