@@ -15,6 +15,7 @@ import numpy as np
 
 from mho.accelerator.loading import load_accelerator
 from mho.cost.table import LatencyTable
+from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
 from mho.search.evaluation import Measurement
 from mho.search.features import scale_features
@@ -40,9 +41,9 @@ def resnet18_layers() -> tuple[MvmLayer, ...]:
 
 
 def resnet18_space(*, prune: bool = True, **limits) -> SearchSpace:
-    """The space of ResNet-18 on the paper's 4-bit crossbar, bits 1..8 unless told otherwise."""
+    """The space of ResNet-18 on the paper's 4-bit crossbar and mapping, bits 1..8 unless told otherwise."""
     layers = resnet18_layers()
-    table = LatencyTable.build(layers, load_accelerator("pelke2026-4bit"))
+    table = LatencyTable.build(layers, load_accelerator("pelke2026-4bit"), model=MappingModel.PAPER)
     raw = [
         [2 * (x.kind == "linear"), x.inputs, x.outputs, 1, 3, x.inputs * x.outputs, x.positions, k, ]
         for k, x in enumerate(layers)
