@@ -272,3 +272,18 @@ def test_a_batch_shares_the_writes_of_weights_but_not_of_activations(capsys):
     for one, many in zip(alone["layers"], shared["layers"], strict=True):
         saved = one["tiles"] * write_us * 7 / 8 if one["name"] != "attention.scores" else 0
         assert many["latency_us"] == pytest.approx(one["latency_us"] - saved)
+
+
+def test_writes_are_told_beside_tiles_where_layers_share_them(capsys, monkeypatch):
+    layers = tuple(MvmLayer(f"fc{number}", "linear", 10, 20, 1, 1) for number in range(3))
+    assert "writes" not in run(capsys, "net", *ACCELERATOR).splitlines()[3]
+    monkeypatch.setattr(layer_tables, "derive_layer_table", lambda network: layers)
+    small = run(capsys, "net", *ACCELERATOR, "--input-shape", "20")
+    assert "2 layers written along with an earlier one" in small
+    assert any(line.split()[:1] == ["layer"] and "tiles   writes" in line for line in small.splitlines())
+    rows = cost_json(capsys, "--input-shape", "20")["layers"]
+    assert [(row["tiles"], row["writes"], row["written_with"]) for row in rows] == [
+        (1, 1, None),
+        (1, 0, "fc0"),
+        (1, 0, "fc0"),
+    ]
