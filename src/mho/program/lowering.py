@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from mho import __version__
 from mho.accelerator.spec import Accelerator
-from mho.errors import MappingError, ProgramError
+from mho.errors import MappingError, ProgramError, suggest
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_layers, naming_layer
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
-from mho.network.layers import derive_layer_table
+from mho.network.layers import MvmLayer, derive_layer_table
 from mho.program.instructions import Digital, Instruction
 from mho.program.joining import join_writes
 from mho.program.layer_lowering import LoweredLayer, lower_layer
@@ -40,11 +40,12 @@ def compile_network(
         model: how layers are mapped.
         batch: samples that share the writes of weights, for the choice of mappings; results do not depend on it.
         mappings: exact mappings of layers, by name, to use instead of those of `model`; they must be made for the
-            layer's integers and the accelerator.
+            network's layers (`derive_layer_table` tells them with their integers) and the accelerator.
         metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
     Raises:
-        MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it.
+        MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it; or a
+            mapping that is given is not that of a layer.
     """
     if floats := [node.name for node in quantized.mvm_nodes if node.quantization is None]:
         raise MappingError(
@@ -94,7 +95,24 @@ def _map(
         for node in network.mvm_nodes
         if node.quantization is not None
     ]
-    return map_layers(derive_layer_table(network), widths, accelerator, model, batch=batch, given=given)
+    layers = derive_layer_table(network)
+    _check_given(layers, widths, given)
+    return map_layers(layers, widths, accelerator, model, batch=batch, given=given)
+
+
+def _check_given(layers: Sequence[MvmLayer], widths: Sequence[BitWidths], given: Mapping[str, LayerMapping]) -> None:
+    """Mappings that are given are those of the network's layers, with their integers."""
+    known = {layer.name: (layer.without_name(), bits) for layer, bits in zip(layers, widths, strict=True)}
+    for name, mapping in given.items():
+        if name not in known:
+            raise MappingError(f"a mapping of {name!r}", expected=", ".join(known), hint=suggest(name, known))
+        if (mapping.layer.without_name(), mapping.bits) != known[name]:
+            layer, bits = known[name]
+            raise MappingError(
+                f"a mapping of another layer: {mapping.layer} at {mapping.bits}",
+                where=f"layer {name}",
+                expected=f"{layer} at {bits}",
+            )
 
 
 def _lower(network: Network, accelerator: Accelerator, mapping: NetworkMapping) -> list[LoweredLayer]:

@@ -10,11 +10,14 @@ from small_programs import compile_small, conv_network, grid, linear_network, ma
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError
 from mho.mapping.model import MappingModel
+from mho.mapping.plan import plan_layer
 from mho.network.graph import Grid, LayerQuantization, Node
+from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized
 from mho.program.instructions import Layer, LoadInput, Loop, Mvm, SumInputs, WriteTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk
+from mho.quantization.policy import BitWidths
 from mho.simulation.executor import Executor
 
 
@@ -134,6 +137,34 @@ def test_a_layer_named_like_another_s_parts_is_refused():
     nodes = (*network.nodes[:1], Node("relu", "relu", ("c",), "conv:codes"), Node("neg", "neg", ("conv:codes",), "y"))
     with pytest.raises(Exception, match="conv:codes"):
         compile_small(replace(network, nodes=nodes, shapes=shapes))
+
+
+def test_a_mapping_of_another_layer_is_refused():
+    network, other = conv_network(), conv_network(outputs=8)
+    (layer,), (larger,) = derive_layer_table(network), derive_layer_table(other)
+    bits, hardware = BitWidths(4, 3), make_accelerator()
+    compile_network(network, hardware, mappings={"conv": plan_layer(layer, bits, hardware)})
+    without_integers = plan_layer(replace(layer, integers=None), bits, hardware)
+    for wrong in (
+        plan_layer(larger, bits, hardware),
+        plan_layer(layer, BitWidths(4, 4), hardware),
+        plan_layer(layer, BitWidths(5, 3), hardware),
+        without_integers,
+    ):
+        with pytest.raises(MappingError, match=r"layer conv: a mapping of another layer[\s\S]*expected: "):
+            compile_network(network, hardware, mappings={"conv": wrong})
+    with pytest.raises(MappingError, match=r"a mapping of 'cnv'[\s\S]*conv"):
+        compile_network(network, hardware, mappings={"cnv": plan_layer(layer, bits, hardware)})
+
+
+@pytest.mark.parametrize("size", [(64, 64), (8, 64), (64, 8)])
+def test_a_mapping_for_a_larger_crossbar_is_cut_where_this_one_ends(size):
+    network = conv_network()
+    (layer,), x = derive_layer_table(network), random_inputs(network, 2)
+    mapping = plan_layer(layer, BitWidths(4, 3), make_accelerator(*size))
+    program = compile_network(network, make_accelerator(), mappings={"conv": mapping})
+    assert max(len(item.rows) for item, _ in walk(program.instructions) if isinstance(item, WriteTile)) == 8
+    assert_same_bits(Executor(program).run(x), run_quantized(network, x))
 
 
 def test_weights_off_their_grid_are_refused():
