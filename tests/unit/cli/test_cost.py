@@ -277,7 +277,7 @@ def test_a_batch_shares_the_writes_of_weights_but_not_of_activations(capsys):
 def test_writes_are_told_beside_tiles_where_layers_share_them(capsys, monkeypatch):
     layers = tuple(MvmLayer(f"fc{number}", "linear", 10, 20, 1, 1) for number in range(3))
     assert "writes" not in run(capsys, "net", *ACCELERATOR).splitlines()[3]
-    monkeypatch.setattr(layer_tables, "derive_layer_table", lambda network: layers)
+    monkeypatch.setattr(layer_tables, "derive_layer_table", lambda _network: layers)
     small = run(capsys, "net", *ACCELERATOR, "--input-shape", "20")
     assert "2 layers written along with an earlier one" in small
     assert any(line.split()[:1] == ["layer"] and "tiles   writes" in line for line in small.splitlines())
