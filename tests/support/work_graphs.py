@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import accumulate, permutations, product
 
 import numpy as np
+from hypothesis import strategies as st
 
 from mho.scheduling.work import LayerWork, Need, WorkGraph
 
@@ -72,7 +75,10 @@ def pool(source: Map, kernel: int, stride: int, pad: int = 0) -> Map:
 
 def upsample(source: Map, factor: int) -> Map:
     """Return the map with every position repeated."""
-    repeat: Callable[[np.ndarray], np.ndarray] = lambda p: np.repeat(np.repeat(p, factor, 0), factor, 1)
+
+    def repeat(prefix: np.ndarray) -> np.ndarray:
+        return np.repeat(np.repeat(prefix, factor, 0), factor, 1)
+
     return Map(source.height * factor, source.width * factor, {n: repeat(p) for n, p in source.needs.items()})
 
 
@@ -144,3 +150,76 @@ def make_resnet(blocks: Sequence[int]) -> WorkGraph:
                 x = g.conv(f"{name}.skip", x, 1, stride=stride, crossbars=count_tiles(channels, 4 * width, 1))
             x, channels = join(x, y), 4 * width
     return g.finish()
+
+
+@st.composite
+def draw_graph(draw: st.DrawFn, *, most_layers: int = 4, most_windows: int = 6, any_order: bool = True) -> WorkGraph:
+    """Draw a small graph: random needs, which may fall from one window to the next, and stored operands."""
+    layers: list[LayerWork] = []
+    for index in range(draw(st.integers(1, most_layers))):
+        windows = draw(st.integers(1, most_windows))
+        needs = []
+        for producer in layers:
+            if draw(st.booleans()) or producer is layers[-1]:
+                prefix = draw(st.lists(st.integers(0, producer.windows), min_size=windows, max_size=windows))
+                needs.append(Need(producer.name, np.array(prefix if any_order else sorted(prefix), np.int64)))
+        stored, write = (), 0
+        if layers and draw(st.integers(0, 3)) == 0:
+            producer = draw(st.sampled_from(layers))
+            stored, write = ((producer.name, draw(st.integers(0, producer.windows))),), draw(st.integers(1, 4))
+        layers.append(
+            LayerWork(
+                f"layer{index}", None, draw(st.integers(1, 3)), windows, draw(st.integers(1, 5)), tuple(needs), stored,
+                write,
+            )  # type: ignore[arg-type]
+        )  # fmt: skip
+    return WorkGraph("drawn", tuple(layers))
+
+
+@st.composite
+def draw_copies(draw: st.DrawFn, graph: WorkGraph, most: int = 4) -> dict[str, int]:
+    """Draw numbers of copies."""
+    return {layer.name: draw(st.integers(1, most)) for layer in graph.layers}
+
+
+def list_copies(graph: WorkGraph, crossbars: int, *, beyond_windows: bool = False) -> Iterator[dict[str, int]]:
+    """Yield all numbers of copies that fit; more than a layer has windows only if told: they help several inputs."""
+    numbers = [
+        range(1, min(crossbars if beyond_windows else layer.windows, crossbars // layer.crossbars) + 1)
+        for layer in graph.layers
+    ]
+    for chosen in product(*numbers):
+        if sum(layer.crossbars * number for layer, number in zip(graph.layers, chosen, strict=True)) <= crossbars:
+            yield dict(zip((layer.name for layer in graph.layers), chosen, strict=True))
+
+
+def find_shortest(graph: WorkGraph, copies: Mapping[str, int]) -> int:
+    """Return the least makespan over all schedules with these copies: all orders of the windows of all layers.
+
+    In a given order, handing each window to the copy that is free first starts none later than any other schedule.
+    """
+
+    def search(index: int, finished: dict[str, list[int]]) -> int:
+        if index == len(graph.layers):
+            return max(times[-1] for times in finished.values())
+        layer, best = graph.layers[index], None
+        ready = [
+            max((finished[need.producer][need.windows[i]] for need in layer.needs), default=0)
+            for i in range(layer.windows)
+        ]
+        free_at = max((finished[name][count] for name, count in layer.stored_needs), default=0) + layer.write_ps
+        tried = set()
+        for order in permutations(range(layer.windows)):
+            free, ends = [free_at] * copies[layer.name], [0] * layer.windows
+            for window in order:
+                end = max(ready[window], heappop(free)) + layer.window_ps
+                heappush(free, end)
+                ends[window] = end
+            prefix = tuple(accumulate(ends, max, initial=0))
+            if prefix not in tried:
+                tried.add(prefix)
+                length = search(index + 1, finished | {layer.name: list(prefix)})
+                best = length if best is None else min(best, length)
+        return best
+
+    return search(0, {})

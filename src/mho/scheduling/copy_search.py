@@ -52,6 +52,7 @@ class CopySearch:
 
     def run(self, starts: Sequence[Integers]) -> Integers:
         """Return the fastest copies that are found from `starts`, which must fit, and from the relaxation."""
+        starts = [np.minimum(start, self._windows) for start in starts]
         for start in starts:
             self._pool.probe(start)
         found = [*starts, *(self.fit(start) for start in starts)]
@@ -77,7 +78,6 @@ class CopySearch:
             self._pool.probe(found[-1])
             if len(self._pool) == known:
                 break
-            within = relaxed.narrower
         return found
 
     def improve(self, copies: Integers) -> Integers:
@@ -168,8 +168,12 @@ class CopySearch:
             changes: int64 [paths, layers], how much longer each change makes each path.
         """
         near = int(lengths.max() * _NEAR)
-        return _square_above(lengths[:, None] + changes, near).sum(axis=0) - _square_above(lengths, near).sum()
+        after: NDArray[np.float64] = _square_above(lengths[:, None] + changes, near).sum(axis=0)
+        before = float(_square_above(lengths, near).sum())
+        changed: NDArray[np.float64] = after - before
+        return changed
 
 
 def _square_above(lengths: Integers, near: int) -> NDArray[np.float64]:
-    return np.square(np.maximum(lengths - near, 0).astype(np.float64))
+    excess: NDArray[np.float64] = np.maximum(lengths - near, 0).astype(np.float64)
+    return np.multiply(excess, excess, dtype=np.float64)

@@ -12,7 +12,6 @@ in a pool: a function of the copies that is cheap to evaluate, never above the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +78,7 @@ class PathPool:
         return int((self.time_steps(copies).sum(axis=1) + self.fixed_ps).max(initial=0))
 
     def probe(self, copies: Integers) -> int:
-        """Return the makespan of the ASAP schedule, ps, and keep its critical path. Known copies are not timed again."""
+        """Return the makespan of the ASAP schedule, ps, and keep its critical path. Times no copies twice."""
         key = copies.tobytes()
         if key not in self._makespans:
             chosen = dict(zip(self.names, map(int, copies), strict=True))
@@ -106,17 +105,19 @@ def find_critical_path(graph: WorkGraph, timing: AsapTiming) -> CriticalPath:
             steps.append((layer.name, last))
             return CriticalPath(tuple(steps), fixed + layer.write_ps)
         producer, needed, needs = cause
-        needed = int(np.argmax(timing.layers[producer].starts[0, :needed])) + 1
         if needs is None:
             steps.append((layer.name, last))
             fixed += layer.write_ps
         else:
-            steps.append((layer.name, int(np.count_nonzero(needs[:last] >= needed))))
+            decisive = int(np.argmax(timing.layers[producer].starts[0, :needed])) + 1
+            waiting = needs[:last][needs[:last] >= decisive]
+            steps.append((layer.name, len(waiting)))
+            needed = int(waiting.min())
         layer, last = graph[producer], needed
 
 
 def _find_first_of_run(starts: Integers, copies: int, window_ps: int) -> int:
-    """Return the first window of the run, without a pause on its copy, that ends with the last window to be finished."""
+    """Return the first window of the run, without a pause on its copy, that ends with the last finish."""
     end = int(np.argmax(starts))
     run = starts[end % copies : end + 1 : copies]
     pauses = np.flatnonzero(np.diff(run) != window_ps)
@@ -129,7 +130,7 @@ def _find_cause(
     """Return whose windows, how many, let a window start when it did, and the layer's needs of it (None: stored)."""
     if start == 0:
         return None
-    causes: Sequence[tuple[str, int, Integers | None]] = [
+    causes: list[tuple[str, int, Integers | None]] = [
         (need.producer, int(need.windows[window]), need.windows) for need in layer.needs
     ]
     causes += [(producer, count, None) for producer, count in layer.stored_needs]

@@ -120,9 +120,11 @@ def check_crossbars(graph: WorkGraph, crossbars: int) -> None:
     """
     if crossbars < graph.minimal_crossbars:
         raise ScheduleError(
-            f"{crossbars} crossbars do not hold each layer once", where=graph.name,
-            expected=f"{graph.minimal_crossbars} or more", hint="more crossbars, fewer bits, or weights that are reloaded",
-        )  # fmt: skip
+            f"{crossbars} crossbars do not hold each layer once",
+            where=graph.name,
+            expected=f"{graph.minimal_crossbars} or more",
+            hint="more crossbars, fewer bits, or weights that are reloaded",
+        )
 
 
 def find_interval_copies(graph: WorkGraph, crossbars: int, *, relaxed: float = 1.0) -> dict[str, int]:
@@ -161,7 +163,7 @@ def _find_layer_by_layer_copies(graph: WorkGraph, crossbars: int) -> dict[str, i
     best = np.zeros(spare + 1, np.int64)
     taken: list[Integers] = []
     for layer in graph.layers:
-        numbers = _list_useful_copies(layer, spare)
+        numbers = list_useful_copies(layer, spare)
         times, choice = np.full(spare + 1, np.iinfo(np.int64).max), np.ones(spare + 1, np.int64)
         for number in numbers:
             cost = layer.crossbars * (number - 1)
@@ -177,7 +179,7 @@ def _find_layer_by_layer_copies(graph: WorkGraph, crossbars: int) -> dict[str, i
     return {layer.name: copies[layer.name] for layer in graph.layers}
 
 
-def _list_useful_copies(layer: LayerWork, spare: int) -> list[int]:
+def list_useful_copies(layer: LayerWork, spare: int) -> list[int]:
     """List the numbers of copies, ascending, that take fewer turns than any smaller number."""
     most = min(layer.windows, 1 + spare // layer.crossbars) if layer.crossbars else 1
     numbers, number = [], 1
@@ -189,7 +191,7 @@ def _list_useful_copies(layer: LayerWork, spare: int) -> list[int]:
 
 
 def _search_latency_copies(graph: WorkGraph, crossbars: int, known: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Search from the copies of the least interval and of longer ones, from the linear relaxation, and what is known."""
+    """Search from the copies of the least and of longer intervals, from the relaxation, and from what is known."""
     pool = PathPool(graph)
     search = CopySearch(pool, crossbars)
     starts = [find_interval_copies(graph, crossbars, relaxed=relaxed) for relaxed in _RELAXED]

@@ -48,7 +48,7 @@ class Filling:
                              for layer in graph.layers]  # fmt: skip
 
     def list_all(self) -> CopyRange:
-        """Return all numbers of copies that the crossbars allow; empty where not even one of each fits."""
+        """Return all numbers that fit, as many copies as windows at most; empty where not even one of each fits."""
         return self._cap(np.ones(len(self._layers), np.int64), self._windows)
 
     def narrow(self, within: CopyRange, length_ps: int) -> CopyRange:
@@ -71,7 +71,9 @@ class Filling:
 
         The second list has the same, lowered where a later window may start earlier: it never falls.
         """
-        heads, rising, finished = [], [], []
+        heads: list[Integers] = []
+        rising: list[Integers] = []
+        finished: list[Integers] = []
         for index, layer in enumerate(self._layers):
             head = np.full(layer.windows, layer.write_ps, np.int64)
             for need in layer.needs:
@@ -83,11 +85,13 @@ class Filling:
             np.maximum.accumulate(head, out=done[1:])
             np.maximum(done[1:], space_starts(rise, int(copies[index]), layer.window_ps), out=done[1:])
             done[1:] += layer.window_ps
-            heads.append(head), rising.append(rise), finished.append(done)
+            heads.append(head)
+            rising.append(rise)
+            finished.append(done)
         return heads, rising
 
     def list_tails(self, copies: Integers) -> list[Integers]:
-        """Return for each layer int64 [windows]: how long a schedule lasts at least after each window, ps. Never rises."""
+        """Return for each layer int64 [windows]: how long schedules last at least after each window, ps."""
         tails = [np.zeros(layer.windows, np.int64) for layer in self._layers]
         for index, layer in reversed(list(enumerate(self._layers))):
             falling = np.minimum.accumulate(tails[index])

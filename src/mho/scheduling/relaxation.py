@@ -30,6 +30,12 @@ _WEIGHT_BITS = 24
 _MOST_ROUNDS = 40
 """Linear programs for one bound: few are needed; a bound that is not the best is a bound all the same."""
 
+_MOST_COLUMNS = 2500
+"""Columns of an integer program that is tried."""
+
+_INTEGER_MARGIN = 1e-4
+"""What is taken off the bound of branch and bound for its tolerances, as a share of the makespan."""
+
 _TOLERANCE = 1e-7
 """Columns that lower the makespan by less, as a share of it, are not added."""
 
@@ -60,12 +66,13 @@ class _Choices:
 
 @dataclass(frozen=True, eq=False)
 class _Solution:
-    """Of the linear program over some columns: weights of paths, price of all crossbars, what layers pay, mean copies."""
+    """Of a program: weights of paths, price of all crossbars, what layers pay, mean copies, bound on the minimum."""
 
     weights: Floats
     price: float
     paid: Floats
     copies: Floats
+    bound: float
 
 
 class Relaxation:
@@ -90,6 +97,29 @@ class Relaxation:
         choices = _list_choices(self._pool, within)
         solution = self._weigh(choices, length_ps)
         return _evaluate(self._pool, within, choices, solution, self._crossbars, length_ps)
+
+    def bound_in_integers(self, within: CopyRange, length_ps: int, most_nodes: int) -> tuple[int, Integers] | None:
+        """Bound the makespan of all copies in a range, one whole number for each layer, by branch and bound.
+
+        The solver works in floating point with tolerances near 1e-6; a ten-thousandth is taken off what it proves.
+
+        Args:
+            within: copies of each layer.
+            length_ps: schedules that are longer do not matter; where no copies fit, it is the bound.
+            most_nodes: of the tree.
+
+        Returns:
+            The bound, ps, and the copies of the best solution, within the range; None where it has too many numbers.
+        """
+        choices = _list_choices(self._pool, within)
+        useful = [_list_useful(choice) for choice in choices]
+        if sum(map(len, useful)) > _MOST_COLUMNS:
+            return None
+        solution = _solve(self._pool, choices, useful, self._crossbars, length_ps, most_nodes)
+        copies = np.clip(np.rint(solution.copies).astype(np.int64), within.least, within.most)
+        if not np.isfinite(solution.bound):
+            return (length_ps if solution.bound > 0 else 0), copies
+        return max(0, int(np.ceil((solution.bound - _INTEGER_MARGIN) * length_ps))), copies
 
     def _weigh(self, choices: list[_Choices], length_ps: int) -> _Solution:
         """Solve the linear program by generating columns.
@@ -120,11 +150,10 @@ def _evaluate(
 ) -> Relaxed:
     """Evaluate the bound in integers, for the weights and the price of a solution, rounded; narrow the range by it."""
     longest = int((pool.time_steps(within.least).sum(axis=1) + pool.fixed_ps).max())
-    scale = 2 ** max(0, min(_WEIGHT_BITS, 61 - longest.bit_length()))
-    weights, price = (
-        np.rint(solution.weights * scale).astype(np.int64),
-        round(solution.price * length_ps / crossbars * scale),
-    )
+    largest = longest + int(solution.price * length_ps)
+    scale = 2 ** max(0, min(_WEIGHT_BITS, 61 - largest.bit_length())) / max(1.0, solution.weights.sum())
+    weights: Integers = np.rint(solution.weights * scale).astype(np.int64)
+    price = round(solution.price * length_ps / crossbars * scale)
     total = int(weights.sum())
     if not total:
         return Relaxed(0, solution.copies, within)
@@ -150,35 +179,47 @@ def _list_choices(pool: PathPool, within: CopyRange) -> list[_Choices]:
     return choices
 
 
+def _list_useful(choice: _Choices) -> Integers:
+    """List the columns that shorten some step in comparison with fewer copies."""
+    better = np.concatenate([[True], (np.diff(choice.times, axis=1) != 0).any(axis=0)])
+    return np.flatnonzero(better)
+
+
 def _list_first(size: int) -> Integers:
     """List some of `size` columns: the first, the last, and between them steps that double."""
     return np.unique(np.append(2 ** np.arange(size.bit_length(), dtype=np.int64) - 1, size - 1))
 
 
-def _solve(pool: PathPool, choices: list[_Choices], taken: list[Integers], crossbars: int, length_ps: int) -> _Solution:
-    """Solve the linear program over some columns, in shares of `length_ps` and `crossbars`.
+def _solve(
+    pool: PathPool, choices: list[_Choices], taken: list[Integers], crossbars: int, length_ps: int, most_nodes: int = 0
+) -> _Solution:
+    """Solve the program over some columns, in shares of `length_ps` and `crossbars`; in integers where nodes are given.
 
     Its rows are the paths, the budget, and one choice for each layer; its columns the choices and the makespan.
     """
     paths, sizes = len(pool), [len(columns) for columns in taken]
     layer_of = np.repeat(np.arange(len(choices)), sizes)
+    times = np.concatenate([choice.times[:, columns] for choice, columns in zip(choices, taken, strict=True)], axis=1)
+    costs = np.concatenate([choice.costs[columns] for choice, columns in zip(choices, taken, strict=True)])
+    copies = np.concatenate([choice.copies[columns] for choice, columns in zip(choices, taken, strict=True)])
     matrix = np.zeros((paths + 1 + len(choices), len(layer_of) + 1))
-    matrix[:paths, :-1] = (
-        np.concatenate([c.times[:, t] for c, t in zip(choices, taken, strict=True)], axis=1) / length_ps
-    )
-    matrix[:paths, -1] = -1.0
-    matrix[paths, :-1] = np.concatenate([c.costs[t] for c, t in zip(choices, taken, strict=True)]) / crossbars
+    matrix[:paths, :-1], matrix[:paths, -1] = times / length_ps, -1.0
+    matrix[paths, :-1] = costs / crossbars
     matrix[paths + 1 + layer_of, np.arange(len(layer_of))] = 1.0
     upper = np.concatenate([-pool.fixed_ps / length_ps, [1.0], np.ones(len(choices))])
     lower = np.concatenate([np.full(paths + 1, -highspy.kHighsInf), np.ones(len(choices))])
-    values, duals = _run_highs(matrix, lower, upper)
-    copies = np.concatenate([c.copies[t] for c, t in zip(choices, taken, strict=True)])
-    mean = np.bincount(layer_of, weights=values[:-1] * copies, minlength=len(choices))
-    return _Solution(np.maximum(-duals[:paths], 0.0), max(float(-duals[paths]), 0.0), duals[paths + 1 :], mean)
+    values, duals, bound = _run_highs(matrix, lower, upper, most_nodes=most_nodes)
+    mean = np.bincount(layer_of, weights=values[:-1] * copies, minlength=len(choices)).astype(np.float64)
+    return _Solution(np.maximum(-duals[:paths], 0.0), max(float(-duals[paths]), 0.0), duals[paths + 1 :], mean, bound)
 
 
-def _run_highs(matrix: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """Minimize the last of the columns, all of which are 0 or more; return values of columns and duals of rows."""
+def _run_highs(matrix: Floats, lower: Floats, upper: Floats, *, most_nodes: int = 0) -> tuple[Floats, Floats, float]:
+    """Minimize the last of the columns, all of which are 0 or more; all others are 0 or 1 where nodes are given.
+
+    Returns:
+        Values of columns and duals of rows, zeros where there are none, and a bound on the minimum: infinite
+        where nothing fits.
+    """
     rows, columns = matrix.shape
     filled = matrix.T != 0.0
     model = highspy.HighsLp()
@@ -190,10 +231,26 @@ def _run_highs(matrix: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Fl
     model.a_matrix_.start_ = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
     model.a_matrix_.index_ = np.nonzero(filled)[1]
     model.a_matrix_.value_ = matrix.T[filled]
-    solver = highspy.Highs()
+    if most_nodes:
+        model.integrality_ = [*[highspy.HighsVarType.kInteger] * (columns - 1), highspy.HighsVarType.kContinuous]
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
+    if most_nodes:
+        solver.setOptionValue("mip_max_nodes", most_nodes)
+        solver.setOptionValue("mip_rel_gap", 5e-4)
+        solver.setOptionValue("mip_heuristic_effort", 0.0)
+        solver.setOptionValue("mip_allow_restart", False)
+        solver.setOptionValue("mip_detect_symmetry", False)
     solver.passModel(model)
     solver.run()
     solution = solver.getSolution()
-    return np.array(solution.col_value), np.array(solution.row_dual)
+    bound = solver.getInfo().mip_dual_bound if most_nodes else solver.getInfo().objective_function_value
+    if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        bound = np.inf
+    values, duals = np.zeros(columns), np.zeros(rows)
+    if solution.value_valid:
+        values = np.array(solution.col_value)
+    if solution.dual_valid:
+        duals = np.array(solution.row_dual)
+    return values, duals, bound
