@@ -125,10 +125,7 @@ def _check_sizes(region: Region, families: tuple[Family, ...]) -> None:
     """No sum passes 64 bits; cells and windows are as many as the layer's weights and positions ask for at least."""
     content, geometry = region.content, region.geometry
     codes, limit = largest_code(content.quantizations[0]), 2**region.program.accelerator.crossbar.cell_bits - 1
-    weights = sum(
-        len(family.rows.sign) * int(np.abs(family.columns.weight).max()) * len(family.columns.weight) * limit
-        for family in families
-    )
+    weights = sum(len(family.rows.sign) * _largest_weight(family) * limit for family in families)
     if content.products:
         stored = content.quantizations[1]
         weights += geometry.inputs_per_group * max(-stored.qmin - stored.offset, largest_code(stored))
@@ -145,6 +142,12 @@ def _count_cells(region: Region, family: Family) -> int:
     if isinstance(write, WriteTile):
         return int(region.program.constants[write.cells].size)
     return len(family.rows.sign) * len(family.columns.weight) * len(family.matrices)
+
+
+def _largest_weight(family: Family) -> int:
+    """Return the largest sum of absolute weights of the columns that one sum takes from one window."""
+    sums = (np.bincount(one.outputs, np.abs(family.columns.weight[one.cols])).max() for one in family.classes())
+    return int(max(sums, default=0))
 
 
 def _recover(region: Region, families: tuple[Family, ...]) -> Matrix:
