@@ -33,11 +33,11 @@ class Machine:
         self._is_limited = any(limit is not None for limit in limits)
         self._is_tracked = self._is_limited or not accelerator.interconnect.is_ideal
         cores = range(plan.chip.cores)
-        self.inputs = [Buffer("input_bytes", f"input buffer of core {core}", limits[0]) for core in cores]
         self.outputs = [Buffer("output_bytes", f"output buffer of core {core}", limits[1]) for core in cores]
         self.layers = {work.name: self._add_layer(work) for work in graph.layers}
         for layer in self.layers.values():
             self._connect(layer)
+        self.inputs = self._add_input_buffers(limits[0])
         self._events: list[_Event] = []
         self._count, self._now = 0, 0
         self.spans: list[Span] = []
@@ -92,6 +92,21 @@ class Machine:
         source.outputs.append(channel)
         return channel
 
+    def _add_input_buffers(self, limit: int | None) -> list[Buffer]:
+        """Return the buffers that channels fill: one for all cores that get the same, for it is always as full."""
+        channels = [channel for layer in self.layers.values() for channel in (*layer.streams, *layer.stores)]
+        fed: dict[int, list[int]] = {}
+        for number, channel in enumerate(channels):
+            for core in channel.cores:
+                fed.setdefault(core, []).append(number)
+        buffers: dict[tuple[int, ...], Buffer] = {}
+        for core, numbers in sorted(fed.items()):
+            if tuple(numbers) not in buffers:
+                buffers[tuple(numbers)] = buffer = Buffer("input_bytes", f"input buffer of core {core}", limit)
+                for number in numbers:
+                    channels[number].buffers.append(buffer)
+        return list(buffers.values())
+
     def run(self) -> None:
         """Handle all events."""
         self._try([copy for layer in self.layers.values() for copy in layer.copies])
@@ -113,7 +128,8 @@ class Machine:
         """Return the most bytes that any core kept of inputs, and of outputs; None where that is not counted."""
         if not self._is_tracked:
             return None
-        return max(buffer.largest for buffer in self.inputs), max(buffer.largest for buffer in self.outputs)
+        kept = (max((buffer.largest for buffer in buffers), default=0) for buffers in (self.inputs, self.outputs))
+        return next(kept), next(kept)
 
     def _push(self, time_ps: int, kind: int, copy: CopyState, channel: Channel | None, item: int) -> None:
         self._count += 1
@@ -208,8 +224,8 @@ class Machine:
         home = self.outputs[copy.place.home]
         for channel in copy.layer.outputs:
             if size := channel.sizes[window]:
-                for core in channel.cores:
-                    room[self.inputs[core]] = room.get(self.inputs[core], 0) + size
+                for buffer in channel.buffers:
+                    room[buffer] = room.get(buffer, 0) + size
                 if channel.cores != (copy.place.home,):
                     room[home] = room.get(home, 0) + size
         return room
@@ -269,7 +285,7 @@ class Machine:
 
     def _forget(self, channel: Channel) -> list[CopyState]:
         size = channel.forget()
-        return [copy for core in channel.cores for copy in self.inputs[core].drop(size)] if size else []
+        return [copy for buffer in channel.buffers for copy in buffer.drop(size)] if size else []
 
     def _record(self, copy: CopyState, item: int) -> None:
         layer, index = copy.layer.work, item // copy.layer.work.windows

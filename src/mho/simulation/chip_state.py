@@ -136,6 +136,7 @@ class Channel:
             is on its way.
         is_stored: True where what is sent is stored in crossbars.
         forgotten: windows that have been dropped.
+        buffers: where what is sent is kept.
     """
 
     producer: LayerState
@@ -149,6 +150,7 @@ class Channel:
     arrived: Prefix
     is_stored: bool = False
     forgotten: int = 0
+    buffers: list[Buffer] = field(default_factory=list)
 
     def forget(self) -> int:
         """Drop what has arrived and is not read any more; return how many bytes."""
