@@ -122,6 +122,28 @@ def make_tiny_yolo_v3() -> WorkGraph:
     return g.finish()
 
 
+def make_tiny_yolo_v4() -> WorkGraph:
+    """TinyYOLOv4 at 416 x 416 on 256 x 256 crossbars, one step a window; halves of channels take no layer."""
+    g = GraphBuilder("TinyYOLOv4")
+    x = g.conv("conv1", g.start(416, 416), 3, stride=2, crossbars=count_tiles(3, 32, 3))
+    x = g.conv("conv2", x, 3, stride=2, crossbars=count_tiles(32, 64, 3))
+    route = x
+    for block, width in enumerate((64, 128, 256), 1):
+        whole = g.conv(f"block{block}.1", x, 3, crossbars=count_tiles(width, width, 3))
+        first = g.conv(f"block{block}.2", whole, 3, crossbars=count_tiles(width // 2, width // 2, 3))
+        second = g.conv(f"block{block}.3", first, 3, crossbars=count_tiles(width // 2, width // 2, 3))
+        route = g.conv(f"block{block}.4", join(first, second), 1, crossbars=count_tiles(width, width, 1))
+        x = pool(join(whole, route), 2, 2)
+    x = g.conv("conv3", x, 3, crossbars=count_tiles(512, 512, 3))
+    y = g.conv("conv4", x, 1, crossbars=count_tiles(512, 256, 1))
+    x = g.conv("conv5", y, 3, crossbars=count_tiles(256, 512, 3))
+    g.conv("conv6", x, 1, crossbars=count_tiles(512, 255, 1))
+    y = upsample(g.conv("conv7", y, 1, crossbars=count_tiles(256, 128, 1)), 2)
+    x = g.conv("conv8", join(y, route), 3, crossbars=count_tiles(384, 256, 3))
+    g.conv("conv9", x, 1, crossbars=count_tiles(256, 255, 1))
+    return g.finish()
+
+
 def make_vgg16() -> WorkGraph:
     """The convolutions of VGG-16 at 224 x 224 on 256 x 256 crossbars."""
     g = GraphBuilder("VGG-16")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from work_graphs import GraphBuilder, make_resnet, make_tiny_yolo_v3, make_vgg16, pool
+from work_graphs import GraphBuilder, make_resnet, make_tiny_yolo_v3, make_tiny_yolo_v4, make_vgg16, pool
 
 from mho.errors import ScheduleError
 from mho.scheduling.asap import find_interval_ps, time_asap, time_layer_by_layer
@@ -82,6 +82,7 @@ def test_the_interval_is_that_of_the_slowest_layer_and_its_writes():
     ("make", "crossbars", "steps"),
     [
         (make_tiny_yolo_v3, 142, 232_882),
+        (make_tiny_yolo_v4, 117, 113_061),
         (make_vgg16, 233, 137_788),
         (lambda: make_resnet((3, 4, 6, 3)), 390, 58_310),
         (lambda: make_resnet((3, 8, 36, 3)), 936, 85_358),

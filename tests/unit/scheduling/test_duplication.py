@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from work_graphs import GraphBuilder, make_resnet, make_tiny_yolo_v3, make_vgg16, pool
+from work_graphs import GraphBuilder, make_resnet, make_tiny_yolo_v3, make_tiny_yolo_v4, make_vgg16, pool
 
 from mho.errors import ScheduleError
 from mho.scheduling.asap import find_interval_ps, time_layer_by_layer
@@ -21,6 +21,8 @@ def make_pyramid():
     [
         (make_tiny_yolo_v3, 16, 18.8),
         (make_tiny_yolo_v3, 32, 33.6),
+        (make_tiny_yolo_v4, 16, 18.3),
+        (make_tiny_yolo_v4, 32, 31.4),
         (make_vgg16, 16, 11.0),
         (make_vgg16, 32, 19.2),
         (lambda: make_resnet((3, 4, 6, 3)), 16, 18.6),
