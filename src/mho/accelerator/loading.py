@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.accelerator.spec import Accelerator, Encoding
-from mho.errors import InputFileError, suggest
+from mho.errors import ConfigError, InputFileError, suggest
 from mho.settings import parse_settings, read_toml
 
 _SUFFIX = ".toml"
@@ -59,17 +59,49 @@ def accelerator_from_json(content: Any, *, where: str) -> Accelerator:
 
 
 def override(
-    accelerator: Accelerator, *, cell_bits: int | None = None, encoding: Encoding | str | None = None
+    accelerator: Accelerator,
+    *,
+    cell_bits: int | None = None,
+    encoding: Encoding | str | None = None,
+    crossbars: int | None = None,
 ) -> Accelerator:
-    """Return the accelerator with other cells or another encoding; what is None stays. Raises `ConfigError`."""
+    """Return the accelerator with other cells, another encoding or more or fewer crossbars; what is None stays.
+
+    Cores keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
+
+    Raises:
+        ConfigError: a value is impossible, or the crossbars do not fill whole cores.
+    """
     content = accelerator.to_json()
-    changes = {"crossbar.cell_bits": cell_bits, "mapping.encoding": None if encoding is None else str(encoding)}
+    changes: dict[str, int | str | None] = {
+        "crossbar.cell_bits": cell_bits,
+        "mapping.encoding": None if encoding is None else str(encoding),
+    }
+    if crossbars is not None and crossbars != accelerator.chip.crossbars:
+        changes |= {"chip.crossbars": crossbars, "chip.cores": _count_cores(accelerator, crossbars)}
+        content["interconnect"] |= dict.fromkeys(("mesh_rows", "mesh_cols"))
     for key, value in changes.items():
         section, name = key.split(".")
         if value is not None and value != content[section][name]:
             content[section][name] = value
             content["sources"][key] = _OVERRIDDEN
     return accelerator_from_json(content, where=f"{accelerator.name}, overridden")
+
+
+def _count_cores(accelerator: Accelerator, crossbars: int) -> int:
+    """Return how many cores so many crossbars fill; 1 where there is one core."""
+    if accelerator.chip.cores == 1:
+        return 1
+    size = accelerator.chip.crossbars_per_core
+    if crossbars < 1 or crossbars % size:
+        below = crossbars // size * size
+        near = f"{below:,} or {below + size:,}" if below > 0 else f"{size:,}"
+        raise ConfigError(
+            f"{crossbars:,} crossbars do not fill whole cores of {size:,}",
+            where=f"{accelerator.name}: chip.crossbars",
+            expected=f"a multiple of {size:,}, such as {near}",
+        )
+    return crossbars // size
 
 
 def to_toml(accelerator: Accelerator) -> str:

@@ -124,3 +124,21 @@ def test_an_override_changes_only_what_is_named_and_says_so_in_the_sources():
 def test_an_impossible_override_is_an_error(change):
     with pytest.raises(ConfigError, match="pelke2026-4bit, overridden: "):
         override(load_accelerator("pelke2026-4bit"), **change)
+
+
+def test_crossbars_are_overridden_in_whole_cores():
+    puma = load_accelerator("puma")
+    assert puma.chip.crossbars_per_core == 128
+    changed = override(puma, crossbars=1280)
+    assert (changed.chip.crossbars, changed.chip.cores) == (1280, 10)
+    assert changed.mesh_shape == (2, 5)
+    assert changed.sources["chip.crossbars"] == changed.sources["chip.cores"] == "set by the user"
+    assert override(puma, crossbars=puma.chip.crossbars) == puma
+    single = override(load_accelerator("pelke2026-4bit"), crossbars=77)
+    assert (single.chip.crossbars, single.chip.cores) == (77, 1)
+
+
+@pytest.mark.parametrize(("crossbars", "near"), [(100, "such as 128"), (300, "256 or 384"), (0, "such as 128")])
+def test_crossbars_that_do_not_fill_cores_are_an_error(crossbars, near):
+    with pytest.raises(ConfigError, match=near):
+        override(load_accelerator("puma"), crossbars=crossbars)
