@@ -6,12 +6,14 @@ outputs are not numbers. The windows of both layers are told position by positio
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import product
 
 import numpy as np
 import torch
 from accelerators import accelerators
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from random_digital import random_digital_network
 from random_networks import choosers, networks, random_inputs
 
@@ -154,3 +156,36 @@ def test_needs_are_exact_through_digital_operations(chooser, accelerator):
 @given(networks(), accelerators(), choosers())
 def test_needs_are_exact_in_networks_with_attention_and_shortcuts(network, accelerator, chooser):
     check_against_taint(network, accelerator, chooser)
+
+
+@settings(max_examples=60, **RELAXED)
+@given(network=st.none() | networks(), accelerator=accelerators(), chooser=choosers())
+def test_a_graph_made_from_another_is_the_same(network, accelerator, chooser):
+    network = network or random_digital_network(chooser)
+    first = map_some_layers(network, accelerator, chooser)
+    assume(first)
+    options = {name: (mapping, *list_options(network, name, mapping, accelerator)) for name, mapping in first.items()}
+    second = {name: chooser.choice(listed) for name, listed in options.items()}
+    base = build_work_graph(network, first, accelerator)
+    derived = build_work_graph(network, second, accelerator, base=base)
+    assert list(map(plain, derived.layers)) == list(map(plain, build_work_graph(network, second, accelerator).layers))
+
+
+def list_options(network, name, mapping, accelerator):
+    layer = derive_layer(network, next(node for node in network.nodes if node.name == name))
+    return list_chip_options(layer, mapping.bits, accelerator, MappingModel.BEST)
+
+
+def plain(work):
+    """Return all that a layer's work tells, with lists for arrays."""
+    needs = [
+        (
+            need.producer,
+            *(None if array is None else array.tolist() for array in (need.windows, need.forgotten, need.bytes)),
+        )
+        for need in work.needs
+    ]
+    rest = {
+        field.name: getattr(work, field.name) for field in fields(work) if field.name not in ("needs", "stored_bytes")
+    }
+    return rest, needs, [array.tolist() for array in work.stored_bytes]

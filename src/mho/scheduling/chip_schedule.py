@@ -1,0 +1,147 @@
+"""A network on a chip of many crossbars: which option and how many copies of each layer, where, and when they work.
+
+Everything that schedules are asked for comes from here: the command line, the Python function, benchmarks. What the
+interconnect and the buffers add is told by the simulation of the same plan (`mho.simulation.chip_timing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mho.accelerator.loading import override
+from mho.accelerator.spec import Accelerator
+from mho.errors import ScheduleError, suggest
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.parts import LayerMapping
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.quantization.policy import Policy
+from mho.scheduling.asap import AsapTiming, time_asap, time_layer_by_layer
+from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
+from mho.scheduling.duplication import Duplication, Objective
+from mho.scheduling.option_search import choose_options
+from mho.scheduling.options import CopyCost, list_network_options
+from mho.scheduling.placement import ChipPlan, place_copies
+from mho.scheduling.work import WorkGraph
+
+
+@dataclass(frozen=True, eq=False)
+class ChipSchedule:
+    """A network whose weights stay in crossbars of their own.
+
+    Attributes:
+        accelerator: the hardware, with as many crossbars as were asked for.
+        policy: widths of the layers on the chip.
+        model: how layers are mapped.
+        graph: the layers, with the option of each that was chosen.
+        duplication: how many copies each has, and for what they were chosen.
+        plan: which crossbars hold them.
+        timing: the cross-layer schedule with an ideal interconnect and unlimited buffers, for all inputs of the batch.
+        layer_by_layer: the same copies, one layer after the other.
+        bounds: no schedule has a lower latency for one input, with these options, whatever their copies.
+        interval_bound_ps: no schedule has a shorter time between inputs, alike, ps.
+        minimal_crossbars: the fewest crossbars that hold each layer once.
+        minimal_ps: latency of one input with one copy of each layer on those, one layer after the other, ps.
+    """
+
+    accelerator: Accelerator
+    policy: Policy
+    model: MappingModel
+    graph: WorkGraph
+    duplication: Duplication
+    plan: ChipPlan
+    timing: AsapTiming
+    layer_by_layer: AsapTiming
+    bounds: MakespanBounds
+    interval_bound_ps: int
+    minimal_crossbars: int
+    minimal_ps: int
+
+    @property
+    def batch(self) -> int:
+        """Inputs that follow each other."""
+        return self.timing.inputs
+
+    @property
+    def objective(self) -> Objective:
+        """What options and copies were chosen for."""
+        return self.duplication.objective
+
+    @property
+    def mappings(self) -> dict[str, LayerMapping]:
+        """How one copy of each layer lies in crossbars, by name, in execution order."""
+        return {layer.name: layer.mapping for layer in self.graph.layers}
+
+    @property
+    def copies(self) -> Mapping[str, int]:
+        """How many copies each layer has."""
+        return self.duplication.copies
+
+
+def schedule_network(
+    network: Network,
+    policy: Policy,
+    accelerator: Accelerator,
+    *,
+    crossbars: int | None = None,
+    objective: Objective = Objective.LATENCY,
+    model: MappingModel = DEFAULT_MODEL,
+    batch: int = 1,
+    layers: Iterable[str] | None = None,
+) -> ChipSchedule:
+    """Choose options and copies of all layers, place them on a chip, time and bound the schedule. Deterministic.
+
+    Args:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        policy: bit widths of every MVM layer.
+        accelerator: crossbars, cores and what connects them.
+        crossbars: instead of the accelerator's; cores keep their size.
+        objective: what options and copies are chosen for. What runs is always the cross-layer schedule.
+        model: `PAPER` takes im2col alone, as in arXiv 2601.21737.
+        batch: inputs that follow each other, at least 1.
+        layers: MVM layers on the chip; the others run elsewhere, in no time, and pass on what they depend on. All
+            without it.
+
+    Raises:
+        ScheduleError: there is no layer, one is unknown, the crossbars do not hold each once, the batch is below 1.
+        ConfigError: the crossbars do not fill whole cores.
+        PolicyError: the policy does not name the MVM layers of the network.
+        MappingError: a layer cannot be mapped.
+    """
+    hardware = override(accelerator, crossbars=crossbars)
+    policy.check_against(network.layer_names)
+    named = _list_names(network, layers)
+    own = Policy({name: policy[name] for name in network.layer_names if name in named})
+    table = [layer for layer in derive_layer_table(network) if layer.name in named]
+    options = list_network_options(table, own, hardware, model)
+    chosen = choose_options(network, options, hardware, hardware.chip.crossbars, objective)
+    graph, copies = chosen.graph, chosen.duplication.copies
+    fewest = [CopyCost.of(listed[0], hardware) for listed in options.values()]
+    return ChipSchedule(
+        accelerator=hardware,
+        policy=own,
+        model=model,
+        graph=graph,
+        duplication=chosen.duplication,
+        plan=place_copies(graph, copies, hardware.chip),
+        timing=time_asap(graph, copies, batch=batch),
+        layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
+        bounds=bound_makespan(graph, hardware.chip.crossbars, known=[copies]),
+        interval_bound_ps=bound_interval(graph, hardware.chip.crossbars),
+        minimal_crossbars=sum(cost.crossbars for cost in fewest),
+        minimal_ps=sum(cost.work_ps + cost.write_ps for cost in fewest),
+    )
+
+
+def _list_names(network: Network, layers: Iterable[str] | None) -> frozenset[str]:
+    known = network.layer_names
+    names = frozenset(known if layers is None else layers)
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise ScheduleError("no such MVM layer", where=f"{network.name}: {unknown[0]}", hint=suggest(unknown[0], known))
+    if not names:
+        raise ScheduleError(
+            "no layer is to lie on the chip", where=network.name, expected="at least one Conv, Gemm or MatMul"
+        )
+    return names

@@ -1,0 +1,328 @@
+"""Which option of each layer lies on a chip, together with how many copies it has.
+
+A layer that is to be faster may get more copies, or an option whose one copy takes more crossbars and less time.
+
+- The interval between inputs, and the latency layer by layer, depend on each layer's crossbars and time alone: the best
+  options and copies are found together, exactly.
+- The latency of layers that overlap also depends on how long windows last and on what they wait for. A local search
+  starts from options that give the least interval with windows of a limited time, and changes one layer's option at
+  a time, at equal crossbars, as long as that helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mho.accelerator.spec import Accelerator
+from mho.errors import ScheduleError
+from mho.mapping.parts import LayerMapping
+from mho.network.graph import Network
+from mho.scheduling.asap import time_asap
+from mho.scheduling.copy_search import CopySearch
+from mho.scheduling.critical import PathPool
+from mho.scheduling.dependencies import build_work_graph
+from mho.scheduling.duplication import (
+    Duplication,
+    Objective,
+    choose_copies,
+    count_interval_copies,
+    find_interval_copies,
+    list_useful_copies,
+)
+from mho.scheduling.options import CopyCost, chip_window
+from mho.scheduling.work import Integers, LayerWork, WorkGraph
+
+_WINDOW_TIMES = 6
+"""Limits of the time of a window that the search starts from."""
+_RELAXED = (1.0, 1.05)
+"""Multiples of the least interval whose copies judge a start: what they leave shortens the filling."""
+_ROUNDS = 4
+"""Rounds over all layers before the local search ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenOptions:
+    """Options and copies.
+
+    Attributes:
+        graph: the network with one option of each layer.
+        duplication: copies of each layer.
+    """
+
+    graph: WorkGraph
+    duplication: Duplication
+
+
+def choose_options(
+    network: Network,
+    options: Mapping[str, Sequence[LayerMapping]],
+    accelerator: Accelerator,
+    crossbars: int,
+    objective: Objective,
+) -> ChosenOptions:
+    """Choose an option of each layer and its copies. Deterministic.
+
+    Args:
+        network: float or quantized.
+        options: of each layer on the chip, one or more, ascending in crossbars: see `list_network_options`.
+        accelerator: what they are made for.
+        crossbars: of the chip.
+        objective: what to minimize.
+
+    Raises:
+        ScheduleError: the chip does not hold each layer once; states demand, limit and levers.
+    """
+    layers = tuple(_Layer.of(name, listed, accelerator) for name, listed in options.items())
+    _check_crossbars(network.name, layers, crossbars)
+    search = _Search(network, accelerator, layers, crossbars)
+    if all(len(layer.options) == 1 for layer in layers):
+        graph = search.build([0] * len(layers))
+        return ChosenOptions(graph, choose_copies(graph, crossbars, objective))
+    if objective is Objective.LATENCY:
+        return search.find_latency()
+    if objective is Objective.INTERVAL:
+        numbers = _find_interval_options(layers, crossbars)
+        assert numbers is not None, "each layer fits once"
+    else:
+        numbers = _find_layer_by_layer_options(layers, crossbars)
+    graph = search.build(numbers)
+    return ChosenOptions(graph, choose_copies(graph, crossbars, objective))
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer and its options; what each takes is told as the work of a layer that needs nothing.
+
+    Attributes:
+        name: of the layer.
+        options: mappings, ascending in crossbars.
+        works: what they take, alike.
+        promising: numbers of the options that no other beats in crossbars, in crossbars times work, in the time of a
+            window and in its height at once.
+    """
+
+    name: str
+    options: tuple[LayerMapping, ...]
+    works: tuple[LayerWork, ...]
+    promising: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, options: Sequence[LayerMapping], accelerator: Accelerator) -> _Layer:
+        works = []
+        for mapping in options:
+            cost = CopyCost.of(mapping, accelerator)
+            works.append(
+                LayerWork(
+                    name=name,
+                    mapping=mapping,
+                    crossbars=cost.crossbars,
+                    windows=cost.windows,
+                    window_ps=cost.window_ps,
+                    needs=(),
+                    write_ps=cost.write_ps,
+                )
+            )
+        criteria = [
+            (work.crossbars, work.crossbars * work.work_ps, work.window_ps, chip_window(work.mapping).height.count)
+            for work in works
+        ]
+        promising = tuple(
+            number
+            for number, own in enumerate(criteria)
+            if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in criteria)
+        )
+        return cls(name, tuple(options), tuple(works), promising)
+
+
+def _check_crossbars(network: str, layers: Sequence[_Layer], crossbars: int) -> None:
+    least = {layer.name: layer.works[0].crossbars for layer in layers}
+    demand = sum(least.values())
+    if crossbars >= demand:
+        return
+    largest = sorted(least, key=lambda name: -least[name])[:3]
+    most = ", ".join(f"{name} {least[name]:,}" for name in largest)
+    raise ScheduleError(
+        f"the layers take {demand:,} crossbars with one copy each, and the chip has {crossbars:,}",
+        where=network,
+        expected=f"{demand:,} crossbars or more (most of them: {most})",
+        hint="set chip.crossbars or --crossbars higher; cells of more bits and weights of fewer bits take fewer; "
+        "mho.scheduling.reload_network rewrites tiles for every input",
+    )
+
+
+def _find_interval_options(
+    layers: Sequence[_Layer], crossbars: int, allowed: Sequence[Sequence[int]] | None = None
+) -> list[int] | None:
+    """Return the option of each layer with which the interval is least; None where the allowed ones do not fit.
+
+    Args:
+        layers: with their options.
+        crossbars: of the chip.
+        allowed: numbers of the options of each layer that may be taken; all without it.
+    """
+    allowed = allowed or [range(len(layer.options)) for layer in layers]
+
+    def cheapest(interval_ps: int) -> list[tuple[int, int, int]]:
+        """Return for each layer crossbars, the time of a window and the number of its cheapest option."""
+        return [
+            min(
+                (work.crossbars * count_interval_copies(work, interval_ps), work.window_ps, number)
+                for number in numbers
+                for work in (layer.works[number],)
+            )
+            for layer, numbers in zip(layers, allowed, strict=True)
+        ]
+
+    high = max(layer.works[number].work_ps + layer.works[number].write_ps
+               for layer, numbers in zip(layers, allowed, strict=True) for number in numbers)  # fmt: skip
+    if sum(cost for cost, _, _ in cheapest(max(1, high))) > crossbars:
+        return None
+    low, high = 1, max(1, high)
+    while low < high:
+        middle = (low + high) // 2
+        fits = sum(cost for cost, _, _ in cheapest(middle)) <= crossbars
+        low, high = (low, middle) if fits else (middle + 1, high)
+    return [number for _, _, number in cheapest(low)]
+
+
+def _find_layer_by_layer_options(layers: Sequence[_Layer], crossbars: int) -> list[int]:
+    """Return the option of each layer with which the sum of their times is least: crossbars are dealt out exactly."""
+    spare = crossbars - sum(layer.works[0].crossbars for layer in layers)
+    best = np.zeros(spare + 1, np.int64)
+    taken: list[tuple[Integers, list[tuple[int, int, int]]]] = []
+    for layer in layers:
+        choices = _list_times(layer, spare)
+        times, choice = np.full(spare + 1, np.iinfo(np.int64).max), np.zeros(spare + 1, np.int64)
+        for place, (cost, time_ps, _) in enumerate(choices):
+            reached = best[: spare + 1 - cost] + time_ps
+            better = reached < times[cost:]
+            times[cost:][better], choice[cost:][better] = reached[better], place
+        best = times
+        taken.append((choice, choices))
+    numbers = []
+    for choice, choices in reversed(taken):
+        cost, _, number = choices[choice[spare]]
+        numbers.append(number)
+        spare -= cost
+    return numbers[::-1]
+
+
+def _list_times(layer: _Layer, spare: int) -> list[tuple[int, int, int]]:
+    """List what no other choice beats: crossbars beyond the fewest, time alone (ps), number of the option."""
+    fewest, found = layer.works[0].crossbars, []
+    for number, work in enumerate(layer.works):
+        if work.crossbars <= fewest + spare:
+            for copies in list_useful_copies(work, fewest + spare - work.crossbars):
+                time_ps = work.write_ps + -(-work.windows // copies) * work.window_ps
+                found.append((work.crossbars * copies - fewest, time_ps, number))
+    kept: list[tuple[int, int, int]] = []
+    for choice in sorted(found):
+        if not kept or choice[1] < kept[-1][1]:
+            kept.append(choice)
+    return kept
+
+
+@dataclass
+class _Point:
+    """Where the local search stands: number of each layer's option, copies, and the latency that they give, ps."""
+
+    options: list[int]
+    graph: WorkGraph
+    copies: dict[str, int]
+    latency_ps: int
+
+
+class _Search:
+    """Searches options and copies for the least latency of one input, layers overlapping."""
+
+    def __init__(self, network: Network, accelerator: Accelerator, layers: Sequence[_Layer], crossbars: int) -> None:
+        self._network, self._accelerator, self._layers, self._crossbars = network, accelerator, layers, crossbars
+
+    def build(self, options: Sequence[int], base: WorkGraph | None = None) -> WorkGraph:
+        """Return the graph with the numbered options."""
+        mappings = {layer.name: layer.options[number] for layer, number in zip(self._layers, options, strict=True)}
+        return build_work_graph(self._network, mappings, self._accelerator, base=base)
+
+    def find_latency(self) -> ChosenOptions:
+        """Search from the most promising start, and from the fewest crossbars a copy where these alone are better."""
+        starts = list(map(self._judge, self._list_starts()))
+        found = self._finish(self._improve(min(starts, key=lambda point: point.latency_ps)))
+        fewest = self._finish(starts[0])
+        if fewest.duplication.value_ps >= found.duplication.value_ps:
+            return found
+        duplication = fewest.duplication
+        start = _Point(starts[0].options, fewest.graph, dict(duplication.copies), duplication.value_ps)
+        return min(fewest, self._finish(self._improve(start)), key=lambda chosen: chosen.duplication.value_ps)
+
+    def _finish(self, point: _Point) -> ChosenOptions:
+        """Choose copies once more, from all starts, for the options of a point."""
+        duplication = choose_copies(point.graph, self._crossbars, Objective.LATENCY, known=[point.copies])
+        return ChosenOptions(point.graph, duplication)
+
+    def _list_starts(self) -> Iterator[list[int]]:
+        """Yield options: those of the fewest crossbars, and the fastest whose windows are of limited times."""
+        yield [0] * len(self._layers)
+        promising = [layer.works[number].window_ps for layer in self._layers for number in layer.promising]
+        times = sorted(set(promising))
+        seen: set[tuple[int, ...]] = set()
+        for limit in times[:: -(-len(times) // _WINDOW_TIMES)] + times[-1:]:
+            allowed = [_limit(layer, limit) for layer in self._layers]
+            options = _find_interval_options(self._layers, self._crossbars, allowed)
+            if options is not None and tuple(options) not in seen:
+                seen.add(tuple(options))
+                yield options
+
+    def _judge(self, options: list[int]) -> _Point:
+        """Give options the copies of short intervals, the best of them."""
+        graph = self.build(options)
+        points = []
+        for relaxed in _RELAXED:
+            copies = find_interval_copies(graph, self._crossbars, relaxed=relaxed)
+            points.append(_Point(options, graph, copies, time_asap(graph, copies).makespan_ps))
+        return min(points, key=lambda point: point.latency_ps)
+
+    def _improve(self, point: _Point) -> _Point:
+        """Change options, one at a time, and copies in turn."""
+        point = self._improve_copies(point)
+        for _ in range(_ROUNDS):
+            before = point.latency_ps
+            for place in range(len(self._layers)):
+                point = self._change_one(point, place)
+            point = self._improve_copies(point)
+            if point.latency_ps == before:
+                break
+        return point
+
+    def _improve_copies(self, point: _Point) -> _Point:
+        pool = PathPool(point.graph)
+        copies = np.array([point.copies[name] for name in pool.names], np.int64)
+        improved = CopySearch(pool, self._crossbars).improve(copies)
+        named = dict(zip(pool.names, map(int, improved), strict=True))
+        return _Point(point.options, point.graph, named, pool.probe(improved))
+
+    def _change_one(self, point: _Point, place: int) -> _Point:
+        """Return the point with the best option of one layer, on the crossbars that its copies and nobody take."""
+        layer = self._layers[place]
+        taken = {work.name: work.crossbars * point.copies[work.name] for work in point.graph.layers}
+        room = self._crossbars - sum(taken.values()) + taken[layer.name]
+        best = point
+        for number in layer.promising:
+            work = layer.works[number]
+            if number == point.options[place] or work.crossbars > room:
+                continue
+            options = [*point.options[:place], number, *point.options[place + 1 :]]
+            copies = point.copies | {layer.name: min(work.windows, room // max(1, work.crossbars))}
+            graph = self.build(options, point.graph)
+            latency = time_asap(graph, copies).makespan_ps
+            if latency < best.latency_ps:
+                best = _Point(options, graph, copies, latency)
+        return best
+
+
+def _limit(layer: _Layer, window_ps: int) -> list[int]:
+    """Return the promising options whose windows take at most so long; where there are none, the shortest."""
+    least = min(layer.works[number].window_ps for number in layer.promising)
+    return [number for number in layer.promising if layer.works[number].window_ps <= max(least, window_ps)]
