@@ -1,0 +1,230 @@
+"""A network on a chip of many crossbars, as text: a table of its layers, and what the whole takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from mho.cost.area import AreaComponent
+from mho.cost.energy import Component
+from mho.cost.energy_document import EnergyDocument
+from mho.report.columns import Column, print_columns
+from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated
+from mho.scheduling.duplication import Objective
+from mho.simulation.chip_timing import Cause
+
+_DISPENSABLE = ("write us", "cores", "window us", "windows", "start", "all", "option")
+"""Columns that a narrow terminal does without, the first one first."""
+_NAME_LINE, _OPTION_LINE = 1000, 44
+"""Characters after which names and options are folded."""
+
+_LOST = {
+    Cause.INPUT: "input",
+    Cause.INTERCONNECT: "interconnect",
+    Cause.BUFFER: "buffer",
+    Cause.WRITE: "write",
+    Cause.DONE: "done",
+}
+_PURPOSE = {
+    Objective.LATENCY: "the latency of one input",
+    Objective.INTERVAL: "the interval between inputs",
+    Objective.LAYER_BY_LAYER: "the latency layer by layer",
+}
+
+
+def print_schedule(console: Console, document: ScheduleDocument) -> None:
+    """Print a schedule: a line about the chip, a table of layers, and totals.
+
+    Args:
+        console: where to.
+        document: what to tell.
+    """
+    _print_heading(console, document)
+    left_out = print_columns(console, _columns(document), _DISPENSABLE)
+    _print_legend(console, document)
+    if left_out:
+        console.print(f"too narrow for {', '.join(left_out)}; --format json has all", style="dim")
+    console.print()
+    for line in (_tell_crossbars(document), _tell_latency(document), _tell_interval(document)):
+        console.print(line, soft_wrap=True)
+    if document.simulated is not None:
+        _print_simulated(console, document, document.simulated)
+    if document.energy is not None:
+        _print_energy(console, document.energy, document.area)
+    if document.lifetime_inputs is not None:
+        console.print(f"cells last {document.lifetime_inputs:,} inputs", style="dim")
+
+
+def format_time(microseconds: float) -> str:
+    """Return a time with the unit that keeps it between 1 and 1000: ``12.4 us``, ``4.21 ms``."""
+    if microseconds == 0:
+        return "0"
+    for limit, unit, factor in ((1e-3, "ps", 1e6), (1.0, "ns", 1e3), (1e3, "us", 1.0), (1e6, "ms", 1e-3)):
+        if microseconds < limit:
+            return f"{_significant(microseconds * factor)} {unit}"
+    return f"{_significant(microseconds * 1e-6)} s"
+
+
+def _significant(number: float) -> str:
+    if number >= 100:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if number >= 10 else f"{number:.3f}"
+
+
+def _print_heading(console: Console, document: ScheduleDocument) -> None:
+    hardware = document.accelerator
+    console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))
+    cores = f" in {document.cores:,} cores" if document.cores > 1 else ""
+    inputs = f"; {document.batch} inputs" if document.batch > 1 else ""
+    console.print(
+        f"{document.crossbars:,} crossbar{'s' if document.crossbars > 1 else ''} of {hardware.crossbar.rows} x "
+        f"{hardware.crossbar.cols}{cores}, {hardware.interconnect.kind} interconnect; options and copies for "
+        f"{_PURPOSE[document.objective]}; {document.mapping} mapping{inputs}",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _columns(document: ScheduleDocument) -> list[Column]:
+    layers, count = document.layers, Column.of_counts
+    columns = [
+        Column("layer", tuple(layer.name for layer in layers), "total", most=_NAME_LINE),
+        Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
+        Column("option", tuple(layer.mapping for layer in layers), most=_OPTION_LINE),
+        count("crossbars", (layer.crossbars for layer in layers)),
+        count("copies", (layer.copies for layer in layers)),
+        count("all", (layer.crossbars * layer.copies for layer in layers), add=True),
+        count("windows", (layer.windows for layer in layers), add=True),
+        Column("window us", tuple(f"{layer.window_us:,.4g}" for layer in layers)),
+    ]
+    if any(layer.write_us for layer in layers):
+        columns.append(
+            Column("write us", tuple(f"{layer.write_us:,.4g}" if layer.write_us else "" for layer in layers))
+        )
+    if document.cores > 1:
+        columns.append(count("cores", (layer.cores for layer in layers)))
+    columns += [
+        Column("start", tuple(format_time(layer.start_us) for layer in layers)),
+        Column("finish", tuple(format_time(layer.finish_us) for layer in layers)),
+        Column("busy", tuple(_percent(layer.busy) for layer in layers), _percent(_busy(document))),
+    ]
+    return columns + _lost_columns(layers, document.simulated)
+
+
+def _busy(document: ScheduleDocument) -> float:
+    """Return the share of the time of the crossbars in use in which they read windows."""
+    taken = sum(layer.busy * layer.crossbars * layer.copies for layer in document.layers)
+    return taken / document.used_crossbars if document.used_crossbars else 0.0
+
+
+def _lost_columns(layers: tuple[ScheduledLayer, ...], simulated: Simulated | None) -> list[Column]:
+    """Return a column for every cause that took time."""
+    if simulated is None:
+        return []
+    return [
+        Column(
+            _LOST[cause],
+            tuple(_percent((layer.lost or {}).get(cause, 0.0)) for layer in layers),
+            _percent(simulated.lost[cause]),
+        )
+        for cause in Cause
+        if any((layer.lost or {}).get(cause) for layer in layers)
+    ]
+
+
+def _print_legend(console: Console, document: ScheduleDocument) -> None:
+    words = "crossbars: of one copy; all: of all copies; busy: share of the time of a layer's copies"
+    if document.simulated is not None:
+        shown = [_LOST[cause] for cause, share in document.simulated.lost.items() if share]
+        meant = {
+            "input": "waiting for earlier layers",
+            "interconnect": "for what is under way",
+            "buffer": "for room",
+            "write": "being written",
+            "done": "no work left",
+        }
+        words += ", the rest by cause: " + ", ".join(f"{name}: {meant[name]}" for name in shown) if shown else ""
+    console.print(words, style="dim", soft_wrap=True)
+
+
+def _tell_crossbars(document: ScheduleDocument) -> Text:
+    line = Text.assemble("crossbars ", (f"{document.used_crossbars:,}", "bold"), f" of {document.crossbars:,}")
+    line.append(f"   {document.minimal_crossbars:,} hold each layer once")
+    used = document.utilization if document.simulated is None else document.simulated.utilization
+    return line.append(f"   {_percent(used)} of the time of all crossbars in use")
+
+
+def _tell_latency(document: ScheduleDocument) -> Text:
+    told = document.told_latency_us
+    line = Text.assemble("latency ", (format_time(told), "bold"))
+    if told != document.latency_us:
+        line.append(f"   with an ideal interconnect and unlimited buffers {format_time(document.latency_us)}")
+    line.append(f"   bound {format_time(document.bound_us)}{_of_bound(told, document.bound_us)}")
+    line.append(f"   layer by layer {format_time(document.layer_by_layer_us)}")
+    line.append(f", on the fewest crossbars {format_time(document.minimal_us)}")
+    return line.append(f"   {document.minimal_us / told:.1f}x", style="bold green") if told else line
+
+
+def _tell_interval(document: ScheduleDocument) -> Text:
+    told, bound = document.told_interval_us, document.interval_bound_us
+    line = Text.assemble("interval ", (format_time(told), "bold"))
+    if not document.is_ideal and told == document.interval_us:
+        line.append(" with an ideal interconnect and unlimited buffers")
+    line.append(f"   bound {format_time(bound)}{_of_bound(told, bound)}")
+    return line.append(f"   {1e6 / told:,.0f} inputs a second") if told else line
+
+
+def _of_bound(time_us: float, bound_us: float) -> str:
+    return f" ({100 * bound_us / time_us:.1f} %)" if time_us else ""
+
+
+def _print_simulated(console: Console, document: ScheduleDocument, simulated: Simulated) -> None:
+    facts = []
+    if document.batch > 1:
+        facts.append(f"{document.batch} inputs in {format_time(simulated.total_us)}")
+    if simulated.byte_hops:
+        facts.append(f"links held {_percent(simulated.interconnect_busy)}")
+        facts.append(f"{_bytes(simulated.byte_hops)} times hops carried")
+    if simulated.input_buffer_bytes is not None and simulated.output_buffer_bytes is not None:
+        facts.append(f"fullest input buffer {_bytes(simulated.input_buffer_bytes)}")
+        facts.append(f"fullest output buffer {_bytes(simulated.output_buffer_bytes)}")
+    if facts:
+        console.print("simulated " + "   ".join(facts), soft_wrap=True)
+
+
+def _print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
+    line = Text.assemble("energy ", (_format_energy(energy.total_pj), "bold"), " an input")
+    console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
+    if energy.untold:
+        console.print(f"not told, and not counted: {', '.join(energy.untold)}", style="dim")
+    if area is None:
+        return
+    line = Text.assemble("area ", (f"{area.total_mm2:,.4g} mm2", "bold"))
+    console.print(line.append(_shares(area.components_mm2, area.total_mm2)), soft_wrap=True)
+    if area.untold:
+        console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
+
+
+def _format_energy(picojoules: float) -> str:
+    """Return an energy with the unit that keeps it between 1 and 1000."""
+    for limit, unit, factor in ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6)):
+        if picojoules < limit:
+            return f"{_significant(picojoules * factor)} {unit}"
+    return f"{_significant(picojoules * 1e-9)} mJ"
+
+
+def _shares(components: Mapping[Component, float] | Mapping[AreaComponent, float], total: float) -> str:
+    return "".join(f"   {name} {100 * value / total:.1f} %" for name, value in components.items() if value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _bytes(size: int) -> str:
+    for unit, limit in (("B", 1 << 10), ("KiB", 1 << 20), ("MiB", 1 << 30)):
+        if size < limit:
+            return f"{size / (limit >> 10):,.0f} {unit}"
+    return f"{size / (1 << 30):,.1f} GiB"

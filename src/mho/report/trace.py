@@ -1,0 +1,102 @@
+"""A schedule as a trace in the JSON format of Chrome, which Perfetto opens.
+
+A process stands for each core (where the copies that gather their sums there are shown), a thread for each copy.
+Times in the file are microseconds, as the format wants; each slice is a stretch of work of one copy on one input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mho.cache_folder import write_atomically
+from mho.errors import InputFileError
+from mho.report.schedule_document import ScheduleDocument
+from mho.report.stretches import measure_activity, merge_spans
+from mho.scheduling.chip_schedule import ChipSchedule
+from mho.scheduling.placement import CopyPlace
+from mho.simulation.chip_timing import ChipTiming
+
+_SLICES = 20_000
+"""Slices that a file has, more or less: some megabytes."""
+_COUNTS = 1_000
+"""Points of the counter."""
+_PS_PER_US = 1_000_000
+
+
+def write_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, path: Path) -> None:
+    """Write the trace of a simulation with spans. Raises `InputFileError`."""
+    try:
+        write_atomically(path, json.dumps(build_trace(document, schedule, timing), separators=(",", ":")).encode())
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
+
+def build_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming) -> dict[str, Any]:
+    """Return the content of a trace.
+
+    Args:
+        document: what is told about the schedule.
+        schedule: whose plan says which crossbars and cores hold what.
+        timing: its simulation, with spans.
+    """
+    places = [place for copies in schedule.plan.places.values() for place in copies]
+    threads = {(place.layer, place.number): number for number, place in enumerate(places, start=1)}
+    homes = {(place.layer, place.number): place.home for place in places}
+    events = [*_name_threads(places, threads, document.cores)]
+    for stretch in merge_spans(timing.spans, _SLICES):
+        copy = (stretch.layer, stretch.copy)
+        name = stretch.layer if document.batch == 1 else f"{stretch.layer}, input {stretch.index}"
+        events.append(
+            {
+                "name": name, "cat": "windows", "ph": "X", "pid": homes[copy], "tid": threads[copy],
+                "ts": stretch.start_ps / _PS_PER_US, "dur": (stretch.finish_ps - stretch.start_ps) / _PS_PER_US,
+                "args": {"input": stretch.index, "windows": stretch.windows, "busy": round(stretch.busy, 4)},
+            }
+        )  # fmt: skip
+    events += _count_crossbars(schedule, timing, pid=document.cores)
+    return {
+        "displayTimeUnit": "ns",
+        "otherData": {"network": document.network, "accelerator": document.accelerator.name},
+        "traceEvents": events,
+    }
+
+
+def _name_threads(places: list[CopyPlace], threads: dict[tuple[str, int], int], cores: int) -> Iterator[dict[str, Any]]:
+    """Yield names and order of processes and threads."""
+    used = sorted({place.home for place in places})
+    for pid, name in [*((core, f"core {core}") for core in used), (cores, "chip")]:
+        yield _metadata("process_name", pid, 0, name=name)
+        yield _metadata("process_sort_index", pid, 0, sort_index=-1 if pid == cores else pid)
+    for place in places:
+        tid = threads[place.layer, place.number]
+        yield _metadata("thread_name", place.home, tid, name=f"{place.layer}, copy {place.number}{_tell_place(place)}")
+        yield _metadata("thread_sort_index", place.home, tid, sort_index=tid)
+
+
+def _metadata(kind: str, pid: int, tid: int, **arguments: str | int) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": pid, "tid": tid, "args": arguments}
+
+
+def _tell_place(place: CopyPlace) -> str:
+    if not place.crossbars:
+        return ""
+    first, last = place.crossbars[0], place.crossbars[-1]
+    crossbars = f"crossbar {first}" if first == last else f"crossbars {first}-{last}"
+    return f" ({crossbars})"
+
+
+def _count_crossbars(schedule: ChipSchedule, timing: ChipTiming, *, pid: int) -> Iterator[dict[str, Any]]:
+    """Yield how many crossbars work, on average over short times."""
+    if not timing.total_ps:
+        return
+    crossbars = {layer.name: layer.crossbars for layer in schedule.graph.layers}
+    levels = measure_activity(timing.spans, crossbars, timing.total_ps, _COUNTS)
+    for number, level in enumerate([*levels.tolist(), 0.0]):
+        time_us = number * timing.total_ps / _COUNTS / _PS_PER_US
+        yield {
+            "name": "crossbars at work", "ph": "C", "pid": pid, "tid": 0, "ts": time_us,
+            "args": {"crossbars": round(level, 2)},
+        }  # fmt: skip

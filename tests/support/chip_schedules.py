@@ -1,0 +1,29 @@
+"""A small schedule with everything that views show: cores, a mesh, several inputs, energy, area."""
+
+from __future__ import annotations
+
+from accelerators import make_accelerator
+from chip_networks import make_residual
+
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
+from mho.simulation.chip_timing import ChipTiming, simulate_chip
+
+ACCELERATOR = make_accelerator(
+    rows=32,
+    cols=16,
+    cell_bits=4,
+    crossbars=40,
+    chip={"cores": 4},
+    interconnect={"kind": "mesh", "bytes_per_cycle": 4, "cycle_ns": 5, "hop_latency_cycles": 3},
+    energy={"mvm_pj": 3, "hop_pj_per_byte": 5, "crossbar_leakage_uw": 2},
+    area={"crossbar_um2": 100, "router_um2": 50},
+)
+
+
+def make_schedule(batch: int = 3) -> tuple[ChipSchedule, ChipTiming]:
+    """Return the schedule of a residual block at 4/4, and its simulation with spans."""
+    network = make_residual()
+    policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
+    schedule = schedule_network(network, policy, ACCELERATOR, batch=batch)
+    return schedule, simulate_chip(schedule.graph, schedule.plan, ACCELERATOR, batch=batch, with_spans=True)
