@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "mho.api",
     "map": "mho.api",
+    "schedule": "mho.api",
     "quantize": "mho.api",
     "save": "mho.api",
     "compile": "mho.api",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from mho.api import map as map
     from mho.api import quantize as quantize
     from mho.api import save as save
+    from mho.api import schedule as schedule
     from mho.api import search as search
     from mho.api import simulate as simulate
     from mho.errors import MhoError as MhoError

@@ -21,12 +21,14 @@ from mho.quantization.policy import BitWidths, Policy
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.scheduling.chip_schedule import ChipSchedule
     from mho.search.api import search as search
     from mho.simulation.zero_slices import ZeroSlices
 
 Bits = Policy | BitWidths | str
 MappingName = MappingModel | Literal["best", "paper"]
 Engine = Literal["executor", "interpreter"]
+ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 
 
 def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | None = None) -> Network:
@@ -106,6 +108,54 @@ def map(
     """
     layers, chosen = derive_layer_table(network), _policy(network, policy)
     return NetworkMap.of(layers, chosen, _hardware(accelerator), model=_model(mapping), batch=batch)
+
+
+def schedule(
+    network: Network,
+    accelerator: Accelerator | str | Path,
+    policy: Bits = "8/8",
+    *,
+    crossbars: int | None = None,
+    objective: ObjectiveName = "latency",
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+    layers: Sequence[str] | None = None,
+) -> ChipSchedule:
+    """Lay a network out on a chip of many crossbars: options and copies of layers, places, times, proven bounds.
+
+    Weights stay in crossbars of their own, and layers overlap. `mho.simulation.chip_timing.simulate_chip` adds the
+    interconnect and the buffers.
+
+    Args:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every MVM layer, or one pair for all, such as "8/8" (weight/activation).
+        crossbars: instead of the accelerator's; cores keep their size.
+        objective: what options and copies are chosen for: the latency of one input, the interval between inputs, or the
+            latency layer by layer.
+        mapping: "best", any exact mapping that suits a chip, or "paper", im2col alone.
+        batch: inputs that follow each other, at least 1.
+        layers: names of the MVM layers on the chip; the others run elsewhere, in no time. All without it.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, the crossbars do not hold each layer once or do not
+            fill whole cores, or there is no such mapping, objective or layer.
+    """
+    from mho.scheduling.chip_schedule import schedule_network
+    from mho.scheduling.duplication import Objective
+
+    if objective not in tuple(Objective):
+        raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
+    return schedule_network(
+        network,
+        _policy(network, policy),
+        _hardware(accelerator),
+        crossbars=crossbars,
+        objective=Objective(objective),
+        model=_model(mapping),
+        batch=batch,
+        layers=layers,
+    )
 
 
 def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int | None = None) -> Network:

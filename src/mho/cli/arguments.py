@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cache_folder import cache_folder
-from mho.cost.layer_tables import load_layer_table
+from mho.cost.layer_tables import load_layer_table, network_policy
 from mho.errors import ConfigError
+from mho.network.graph import Network
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
@@ -53,18 +55,64 @@ def load_mapped(
     Raises:
         MhoError: something of it cannot be found, read or brought together.
     """
-    if policy is not None and bits is not None:
-        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    widths = _Widths.read(policy, bits)
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    given = Policy.load(policy) if policy is not None else None
-    uniform = BitWidths.parse(bits) if bits is not None else None
     table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
-    names = [layer.name for layer in table.layers]
-    if given is not None:
-        given.check_against(names, where=str(policy))
-    own = table.policy or Policy.uniform(names, UNIFORM_REFERENCE)
-    chosen = given or (Policy.uniform(names, uniform) if uniform is not None else own)
+    chosen = widths.choose([layer.name for layer in table.layers], table.policy)
     return Mapped(table.layers, chosen, hardware, table.note)
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A network that is asked for on a chip: with all operations between its layers."""
+
+    network: Network
+    policy: Policy
+    accelerator: Accelerator
+
+
+def load_scheduled(
+    network: str,
+    accelerator: str,
+    *,
+    policy: str | None,
+    bits: str | None,
+    encoding: Encoding | None,
+    cell_bits: int | None,
+    input_shape: str | None,
+) -> Scheduled:
+    """Load a whole network, its hardware and the widths that are asked for. Arguments and errors: `load_mapped`."""
+    from mho.network.loading import load_network
+
+    widths = _Widths.read(policy, bits)
+    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
+    loaded = load_network(network, input_shape=parse_shape(input_shape))
+    return Scheduled(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """Widths that are asked for: a policy and its file, or a pair for all layers, or nothing."""
+
+    policy: Policy | None
+    file: str
+    uniform: BitWidths | None
+
+    @classmethod
+    def read(cls, policy: str | None, bits: str | None) -> _Widths:
+        if policy is not None and bits is not None:
+            raise ConfigError("--policy and --bits were given together", expected="one of them")
+        given = Policy.load(policy) if policy is not None else None
+        return cls(given, str(policy), BitWidths.parse(bits) if bits is not None else None)
+
+    def choose(self, names: Sequence[str], own: Policy | None) -> Policy:
+        """Return the widths of the named layers: what is asked for, else the network's own, else 8/8."""
+        if self.policy is not None:
+            self.policy.check_against(names, where=self.file)
+            return self.policy
+        if self.uniform is not None:
+            return Policy.uniform(names, self.uniform)
+        return own or Policy.uniform(names, UNIFORM_REFERENCE)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

@@ -1,0 +1,141 @@
+"""``mho schedule``: a network on a chip of many crossbars, with copies, timing, energy, a trace and a timeline."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mho.accelerator.spec import Encoding
+from mho.cli.arguments import load_scheduled
+from mho.errors import ConfigError, ScheduleError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.report.schedule_document import ScheduleDocument
+from mho.report.schedule_text import print_schedule
+from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
+from mho.scheduling.duplication import Objective
+from mho.simulation.chip_timing import ChipTiming, simulate_chip
+
+
+class Format(StrEnum):
+    """How the answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def schedule(
+    network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
+    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
+    policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
+        ),
+    ] = None,
+    crossbars: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
+    ] = None,
+    objective: Annotated[Objective, typer.Option(help="What options and copies are chosen for.")] = Objective.LATENCY,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs that follow each other.")] = 1,
+    convolutions_only: Annotated[
+        bool, typer.Option("--convolutions-only", help="Other layers run elsewhere, in no time.")
+    ] = False,
+    mapping: Annotated[
+        MappingModel, typer.Option(help="Any exact mapping of each layer that suits a chip, or im2col as in the paper.")
+    ] = DEFAULT_MODEL,
+    simulate: Annotated[
+        bool, typer.Option(help="Simulate the plan with the interconnect and the buffers of the accelerator.")
+    ] = True,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Energy and area, as far as the accelerator tells any.")
+    ] = False,
+    trace: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto or chrome://tracing (JSON).")
+    ] = None,
+    timeline: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page with a timeline to zoom into (HTML).")
+    ] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
+    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
+    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
+    ] = None,
+) -> None:
+    """Lay a network out on a chip of many crossbars, whose weights stay, and tell when every layer works.
+
+    Chooses how each layer lies in crossbars and how many copies it has, places them, and times layers that overlap.
+    """
+    _check_files(trace, timeline, simulate=simulate)
+    asked = load_scheduled(
+        network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
+    )
+    if energy and not asked.accelerator.energy.is_told:
+        raise ConfigError(
+            "the accelerator tells no energies",
+            where=asked.accelerator.name,
+            expected="figures in its table [energy]",
+            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+        )
+    layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
+    found = schedule_network(
+        asked.network,
+        asked.policy,
+        asked.accelerator,
+        crossbars=crossbars,
+        objective=objective,
+        model=mapping,
+        batch=batch,
+        layers=layers,
+    )
+    timing = _simulate(found, with_spans=trace is not None or timeline is not None) if simulate else None
+    document = ScheduleDocument.of(network, found, timing, with_energy=energy)
+    written = [] if timing is None else _write_files(document, found, timing, trace, timeline)
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+    else:
+        print_schedule(Console(highlight=False), document)
+        for line in written:
+            typer.echo(line)
+
+
+def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> None:
+    for option, path, suffix in (("--trace", trace, ".json"), ("--timeline", timeline, ".html")):
+        if path is None:
+            continue
+        if not simulate:
+            raise ConfigError(f"{option} shows a simulation", hint="leave --no-simulate out")
+        if Path(path).suffix.lower() != suffix:
+            raise ConfigError(f"{option} writes {suffix} files", where=path, hint=f"name it {Path(path).stem}{suffix}")
+
+
+def _simulate(found: ChipSchedule, *, with_spans: bool) -> ChipTiming:
+    try:
+        return simulate_chip(found.graph, found.plan, found.accelerator, batch=found.batch, with_spans=with_spans)
+    except ScheduleError as error:
+        hint = f"{error.hint}; --no-simulate times it without limits of buffers" if error.hint else "--no-simulate"
+        raise ScheduleError(error.what, where=error.where, expected=error.expected, hint=hint) from error
+
+
+def _write_files(
+    document: ScheduleDocument, found: ChipSchedule, timing: ChipTiming, trace: str | None, timeline: str | None
+) -> list[str]:
+    """Write what was asked for; return a line about each file."""
+    written = []
+    if trace is not None:
+        from mho.report.trace import write_trace
+
+        write_trace(document, found, timing, Path(trace))
+        written.append(f"trace in {trace} (open it in https://ui.perfetto.dev)")
+    if timeline is not None:
+        from mho.report.timeline import write_timeline
+
+        write_timeline(document, found, timing, Path(timeline))
+        written.append(f"timeline in {timeline}")
+    return written
