@@ -14,7 +14,8 @@ def cost(weight_bits: int, act_bits: int, scale: int) -> dict:
     tiles = scale * (1 + (weight_bits > 4))
     mvms = 64 * tiles * act_bits
     return {
-        "weight_bits": weight_bits, "act_bits": act_bits, "rows": 144, "cols": 128, "layout": "im2col", "tiles": tiles, "mvms": mvms,
+        "weight_bits": weight_bits, "act_bits": act_bits, "rows": 144, "cols": 128, "layout": "im2col",
+        "tiles": tiles, "mvms": mvms,
         "latency_us": 56.0 * tiles + 1.4 * mvms,
     }  # fmt: skip
 
