@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,10 @@ from mho.errors import ConfigError, ScheduleError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import print_schedule
-from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
+from mho.scheduling.chip_schedule import ChipSchedule, list_schedules
 from mho.scheduling.duplication import Objective
-from mho.simulation.chip_timing import ChipTiming, simulate_chip
+from mho.simulation.chip_search import simulate_best
+from mho.simulation.chip_timing import ChipTiming
 
 
 class Format(StrEnum):
@@ -84,7 +86,7 @@ def schedule(
             hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
         )
     layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
-    found = schedule_network(
+    schedules = list_schedules(
         asked.network,
         asked.policy,
         asked.accelerator,
@@ -94,7 +96,8 @@ def schedule(
         batch=batch,
         layers=layers,
     )
-    timing = _simulate(found, with_spans=trace is not None or timeline is not None) if simulate else None
+    with_spans = trace is not None or timeline is not None
+    found, timing = _simulate(schedules, with_spans=with_spans) if simulate else (next(schedules), None)
     document = ScheduleDocument.of(network, found, timing, with_energy=energy)
     written = [] if timing is None else _write_files(document, found, timing, trace, timeline)
     if output_format is Format.JSON:
@@ -115,11 +118,13 @@ def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> 
             raise ConfigError(f"{option} writes {suffix} files", where=path, hint=f"name it {Path(path).stem}{suffix}")
 
 
-def _simulate(found: ChipSchedule, *, with_spans: bool) -> ChipTiming:
+def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> tuple[ChipSchedule, ChipTiming]:
     try:
-        return simulate_chip(found.graph, found.plan, found.accelerator, batch=found.batch, with_spans=with_spans)
+        return simulate_best(schedules, with_spans=with_spans)
     except ScheduleError as error:
-        hint = f"{error.hint}; --no-simulate times it without limits of buffers" if error.hint else "--no-simulate"
+        if "buffers." not in error.hint:
+            raise
+        hint = f"{error.hint}; --no-simulate times it without limits of buffers"
         raise ScheduleError(error.what, where=error.where, expected=error.expected, hint=hint) from error
 
 

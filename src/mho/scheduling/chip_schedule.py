@@ -6,8 +6,9 @@ interconnect and the buffers add is told by the simulation of the same plan (`mh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from mho.accelerator.loading import override
 from mho.accelerator.spec import Accelerator
@@ -25,6 +26,9 @@ from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.work import WorkGraph
 
+_HALVINGS = 4
+"""How often the crossbars beyond the fewest are halved in `list_schedules`, before none is left."""
+
 
 @dataclass(frozen=True, eq=False)
 class ChipSchedule:
@@ -39,8 +43,6 @@ class ChipSchedule:
         plan: which crossbars hold them.
         timing: the cross-layer schedule with an ideal interconnect and unlimited buffers, for all inputs of the batch.
         layer_by_layer: the same copies, one layer after the other.
-        bounds: no schedule has a lower latency for one input, with these options, whatever their copies.
-        interval_bound_ps: no schedule has a shorter time between inputs, alike, ps.
         minimal_crossbars: the fewest crossbars that hold each layer once.
         minimal_ps: latency of one input with one copy of each layer on those, one layer after the other, ps.
     """
@@ -53,8 +55,6 @@ class ChipSchedule:
     plan: ChipPlan
     timing: AsapTiming
     layer_by_layer: AsapTiming
-    bounds: MakespanBounds
-    interval_bound_ps: int
     minimal_crossbars: int
     minimal_ps: int
 
@@ -78,6 +78,16 @@ class ChipSchedule:
         """How many copies each layer has."""
         return self.duplication.copies
 
+    @cached_property
+    def bounds(self) -> MakespanBounds:
+        """What no schedule of one input beats on this chip with these options, whatever their copies."""
+        return bound_makespan(self.graph, self.accelerator.chip.crossbars, known=[self.copies])
+
+    @cached_property
+    def interval_bound_ps(self) -> int:
+        """What no schedule's time between inputs is below, alike, ps."""
+        return bound_interval(self.graph, self.accelerator.chip.crossbars)
+
 
 def schedule_network(
     network: Network,
@@ -90,7 +100,7 @@ def schedule_network(
     batch: int = 1,
     layers: Iterable[str] | None = None,
 ) -> ChipSchedule:
-    """Choose options and copies of all layers, place them on a chip, time and bound the schedule. Deterministic.
+    """Choose options and copies of all layers, place them on a chip, and time the schedule. Deterministic.
 
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
@@ -109,29 +119,61 @@ def schedule_network(
         PolicyError: the policy does not name the MVM layers of the network.
         MappingError: a layer cannot be mapped.
     """
+    return next(
+        list_schedules(
+            network,
+            policy,
+            accelerator,
+            crossbars=crossbars,
+            objective=objective,
+            model=model,
+            batch=batch,
+            layers=layers,
+        )
+    )
+
+
+def list_schedules(
+    network: Network,
+    policy: Policy,
+    accelerator: Accelerator,
+    *,
+    crossbars: int | None = None,
+    objective: Objective = Objective.LATENCY,
+    model: MappingModel = DEFAULT_MODEL,
+    batch: int = 1,
+    layers: Iterable[str] | None = None,
+) -> Iterator[ChipSchedule]:
+    """Yield schedules that fill less and less of the same chip.
+
+    The first may use all crossbars, the next half of those beyond the fewest, and so on; the last has one copy of each
+    layer on the fewest. Copies are chosen for an ideal interconnect and unlimited buffers; where these are real, fewer
+    may be faster (`mho.simulation.chip_search`). Arguments and errors are those of `schedule_network`.
+    """
     hardware = override(accelerator, crossbars=crossbars)
     policy.check_against(network.layer_names)
     named = _list_names(network, layers)
     own = Policy({name: policy[name] for name in network.layer_names if name in named})
     table = [layer for layer in derive_layer_table(network) if layer.name in named]
     options = list_network_options(table, own, hardware, model)
-    chosen = choose_options(network, options, hardware, hardware.chip.crossbars, objective)
-    graph, copies = chosen.graph, chosen.duplication.copies
     fewest = [CopyCost.of(listed[0], hardware) for listed in options.values()]
-    return ChipSchedule(
-        accelerator=hardware,
-        policy=own,
-        model=model,
-        graph=graph,
-        duplication=chosen.duplication,
-        plan=place_copies(graph, copies, hardware.chip),
-        timing=time_asap(graph, copies, batch=batch),
-        layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
-        bounds=bound_makespan(graph, hardware.chip.crossbars, known=[copies]),
-        interval_bound_ps=bound_interval(graph, hardware.chip.crossbars),
-        minimal_crossbars=sum(cost.crossbars for cost in fewest),
-        minimal_ps=sum(cost.work_ps + cost.write_ps for cost in fewest),
-    )
+    minimal = sum(cost.crossbars for cost in fewest)
+    spare = hardware.chip.crossbars - minimal
+    for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
+        chosen = choose_options(network, options, hardware, budget, objective)
+        graph, copies = chosen.graph, chosen.duplication.copies
+        yield ChipSchedule(
+            accelerator=hardware,
+            policy=own,
+            model=model,
+            graph=graph,
+            duplication=chosen.duplication,
+            plan=place_copies(graph, copies, hardware.chip),
+            timing=time_asap(graph, copies, batch=batch),
+            layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
+            minimal_crossbars=minimal,
+            minimal_ps=sum(cost.work_ps + cost.write_ps for cost in fewest),
+        )
 
 
 def _list_names(network: Network, layers: Iterable[str] | None) -> frozenset[str]:
