@@ -13,7 +13,10 @@ from mho.accelerator.spec import Encoding
 from mho.cost.latency import cost_network
 from mho.cost.layer_tables import load_layer_table
 from mho.cost.table import LatencyTable
+from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
+
+PAPER = MappingModel.PAPER
 
 PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"
 
@@ -61,8 +64,8 @@ def uniform(layers, bits="8/8"):
 
 def milliseconds(layers, policy, *, cell_bits=4, encoding=Encoding.DIFFERENTIAL_COLUMNS):
     accelerator = override(load_accelerator(f"pelke2026-{cell_bits}bit"), encoding=encoding)
-    picoseconds = cost_network(layers, policy, accelerator).latency_ps
-    assert LatencyTable.build(layers, accelerator).policy_latency_ps(policy) == picoseconds
+    picoseconds = cost_network(layers, policy, accelerator, model=PAPER).latency_ps
+    assert LatencyTable.build(layers, accelerator, model=PAPER).policy_latency_ps(policy) == picoseconds
     return f"{picoseconds / 1e9:.1f}"
 
 
@@ -87,9 +90,9 @@ def test_the_published_policy_of_vgg16_has_the_papers_headline_speedup(layers_of
     widths = map(BitWidths.parse, PUBLISHED_VGG16_POLICY.split())
     policy = Policy(dict(zip((layer.name for layer in layers), widths, strict=True)))
     accelerator = load_accelerator("pelke2026-4bit")
-    reference = cost_network(layers, uniform(layers), accelerator).latency_ps
+    reference = cost_network(layers, uniform(layers), accelerator, model=PAPER).latency_ps
     assert milliseconds(layers, policy) == "4993.6"
-    assert f"{reference / cost_network(layers, policy, accelerator).latency_ps:.3f}" == "2.482"
+    assert f"{reference / cost_network(layers, policy, accelerator, model=PAPER).latency_ps:.3f}" == "2.482"
 
 
 @pytest.mark.parametrize(("network", "count"), [("vgg16", 16), ("resnet18", 21), ("vit_b_32", 74)])
@@ -112,6 +115,7 @@ def test_the_derived_table_of_the_transformer_is_the_one_checked_by_hand(layers_
 @pytest.mark.slow
 def test_costing_takes_30_seconds_cold_and_2_seconds_warm(tmp_path):
     command = [sys.executable, "-m", "mho", "cost", "torchvision:vgg16", "--accelerator", "pelke2026-4bit"]
+    command += ["--mapping", "paper"]
     environment = {**os.environ, "MHO_CACHE_DIR": str(tmp_path)}
     answers, seconds = [], []
     for _ in range(2):
@@ -131,7 +135,8 @@ def test_a_kept_table_needs_no_framework(layers_of, tmp_path_factory):
     layers_of("resnet18")
     code = (
         "import sys; from mho.cli.main import main; "
-        "assert main(['cost', 'torchvision:resnet18', '--accelerator', 'pelke2026-4bit']) == 0; "
+        "options = ['--accelerator', 'pelke2026-4bit', '--mapping', 'paper']; "
+        "assert main(['cost', 'torchvision:resnet18', *options]) == 0; "
         "assert not {'torch', 'onnx'} & set(sys.modules)"
     )
     environment = {**os.environ, "MHO_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "cache")}
