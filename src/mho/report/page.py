@@ -11,14 +11,16 @@ from mho.report import text
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.result import RunResult
+from mho.report.timeline import TIMELINE_PARTS, TimelineView, format_short_time
 
 
-def render_page(result: RunResult, pictures: Sequence[Picture] = ()) -> str:
+def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: TimelineView | None = None) -> str:
     """Return the HTML page of a run. It holds its scripts and styles and asks the network for nothing.
 
     Args:
         result: every figure on the page.
         pictures: drawings of some layers.
+        timeline: of the found policy on the whole chip.
     """
     import jinja2
     from plotly.offline import get_plotlyjs
@@ -32,7 +34,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = ()) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "latency": text.format_latency,
+        "latency": format_short_time,
         "percent": text.format_percent,
         "count": text.format_count,
         "size": text.format_bytes,
@@ -45,6 +47,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = ()) -> str:
         float=result.contender("float"),
         hidden=count_hidden(result),
         pictures=pictures,
+        timeline=timeline,
         settings=flatten(result.settings),
         hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
         sources=result.accelerator.get("sources", {}),
@@ -53,7 +56,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = ()) -> str:
     )
 
 
-_TEMPLATES = ("page.html.j2", "style.css", "page.js")
+_TEMPLATES = ("page.html.j2", "style.css", "page.js", *TIMELINE_PARTS)
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

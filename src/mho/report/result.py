@@ -80,6 +80,31 @@ class MappingFigures(_Part):
     """reference_latency_us / found_latency_us."""
 
 
+class ChipFigures(_Part):
+    """A policy on the whole chip: weights stay in crossbars of their own, layers overlap, slow ones have copies."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    reason: str = ""
+    """Why there is no schedule, where there is none: then all figures are null."""
+    minimal_crossbars: int | None = None
+    """The fewest crossbars that hold each layer once."""
+    used_crossbars: int | None = None
+    """Crossbars that hold something, copies included."""
+    latency_us: float | None = None
+    """Time of one inference, with interconnect and buffers of the accelerator."""
+    bound_us: float | None = None
+    """What no schedule of these mappings beats on this chip; proven."""
+    interval_us: float | None = None
+    """Time between inferences of a full pipeline."""
+    total_us: float | None = None
+    """Time of three inferences that follow each other."""
+    speedup: float | None = None
+    """latency_us of uniform 8/8 on the same chip / latency_us; null where the chip does not hold it."""
+
+
 class ZeroSliceFigures(_Part):
     """Reads that drive zero input slices only: the hardware may skip them. Measured on test images."""
 
@@ -333,6 +358,8 @@ class RunResult(_Part):
     """Uniform 8/8 and the found policy under every mapping."""
     zero_slices: tuple[ZeroSliceFigures, ...] = ()
     """What skipping reads of zero slices would save, where that was measured."""
+    chip: tuple[ChipFigures, ...] = ()
+    """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
     accelerator: dict[str, Any]
     """Description of the hardware, with sources."""
     settings: dict[str, Any]

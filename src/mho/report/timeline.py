@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
+from mho.mapping.describe import describe_mapping
 from mho.report import text
 from mho.report.palette import hues
 from mho.report.schedule_document import ScheduledLayer, ScheduleDocument
@@ -27,7 +30,9 @@ _BINS = 600
 _MOST_HUES = 12
 """Inputs with colours of their own; later ones take them up again."""
 
-_TEMPLATES = ("timeline.html.j2", "timeline.css", "timeline.js", "style.css")
+TIMELINE_PARTS = ("timeline_part.html.j2", "timeline.css", "timeline.js")
+"""Templates that a page with a `TimelineView` includes: where it is to stand, its style, its script."""
+_TEMPLATES = ("timeline.html.j2", *TIMELINE_PARTS, "style.css")
 _BUSY = "busy"
 _CAUSES: dict[str, str] = {
     _BUSY: "reading",
@@ -37,6 +42,36 @@ _CAUSES: dict[str, str] = {
     Cause.WRITE: "being written",
     Cause.DONE: "no work left",
 }
+
+
+@dataclass(frozen=True)
+class TimelineView:
+    """A timeline that can stand in a page.
+
+    Attributes:
+        hues: colour of each input; empty for a single one.
+        is_merged: True where pauses are drawn over.
+        longest_pause_us: the most time that one drawn stretch spends on pauses, us.
+        data: what the script draws, as JSON that may stand inside a script element.
+    """
+
+    hues: tuple[str, ...]
+    is_merged: bool
+    longest_pause_us: float
+    data: str
+
+    @classmethod
+    def of(cls, schedule: ChipSchedule, timing: ChipTiming) -> TimelineView:
+        """Return the timeline of a simulation with spans."""
+        stretches = merge_spans(timing.spans, _STRETCHES)
+        pauses = (one.finish_ps - one.start_ps - one.busy_ps for one in stretches)
+        content = json.dumps(build_data(schedule, timing, stretches), separators=(",", ":"))
+        return cls(
+            hues=_hues(schedule.batch) if schedule.batch > 1 else (),
+            is_merged=len(stretches) < len(timing.spans),
+            longest_pause_us=max(pauses, default=0) / 1e6,
+            data=content.replace("<", "\\u003c"),
+        )
 
 
 def write_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, path: Path) -> None:
@@ -66,29 +101,21 @@ def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: 
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "latency": _format_time,
+        "latency": format_short_time,
         "percent": text.format_percent,
         "count": text.format_count,
         "lost_words": _tell_lost,
     }
-    stretches = merge_spans(timing.spans, _STRETCHES)
     seen = {cause for layer in document.layers for cause, share in (layer.lost or {}).items() if share}
     return environment.get_template("timeline.html.j2").render(
         document=document,
         sentence=_tell_schedule(document),
-        hues=_hues(document.batch) if document.batch > 1 else (),
         causes=[(name, words) for name, words in _CAUSES.items() if name == _BUSY or name in seen],
-        is_merged=len(stretches) < len(timing.spans),
-        longest_pause_us=_find_longest_pause(stretches),
-        data=json.dumps(build_data(document, schedule, timing, stretches), separators=(",", ":")).replace(
-            "<", "\\u003c"
-        ),
+        timeline=TimelineView.of(schedule, timing),
     )
 
 
-def build_data(
-    document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, stretches: tuple[Stretch, ...]
-) -> dict[str, Any]:
+def build_data(schedule: ChipSchedule, timing: ChipTiming, stretches: Sequence[Stretch]) -> dict[str, Any]:
     """Return what the script of the page draws.
 
     Times are whole multiples of `unit_ps`. The work of a copy is a flat list, five numbers a stretch: start, duration,
@@ -96,7 +123,8 @@ def build_data(
     """
     unit = math.gcd(*(time for one in stretches for time in (one.start_ps, one.finish_ps)), timing.total_ps) or 1
     crossbars = {layer.name: layer.crossbars for layer in schedule.graph.layers}
-    activity = measure_activity(timing.spans, crossbars, timing.total_ps, _BINS) / max(1, document.used_crossbars)
+    used = schedule.plan.used_crossbars
+    activity = measure_activity(timing.spans, crossbars, timing.total_ps, _BINS) / max(1, used)
     work: dict[tuple[str, int], list[int]] = {}
     for one in stretches:
         duration = (one.finish_ps - one.start_ps) // unit
@@ -105,14 +133,14 @@ def build_data(
     return {
         "unit_ps": unit,
         "total": timing.total_ps // unit,
-        "batch": document.batch,
-        "crossbars": document.used_crossbars,
-        "hues": _hues(document.batch),
+        "batch": schedule.batch,
+        "crossbars": used,
+        "hues": _hues(schedule.batch),
         "activity": [round(share, 4) for share in activity.tolist()],
         "layers": [
             {
                 "name": layer.name,
-                "words": f"{layer.weight_bits}/{layer.act_bits} bits, {layer.mapping}",
+                "words": f"{layer.mapping.bits} bits, {describe_mapping(layer.mapping)}",
                 "crossbars": layer.crossbars,
                 "copies": [
                     {
@@ -122,7 +150,7 @@ def build_data(
                     for place in schedule.plan.places[layer.name]
                 ],
             }
-            for layer in document.layers
+            for layer in schedule.graph.layers
         ],
     }
 
@@ -131,18 +159,13 @@ def _hues(batch: int) -> tuple[str, ...]:
     return hues(min(batch, _MOST_HUES))
 
 
-def _find_longest_pause(stretches: tuple[Stretch, ...]) -> float:
-    """Return the most time that a stretch spends on pauses, us."""
-    return max((one.finish_ps - one.start_ps - one.busy_ps for one in stretches), default=0) / 1e6
-
-
 def _tell_schedule(document: ScheduleDocument) -> str:
     """Tell the schedule in one sentence."""
     copies = sum(layer.copies for layer in document.layers)
     latency = document.told_latency_us
     gain = document.minimal_us / latency if latency else 1.0
     return (
-        f"{document.network} answers one input in {_format_time(latency)} on {document.crossbars:,} "
+        f"{document.network} answers one input in {format_short_time(latency)} on {document.crossbars:,} "
         f"crossbars of {document.accelerator.name}, with {copies:,} copies of {len(document.layers)} layers that "
         f"overlap: {gain:.1f}{text.TIMES} as fast as layer by layer on the fewest crossbars."
     )
@@ -153,7 +176,7 @@ def _tell_lost(layer: ScheduledLayer) -> str:
     return ", ".join(f"{_CAUSES[name]} {100 * share:.1f} %" for name, share in shares if share)
 
 
-def _format_time(microseconds: float) -> str:
+def format_short_time(microseconds: float) -> str:
     """Return a time with its unit, down to nanoseconds."""
     if microseconds == 0:
         return "0"

@@ -15,10 +15,12 @@ from mho.cost.latency import LayerCost, NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
+from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_result
+from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -67,14 +69,34 @@ def map_found(outcome: Outcome) -> NetworkMap:
     return NetworkMap.of(_read_layers(outcome), policy, material.accelerator, model=material.mapping)
 
 
-def _read_layers(outcome: Outcome) -> tuple[MvmLayer, ...]:
+def schedule_found(outcome: Outcome) -> OnChip:
+    """Return what uniform 8/8 and the found policy would take on the whole chip."""
+    policies = {
+        name: (_LABELS[name], Policy.from_json(outcome.stages[name].figures["policy"], where=name))
+        for name in ("reference", "found")
+    }
+    material = outcome.material
+    return schedule_policies(_read_network(outcome), policies, material.accelerator, model=material.mapping)
+
+
+def _read_network(outcome: Outcome) -> Network:
     from mho.network.onnx_reader import read_onnx
 
-    return derive_layer_table(read_onnx(outcome.stages["float"].folder / FLOAT_FILE))
+    return read_onnx(outcome.stages["float"].folder / FLOAT_FILE)
 
 
-def collect_result(outcome: Outcome, network_map: NetworkMap) -> form.RunResult:
-    """Return all figures of a finished run; `network_map` is that of `map_found`."""
+def _read_layers(outcome: Outcome) -> tuple[MvmLayer, ...]:
+    return derive_layer_table(_read_network(outcome))
+
+
+def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -> form.RunResult:
+    """Return all figures of a finished run.
+
+    Args:
+        outcome: the run.
+        network_map: that of `map_found`.
+        on_chip: that of `schedule_found`.
+    """
     network = outcome.stages["network"].figures
     layers = tuple(layer.mapping.layer for layer in network_map.layers)
     policies = {
@@ -121,6 +143,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap) -> form.RunResult:
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
+        chip=on_chip.figures,
         accelerator=outcome.material.accelerator.to_json(),
         settings=outcome.config.to_json(),
         notes=tuple(notes),

@@ -21,7 +21,7 @@ from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, T
 from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference, make_space
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
-from mho.workflow.report_stage import Outcome, collect_result, map_found
+from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
@@ -78,10 +78,12 @@ def run(
         _run_stages(config, material, opened, chain)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         network_map = map_found(outcome)
-        result = collect_result(outcome, network_map)
+        on_chip = schedule_found(outcome)
+        result = collect_result(outcome, network_map, on_chip)
         content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path / RESULT_FILE, (content + "\n").encode())
-        write_atomically(path / PAGE_FILE, render_page(result, draw_slowest(network_map, DRAWN_LAYERS)).encode())
+        page = render_page(result, draw_slowest(network_map, DRAWN_LAYERS), on_chip.timeline)
+        write_atomically(path / PAGE_FILE, page.encode())
     return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
 
 
