@@ -233,7 +233,7 @@ def _run_highs(matrix: Floats, lower: Floats, upper: Floats, *, most_nodes: int 
     model.a_matrix_.value_ = matrix.T[filled]
     if most_nodes:
         model.integrality_ = [*[highspy.HighsVarType.kInteger] * (columns - 1), highspy.HighsVarType.kContinuous]
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
     if most_nodes:
