@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from random_networks import Chooser
 
+from mho.errors import ProgramError
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.program import Program
 
@@ -18,11 +19,13 @@ Place = tuple[Any, Any]
 
 
 def mutate(program: Program, chooser: Chooser) -> Program:
-    """Return the program with one to three things changed. Raises `ProgramError` where that is no program at all."""
+    """Return the program with one to three things changed. Raises `ProgramError` where nothing of it is left."""
     for _ in range(chooser.choice((1, 1, 1, 2, 3))):
         if chooser.integer(0, 3) == 0:
             program = _change_constant(program, chooser)
-        elif program.instructions:
+        elif not any(item.body for item in program.layers):
+            raise ProgramError("no layer is left")
+        else:
             content = copy.deepcopy(encode_instructions(program.instructions))
             chooser.choice(_CHANGES)(content, program, chooser)
             program = replace(program, instructions=decode_instructions(content, "mutated"))
