@@ -31,7 +31,7 @@ CASES = (
 FACTORS = (1.0, 1.25, 2.0)
 """Crossbars of the chip over the minimal ones at 8/8."""
 TITLE = """what a policy gains over 8/8, best mapping
-(VGG-16: the published policy; the others are of its kind: first and last layer 8/8, else weights of 4, activations of 3 to 7)"""
+(VGG-16: the published policy; the others: first and last layer 8/8, else weights of 4 bits, activations of 3 to 7)"""
 COLUMNS = (
     *("cells", "network", "one crossbar, ms: 8/8", "policy", "gain", "chip", "least: 8/8, policy"),
     *("one input, us: 8/8", "policy", "gain", "over bound", "interval, us: 8/8", "policy", "gain"),
