@@ -32,8 +32,8 @@ class Machine:
         limits = [None if isinstance(size, str) else size for size in sizes]
         self._is_limited = any(limit is not None for limit in limits)
         self._is_tracked = self._is_limited or not accelerator.interconnect.is_ideal
-        cores = range(plan.chip.cores)
-        self.outputs = [Buffer("output_bytes", f"output buffer of core {core}", limits[1]) for core in cores]
+        names = (f"output buffer of core {core}" for core in range(plan.chip.cores))
+        self.outputs = [Buffer("output_bytes", name, limits[1], is_passed=True) for name in names]
         self.layers = {work.name: self._add_layer(work) for work in graph.layers}
         for layer in self.layers.values():
             self._connect(layer)
@@ -57,40 +57,21 @@ class Machine:
         """Make the channels that feed a layer."""
         work, batch = layer.work, self._batch
         cores = tuple(dict.fromkeys(core for copy in layer.copies for core in copy.place.cores))
-        inputs = np.arange(batch + 1, dtype=np.int64)
         for need in work.needs:
             source = self.layers[need.producer]
             windows = source.work.windows
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
             kept[-1] = windows
-            forgettable = np.append(0, (inputs[:-1, None] * windows + kept).reshape(-1))
             demands = repeat_for_inputs(need.windows, windows, batch)
-            layer.streams.append(self._add_channel(source, layer, demands, cores, need.bytes, forgettable))
+            layer.streams.append(_add_channel(source, layer, need.windows, demands, cores, need.bytes, kept, False))
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
+            windows, needed = source.work.windows, np.array([count])
             sizes = work.stored_bytes[index] if work.stored_bytes else None
-            demands = repeat_for_inputs(np.array([count]), source.work.windows, batch)
-            forgettable = inputs * source.work.windows
-            channel = self._add_channel(source, layer, demands, cores, sizes, forgettable)
-            channel.is_stored = True
-            layer.stores.append(channel)
-
-    def _add_channel(
-        self,
-        source: LayerState,
-        layer: LayerState,
-        demands: list[int],
-        cores: tuple[int, ...],
-        sizes: Integers | None,
-        forgettable: Integers,
-    ) -> Channel:
-        sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
-        totals = np.append(0, np.cumsum(sizes))
-        arrived = Prefix(source.total) if self._is_tracked else source.finished
-        lists = sizes.tolist(), totals.tolist(), forgettable.tolist()
-        channel = Channel(source, layer, demands, cores, *lists, source.finished, arrived)
-        source.outputs.append(channel)
-        return channel
+            demands = repeat_for_inputs(needed, windows, batch)
+            layer.stores.append(_add_channel(source, layer, needed, demands, cores, sizes, np.array([windows]), True))
+        for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
+            channel.arrived = Prefix(channel.producer.total)
 
     def _add_input_buffers(self, limit: int | None) -> list[Buffer]:
         """Return the buffers that channels fill: one for all cores that get the same, for it is always as full."""
@@ -105,6 +86,8 @@ class Machine:
                 buffers[tuple(numbers)] = buffer = Buffer("input_bytes", f"input buffer of core {core}", limit)
                 for number in numbers:
                     channels[number].buffers.append(buffer)
+                buffer.shares = sum(channels[number].least for number in numbers)
+                buffer.claimed = buffer.shares if buffer.has_shares else 0
         return list(buffers.values())
 
     def run(self) -> None:
@@ -187,7 +170,7 @@ class Machine:
         while layer.written < self._batch and layer.writes[layer.written] == holders:
             layer.written += 1
         for channel in layer.stores if self._is_tracked else ():
-            woken += self._forget(channel)
+            woken += channel.forget()
         return woken
 
     def _reserve(self, copy: CopyState, following: list[CopyState]) -> bool:
@@ -197,38 +180,42 @@ class Machine:
         could take it from one that everybody waits for. The copy whose turn is next joins `following` if it waits.
         """
         layer, item = copy.layer, copy.item
-        room = self._list_room(copy, item % layer.work.windows)
+        window = item % layer.work.windows
         if self._is_limited:
             if item != layer.reserved:
                 copy.stand_still(self._now, Cause.BUFFER)
                 layer.turns[item] = copy
                 return False
-            for buffer, size in room.items():
-                if not buffer.has_room(size):
-                    _check_size(buffer, size, layer)
+            for buffer, claim in self._list_claims(copy, window).items():
+                if not buffer.has_room(claim):
+                    _check_size(buffer, layer, window)
                     copy.stand_still(self._now, Cause.BUFFER)
                     buffer.waiting.append(copy)
                     return False
             layer.reserved += 1
             if layer.reserved in layer.turns:
                 following.append(layer.turns.pop(layer.reserved))
-        for buffer, size in room.items():
-            buffer.take(size)
+        for core, size in copy.gathered:
+            self.outputs[core].take(size, size)
+        for channel in layer.outputs:
+            if size := channel.sizes[window]:
+                channel.take(size)
+                if channel.cores != (copy.place.home,):
+                    self.outputs[copy.place.home].take(size, size)
         return True
 
-    def _list_room(self, copy: CopyState, window: int) -> dict[Buffer, int]:
-        """Return what a window of one input puts where."""
-        room: dict[Buffer, int] = {}
-        for core, size in copy.gathered:
-            room[self.outputs[core]] = size
+    def _list_claims(self, copy: CopyState, window: int) -> dict[Buffer, int]:
+        """Return of which buffers a window of one input claims how many bytes."""
+        claims = {self.outputs[core]: size for core, size in copy.gathered}
         home = self.outputs[copy.place.home]
         for channel in copy.layer.outputs:
             if size := channel.sizes[window]:
+                claim = channel.count_claim(size)
                 for buffer in channel.buffers:
-                    room[buffer] = room.get(buffer, 0) + size
+                    claims[buffer] = claims.get(buffer, 0) + (claim if buffer.has_shares else size)
                 if channel.cores != (copy.place.home,):
-                    room[home] = room.get(home, 0) + size
-        return room
+                    claims[home] = claims.get(home, 0) + size
+        return claims
 
     def _start(self, copy: CopyState) -> None:
         layer, item = copy.layer, copy.item
@@ -248,7 +235,7 @@ class Machine:
         woken = layer.finished.add(item)
         if self._is_tracked:
             for channel in layer.streams:
-                woken += self._forget(channel)
+                woken += channel.forget()
         for core, size in copy.gathered:
             ready = max(ready, self.carrier.send(self._now, core, (copy.place.home,), size))
         if ready == self._now:
@@ -265,7 +252,7 @@ class Machine:
         layer.ends_ps[index] = self._now
         if self._is_tracked:
             for core, size in copy.gathered:
-                woken += self.outputs[core].drop(size)
+                woken += self.outputs[core].drop(size, size)
             for channel in layer.outputs:
                 arrival = self.carrier.send(self._now, home, channel.cores, channel.sizes[window])
                 if arrival == self._now:
@@ -279,13 +266,8 @@ class Machine:
         woken = channel.arrived.add(item)
         size = channel.sizes[item % channel.producer.work.windows]
         if size and channel.cores != (copy.place.home,):
-            woken += self.outputs[copy.place.home].drop(size)
-        woken += self._forget(channel)
-        return woken
-
-    def _forget(self, channel: Channel) -> list[CopyState]:
-        size = channel.forget()
-        return [copy for buffer in channel.buffers for copy in buffer.drop(size)] if size else []
+            woken += self.outputs[copy.place.home].drop(size, size)
+        return woken + channel.forget()
 
     def _record(self, copy: CopyState, item: int) -> None:
         layer, index = copy.layer.work, item // copy.layer.work.windows
@@ -306,15 +288,49 @@ class Machine:
         full = [buffer for buffer in (*self.inputs, *self.outputs) if buffer.waiting]
         waiting = dict.fromkeys(copy.layer.work.name for buffer in full for copy in buffer.waiting)
         places = ", ".join(f"{buffer.name} ({buffer.used:,} of {buffer.capacity:,} bytes used)" for buffer in full)
+        needed = max((buffer.shares for buffer in self.inputs if not buffer.has_shares), default=0)
+        room = f"{needed:,} bytes of input, what the layers of one core need at once, and "
         raise ScheduleError(
             f"copies of {', '.join(waiting)} wait for ever for room in {places}",
             where="buffers",
-            expected="room for what piles up on one path while another path to the same layer is longer",
+            expected=(room if needed else "") + "room for what piles up on one of several paths to the same layer",
             hint="set buffers.input_bytes and buffers.output_bytes higher, or take more cores",
         )
 
 
-def _check_size(buffer: Buffer, size: int, layer: LayerState) -> None:
+def _add_channel(
+    source: LayerState,
+    layer: LayerState,
+    needed: Integers,
+    demands: list[int],
+    cores: tuple[int, ...],
+    sizes: Integers | None,
+    forgotten: Integers,
+    is_stored: bool,
+) -> Channel:
+    """Add a channel to what its producer feeds.
+
+    Args:
+        source, layer: producer and consumer.
+        needed, forgotten: int64, windows of the producer that each window of the consumer needs, and that it lets go:
+            of one input; or of size 1, where they are stored.
+        demands: the former, for all inputs.
+        cores, sizes, is_stored: as of `Channel`.
+    """
+    sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
+    totals = np.append(0, np.cumsum(sizes))
+    least = max(int(sizes.max()), int((totals[needed] - totals[np.append(0, forgotten[:-1])]).max()))
+    before = np.arange(source.total // source.work.windows, dtype=np.int64)[:, None] * source.work.windows
+    forgettable = np.append(0, (before + forgotten).reshape(-1))
+    lists = sizes.tolist(), totals.tolist(), forgettable.tolist()
+    channel = Channel(source, layer, demands, cores, *lists, least, source.finished, source.finished, is_stored)
+    source.outputs.append(channel)
+    return channel
+
+
+def _check_size(buffer: Buffer, layer: LayerState, window: int) -> None:
+    """Refuse what no buffer can ever hold."""
+    size = sum(channel.sizes[window] for channel in layer.outputs if buffer in channel.buffers)
     if buffer.capacity is not None and size > buffer.capacity:
         raise ScheduleError(
             f"one window gives {size:,} bytes to the {buffer.name}, which holds {buffer.capacity:,}",

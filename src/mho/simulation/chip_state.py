@@ -91,30 +91,45 @@ class Buffer:
         key: of the accelerator's buffers, which tells its capacity.
         name: for people.
         capacity: bytes.
+        is_passed: True where what is larger than the buffer may pass through it in pieces while it holds nothing else.
+        shares: bytes that its channels need at least, all together.
         used, largest: now, and at most until now.
+        claimed: bytes that are used or held for a channel.
         waiting: copies that found no room.
     """
 
     key: str
     name: str
     capacity: int | None
+    is_passed: bool = False
+    shares: int = 0
     used: int = 0
     largest: int = 0
+    claimed: int = 0
     waiting: list[CopyState] = field(default_factory=list)
 
-    def has_room(self, size: int) -> bool:
-        """Tell whether so many bytes more fit."""
-        return self.capacity is None or self.used + size <= self.capacity
+    @property
+    def has_shares(self) -> bool:
+        """True where every channel has what it needs at least for itself, and only the rest is for all."""
+        return self.capacity is not None and 0 < self.shares <= self.capacity
 
-    def take(self, size: int) -> None:
-        """Keep bytes."""
+    def has_room(self, claim: int) -> bool:
+        """Tell whether so many bytes more may be claimed."""
+        if self.capacity is None or self.claimed + claim <= self.capacity:
+            return True
+        return self.is_passed and not self.used
+
+    def take(self, size: int, claim: int) -> None:
+        """Keep bytes, for which some had been claimed before."""
         self.used += size
+        self.claimed += claim
         if self.used > self.largest:
-            self.largest = self.used
+            self.largest = self.used if self.capacity is None else min(self.used, self.capacity)
 
-    def drop(self, size: int) -> list[CopyState]:
+    def drop(self, size: int, claim: int) -> list[CopyState]:
         """Forget bytes; return who waits for room."""
         self.used -= size
+        self.claimed -= claim
         woken, self.waiting = self.waiting, []
         return woken
 
@@ -132,11 +147,14 @@ class Channel:
         totals: bytes that its first 0, 1, ... windows send.
         forgettable: windows of the producer, over all inputs, that the consumer no longer reads once so many of its
             windows (or of inputs, where they are stored) are done.
+        least: bytes that any window of the consumer, or stored operand, needs at once, and any window of the producer
+            sends: with so much room for itself, a channel never holds up for good.
         finished, arrived: windows that are finished, and that have arrived everywhere; one and the same where nothing
             is on its way.
         is_stored: True where what is sent is stored in crossbars.
         forgotten: windows that have been dropped.
-        buffers: where what is sent is kept.
+        used: bytes that are kept, in each core.
+        buffers: where they are.
     """
 
     producer: LayerState
@@ -146,21 +164,38 @@ class Channel:
     sizes: list[int]
     totals: list[int]
     forgettable: list[int]
+    least: int
     finished: Prefix
     arrived: Prefix
-    is_stored: bool = False
+    is_stored: bool
     forgotten: int = 0
+    used: int = 0
     buffers: list[Buffer] = field(default_factory=list)
 
-    def forget(self) -> int:
-        """Drop what has arrived and is not read any more; return how many bytes."""
+    def count_claim(self, size: int) -> int:
+        """Return by how much more than before the channel claims of buffers with shares once `size` more are kept."""
+        return max(self.used + size, self.least) - max(self.used, self.least)
+
+    def take(self, size: int) -> None:
+        """Keep bytes in all buffers."""
+        claim = self.count_claim(size)
+        self.used += size
+        for buffer in self.buffers:
+            buffer.take(size, claim if buffer.has_shares else size)
+
+    def forget(self) -> list[CopyState]:
+        """Drop what has arrived and is not read any more; return who waits for room."""
         done = self.consumer.written if self.is_stored else self.consumer.finished.count
         count = min(self.forgettable[done], self.arrived.count)
         if count <= self.forgotten:
-            return 0
+            return []
         size = self._sum(count) - self._sum(self.forgotten)
         self.forgotten = count
-        return size
+        if not size:
+            return []
+        claim = -self.count_claim(-size)
+        self.used -= size
+        return [copy for buffer in self.buffers for copy in buffer.drop(size, claim if buffer.has_shares else size)]
 
     def _sum(self, count: int) -> int:
         inputs, windows = divmod(count, len(self.sizes))

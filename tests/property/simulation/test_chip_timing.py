@@ -9,7 +9,7 @@ import pytest
 from accelerators import make_accelerator
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_work_graphs import interconnects, plans, work_graphs
+from random_work_graphs import interconnects, plans, sizes, work_graphs
 
 from mho.errors import ScheduleError
 from mho.scheduling.asap import time_asap
@@ -198,32 +198,56 @@ def test_large_buffers_are_like_unlimited_ones_where_windows_are_needed_in_order
 
 
 @st.composite
-def pairs(draw):
-    """Draw two layers, the second of which needs the first, each in a core of its own."""
-    graph = draw(work_graphs(most_layers=2, has_stored=False))
-    assume(len(graph.layers) == 2 and graph.layers[1].needs)
-    first, second = graph.layers
-    need = second.needs[0]
-    windows = np.maximum.accumulate(need.windows)  # in order, so that what is read is known
-    read = draw(st.lists(st.integers(0, first.windows), min_size=second.windows, max_size=second.windows))
-    forgotten = np.minimum(np.sort(np.array(read)), windows)
-    forgotten[-1] = first.windows
-    need = Need(need.producer, windows, forgotten, need.bytes)
-    second = LayerWork(second.name, None, second.crossbars, second.windows, second.window_ps, (need,))
-    return WorkGraph("pair", (first, second))
+def chains(draw, *, layers):
+    """Draw layers that need the one before, in order, and forget it step by step."""
+    chain = []
+    for number in range(draw(layers)):
+        windows, need = draw(st.integers(1, 9)), ()
+        if chain:
+            before = chain[-1]
+            counts = st.lists(st.integers(0, before.windows), min_size=windows, max_size=windows)
+            needed, read = np.sort(draw(counts)), np.sort(draw(counts))
+            forgotten = np.minimum(read, needed)
+            forgotten[-1] = before.windows
+            need = (Need(before.name, needed, forgotten, draw(sizes(before.windows))),)
+        times = draw(st.integers(1, 3)), draw(st.integers(0, 6))
+        chain.append(LayerWork(f"layer{number}", None, times[0], windows, times[1], need))
+    return WorkGraph("chain", tuple(chain))
 
 
-@settings(max_examples=200, **RELAXED)
-@given(pairs(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
-def test_a_buffer_suffices_exactly_where_it_holds_what_one_window_needs(graph, first, second, batch):
-    copies = {"layer0": first, "layer1": second}
-    crossbars = sum(layer.crossbars * copies[layer.name] for layer in graph.layers)
-    plan = place_copies(graph, copies, make_accelerator(chip={"crossbars": crossbars, "cores": 1}).chip)
-    need = graph.layers[1].needs[0]
+def put_in_one_core(graph, copies, input_bytes):
+    numbers = {layer.name: copies[number % len(copies)] for number, layer in enumerate(graph.layers)}
+    crossbars = sum(layer.crossbars * numbers[layer.name] for layer in graph.layers)
+    accelerator = make_accelerator(
+        chip={"crossbars": crossbars, "cores": 1}, buffers={"input_bytes": max(input_bytes, 1)}
+    )
+    return place_copies(graph, numbers, accelerator.chip), accelerator
+
+
+def count_least(need):
+    """Return the bytes that one window needs at once, at most, or that one window gives."""
     totals = np.append(0, np.cumsum(need.bytes))
     before = np.append(0, need.forgotten[:-1])
-    least = int(max((totals[need.windows] - totals[before]).max(), need.bytes.max()))
-    simulate_chip(graph, plan, make_accelerator(buffers={"input_bytes": max(least, 1)}), batch=batch)
+    return int(max((totals[need.windows] - totals[before]).max(), need.bytes.max()))
+
+
+COPIES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+
+
+@settings(max_examples=150, **RELAXED)
+@given(chains(layers=st.just(2)), COPIES, st.integers(1, 2))
+def test_a_buffer_suffices_exactly_where_it_holds_what_one_window_needs(graph, copies, batch):
+    least = count_least(graph.layers[1].needs[0])
+    simulate_chip(graph, *put_in_one_core(graph, copies, least), batch=batch)
     if least > 1:
         with pytest.raises(ScheduleError, match=r"wait for ever for room in input buffer of core 0|one window gives"):
-            simulate_chip(graph, plan, make_accelerator(buffers={"input_bytes": least - 1}), batch=batch)
+            simulate_chip(graph, *put_in_one_core(graph, copies, least - 1), batch=batch)
+
+
+@settings(max_examples=150, **RELAXED)
+@given(chains(layers=st.integers(3, 6)), COPIES, st.integers(1, 3))
+def test_layers_of_one_core_never_hold_each_other_up_for_good(graph, copies, batch):
+    least = sum(count_least(layer.needs[0]) for layer in graph.layers[1:])
+    plan, accelerator = put_in_one_core(graph, copies, least)
+    timing = simulate_chip(graph, plan, accelerator, batch=batch)
+    assert timing.buffer_bytes[0] <= max(least, 1)

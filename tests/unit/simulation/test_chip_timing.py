@@ -169,6 +169,26 @@ def test_a_stored_operand_leaves_the_buffer_when_all_copies_hold_it():
     assert timing.finish_ps == (85, 120, 185)
 
 
+def test_results_larger_than_the_output_buffer_pass_through_it_alone():
+    timing = simulate(make_pair(window_ps=(2, 1)), interconnect=make_bus(1), buffers={"output_bytes": 7})
+    assert timing.total_ps == 4 * (2 + 8) + 1
+    assert timing.buffer_bytes == (16, 7)
+
+
+def test_every_layer_of_a_core_has_room_of_its_own():
+    # The first layer is fast and could fill the buffer that the second, in the same core, needs to send anything.
+    numbers = np.arange(1, 5)
+    layers = [LayerWork("first", None, 1, 4, 1, ())]
+    for name, time in (("second", 50), ("third", 1)):
+        need = Need(layers[-1].name, numbers, numbers.copy(), np.full(4, 8))
+        layers.append(LayerWork(name, None, 1, 4, time, (need,)))
+    graph = WorkGraph("chain", tuple(layers))
+    timing = simulate(graph, (1, 1, 1), crossbars=3, cores=1, buffers={"input_bytes": 16})
+    assert timing.total_ps == 4 * (1 + 50) + 1
+    with pytest.raises(ScheduleError, match="expected: 16 bytes of input, what the layers of one core need at once"):
+        simulate(graph, (1, 1, 1), crossbars=3, cores=1, buffers={"input_bytes": 15})
+
+
 def test_one_window_that_no_buffer_holds_is_refused_at_once():
     with pytest.raises(ScheduleError) as caught:
         simulate(make_pair(), buffers={"input_bytes": 7})
