@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="fewer networks, chips and cores: under a minute")
     options = parser.parse_args()
-    console = Console(width=160)
+    console = Console(width=170)
     for part in options.parts:
         start = time.process_time()
         PARTS[part](console, options.quick)
