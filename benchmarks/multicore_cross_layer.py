@@ -48,7 +48,7 @@ COLUMNS = (
     *("of branched", "slowest first", "choosing, s", "bounds, s", "simulation, s"),
 )
 QUICK = ("tinyyolov3", "torchvision:vgg16")
-TITLE = """convolutions on clsa-256, the least crossbars and some more: layers that overlap over layer by layer on the least
+TITLE = """convolutions on clsa-256, layers that overlap on the least crossbars and more, over layer by layer
 (published: up to 29.2x; bounds: "no filling" ignores how the pipeline fills; "proven" in integers, "branched" not)"""
 
 
