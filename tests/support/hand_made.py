@@ -201,6 +201,29 @@ def offset_product() -> HandMade:
     return HandMade(program, {"a": a[None, None], "b": b[None, None]}, (a @ b)[None])
 
 
+def stored_windows() -> HandMade:
+    """A stored integer of 0 .. 3, twice on the diagonal for two positions, fed with both slices of 4-bit codes."""
+    bench = Bench("qk", MatmulGeometry(1, 2, 1, 1))
+    zeros, blocks = np.zeros(4, np.int64), np.array([0, 0, 1, 1])
+    bench.constants |= {
+        "qk:stored_rows": zeros, "qk:row_blocks": blocks, "qk:stored_columns": zeros, "qk:column_signs": zeros + 1,
+        "qk:starts": zeros, "qk:bits": zeros + 2, "qk:column_shifts": np.array([0, 2, 0, 2]),
+        "qk:column_blocks": blocks,
+    }  # fmt: skip
+    write = WriteDynamicTile(
+        0, "qk:stored", ZERO, "qk:stored_rows", "qk:row_signs", "qk:row_shifts", "qk:row_blocks", "qk:stored_columns",
+        "qk:column_signs", "qk:starts", "qk:bits", "qk:column_shifts", "qk:column_blocks", 0, False, 2, Span(0, 4),
+        Span(0, 4),
+    )  # fmt: skip
+    rows, cols = bench.rows([0, 0, 1, 1], shifts=[0, 2, 0, 2]), bench.cols([0, 0, 1, 1], weights=[1, 4, 1, 4])
+    stored = QuantizeInput("b", "qk:stored", 0, 1.0, 0, 0, 3, False, 0, ((0, 0),) * 3)
+    body = (stored, write, *bench.read(rows, cols, ZERO, ZERO))
+    layer = bench.layer(body, source="a", target="y", rank=3, bits=4)
+    sizes = {"a": (1, 2, 1), "b": (1, 1, 1), "qk:codes": 2, "qk:stored": 1, "qk:sums": 2, "y": (1, 2, 1)}
+    a, b = np.array([[13, 6], [2, 15]]).reshape(2, 1, 2, 1), np.array([3, 2]).reshape(2, 1, 1, 1)
+    return HandMade(make_program([bench], [layer], sizes), {"a": a, "b": b}, (a * b)[:, 0])
+
+
 def _product(bench: Bench, body: tuple[Instruction, ...]) -> HandMade:
     stored = QuantizeInput("b", "qk:stored", 0, 1.0, 0, -4, 3, False, 0, ((0, 0),) * 3)
     layer = bench.layer((stored, *body), source="a", target="y", rank=3)
@@ -222,6 +245,7 @@ HAND_MADE: Mapping[str, Callable[[], HandMade]] = {
         images,
         digital_sums,
         offset_product,
+        stored_windows,
     )
 }
 

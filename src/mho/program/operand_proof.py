@@ -224,6 +224,8 @@ def stored_part(
 
 def _patterns(columns: Integers, keys: Integers) -> Iterable[Pattern]:
     """Group columns by key, and return the groups that differ."""
+    if not keys.size:
+        return set()
     order = np.argsort(keys, kind="stable")
     _, starts = np.unique(keys[order], return_index=True)
     ordered = columns[:, order].T.tolist()

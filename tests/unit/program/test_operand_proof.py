@@ -190,6 +190,26 @@ DAMAGE = {
         ),
         "an input slice meets another's weights",
     ),
+    "a position without the first slice": (
+        "stored_windows",
+        constant("qk:row_shifts", becomes(np.array([2, 2, 0, 2]))),
+        "stored integers|not complete",
+    ),
+    "a position of another's block": (
+        "stored_windows",
+        constant("qk:column_blocks", becomes(np.array([1, 1, 0, 0]))),
+        "another output",
+    ),
+    "blocks that all rows and columns share": (
+        "stored_windows",
+        both(constant("qk:column_blocks", lambda a: a * 0), constant("qk:row_blocks", lambda a: a * 0)),
+        "another output",
+    ),
+    "positions that take each other's codes": (
+        "stored_windows",
+        constant("qk:row_offsets", lambda a: a[::-1].copy()),
+        "another output",
+    ),
     "stored vectors of one output twice": (
         "offset_product",
         instruction(SumInputs, lambda i: replace(i, target=Affine(0))),
