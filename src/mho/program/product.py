@@ -145,9 +145,12 @@ def _count_cells(region: Region, family: Family) -> int:
 
 
 def _largest_weight(family: Family) -> int:
-    """Return the largest sum of absolute weights of the columns that one sum takes from one window."""
-    sums = (np.bincount(one.outputs, np.abs(family.columns.weight[one.cols])).max() for one in family.classes())
-    return int(max(sums, default=0))
+    """Return the largest sum of absolute weights of the columns that one sum takes: of one window a displacement."""
+    largest: dict[bytes, float] = {}
+    for one in family.classes():
+        key, total = one.position.tobytes(), np.bincount(one.outputs, np.abs(family.columns.weight[one.cols])).max()
+        largest[key] = max(largest.get(key, 0.0), float(total))
+    return int(sum(largest.values()))
 
 
 def _recover(region: Region, families: tuple[Family, ...]) -> Matrix:
