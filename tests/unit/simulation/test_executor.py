@@ -3,6 +3,7 @@ import pytest
 import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from chosen_mappings import compile_as
 from random_networks import random_inputs
 from small_programs import (
     change_constant,
@@ -14,7 +15,7 @@ from small_programs import (
     matmul_network,
 )
 
-from mho.accelerator.spec import PAPER_ENCODINGS
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import DataError, ProgramError
 from mho.network.graph import Grid
 from mho.network.reference import run_quantized
@@ -91,6 +92,19 @@ def test_the_integers_come_back_from_the_cells(encoding, zero_point, cols):
     program = compile_small(network, make_accelerator(rows=7, cols=cols, encoding=encoding))
     (product,) = prove_program(program)
     np.testing.assert_array_equal(product.matrix, network.constants["w"].reshape(2, 3, 18) - zero_point)
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("window", "slices"), [("1x1 positions", 3), ("1x3 positions", 2), ("2x2 pixels", 1), ("3 pixels x 6 positions", 1)]
+)
+def test_the_integers_come_back_from_windows_and_slices_side_by_side(encoding, window, slices):
+    network = conv_network((1, 2, 4, 5), outputs=4, groups=2, strides=(1, 1), pads=(1, 1, 1, 1), zero_point=-3)
+    program = compile_as(network, make_accelerator(64, 64), encoding, window=window, slices=slices)
+    (product,) = prove_program(program)
+    np.testing.assert_array_equal(product.matrix, network.constants["w"].reshape(2, 2, 9) + 3)
+    x = random_inputs(network, 3)
+    assert_same_bits(Executor(program).run(x), run_quantized(network, x))
 
 
 def test_what_the_executor_runs_are_the_cells_and_nothing_else():
