@@ -11,7 +11,7 @@ from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
 from mho.scheduling.placement import ChipPlan
 from mho.scheduling.work import Integers, LayerWork, WorkGraph
-from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span, repeat_for_inputs
+from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span
 from mho.simulation.interconnect import Carrier
 
 _DONE, _GATHERED, _ARRIVED, _WRITTEN = range(4)
@@ -45,7 +45,9 @@ class Machine:
 
     def _add_layer(self, work: LayerWork) -> LayerState:
         total = work.windows * self._batch
-        state = LayerState(work, total, Prefix(total), ends_ps=[0] * self._batch, writes=[0] * self._batch)
+        state = LayerState(
+            work, total, Prefix(work.windows, self._batch), ends_ps=[0] * self._batch, writes=[0] * self._batch
+        )
         size = self._plan.chip.crossbars_per_core
         for place in self._plan.places[work.name]:
             tiles = Counter(crossbar // size for crossbar in place.crossbars)
@@ -55,23 +57,21 @@ class Machine:
 
     def _connect(self, layer: LayerState) -> None:
         """Make the channels that feed a layer."""
-        work, batch = layer.work, self._batch
+        work = layer.work
         cores = tuple(dict.fromkeys(core for copy in layer.copies for core in copy.place.cores))
         for need in work.needs:
             source = self.layers[need.producer]
             windows = source.work.windows
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
             kept[-1] = windows
-            demands = repeat_for_inputs(need.windows, windows, batch)
-            layer.streams.append(_add_channel(source, layer, need.windows, demands, cores, need.bytes, kept, False))
+            layer.streams.append(_add_channel(source, layer, need.windows, cores, need.bytes, kept, False))
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
-            windows, needed = source.work.windows, np.array([count])
             sizes = work.stored_bytes[index] if work.stored_bytes else None
-            demands = repeat_for_inputs(needed, windows, batch)
-            layer.stores.append(_add_channel(source, layer, needed, demands, cores, sizes, np.array([windows]), True))
+            kept = np.array([source.work.windows])
+            layer.stores.append(_add_channel(source, layer, np.array([count]), cores, sizes, kept, True))
         for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
-            channel.arrived = Prefix(channel.producer.total)
+            channel.arrived = Prefix(channel.producer.work.windows, self._batch)
 
     def _add_input_buffers(self, limit: int | None) -> list[Buffer]:
         """Return the buffers that channels fill: one for all cores that get the same, for it is always as full."""
@@ -126,25 +126,25 @@ class Machine:
                 copy.stand_still(self._now, Cause.DONE)
             elif (
                 (not layer.is_stored or self._is_written(copy))
-                and self._has_all(copy, layer.streams, item)
+                and self._has_all(copy, layer.streams, *divmod(item, layer.work.windows))
                 and (not self._is_tracked or self._reserve(copy, copies))
             ):
                 self._start(copy)
 
-    def _has_all(self, copy: CopyState, channels: list[Channel], number: int) -> bool:
-        """Tell whether everything is there that a window, or a stored operand, needs; if not, let the copy wait."""
+    def _has_all(self, copy: CopyState, channels: list[Channel], index: int, number: int) -> bool:
+        """Tell whether all of an input is there that a window (or 0, a stored operand) needs; or let the copy wait."""
         for channel in channels:
             demand = channel.demands[number]
-            if channel.finished.count < demand:
+            if channel.finished.counts[index] < demand:
                 copy.stand_still(self._now, Cause.INPUT)
-                channel.finished.wait(demand, copy)
+                channel.finished.wait(index, demand, copy)
                 return False
         if self._is_tracked:
             for channel in channels:
                 demand = channel.demands[number]
-                if channel.arrived.count < demand:
+                if channel.arrived.counts[index] < demand:
                     copy.stand_still(self._now, Cause.INTERCONNECT)
-                    channel.arrived.wait(demand, copy)
+                    channel.arrived.wait(index, demand, copy)
                     return False
         return True
 
@@ -154,7 +154,7 @@ class Machine:
         index = copy.item // layer.work.windows
         if copy.written_for == index:
             return True
-        if self._has_all(copy, layer.stores, index):
+        if self._has_all(copy, layer.stores, index, 0):
             copy.stand_still(self._now, Cause.WRITE)
             if layer.start_ps is None and layer.work.write_ps:
                 layer.start_ps = self._now
@@ -232,7 +232,7 @@ class Machine:
         """A window is read: its inputs may be dropped, and its sums go home; return who may go on."""
         layer, ready = copy.layer, self._now
         copy.since_ps = self._now
-        woken = layer.finished.add(item)
+        woken = layer.finished.add(*divmod(item, layer.work.windows))
         if self._is_tracked:
             for channel in layer.streams:
                 woken += channel.forget()
@@ -263,8 +263,9 @@ class Machine:
 
     def _arrive(self, channel: Channel, copy: CopyState, item: int) -> list[CopyState]:
         """What a window made has arrived everywhere; return who may go on."""
-        woken = channel.arrived.add(item)
-        size = channel.sizes[item % channel.producer.work.windows]
+        index, window = divmod(item, channel.producer.work.windows)
+        woken = channel.arrived.add(index, window)
+        size = channel.sizes[window]
         if size and channel.cores != (copy.place.home,):
             woken += self.outputs[copy.place.home].drop(size, size)
         return woken + channel.forget()
@@ -302,7 +303,6 @@ def _add_channel(
     source: LayerState,
     layer: LayerState,
     needed: Integers,
-    demands: list[int],
     cores: tuple[int, ...],
     sizes: Integers | None,
     forgotten: Integers,
@@ -314,7 +314,6 @@ def _add_channel(
         source, layer: producer and consumer.
         needed, forgotten: int64, windows of the producer that each window of the consumer needs, and that it lets go:
             of one input; or of size 1, where they are stored.
-        demands: the former, for all inputs.
         cores, sizes, is_stored: as of `Channel`.
     """
     sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
@@ -323,7 +322,7 @@ def _add_channel(
     before = np.arange(source.total // source.work.windows, dtype=np.int64)[:, None] * source.work.windows
     forgettable = np.append(0, (before + forgotten).reshape(-1))
     lists = sizes.tolist(), totals.tolist(), forgettable.tolist()
-    channel = Channel(source, layer, demands, cores, *lists, least, source.finished, source.finished, is_stored)
+    channel = Channel(source, layer, needed.tolist(), cores, *lists, least, source.finished, source.finished, is_stored)
     source.outputs.append(channel)
     return channel
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
 
-import numpy as np
-
 from mho.scheduling.placement import CopyPlace
-from mho.scheduling.work import Integers, LayerWork
+from mho.scheduling.work import LayerWork
 
 
 class Cause(StrEnum):
@@ -49,35 +47,47 @@ class Span:
 
 
 class Prefix:
-    """How many of a sequence are done, without a gap; who waits for how many.
+    """How many windows of each input are done, from the first on without a gap; who waits for how many.
 
     Args:
-        size: of the sequence.
+        windows: of one input.
+        batch: inputs.
 
     Attributes:
-        count: the first so many are done.
+        counts: for each input, the first so many windows are done.
     """
 
-    __slots__ = ("_arrivals", "_done", "_waiting", "count")
+    __slots__ = ("_arrivals", "_done", "_waiting", "_whole", "_windows", "counts")
 
-    def __init__(self, size: int) -> None:
-        self.count = 0
-        self._done = bytearray(size + 1)
-        self._waiting: list[tuple[int, int, CopyState]] = []
-        self._arrivals = 0
+    def __init__(self, windows: int, batch: int) -> None:
+        self.counts = [0] * batch
+        self._windows = windows
+        self._done = bytearray((windows + 1) * batch)  # the last of each input is never done
+        self._waiting: list[list[tuple[int, int, CopyState]]] = [[] for _ in range(batch)]
+        self._arrivals = self._whole = 0
 
-    def wait(self, demand: int, copy: CopyState) -> None:
-        """Let a copy wait until the first `demand` are done."""
+    @property
+    def total(self) -> int:
+        """The first so many windows of all inputs, one after the other, are done."""
+        if self._whole == len(self.counts):
+            return self._whole * self._windows
+        return self._whole * self._windows + self.counts[self._whole]
+
+    def wait(self, index: int, demand: int, copy: CopyState) -> None:
+        """Let a copy wait until the first `demand` windows of an input are done."""
         self._arrivals += 1
-        heappush(self._waiting, (demand, self._arrivals, copy))
+        heappush(self._waiting[index], (demand, self._arrivals, copy))
 
-    def add(self, number: int) -> list[CopyState]:
-        """Mark one as done; return who need not wait any longer, those who wait for the fewest first."""
-        self._done[number] = 1
-        if number != self.count:
+    def add(self, index: int, window: int) -> list[CopyState]:
+        """Mark a window of an input as done; return who need not wait any longer, who waits for the fewest first."""
+        place = index * (self._windows + 1) + window
+        self._done[place] = 1
+        if window != self.counts[index]:
             return []
-        self.count = count = self._done.find(0, number)
-        waiting, woken = self._waiting, []
+        self.counts[index] = count = self._done.find(0, place) - place + window
+        while self._whole < len(self.counts) and self.counts[self._whole] == self._windows:
+            self._whole += 1
+        waiting, woken = self._waiting[index], []
         while waiting and waiting[0][0] <= count:
             woken.append(heappop(waiting)[2])
         return woken
@@ -140,8 +150,8 @@ class Channel:
 
     Attributes:
         producer, consumer: the layers.
-        demands: windows of the producer, over all inputs, that each window of the consumer needs; or that each input
-            needs, where it is stored. 0 for none.
+        demands: windows of the producer that each window of the consumer, of one input, needs; of size 1 where they are
+            stored. 0 for none.
         cores: of all copies of the consumer.
         sizes: bytes that each window of the producer, of one input, sends.
         totals: bytes that its first 0, 1, ... windows send.
@@ -185,8 +195,8 @@ class Channel:
 
     def forget(self) -> list[CopyState]:
         """Drop what has arrived and is not read any more; return who waits for room."""
-        done = self.consumer.written if self.is_stored else self.consumer.finished.count
-        count = min(self.forgettable[done], self.arrived.count)
+        done = self.consumer.written if self.is_stored else self.consumer.finished.total
+        count = min(self.forgettable[done], self.arrived.total)
         if count <= self.forgotten:
             return []
         size = self._sum(count) - self._sum(self.forgotten)
@@ -278,16 +288,3 @@ class CopyState:
         if self.since_ps is not None:
             self.lost_ps[self.cause] += time_ps - self.since_ps
         self.since_ps = None
-
-
-def repeat_for_inputs(counts: Integers, producer_windows: int, batch: int) -> list[int]:
-    """Return counts of the windows of a producer for all inputs of a batch, counted over all of them; 0 stays 0.
-
-    Args:
-        counts: int64 [windows], of one input.
-        producer_windows: of one input.
-        batch: inputs.
-    """
-    before = np.arange(batch, dtype=np.int64)[:, None] * producer_windows
-    counted: list[int] = np.where(counts > 0, counts + before, 0).reshape(-1).tolist()
-    return counted

@@ -116,11 +116,11 @@ def check_needs(graph, layer, plan, starts, accelerator):
         for index, row in enumerate(starts[layer.name]):
             for window, count in enumerate(need.windows.tolist()):
                 if count:
-                    assert row[window] >= arrivals.reshape(-1)[: index * graph[need.producer].windows + count].max()
+                    assert row[window] >= arrivals[index, :count].max()
     for (producer, count), sent in zip(layer.stored_needs, layer.stored_bytes, strict=True):
         arrivals = list_arrivals(graph[producer], sent, plan, layer, starts, accelerator)
         for index, row in enumerate(starts[layer.name]):
-            arrived = arrivals.reshape(-1)[: index * graph[producer].windows + count].max()
+            arrived = arrivals[index, :count].max()
             assert (row[: len(plan.places[layer.name])] >= arrived + layer.write_ps).all()
 
 
@@ -131,7 +131,7 @@ def list_arrivals(producer, sent, plan, layer, starts, accelerator):
     places = plan.places[producer.name]
     if interconnect.is_ideal:
         return arrivals
-    latency, width = interconnect.hop_latency_cycles, interconnect.bytes_per_cycle
+    latency, width, shape = interconnect.hop_latency_cycles, interconnect.bytes_per_cycle, arrivals.shape
     arrivals = arrivals.reshape(-1).copy()
     for item in range(len(arrivals)):
         place = places[item % len(places)]
@@ -140,7 +140,7 @@ def list_arrivals(producer, sent, plan, layer, starts, accelerator):
         size = int(sent[item % producer.windows])
         if size and cores != {place.home}:
             arrivals[item] += (latency - (-size // width)) * interconnect.cycle_ps
-    return arrivals
+    return arrivals.reshape(shape)
 
 
 def check_buffers(graph, plan, starts, timing):

@@ -227,6 +227,18 @@ def test_windows_take_room_in_order_so_that_none_takes_it_from_one_that_is_await
     assert timing.total_ps == 140
 
 
+def test_an_input_does_not_wait_for_windows_of_the_one_before_that_it_does_not_need():
+    slow = LayerWork("slow", None, 1, 1, 100, ())
+    first = LayerWork("first", None, 1, 2, 10, (Need("slow", np.array([0, 1])),))
+    second = LayerWork("second", None, 1, 1, 10, (Need("first", np.array([1])),))
+    graph = WorkGraph("net", (slow, first, second))
+    timing = simulate(graph, (1, 2, 1), crossbars=4, cores=1, batch=2)
+    assert [span.start_ps for span in timing.spans if span.layer == "second"] == [10, 20]
+    assert timing.finish_ps == tuple(
+        time_asap(graph, {"slow": 1, "first": 2, "second": 1}, batch=2).finish_ps(i) for i in (0, 1)
+    )
+
+
 def test_a_batch_has_an_input():
     with pytest.raises(ScheduleError, match="a batch of 0"):
         simulate(make_pair(), batch=0)
