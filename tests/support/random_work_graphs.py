@@ -24,7 +24,7 @@ def work_graphs(draw: Any, *, most_layers: int = 5, has_stored: bool = True) -> 
         layers.append(
             LayerWork(
                 name=f"layer{number}",
-                mapping=None,  # type: ignore[arg-type]
+                known_mapping=None,
                 crossbars=draw(st.integers(1, 3)),
                 windows=windows,
                 window_ps=draw(st.integers(0, 6)),

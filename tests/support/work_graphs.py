@@ -45,7 +45,7 @@ class GraphBuilder:
         seen = pool(source, kernel, stride, kernel // 2 if pad is None else pad)
         needs = tuple(Need(producer, prefix.reshape(-1)) for producer, prefix in seen.needs.items())
         windows, time = seen.height * seen.width, self.window_ps if window_ps is None else window_ps
-        self.layers.append(LayerWork(name, None, crossbars, windows, time, needs))  # type: ignore[arg-type]
+        self.layers.append(LayerWork(name, None, crossbars, windows, time, needs))
         prefix = np.arange(1, windows + 1, dtype=np.int64).reshape(seen.height, seen.width)
         return Map(seen.height, seen.width, {name: prefix})
 
@@ -55,7 +55,7 @@ class GraphBuilder:
         result = self.conv(name, source, 1, crossbars=crossbars)
         last = self.layers[-1]
         self.layers[-1] = LayerWork(
-            name, last.mapping, crossbars, last.windows, last.window_ps, last.needs, ((stored, count),), write_ps
+            name, last.known_mapping, crossbars, last.windows, last.window_ps, last.needs, ((stored, count),), write_ps
         )
         return result
 
@@ -193,7 +193,7 @@ def draw_graph(draw: st.DrawFn, *, most_layers: int = 4, most_windows: int = 6, 
             LayerWork(
                 f"layer{index}", None, draw(st.integers(1, 3)), windows, draw(st.integers(1, 5)), tuple(needs), stored,
                 write,
-            )  # type: ignore[arg-type]
+            )
         )  # fmt: skip
     return WorkGraph("drawn", tuple(layers))
 

@@ -27,7 +27,7 @@ from mho.mapping.parts import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
-from mho.scheduling.options import CopyCost, chip_window
+from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
@@ -65,38 +65,52 @@ def build_work_graph(
     for name in mappings:
         if name not in nodes:
             raise ScheduleError("no such MVM layer", where=f"{network.name}: {name}", hint=suggest(name, nodes))
-    graph = _GraphBuilder(network, accelerator)
-    kept, followed = _list_kept(base, mappings)
+        _check_layer(network, nodes[name], mappings[name])
+    layers = {name: ChipLayer.of(mapping, accelerator) for name, mapping in mappings.items()}
+    return derive_work_graph(network, layers, base=base)
+
+
+def derive_work_graph(
+    network: Network, chip_layers: Mapping[str, ChipLayer], *, base: WorkGraph | None = None
+) -> WorkGraph:
+    """Derive the work graph of a network from what is known of its layers on the chip, by name.
+
+    Arguments are those of `build_work_graph`; layers are taken from `base` where both have the same mapping.
+    """
+    graph = _GraphBuilder(network)
+    kept, followed = _list_kept(base, chip_layers)
     last_uses = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
     layers = []
     for number, node in enumerate(network.nodes):
-        if node.name in mappings:
-            layer = kept.get(node.name) or graph.make_layer(node, mappings[node.name])
-            layers.append(layer)
+        if node.name in chip_layers:
+            own = chip_layers[node.name]
+            layers.append(kept.get(node.name) or graph.make_layer(node, own))
             if node.name in followed:
-                graph.number_outputs(node, layer)
+                graph.number_outputs(node, own)
         else:
             graph.add_digital(node)
         graph.forget(name for name in (*node.inputs, node.output) if last_uses.get(name, -1) <= number)
     return WorkGraph(network.name, tuple(layers))
 
 
-def _list_kept(base: WorkGraph | None, mappings: Mapping[str, LayerMapping]) -> tuple[dict[str, LayerWork], set[str]]:
+def _list_kept(base: WorkGraph | None, layers: Mapping[str, ChipLayer]) -> tuple[dict[str, LayerWork], set[str]]:
     """Return the layers of `base` that stay as they are, and the names of those whose outputs must be followed."""
-    if base is None or {layer.name for layer in base.layers} != set(mappings):
-        return {}, set(mappings)
-    alike = {layer.name for layer in base.layers if layer.mapping == mappings[layer.name]}
+    if base is None or {layer.name for layer in base.layers} != set(layers):
+        return {}, set(layers)
+    alike = {
+        layer.name for layer in base.layers if layer.known_mapping and layer.known_mapping == layers[layer.name].mapping
+    }
     producers = {layer.name: {need.producer for need in layer.needs} | {name for name, _ in layer.stored_needs}
                  for layer in base.layers}  # fmt: skip
     kept = {layer.name: layer for layer in base.layers if producers[layer.name] | {layer.name} <= alike}
-    return kept, {producer for name in mappings if name not in kept for producer in producers[name]}
+    return kept, {producer for name in layers if name not in kept for producer in producers[name]}
 
 
 class _GraphBuilder:
     """Walks over the nodes and holds the prefixes of the tensors that are still to be read."""
 
-    def __init__(self, network: Network, accelerator: Accelerator) -> None:
-        self._network, self._accelerator = network, accelerator
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self._known: dict[str, _Known] = {}
         self._windows: dict[str, int] = {}
 
@@ -111,21 +125,20 @@ class _GraphBuilder:
         if found:
             self._known[node.output] = found
 
-    def number_outputs(self, node: Node, layer: LayerWork) -> None:
+    def number_outputs(self, node: Node, own: ChipLayer) -> None:
         """Number what a layer gives by its windows."""
-        numbers = _WindowOrder(self._network, node, layer.mapping).number_outputs()
-        self._known[node.output] = {(layer.name, False): numbers, (layer.name, True): layer.windows + 1 - numbers}
-        self._windows[layer.name] = layer.windows
+        numbers, windows = _WindowOrder(self._network, node, own).number_outputs(), own.cost.windows
+        self._known[node.output] = {(node.name, False): numbers, (node.name, True): windows + 1 - numbers}
+        self._windows[node.name] = windows
 
-    def make_layer(self, node: Node, mapping: LayerMapping) -> LayerWork:
+    def make_layer(self, node: Node, own: ChipLayer) -> LayerWork:
         """Return the work of a layer."""
-        _check_layer(self._network, node, mapping)
-        cost = CopyCost.of(mapping, self._accelerator)
+        cost = own.cost
         streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
         stored = others[0] if node.op == "matmul" else {}
-        order = _WindowOrder(self._network, node, mapping)
-        codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), mapping.bits.act_bits)
-        operand = self._count_bytes(node.inputs[1], stored, np.array(True), mapping.bits.weight_bits)
+        order = _WindowOrder(self._network, node, own)
+        codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), own.act_bits)
+        operand = self._count_bytes(node.inputs[1], stored, np.array(True), own.stored_bits)
         producers = [producer for producer, is_reversed in streamed if not is_reversed]
         needs = (self._need(order, streamed, producer, codes[producer]) for producer in producers)
         stored_needs = tuple(
@@ -135,7 +148,7 @@ class _GraphBuilder:
         )
         return LayerWork(
             name=node.name,
-            mapping=mapping,
+            known_mapping=own.mapping,
             crossbars=cost.crossbars,
             windows=cost.windows,
             window_ps=cost.window_ps,
@@ -143,8 +156,8 @@ class _GraphBuilder:
             stored_needs=stored_needs,
             write_ps=cost.write_ps,
             stored_bytes=tuple(operand[producer] for producer, _ in stored_needs),
-            sum_bytes=(sum_bytes := _count_sum_bytes(mapping)),
-            tile_sum_bytes=-(-sum_bytes * mapping.parts[0].row_tiles // cost.crossbars),
+            sum_bytes=(sum_bytes := _count_sum_bytes(own)),
+            tile_sum_bytes=-(-sum_bytes * own.row_tiles // cost.crossbars),
         )
 
     def _count_bytes(self, tensor: str, known: _Known, read: NDArray[np.bool_], bits: int) -> dict[str, Integers]:
@@ -179,12 +192,11 @@ class _GraphBuilder:
 class _WindowOrder:
     """The windows of one layer in raster order: images, then rows of windows, then columns."""
 
-    def __init__(self, network: Network, node: Node, mapping: LayerMapping) -> None:
-        self._node, self._layer = node, mapping.layer
+    def __init__(self, network: Network, node: Node, own: ChipLayer) -> None:
+        self._node = node
         self._in_shape, self._out_shape = network.shapes.get(node.inputs[0], ()), network.shapes[node.output]
-        self._grid, window = PositionGrid.of(mapping.layer), chip_window(mapping)
-        self._size = (window.height.count, window.width.count)
-        self._counts = (self._grid.height.count_windows(window.height), self._grid.width.count_windows(window.width))
+        self._grid, self._size = PositionGrid.of(own.layer), own.window
+        self._counts = tuple(-(-axis.positions // size) for axis, size in zip(self._axes, self._size, strict=True))
 
     def number_outputs(self) -> Prefixes:
         """Return for each output the number of the window that makes it, from 1 on."""
@@ -242,9 +254,8 @@ def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, p
     return np.isin(np.arange(size), pixels)
 
 
-def _count_sum_bytes(mapping: LayerMapping) -> int:
-    window = chip_window(mapping)
-    return SUM_BYTES * mapping.layer.outputs * mapping.layer.repeat * window.height.count * window.width.count
+def _count_sum_bytes(own: ChipLayer) -> int:
+    return SUM_BYTES * own.layer.outputs * own.layer.repeat * math.prod(own.window)
 
 
 def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:

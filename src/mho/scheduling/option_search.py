@@ -117,7 +117,7 @@ class _Layer:
             works.append(
                 LayerWork(
                     name=name,
-                    mapping=mapping,
+                    known_mapping=mapping,
                     crossbars=cost.crossbars,
                     windows=cost.windows,
                     window_ps=cost.window_ps,

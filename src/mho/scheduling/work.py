@@ -53,7 +53,7 @@ class LayerWork:
 
     Attributes:
         name: layer name.
-        mapping: how one copy of the layer lies in crossbars.
+        known_mapping: how one copy of the layer lies in crossbars, where that is known.
         crossbars: that one copy takes.
         windows: how many there are, for one input.
         window_ps: time of one window on one copy, ps: all input slices, one after the other.
@@ -68,7 +68,7 @@ class LayerWork:
     """
 
     name: str
-    mapping: LayerMapping
+    known_mapping: LayerMapping | None
     crossbars: int
     windows: int
     window_ps: int
@@ -83,6 +83,13 @@ class LayerWork:
     def work_ps(self) -> int:
         """Time of all windows on one copy, ps."""
         return self.windows * self.window_ps
+
+    @property
+    def mapping(self) -> LayerMapping:
+        """How one copy lies in crossbars. Raises `ScheduleError` where that is not known (of a program's layers)."""
+        if self.known_mapping is None:
+            raise ScheduleError("its mapping is not known", where=f"layer {self.name}")
+        return self.known_mapping
 
 
 @dataclass(frozen=True, eq=False)

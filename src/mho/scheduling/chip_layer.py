@@ -1,0 +1,46 @@
+"""What a work graph is made of: one layer as it lies on a chip, whether a mapping tells it or a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mho.accelerator.spec import Accelerator
+from mho.mapping.parts import LayerMapping
+from mho.network.layers import MvmLayer
+from mho.scheduling.options import CopyCost, chip_window
+
+
+@dataclass(frozen=True)
+class ChipLayer:
+    """One layer on a chip.
+
+    Attributes:
+        layer: the logical layer.
+        cost: what one copy takes.
+        window: positions of a window along height and width.
+        act_bits, stored_bits: of the codes that stream in, and of those that are stored.
+        row_tiles: tiles above each other that add up to one sum.
+        mapping: what all of it follows from, where that is known.
+    """
+
+    layer: MvmLayer
+    cost: CopyCost
+    window: tuple[int, int]
+    act_bits: int
+    stored_bits: int
+    row_tiles: int
+    mapping: LayerMapping | None
+
+    @classmethod
+    def of(cls, mapping: LayerMapping, accelerator: Accelerator) -> ChipLayer:
+        """Return the layer of a mapping. Raises `ScheduleError` for one that is not for a chip."""
+        window = chip_window(mapping)
+        return cls(
+            layer=mapping.layer,
+            cost=CopyCost.of(mapping, accelerator),
+            window=(window.height.count, window.width.count),
+            act_bits=mapping.bits.act_bits,
+            stored_bits=mapping.bits.weight_bits,
+            row_tiles=mapping.parts[0].row_tiles,
+            mapping=mapping,
+        )
