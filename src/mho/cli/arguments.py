@@ -1,18 +1,67 @@
-"""What several commands understand alike: shapes, and networks with widths on accelerators."""
+"""What several commands understand alike: options, shapes, and networks with widths on accelerators.
+
+An option that several commands have is declared here once, as an annotated type that their parameters take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
 
 from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cache_folder import cache_folder
 from mho.cost.layer_tables import load_layer_table, network_policy
 from mho.errors import ConfigError
+from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+
+NetworkArgument = Annotated[
+    str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")
+]
+AcceleratorOption = Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")]
+PolicyOption = Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")]
+BitsOption = Annotated[
+    str | None,
+    typer.Option(metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."),
+]
+EncodingOption = Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")]
+CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")]
+MappingOption = Annotated[
+    MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
+]
+SharingBatchOption = Annotated[int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights.")]
+InputShapeOption = Annotated[
+    str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
+]
+EnergyOption = Annotated[bool, typer.Option("--energy", help="Energy and area, as far as the accelerator tells any.")]
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+def check_energy(accelerator: Accelerator) -> None:
+    """Refuse to tell energies of an accelerator that tells none. Raises `ConfigError`."""
+    if not accelerator.energy.is_told:
+        raise ConfigError(
+            "the accelerator tells no energies",
+            where=accelerator.name,
+            expected="figures in its table [energy]",
+            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+        )
 
 
 @dataclass(frozen=True)

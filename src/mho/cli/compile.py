@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Encoding
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.cli.arguments import AcceleratorOption, CellBitsOption, EncodingOption, MappingOption
+from mho.mapping.model import DEFAULT_MODEL
 from mho.program.container import write_program
 from mho.program.disassembly import summarize
 from mho.program.lowering import compile_network
@@ -18,13 +18,11 @@ from mho.program.lowering import compile_network
 
 def compile_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")],
-    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
+    accelerator: AcceleratorOption,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="P.mho", help="The program file to write.")],
-    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
-    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
-    mapping: Annotated[
-        MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or the paper's.")
-    ] = DEFAULT_MODEL,
+    encoding: EncodingOption = None,
+    cell_bits: CellBitsOption = None,
+    mapping: MappingOption = DEFAULT_MODEL,
     batch: Annotated[
         int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights, for the choice.")
     ] = 1,

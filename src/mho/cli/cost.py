@@ -13,13 +13,23 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from mho.accelerator.spec import Encoding
-from mho.cli.arguments import load_mapped
+from mho.cli.arguments import (
+    AcceleratorOption,
+    BitsOption,
+    CellBitsOption,
+    EncodingOption,
+    InputShapeOption,
+    MappingOption,
+    NetworkArgument,
+    PolicyOption,
+    SharingBatchOption,
+    check_energy,
+    load_mapped,
+)
 from mho.cost.document import CostDocument, LayerRow
 from mho.cost.energy import energy_network
 from mho.cost.energy_document import EnergyDocument, EnergyRow
 from mho.cost.latency import cost_network
-from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.report.columns import Column, print_columns
@@ -39,25 +49,16 @@ class Format(StrEnum):
 
 
 def cost(
-    network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
-    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
-    policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
-        ),
-    ] = None,
+    network: NetworkArgument,
+    accelerator: AcceleratorOption,
+    policy: PolicyOption = None,
+    bits: BitsOption = None,
     output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
-    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
-    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
-    mapping: Annotated[
-        MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
-    ] = DEFAULT_MODEL,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights.")] = 1,
-    input_shape: Annotated[
-        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
-    ] = None,
+    encoding: EncodingOption = None,
+    cell_bits: CellBitsOption = None,
+    mapping: MappingOption = DEFAULT_MODEL,
+    batch: SharingBatchOption = 1,
+    input_shape: InputShapeOption = None,
     energy: Annotated[bool, typer.Option("--energy", help="Energy too, as far as the accelerator tells any.")] = False,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
@@ -71,13 +72,8 @@ def cost(
     if asked.note:
         typer.echo(f"note: {asked.note}", err=True)
     hardware = asked.accelerator
-    if energy and not hardware.energy.is_told:
-        raise ConfigError(
-            "the accelerator tells no energies",
-            where=hardware.name,
-            expected="figures in its table [energy]",
-            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
-        )
+    if energy:
+        check_energy(hardware)
     result = cost_network(asked.layers, asked.policy, hardware, model=mapping, batch=batch)
     uniform = Policy.uniform((layer.name for layer in asked.layers), UNIFORM_REFERENCE)
     reference = cost_network(asked.layers, uniform, hardware, model=mapping, batch=batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,19 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mho.cli.arguments import parse_shape
+from mho.cli.arguments import Format, FormatOption, InputShapeOption, parse_shape
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
 
 if TYPE_CHECKING:
     from mho.network.summary import NetworkSummary
     from mho.program.disassembly import ProgramSummary
-
-
-class InspectFormat(StrEnum):
-    """How the answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def inspect(
@@ -38,26 +30,24 @@ def inspect(
             help="An ONNX file, torchvision:NAME, a name of mho's own, a .mho, an accelerator's preset or .toml.",
         ),
     ],
-    output_format: Annotated[InspectFormat, typer.Option("--format", help="How to print it.")] = InspectFormat.TEXT,
-    input_shape: Annotated[
-        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
-    ] = None,
+    output_format: FormatOption = Format.TEXT,
+    input_shape: InputShapeOption = None,
 ) -> None:
     """Show a network (its layers' matrices and widths, the operations around them), a program or an accelerator."""
     if target.endswith(".mho"):
         _inspect_program(Path(target), output_format)
     elif names_accelerator(target):
-        inspect_accelerator(target, as_json=output_format is InspectFormat.JSON)
+        inspect_accelerator(target, as_json=output_format is Format.JSON)
     else:
         _inspect_network(target, parse_shape(input_shape), output_format)
 
 
-def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_format: InspectFormat) -> None:
+def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_format: Format) -> None:
     from mho.network.loading import load_network
     from mho.network.summary import summarize_network
 
     summary = summarize_network(load_network(target, input_shape=input_shape))
-    if output_format is InspectFormat.JSON:
+    if output_format is Format.JSON:
         typer.echo(json.dumps(_network_document(target, summary), indent=2))
         return
     console = _console()
@@ -104,12 +94,12 @@ def _network_document(target: str, summary: NetworkSummary) -> dict[str, Any]:
     }
 
 
-def _inspect_program(path: Path, output_format: InspectFormat) -> None:
+def _inspect_program(path: Path, output_format: Format) -> None:
     from mho.program.container import read_program
     from mho.program.disassembly import summarize
 
     summary = summarize(read_program(path))
-    if output_format is InspectFormat.JSON:
+    if output_format is Format.JSON:
         typer.echo(json.dumps(_program_document(summary), indent=2))
         return
     console = _console()

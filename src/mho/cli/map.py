@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mho.accelerator.spec import Encoding
-from mho.cli.arguments import load_mapped
+from mho.cli.arguments import (
+    AcceleratorOption,
+    BitsOption,
+    CellBitsOption,
+    EncodingOption,
+    Format,
+    FormatOption,
+    InputShapeOption,
+    MappingOption,
+    NetworkArgument,
+    PolicyOption,
+    SharingBatchOption,
+    load_mapped,
+)
 from mho.cost.network_map import NetworkMap
 from mho.errors import ConfigError
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.model import DEFAULT_MODEL
 from mho.report.drawing_files import check_suffix, write_drawing
 from mho.report.map_document import MapDocument
 from mho.report.map_text import print_comparison, print_layer, print_map
 
 
-class Format(StrEnum):
-    """How the answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 def map_network(
-    network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
-    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
-    policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
-        ),
-    ] = None,
+    network: NetworkArgument,
+    accelerator: AcceleratorOption,
+    policy: PolicyOption = None,
+    bits: BitsOption = None,
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Tell everything about one layer instead of a line of each.")
     ] = None,
@@ -49,16 +48,12 @@ def map_network(
     tiles: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Tiles of --layer that are listed and drawn at most.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
-    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
-    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
-    mapping: Annotated[
-        MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
-    ] = DEFAULT_MODEL,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights.")] = 1,
-    input_shape: Annotated[
-        str | None, typer.Option(metavar="SHAPE", help="One sample, where the network leaves it open.")
-    ] = None,
+    output_format: FormatOption = Format.TEXT,
+    encoding: EncodingOption = None,
+    cell_bits: CellBitsOption = None,
+    mapping: MappingOption = DEFAULT_MODEL,
+    batch: SharingBatchOption = 1,
+    input_shape: InputShapeOption = None,
 ) -> None:
     """Show how a network lies in crossbars: tiles, what their cells hold, and why each mapping was chosen."""
     if layer is None and (draw is not None or tiles is not None):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mho.accelerator.spec import Encoding
-from mho.cli.arguments import load_scheduled
+from mho.cli.arguments import (
+    AcceleratorOption,
+    BitsOption,
+    CellBitsOption,
+    EncodingOption,
+    EnergyOption,
+    Format,
+    FormatOption,
+    InputShapeOption,
+    NetworkArgument,
+    PolicyOption,
+    check_energy,
+    load_scheduled,
+)
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.schedule_document import ScheduleDocument
@@ -22,53 +33,45 @@ from mho.scheduling.duplication import Objective
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import ChipTiming
 
-
-class Format(StrEnum):
-    """How the answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
+CrossbarsOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
+]
+ObjectiveOption = Annotated[Objective, typer.Option(help="What options and copies are chosen for.")]
+ConvolutionsOption = Annotated[
+    bool, typer.Option("--convolutions-only", help="Other layers run elsewhere, in no time.")
+]
+ChipMappingOption = Annotated[
+    MappingModel, typer.Option(help="Any exact mapping of each layer that suits a chip, or im2col as in the paper.")
+]
+SimulateOption = Annotated[
+    bool, typer.Option(help="Simulate the plan with the interconnect and the buffers of the accelerator.")
+]
+TraceOption = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto or chrome://tracing (JSON).")
+]
+TimelineOption = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write a page with a timeline to zoom into (HTML).")
+]
 
 
 def schedule(
-    network: Annotated[str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")],
-    accelerator: Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")],
-    policy: Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[
-        str | None,
-        typer.Option(
-            metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."
-        ),
-    ] = None,
-    crossbars: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
-    ] = None,
-    objective: Annotated[Objective, typer.Option(help="What options and copies are chosen for.")] = Objective.LATENCY,
+    network: NetworkArgument,
+    accelerator: AcceleratorOption,
+    policy: PolicyOption = None,
+    bits: BitsOption = None,
+    crossbars: CrossbarsOption = None,
+    objective: ObjectiveOption = Objective.LATENCY,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs that follow each other.")] = 1,
-    convolutions_only: Annotated[
-        bool, typer.Option("--convolutions-only", help="Other layers run elsewhere, in no time.")
-    ] = False,
-    mapping: Annotated[
-        MappingModel, typer.Option(help="Any exact mapping of each layer that suits a chip, or im2col as in the paper.")
-    ] = DEFAULT_MODEL,
-    simulate: Annotated[
-        bool, typer.Option(help="Simulate the plan with the interconnect and the buffers of the accelerator.")
-    ] = True,
-    energy: Annotated[
-        bool, typer.Option("--energy", help="Energy and area, as far as the accelerator tells any.")
-    ] = False,
-    trace: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto or chrome://tracing (JSON).")
-    ] = None,
-    timeline: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a page with a timeline to zoom into (HTML).")
-    ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
-    encoding: Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")] = None,
-    cell_bits: Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")] = None,
-    input_shape: Annotated[
-        str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
-    ] = None,
+    convolutions_only: ConvolutionsOption = False,
+    mapping: ChipMappingOption = DEFAULT_MODEL,
+    simulate: SimulateOption = True,
+    energy: EnergyOption = False,
+    trace: TraceOption = None,
+    timeline: TimelineOption = None,
+    output_format: FormatOption = Format.TEXT,
+    encoding: EncodingOption = None,
+    cell_bits: CellBitsOption = None,
+    input_shape: InputShapeOption = None,
 ) -> None:
     """Lay a network out on a chip of many crossbars, whose weights stay, and tell when every layer works.
 
@@ -78,13 +81,8 @@ def schedule(
     asked = load_scheduled(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )
-    if energy and not asked.accelerator.energy.is_told:
-        raise ConfigError(
-            "the accelerator tells no energies",
-            where=asked.accelerator.name,
-            expected="figures in its table [energy]",
-            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
-        )
+    if energy:
+        check_energy(asked.accelerator)
     layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
     schedules = list_schedules(
         asked.network,
