@@ -60,6 +60,11 @@ def above_zero(maximum: int) -> tuple[Any, ...]:
     return (Field(gt=0, le=maximum), WithJsonSchema(limits))
 
 
+def within(limit: int) -> tuple[Any, ...]:
+    """Return what limits a number to -limit .. limit, for use in `Annotated`."""
+    return (Field(ge=-limit, le=limit), WithJsonSchema({"type": "number", "minimum": -limit, "maximum": limit}))
+
+
 _NUMBER = (
     WithJsonSchema({"type": "number"}),
     BeforeValidator(_to_exact_number),
@@ -86,3 +91,21 @@ SquareMicrometres = Annotated[
     Decimal, *_NUMBER, AfterValidator(_Decimals(6, "square nanometres (at most six decimals)"))
 ]
 """An area, um2, in whole square nanometres."""
+
+Ratio = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(9, "billionths (at most nine decimals)"))]
+"""A number without a unit, in whole billionths."""
+
+Siemens = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(12, "picosiemens (at most twelve decimals)"))]
+"""A conductance, S, in whole picosiemens."""
+
+Ohms = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(6, "micro-ohms (at most six decimals)"))]
+"""A resistance, ohm, in whole micro-ohms."""
+
+Seconds = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(9, "nanoseconds (at most nine decimals)"))]
+"""A time, s, in whole nanoseconds."""
+
+Kelvins = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(3, "millikelvins (at most three decimals)"))]
+"""An absolute temperature, K, in whole millikelvins."""
+
+ElectronVolts = Annotated[Decimal, *_NUMBER, AfterValidator(_Decimals(6, "micro-electronvolts (at most six decimals)"))]
+"""An energy, eV, in whole micro-electronvolts."""

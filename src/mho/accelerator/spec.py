@@ -7,29 +7,24 @@ and `mho.cost`. Times are exact: whole picoseconds, written in microseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer, StrictBool, StrictInt, field_validator, model_validator
 
+from mho.accelerator.array import Array
 from mho.accelerator.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
+from mho.accelerator.converters import MAX_LATENCY_US, MAX_LINES, Converters
 from mho.accelerator.energy import Area, Endurance, Energy
 from mho.accelerator.section import Microseconds, Section, to_steps
 from mho.errors import suggest
 
-MAX_LINES = 65536
 MAX_CELL_BITS = 8
-MAX_DAC_BITS = 8
-MAX_ADC_BITS = 16
-MAX_LATENCY_US = 1_000_000
-"""One second: no real crossbar is slower."""
 
 YOURS_TO_SET = "yours to set"
 """How the source of a value begins for which no source was found: an assumption that the user is to replace."""
 
-_IDEAL: Literal["ideal"] = "ideal"
 _ALL: Literal["all"] = "all"
 
 
@@ -111,51 +106,6 @@ class Crossbar(Section):
         return to_steps(self.mvm_latency_us, 6)
 
 
-class Converters(Section):
-    """What stands between digital numbers and the array."""
-
-    dac_bits: StrictInt = Field(
-        ge=1,
-        le=MAX_DAC_BITS,
-        description="Bits of an input that one MVM takes. A wider input is fed in several slices.",
-    )
-    adc_bits: Annotated[StrictInt, Field(ge=1, le=MAX_ADC_BITS)] | Literal["ideal"] = Field(
-        description='Resolution with which a column sum is read, or "ideal": every sum is read exactly. '
-        "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits.",
-    )
-    columns_per_adc: StrictInt = Field(
-        default=1,
-        ge=1,
-        le=MAX_LINES,
-        description="Columns that share one ADC, which converts them one after the other. Columns in use are taken to "
-        "be spread evenly over the ADCs.",
-    )
-    adc_latency_us_per_bit: Microseconds = Field(
-        default=Decimal(0),
-        ge=0,
-        le=MAX_LATENCY_US,
-        json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
-        description="Time that one conversion takes for each bit of adc_bits (successive approximation), us, on top of "
-        "crossbar.mvm_latency_us. 0: conversion is counted in mvm_latency_us.",
-    )
-
-    @model_validator(mode="after")
-    def _check_adc_time(self) -> Converters:
-        if self.adc_latency_us_per_bit and self.has_ideal_adc:
-            raise ValueError('adc_latency_us_per_bit needs adc_bits as a number; "ideal" has no bits to count')
-        return self
-
-    @property
-    def conversion_latency_ps(self) -> int:
-        """Time of one conversion beyond what the MVM's latency holds, ps."""
-        return 0 if self.adc_bits == _IDEAL else to_steps(self.adc_latency_us_per_bit, 6) * int(self.adc_bits)
-
-    @property
-    def has_ideal_adc(self) -> bool:
-        """True where every column sum is read exactly."""
-        return self.adc_bits == _IDEAL
-
-
 class AllowedMappings(Section):
     """What the choice of mappings may use; by default everything that is exact."""
 
@@ -229,6 +179,9 @@ class Accelerator(Section):
     description: str = Field(default="", description="What it is, in a sentence.")
     crossbar: Crossbar = Field(description="The array of cells.")
     converters: Converters = Field(description="DACs and ADCs.")
+    array: Array = Field(
+        default_factory=Array, description="What cells and wires really are, as far as they are not ideal."
+    )
     mapping: MappingRules = Field(description="How weights are laid into cells.")
     chip: Chip = Field(description="How many crossbars there are, and in how many cores.")
     interconnect: Interconnect = Field(default_factory=Interconnect, description="What connects the cores.")
@@ -243,6 +196,11 @@ class Accelerator(Section):
         description='Where each value comes from, by dotted key: "crossbar.rows" = "...". A text that begins with '
         '"yours to set" marks a value that no source gives.',
     )
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Accelerator:
+        self.array.check_cell_bits(self.crossbar.cell_bits)
+        return self
 
     @model_validator(mode="after")
     def _check_mesh(self) -> Accelerator:

@@ -5,9 +5,9 @@ from accelerators import make_accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mho.accelerator.converters import MAX_ADC_BITS
 from mho.accelerator.energy import Area, Energy
 from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator
-from mho.accelerator.spec import MAX_ADC_BITS
 from mho.errors import ConfigError
 
 
