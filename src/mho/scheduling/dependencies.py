@@ -127,7 +127,7 @@ class _GraphBuilder:
 
     def number_outputs(self, node: Node, own: ChipLayer) -> None:
         """Number what a layer gives by its windows."""
-        numbers, windows = _WindowOrder(self._network, node, own).number_outputs(), own.cost.windows
+        numbers, windows = WindowOrder(self._network, node, own).number_outputs(), own.cost.windows
         self._known[node.output] = {(node.name, False): numbers, (node.name, True): windows + 1 - numbers}
         self._windows[node.name] = windows
 
@@ -136,7 +136,7 @@ class _GraphBuilder:
         cost = own.cost
         streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
         stored = others[0] if node.op == "matmul" else {}
-        order = _WindowOrder(self._network, node, own)
+        order = WindowOrder(self._network, node, own)
         codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), own.act_bits)
         operand = self._count_bytes(node.inputs[1], stored, np.array(True), own.stored_bits)
         producers = [producer for producer, is_reversed in streamed if not is_reversed]
@@ -156,7 +156,7 @@ class _GraphBuilder:
             stored_needs=stored_needs,
             write_ps=cost.write_ps,
             stored_bytes=tuple(operand[producer] for producer, _ in stored_needs),
-            sum_bytes=(sum_bytes := _count_sum_bytes(own)),
+            sum_bytes=(sum_bytes := count_sum_bytes(own)),
             tile_sum_bytes=-(-sum_bytes * own.row_tiles // cost.crossbars),
         )
 
@@ -177,7 +177,7 @@ class _GraphBuilder:
             counted[producer] = -(-completed * repeat * bits // 8)
         return counted
 
-    def _need(self, order: _WindowOrder, known: _Known, producer: str, codes: Integers) -> Need:
+    def _need(self, order: WindowOrder, known: _Known, producer: str, codes: Integers) -> Need:
         total = self._windows[producer]
         first_read = total + 1 - order.needs(known[producer, True])  # total + 1: none is read
         later = np.minimum.accumulate(first_read[:0:-1])[::-1]
@@ -189,7 +189,7 @@ class _GraphBuilder:
             self._known.pop(name, None)
 
 
-class _WindowOrder:
+class WindowOrder:
     """The windows of one layer in raster order: images, then rows of windows, then columns."""
 
     def __init__(self, network: Network, node: Node, own: ChipLayer) -> None:
@@ -254,7 +254,8 @@ def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, p
     return np.isin(np.arange(size), pixels)
 
 
-def _count_sum_bytes(own: ChipLayer) -> int:
+def count_sum_bytes(own: ChipLayer) -> int:
+    """Return the bytes of the sums that one window of a layer gives."""
     return SUM_BYTES * own.layer.outputs * own.layer.repeat * math.prod(own.window)
 
 
