@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mho.arithmetic.exactness import exact_products
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError
 from mho.program.instructions import Digital, Layer
 from mho.program.program import Program
 from mho.program.verify import prove_program
-from mho.simulation.exactness import exact_products
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 

@@ -16,13 +16,13 @@ from small_programs import (
 )
 
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+from mho.arithmetic.exactness import exact_products
 from mho.errors import DataError, ProgramError
 from mho.network.graph import Grid
 from mho.network.reference import run_quantized
 from mho.program.instructions import ShiftAdd
 from mho.program.verify import prove_program
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
-from mho.simulation.exactness import exact_products
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 

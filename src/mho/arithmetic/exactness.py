@@ -1,4 +1,4 @@
-"""Keeps torch from trading exactness for speed while the executor multiplies whole numbers in floating point."""
+"""Keeps torch from trading exactness for speed while whole numbers are multiplied in floating point."""
 
 from __future__ import annotations
 
