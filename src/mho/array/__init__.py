@@ -1,0 +1,1 @@
+"""What an analog array does to a product: conductances, noise, converters; shared by simulation and training."""
