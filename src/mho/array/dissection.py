@@ -74,7 +74,7 @@ class Joint(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """How nodes that were eliminated follow the ports that are left; what `descend` goes back through.
+    """How nodes that were eliminated follow the ports that are left; what `find_drops` goes back through.
 
     Attributes:
         joint: what the step did.
@@ -160,7 +160,7 @@ def join(first: Block, second: Block, axis: int, *, keep: bool = False) -> Block
         first: has as many right (bottom) ports as the other has left (top) ones.
         second: the other.
         axis: how they lie.
-        keep: keep the step, so that `descend` can tell the voltages of what was eliminated.
+        keep: keep the step, so that `find_drops` can tell the voltages of what was eliminated.
     """
     couplings, response = _eliminate_shared(first, second, axis)
     step = Step(Joint.PAIR, response, ((first.ports, first.step), (second.ports, second.step)), axis) if keep else None
@@ -195,7 +195,10 @@ def build(cells: FloatArray, row_links: FloatArray, column_link: float, *, open_
         row_links: conductance of the wire segment to the left of each column's cells, float64 [cols].
         column_link: conductance of the wire segment below each cell.
         open_right: nothing is joined to the right ports either; else they stay.
-        keep: keep all steps, for `descend`.
+        keep: keep all steps, for `find_drops`.
+
+    Returns:
+        A grid of one: couplings [tiles, 1, 1, ports, ports].
     """
     rows, cols = cells.shape[-2:]
     height, width = patch_side(rows), patch_side(cols)
@@ -218,6 +221,62 @@ def build(cells: FloatArray, row_links: FloatArray, column_link: float, *, open_
     return reduce(0, rows, 0, cols)
 
 
+def find_drops(block: Block, volts: FloatArray) -> FloatArray:
+    """Return voltages across cells, row node less column node, for voltages at the ports of a block that kept steps.
+
+    Most excitations matter to a cell only where they are its own: the first columns of `volts` are one for each row,
+    the next one for each column, and a cell is told of its own row's and its own column's alone. Further columns are
+    told to all.
+
+    Args:
+        block: from `build`, with `keep`.
+        volts: float64 [tiles, 1, 1, ports, rows + cols + others].
+
+    Returns:
+        float64 [tiles, rows, cols, 2 + others].
+    """
+    return _descend(block.ports, block.step, volts)[:, 0, 0]
+
+
+def _descend(ports: Ports, step: Step | None, volts: FloatArray) -> FloatArray:
+    """Return drops [..., grid rows, grid cols, rows, cols, 2 + others] in the blocks of a grid."""
+    if step is None:
+        return (volts[..., ports.at("right"), :] - volts[..., ports.at("top"), :])[..., None, :]
+    inner = step.response @ volts
+    if step.joint is Joint.CUT:
+        ((whole, before),) = step.before
+        place = whole.at(step.cut)
+        all_volts = np.concatenate([volts[..., : place.start, :], inner, volts[..., place.start :, :]], axis=-2)
+        return _descend(whole, before, all_volts)
+    first, second = step.before[0][0], step.before[-1][0]
+    layout = lay_out(first, second, step.axis)
+    parts = []
+    for number, block in enumerate((first, second)):
+        own = _own_columns(first, second, step.axis, number, volts.shape[-1])
+        part = np.empty((*volts.shape[:-2], len(block), len(own)))
+        part[..., layout.shared[number], :] = inner[..., own]
+        for old, new in layout.kept[number]:
+            part[..., old, :] = volts[..., new, :][..., own]
+        parts.append(part)
+    if step.joint is Joint.PAIR:
+        drops = [_descend(*before, part) for before, part in zip(step.before, parts, strict=True)]
+    else:
+        drops = list(_unzip(_descend(*step.before[0], _zip(parts, step.axis)), step.axis, trailing=3))
+    return np.concatenate(drops, axis=-2 if step.axis == ALONG_ROW else -3)
+
+
+def _own_columns(first: Ports, second: Ports, axis: int, number: int, width: int) -> NDArray[np.intp]:
+    """Return which of a joint's excitations are for one of its two blocks: its rows', its columns', the others."""
+    rows, cols = np.arange(first.left), np.arange(first.bottom)
+    if axis == ALONG_ROW:
+        all_rows, all_cols = first.left, first.bottom + second.bottom
+        cols = np.arange(first.bottom, all_cols) if number else cols
+    else:
+        all_rows, all_cols = first.left + second.left, first.bottom
+        rows = np.arange(first.left, all_rows) if number else rows
+    return np.concatenate([rows, all_rows + cols, np.arange(all_rows + all_cols, width)])
+
+
 def patch_side(length: int) -> int:
     """Return the side of the patches that a padded length consists of: a power of two."""
     return min(PATCH, length & -length)
@@ -233,12 +292,12 @@ def pad_length(length: int) -> int:
 
 
 def _reduce_patch(grid: Block, keep: bool) -> Block:
-    """Return grids of cells [tiles, rows, cols, 4, 4], both powers of two, as one block a tile."""
+    """Return grids of cells [tiles, rows, cols, 4, 4], both powers of two, as a grid of one block."""
     while max(grid.couplings.shape[-4:-2]) > 1:
         rows, cols = grid.couplings.shape[-4:-2]
         axis = ALONG_ROW if cols > 1 and (cols >= rows or rows == 1) else ALONG_COLUMN
         grid = halve(grid, axis, keep=keep)
-    return Block(grid.couplings[..., 0, 0, :, :], grid.ports, grid.step)
+    return grid
 
 
 def _eliminate_shared(first: Block, second: Block, axis: int) -> tuple[FloatArray, FloatArray]:
@@ -281,3 +340,10 @@ def _unzip(values: FloatArray, axis: int, *, trailing: int) -> tuple[FloatArray,
     after = trailing + (axis == ALONG_COLUMN)
     even, odd = (np.moveaxis(values, -1 - after, 0)[parity::2] for parity in (0, 1))
     return np.moveaxis(even, 0, -1 - after), np.moveaxis(odd, 0, -1 - after)
+
+
+def _zip(parts: list[FloatArray], axis: int) -> FloatArray:
+    """Put blocks of even and of odd place [..., grid rows, grid cols, ports, columns] back into one grid."""
+    along = -4 if axis == ALONG_COLUMN else -3
+    both = np.stack([np.moveaxis(part, along, 0) for part in parts], axis=1)
+    return np.moveaxis(both.reshape(-1, *both.shape[2:]), 0, along)

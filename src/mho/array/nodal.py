@@ -52,71 +52,102 @@ def solve_nodal(conductances_s: NDArray[np.floating], voltages: NDArray[np.float
             where="nodal solution",
             expected="[rows, cols] and finite volts [vectors, rows]",
         )
-    rows = len(cells)
-    count, row_node, col_node, links = _number_nodes(cells, wires)
-    known = np.zeros((count, len(driven)))
-    known[:rows] = driven.T
-    potentials = _solve(count, rows + 1, known, links)
-    return NodalSolution(
-        _measure(cells, potentials, row_node, col_node, wires),
-        np.moveaxis(potentials[row_node], -1, 0),
-        np.moveaxis(potentials[col_node], -1, 0),
-    )
+    network = _connect(cells, wires)
+    known = np.concatenate([driven.T, np.zeros((cells.shape[1], len(driven)))])
+    potentials = _solve(network, known)
+    row_volts, col_volts = (np.moveaxis(potentials[nodes], -1, 0) for nodes in (network.row_nodes, network.col_nodes))
+    if wires.col_segment_ohm:
+        currents = col_volts[:, -1] / wires.col_segment_ohm
+    else:
+        currents = np.einsum("rc,vrc->vc", cells, row_volts)
+    return NodalSolution(currents, row_volts, col_volts)
 
 
-def _number_nodes(cells: FloatArray, wires: Wires) -> tuple[int, Nodes, Nodes, list[tuple[Nodes, Nodes, FloatArray]]]:
-    """Return the number of nodes, the nodes of cells [rows, cols] at rows and at columns, and all conductances.
+def first_order_variance(
+    conductances_s: NDArray[np.floating],
+    deviations_s: NDArray[np.floating],
+    voltages: NDArray[np.floating],
+    wires: Wires,
+) -> FloatArray:
+    """Return variances of column currents to first order in cells' deviations, ampere^2, float64 [vectors, cols].
 
-    Nodes 0 to rows - 1 are drivers, node `rows` is ground, the others are to be solved for.
+    The sum over all cells that `mho.array.wire_noise` approximates, from nodal solutions of the network and of its
+    adjoint. It takes memory for rows x cols numbers a vector and a column.
+
+    Args:
+        conductances_s: mean conductances, siemens, [rows, cols].
+        deviations_s: standard deviations of cells, siemens, [rows, cols].
+        voltages: volts at the rows' drivers, [vectors, rows].
+        wires: the wires.
+
+    Raises:
+        DataError: as by `solve_nodal`.
     """
+    solution = solve_nodal(conductances_s, voltages, wires)
+    cells = check_conductances(conductances_s)
+    network = _connect(cells, wires)
     rows, cols = cells.shape
-    drivers, ground = np.arange(rows, dtype=np.int64), np.full(cols, rows, dtype=np.int64)
-    count = rows + 1
+    adjoint = _solve(network, np.concatenate([np.zeros((rows, cols)), np.eye(cols)]))
+    across = adjoint[network.row_nodes] - adjoint[network.col_nodes]
+    forward = (solution.row_volts - solution.col_volts) * np.asarray(deviations_s, dtype=np.float64)
+    return np.asarray(np.einsum("vrc,rcj->vj", forward**2, across**2))
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Nodes and what joins them. Nodes 0 to rows - 1 are drivers, the next cols are grounds, the others are free.
+
+    Attributes:
+        nodes: how many there are.
+        row_nodes: nodes of cells at their wordlines, [rows, cols].
+        col_nodes: nodes of cells at their bitlines, [rows, cols].
+        links: pairs of nodes, and the conductances between them.
+    """
+
+    nodes: int
+    row_nodes: Nodes
+    col_nodes: Nodes
+    links: list[tuple[Nodes, Nodes, FloatArray]]
+
+
+def _connect(cells: FloatArray, wires: Wires) -> _Network:
+    rows, cols = cells.shape
+    drivers, grounds = np.arange(rows, dtype=np.int64), np.arange(rows, rows + cols, dtype=np.int64)
+    nodes = rows + cols
     grid = np.arange(rows * cols, dtype=np.int64).reshape(rows, cols)
-    row_node = np.broadcast_to(drivers[:, None], cells.shape)
-    col_node = np.broadcast_to(ground, cells.shape)
+    row_nodes = np.broadcast_to(drivers[:, None], cells.shape)
+    col_nodes = np.broadcast_to(grounds, cells.shape)
     links: list[tuple[Nodes, Nodes, FloatArray]] = []
 
-    def connect(one: Nodes, other: Nodes, siemens: float | FloatArray) -> None:
+    def join(one: Nodes, other: Nodes, siemens: float | FloatArray) -> None:
         links.append((one.ravel(), other.ravel(), np.broadcast_to(siemens, one.shape).ravel().astype(np.float64)))
 
     if wires.row_segment_ohm:
-        row_node, count, siemens = count + grid, count + rows * cols, 1 / wires.row_segment_ohm
-        connect(drivers, row_node[:, 0], siemens)
-        connect(row_node[:, :-1], row_node[:, 1:], siemens)
+        row_nodes, nodes, siemens = nodes + grid, nodes + rows * cols, 1 / wires.row_segment_ohm
+        join(drivers, row_nodes[:, 0], siemens)
+        join(row_nodes[:, :-1], row_nodes[:, 1:], siemens)
         if wires.driven_ends is DrivenEnds.BOTH:
-            connect(row_node[:, -1], drivers, siemens)
+            join(row_nodes[:, -1], drivers, siemens)
     if wires.col_segment_ohm:
-        col_node, count, siemens = count + grid, count + rows * cols, 1 / wires.col_segment_ohm
-        connect(ground, col_node[-1], siemens)
-        connect(col_node[:-1], col_node[1:], siemens)
-    connect(row_node, col_node, cells)
-    return count, row_node, col_node, links
+        col_nodes, nodes, siemens = nodes + grid, nodes + rows * cols, 1 / wires.col_segment_ohm
+        join(grounds, col_nodes[-1], siemens)
+        join(col_nodes[:-1], col_nodes[1:], siemens)
+    join(row_nodes, col_nodes, cells)
+    return _Network(nodes, row_nodes, col_nodes, links)
 
 
-def _solve(count: int, given: int, known: FloatArray, links: list[tuple[Nodes, Nodes, FloatArray]]) -> FloatArray:
-    """Return potentials of all nodes [nodes, vectors]; those of the first `given` nodes are known."""
+def _solve(network: _Network, known: FloatArray) -> FloatArray:
+    """Return the potentials of all nodes [nodes, vectors] for those of drivers and grounds, [rows + cols, vectors]."""
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import splu
 
-    one, other, siemens = (np.concatenate(part) for part in zip(*links, strict=True))
-    laplacian = coo_array(
-        (
-            np.concatenate([-siemens, -siemens, siemens, siemens]),
-            (np.concatenate([one, other, one, other]), np.concatenate([other, one, one, other])),
-        ),
-        shape=(count, count),
-    ).tocsc()
-    potentials = known.copy()
-    if given < count:
-        inner = laplacian[given:, given:].tocsc()
-        factors = splu(inner, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-        potentials[given:] = factors.solve(-(laplacian[given:, :given] @ known[:given]))
-    return potentials
-
-
-def _measure(cells: FloatArray, potentials: FloatArray, row_node: Nodes, col_node: Nodes, wires: Wires) -> FloatArray:
-    """Return the currents of columns [vectors, cols]: of the lowest segments, or of all cells where there are none."""
-    if wires.col_segment_ohm:
-        return np.asarray(potentials[col_node[-1]].T / wires.col_segment_ohm)
-    return np.asarray(np.einsum("rc,rcv->vc", cells, potentials[row_node]))
+    one, other, siemens = (np.concatenate(part) for part in zip(*network.links, strict=True))
+    values = np.concatenate([-siemens, -siemens, siemens, siemens])
+    places = (np.concatenate([one, other, one, other]), np.concatenate([other, one, one, other]))
+    laplacian = coo_array((values, places), shape=(network.nodes, network.nodes)).tocsc()
+    given = len(known)
+    if given == network.nodes:
+        return known
+    inner = laplacian[given:, given:].tocsc()
+    factors = splu(inner, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return np.concatenate([known, factors.solve(-(laplacian[given:, :given] @ known))])

@@ -151,7 +151,7 @@ def reduce_array(cells: FloatArray, wires: Wires, *, keep: bool = False) -> Bloc
 def read_transfer(block: Block, rows: int, cols: int) -> FloatArray:
     """Return T [tiles, rows, cols] of what `reduce_array` returned."""
     ports = block.ports
-    down = block.couplings[..., ports.at("bottom"), :]
+    down = block.couplings[:, 0, 0, ports.at("bottom"), :]
     transfer = down[..., ports.at("left")]
     if ports.right:
         transfer = transfer + down[..., ports.at("right")]
