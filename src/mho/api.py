@@ -22,6 +22,7 @@ from mho.quantization.policy import BitWidths, Policy
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.scheduling.chip_schedule import ChipSchedule
+    from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -120,11 +121,11 @@ def schedule(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     layers: Sequence[str] | None = None,
-) -> ChipSchedule:
-    """Lay a network out on a chip of many crossbars: options and copies of layers, places, times, proven bounds.
+) -> ChipSchedule | ReloadSchedule:
+    """Schedule a network on a chip of any number of crossbars.
 
-    Weights stay in crossbars of their own, and layers overlap. `mho.simulation.chip_timing.simulate_chip` adds the
-    interconnect and the buffers.
+    Where the chip holds each layer once, weights stay in crossbars of their own and layers overlap. Where it does not,
+    tiles are rewritten for every input, layers follow each other, and so do inputs.
 
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
@@ -132,21 +133,26 @@ def schedule(
         policy: widths of every MVM layer, or one pair for all, such as "8/8" (weight/activation).
         crossbars: instead of the accelerator's; cores keep their size.
         objective: what options and copies are chosen for: the latency of one input, the interval between inputs, or the
-            latency layer by layer.
+            latency layer by layer. Where tiles are rewritten, latency and interval are one, and it changes nothing.
         mapping: "best", any exact mapping that suits a chip, or "paper", im2col alone.
-        batch: inputs that follow each other, at least 1.
+        batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
         layers: names of the MVM layers on the chip; the others run elsewhere, in no time. All without it.
 
+    Returns:
+        A `ChipSchedule` where weights stay: options and copies of layers, places, times, proven bounds;
+        `mho.simulation.chip_timing.simulate_chip` adds the interconnect and the buffers. A `ReloadSchedule` where tiles
+        are rewritten: which stay, times of writes and reads, a proven bound, how many inputs the cells last.
+
     Raises:
-        MhoError: the policy does not name the network's MVM layers, the crossbars do not hold each layer once or do not
-            fill whole cores, or there is no such mapping, objective or layer.
+        MhoError: the policy does not name the network's MVM layers, the crossbars do not fill whole cores, the chip
+            holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
     """
-    from mho.scheduling.chip_schedule import schedule_network
+    from mho.scheduling.chip_schedule import schedule_on_chip
     from mho.scheduling.duplication import Objective
 
     if objective not in tuple(Objective):
         raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
-    return schedule_network(
+    return schedule_on_chip(
         network,
         _policy(network, policy),
         _hardware(accelerator),

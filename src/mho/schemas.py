@@ -23,7 +23,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "policy": "mho.quantization.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
-        "schedule": "mho.report.schedule_document:ScheduleDocument",
+        "schedule": "mho.report.schedule_schema:schedule_schema",
         "search": "mho.search.schemas:search_schema",
     }
 )

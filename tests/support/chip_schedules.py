@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from accelerators import make_accelerator
-from chip_networks import make_residual
+from chip_networks import make_attention, make_residual
 
+from mho.network.graph import Network
 from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
 from mho.simulation.chip_timing import ChipTiming, simulate_chip
@@ -23,7 +24,15 @@ ACCELERATOR = make_accelerator(
 
 def make_schedule(batch: int = 3) -> tuple[ChipSchedule, ChipTiming]:
     """Return the schedule of a residual block at 4/4, and its simulation with spans."""
-    network = make_residual()
+    return _make(make_residual(), batch)
+
+
+def make_stored_schedule(batch: int = 2) -> tuple[ChipSchedule, ChipTiming]:
+    """Return the same of an attention head, whose products store an operand for every input."""
+    return _make(make_attention(), batch)
+
+
+def _make(network: Network, batch: int) -> tuple[ChipSchedule, ChipTiming]:
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     schedule = schedule_network(network, policy, ACCELERATOR, batch=batch)
     return schedule, simulate_chip(schedule.graph, schedule.plan, ACCELERATOR, batch=batch, with_spans=True)

@@ -7,7 +7,9 @@ from chip_networks import make_residual
 
 import mho
 from mho.mapping.model import MappingModel
+from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.scheduling.reload import ReloadSchedule
 
 
 @pytest.fixture(scope="module")
@@ -45,5 +47,16 @@ def test_wrong_calls_are_explained(network):
         mho.schedule(network, "clsa-256", objective="speed")  # type: ignore[arg-type]
     with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
         mho.schedule(network, "clsa-256", mapping="bset")  # type: ignore[arg-type]
-    with pytest.raises(mho.MhoError, match="the chip has 1"):
-        mho.schedule(network, "pelke2026-4bit")
+    with pytest.raises(mho.MhoError, match="batch 0"):
+        mho.schedule(network, "pelke2026-4bit", batch=0)
+
+
+def test_tiles_are_rewritten_where_the_crossbars_do_not_hold_each_layer(network):
+    found = mho.schedule(network, "pelke2026-4bit", "8/8", batch=2, layers=["second", "head"])
+    assert isinstance(found, ReloadSchedule)
+    assert (found.crossbars, found.batch) == (1, 2)
+    assert found.work.layers == ("second", "head")
+    more = mho.schedule(network, "pelke2026-4bit", "8/8", crossbars=2, mapping="paper")
+    assert isinstance(more, ReloadSchedule)
+    assert (more.crossbars, more.model, more.accelerator.chip.crossbars) == (2, MappingModel.PAPER, 2)
+    assert isinstance(mho.schedule(network, "pelke2026-4bit", "8/8", crossbars=100), ChipSchedule)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from mho.cli.arguments import (
     AcceleratorOption,
     BitsOption,
     CellBitsOption,
+    CrossbarsOption,
     EncodingOption,
     EnergyOption,
     Format,
@@ -26,17 +28,24 @@ from mho.cli.arguments import (
 )
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.report.reload_document import ReloadDocument
+from mho.report.reload_text import print_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import print_schedule
-from mho.scheduling.chip_schedule import ChipSchedule, list_schedules
+from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.scheduling.reload import ReloadSchedule
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import ChipTiming
 
-CrossbarsOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
+_Document = TypeVar("_Document", ScheduleDocument, ReloadDocument)
+
+ObjectiveOption = Annotated[
+    Objective | None,
+    typer.Option(
+        help="What options and copies are chosen for; by default latency. Of no meaning where tiles are rewritten."
+    ),
 ]
-ObjectiveOption = Annotated[Objective, typer.Option(help="What options and copies are chosen for.")]
 ConvolutionsOption = Annotated[
     bool, typer.Option("--convolutions-only", help="Other layers run elsewhere, in no time.")
 ]
@@ -60,7 +69,7 @@ def schedule(
     policy: PolicyOption = None,
     bits: BitsOption = None,
     crossbars: CrossbarsOption = None,
-    objective: ObjectiveOption = Objective.LATENCY,
+    objective: ObjectiveOption = None,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs that follow each other.")] = 1,
     convolutions_only: ConvolutionsOption = False,
     mapping: ChipMappingOption = DEFAULT_MODEL,
@@ -73,9 +82,11 @@ def schedule(
     cell_bits: CellBitsOption = None,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Lay a network out on a chip of many crossbars, whose weights stay, and tell when every layer works.
+    """Lay a network out on a chip of many crossbars, and tell when every layer works.
 
-    Chooses how each layer lies in crossbars and how many copies it has, places them, and times layers that overlap.
+    Where the crossbars hold all layers, weights stay: chooses how each layer lies in crossbars and how many copies it
+    has, places them, and times layers that overlap. Where they do not, tiles are rewritten for every input: chooses
+    which stay and which crossbars share the work of a tile, and times layers that follow each other.
     """
     _check_files(trace, timeline, simulate=simulate)
     asked = load_scheduled(
@@ -84,26 +95,21 @@ def schedule(
     if energy:
         check_energy(asked.accelerator)
     layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
-    schedules = list_schedules(
-        asked.network,
-        asked.policy,
-        asked.accelerator,
-        crossbars=crossbars,
-        objective=objective,
-        model=mapping,
-        batch=batch,
-        layers=layers,
+    demand = ChipDemand.of(
+        asked.network, asked.policy, asked.accelerator, crossbars=crossbars, model=mapping, layers=layers
     )
-    with_spans = trace is not None or timeline is not None
-    found, timing = _simulate(schedules, with_spans=with_spans) if simulate else (next(schedules), None)
-    document = ScheduleDocument.of(network, found, timing, with_energy=energy)
-    written = [] if timing is None else _write_files(document, found, timing, trace, timeline)
-    if output_format is Format.JSON:
-        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+    files = _Files(trace, timeline)
+    if demand.is_held:
+        schedules = demand.list_schedules(objective or Objective.LATENCY, batch)
+        found, timing = _simulate(schedules, with_spans=files.are_asked) if simulate else (next(schedules), None)
+        document = ScheduleDocument.of(network, found, timing, with_energy=energy)
+        written = [] if timing is None else files.write(document, found, timing)
+        _print(document, output_format, print_schedule, written)
     else:
-        print_schedule(Console(highlight=False), document)
-        for line in written:
-            typer.echo(line)
+        _note_reload(objective, simulate=simulate)
+        reloading = demand.schedule_reload(batch)
+        told = ReloadDocument.of(network, reloading, minimal_crossbars=demand.minimal_crossbars, with_energy=energy)
+        _print(told, output_format, print_reload, files.write_reload(told, reloading))
 
 
 def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> None:
@@ -116,6 +122,21 @@ def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> 
             raise ConfigError(f"{option} writes {suffix} files", where=path, hint=f"name it {Path(path).stem}{suffix}")
 
 
+def _note_reload(objective: Objective | None, *, simulate: bool) -> None:
+    """Say which options change nothing where tiles are rewritten."""
+    if objective is not None:
+        typer.echo(
+            f"note: --objective {objective} changes nothing: tiles are rewritten, layers and inputs follow each other, "
+            "so that latency and interval are one",
+            err=True,
+        )
+    if not simulate:
+        typer.echo(
+            "note: --no-simulate changes nothing: tiles are rewritten, and transfers and buffers are not modelled then",
+            err=True,
+        )
+
+
 def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> tuple[ChipSchedule, ChipTiming]:
     try:
         return simulate_best(schedules, with_spans=with_spans)
@@ -126,19 +147,53 @@ def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> tuple[C
         raise ScheduleError(error.what, where=error.where, expected=error.expected, hint=hint) from error
 
 
-def _write_files(
-    document: ScheduleDocument, found: ChipSchedule, timing: ChipTiming, trace: str | None, timeline: str | None
-) -> list[str]:
-    """Write what was asked for; return a line about each file."""
-    written = []
-    if trace is not None:
-        from mho.report.trace import write_trace
+def _print(
+    document: _Document,
+    output_format: Format,
+    tell: Callable[[Console, _Document], None],
+    written: list[str],
+) -> None:
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        return
+    tell(Console(highlight=False), document)
+    for line in written:
+        typer.echo(line)
 
-        write_trace(document, found, timing, Path(trace))
-        written.append(f"trace in {trace} (open it in https://ui.perfetto.dev)")
-    if timeline is not None:
-        from mho.report.timeline import write_timeline
 
-        write_timeline(document, found, timing, Path(timeline))
-        written.append(f"timeline in {timeline}")
-    return written
+@dataclass(frozen=True)
+class _Files:
+    """Files that are asked for; each method writes them and returns a line about each."""
+
+    trace: str | None
+    timeline: str | None
+
+    @property
+    def are_asked(self) -> bool:
+        return self.trace is not None or self.timeline is not None
+
+    def write(self, document: ScheduleDocument, found: ChipSchedule, timing: ChipTiming) -> list[str]:
+        if self.trace is not None:
+            from mho.report.trace import write_trace
+
+            write_trace(document, found, timing, Path(self.trace))
+        if self.timeline is not None:
+            from mho.report.timeline import write_timeline
+
+            write_timeline(document, found, timing, Path(self.timeline))
+        return self._tell()
+
+    def write_reload(self, document: ReloadDocument, found: ReloadSchedule) -> list[str]:
+        if self.trace is not None:
+            from mho.report.reload_trace import write_reload_trace
+
+            write_reload_trace(document, found, Path(self.trace))
+        if self.timeline is not None:
+            from mho.report.reload_timeline import write_reload_timeline
+
+            write_reload_timeline(document, found, Path(self.timeline))
+        return self._tell()
+
+    def _tell(self) -> list[str]:
+        lines = [] if self.trace is None else [f"trace in {self.trace} (open it in https://ui.perfetto.dev)"]
+        return lines if self.timeline is None else [*lines, f"timeline in {self.timeline}"]

@@ -81,7 +81,7 @@ class MappingFigures(_Part):
 
 
 class ChipFigures(_Part):
-    """A policy on the whole chip: weights stay in crossbars of their own, layers overlap, slow ones have copies."""
+    """A policy on the whole chip: weights stay and layers overlap, or tiles are rewritten, layer after layer."""
 
     name: str
     """`reference` or `found`."""
@@ -89,6 +89,8 @@ class ChipFigures(_Part):
     """For people."""
     reason: str = ""
     """Why there is no schedule, where there is none: then all figures are null."""
+    is_reloaded: bool = False
+    """True where the crossbars do not hold each layer once, so that tiles are rewritten for every inference."""
     minimal_crossbars: int | None = None
     """The fewest crossbars that hold each layer once."""
     used_crossbars: int | None = None
@@ -101,6 +103,10 @@ class ChipFigures(_Part):
     """Time between inferences of a full pipeline."""
     total_us: float | None = None
     """Time of three inferences that follow each other."""
+    writes: int | None = None
+    """Crossbars that are written for one inference; null where weights stay."""
+    lifetime_inputs: int | None = None
+    """Inferences until cells may fail; null where nothing is written or the accelerator tells no endurance."""
     speedup: float | None = None
     """latency_us of uniform 8/8 on the same chip / latency_us; null where the chip does not hold it."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -152,6 +153,8 @@ class AreaFigures(_Section):
 class ScheduleDocument(_Section):
     """A network on a chip of many crossbars, whose weights stay. Latencies are of one input."""
 
+    regime: Literal["weight-stationary"] = "weight-stationary"
+    """Weights stay in crossbars of their own."""
     network: str
     """The network as it was asked for."""
     accelerator: Accelerator
@@ -271,12 +274,21 @@ def _share(lost_ps: Mapping[Cause, int], whole: int) -> dict[Cause, float]:
 def _tell_energy(schedule: ChipSchedule, timing: ChipTiming | None) -> EnergyDocument:
     """Return the energy of one input of the batch."""
     time_ps = schedule.timing.total_ps if timing is None else timing.total_ps
-    spent: ScheduleEnergy = price_schedule(
-        schedule, time_ps=time_ps, byte_hops=0 if timing is None else timing.byte_hops
-    )
-    whole, untold = spent.energy, list(spent.energy.untold)
+    spent = price_schedule(schedule, time_ps=time_ps, byte_hops=0 if timing is None else timing.byte_hops)
+    untold = list(spent.energy.untold)
     if timing is None and not schedule.accelerator.interconnect.is_ideal:
         untold.append(Component.INTERCONNECT)
+    return tell_energy(spent, untold=untold)
+
+
+def tell_energy(spent: ScheduleEnergy, *, untold: Collection[Component]) -> EnergyDocument:
+    """Return the energy of one input of a batch.
+
+    Args:
+        spent: of the whole batch.
+        untold: components that do something and are not told.
+    """
+    whole = spent.energy
     return EnergyDocument(
         total_pj=_to_picojoules(whole.total_aj, spent.batch),
         components_pj=_components(whole, spent.batch),

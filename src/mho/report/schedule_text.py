@@ -17,7 +17,7 @@ from mho.simulation.chip_timing import Cause
 
 _DISPENSABLE = ("write us", "cores", "window us", "windows", "start", "all", "option")
 """Columns that a narrow terminal does without, the first one first."""
-_NAME_LINE, _OPTION_LINE = 1000, 44
+NAME_LINE, OPTION_LINE = 1000, 44
 """Characters after which names and options are folded."""
 
 _LOST = {
@@ -52,7 +52,7 @@ def print_schedule(console: Console, document: ScheduleDocument) -> None:
     if document.simulated is not None:
         _print_simulated(console, document, document.simulated)
     if document.energy is not None:
-        _print_energy(console, document.energy, document.area)
+        print_energy(console, document.energy, document.area)
     if document.lifetime_inputs is not None:
         console.print(f"cells last {document.lifetime_inputs:,} inputs", style="dim")
 
@@ -90,9 +90,9 @@ def _print_heading(console: Console, document: ScheduleDocument) -> None:
 def _columns(document: ScheduleDocument) -> list[Column]:
     layers, count = document.layers, Column.of_counts
     columns = [
-        Column("layer", tuple(layer.name for layer in layers), "total", most=_NAME_LINE),
+        Column("layer", tuple(layer.name for layer in layers), "total", most=NAME_LINE),
         Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
-        Column("option", tuple(layer.mapping for layer in layers), most=_OPTION_LINE),
+        Column("option", tuple(layer.mapping for layer in layers), most=OPTION_LINE),
         count("crossbars", (layer.crossbars for layer in layers)),
         count("copies", (layer.copies for layer in layers)),
         count("all", (layer.crossbars * layer.copies for layer in layers), add=True),
@@ -108,7 +108,7 @@ def _columns(document: ScheduleDocument) -> list[Column]:
     columns += [
         Column("start", tuple(format_time(layer.start_us) for layer in layers)),
         Column("finish", tuple(format_time(layer.finish_us) for layer in layers)),
-        Column("busy", tuple(_percent(layer.busy) for layer in layers), _percent(_busy(document))),
+        Column("busy", tuple(format_share(layer.busy) for layer in layers), format_share(_busy(document))),
     ]
     return columns + _lost_columns(layers, document.simulated)
 
@@ -126,8 +126,8 @@ def _lost_columns(layers: tuple[ScheduledLayer, ...], simulated: Simulated | Non
     return [
         Column(
             _LOST[cause],
-            tuple(_percent((layer.lost or {}).get(cause, 0.0)) for layer in layers),
-            _percent(simulated.lost[cause]),
+            tuple(format_share((layer.lost or {}).get(cause, 0.0)) for layer in layers),
+            format_share(simulated.lost[cause]),
         )
         for cause in Cause
         if any((layer.lost or {}).get(cause) for layer in layers)
@@ -153,7 +153,7 @@ def _tell_crossbars(document: ScheduleDocument) -> Text:
     line = Text.assemble("crossbars ", (f"{document.used_crossbars:,}", "bold"), f" of {document.crossbars:,}")
     line.append(f"   {document.minimal_crossbars:,} hold each layer once")
     used = document.utilization if document.simulated is None else document.simulated.utilization
-    return line.append(f"   {_percent(used)} of the time of all crossbars in use")
+    return line.append(f"   {format_share(used)} of the time of all crossbars in use")
 
 
 def _tell_latency(document: ScheduleDocument) -> Text:
@@ -185,7 +185,7 @@ def _print_simulated(console: Console, document: ScheduleDocument, simulated: Si
     if document.batch > 1:
         facts.append(f"{document.batch} inputs in {format_time(simulated.total_us)}")
     if simulated.byte_hops:
-        facts.append(f"links held {_percent(simulated.interconnect_busy)}")
+        facts.append(f"links held {format_share(simulated.interconnect_busy)}")
         facts.append(f"{_bytes(simulated.byte_hops)} times hops carried")
     if simulated.input_buffer_bytes is not None and simulated.output_buffer_bytes is not None:
         facts.append(f"fullest input buffer {_bytes(simulated.input_buffer_bytes)}")
@@ -194,7 +194,8 @@ def _print_simulated(console: Console, document: ScheduleDocument, simulated: Si
         console.print("simulated " + "   ".join(facts), soft_wrap=True)
 
 
-def _print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
+def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
+    """Print the energy of an input, and the area of the chip where it is told."""
     line = Text.assemble("energy ", (_format_energy(energy.total_pj), "bold"), " an input")
     console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
     if energy.untold:
@@ -219,7 +220,8 @@ def _shares(components: Mapping[Component, float] | Mapping[AreaComponent, float
     return "".join(f"   {name} {100 * value / total:.1f} %" for name, value in components.items() if value)
 
 
-def _percent(share: float) -> str:
+def format_share(share: float) -> str:
+    """Return a share as ``12.5 %``."""
     return f"{100 * share:.1f} %"
 
 

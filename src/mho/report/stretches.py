@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from mho.simulation.chip_timing import Span
 
+_Chain = tuple[str, int, int, bool]
+"""A layer, a copy, an input, and whether it reads: it is written before."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -20,7 +23,8 @@ class Stretch:
         layer, copy, index: whose windows, on which copy, of which input.
         start_ps, finish_ps: from when to when.
         busy_ps: time of its windows, without the pauses.
-        windows: how many.
+        windows: how many; 0 for a write.
+        is_write: True where the copy is written with the operand of that input.
     """
 
     layer: str
@@ -30,10 +34,11 @@ class Stretch:
     finish_ps: int
     busy_ps: int
     windows: int
+    is_write: bool = False
 
     @property
     def busy(self) -> float:
-        """Share of the time in which the copy reads."""
+        """Share of the time in which the copy reads, or is written."""
         return self.busy_ps / (self.finish_ps - self.start_ps) if self.finish_ps > self.start_ps else 1.0
 
 
@@ -45,11 +50,11 @@ def merge_spans(spans: Sequence[Span], limit: int) -> tuple[Stretch, ...]:
         limit: stretches that are wanted; there are more where there are more inputs times copies.
 
     Returns:
-        In order of layers, copies, inputs and time, as `spans` first name them.
+        In order of layers, copies, inputs and time, as `spans` first name them. Writes are joined with nothing.
     """
-    chains: dict[tuple[str, int, int], list[Span]] = {}
+    chains: dict[_Chain, list[Span]] = {}
     for span in spans:
-        chains.setdefault((span.layer, span.copy, span.index), []).append(span)
+        chains.setdefault((span.layer, span.copy, span.index, not span.is_write), []).append(span)
     longest = _find_pause(chains, len(spans) - limit)
     order = {name: number for number, name in enumerate(dict.fromkeys(span.layer for span in spans))}
     found = []
@@ -75,8 +80,22 @@ def measure_activity(
         total_ps: of the whole schedule, above 0.
         bins: 1 or more.
     """
-    weights = np.array([crossbars[span.layer] for span in spans], np.int64)
+    weights = np.array([crossbars[span.layer] for span in spans], np.float64)
     times = np.array([(span.start_ps, span.finish_ps) for span in spans], np.int64).reshape(-1, 2)
+    return measure_levels(times, weights, total_ps, bins)
+
+
+def measure_levels(
+    times: NDArray[np.int64], weights: NDArray[np.float64], total_ps: int, bins: int
+) -> NDArray[np.float64]:
+    """Return the sum of the weights of what is under way, on average in each of `bins` equal parts of a time.
+
+    Args:
+        times: int64 [things, 2], start and end of each, ps.
+        weights: float64 [things].
+        total_ps: the whole time, above 0.
+        bins: 1 or more.
+    """
     moments = np.concatenate([times[:, 0], times[:, 1]])
     changes = np.concatenate([weights, -weights])
     order = np.argsort(moments, kind="stable")
@@ -89,7 +108,7 @@ def measure_activity(
     return np.diff(np.interp(edges, moments, done)) / (total_ps / bins)
 
 
-def _find_pause(chains: Mapping[tuple[str, int, int], Sequence[Span]], surplus: int) -> int:
+def _find_pause(chains: Mapping[_Chain, Sequence[Span]], surplus: int) -> int:
     """Return the longest pause that is joined over so that there are `surplus` stretches fewer, ps; -1 for none."""
     if surplus <= 0:
         return -1
@@ -107,4 +126,5 @@ def _join(spans: Sequence[Span]) -> Stretch:
         last.finish_ps,
         sum(span.finish_ps - span.start_ps for span in spans),
         sum(span.windows for span in spans),
+        first.is_write,
     )

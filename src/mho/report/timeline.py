@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
@@ -23,16 +25,18 @@ from mho.report.stretches import Stretch, measure_activity, merge_spans
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.simulation.chip_timing import Cause, ChipTiming
 
-_STRETCHES = 30_000
+STRETCHES = 30_000
 """Stretches of work that the page holds, more or less: about half a megabyte."""
-_BINS = 600
+BINS = 600
 """Parts of the time for which the page tells how many crossbars work."""
-_MOST_HUES = 12
+MOST_HUES = 12
 """Inputs with colours of their own; later ones take them up again."""
+WRITE_COLOUR = "var(--float)"
+"""What is written, as CSS has it."""
 
 TIMELINE_PARTS = ("timeline_part.html.j2", "timeline.css", "timeline.js")
 """Templates that a page with a `TimelineView` includes: where it is to stand, its style, its script."""
-_TEMPLATES = ("timeline.html.j2", *TIMELINE_PARTS, "style.css")
+_TEMPLATES = (*TIMELINE_PARTS, "style.css")
 _BUSY = "busy"
 _CAUSES: dict[str, str] = {
     _BUSY: "reading",
@@ -49,29 +53,37 @@ class TimelineView:
     """A timeline that can stand in a page.
 
     Attributes:
-        hues: colour of each input; empty for a single one.
-        is_merged: True where pauses are drawn over.
-        longest_pause_us: the most time that one drawn stretch spends on pauses, us.
+        note: what rows and colours are.
+        legend: colours, as CSS has them, and what they stand for.
         data: what the script draws, as JSON that may stand inside a script element.
     """
 
-    hues: tuple[str, ...]
-    is_merged: bool
-    longest_pause_us: float
+    note: str
+    legend: tuple[tuple[str, str], ...]
     data: str
 
     @classmethod
     def of(cls, schedule: ChipSchedule, timing: ChipTiming) -> TimelineView:
         """Return the timeline of a simulation with spans."""
-        stretches = merge_spans(timing.spans, _STRETCHES)
-        pauses = (one.finish_ps - one.start_ps - one.busy_ps for one in stretches)
-        content = json.dumps(build_data(schedule, timing, stretches), separators=(",", ":"))
-        return cls(
-            hues=_hues(schedule.batch) if schedule.batch > 1 else (),
-            is_merged=len(stretches) < len(timing.spans),
-            longest_pause_us=max(pauses, default=0) / 1e6,
-            data=content.replace("<", "\\u003c"),
+        stretches = merge_spans(timing.spans, STRETCHES)
+        note = (
+            "A row for each layer, with its copies below each other; colours tell inputs. Click on a layer's name to "
+            "see each copy."
         )
+        if len(stretches) < len(timing.spans):
+            pause = max((one.finish_ps - one.start_ps - one.busy_ps for one in stretches), default=0)
+            note += f" Pauses up to {format_short_time(pause / 1e6)} are drawn over; paler stretches hold more of them."
+        legend = [(hue, f"input {number}") for number, hue in enumerate(_hues(schedule.batch))]
+        if schedule.batch == 1:
+            legend = []
+        if any(one.is_write for one in stretches):
+            legend.append((WRITE_COLOUR, "a stored operand is written"))
+        return cls(note, tuple(legend), dump_data(build_data(schedule, timing, stretches)))
+
+
+def dump_data(data: Mapping[str, Any]) -> str:
+    """Return what the script draws as JSON that may stand inside a script element."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def write_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, path: Path) -> None:
@@ -90,11 +102,24 @@ def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: 
         schedule: whose plan says which crossbars hold what.
         timing: the simulation, with spans.
     """
+    seen = {cause for layer in document.layers for cause, share in (layer.lost or {}).items() if share}
+    return render_template(
+        "timeline.html.j2",
+        lost_words=_tell_lost,
+        document=document,
+        sentence=_tell_schedule(document),
+        causes=[(name, words) for name, words in _CAUSES.items() if name == _BUSY or name in seen],
+        timeline=TimelineView.of(schedule, timing),
+    )
+
+
+def render_template(name: str, **content: Any) -> str:
+    """Return a page that includes a timeline, from one of the templates of this package."""
     import jinja2
 
     folder = files("mho.report") / "templates"
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in _TEMPLATES}),
+        loader=jinja2.DictLoader({one: (folder / one).read_text(encoding="utf-8") for one in (name, *_TEMPLATES)}),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -104,27 +129,24 @@ def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: 
         "latency": format_short_time,
         "percent": text.format_percent,
         "count": text.format_count,
-        "lost_words": _tell_lost,
     }
-    seen = {cause for layer in document.layers for cause, share in (layer.lost or {}).items() if share}
-    return environment.get_template("timeline.html.j2").render(
-        document=document,
-        sentence=_tell_schedule(document),
-        causes=[(name, words) for name, words in _CAUSES.items() if name == _BUSY or name in seen],
-        timeline=TimelineView.of(schedule, timing),
-    )
+    return environment.get_template(name).render(**content)
 
 
 def build_data(schedule: ChipSchedule, timing: ChipTiming, stretches: Sequence[Stretch]) -> dict[str, Any]:
     """Return what the script of the page draws.
 
     Times are whole multiples of `unit_ps`. The work of a copy is a flat list, five numbers a stretch: start, duration,
-    input, windows, thousandths of the time in which it reads.
+    input, windows (0 for a write), thousandths of the time in which it reads.
     """
     unit = math.gcd(*(time for one in stretches for time in (one.start_ps, one.finish_ps)), timing.total_ps) or 1
     crossbars = {layer.name: layer.crossbars for layer in schedule.graph.layers}
     used = schedule.plan.used_crossbars
-    activity = measure_activity(timing.spans, crossbars, timing.total_ps, _BINS) / max(1, used)
+    activity = []
+    for is_write in (False, True):
+        spans = [span for span in timing.spans if span.is_write is is_write]
+        levels = measure_activity(spans, crossbars, timing.total_ps, BINS) / max(1, used) if spans else np.zeros(0)
+        activity.append([round(share, 4) for share in levels.tolist()])
     work: dict[tuple[str, int], list[int]] = {}
     for one in stretches:
         duration = (one.finish_ps - one.start_ps) // unit
@@ -133,10 +155,12 @@ def build_data(schedule: ChipSchedule, timing: ChipTiming, stretches: Sequence[S
     return {
         "unit_ps": unit,
         "total": timing.total_ps // unit,
-        "batch": schedule.batch,
+        "unit": "window",
         "crossbars": used,
         "hues": _hues(schedule.batch),
-        "activity": [round(share, 4) for share in activity.tolist()],
+        "activity": activity[0],
+        "written": activity[1],
+        "labels": [f"input {number}" for number in range(schedule.batch)] if schedule.batch > 1 else [],
         "layers": [
             {
                 "name": layer.name,
@@ -156,7 +180,7 @@ def build_data(schedule: ChipSchedule, timing: ChipTiming, stretches: Sequence[S
 
 
 def _hues(batch: int) -> tuple[str, ...]:
-    return hues(min(batch, _MOST_HUES))
+    return hues(min(batch, MOST_HUES))
 
 
 def _tell_schedule(document: ScheduleDocument) -> str:

@@ -1,13 +1,14 @@
 """A schedule as a trace in the JSON format of Chrome, which Perfetto opens.
 
 A process stands for each core (where the copies that gather their sums there are shown), a thread for each copy.
-Times in the file are microseconds, as the format wants; each slice is a stretch of work of one copy on one input.
+Times in the file are microseconds, as the format wants; each slice is a stretch of work of one copy on one input, or
+the write of an operand that is stored for it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,13 @@ def build_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: Chip
     events = [*_name_threads(places, threads, document.cores)]
     for stretch in merge_spans(timing.spans, _SLICES):
         copy = (stretch.layer, stretch.copy)
-        name = stretch.layer if document.batch == 1 else f"{stretch.layer}, input {stretch.index}"
+        name = f"write {stretch.layer}" if stretch.is_write else stretch.layer
+        if document.batch > 1:
+            name += f", input {stretch.index}"
         events.append(
             {
-                "name": name, "cat": "windows", "ph": "X", "pid": homes[copy], "tid": threads[copy],
+                "name": name, "cat": "writes" if stretch.is_write else "windows", "ph": "X",
+                "pid": homes[copy], "tid": threads[copy],
                 "ts": stretch.start_ps / _PS_PER_US, "dur": (stretch.finish_ps - stretch.start_ps) / _PS_PER_US,
                 "args": {"input": stretch.index, "windows": stretch.windows, "busy": round(stretch.busy, 4)},
             }
@@ -68,15 +72,16 @@ def _name_threads(places: list[CopyPlace], threads: dict[tuple[str, int], int], 
     """Yield names and order of processes and threads."""
     used = sorted({place.home for place in places})
     for pid, name in [*((core, f"core {core}") for core in used), (cores, "chip")]:
-        yield _metadata("process_name", pid, 0, name=name)
-        yield _metadata("process_sort_index", pid, 0, sort_index=-1 if pid == cores else pid)
+        yield name_track("process_name", pid, 0, name=name)
+        yield name_track("process_sort_index", pid, 0, sort_index=-1 if pid == cores else pid)
     for place in places:
         tid = threads[place.layer, place.number]
-        yield _metadata("thread_name", place.home, tid, name=f"{place.layer}, copy {place.number}{_tell_place(place)}")
-        yield _metadata("thread_sort_index", place.home, tid, sort_index=tid)
+        yield name_track("thread_name", place.home, tid, name=f"{place.layer}, copy {place.number}{_tell_place(place)}")
+        yield name_track("thread_sort_index", place.home, tid, sort_index=tid)
 
 
-def _metadata(kind: str, pid: int, tid: int, **arguments: str | int) -> dict[str, Any]:
+def name_track(kind: str, pid: int, tid: int, **arguments: str | int) -> dict[str, Any]:
+    """Return an event that names a process or a thread, or says where it stands."""
     return {"name": kind, "ph": "M", "pid": pid, "tid": tid, "args": arguments}
 
 
@@ -89,14 +94,23 @@ def _tell_place(place: CopyPlace) -> str:
 
 
 def _count_crossbars(schedule: ChipSchedule, timing: ChipTiming, *, pid: int) -> Iterator[dict[str, Any]]:
-    """Yield how many crossbars work, on average over short times."""
+    """Yield how many crossbars are read, and written where any are, on average over short times."""
     if not timing.total_ps:
         return
     crossbars = {layer.name: layer.crossbars for layer in schedule.graph.layers}
-    levels = measure_activity(timing.spans, crossbars, timing.total_ps, _COUNTS)
-    for number, level in enumerate([*levels.tolist(), 0.0]):
-        time_us = number * timing.total_ps / _COUNTS / _PS_PER_US
+    levels = {}
+    for name, is_write in (("crossbars", False), ("written", True)):
+        spans = [span for span in timing.spans if span.is_write is is_write]
+        if spans or not is_write:
+            levels[name] = measure_activity(spans, crossbars, timing.total_ps, _COUNTS).tolist()
+    yield from count_levels(levels, timing.total_ps, pid=pid)
+
+
+def count_levels(levels: Mapping[str, Sequence[float]], total_ps: int, *, pid: int) -> Iterator[dict[str, Any]]:
+    """Yield a counter of crossbars at work: for each name levels in equal parts of the time, and zero at its end."""
+    for number, row in enumerate([*zip(*levels.values(), strict=True), (0.0,) * len(levels)]):
+        count = len(next(iter(levels.values())))
         yield {
-            "name": "crossbars at work", "ph": "C", "pid": pid, "tid": 0, "ts": time_us,
-            "args": {"crossbars": round(level, 2)},
+            "name": "crossbars at work", "ph": "C", "pid": pid, "tid": 0, "ts": number * total_ps / count / _PS_PER_US,
+            "args": {name: round(level, 2) for name, level in zip(levels, row, strict=True)},
         }  # fmt: skip

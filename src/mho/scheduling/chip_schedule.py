@@ -16,7 +16,7 @@ from mho.errors import ScheduleError, suggest
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
-from mho.network.layers import derive_layer_table
+from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap, time_layer_by_layer
 from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
@@ -24,6 +24,8 @@ from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import choose_options
 from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
+from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_network import schedule_network_reload
 from mho.scheduling.work import WorkGraph
 
 _HALVINGS = 4
@@ -150,30 +152,108 @@ def list_schedules(
     layer on the fewest. Copies are chosen for an ideal interconnect and unlimited buffers; where these are real, fewer
     may be faster (`mho.simulation.chip_search`). Arguments and errors are those of `schedule_network`.
     """
-    hardware = override(accelerator, crossbars=crossbars)
-    policy.check_against(network.layer_names)
-    named = _list_names(network, layers)
-    own = Policy({name: policy[name] for name in network.layer_names if name in named})
-    table = [layer for layer in derive_layer_table(network) if layer.name in named]
-    options = list_network_options(table, own, hardware, model)
-    fewest = [CopyCost.of(listed[0], hardware) for listed in options.values()]
-    minimal = sum(cost.crossbars for cost in fewest)
-    spare = hardware.chip.crossbars - minimal
-    for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
-        chosen = choose_options(network, options, hardware, budget, objective)
-        graph, copies = chosen.graph, chosen.duplication.copies
-        yield ChipSchedule(
-            accelerator=hardware,
-            policy=own,
-            model=model,
-            graph=graph,
-            duplication=chosen.duplication,
-            plan=place_copies(graph, copies, hardware.chip),
-            timing=time_asap(graph, copies, batch=batch),
-            layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
-            minimal_crossbars=minimal,
-            minimal_ps=sum(cost.work_ps + cost.write_ps for cost in fewest),
-        )
+    demand = ChipDemand.of(network, policy, accelerator, crossbars=crossbars, model=model, layers=layers)
+    yield from demand.list_schedules(objective, batch)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipDemand:
+    """What a network asks of a chip, before anything is chosen: whether it holds all layers decides how it is run.
+
+    Attributes:
+        network: float or quantized.
+        layers: the MVM layers that lie on the chip, in execution order.
+        policy: their widths.
+        accelerator: the hardware, with as many crossbars as were asked for.
+        model: how layers are mapped.
+        options: ways to map each layer on a chip, by name, from the fewest crossbars on.
+    """
+
+    network: Network
+    layers: tuple[MvmLayer, ...]
+    policy: Policy
+    accelerator: Accelerator
+    model: MappingModel
+    options: Mapping[str, tuple[LayerMapping, ...]]
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        policy: Policy,
+        accelerator: Accelerator,
+        *,
+        crossbars: int | None = None,
+        model: MappingModel = DEFAULT_MODEL,
+        layers: Iterable[str] | None = None,
+    ) -> ChipDemand:
+        """List what the layers may take. Arguments and errors are those of `schedule_network`."""
+        hardware = override(accelerator, crossbars=crossbars)
+        policy.check_against(network.layer_names)
+        named = _list_names(network, layers)
+        own = Policy({name: policy[name] for name in network.layer_names if name in named})
+        table = tuple(layer for layer in derive_layer_table(network) if layer.name in named)
+        return cls(network, table, own, hardware, model, list_network_options(table, own, hardware, model))
+
+    @cached_property
+    def fewest(self) -> tuple[CopyCost, ...]:
+        """What one copy of each layer takes on the fewest crossbars."""
+        return tuple(CopyCost.of(listed[0], self.accelerator) for listed in self.options.values())
+
+    @property
+    def minimal_crossbars(self) -> int:
+        """The fewest crossbars that hold each layer once."""
+        return sum(cost.crossbars for cost in self.fewest)
+
+    @property
+    def is_held(self) -> bool:
+        """True where the chip holds each layer once, so that weights can stay; else tiles must be rewritten."""
+        return self.minimal_crossbars <= self.accelerator.chip.crossbars
+
+    def list_schedules(self, objective: Objective = Objective.LATENCY, batch: int = 1) -> Iterator[ChipSchedule]:
+        """Yield schedules with weights that stay, see `list_schedules`. Raises `ScheduleError` where nothing fits."""
+        minimal, hardware = self.minimal_crossbars, self.accelerator
+        spare = hardware.chip.crossbars - minimal
+        for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
+            chosen = choose_options(self.network, self.options, hardware, budget, objective)
+            graph, copies = chosen.graph, chosen.duplication.copies
+            yield ChipSchedule(
+                accelerator=hardware,
+                policy=self.policy,
+                model=self.model,
+                graph=graph,
+                duplication=chosen.duplication,
+                plan=place_copies(graph, copies, hardware.chip),
+                timing=time_asap(graph, copies, batch=batch),
+                layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
+                minimal_crossbars=minimal,
+                minimal_ps=sum(cost.work_ps + cost.write_ps for cost in self.fewest),
+            )
+
+    def schedule_reload(self, batch: int = 1) -> ReloadSchedule:
+        """Schedule with tiles that are rewritten for every input, see `mho.scheduling.reload_network`."""
+        return schedule_network_reload(self.layers, self.policy, self.accelerator, model=self.model, batch=batch)
+
+
+def schedule_on_chip(
+    network: Network,
+    policy: Policy,
+    accelerator: Accelerator,
+    *,
+    crossbars: int | None = None,
+    objective: Objective = Objective.LATENCY,
+    model: MappingModel = DEFAULT_MODEL,
+    batch: int = 1,
+    layers: Iterable[str] | None = None,
+) -> ChipSchedule | ReloadSchedule:
+    """Schedule a network however many crossbars there are: weights stay if all fit, else tiles are rewritten.
+
+    Arguments and errors are those of `schedule_network`, but that crossbars which do not hold each layer are none.
+    With tiles that are rewritten the inputs of a batch share the writes, and no objective makes a difference: layers
+    and inputs follow each other, so that latency and interval are one.
+    """
+    demand = ChipDemand.of(network, policy, accelerator, crossbars=crossbars, model=model, layers=layers)
+    return next(demand.list_schedules(objective, batch)) if demand.is_held else demand.schedule_reload(batch)
 
 
 def _list_names(network: Network, layers: Iterable[str] | None) -> frozenset[str]:

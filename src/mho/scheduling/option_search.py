@@ -149,7 +149,7 @@ def _check_crossbars(network: str, layers: Sequence[_Layer], crossbars: int) -> 
         where=network,
         expected=f"{demand:,} crossbars or more (most of them: {most})",
         hint="set chip.crossbars or --crossbars higher; cells of more bits and weights of fewer bits take fewer; "
-        "mho.scheduling.reload_network rewrites tiles for every input",
+        "mho.schedule and mho schedule rewrite tiles for every input",
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mho.accelerator.spec import Accelerator
 from mho.cost.endurance import count_lifetime_inputs
 from mho.errors import ScheduleError
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping
 from mho.mapping.parts import LayerMapping
 from mho.scheduling.reload_bound import bound_reload_ps
@@ -30,6 +31,9 @@ class ReloadSchedule:
     """A schedule with reloads, repeated batch after batch.
 
     Attributes:
+        accelerator: what layers are mapped for.
+        model: how layers are mapped.
+        mappings: how each layer lies in tiles, in execution order.
         work: the tiles of the network.
         crossbars: of the chip.
         plan: which tiles stay, and how many crossbars share a tile's windows.
@@ -42,6 +46,9 @@ class ReloadSchedule:
         levelled_lifetime_inputs: the same where crossbars trade places now and then, so that all are written alike.
     """
 
+    accelerator: Accelerator
+    model: MappingModel
+    mappings: tuple[LayerMapping, ...]
     work: ReloadWork
     crossbars: int
     plan: ReloadPlan
@@ -135,6 +142,7 @@ def schedule_reload(
     *,
     copies: bool = True,
     known: Iterable[ReloadPlan] = (),
+    model: MappingModel = DEFAULT_MODEL,
 ) -> ReloadSchedule:
     """Schedule a network on a chip that need not hold all its tiles. Deterministic.
 
@@ -146,6 +154,7 @@ def schedule_reload(
         copies: whether several crossbars may share the windows of a tile, each of which is then written.
         known: plans for the same tiles, as for chips with fewer crossbars; the schedule is not slower than those that
             fit.
+        model: how the layers were mapped, which is told along with them.
 
     Raises:
         ScheduleError: there is no layer, or `crossbars` or `batch` is below 1.
@@ -153,12 +162,16 @@ def schedule_reload(
     crossbars = accelerator.chip.crossbars if crossbars is None else crossbars
     if crossbars < 1:
         raise ScheduleError(f"{crossbars} crossbars", expected="at least 1")
-    work = ReloadWork.of(mappings, accelerator, batch=batch)
+    layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
+    work = ReloadWork.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
     found = find_plan(work, crossbars, copies=copies, known=known)
     bound_ps = bound_reload_ps(work, crossbars, copies=copies)
     timing = time_reload(work, found.plan, with_spans=True)
     busiest, total = _count_busiest(timing, found.plan), count_writes(work, found.plan)
     return ReloadSchedule(
+        accelerator,
+        model,
+        layers,
         work,
         crossbars,
         found.plan,

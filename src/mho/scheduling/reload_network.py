@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mho.accelerator.loading import override
 from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
@@ -33,12 +34,13 @@ def schedule_network_reload(
         layers: MVM layers in execution order.
         policy: bit widths of every layer.
         accelerator: what they run on.
-        crossbars: of the chip; by default the accelerator's.
+        crossbars: of the chip; by default the accelerator's. Cores keep their size.
         model: `PAPER` takes im2col alone, as in arXiv 2601.21737.
         batch: inputs that share the writes of weights, layer by layer.
 
     Raises:
         ScheduleError: there is no layer, or `crossbars` or `batch` is below 1.
+        ConfigError: the crossbars do not fill whole cores.
         PolicyError: the policy names an unknown layer or lacks one.
         MappingError: a layer cannot be mapped.
     """
@@ -46,8 +48,11 @@ def schedule_network_reload(
     if not table or batch < 1:
         raise ScheduleError(f"{len(table)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
     budget = accelerator.chip.crossbars if crossbars is None else crossbars
-    mappings: list[NetworkMapping | list[LayerMapping]] = [map_network(table, policy, accelerator, model, batch=batch)]
+    if budget < 1:
+        raise ScheduleError(f"{budget} crossbars", expected="at least 1")
+    hardware = override(accelerator, crossbars=budget)
+    mappings: list[NetworkMapping | list[LayerMapping]] = [map_network(table, policy, hardware, model, batch=batch)]
     if budget > 1 and model is not MappingModel.PAPER:
-        mappings.append([list_chip_options(layer, policy[layer.name], accelerator, model)[0] for layer in table])
-    schedules = [schedule_reload(mapping, accelerator, budget, batch) for mapping in mappings]
+        mappings.append([list_chip_options(layer, policy[layer.name], hardware, model)[0] for layer in table])
+    schedules = [schedule_reload(mapping, hardware, budget, batch, model=model) for mapping in mappings]
     return min(schedules, key=lambda schedule: (schedule.interval_ps, schedule.writes))

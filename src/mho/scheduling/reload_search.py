@@ -169,7 +169,7 @@ class _Planner:
         self.options = {layer: self._list_options(layer) for layer in self.layers}
 
     def plan(self, *, cautious: bool) -> ReloadPlan:
-        """Return the plan with the least sum of times; with the time to write ahead reckoned in, or without."""
+        """Return the plan with the least sum of times; with the time to write ahead and the link in it, or without."""
         best = np.zeros(self._budget + 1, np.int64)
         taken = []
         for layer in self.layers:
@@ -236,7 +236,10 @@ class _Planner:
         if not groups[0].can_stay:
             in_turns += write
         is_wide = rounds > 0 and min(used, tiles * copies - staying) > self._rotating // 2
-        return _Option(staying, copies, max(held if staying else 0, in_turns, digital), write if is_wide else 0)
+        time = max(held if staying else 0, in_turns, digital)
+        # What the link brings for one layer may come while others are read, but all of it takes its time.
+        link = max(group.transfer_ps for group in groups) * (tiles * copies - staying)
+        return _Option(staying, copies, time, max(write if is_wide else 0, link - time))
 
 
 def _list_grid(most: int) -> list[int]:

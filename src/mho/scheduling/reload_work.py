@@ -10,7 +10,7 @@ Layers that are written at once are one tile, which is read in one layer after a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
@@ -51,6 +51,8 @@ class TileGroup:
         transfer_ps: what it takes of the link to the outside in that time, ps.
         is_stored: True where a tile holds activations, which exist when all layers before are finished.
         later: reads in later layers, of a tile that several layers share.
+        cells: cells in use of each tile, with how many tiles have so many, the largest first; tiles that differ in
+            nothing else are in one group.
     """
 
     layer: int
@@ -62,6 +64,7 @@ class TileGroup:
     transfer_ps: int
     is_stored: bool = False
     later: tuple[LaterRead, ...] = ()
+    cells: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     @property
     def can_stay(self) -> bool:
@@ -80,6 +83,19 @@ class TileGroup:
     def digital_of_tile_ps(self, copies: int = 1) -> int:
         """Return the time of the digital work of one of the copies, ps."""
         return -(-self.windows // copies) * self.digital_ps
+
+    def count_cell_writes(self, copies: int, staying: int) -> int:
+        """Return the cells that are written for a batch, where the largest tiles stay.
+
+        Args:
+            copies: crossbars that share the windows of a tile; each is written.
+            staying: tiles, copies counted, that stay.
+        """
+        written = 0
+        for cells, tiles in self.cells:
+            stays = min(staying, tiles * copies)
+            written, staying = written + cells * (tiles * copies - stays), staying - stays
+        return written
 
     @property
     def held_ps(self) -> int:
@@ -150,7 +166,7 @@ class ReloadWork:
 def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
     """List the tiles of one layer; equal ones together."""
     prices, is_stored = Prices.of(accelerator), mapping.layer.is_stored_dynamically
-    found: dict[TileGroup, int] = {}
+    found: dict[TileGroup, dict[int, int]] = {}
     for part in mapping.parts:
         for tiles, rows, cols in _list_shapes(part, accelerator):
             one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once)
@@ -166,8 +182,12 @@ def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, b
                 transfer_ps,
                 is_stored,
             )
-            found[group] = found.get(group, 0) + tiles * (batch if is_stored else 1)
-    return [replace(group, tiles=tiles) for group, tiles in found.items()]
+            cells = found.setdefault(group, {})
+            cells[rows * cols] = cells.get(rows * cols, 0) + tiles * (batch if is_stored else 1)
+    return [
+        replace(group, tiles=sum(cells.values()), cells=tuple(sorted(cells.items(), reverse=True)))
+        for group, cells in found.items()
+    ]
 
 
 def _list_shapes(part: Part, accelerator: Accelerator) -> Iterator[tuple[int, int, int]]:
@@ -207,4 +227,5 @@ def _join_written_at_once(mapping: NetworkMapping, groups: list[list[TileGroup]]
             reads = tuple(LaterRead(g.layer, g.read_ps(), g.digital_of_tile_ps()) for g in others)
             transfer_ps = first.transfer_ps + sum(g.transfer_ps for g in others)
             write_ps = max(first.write_ps, transfer_ps)
-            yield [replace(first, later=reads, transfer_ps=transfer_ps, write_ps=write_ps)]
+            cells = ((sum(g.cells[0][0] for g in (first, *others)), 1),)
+            yield [replace(first, later=reads, transfer_ps=transfer_ps, write_ps=write_ps, cells=cells)]

@@ -156,9 +156,12 @@ class Machine:
             return True
         if self._has_all(copy, layer.stores, index, 0):
             copy.stand_still(self._now, Cause.WRITE)
+            finish = self._now + layer.work.write_ps
             if layer.start_ps is None and layer.work.write_ps:
                 layer.start_ps = self._now
-            self._push(self._now + layer.work.write_ps, _WRITTEN, copy, None, index)
+            if self._with_spans and layer.work.write_ps:
+                self.spans.append(Span(layer.work.name, copy.place.number, index, self._now, finish, 0, is_write=True))
+            self._push(finish, _WRITTEN, copy, None, index)
         return False
 
     def _hold(self, copy: CopyState, index: int) -> list[CopyState]:

@@ -35,7 +35,8 @@ class Span:
     Attributes:
         layer, copy, index: whose windows, on which copy, of which input.
         start_ps, finish_ps: from when to when.
-        windows: how many, one after the other without a pause.
+        windows: how many, one after the other without a pause; 0 for a write.
+        is_write: True where the copy is written with the operand of that input.
     """
 
     layer: str
@@ -44,6 +45,7 @@ class Span:
     start_ps: int
     finish_ps: int
     windows: int
+    is_write: bool = False
 
 
 class Prefix:

@@ -1,9 +1,10 @@
-"""What the policies of a run would take on the whole chip, whose weights stay: for the report of the run."""
+"""What the policies of a run would take on the whole chip, many crossbars or few: for the report of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import mho.report.result as form
 from mho.accelerator.spec import Accelerator
@@ -12,9 +13,11 @@ from mho.errors import MhoError
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.quantization.policy import Policy
+from mho.report.reload_timeline import view_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.timeline import TimelineView
-from mho.scheduling.chip_schedule import list_schedules
+from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.reload import ReloadSchedule
 from mho.simulation.chip_search import simulate_best
 
 INPUTS = 3
@@ -54,26 +57,48 @@ def schedule_policies(
     figures: list[form.ChipFigures] = []
     timeline = None
     for name, (label, policy) in policies.items():
-        schedules = list_schedules(network, policy, accelerator, model=model, batch=INPUTS)
         try:
-            schedule, timing = simulate_best(schedules, with_spans=True)
+            found, timeline = _schedule(network, policy, accelerator, model)
         except MhoError as error:
             figures.append(form.ChipFigures(name=name, label=label, reason=f"{error.where}: {error.what}"))
             continue
-        told = ScheduleDocument.of(network.name, schedule, timing)
-        first = figures[0].latency_us if figures else told.told_latency_us
-        figures.append(
-            form.ChipFigures(
-                name=name,
-                label=label,
-                minimal_crossbars=schedule.minimal_crossbars,
-                used_crossbars=schedule.plan.used_crossbars,
-                latency_us=told.told_latency_us,
-                bound_us=told.bound_us,
-                interval_us=told.told_interval_us,
-                total_us=to_microseconds(timing.total_ps),
-                speedup=first / told.told_latency_us if first and told.told_latency_us else None,
-            )
-        )
-        timeline = TimelineView.of(schedule, timing)
+        first = figures[0].latency_us if figures else found["latency_us"]
+        speedup = first / found["latency_us"] if first and found["latency_us"] else None
+        figures.append(form.ChipFigures(name=name, label=label, speedup=speedup, **found))
     return OnChip(tuple(figures), timeline)
+
+
+def _schedule(
+    network: Network, policy: Policy, accelerator: Accelerator, model: MappingModel
+) -> tuple[dict[str, Any], TimelineView]:
+    """Return figures of one policy, by their names in `ChipFigures`, and its timeline."""
+    demand = ChipDemand.of(network, policy, accelerator, model=model)
+    if not demand.is_held:
+        return _tell_reload(demand.schedule_reload(), demand.minimal_crossbars)
+    schedule, timing = simulate_best(demand.list_schedules(batch=INPUTS), with_spans=True)
+    told = ScheduleDocument.of(network.name, schedule, timing)
+    return {
+        "minimal_crossbars": schedule.minimal_crossbars,
+        "used_crossbars": schedule.plan.used_crossbars,
+        "latency_us": told.told_latency_us,
+        "bound_us": told.bound_us,
+        "interval_us": told.told_interval_us,
+        "total_us": to_microseconds(timing.total_ps),
+        "lifetime_inputs": told.lifetime_inputs,
+    }, TimelineView.of(schedule, timing)
+
+
+def _tell_reload(schedule: ReloadSchedule, minimal_crossbars: int) -> tuple[dict[str, Any], TimelineView]:
+    """Return the same where tiles are rewritten."""
+    input_us = to_microseconds(schedule.interval_ps)
+    return {
+        "is_reloaded": True,
+        "minimal_crossbars": minimal_crossbars,
+        "used_crossbars": schedule.plan.crossbars,
+        "latency_us": input_us,
+        "bound_us": to_microseconds(schedule.bound_ps),
+        "interval_us": input_us,
+        "total_us": INPUTS * input_us,
+        "writes": schedule.writes,
+        "lifetime_inputs": schedule.lifetime_inputs,
+    }, view_reload(schedule)

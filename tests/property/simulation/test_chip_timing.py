@@ -29,6 +29,10 @@ def list_starts(graph, plan, timing, batch):
     for span in sorted(timing.spans, key=lambda span: (span.start_ps, span.finish_ps)):
         layer, copies = graph[span.layer], len(plan.places[span.layer])
         key = span.layer, span.copy
+        if span.is_write:
+            check_write(span, layer, next_item.get(key, span.copy), busy_until.get(key, 0))
+            busy_until[key] = span.finish_ps
+            continue
         assert span.start_ps >= busy_until.get(key, 0), "a copy runs two windows at once"
         assert span.finish_ps - span.start_ps == span.windows * layer.window_ps
         busy_until[key] = span.finish_ps
@@ -39,6 +43,14 @@ def list_starts(graph, plan, timing, batch):
             next_item[key] = item + copies
     assert all((one >= 0).all() for one in starts.values()), "a window never ran"
     return {name: one.reshape(batch, -1) for name, one in starts.items()}
+
+
+def check_write(span, layer, item, busy_until):
+    """A copy is written before its first window of an input, while it does nothing else."""
+    assert span.windows == 0
+    assert span.finish_ps - span.start_ps == layer.write_ps
+    assert span.start_ps >= busy_until, "a copy is written while it is read"
+    assert item // layer.windows == span.index
 
 
 @dataclass
@@ -87,6 +99,8 @@ def test_no_schedule_violates_a_dependency_a_buffer_or_a_copy(case, interconnect
     for limit, largest in zip((inputs, outputs), timing.buffer_bytes or (0, 0), strict=True):
         assert limit == "unlimited" or largest <= limit
     for activity in timing.layers:
+        writes = [span for span in timing.spans if span.is_write and span.layer == activity.name]
+        assert sum(span.finish_ps - span.start_ps for span in writes) == activity.lost_ps[Cause.WRITE]
         assert sum(activity.lost_ps.values()) + activity.busy_ps == timing.total_ps * activity.copies
         assert min(activity.lost_ps.values()) >= 0
     if interconnect["kind"] == "ideal":

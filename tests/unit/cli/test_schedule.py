@@ -7,8 +7,10 @@ from types import ModuleType
 
 import jsonschema
 import pytest
+from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 
+import mho
 from mho.accelerator.loading import to_toml
 from mho.cli.main import main
 from mho.errors import InputFileError
@@ -139,8 +141,79 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, argument
 
 def test_networks_and_accelerators_that_do_not_suit_are_explained(capsys):
     assert "there is no such network" in run(capsys, network="vgg", code=2)
-    assert "and the chip has 1" in run(capsys, accelerator="pelke2026-4bit", code=2)
     assert "the accelerator tells no energies" in run(capsys, "--energy", accelerator="clsa-256", code=2)
+
+
+def write_few(tmp_path):
+    from reload_schedules import ACCELERATOR
+
+    (tmp_path / "few.toml").write_text(to_toml(ACCELERATOR))
+
+
+FEW = {"accelerator": "./few.toml"}
+
+
+def test_too_few_crossbars_are_rewritten(capsys, tmp_path, check_golden):
+    write_few(tmp_path)
+    text = run(capsys, "--bits", "8/8", "--batch", "2", "--energy", **FEW)
+    check_golden(GOLDEN / "reload.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+    content = run(capsys, "--bits", "8/8", "--batch", "2", "--energy", "--format", "json", **FEW)
+    check_golden(GOLDEN / "reload.json", content)
+
+
+def test_either_schedule_says_which_it_is(capsys, tmp_path):
+    write_few(tmp_path)
+    demand = schedule_json(capsys, "--bits", "8/8", **FEW)["minimal_crossbars"]
+    for crossbars, regime in ((demand - 2, "time-multiplexed"), (demand, "weight-stationary")):
+        content = schedule_json(capsys, "--bits", "8/8", "--crossbars", str(crossbars), **FEW)
+        assert content["regime"] == regime
+        assert content["minimal_crossbars"] == demand
+
+
+def test_one_crossbar_takes_what_mho_cost_says(capsys, tmp_path):
+    hardware = make_accelerator(rows=16, cols=16)
+    (tmp_path / "one.toml").write_text(to_toml(hardware))
+    content = schedule_json(capsys, accelerator="./one.toml")
+    assert content["writes"] > 1
+    assert content["batch_us"] == mho.cost(make_residual(), hardware).latency_ps / 1e6
+
+
+def test_layers_that_share_a_tile_need_no_writes(capsys, tmp_path):
+    text = run(capsys, "--timeline", "t.html", accelerator="pelke2026-4bit")
+    assert "4 would hold each layer once, but layers share tiles that stay" in text
+    assert "writes 0 an input   nothing wears" in text
+    assert "in which all tiles stay" in (tmp_path / "t.html").read_text()
+
+
+def test_convolutions_alone_and_stored_operands_where_tiles_are_rewritten(capsys, tmp_path):
+    write_few(tmp_path)
+    content = schedule_json(capsys, "--convolutions-only", "--bits", "8/8", "--crossbars", "2", **FEW)
+    assert [layer["name"] for layer in content["layers"]] == ["first", "second", "third"]
+    content = schedule_json(capsys, "--crossbars", "2", "--bits", "8/8", network="attention", **FEW)
+    assert content["regime"] == "time-multiplexed"
+    assert len(content["layers"]) == 5
+
+
+def test_options_without_meaning_where_tiles_are_rewritten_are_noted(capsys, tmp_path):
+    write_few(tmp_path)
+    arguments = ["schedule", "residual", "--accelerator", "./few.toml", "--bits", "8/8"]
+    assert main([*arguments, "--objective", "interval", "--no-simulate"]) == 0
+    noted = capsys.readouterr()
+    assert "note: --objective interval changes nothing" in noted.err
+    assert "note: --no-simulate changes nothing" in noted.err
+    assert main(arguments) == 0
+    plain = capsys.readouterr()
+    assert plain.err == ""
+    assert plain.out == noted.out
+
+
+def test_traces_and_timelines_of_tiles_that_are_rewritten(capsys, tmp_path):
+    write_few(tmp_path)
+    text = run(capsys, "--bits", "8/8", "--trace", "t.json", "--timeline", "t.html", **FEW)
+    assert "trace in t.json" in text
+    assert "timeline in t.html" in text
+    assert any(event["ph"] == "X" for event in json.loads((tmp_path / "t.json").read_text())["traceEvents"])
+    assert "residual answers one input" in (tmp_path / "t.html").read_text()
 
 
 def test_an_unknown_objective_is_refused(capsys):

@@ -6,9 +6,12 @@ import re
 
 import pytest
 from chip_schedules import make_schedule
+from reload_schedules import make_reload
 
 from mho.report.page import render_page
+from mho.report.reload_timeline import view_reload
 from mho.report.result import ChipFigures
+from mho.report.text import TIMES
 from mho.report.timeline import TimelineView
 
 FIGURES = (
@@ -38,6 +41,23 @@ def test_policies_are_told_with_figures_or_reasons(result):
     assert ["found policy", "12", "1\u202f234", *times, "—"] in rows
     assert "The chip has 2\u202f000" in part
     assert 'id="timeline"' not in part
+
+
+def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
+    reloaded = ChipFigures(
+        name="reference", label="uniform 8/8", is_reloaded=True, minimal_crossbars=99, used_crossbars=7,
+        latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, writes=4321, lifetime_inputs=100, speedup=1.0,
+    )  # fmt: skip
+    hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
+    changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware})
+    page = render_page(changed, timeline=view_reload(make_reload()))
+    part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", page, re.S)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
+    times = ["80.0\u202fµs", "70.0\u202fµs", "80.0\u202fµs"]
+    assert ["uniform 8/8", "99", "7", *times, "4\u202f321", "100", f"1.00{TIMES}"] in rows
+    assert [len(row) for row in rows if row] == [9, 9]
+    assert "tiles are rewritten for every inference" in part
+    assert "Three inferences with the found policy" in part
 
 
 def test_the_timeline_stands_in_the_page_with_its_script_and_style(result, timeline):

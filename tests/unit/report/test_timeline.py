@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from chip_schedules import make_schedule
+from chip_schedules import make_schedule, make_stored_schedule
 
 from mho.errors import InputFileError
 from mho.report.schedule_document import ScheduleDocument
@@ -58,6 +58,7 @@ def test_a_colour_for_each_input_and_the_curve_of_crossbars(data):
     assert len(set(data["hues"])) == 3
     assert 0 < max(data["activity"]) <= 1
     assert min(data["activity"]) >= 0
+    assert data["written"] == []
 
 
 def test_the_table_tells_the_causes_that_there_are(made, page):
@@ -65,6 +66,18 @@ def test_the_table_tells_the_causes_that_there_are(made, page):
     assert layer.lost["input"] > 0
     assert 'class="cause-input"' in page
     assert 'class="cause-write"' not in page
+
+
+def test_writes_of_stored_operands_are_drawn():
+    schedule, timing = make_stored_schedule()
+    page = render_timeline(ScheduleDocument.of("net", schedule, timing), schedule, timing)
+    data = json.loads(re.search(r'<script id="timeline-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    assert "a stored operand is written" in page
+    for layer in data["layers"]:
+        work = schedule.graph[layer["name"]]
+        writes = sum(copy["work"][3::5].count(0) for copy in layer["copies"])
+        assert writes == (2 * min(len(layer["copies"]), work.windows) if work.write_ps else 0)
+    assert max(data["written"]) > 0
 
 
 def test_files_are_written_or_the_reason_is_told(made, tmp_path):

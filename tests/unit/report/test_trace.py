@@ -5,7 +5,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import pytest
-from chip_schedules import make_schedule
+from chip_schedules import make_schedule, make_stored_schedule
 
 from mho.errors import InputFileError
 from mho.report.schedule_document import ScheduleDocument
@@ -78,6 +78,26 @@ def test_the_counter_adds_up_to_the_work(made, trace):
     )  # crossbars times picoseconds
     assert sum(event["args"]["crossbars"] for event in counts) * width == pytest.approx(work / 1e6, rel=0.01)
     assert counts[-1]["args"]["crossbars"] == 0
+
+
+def test_writes_of_stored_operands_are_slices_and_a_counter():
+    schedule, timing = make_stored_schedule()
+    trace = build_trace(ScheduleDocument.of("net", schedule, timing), schedule, timing)
+    writes = [event for event in events(trace, "X") if event["cat"] == "writes"]
+    stored = [layer for layer in schedule.graph.layers if layer.write_ps]
+    assert len(stored) == 2
+    assert len(writes) == sum(2 * min(schedule.copies[layer.name], layer.windows) for layer in stored)
+    assert {event["name"] for event in writes} == {
+        f"write {layer.name}, input {index}" for layer in stored for index in (0, 1)
+    }
+    assert all(event["dur"] == stored[0].write_ps / 1e6 for event in writes)
+    lanes = defaultdict(list)
+    for event in events(trace, "X"):
+        lanes[event["pid"], event["tid"]].append(event)
+    for lane in lanes.values():
+        for earlier, later in pairwise(lane):
+            assert later["ts"] >= earlier["ts"] + earlier["dur"] - 1e-9
+    assert max(event["args"]["written"] for event in events(trace, "C")) > 0
 
 
 def test_files_are_written_or_the_reason_is_told(made, tmp_path):

@@ -132,6 +132,9 @@ def test_every_input_is_written_anew():
     # One copy takes windows 0, 2 of the first input and 1 of the second, the other 1 and then 0, 2.
     assert timing.finish_ps == (10 + 5 + 8, 20 + 5 + 8)
     assert timing.layers[1].lost_ps[Cause.WRITE] == 4 * 5
+    writes = [(span.copy, span.index, span.start_ps, span.finish_ps) for span in timing.spans if span.is_write]
+    assert writes == [(0, 0, 10, 15), (1, 0, 10, 15), (1, 1, 20, 25), (0, 1, 23, 28)]
+    assert all(span.windows == 0 for span in timing.spans if span.is_write)
 
 
 def test_full_buffers_hold_up_those_who_fill_them():

@@ -37,19 +37,36 @@ def test_narrow_layers_are_faster_on_the_same_chip(network):
         assert one.bound_us <= one.latency_us < one.total_us < INPUTS * one.latency_us
         assert one.interval_us < one.latency_us
         assert one.used_crossbars <= 40
-    assert len(found.timeline.hues) == INPUTS
+    assert len(found.timeline.legend) == INPUTS
 
 
-def test_a_policy_that_does_not_fit_is_told_with_its_reason(network):
+def test_a_policy_that_does_not_fit_is_rewritten_for_every_inference(network):
     given = policies(network, reference=(8, 8), found=(2, 2))
     demand = schedule_policies(network, given, chip(40), model=MappingModel.BEST).figures[0].minimal_crossbars
     found = schedule_policies(network, given, chip(demand - 1), model=MappingModel.BEST)
     reference, policy = found.figures
-    assert f"take {demand} crossbars" in reference.reason
+    assert reference.is_reloaded
+    assert (reference.minimal_crossbars, reference.speedup) == (demand, 1)
+    assert reference.writes > 0
+    assert reference.bound_us <= reference.latency_us == reference.interval_us
+    assert not policy.is_reloaded
+    assert policy.writes is None
+    assert policy.speedup == reference.latency_us / policy.latency_us > 1
+    assert len(found.timeline.legend) == INPUTS
+    (alone,) = schedule_policies(
+        network, policies(network, found=(8, 8)), chip(demand - 1), model=MappingModel.BEST
+    ).figures
+    assert alone.model_copy(update={"name": "reference", "label": reference.label}) == reference
+
+
+def test_a_policy_that_cannot_be_scheduled_is_told_with_its_reason(network):
+    hardware = make_accelerator(
+        rows=16, cols=16, cell_bits=2, crossbars=40, buffers={"input_bytes": 3, "output_bytes": 3}
+    )
+    given = policies(network, reference=(8, 8), found=(2, 2))
+    reference = schedule_policies(network, given, hardware, model=MappingModel.BEST).figures[0]
+    assert "buffer" in reference.reason
     assert reference.latency_us is None
-    assert policy.latency_us > 0
-    assert policy.speedup is None
-    assert found.timeline is not None
 
 
 def test_one_crossbar_is_no_chip(network):

@@ -15,7 +15,7 @@
 
   function readPalette() {
     const style = getComputedStyle(document.documentElement);
-    const names = ["card", "text", "muted", "grid", "line", "found", "soft", "page"];
+    const names = ["card", "text", "muted", "grid", "line", "found", "soft", "page", "float"];
     palette = Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
     palette.font = getComputedStyle(document.body).fontFamily;
   }
@@ -72,16 +72,35 @@
         const x = Math.max(left, left + (begin - view.start) * scale);
         const stop = Math.min(left + width, left + (end - view.start) * scale);
         context.globalAlpha = 0.3 + (0.7 * work[i + 4]) / 1000;
-        context.fillStyle = data.hues[work[i + 2] % data.hues.length];
+        context.fillStyle = isWrite(work, i) ? palette.float : data.hues[work[i + 2] % data.hues.length];
         context.fillRect(x, y, Math.max(stop - x, 0.5), shown);
       }
     });
     context.globalAlpha = 1;
   }
 
+  function drawCurve(context, bins, below, colour, left, plot, height) {
+    const heightAt = (share) => height - 1 - share * (height - 8), scale = plot / bins.length;
+    context.beginPath();
+    bins.forEach((share, place) => {
+      const y = heightAt(share + (below[place] ?? 0));
+      context.lineTo(left + place * scale, y);
+      context.lineTo(left + (place + 1) * scale, y);
+    });
+    for (let place = bins.length - 1; place >= 0; place--) {
+      const y = below.length ? heightAt(below[place]) : height;
+      context.lineTo(left + (place + 1) * scale, y);
+      context.lineTo(left + place * scale, y);
+    }
+    context.globalAlpha = 0.55;
+    context.fillStyle = colour;
+    context.fill();
+    context.globalAlpha = 1;
+  }
+
   function drawOverview() {
     const width = overview.clientWidth, height = 54, left = gutter(), context = fit(overview, width, height);
-    const plot = width - left, most = data.crossbars, bins = data.activity;
+    const plot = width - left, most = data.crossbars;
     context.fillStyle = palette.muted;
     context.font = "12px " + palette.font;
     context.textBaseline = "middle";
@@ -89,18 +108,8 @@
     context.fillText("of " + most.toLocaleString("en"), 10, height / 2 + 8);
     context.fillStyle = palette.grid;
     context.fillRect(left, 0, 1, height);
-    context.beginPath();
-    context.moveTo(left, height);
-    bins.forEach((share, place) => {
-      const y = height - 1 - share * (height - 8);
-      context.lineTo(left + (place / bins.length) * plot, y);
-      context.lineTo(left + ((place + 1) / bins.length) * plot, y);
-    });
-    context.lineTo(left + plot, height);
-    context.globalAlpha = 0.55;
-    context.fillStyle = palette.found;
-    context.fill();
-    context.globalAlpha = 1;
+    drawCurve(context, data.activity, [], palette.found, left, plot, height);
+    drawCurve(context, data.written, data.activity, palette.float, left, plot, height);
     if (view.start > 0 || view.end < data.total) {
       const from = left + (view.start / data.total) * plot, to = left + (view.end / data.total) * plot;
       context.fillStyle = palette.page;
@@ -136,7 +145,7 @@
     context.fillRect(0, y, width, size);
     context.globalAlpha = 1;
     const title = layer.open ? TITLE : size, middle = y + title / 2;
-    const count = "×" + layer.copies.length.toLocaleString("en");
+    const count = "×" + (layer.count ?? layer.copies.length).toLocaleString("en");
     context.fillStyle = palette.muted;
     context.fillText(layer.open ? "▾" : "▸", 8, middle);
     const room = context.measureText(count).width;
@@ -153,7 +162,7 @@
     context.font = "11px " + palette.font;
     context.fillStyle = palette.muted;
     layer.copies.forEach((copy, place) => {
-      const text = "copy " + place + " · " + tellCrossbars(layer, copy);
+      const text = layer.crossbars ? "copy " + place + " · " + tellCrossbars(layer, copy) : copy.words;
       context.fillText(shorten(context, text, left - 46), 36, y + TITLE + (place + 0.5) * each);
     });
     context.font = "13px " + palette.font;
@@ -208,6 +217,8 @@
 
   const timeAt = (x) => view.start + ((x - gutter()) / (rows.clientWidth - gutter() - 1)) * (view.end - view.start);
 
+  const isWrite = (work, i) => work[i + 3] === 0;
+
   function tellCrossbars(layer, copy) {
     if (copy.first === null) return "no crossbar";
     return layer.crossbars > 1 ? "crossbars " + copy.first + "–" + (copy.first + layer.crossbars - 1) : "crossbar " + copy.first;
@@ -248,15 +259,18 @@
     if (!layer) return hide();
     const parts = [line(layer.name, "b")];
     if (x < gutter()) {
-      parts.push(line(layer.words), line(layer.copies.length + " copies of " + layer.crossbars + " crossbars"));
+      parts.push(line(layer.words));
+      if (layer.crossbars) parts.push(line(layer.copies.length + " copies of " + layer.crossbars + " crossbars"));
     } else if (place !== undefined) {
       const slack = (2 * (view.end - view.start)) / rows.clientWidth, i = findWork(layer, place, timeAt(x), slack);
       if (i === undefined) return hide();
-      const work = layer.copies[place].work;
-      parts[0].textContent += ", copy " + place + (data.batch > 1 ? ", input " + work[i + 2] : "");
+      const copy = layer.copies[place], work = copy.work, label = data.labels[work[i + 2]];
+      const busy = work[i + 4] < 1000 ? ", busy " + (work[i + 4] / 10).toFixed(1) + " %" : "";
+      parts[0].textContent = layer.crossbars ? layer.name + ", copy " + place : copy.words;
+      if (label !== undefined) parts[0].textContent += ", " + label;
       parts.push(line(formatTime(work[i]) + " – " + formatTime(work[i] + work[i + 1])));
-      parts.push(line(work[i + 3] + (work[i + 3] > 1 ? " windows" : " window") + (work[i + 4] < 1000 ? ", busy " + (work[i + 4] / 10).toFixed(1) + " %" : "")));
-      parts.push(line(tellCrossbars(layer, layer.copies[place])));
+      parts.push(line(isWrite(work, i) ? "written" : work[i + 3] + " " + data.unit + (work[i + 3] > 1 ? "s" : "") + busy));
+      if (layer.crossbars) parts.push(line(tellCrossbars(layer, copy)));
     } else return hide();
     tip.replaceChildren(...parts);
     tip.hidden = false;
@@ -359,7 +373,7 @@
     open.addEventListener("click", () => {
       const all = !layers.every((layer) => layer.open);
       layers.forEach((layer) => (layer.open = all));
-      open.textContent = all ? "close layers" : "open layers";
+      open.textContent = all ? "close all" : "open all";
       draw();
     });
     window.addEventListener("resize", draw);
