@@ -1,0 +1,166 @@
+"""Exact products of whole numbers, by the fastest route that this processor has.
+
+Sums of whole numbers are the same in any order, so that results depend on neither batch nor threads nor libraries.
+Three routes give them: products of bytes with sums in int32 (with VNNI, many times as fast as float32), float32 below
+2^24, float64 below 2^53. Wider numbers are cut into balanced base-256 digits, each a signed byte.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
+from mho.errors import DataError
+
+_MAX_BYTE_ROWS = 1 << 16
+"""Sums of 2^16 products of signed bytes stay below 2^31."""
+_COST = {"bytes": 1.0, "float32": 9.0, "float64": 18.0}
+"""Time of one product, as measured on a processor with AVX-512 VNNI."""
+
+
+class Route(StrEnum):
+    """How a product is computed; results are the same."""
+
+    BYTES = "bytes"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class IntegerProduct:
+    """Products of whole numbers 0 .. `largest` with a matrix of whole numbers.
+
+    Use it within `mho.arithmetic.exactness.exact_products`.
+
+    Attributes:
+        route: how it is computed.
+        bound: no partial sum is larger.
+        bytes_per_row: memory that one row of inputs takes in passing, about.
+    """
+
+    def __init__(self, matrix: NDArray[np.int64], largest: int, route: Route | None = None) -> None:
+        """Choose the fastest route, or take the one that is asked for.
+
+        Args:
+            matrix: [rows, columns].
+            largest: largest input, at least 1.
+            route: None for the fastest.
+
+        Raises:
+            DataError: sums may pass 2^53, or 2^24 in float32.
+        """
+        self.bound = _bound(matrix) * largest
+        limit = FLOAT32_LIMIT if route is Route.FLOAT32 else FLOAT64_LIMIT
+        if self.bound >= limit:
+            raise DataError(
+                f"sums of {matrix.shape[0]} rows may reach {float(self.bound):.3g}",
+                expected=f"less than 2^{limit.bit_length() - 1}",
+                hint="lower bit widths or rows",
+            )
+        self._columns = matrix.shape[1]
+        digits = split_digits(matrix)
+        self._digits, self._input_digits = len(digits), _count_input_digits(largest)
+        self.route = self._choose(matrix.shape[0]) if route is None else route
+        if self.route is Route.BYTES:
+            self._matrix = torch.from_numpy(np.concatenate(digits, axis=1))
+            # Codes up to 255 are signed bytes once 128 is taken off: 128 times the sums of columns is given back.
+            self._is_moved = 127 < largest <= 255
+            self._moved = torch.from_numpy(128 * self._matrix.numpy().sum(axis=0, dtype=np.int32))
+            self._columns_at_once = self._input_digits * self._digits * self._columns
+        else:
+            self._matrix = torch.from_numpy(matrix).to(getattr(torch, str(self.route)))
+            self._columns_at_once = self._columns
+        self.bytes_per_row = 8 * self._columns_at_once + 8 * matrix.shape[0]
+
+    def _choose(self, rows: int) -> Route:
+        routes = {Route.FLOAT64: _COST["float64"]}
+        if self.bound < FLOAT32_LIMIT:
+            routes[Route.FLOAT32] = _COST["float32"]
+        if has_fast_bytes() and rows <= _MAX_BYTE_ROWS:
+            routes[Route.BYTES] = _COST["bytes"] * self._digits * self._input_digits
+        return min(routes, key=lambda route: routes[route])
+
+    def multiply(self, inputs: Tensor) -> Tensor:
+        """Return inputs @ matrix, exact.
+
+        Args:
+            inputs: [n, rows], 0 .. `largest`, contiguous: uint8 where `largest` is at most 255, else int64.
+
+        Returns:
+            [n, columns]: int32, float32 or float64, whole numbers.
+        """
+        if self.route is not Route.BYTES:
+            return inputs.to(self._matrix.dtype) @ self._matrix
+        if self._input_digits == 1:
+            if self._is_moved:
+                sums = torch._int_mm((inputs ^ 128).view(torch.int8), self._matrix).add_(self._moved)
+            else:
+                sums = torch._int_mm(inputs.view(torch.int8), self._matrix)
+            return sums if self._digits == 1 else self._join(sums)
+        digits = _split_inputs(inputs, self._input_digits)
+        total = self._join(torch._int_mm(digits[0], self._matrix))
+        for number, digit in enumerate(digits[1:], 1):
+            total.add_(self._join(torch._int_mm(digit, self._matrix)), alpha=256.0**number)
+        return total
+
+    def _join(self, sums: Tensor) -> Tensor:
+        """Put the sums of digits together, in float64."""
+        parts = torch.split(sums, self._columns, dim=1)
+        total = parts[0].to(torch.float64)
+        for number, part in enumerate(parts[1:], 1):
+            total.add_(part, alpha=256**number)
+        return total
+
+
+def split_digits(values: NDArray[np.int64]) -> list[NDArray[np.int8]]:
+    """Cut whole numbers into the fewest digits d[i] in -128 .. 127 with values = sum of d[i] 256^i."""
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    count = 1
+    while not -128 * _repunit(count) <= low <= high <= 127 * _repunit(count):
+        count += 1
+    # With 128 added to each digit they are the bytes of a number that is not negative.
+    moved = values + 128 * _repunit(count)
+    return [((moved >> 8 * number & 255) - 128).astype(np.int8) for number in range(count)]
+
+
+def _split_inputs(inputs: Tensor, count: int) -> list[Tensor]:
+    moved = inputs.to(torch.int64) + 128 * _repunit(count)
+    return [((moved >> 8 * number & 255) - 128).to(torch.int8) for number in range(count)]
+
+
+def _count_input_digits(largest: int) -> int:
+    """Return the digits of inputs; one for a byte with or without a sign."""
+    if largest <= 255:
+        return 1
+    count = 2
+    while largest > 127 * _repunit(count):
+        count += 1
+    return count
+
+
+def _repunit(count: int) -> int:
+    """Return 1 + 256 + ... + 256^(count - 1)."""
+    return ((1 << 8 * count) - 1) // 255
+
+
+def _bound(matrix: NDArray[np.int64]) -> int:
+    """Return the largest sum of positive, or of negative, entries of a column."""
+    positive = np.maximum(matrix, 0).sum(axis=0, dtype=np.float64)
+    negative = np.maximum(-matrix, 0).sum(axis=0, dtype=np.float64)
+    return int(max(positive.max(initial=0), negative.max(initial=0)))
+
+
+@cache
+def has_fast_bytes() -> bool:
+    """Tell whether products of bytes are fast here, and right: extreme ones are tried."""
+    is_supported = getattr(torch.cpu, "_is_vnni_supported", None)
+    if is_supported is None or not is_supported() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    extremes = torch.tensor([[-128, 127], [127, -128]], dtype=torch.int8).repeat(8, 64)
+    exact = extremes.to(torch.int64) @ extremes.T.to(torch.int64)
+    return torch.equal(torch._int_mm(extremes, extremes.T.contiguous()).to(torch.int64), exact)

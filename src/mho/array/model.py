@@ -1,0 +1,186 @@
+"""From an accelerator, a layout, digits and a seed to the product that the array gives.
+
+`mho.array.product` computes; here it is told what the cells hold and how sums are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.array import OffCurrent
+from mho.accelerator.converters import AdcRange
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
+from mho.array.converters import Adc, add_errors, drive_levels, make_adc
+from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
+from mho.array.noise import read_variance
+from mho.array.product import ArrayProduct
+from mho.array.seeds import CrossbarSeed, Purpose
+from mho.array.wires import Wires, transfer_matrix
+from mho.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenCells:
+    """What a crossbar holds when it is read, float64 [rows, cols] of the whole crossbar.
+
+    Attributes:
+        counts: level steps above the lowest level; effective ones where wires have a resistance.
+        variance: of each cell at one read, squares of level steps; None without read noise.
+    """
+
+    counts: Floats
+    variance: Floats | None
+
+
+def write_crossbar(
+    accelerator: Accelerator,
+    digits: NDArray[np.integer],
+    seed: CrossbarSeed,
+    *,
+    write: int = 0,
+    conditions: Conditions | None = None,
+) -> WrittenCells:
+    """Write digits into a crossbar and let it age.
+
+    They lie in the first rows and columns; the other cells are written to the lowest level. Which cells are bad, and
+    how far each write is off, does not depend on the digits. Where wires have a resistance, effective conductances of
+    the whole crossbar take the place of the cells' own (`mho.array.wires`).
+
+    Args:
+        accelerator: its cells and wires.
+        digits: [rows, cols], what cells should hold, 0 .. 2^cell_bits - 1.
+        seed: of the crossbar.
+        write: number of the write: errors of writes differ from one to the next.
+        conditions: when and how it is read; None: at once.
+
+    Raises:
+        ConfigError: digits do not fit the crossbar or its cells, or wires have a resistance and reads are noisy, which
+            is not told together here.
+    """
+    crossbar, array, device = accelerator.crossbar, accelerator.array, Device.of(accelerator)
+    if digits.ndim != 2 or digits.shape[0] > crossbar.rows or digits.shape[1] > crossbar.cols:
+        raise ConfigError(
+            f"digits are {list(digits.shape)}",
+            where=accelerator.name,
+            expected=f"at most [{crossbar.rows}, {crossbar.cols}]",
+        )
+    if array.has_wires and array.read_noise:
+        raise ConfigError(
+            "read noise under wires with a resistance is not part of this product",
+            where=f"{accelerator.name}: array",
+            hint="set array.read_noise to 0, or array.row_segment_ohm and array.col_segment_ohm",
+        )
+    whole = np.zeros((crossbar.rows, crossbar.cols), dtype=np.int64)
+    whole[: digits.shape[0], : digits.shape[1]] = digits
+    identity = draw_identity(device, whole.shape, seed)
+    counts = write_cells(device, whole, identity, seed.stream(Purpose.WRITES, write))
+    counts = age_cells(device, counts, identity, Conditions() if conditions is None else conditions)
+    variance = read_variance(device, counts)
+    if array.has_wires:
+        wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm))
+        counts = device.from_siemens(transfer_matrix(device.to_siemens(counts), wires))
+    return WrittenCells(counts, variance)
+
+
+def make_product(
+    accelerator: Accelerator,
+    layout: ArrayLayout,
+    cells: WrittenCells,
+    seed: CrossbarSeed,
+    *,
+    first_row: int = 0,
+    ranges: tuple[Floats, Floats] | None = None,
+) -> ArrayProduct:
+    """Return the product that the first columns of a crossbar give when some of its rows are driven.
+
+    Args:
+        accelerator: its cells and converters.
+        layout: what drives the rows and what the columns count for.
+        cells: as `write_crossbar` gives them.
+        seed: of the crossbar.
+        first_row: row of the crossbar that is the first of the layout; the others are not driven.
+        ranges: for a calibrated ADC, lowest and highest sum of each conversion (float64, in the order of
+            `list_conversions`).
+
+    Raises:
+        ConfigError: rows or columns are more than the crossbar has or drives at once, ranges are missing or not asked
+            for.
+        DataError: layout and accelerator do not fit, or sums may pass 2^53.
+    """
+    converters, device = accelerator.converters, Device.of(accelerator)
+    _check(accelerator, layout, first_row)
+    rows, cols = slice(first_row, first_row + layout.rows), slice(0, layout.cols)
+    kept = device.off_steps if accelerator.array.off_current is OffCurrent.KEPT else 0.0
+    levels = drive_levels(converters.dac_bits, float(converters.dac_inl_lsb))
+    adc = None
+    if not isinstance(converters.adc_bits, str):
+        conversions = list_conversions(layout, converters.column_difference)
+        if (ranges is None) != (converters.adc_range is AdcRange.FULL_SCALE):
+            raise ConfigError(
+                f"converters.adc_range is {converters.adc_range.value!r}, and "
+                f"{'no ranges' if ranges is None else 'ranges'} are given",
+                expected="ranges for calibrated ADCs, and for no others",
+            )
+        limits = full_scale(device, layout, conversions, levels, kept) if ranges is None else ranges
+        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions, seed)
+    return ArrayProduct(
+        layout,
+        cells.counts[rows, cols],
+        difference=converters.column_difference,
+        kept_off_steps=kept,
+        levels=levels,
+        adc=adc,
+        variance=None if cells.variance is None else cells.variance[rows, cols],
+    )
+
+
+def full_scale(
+    device: Device, layout: ArrayLayout, conversions: Conversions, levels: Floats, kept_off_steps: float
+) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest sum of each conversion that digits and codes can give, with ideal cells.
+
+    All rows hold the highest level and are driven with the highest voltage. Of two columns that are subtracted, one
+    holds it and the other nothing; of two rows of opposite signs too, so that each sign counts on its own.
+
+    Args:
+        device: the cells.
+        layout: signs of rows.
+        conversions: what is converted.
+        levels: voltages of the DAC, DAC steps.
+        kept_off_steps: as for `ArrayProduct`.
+    """
+    up, down = int((layout.row_sign > 0).sum()), int((layout.row_sign < 0).sum())
+    is_pair = conversions.minus != NO_COLUMN
+    of_row = float(levels.max()) * np.where(is_pair, device.span, device.span + kept_off_steps)
+    highest = of_row * np.where(is_pair, up + down, up)
+    return -of_row * np.where(is_pair, up + down, down), highest
+
+
+def _with_errors(adc: Adc, accelerator: Accelerator, conversions: Conversions, seed: CrossbarSeed) -> Adc:
+    converters = accelerator.converters
+    if not (converters.adc_offset_lsb or converters.adc_gain_error):
+        return adc
+    shared = converters.columns_per_adc
+    count = -(-accelerator.crossbar.cols // shared)
+    return add_errors(adc, converters, conversions.plus // shared, count, seed.stream(Purpose.ADC))
+
+
+def _check(accelerator: Accelerator, layout: ArrayLayout, first_row: int) -> None:
+    crossbar = accelerator.crossbar
+    fits = 0 <= first_row <= crossbar.rows - layout.rows and layout.cols <= crossbar.cols
+    if not fits or layout.rows > crossbar.rows_at_once:
+        raise ConfigError(
+            f"{layout.rows} rows from row {first_row} on are driven at once, {layout.cols} columns are read",
+            where=accelerator.name,
+            expected=f"at most {crossbar.rows_at_once} of {crossbar.rows} rows and {crossbar.cols} columns",
+        )
+    if layout.dac_bits != accelerator.converters.dac_bits:
+        raise DataError(
+            f"a layout for DACs of {layout.dac_bits} bits", expected=f"{accelerator.converters.dac_bits} bits"
+        )

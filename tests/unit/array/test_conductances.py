@@ -1,0 +1,218 @@
+"""Cells: histograms, rates and exponents against what the device says, within four standard errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mho.accelerator.array import Array
+from mho.array.conductances import (
+    BOLTZMANN_EV_PER_K,
+    CellIdentity,
+    Conditions,
+    Device,
+    age_cells,
+    draw_identity,
+    write_cells,
+)
+from mho.array.seeds import CrossbarSeed, Purpose
+from mho.errors import ConfigError
+
+SHAPE = (200, 300)
+COUNT = 200 * 300
+SEED = CrossbarSeed(7)
+ERRORS = 4
+
+
+def device(cell_bits=2, **values):
+    return Device(Array(**values), cell_bits)
+
+
+def write(made, digits, seed=SEED, number=0):
+    identity = draw_identity(made, digits.shape, seed)
+    return write_cells(made, digits, identity, seed.stream(Purpose.WRITES, number))
+
+
+def filled(level):
+    return np.full(SHAPE, level)
+
+
+def assert_mean(values, mean, std):
+    assert abs(values.mean() - mean) < ERRORS * std / math.sqrt(values.size)
+
+
+def assert_std(values, std):
+    """For Gaussian values: the standard error of a standard deviation is s / sqrt(2 n)."""
+    assert abs(values.std() / std - 1) < ERRORS / math.sqrt(2 * values.size)
+
+
+def test_ideal_cells_hold_their_digits():
+    digits = np.arange(16).reshape(4, 4)
+    counts = write(device(4, on_off_ratio=7), digits)
+    assert (counts == digits).all()
+    ideal = CellIdentity(None, None, None)
+    assert (age_cells(device(4), counts, ideal, Conditions(1e6, 400, 10**9)) == digits).all()
+
+
+def test_given_levels_are_parts_of_the_range():
+    assert write(device(levels=(0, 0.25, 0.5, 1)), np.array([[0, 1, 2, 3]])).tolist() == [[0, 0.75, 1.5, 3]]
+
+
+def test_siemens_reach_from_the_lowest_to_the_highest_level():
+    made = device(lrs_siemens=1e-4, on_off_ratio=5)
+    siemens = made.to_siemens(made.levels)
+    np.testing.assert_allclose(siemens, [2e-5, 2e-5 + 8e-5 / 3, 2e-5 + 16e-5 / 3, 1e-4], rtol=1e-12)
+    np.testing.assert_allclose(made.from_siemens(siemens), [0, 1, 2, 3], atol=1e-12)
+    with pytest.raises(ConfigError, match="lrs_siemens"):
+        device().to_siemens(made.levels)
+
+
+def test_an_error_of_the_range_is_the_same_at_every_level():
+    for level in (1, 2):
+        errors = write(device(programming_error=0.05), filled(level)) - level
+        assert_mean(errors, 0, 0.15)
+        assert_std(errors, 0.15)
+
+
+def test_an_error_of_the_conductance_grows_with_it():
+    made = device(programming_error=0.1, programming_error_of="conductance", on_off_ratio=4)
+    for level in range(4):
+        errors = write(made, filled(level)) - level
+        assert_mean(errors, 0, 0.1 * (level + 1))
+        assert_std(errors, 0.1 * (level + 1))
+
+
+def test_every_level_may_have_an_error_of_its_own():
+    made = device(programming_error=(0, 0.01, 0.02, 0), on_off_ratio=2)
+    digits = np.arange(4)[np.arange(COUNT) % 4].reshape(SHAPE)
+    counts = write(made, digits)
+    assert (counts[digits == 0] == 0).all()
+    assert (counts[digits == 3] == 3).all()
+    assert_std(counts[digits == 1] - 1, 0.03)
+    assert_std(counts[digits == 2] - 2, 0.06)
+
+
+def test_conductances_do_not_fall_below_zero():
+    """Half of a Gaussian around zero is cut off: the mean of what is left is s / sqrt(2 pi)."""
+    counts = write(device(programming_error=0.1), filled(0))
+    assert counts.min() == 0
+    assert_mean(counts, 0.3 / math.sqrt(2 * math.pi), 0.3 * math.sqrt(0.5 - 1 / (2 * math.pi)))
+    assert write(device(programming_error=1, on_off_ratio=2), filled(0)).min() == -3  # the lowest level conducts
+
+
+def test_errors_are_new_with_every_write():
+    made = device(programming_error=0.05, on_off_ratio=2)
+    first, again, second = (write(made, filled(1), number=number) for number in (0, 0, 1))
+    assert (first == again).all()
+    correlation = np.corrcoef(first.ravel(), second.ravel())[0, 1]
+    assert abs(correlation) < ERRORS / math.sqrt(COUNT)
+
+
+def test_variation_is_log_normal_of_mean_one_and_stays_over_writes():
+    made = device(cell_variation=0.2, on_off_ratio=4)
+    first, second = (write(made, filled(3), number=number) for number in (0, 1))
+    assert (first == second).all()
+    factor = (first + 1) / 4
+    assert_mean(factor, 1, math.sqrt(math.expm1(0.04)))
+    assert_std(np.log(factor), 0.2)
+    assert_mean(np.log(factor), -0.02, 0.2)
+
+
+def test_cells_are_stuck_at_their_rates_whatever_is_written():
+    made = device(stuck_on_rate=0.02, stuck_off_rate=0.05)
+    ones, twos = write(made, filled(1)), write(made, filled(2), number=5)
+    assert ((ones == 3) == (twos == 3)).all()
+    assert ((ones == 0) == (twos == 0)).all()
+    assert_mean((ones == 3).astype(float), 0.02, math.sqrt(0.02 * 0.98))
+    assert_mean((ones == 0).astype(float), 0.05, math.sqrt(0.05 * 0.95))
+    assert set(np.unique(ones)) == {0, 1, 3}
+
+
+def test_cells_that_are_stuck_at_a_rate_are_stuck_at_every_higher_one():
+    few, many = (write(device(stuck_on_rate=rate, stuck_off_rate=rate), filled(1)) for rate in (0.01, 0.1))
+    assert (many[few != 1] == few[few != 1]).all()
+
+
+def test_faults_are_the_same_whether_or_not_cells_vary():
+    plain, varied = (write(device(stuck_on_rate=0.1, **more), filled(1)) for more in ({}, {"cell_variation": 0.1}))
+    assert ((plain == 3) == (varied == 3)).all()
+
+
+def test_the_drift_exponent_is_recovered():
+    made = device(drift_exponent=0.06, drift_exponent_std=0.01, drift_reference_s=20, on_off_ratio=10)
+    counts = write(made, filled(2))
+    identity = draw_identity(made, SHAPE, SEED)
+    assert (age_cells(made, counts, identity, Conditions(20)) == counts).all()
+    assert (age_cells(made, counts, identity, Conditions()) == counts).all()
+    later = age_cells(made, counts, identity, Conditions(20e4))
+    exponent = -np.log((later + made.off_steps) / (counts + made.off_steps)) / math.log(1e4)
+    assert_mean(exponent, 0.06, 0.01)
+    assert_std(exponent, 0.01)
+
+
+def test_drift_exponents_are_not_negative():
+    exponent = draw_identity(device(drift_exponent_std=0.1), SHAPE, SEED).drift_exponent
+    assert exponent.min() == 0
+
+
+def test_warmth_lets_time_run_faster_by_the_arrhenius_factor():
+    made = device(drift_exponent=0.1, drift_activation_ev=0.3, drift_reference_k=300)
+    counts = write(made, filled(3))
+    identity = draw_identity(made, SHAPE, SEED)
+    faster = math.exp(0.3 / BOLTZMANN_EV_PER_K * (1 / 300 - 1 / 350))
+    assert faster == pytest.approx(5.25, rel=0.01)
+    warm = age_cells(made, counts, identity, Conditions(100, 350))
+    np.testing.assert_allclose(warm, age_cells(made, counts, identity, Conditions(100 * faster)), rtol=1e-12)
+    cold = age_cells(made, counts, identity, Conditions(100, 100))
+    assert (cold == counts).all()
+    assert (warm < age_cells(made, counts, identity, Conditions(100, 300))).all()
+
+
+def test_warmth_alone_changes_nothing_where_no_activation_energy_is_told():
+    made = device(drift_exponent=0.1)
+    counts, identity = write(made, filled(3)), draw_identity(made, SHAPE, SEED)
+    hot, cool = (age_cells(made, counts, identity, Conditions(100, kelvins)) for kelvins in (400, 300))
+    assert (hot == cool).all()
+
+
+@pytest.mark.parametrize(("towards", "end"), [("lrs", 3), ("hrs", 0)])
+def test_reads_push_cells_towards_an_end(towards, end):
+    made = device(read_disturb_reads=1000, read_disturb_towards=towards)
+    ideal = CellIdentity(None, None, None)
+    counts = np.array([[0.0, 1.0, 2.0, 3.0]])
+    after = age_cells(made, counts, ideal, Conditions(reads=1000))
+    np.testing.assert_allclose(after - end, (counts - end) / math.e, atol=1e-12)
+    twice = age_cells(made, after, ideal, Conditions(reads=500))
+    np.testing.assert_allclose(twice, age_cells(made, counts, ideal, Conditions(reads=1500)), rtol=1e-12)
+
+
+def test_stuck_cells_do_not_age():
+    made = device(stuck_on_rate=0.5, drift_exponent=0.2, read_disturb_reads=10, read_disturb_towards="hrs")
+    identity = draw_identity(made, SHAPE, SEED)
+    counts = write(made, filled(1))
+    aged = age_cells(made, counts, identity, Conditions(1e5, reads=5))
+    assert (aged[identity.stuck == 1] == 3).all()
+    assert (aged[identity.stuck == 0] < 1).all()
+
+
+@pytest.mark.parametrize("digits", [np.array([[4]]), np.array([[-1]])])
+def test_digits_without_a_level_are_errors(digits):
+    with pytest.raises(ConfigError, match=r"0\.\.3"):
+        write(device(), digits)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"elapsed_s": 0}, {"elapsed_s": math.inf}, {"temperature_k": -1}, {"temperature_k": math.nan}, {"reads": -1}],
+)
+def test_impossible_conditions_are_errors(values):
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        Conditions(**values)
+
+
+def test_a_time_before_drift_is_told_is_an_error():
+    made = device(drift_exponent=0.1, drift_reference_s=20)
+    with pytest.raises(ConfigError, match="before"):
+        age_cells(made, filled(1).astype(float), draw_identity(made, SHAPE, SEED), Conditions(19))

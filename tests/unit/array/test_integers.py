@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mho.arithmetic.exactness import exact_products
+from mho.array.integers import IntegerProduct, Route, split_digits
+from mho.errors import DataError
+
+numbers = st.integers(-(1 << 40), 1 << 40)
+
+
+@given(st.lists(numbers, min_size=1, max_size=6))
+def test_digits_are_signed_bytes_that_add_up(values):
+    array = np.array([values])
+    digits = split_digits(array)
+    assert all(digit.dtype == np.int8 for digit in digits)
+    assert (sum(digit.astype(np.int64) << 8 * place for place, digit in enumerate(digits)) == array).all()
+
+
+@pytest.mark.parametrize(("value", "count"), [(0, 1), (127, 1), (-128, 1), (128, 2), (-129, 2), (32639, 2), (32640, 3)])
+def test_there_are_no_more_digits_than_needed(value, count):
+    assert len(split_digits(np.array([[value]]))) == count
+
+
+@given(st.data(), st.sampled_from(Route), st.sampled_from([1, 3, 127, 128, 255, 256, 4095, 1 << 20]))
+@settings(deadline=None)
+def test_every_route_is_exact(data, route, largest):
+    rows, cols, batch = (data.draw(st.integers(1, 9)) for _ in range(3))
+    bits = data.draw(st.integers(1, 28 if route is not Route.FLOAT32 else 3))
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    if route is Route.FLOAT32:
+        largest = min(largest, 1 << 17)
+    matrix = generator.integers(-(1 << bits), (1 << bits) + 1, (rows, cols))
+    inputs = generator.integers(0, largest + 1, (batch, rows))
+    inputs[0], matrix[:, 0] = largest, 1 << bits
+    given_type = torch.uint8 if largest <= 255 else torch.int64
+    with exact_products():
+        found = IntegerProduct(matrix, largest, route).multiply(torch.from_numpy(inputs).to(given_type))
+    assert (found.to(torch.int64).numpy() == inputs @ matrix).all()
+
+
+@pytest.mark.parametrize(("route", "limit"), [(Route.FLOAT32, 24), (Route.FLOAT64, 53), (Route.BYTES, 53)])
+def test_sums_that_a_route_does_not_hold_are_errors(route, limit):
+    matrix = np.full((4, 1), 1 << (limit - 12))
+    with pytest.raises(DataError, match=rf"2\^{limit}"):
+        IntegerProduct(matrix, 1 << 10, route)
+    IntegerProduct(matrix[:3], 1 << 10, route)
+
+
+def test_positive_and_negative_terms_do_not_hide_each_other():
+    with pytest.raises(DataError):
+        IntegerProduct(np.array([[1 << 52], [-(1 << 52)]]), 2)

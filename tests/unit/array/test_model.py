@@ -1,0 +1,172 @@
+"""From an accelerator to a product: the same seed is the same chip, and ideal values give ideal integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from plain_array import make_layout
+
+from mho.accelerator.converters import ColumnDifference
+from mho.accelerator.spec import Encoding
+from mho.array.conductances import Conditions, Device
+from mho.array.layout import list_conversions
+from mho.array.model import full_scale, make_product, write_crossbar
+from mho.array.seeds import CrossbarSeed
+from mho.errors import ConfigError, DataError
+from mho.mapping.converters import required_adc_bits
+
+ROWS, COLS = 12, 16
+WORST = {
+    "on_off_ratio": 8,
+    "programming_error": 0.05,
+    "cell_variation": 0.1,
+    "stuck_on_rate": 0.05,
+    "stuck_off_rate": 0.05,
+    "drift_exponent": 0.05,
+    "drift_exponent_std": 0.02,
+    "read_disturb_reads": 1000,
+    "lrs_siemens": 1e-5,
+}
+LATER = Conditions(1000, 320, 10)
+
+
+def hardware(adc_bits="ideal", *, array=None, converters=None, **changes):
+    return make_accelerator(ROWS, COLS, 2, adc_bits=adc_bits, array=array or {}, converters=converters or {}, **changes)
+
+
+@pytest.fixture
+def layout():
+    return make_layout(9, 3, (1, -1, 4, -4), input_bits=4)
+
+
+@pytest.fixture
+def digits():
+    return np.random.default_rng(0).integers(0, 4, (9, 12))
+
+
+@pytest.fixture
+def codes():
+    return np.random.default_rng(1).integers(0, 16, (30, 9))
+
+
+def run(made, layout, digits, codes, *, seed=3, write=0, conditions=None, **options):
+    cells = write_crossbar(made, digits, CrossbarSeed(seed), write=write, conditions=conditions)
+    return make_product(made, layout, cells, CrossbarSeed(seed), **options).run(codes)
+
+
+def ideal(layout, digits, codes):
+    weights = np.zeros((layout.rows, layout.outputs), dtype=np.int64)
+    np.add.at(weights.T, layout.col_output, (digits * layout.col_weight).T)
+    return codes @ weights
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 6])
+@pytest.mark.parametrize("difference", ColumnDifference)
+@pytest.mark.parametrize("array", [{}, {"on_off_ratio": 3}, {"drift_reference_s": 5}, {"lrs_siemens": 0.001}], ids=str)
+def test_ideal_values_give_the_integers_of_the_layer(adc_bits, difference, array, layout, digits, codes):
+    made = hardware(adc_bits, array=array, converters={"column_difference": difference})
+    assert (run(made, layout, digits, codes) == ideal(layout, digits, codes)).all()
+
+
+def test_the_bits_that_a_mapping_asks_for_resolve_every_sum(layout, digits, codes):
+    need = required_adc_bits(hardware(), Encoding.DIFFERENTIAL_COLUMNS, layout.rows)
+    one_sided = np.where(layout.col_weight > 0, 3, 0) * np.ones_like(digits)
+    codes[0] = 15
+    wanted = ideal(layout, one_sided, codes)
+    assert (run(hardware(need), layout, one_sided, codes) == wanted).all()
+    assert (run(hardware(need - 1), layout, one_sided, codes) != wanted).any()
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 4])
+def test_the_same_seed_is_the_same_chip(adc_bits, layout, digits, codes):
+    errors = {} if adc_bits == "ideal" else {"adc_offset_lsb": 0.5, "adc_gain_error": 0.05}
+    made = hardware(adc_bits, array=WORST, converters=errors)
+    wanted = run(made, layout, digits, codes, conditions=LATER)
+    assert (run(made, layout, digits, codes, conditions=LATER) == wanted).all()
+    assert (run(made, layout, digits, codes, conditions=LATER, seed=4) != wanted).any()
+    assert (run(made, layout, digits, codes, conditions=LATER, write=1) != wanted).any()
+    assert (run(made, layout, digits, codes) != wanted).any()
+
+
+def test_which_cells_are_bad_does_not_depend_on_the_tile(digits):
+    made = hardware(array={**WORST, "drift_exponent": 0, "drift_exponent_std": 0})
+    whole, part = (write_crossbar(made, tile, CrossbarSeed(5)).counts for tile in (digits, digits[:4, :5]))
+    assert whole.shape == part.shape == (ROWS, COLS)
+    assert (whole[:4, :5] == part[:4, :5]).all()
+    assert (whole[9:] == part[9:]).all()
+
+
+def test_rows_that_are_driven_in_turn_add_up_to_all(layout, digits, codes):
+    made = hardware(array=WORST, crossbar={"active_rows": 5})
+    seed = CrossbarSeed(2)
+    cells = write_crossbar(made, digits, seed)
+    total = sum(
+        make_product(made, layout.drive_rows(start, min(start + 5, 9)), cells, seed, first_row=start).run(
+            codes[:, start : start + 5]
+        )
+        for start in (0, 5)
+    )
+    at_once = run(hardware(array=WORST), layout, digits, codes, seed=2)
+    np.testing.assert_allclose(total, at_once, atol=1e-6)
+
+
+def test_currents_of_the_lowest_level_cancel_in_differences_and_count_elsewhere(digits, codes):
+    kept = {"on_off_ratio": 4, "off_current": "kept"}
+    both = make_layout(9, 3, (1, -1, 4, -4), input_bits=4)
+    assert (run(hardware(array=kept), both, digits, codes) == ideal(both, digits, codes)).all()
+    alone = make_layout(9, 3, (1, 4, 16, 64), input_bits=4)
+    extra = codes.sum(axis=1, keepdims=True) * 85 * 1.0  # an off current of one step in four columns a result
+    assert (run(hardware(array=kept), alone, digits, codes) == ideal(alone, digits, codes) + extra).all()
+    taken = {"on_off_ratio": 4}
+    assert (run(hardware(array=taken), alone, digits, codes) == ideal(alone, digits, codes)).all()
+
+
+def test_wires_lower_what_is_read(layout, digits, codes):
+    plain = make_layout(9, 12, (1,), input_bits=4)
+    wires = {"lrs_siemens": 1e-4, "row_segment_ohm": 20, "col_segment_ohm": 30}
+    lowered = run(hardware(array=wires), plain, digits, codes)
+    wanted = ideal(plain, digits, codes)
+    assert (lowered < wanted).all()
+    assert (lowered > 0.5 * wanted).all()
+    small = {**wires, "row_segment_ohm": 1e-6, "col_segment_ohm": 1e-6}
+    np.testing.assert_allclose(run(hardware(array=small), plain, digits, codes), wanted, rtol=1e-7)
+
+
+def test_full_scale_holds_every_sum():
+    for signs, difference in (([1] * 6, "analog"), ([1] * 6, "digital"), ([1, -1] * 3, "digital")):
+        layout = make_layout(6, 1, (1, -1), input_bits=2, dac_bits=2)
+        layout.row_sign[:] = signs
+        conversions = list_conversions(layout, ColumnDifference(difference))
+        lowest, highest = full_scale(Device.of(hardware()), layout, conversions, np.arange(4.0), 0.5)
+        if difference == "analog":
+            assert (lowest.tolist(), highest.tolist()) == ([-54], [54])
+        elif -1 in signs:
+            assert (lowest.tolist(), highest.tolist()) == ([-31.5] * 2, [31.5] * 2)
+        else:
+            assert (lowest.tolist(), highest.tolist()) == ([0] * 2, [63] * 2)
+
+
+def test_calibrated_ranges_are_taken_and_needed(layout, digits, codes):
+    made = hardware(4, converters={"adc_range": "calibrated-layer"})
+    with pytest.raises(ConfigError, match="no ranges are given"):
+        run(made, layout, digits, codes)
+    limits = np.zeros(12), np.full(12, 15.0)
+    calibrated = run(made, layout, digits, codes, ranges=limits)
+    assert (calibrated != run(hardware(4), layout, digits, codes)).any()
+    with pytest.raises(ConfigError, match="and ranges are given"):
+        run(hardware(4), layout, digits, codes, ranges=limits)
+
+
+def test_what_does_not_fit_is_an_error(layout, digits, codes):
+    with pytest.raises(ConfigError, match="digits are"):
+        write_crossbar(hardware(), np.zeros((13, 2), int), CrossbarSeed(0))
+    noisy = {"lrs_siemens": 1e-4, "row_segment_ohm": 1, "read_noise": 0.1}
+    with pytest.raises(ConfigError, match="read noise under wires"):
+        write_crossbar(hardware(array=noisy), digits, CrossbarSeed(0))
+    with pytest.raises(ConfigError, match="driven at once"):
+        run(hardware(crossbar={"active_rows": 8}), layout, digits, codes)
+    with pytest.raises(ConfigError, match="from row 4 on"):
+        run(hardware(), layout, digits, codes, first_row=4)
+    with pytest.raises(DataError, match="DACs of 1 bits"):
+        run(make_accelerator(ROWS, COLS, 2, dac_bits=2), layout, digits, codes)

@@ -1,0 +1,225 @@
+"""The product of one array: what goes in, what noise does, that batches and threads change nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from plain_array import make_layout
+
+from mho.accelerator.array import Array
+from mho.accelerator.converters import ColumnDifference
+from mho.array import variance as variance_module
+from mho.array.conductances import Device
+from mho.array.converters import drive_levels, make_adc
+from mho.array.layout import list_conversions
+from mho.array.noise import read_variance
+from mho.array.product import ArrayProduct
+from mho.errors import DataError
+
+READS = 20_000
+ERRORS = 5
+"""Standard errors within which a mean or a variance must lie."""
+WEIGHTS = (1, -1, 4, -4)
+ROWS, OUTPUTS = 12, 3
+
+
+@pytest.fixture
+def layout():
+    return make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=1)
+
+
+@pytest.fixture
+def counts():
+    return np.random.default_rng(1).integers(0, 4, (ROWS, OUTPUTS * len(WEIGHTS))).astype(float)
+
+
+@pytest.fixture
+def codes():
+    return np.random.default_rng(2).integers(0, 16, ROWS)
+
+
+def symmetric_adc(layout, difference, bits, largest):
+    limits = np.full(len(list_conversions(layout, difference).plus), float(largest))
+    return make_adc(bits, -limits, limits)
+
+
+def repeated(codes):
+    return np.broadcast_to(codes, (READS, len(codes)))
+
+
+def assert_mean_and_variance(results, mean, variance):
+    """For nearly Gaussian results; the standard error of a variance is its sqrt(2 / n) part."""
+    assert (np.abs(results.mean(axis=0) - mean) < ERRORS * np.sqrt(variance / len(results))).all()
+    assert (np.abs(results.var(axis=0) / variance - 1) < ERRORS * math.sqrt(2 / len(results))).all()
+
+
+def noise_of_results(layout, codes, variance):
+    """The closed form, cell by cell: squares of all factors that a cell's deviation takes on its way."""
+    total = np.zeros(layout.outputs)
+    slices = layout.slice_codes(codes[None])[:, 0]
+    for step, row, col in np.ndindex(layout.steps, layout.rows, layout.cols):
+        factor = int(slices[step, row]) * int(layout.col_weight[col]) << step * layout.step_shift
+        total[layout.col_output[col]] += factor**2 * variance[row, col]
+    return total
+
+
+@pytest.mark.parametrize("kind", ["range", "conductance"])
+@pytest.mark.parametrize("difference", ColumnDifference)
+@pytest.mark.parametrize("dac_bits", [1, 2])
+def test_noise_of_an_ideal_adc_has_the_variance_of_the_closed_form(kind, difference, dac_bits, counts, codes):
+    layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
+    variance = read_variance(Device(Array(read_noise=0.1, read_noise_of=kind, on_off_ratio=4), 2), counts)
+    product = ArrayProduct(layout, counts, difference=difference, variance=variance)
+    results = product.run(repeated(codes), np.random.default_rng(5))
+    ideal = ArrayProduct(layout, counts).run(codes[None])[0]
+    assert_mean_and_variance(results, ideal, noise_of_results(layout, codes, variance))
+
+
+def read_cell_by_cell(layout, counts, codes, variance, adc, difference):
+    """Draw a deviation of every cell for every step of every read."""
+    conversions, generator = list_conversions(layout, difference), np.random.default_rng(9)
+    slices = layout.slice_codes(codes[None])[:, 0]
+    results = np.zeros((READS, layout.outputs))
+    for step in range(layout.steps):
+        cells = counts + np.sqrt(variance) * generator.standard_normal((READS, *counts.shape))
+        sums = np.einsum("r,nrc->nc", slices[step].astype(float), conversions.subtract(cells))
+        read = adc.read(adc.convert(sums)) * conversions.weight * 2.0 ** (step * layout.step_shift)
+        np.add.at(results.T, conversions.output, read.T)
+    return results
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+@pytest.mark.parametrize(("kind", "difference"), zip(["range", "conductance"], ColumnDifference, strict=True))
+@pytest.mark.parametrize("dac_bits", [1, 2])
+def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
+    kind, difference, dac_bits, is_fast, counts, codes, monkeypatch
+):
+    """Two samples, one of either kind: their means and variances differ by no more than chance has it."""
+    monkeypatch.setattr(variance_module, "has_fast_bytes", lambda: is_fast)
+    layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
+    variance = read_variance(Device(Array(read_noise=0.2, read_noise_of=kind), 2), counts)
+    adc = symmetric_adc(layout, difference, 4, 12)
+    product = ArrayProduct(layout, counts, difference=difference, variance=variance, adc=adc)
+    results = product.run(repeated(codes), np.random.default_rng(5))
+    wanted = read_cell_by_cell(layout, counts, codes, variance, adc, difference)
+    gap = np.abs(results.mean(axis=0) - wanted.mean(axis=0))
+    assert (gap < ERRORS * np.sqrt(2 * wanted.var(axis=0) / READS)).all()
+    fourth = ((wanted - wanted.mean(axis=0)) ** 4).mean(axis=0) / wanted.var(axis=0) ** 2
+    ratio = results.var(axis=0) / wanted.var(axis=0)
+    assert (np.abs(ratio - 1) < ERRORS * np.sqrt(2 * (fourth - 1) / READS)).all()
+
+
+def test_the_closed_form_of_noise_is_that_of_each_cell():
+    counts = np.array([[0.0, 1.0, 3.0]])
+    absolute = read_variance(Device(Array(read_noise=0.1, read_noise_of="range"), 2), counts)
+    np.testing.assert_allclose(absolute, [[0.09] * 3])
+    relative = read_variance(Device(Array(read_noise=0.1, on_off_ratio=4), 2), counts)
+    np.testing.assert_allclose(relative, [[0.01, 0.04, 0.16]])
+    assert read_variance(Device(Array(), 2), counts) is None
+
+
+@pytest.mark.parametrize("kind", ["ideal", "between", "converted", "curved"])
+def test_batches_and_threads_change_nothing(kind, monkeypatch):
+    layout = make_layout(70, 9, (1, -1, 16, -16), dac_bits=4 if kind == "curved" else 1)
+    generator = np.random.default_rng(4)
+    counts = generator.integers(0, 16, (70, 36)).astype(float)
+    codes = generator.integers(0, 256, (101, 70))
+    options = {}
+    if kind != "ideal":
+        counts += generator.normal(0, 0.3, counts.shape)
+    if kind == "curved":
+        options["levels"] = drive_levels(4, 0.3)
+    if kind in ("converted", "curved"):
+        options["adc"] = symmetric_adc(layout, ColumnDifference.DIGITAL, 6, 150)
+    product = ArrayProduct(layout, counts, **options)
+    wanted = product.run(codes)
+    assert (np.concatenate([product.run(codes[:1]), product.run(codes[1:60]), product.run(codes[60:])]) == wanted).all()
+    monkeypatch.setattr("mho.array.product._BLOCK_BYTES", 1)
+    assert (product.run(codes) == wanted).all()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert (product.run(codes) == wanted).all()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_settings_of_torch_do_not_reach_products(layout, counts, codes):
+    wanted = ArrayProduct(layout, counts).run(codes[None])
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert (ArrayProduct(layout, counts).run(codes[None]) == wanted).all()
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_memory_does_not_grow_with_the_batch():
+    layout = make_layout(256, 64, (1, -1))
+    product = ArrayProduct(layout, np.ones((256, 128)), adc=make_adc(8, np.zeros(128), np.full(128, 99.0)))
+    largest = []
+    original = product._path.run
+    product._path.run = lambda codes, noise: largest.append(len(codes)) or original(codes, noise)
+    product.run(np.zeros((5000, 256), np.uint8))
+    assert sum(largest) == 5000
+    assert max(largest) * product._path.bytes_per_input <= 4 << 20
+
+
+def test_the_same_stream_gives_the_same_reads(layout, counts, codes):
+    product = ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1))
+    first, again, other = (product.run(codes[None], np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_noise_needs_a_stream_and_its_absence_none(layout, counts, codes):
+    with pytest.raises(DataError, match="stream"):
+        ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1)).run(codes[None])
+    assert not ArrayProduct(layout, counts, variance=np.zeros(counts.shape)).has_noise
+
+
+def test_a_row_that_is_not_driven_has_no_noise(layout, counts):
+    product = ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1))
+    assert (product.run(np.zeros((5, ROWS), int), np.random.default_rng(1)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.zeros((2, ROWS + 1), int),
+        np.zeros(ROWS, int),
+        np.zeros((2, ROWS)),
+        np.full((2, ROWS), 16),
+        np.full((2, ROWS), -1),
+        np.full((2, ROWS), 16, np.uint8),
+    ],
+)
+def test_codes_that_do_not_fit_are_errors(layout, counts, codes):
+    with pytest.raises(DataError, match="codes"):
+        ArrayProduct(layout, counts).run(codes)
+
+
+def test_arrays_that_do_not_fit_are_errors(layout, counts):
+    with pytest.raises(DataError, match="counts"):
+        ArrayProduct(layout, counts[:-1])
+    with pytest.raises(DataError, match="counts"):
+        ArrayProduct(layout, counts * math.nan)
+    with pytest.raises(DataError, match="variance"):
+        ArrayProduct(layout, counts, variance=counts[:, 1:])
+    with pytest.raises(DataError, match="one a conversion"):
+        ArrayProduct(layout, counts, adc=make_adc(4, np.zeros(5), np.ones(5)))
+
+
+def test_sums_that_leave_no_precision_are_errors():
+    layout = make_layout(64, 1, (1 << 20,), input_bits=30)
+    with pytest.raises(DataError, match="2\\^53"):
+        ArrayProduct(layout, np.ones((64, 1)))
+    with pytest.raises(DataError, match="no precision"):
+        ArrayProduct(layout, np.full((64, 1), 0.3))
+
+
+def test_an_empty_batch_gives_no_results(layout, counts):
+    assert ArrayProduct(layout, counts).run(np.zeros((0, ROWS), int)).shape == (0, OUTPUTS)
