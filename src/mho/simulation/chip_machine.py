@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from heapq import heappop, heappush
 
 import numpy as np
@@ -11,6 +12,7 @@ from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
 from mho.scheduling.placement import ChipPlan
 from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.simulation.backlog import ChannelKey, find_backlogs
 from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span
 from mho.simulation.interconnect import Carrier
 
@@ -35,8 +37,9 @@ class Machine:
         names = (f"output buffer of core {core}" for core in range(plan.chip.cores))
         self.outputs = [Buffer("output_bytes", name, limits[1], is_passed=True) for name in names]
         self.layers = {work.name: self._add_layer(work) for work in graph.layers}
+        backlogs = find_backlogs(graph) if limits[0] is not None else {}
         for layer in self.layers.values():
-            self._connect(layer)
+            self._connect(layer, backlogs)
         self.inputs = self._add_input_buffers(limits[0])
         self._events: list[_Event] = []
         self._count, self._now = 0, 0
@@ -55,8 +58,8 @@ class Machine:
             state.copies.append(CopyState(state, place, place.number, tuple(sums)))
         return state
 
-    def _connect(self, layer: LayerState) -> None:
-        """Make the channels that feed a layer."""
+    def _connect(self, layer: LayerState, backlogs: Mapping[ChannelKey, Integers]) -> None:
+        """Make the channels that feed a layer; `backlogs` tell the room that each must have for itself."""
         work = layer.work
         cores = tuple(dict.fromkeys(core for copy in layer.copies for core in copy.place.cores))
         for need in work.needs:
@@ -64,12 +67,14 @@ class Machine:
             windows = source.work.windows
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
             kept[-1] = windows
-            layer.streams.append(_add_channel(source, layer, need.windows, cores, need.bytes, kept, False))
+            backlog = backlogs.get((need.producer, work.name, False))
+            layer.streams.append(_add_channel(source, layer, need.windows, cores, need.bytes, kept, False, backlog))
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
             sizes = work.stored_bytes[index] if work.stored_bytes else None
             kept = np.array([source.work.windows])
-            layer.stores.append(_add_channel(source, layer, np.array([count]), cores, sizes, kept, True))
+            backlog = backlogs.get((producer, work.name, True))
+            layer.stores.append(_add_channel(source, layer, np.array([count]), cores, sizes, kept, True, backlog))
         for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
             channel.arrived = Prefix(channel.producer.work.windows, self._batch)
 
@@ -113,6 +118,11 @@ class Machine:
             return None
         kept = (max((buffer.largest for buffer in buffers), default=0) for buffers in (self.inputs, self.outputs))
         return next(kept), next(kept)
+
+    @property
+    def safe_input_bytes(self) -> int:
+        """Bytes of an input buffer with which no copies wait for each other for ever; 0 where they are unlimited."""
+        return max((buffer.shares for buffer in self.inputs), default=0)
 
     def _push(self, time_ps: int, kind: int, copy: CopyState, channel: Channel | None, item: int) -> None:
         self._count += 1
@@ -292,13 +302,12 @@ class Machine:
         full = [buffer for buffer in (*self.inputs, *self.outputs) if buffer.waiting]
         waiting = dict.fromkeys(copy.layer.work.name for buffer in full for copy in buffer.waiting)
         places = ", ".join(f"{buffer.name} ({buffer.used:,} of {buffer.capacity:,} bytes used)" for buffer in full)
-        needed = max((buffer.shares for buffer in self.inputs if not buffer.has_shares), default=0)
-        room = f"{needed:,} bytes of input, what the layers of one core need at once, and "
+        needed = self.safe_input_bytes
         raise ScheduleError(
             f"copies of {', '.join(waiting)} wait for ever for room in {places}",
             where="buffers",
-            expected=(room if needed else "") + "room for what piles up on one of several paths to the same layer",
-            hint="set buffers.input_bytes and buffers.output_bytes higher, or take more cores",
+            expected=f"{needed:,} bytes of input always suffice: what piles up at most between layers of one core",
+            hint=f"set buffers.input_bytes to {needed:,}, or take more cores or fewer copies",
         )
 
 
@@ -310,6 +319,7 @@ def _add_channel(
     sizes: Integers | None,
     forgotten: Integers,
     is_stored: bool,
+    backlog: Integers | None,
 ) -> Channel:
     """Add a channel to what its producer feeds.
 
@@ -318,10 +328,12 @@ def _add_channel(
         needed, forgotten: int64, windows of the producer that each window of the consumer needs, and that it lets go:
             of one input; or of size 1, where they are stored.
         cores, sizes, is_stored: as of `Channel`.
+        backlog: int64 [windows of the producer], the first window that is kept when each takes its room, see
+            `find_backlogs`; None where room is not limited.
     """
     sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
     totals = np.append(0, np.cumsum(sizes))
-    least = max(int(sizes.max()), int((totals[needed] - totals[np.append(0, forgotten[:-1])]).max()))
+    least = 0 if backlog is None else int((totals[1:] - totals[backlog]).max())
     before = np.arange(source.total // source.work.windows, dtype=np.int64)[:, None] * source.work.windows
     forgettable = np.append(0, (before + forgotten).reshape(-1))
     lists = sizes.tolist(), totals.tolist(), forgettable.tolist()

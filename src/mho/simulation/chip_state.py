@@ -159,8 +159,7 @@ class Channel:
         totals: bytes that its first 0, 1, ... windows send.
         forgettable: windows of the producer, over all inputs, that the consumer no longer reads once so many of its
             windows (or of inputs, where they are stored) are done.
-        least: bytes that any window of the consumer, or stored operand, needs at once, and any window of the producer
-            sends: with so much room for itself, a channel never holds up for good.
+        least: bytes with which the channel never holds up for good if it has them for itself, see `find_backlogs`.
         finished, arrived: windows that are finished, and that have arrived everywhere; one and the same where nothing
             is on its way.
         is_stored: True where what is sent is stored in crossbars.
