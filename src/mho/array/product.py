@@ -32,9 +32,9 @@ from mho.errors import DataError
 
 Floats = NDArray[np.float64]
 
-MAX_FRACTION_BITS = 26
+MAX_FRACTION_BITS = 32
 MIN_FRACTION_BITS = 8
-"""Cells are told at least to 2^-8 and at most to 2^-26 level steps, as finely as sums below 2^52 allow."""
+"""Cells are told at least to 2^-8 and at most to 2^-32 level steps, as finely as sums below 2^52 allow."""
 _BLOCK_BYTES = 4 << 20
 """Memory that a block of a batch takes, at most: what a processor reaches quickly."""
 

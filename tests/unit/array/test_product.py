@@ -147,6 +147,17 @@ def test_batches_and_threads_change_nothing(kind, monkeypatch):
         torch.set_num_threads(threads)
 
 
+def test_cells_are_told_as_finely_as_solutions_of_wires_need():
+    """A full-size array of 8-bit weights and inputs: within 1e-9 of the largest result, as `mho.array.wires` is."""
+    layout = make_layout(256, 16, (1, -1, 16, -16))
+    generator = np.random.default_rng(6)
+    counts = generator.uniform(0, 15, (256, 64))
+    codes = generator.integers(0, 256, (50, 256))
+    matrix = (counts * layout.col_weight).reshape(256, 16, 4).sum(axis=2)
+    wanted = codes @ matrix
+    assert np.abs(ArrayProduct(layout, counts).run(codes) - wanted).max() < 1e-9 * np.abs(wanted).max()
+
+
 def test_settings_of_torch_do_not_reach_products(layout, counts, codes):
     wanted = ArrayProduct(layout, counts).run(codes[None])
     before = torch.get_float32_matmul_precision()
