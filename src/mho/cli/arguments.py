@@ -33,6 +33,9 @@ BitsOption = Annotated[
 ]
 EncodingOption = Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")]
+CrossbarsOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
+]
 MappingOption = Annotated[
     MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
 ]
