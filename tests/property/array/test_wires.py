@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mho.array.nodal import solve_nodal
+from mho.array.nodal import first_order_variance, solve_nodal
+from mho.array.wire_noise import linearize_noise
 from mho.array.wires import DrivenEnds, Wires, transfer_matrix
 
 OHMS = st.one_of(st.just(0.0), st.floats(-3, 4).map(lambda exponent: 10.0**exponent))
@@ -88,3 +89,18 @@ def test_unused_rows_on_top_and_columns_of_an_open_end_change_nothing(conductanc
     np.testing.assert_allclose(found[rows:, : conductances.shape[1]], transfer_matrix(conductances, left), rtol=1e-12)
     assert not found[:rows].any()
     assert not found[:, conductances.shape[1] :].any()
+
+
+@settings(max_examples=80, deadline=None)
+@given(cells(longest=9), WIRES, st.integers(0, 2**32 - 1))
+def test_a_column_deviates_at_typical_voltages_as_its_own_cells_make_it(conductances, wires, seed):
+    """There the closed form is the whole first-order sum, except for cells of other columns, which are held still."""
+    rng = np.random.default_rng(seed)
+    rows, cols = conductances.shape
+    typical, column = rng.uniform(0.1, 1, rows), int(rng.integers(cols))
+    deviations = np.zeros((rows, cols))
+    deviations[:, column] = rng.uniform(0, 1e-5, rows)
+    noise = linearize_noise(conductances, deviations, wires, typical)
+    found = noise.variance(typical[None], typical[None] @ noise.transfer)[0, column]
+    expected = first_order_variance(conductances, deviations, typical[None], wires)[0, column]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
