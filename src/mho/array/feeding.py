@@ -33,6 +33,7 @@ class Feed:
         self.fraction_bits = 0 if self.is_linear else DRIVE_BITS
         fixed = np.rint(levels * (1 << self.fraction_bits)).astype(np.int64)
         self._levels = torch.from_numpy(fixed)
+        self._volts = torch.from_numpy(levels.astype(np.float32))
         self._squares = torch.from_numpy((levels * levels).astype(np.float32))
         self.largest = int(fixed.max())
         self.largest_whole = sum(self.largest << step * layout.step_shift for step in range(layout.steps))
@@ -85,6 +86,10 @@ class Feed:
         drives = self.drives(self.slices(codes)).to(torch.int64)
         total = _add_steps(drives, self._layout.step_shift)
         return total if self.largest_whole > 255 else total.to(torch.uint8)
+
+    def volts(self, slices: Tensor) -> Tensor:
+        """Return the voltages of slices, in DAC steps, float32."""
+        return slices.to(torch.float32) if self.is_linear else self._volts[slices.to(torch.int64)]
 
     def squares(self, slices: Tensor) -> Tensor:
         """Return the squares of the voltages of slices, in squares of DAC steps, float32."""

@@ -19,6 +19,7 @@ from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversio
 from mho.array.noise import read_variance
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
+from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
 
@@ -31,11 +32,24 @@ class WrittenCells:
 
     Attributes:
         counts: level steps above the lowest level; effective ones where wires have a resistance.
-        variance: of each cell at one read, squares of level steps; None without read noise.
+        variance: of each cell at one read, squares of level steps; where wires have a resistance, what the variances of
+            columns follow from, in level steps (`mho.array.wire_noise`); None without read noise.
     """
 
     counts: Floats
-    variance: Floats | None
+    variance: Floats | WireNoise | None
+
+    def cut(self, rows: slice, cols: slice) -> WrittenCells:
+        """Return what some rows and columns hold."""
+        counts, noise = self.counts[rows, cols], self.variance
+        if isinstance(noise, WireNoise):
+            transfer, squares, products = (
+                noise.transfer[rows, cols],
+                noise.squares[rows, cols],
+                noise.products[rows, cols],
+            )
+            return WrittenCells(counts, WireNoise(transfer, squares, products, noise.currents[cols]))
+        return WrittenCells(counts, None if noise is None else noise[rows, cols])
 
 
 def write_crossbar(
@@ -60,8 +74,7 @@ def write_crossbar(
         conditions: when and how it is read; None: at once.
 
     Raises:
-        ConfigError: digits do not fit the crossbar or its cells, or wires have a resistance and reads are noisy, which
-            is not told together here.
+        ConfigError: digits do not fit the crossbar or its cells.
     """
     crossbar, array, device = accelerator.crossbar, accelerator.array, Device.of(accelerator)
     if digits.ndim != 2 or digits.shape[0] > crossbar.rows or digits.shape[1] > crossbar.cols:
@@ -70,22 +83,21 @@ def write_crossbar(
             where=accelerator.name,
             expected=f"at most [{crossbar.rows}, {crossbar.cols}]",
         )
-    if array.has_wires and array.read_noise:
-        raise ConfigError(
-            "read noise under wires with a resistance is not part of this product",
-            where=f"{accelerator.name}: array",
-            hint="set array.read_noise to 0, or array.row_segment_ohm and array.col_segment_ohm",
-        )
     whole = np.zeros((crossbar.rows, crossbar.cols), dtype=np.int64)
     whole[: digits.shape[0], : digits.shape[1]] = digits
     identity = draw_identity(device, whole.shape, seed)
     counts = write_cells(device, whole, identity, seed.stream(Purpose.WRITES, write))
     counts = age_cells(device, counts, identity, Conditions() if conditions is None else conditions)
     variance = read_variance(device, counts)
-    if array.has_wires:
-        wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm))
-        counts = device.from_siemens(transfer_matrix(device.to_siemens(counts), wires))
-    return WrittenCells(counts, variance)
+    if not array.has_wires:
+        return WrittenCells(counts, variance)
+    wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm))
+    siemens, step = device.to_siemens(counts), device.step_siemens
+    if variance is None:
+        return WrittenCells(device.from_siemens(transfer_matrix(siemens, wires)), None)
+    noise = linearize_noise(siemens, np.sqrt(variance) * step, wires)
+    in_steps = WireNoise(noise.transfer / step, noise.squares / step**2, noise.products / step, noise.currents)
+    return WrittenCells(device.from_siemens(noise.transfer), in_steps)
 
 
 def make_product(
@@ -115,7 +127,7 @@ def make_product(
     """
     converters, device = accelerator.converters, Device.of(accelerator)
     _check(accelerator, layout, first_row)
-    rows, cols = slice(first_row, first_row + layout.rows), slice(0, layout.cols)
+    tile = cells.cut(slice(first_row, first_row + layout.rows), slice(0, layout.cols))
     kept = device.off_steps if accelerator.array.off_current is OffCurrent.KEPT else 0.0
     levels = drive_levels(converters.dac_bits, float(converters.dac_inl_lsb))
     adc = None
@@ -131,12 +143,12 @@ def make_product(
         adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions, seed)
     return ArrayProduct(
         layout,
-        cells.counts[rows, cols],
+        tile.counts,
         difference=converters.column_difference,
         kept_off_steps=kept,
         levels=levels,
         adc=adc,
-        variance=None if cells.variance is None else cells.variance[rows, cols],
+        variance=tile.variance,
     )
 
 

@@ -27,7 +27,8 @@ from mho.array.converters import Adc, drive_levels
 from mho.array.feeding import Feed
 from mho.array.integers import IntegerProduct
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
-from mho.array.variance import VarianceProduct
+from mho.array.variance import result_noise, step_noise
+from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ class ArrayProduct:
         kept_off_steps: float = 0.0,
         levels: Floats | None = None,
         adc: Adc | None = None,
-        variance: Floats | None = None,
+        variance: Floats | WireNoise | None = None,
     ) -> None:
         """Prepare the product.
 
@@ -78,12 +79,14 @@ class ArrayProduct:
             kept_off_steps: conductance of the lowest level where its current is kept, level steps.
             levels: voltages of the DAC's codes, DAC steps; None: linear.
             adc: ranges and errors, one a conversion, in the order of `list_conversions`; None: ideal.
-            variance: float64 [rows, cols], of each cell at one read, squares of level steps; None: no noise.
+            variance: float64 [rows, cols], of each cell at one read, squares of level steps; or, where wires have a
+                resistance, what the variances of columns follow from, [rows, cols] in level steps; None: no noise.
 
         Raises:
             DataError: shapes do not fit, values are not finite, or sums may pass 2^53.
         """
-        for name, values in (("counts", counts), ("variance", variance)):
+        squares = variance.squares if isinstance(variance, WireNoise) else variance
+        for name, values in (("counts", counts), ("variance", squares)):
             if values is not None and not (values.shape == (layout.rows, layout.cols) and np.isfinite(values).all()):
                 raise DataError(f"{name} are {list(values.shape)}", expected=f"finite [{layout.rows}, {layout.cols}]")
         self.layout, self.conversions = layout, list_conversions(layout, difference)
@@ -95,14 +98,14 @@ class ArrayProduct:
         matrix = matrix * layout.row_sign[:, None]
         self.fraction_bits = _choose_fraction_bits(matrix, conversions, self._feed)
         fixed = np.rint(np.ldexp(matrix, self.fraction_bits)).astype(np.int64)
-        squares = None if variance is None or not variance.any() else conversions.add(variance)
-        self.has_noise = squares is not None
+        noise = None if squares is None or not squares.any() else variance
+        self.has_noise = noise is not None
         fraction_bits = self.fraction_bits + self._feed.fraction_bits
         self._path: _Path
         if adc is None:
-            self._path = _FusedPath(layout, conversions, self._feed, fixed, squares, fraction_bits)
+            self._path = _FusedPath(layout, conversions, self._feed, fixed, noise, fraction_bits)
         else:
-            self._path = _SteppedPath(layout, conversions, self._feed, fixed, squares, fraction_bits, adc)
+            self._path = _SteppedPath(layout, conversions, self._feed, fixed, noise, fraction_bits, adc)
 
     def run(self, codes: NDArray[np.integer], reads: np.random.Generator | None = None) -> Floats:
         """Return results, float64 [batch, outputs].
@@ -141,7 +144,7 @@ class _FusedPath:
         conversions: Conversions,
         feed: Feed,
         fixed: NDArray[np.int64],
-        squares: Floats | None,
+        variance: Floats | WireNoise | None,
         fraction_bits: int,
     ) -> None:
         self._feed = feed
@@ -149,22 +152,19 @@ class _FusedPath:
         np.add.at(matrix, conversions.output, (fixed * conversions.weight).T)
         self._product = IntegerProduct(np.ascontiguousarray(matrix.T), feed.largest_whole)
         self._scale = 0.5**fraction_bits
-        self._variance = None
-        if squares is not None:
-            whole = np.zeros((layout.outputs, layout.rows))
-            np.add.at(whole, conversions.output, (squares * conversions.weight.astype(np.float64) ** 2).T)
-            self._variance = VarianceProduct(np.ascontiguousarray(whole.T), are_bits=False)
+        self._noise = None if variance is None else result_noise(layout, conversions, feed, variance)
         self.bytes_per_input = self._product.bytes_per_row + 16 * layout.outputs
-        if squares is not None or not feed.takes_codes:
+        if not feed.takes_codes:
             self.bytes_per_input += 8 * layout.steps * layout.rows
+        if self._noise is not None:
+            self.bytes_per_input += self._noise.bytes_per_input
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
         total = self._product.multiply(self._feed.whole(codes)).to(torch.float64)
         if self._scale != 1:
             total.mul_(self._scale)
-        if self._variance is not None:
-            std = self._variance.deviations(self._feed.whole_squares(codes))
-            total.add_(torch.empty(total.shape).normal_(generator=noise).mul_(std))
+        if self._noise is not None:
+            total.add_(torch.empty(total.shape).normal_(generator=noise).mul_(self._noise.deviations(codes)))
         return total
 
 
@@ -177,18 +177,16 @@ class _SteppedPath:
         conversions: Conversions,
         feed: Feed,
         fixed: NDArray[np.int64],
-        squares: Floats | None,
+        variance: Floats | WireNoise | None,
         fraction_bits: int,
         adc: Adc,
     ) -> None:
         self._feed = feed
         self._product = IntegerProduct(fixed, feed.largest)
         self._scale = 0.5**fraction_bits
-        are_bits = layout.dac_bits == 1
-        self._variance = None if squares is None else VarianceProduct(squares, are_bits=are_bits)
-        self._are_bits = are_bits
-        self._readout = Readout(layout, conversions, adc, are_whole=fraction_bits == 0, are_noisy=squares is not None)
-        of_noise = 0 if self._variance is None else self._variance.bytes_per_row
+        self._noise = None if variance is None else step_noise(layout, conversions, feed, variance)
+        self._readout = Readout(layout, conversions, adc, are_whole=fraction_bits == 0, are_noisy=variance is not None)
+        of_noise = 0 if self._noise is None else self._noise.bytes_per_row
         self.bytes_per_input = layout.steps * (self._product.bytes_per_row // 2 + of_noise + layout.rows)
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -196,8 +194,8 @@ class _SteppedPath:
         steps, batch, rows = slices.shape
         flat = slices.reshape(steps * batch, rows)
         sums = self._product.multiply(self._feed.drives(flat))
-        if self._variance is not None:
-            std = self._variance.deviations(flat if self._are_bits else self._feed.squares(flat))
+        if self._noise is not None:
+            std = self._noise.deviations(flat)
             sums = sums.to(torch.float32)
             if self._scale != 1:
                 sums.mul_(self._scale)

@@ -1,29 +1,67 @@
-"""Standard deviations of noisy sums, from the squares of drives and the variances of cells."""
+"""Standard deviations of noisy sums: of single conversions, and of results where nothing is rounded in between."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mho.array.feeding import Feed
 from mho.array.integers import IntegerProduct, has_fast_bytes
+from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
+from mho.array.wire_noise import WireNoise
+
+Floats = NDArray[np.float64]
 
 _BITS = 22
 """Variances of cells are told to 2^-22 of the largest where drives are bits: as finely as float32 has them."""
 
 
-class VarianceProduct:
+class StepNoise(Protocol):
+    """The noise of single conversions; `bytes_per_row` is memory that one step of one input takes in passing, about."""
+
+    bytes_per_row: int
+
+    def deviations(self, slices: Tensor) -> Tensor:
+        """Return standard deviations, float32 [n, conversions], of what steps drive, uint8 [n, rows]."""
+
+
+class ResultNoise(Protocol):
+    """The noise of whole results; `bytes_per_input` is memory that one input takes in passing, about."""
+
+    bytes_per_input: int
+
+    def deviations(self, codes: Tensor) -> Tensor:
+        """Return standard deviations, float32 [batch, outputs], of codes [batch, rows]."""
+
+
+def step_noise(layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats | WireNoise) -> StepNoise:
+    """Return the noise of conversions; `variance` as for `mho.array.product.ArrayProduct`."""
+    if isinstance(variance, WireNoise):
+        return _WireSteps(layout, conversions, feed, variance)
+    return _CellSteps(feed, conversions.add(variance), are_bits=layout.dac_bits == 1)
+
+
+def result_noise(
+    layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats | WireNoise
+) -> ResultNoise:
+    """Return the noise of results; `variance` as for `mho.array.product.ArrayProduct`."""
+    if isinstance(variance, WireNoise):
+        return _WireResults(layout, conversions, feed, variance)
+    return _CellResults(layout, conversions, feed, variance)
+
+
+class _VarianceProduct:
     """sqrt(squares of drives @ variances of cells).
 
     Where every cell of a column has the same variance, it is a sum over rows times a number a column. Where drives are
     single bits, which are their own squares, it is a product of whole numbers.
-
-    Attributes:
-        bytes_per_row: memory that one row of squares takes in passing, about.
     """
 
-    def __init__(self, variance: NDArray[np.float64], *, are_bits: bool) -> None:
+    def __init__(self, variance: Floats, *, are_bits: bool) -> None:
         """Prepare for `variance` [rows, columns] and drives that are 0 or 1 (uint8) or any squares (float32)."""
         self._of_column: Tensor | None = None
         self._product: IntegerProduct | None = None
@@ -46,3 +84,81 @@ class VarianceProduct:
         if self._product is not None:
             return self._product.multiply(squares).to(torch.float32).mul_(self._scale).sqrt_()
         return (squares.to(torch.float32) @ self._matrix).sqrt_()
+
+
+class _CellSteps:
+    """Independent cells, ideal wires."""
+
+    def __init__(self, feed: Feed, variance: Floats, *, are_bits: bool) -> None:
+        self._feed, self._are_bits = feed, are_bits
+        self._product = _VarianceProduct(variance, are_bits=are_bits)
+        self.bytes_per_row = self._product.bytes_per_row
+
+    def deviations(self, slices: Tensor) -> Tensor:
+        return self._product.deviations(slices if self._are_bits else self._feed.squares(slices))
+
+
+class _CellResults:
+    """Independent cells, ideal wires: variances add with the squares of all weights and shifts."""
+
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats) -> None:
+        self._feed = feed
+        whole = np.zeros((layout.outputs, layout.rows))
+        squares = conversions.weight.astype(np.float64) ** 2
+        np.add.at(whole, conversions.output, (conversions.add(variance) * squares).T)
+        self._product = _VarianceProduct(np.ascontiguousarray(whole.T), are_bits=False)
+        self.bytes_per_input = 8 * layout.steps * layout.rows + 8 * layout.outputs
+
+    def deviations(self, codes: Tensor) -> Tensor:
+        return self._product.deviations(self._feed.whole_squares(codes))
+
+
+class _WireSteps:
+    """Wires with a resistance: the variance of a column depends on the current that it carries (`WireNoise`)."""
+
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, noise: WireNoise) -> None:
+        self._feed = feed
+        self._sign = torch.from_numpy(layout.row_sign.astype(np.float32))
+        # Both columns of every conversion, one after the other; none where it has only one.
+        columns = np.stack([conversions.plus, np.where(conversions.minus == NO_COLUMN, 0, conversions.minus)], axis=1)
+        used = np.stack([np.ones(len(columns)), conversions.minus != NO_COLUMN], axis=1)
+        parts = noise.transfer, noise.products, noise.squares, noise.currents
+        transfer, products, squares, currents = (
+            torch.from_numpy(np.ascontiguousarray(part[..., columns] * used, dtype=np.float32)) for part in parts
+        )
+        self._conversions = len(columns)
+        self._linear = torch.cat([transfer.flatten(1), products.flatten(1)], dim=1)
+        self._squares, self._currents = squares.flatten(1), currents.flatten()
+        self.bytes_per_row = 40 * self._conversions + 8 * layout.rows
+
+    def variances(self, slices: Tensor) -> Tensor:
+        """Return variances, float32 [n, conversions]."""
+        volts = self._feed.volts(slices) * self._sign
+        amperes, products = torch.split(volts @ self._linear, 2 * self._conversions, dim=1)
+        total = (amperes * self._currents).sub_(products, alpha=2).mul_(amperes)
+        total.add_(self._feed.squares(slices) @ self._squares).clamp_(min=0)
+        both: Tensor = total.view(-1, self._conversions, 2).sum(dim=2)
+        return both
+
+    def deviations(self, slices: Tensor) -> Tensor:
+        return self.variances(slices).sqrt_()
+
+
+class _WireResults:
+    """Wires with a resistance: steps have currents, and so variances, of their own."""
+
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, noise: WireNoise) -> None:
+        self._layout, self._feed = layout, feed
+        self._steps = _WireSteps(layout, conversions, feed, noise)
+        places = np.zeros((len(conversions.plus), layout.outputs), dtype=np.float32)
+        places[np.arange(len(places)), conversions.output] = conversions.weight.astype(np.float64) ** 2
+        self._places = torch.from_numpy(places)
+        self.bytes_per_input = layout.steps * self._steps.bytes_per_row
+
+    def deviations(self, codes: Tensor) -> Tensor:
+        slices = self._feed.slices(codes)
+        variances = self._steps.variances(slices.flatten(0, 1)) @ self._places
+        shift = 2 * self._layout.step_shift
+        powers = torch.tensor([float(1 << shift * step) for step in range(self._layout.steps)])
+        of_steps = variances.view(len(slices), -1, self._layout.outputs)
+        return (of_steps * powers[:, None, None]).sum(dim=0).sqrt_()
