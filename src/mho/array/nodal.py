@@ -37,7 +37,7 @@ def solve_nodal(conductances_s: NDArray[np.floating], voltages: NDArray[np.float
     """Solve the network of one array for some vectors of row voltages.
 
     Args:
-        conductances_s: conductances of cells, siemens, [rows, cols], 0 or 1e-30 to 1e6.
+        conductances_s: conductances of cells, siemens, [rows, cols], 0 to 1e6.
         voltages: volts at the rows' drivers, [vectors, rows].
         wires: the wires.
 

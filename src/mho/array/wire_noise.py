@@ -95,7 +95,7 @@ def linearize_noise(
     """Return what variances follow from, to first order.
 
     Args:
-        conductances_s: mean conductances, siemens, [..., rows, cols], 0 or 1e-30 to 1e6.
+        conductances_s: mean conductances, siemens, [..., rows, cols], 0 to 1e6.
         deviations_s: standard deviation of each cell at one read, siemens, not negative, of a shape that broadcasts to
             that of the conductances.
         wires: the wires.
@@ -138,7 +138,7 @@ def _solve(cells: FloatArray, wires: Wires, typical: FloatArray) -> tuple[FloatA
     """Return T and drops, both [..., rows, cols]."""
     if wires.are_ideal:
         whole = np.ones_like(cells)
-        return cells.copy(), _Drops(whole, whole, whole * typical[:, None])
+        return cells, _Drops(whole, whole, whole * typical[:, None])
     if wires.row_segment_ohm == 0:
         return _solve_columns(cells, 1 / wires.col_segment_ohm, typical)
     if wires.col_segment_ohm == 0:

@@ -26,8 +26,9 @@ FloatArray = NDArray[np.float64]
 
 SEGMENT_OHM = (1e-9, 1e9)
 """Resistances of a segment, other than none at all, that can be told."""
-CELL_SIEMENS = (1e-30, 1e6)
-"""Conductances of a cell, other than none at all, that can be told: no product of them leaves the range of float64."""
+MAX_SIEMENS = 1e6
+NO_SIEMENS = 1e-30
+"""Conductances of cells can be told up to the first; those below the second count as none: products stay in float64."""
 CELLS_AT_ONCE = 1 << 16
 """Cells of all tiles that are reduced together, which bounds memory: some 300 bytes a cell."""
 
@@ -89,7 +90,8 @@ def transfer_matrix(conductances_s: NDArray[np.floating], wires: Wires) -> Float
     one, small ones too, whatever the ratio of wires to cells (see `mho.array.dissection`).
 
     Args:
-        conductances_s: conductances of cells, siemens, [..., rows, cols], 0 or 1e-30 to 1e6; 0: not connected.
+        conductances_s: conductances of cells, siemens, [..., rows, cols], 0 to 1e6. What is below 1e-30 counts as 0:
+            not connected.
         wires: the wires.
 
     Raises:
@@ -97,7 +99,7 @@ def transfer_matrix(conductances_s: NDArray[np.floating], wires: Wires) -> Float
     """
     cells = check_conductances(conductances_s)
     if wires.are_ideal:
-        return cells.copy()
+        return cells
     if wires.row_segment_ohm == 0:
         return _ideal_rows(cells, 1 / wires.col_segment_ohm)
     if wires.col_segment_ohm == 0:
@@ -113,20 +115,19 @@ def transfer_matrix(conductances_s: NDArray[np.floating], wires: Wires) -> Float
 
 
 def check_conductances(conductances_s: NDArray[np.floating]) -> FloatArray:
-    """Return conductances as float64 [..., rows, cols]. Raises `DataError` as `transfer_matrix` does."""
+    """Return a copy of conductances, float64 [..., rows, cols]. Raises `DataError` as `transfer_matrix` does."""
     cells = np.asarray(conductances_s)
-    low, high = CELL_SIEMENS
-    expected = f"[..., rows, cols] with rows and columns, each 0 or {low:g} to {high:g} S"
+    expected = f"[..., rows, cols] with rows and columns, each 0 to {MAX_SIEMENS:g} S"
     if cells.ndim < 2 or 0 in cells.shape[-2:] or cells.dtype.kind not in "fiu":
         raise DataError(
             f"conductances have the shape {cells.shape} and the type {cells.dtype}", where="wires", expected=expected
         )
     cells = np.asarray(cells, dtype=np.float64)
-    wrong = ~((cells == 0) | ((cells >= low) & (cells <= high)))
+    wrong = ~((cells >= 0) & (cells <= MAX_SIEMENS))
     if wrong.any():
         place = tuple(int(index[0]) for index in np.nonzero(wrong))
         raise DataError(f"the conductance at {place} is {cells[place]:g} S", where="wires", expected=expected)
-    return cells
+    return np.where(cells < NO_SIEMENS, 0.0, cells)
 
 
 def reduce_array(cells: FloatArray, wires: Wires, *, keep: bool = False) -> Block:
