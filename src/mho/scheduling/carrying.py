@@ -1,0 +1,306 @@
+"""When a plan works where codes and sums are carried over a bus or a mesh: no events, a few passes of vectors.
+
+A pass times all windows like `mho.scheduling.asap`, each transfer taking as long as in the pass before; then every link
+that is busy enough serves what passes it, first come first served, all at once: with transfers in the order in which
+they set out, starts are running maxima. What a transfer waits at its worst link is added to its flight, and the next
+pass begins. Links that are little used are taken as free, buffers as unlimited.
+
+Between inputs of a full pipeline passes at least the time for which the busiest link is held by one input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mho.accelerator.spec import Accelerator
+from mho.scheduling.asap import find_interval_ps, space_starts
+from mho.scheduling.placement import ChipPlan, CopyPlace
+from mho.scheduling.routes import Routes, Way
+from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+
+_PASSES = 6
+"""Times that windows are timed at most."""
+_SETTLED = 0.002
+"""Change of the latency from pass to pass, as a share of it, below which no further pass is made."""
+_MOST_WAITING = 1.1
+"""Latency over that without any waiting up to which times hold: waits that feed on each other are beyond them."""
+_MOST_LOAD = 0.8
+"""Share of the interval between inputs for which a link may be held: above it queues grow over inputs."""
+_BUSY = 0.05
+"""Share of the latency for which a link must be held by one input before transfers are taken to wait for it."""
+_MOST_LINKS = 48
+"""Links, the busiest, that transfers wait for."""
+
+
+@dataclass(frozen=True)
+class CarriedTiming:
+    """What a plan takes with its interconnect.
+
+    Attributes:
+        latency_ps: of one input.
+        interval_ps: between inputs of a full pipeline.
+        byte_hops: bytes times links that they take, for one input.
+        busiest_ps: time for which one input holds the busiest link.
+        is_free: True where no link is held for most of the interval, transfers wait little, and input buffers have room
+            for what windows need at once: then the times hold. Otherwise they are rough.
+    """
+
+    latency_ps: int
+    interval_ps: int
+    byte_hops: int
+    busiest_ps: int
+    is_free: bool
+
+
+@dataclass(eq=False)
+class _Flow:
+    """Transfers of one layer: one for some of its windows.
+
+    Attributes:
+        windows: int64 [transfers], of the layer, ascending.
+        held_ps: int64 [transfers], for how long each holds a link.
+        fly_ps: int64 [transfers], how long each takes where nothing is in its way.
+        place: int64 [transfers], number of the way of each.
+        ways: that they take.
+        wait_ps: int64 [transfers], how long each waits, as far as is known.
+    """
+
+    windows: Integers
+    held_ps: Integers
+    fly_ps: Integers
+    place: Integers
+    ways: tuple[Way, ...]
+    wait_ps: Integers
+
+
+@dataclass(eq=False)
+class _Layer:
+    """One layer, and what it sends: sums to where they are gathered, then codes.
+
+    Attributes:
+        work, copies: the layer.
+        gathers: sums.
+        channels: codes that leave their core, by the later layer and whether it stores them.
+        receivers: later layers, whether they store what they get, and the bytes of each window (None: at hand).
+    """
+
+    work: LayerWork
+    copies: int
+    gathers: list[_Flow] = field(default_factory=list)
+    channels: dict[tuple[str, bool], _Flow] = field(default_factory=dict)
+    receivers: list[tuple[str, bool, Integers | None]] = field(default_factory=list)
+
+
+def time_carried(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> CarriedTiming:
+    """Time a plan on a chip whose interconnect is a bus or a mesh. Deterministic.
+
+    Args:
+        graph: the layers.
+        plan: where their copies lie.
+        accelerator: its interconnect.
+    """
+    routes = Routes(accelerator.interconnect, plan.chip)
+    layers = {work.name: _Layer(work, len(plan.places[work.name])) for work in graph.layers}
+    _list_receivers(layers)
+    byte_hops = 0
+    for layer in layers.values():
+        byte_hops += _add_gathers(layer, plan.places[layer.work.name], routes)
+        byte_hops += _add_channels(layer, plan, routes)
+    flows = [flow for layer in layers.values() for flow in (*layer.gathers, *layer.channels.values())]
+    loads = _count_loads(flows, routes)
+    busiest = int(loads.max(initial=0))
+    interval = find_interval_ps(graph, plan.copies)
+    unhindered, ready = _time_windows(layers)
+    latency, links = unhindered, _choose_links(flows, loads, unhindered)
+    is_steady = busiest <= _MOST_LOAD * interval
+    for _ in range(_PASSES if len(links) and is_steady else 0):
+        before = latency
+        _queue(layers, ready, links)
+        latency, ready = _time_windows(layers)
+        if abs(latency - before) <= _SETTLED * latency:
+            break
+    has_room = _has_room(layers, plan, accelerator.buffers.input_bytes)
+    return CarriedTiming(
+        latency_ps=latency,
+        interval_ps=max(busiest, interval),
+        byte_hops=byte_hops,
+        busiest_ps=busiest,
+        is_free=is_steady and has_room and latency <= _MOST_WAITING * unhindered,
+    )
+
+
+def _has_room(layers: dict[str, _Layer], plan: ChipPlan, limit: int | str) -> bool:
+    """Tell whether the input buffer of every core has room for what one window of each of its layers needs."""
+    if isinstance(limit, str):
+        return True
+    kept = np.zeros(plan.chip.cores, np.int64)
+    for layer in layers.values():
+        least = sum(_count_least(need) for need in layer.work.needs if need.bytes is not None)
+        least += sum(int(sizes.sum()) for sizes in layer.work.stored_bytes)
+        cores = {core for place in plan.places[layer.work.name] for core in place.cores}
+        kept[list(cores)] += least
+    return int(kept.max(initial=0)) <= limit
+
+
+def _count_least(need: Need) -> int:
+    """Return the bytes that any window of a layer needs at once of one producer, or that one gives."""
+    assert need.bytes is not None, "something is carried"
+    totals = np.append(0, np.cumsum(need.bytes))
+    dropped = np.zeros_like(need.windows) if need.forgotten is None else np.append(0, need.forgotten[:-1])
+    return max(int(need.bytes.max()), int((totals[need.windows] - totals[dropped]).max()))
+
+
+def _add_gathers(layer: _Layer, places: tuple[CopyPlace, ...], routes: Routes) -> int:
+    """Add the sums that leave the cores of a layer's copies; return their bytes times links."""
+    work, total = layer.work, 0
+    size = routes.chip.crossbars_per_core
+    most = max(len(place.cores) for place in places)
+    sizes = np.zeros((len(places), most - 1), np.int64)
+    ways: list[Way] = []
+    numbers = np.zeros((len(places), most - 1), np.int64)
+    for place in places:
+        if len(place.cores) > 1:
+            tiles = Counter(crossbar // size for crossbar in place.crossbars)
+            for rank, core in enumerate(place.cores[1:]):
+                sizes[place.number, rank] = min(tiles[core] * work.tile_sum_bytes, work.sum_bytes)
+                numbers[place.number, rank] = len(ways)
+                ways.append(routes.find(core, (place.home,)))
+    for rank in range(most - 1):
+        windows = np.arange(work.windows, dtype=np.int64)
+        copies = windows % len(places)
+        sent = sizes[copies, rank] > 0
+        windows, copies = windows[sent], copies[sent]
+        total += _add_flow(layer.gathers, windows, sizes[copies, rank], numbers[copies, rank], tuple(ways), routes)
+    return total
+
+
+def _add_channels(layer: _Layer, plan: ChipPlan, routes: Routes) -> int:
+    """Add the codes that a layer sends to all later ones; return their bytes times links."""
+    total, name = 0, layer.work.name
+    homes = [place.home for place in plan.places[name]]
+    for later, is_stored, sizes in layer.receivers:
+        if sizes is None:
+            continue
+        cores = tuple(dict.fromkeys(core for place in plan.places[later] for core in place.cores))
+        distinct = {home: number for number, home in enumerate(dict.fromkeys(homes))}
+        ways = tuple(routes.find(home, cores) for home in distinct)
+        number_of_copy = np.array([distinct[home] for home in homes], np.int64)
+        windows = np.flatnonzero(sizes > 0)
+        found: list[_Flow] = []
+        total += _add_flow(found, windows, sizes[windows], number_of_copy[windows % len(homes)], ways, routes)
+        if found:
+            layer.channels[later, is_stored] = found[0]
+    return total
+
+
+def _list_receivers(layers: dict[str, _Layer]) -> None:
+    """Note for each layer which later ones need what it makes, whether they store it, and the bytes of each window."""
+    for name, later in layers.items():
+        for need in later.work.needs:
+            layers[need.producer].receivers.append((name, False, need.bytes))
+        for index, (producer, _) in enumerate(later.work.stored_needs):
+            sizes = later.work.stored_bytes[index] if later.work.stored_bytes else None
+            layers[producer].receivers.append((name, True, sizes))
+
+
+def _add_flow(
+    flows: list[_Flow], windows: Integers, sizes: Integers, place: Integers, ways: tuple[Way, ...], routes: Routes
+) -> int:
+    """Add the transfers that leave their core; return their bytes times links."""
+    if not len(windows):
+        return 0
+    hops, lengths = (np.array([value(way) for way in ways], np.int64) for value in (_hops, _length))
+    leaving = hops[place] > 0
+    windows, sizes, place = windows[leaving], sizes[leaving], place[leaving]
+    if not len(windows):
+        return 0
+    fly = routes.fly_ps(sizes, hops[place])
+    flows.append(_Flow(windows, routes.held_ps(sizes), fly, place, ways, np.zeros_like(fly)))
+    return int(sizes @ lengths[place])
+
+
+def _hops(way: Way) -> int:
+    return way.hops
+
+
+def _length(way: Way) -> int:
+    return len(way.links)
+
+
+def _count_loads(flows: list[_Flow], routes: Routes) -> Integers:
+    """Return int64 [links]: for how long one input holds each, ps."""
+    loads = np.zeros(routes.links, np.int64)
+    for flow in flows:
+        held = np.bincount(flow.place, weights=flow.held_ps, minlength=len(flow.ways))
+        for way, time_ps in zip(flow.ways, held, strict=True):
+            loads[way.links] += int(time_ps)
+    return loads
+
+
+def _choose_links(flows: list[_Flow], loads: Integers, latency_ps: int) -> Integers:
+    """Return the links that something may have to wait for: of every way the busiest, if it is busy enough."""
+    worst = {int(way.links[np.argmax(loads[way.links])]) for flow in flows for way in flow.ways if way.hops}
+    busy = sorted((link for link in worst if loads[link] > _BUSY * latency_ps), key=lambda link: -loads[link])
+    return np.array(busy[:_MOST_LINKS], np.int64)
+
+
+def _time_windows(layers: dict[str, _Layer]) -> tuple[int, dict[str, tuple[Integers, Integers]]]:
+    """Time all windows with transfers as they are known; return the latency, and when sums and codes set out, ps."""
+    latency, out = 0, {}
+    arrived: dict[tuple[str, str, bool], Integers] = {}
+    for name, layer in layers.items():
+        work = layer.work
+        ready = np.zeros(work.windows, np.int64)
+        for need in work.needs:
+            np.maximum(ready, arrived[need.producer, name, False][need.windows], out=ready)
+        if work.stored_needs or work.write_ps:
+            there = max((int(arrived[p, name, True][count]) for p, count in work.stored_needs), default=0)
+            written = min(layer.copies, work.windows)
+            np.maximum(ready[:written], there + work.write_ps, out=ready[:written])
+        finished = space_starts(ready, layer.copies, work.window_ps) + work.window_ps
+        home = finished.copy()
+        for flow in layer.gathers:
+            home[flow.windows] = np.maximum(home[flow.windows], finished[flow.windows] + flow.fly_ps + flow.wait_ps)
+        latency = max(latency, int(home.max()))
+        out[name] = finished, home
+        for later, is_stored, _ in layer.receivers:
+            there_ps, channel = home, layer.channels.get((later, is_stored))
+            if channel is not None:
+                there_ps = home.copy()
+                there_ps[channel.windows] += channel.fly_ps + channel.wait_ps
+            prefix = np.zeros(work.windows + 1, np.int64)
+            np.maximum.accumulate(there_ps, out=prefix[1:])
+            arrived[name, later, is_stored] = prefix
+    return latency, out
+
+
+def _queue(layers: dict[str, _Layer], out: dict[str, tuple[Integers, Integers]], links: Integers) -> None:
+    """Let links serve what passes them, and note how long each transfer waits at its worst link."""
+    flows = [(flow, out[name][0]) for name, layer in layers.items() for flow in layer.gathers]
+    flows += [(flow, out[name][1]) for name, layer in layers.items() for flow in layer.channels.values()]
+    times = np.concatenate([set_out[flow.windows] for flow, set_out in flows])
+    held = np.concatenate([flow.held_ps for flow, _ in flows])
+    first = np.cumsum([0, *(len(way_of.ways) for way_of, _ in flows)])
+    place = np.concatenate([flow.place + start for (flow, _), start in zip(flows, first[:-1], strict=True)])
+    passes = np.zeros((int(first[-1]), len(links)), bool)
+    ways = [way for flow, _ in flows for way in flow.ways]
+    column_of = np.full(1 + max(int(links.max()), *(int(way.links.max(initial=0)) for way in ways)), -1)
+    column_of[links] = np.arange(len(links))
+    for number, way in enumerate(ways):
+        columns = column_of[way.links]
+        passes[number, columns[columns >= 0]] = True
+    order = np.argsort(times, kind="stable")
+    times, held, place = times[order], held[order], place[order]
+    wait = np.zeros_like(times)
+    for column in range(len(links)):
+        served = np.flatnonzero(passes[place, column])
+        busy = np.cumsum(held[served])
+        starts = np.maximum.accumulate(times[served] - (busy - held[served])) + (busy - held[served])
+        wait[served] = np.maximum(wait[served], starts - times[served])
+    back = np.empty_like(wait)
+    back[order] = wait
+    for (flow, _), part in zip(flows, np.split(back, np.cumsum([len(f.windows) for f, _ in flows])[:-1]), strict=True):
+        flow.wait_ps = part
