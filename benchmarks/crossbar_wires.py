@@ -9,7 +9,8 @@ at the bottom, each segment has 1 ohm. Four arrays, a slice and a sign each; ran
 Beside mho, in the same interleaved rounds: blocked NumPy (a float32 product a slice, ideal wires). Where badcrossbar is
 installed (its plotting is not needed: `pip install --no-deps badcrossbar pathvalidate sigfig`), it solves the first
 array for its first inputs. analog-cim-sim, the fastest peer with IR drop, gave 96 MVM/s with the resistance of columns
-alone, on a 2-core AVX-512 machine. Times are of the processor.
+alone, on a 2-core AVX-512 machine. Times are of the processor; rates
+are medians.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import importlib
 import logging
 import os
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -75,7 +77,7 @@ class Path:
 
     @property
     def mvm_per_second(self) -> float:
-        return BATCH / min(self.seconds)
+        return BATCH / statistics.median(self.seconds)
 
 
 def main() -> None:
@@ -93,18 +95,28 @@ def main() -> None:
     print(f"set-up             {seconds / arrays:.3f} s an array of {SIZE} x {SIZE}")
     noise, seconds = timed(lambda: linearize_noise(job.cells, options.read_noise * job.cells, job.wires))
     print(f"  with read noise  {seconds / arrays:.3f} s an array")
-    counts = np.moveaxis(transfer / job.one_step, (0, 1), (2, 3)).reshape(SIZE, -1)
+    variance = in_level_steps(noise, job.one_step)
     limits = np.full(SIZE * SLICES, -127.0), np.full(SIZE * SLICES, 127.0)
-    ideal, clipped = (
-        ArrayProduct(make_layout(), counts, difference=ColumnDifference.ANALOG, adc=adc)
-        for adc in (None, make_adc(8, *limits))
+    adc = make_adc(8, *limits)
+    ideal, clipped, noisy_ideal, noisy_clipped = (
+        ArrayProduct(
+            make_layout(),
+            by_columns(transfer / job.one_step),
+            difference=ColumnDifference.ANALOG,
+            adc=converter,
+            variance=deviations,
+        )
+        for deviations in (None, variance)
+        for converter in (None, adc)
     )
-    check(job, ideal, clipped, make_adc(8, *limits))
+    check(job, ideal, clipped, adc)
+    reads = np.random.default_rng(options.seed)
     paths = [
         Path("blocked NumPy, ideal wires, ideal ADC", lambda: blocked_numpy(job)),
         Path("IR drop, ideal ADC", lambda: ideal.run(job.codes)),
         Path("IR drop, 8-bit clipped ADC", lambda: clipped.run(job.codes)),
-        Path("IR drop, read noise, ideal ADC", make_noisy_product(job, noise, options.seed)),
+        Path("IR drop, read noise, ideal ADC", lambda: noisy_ideal.run(job.codes, reads)),
+        Path("IR drop, read noise, 8-bit clipped ADC", lambda: noisy_clipped.run(job.codes, reads)),
     ]
     measure(paths, options.rounds)
     report(paths)
@@ -149,32 +161,19 @@ def check(job: Job, ideal: ArrayProduct, clipped: ArrayProduct, adc: Adc) -> Non
     print(f"ideal wires        {np.abs(ideal_wires - exact).max() / np.abs(exact).max():.1%} from it")
 
 
-def make_noisy_product(job: Job, noise: WireNoise, seed: int) -> Callable[[], Floats]:
-    """Return a product of a batch with fresh read noise: one normal number a result, with the variance of all reads."""
-    rng = np.random.default_rng(seed)
-    weights = WEIGHTS.reshape(-1).astype(np.float64)
-    matrix, squares = (
-        np.tensordot(factor, part.reshape(-1, SIZE, SIZE), axes=1)
-        for factor, part in ((weights, noise.transfer), (weights**2, noise.squares))
+def by_columns(parts: Floats) -> Floats:
+    """Return what [slices, signs, ..., outputs] hold as [..., columns], the columns of an output side by side."""
+    moved = np.moveaxis(parts, (0, 1), (-2, -1))
+    return np.ascontiguousarray(moved.reshape(*moved.shape[:-3], -1))
+
+
+def in_level_steps(noise: WireNoise, one_step: float) -> WireNoise:
+    return WireNoise(
+        by_columns(noise.transfer / one_step),
+        by_columns(noise.squares / one_step**2),
+        by_columns(noise.products / one_step),
+        by_columns(noise.currents),
     )
-    stacked = np.concatenate([noise.transfer.reshape(-1, SIZE, SIZE), noise.products.reshape(-1, SIZE, SIZE)])
-    stacked = np.moveaxis(stacked, 0, 1).reshape(SIZE, -1).astype(np.float32)
-    of_square = (noise.currents.reshape(-1, SIZE) * weights[:, None] ** 2).astype(np.float32)
-    of_product = (2 * weights**2).astype(np.float32)
-
-    def run() -> Floats:
-        steps = job.steps
-        powers = 4.0 ** np.arange(INPUT_BITS)
-        variance = np.tensordot(powers, steps, axes=1) @ squares
-        for power, drives in zip(powers, steps.astype(np.float32), strict=True):
-            amperes, products = (drives @ stacked).reshape(BATCH, 2, len(weights), SIZE).transpose(1, 0, 2, 3)
-            part = amperes * of_square
-            part -= products * of_product[:, None]
-            variance += power * np.einsum("bko,bko->bo", part, amperes)
-        results = job.codes.astype(np.float64) @ matrix
-        return (results + np.sqrt(np.maximum(variance, 0)) * rng.standard_normal(results.shape)) / job.one_step
-
-    return run
 
 
 def blocked_numpy(job: Job) -> Floats:
