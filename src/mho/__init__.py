@@ -17,7 +17,9 @@ _HOMES = {
     "quantize": "mho.api",
     "save": "mho.api",
     "compile": "mho.api",
+    "compile_schedule": "mho.api",
     "simulate": "mho.api",
+    "timing": "mho.api",
     "count_zero_slices": "mho.api",
     "Policy": "mho.quantization.policy",
     "BitWidths": "mho.quantization.policy",
@@ -43,6 +45,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from mho.api import accelerator as accelerator
     from mho.api import compile as compile
+    from mho.api import compile_schedule as compile_schedule
     from mho.api import cost as cost
     from mho.api import count_zero_slices as count_zero_slices
     from mho.api import load as load
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from mho.api import schedule as schedule
     from mho.api import search as search
     from mho.api import simulate as simulate
+    from mho.api import timing as timing
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths
     from mho.quantization.policy import Policy as Policy

@@ -13,7 +13,7 @@ from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
-from mho.errors import InputFileError, MhoError, PolicyError
+from mho.errors import InputFileError, MhoError, PolicyError, ProgramError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
+    from mho.simulation.chip_timing import ChipTiming
+    from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
 
 Bits = Policy | BitWidths | str
@@ -217,6 +219,47 @@ def compile(
     from mho.program.lowering import compile_network
 
     return compile_network(quantized, _hardware(accelerator), model=_model(mapping), batch=batch)
+
+
+def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
+    """Compile a quantized network for the chip that it was scheduled on; the program carries the schedule.
+
+    Args:
+        quantized: its integers do not depend on the schedule, nor do the program's answers.
+        schedule: what `mho.schedule` made of the same network, with all of its layers.
+
+    Raises:
+        MhoError: the network is not quantized, or the schedule is that of another.
+    """
+    from mho.program.chip_lowering import compile_schedule
+
+    return compile_schedule(quantized, schedule)
+
+
+def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | ChipTiming:
+    """Tell how long a program takes, from its own instructions; it is not run.
+
+    Args:
+        program: what `mho.compile` or `mho.compile_schedule` made, or the path of a .mho file.
+        batch: inputs that follow each other, for a program that carries a schedule.
+
+    Returns:
+        For a program with a schedule a `mho.simulation.chip_timing.ChipTiming`, simulated with interconnect and
+        buffers; for a program of one crossbar a `mho.simulation.timing.ProgramTiming`. Both have `latency_ps`.
+
+    Raises:
+        InputFileError, ProgramError: the file is not a sound program; a batch for a program of one crossbar.
+        ScheduleError: buffers are too small for the schedule.
+    """
+    from mho.simulation.program_timing import time_on_chip
+    from mho.simulation.timing import time_program
+
+    program = _program(program)
+    if program.schedule is not None:
+        return time_on_chip(program, batch=batch)
+    if batch != 1:
+        raise ProgramError(f"a batch of {batch}", where=program.name, expected="a program that carries a schedule")
+    return time_program(program)
 
 
 def simulate(

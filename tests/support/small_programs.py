@@ -12,7 +12,7 @@ from accelerators import make_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
-from mho.program.instructions import Instruction, Layer, Loop
+from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.lowering import compile_network
 from mho.program.program import Program
 
@@ -115,7 +115,7 @@ def change_instructions(
                 if changed is None:
                     continue
                 item = changed
-            elif isinstance(item, Loop | Layer):
+            elif isinstance(item, Loop | Window | Layer):
                 item = replace(item, body=visit(item.body))
             result.append(item)
         return tuple(result)

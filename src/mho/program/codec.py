@@ -1,7 +1,7 @@
 """Instructions as JSON values and back, driven by the fields of the dataclasses: no code runs on reading.
 
 An instruction becomes an object of its fields with its class under "kind"; an `Affine` becomes [base, {variable:
-stride}] and a `Span` [start, stop]. Reading checks every key and type.
+stride}] and a `Span` [start, stop]. A schedule becomes an object of its fields. Reading checks every key and type.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 from mho.errors import ProgramError
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import INSTRUCTIONS, Affine, Instruction, Span
+from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 
 _GEOMETRIES = (ConvGeometry, LinearGeometry, MatmulGeometry)
+_PLAIN = (AccumulatorLayout, Schedule, LayerSchedule, Wait, StoredWait)
+"""Written without their kind, which where they stand tells."""
+
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (*INSTRUCTIONS, *_GEOMETRIES)}
 
 
@@ -29,6 +33,20 @@ def decode_instructions(value: Any, where: str) -> tuple[Instruction, ...]:
     return _decode_body(value, where)
 
 
+def encode_schedule(schedule: Schedule | None) -> Any:
+    """Return the JSON value of a schedule, or of none."""
+    return None if schedule is None else _encode(schedule)
+
+
+def decode_schedule(value: Any, where: str) -> Schedule | None:
+    """Read what `encode_schedule` made. Raises `ProgramError` that names the place."""
+    if value is None:
+        return None
+    schedule = _decode_fields(value, Schedule, where)
+    assert isinstance(schedule, Schedule)
+    return schedule
+
+
 def _encode(value: Any) -> Any:
     kind = type(value)
     if kind is Affine:
@@ -38,7 +56,7 @@ def _encode(value: Any) -> Any:
     if kind is tuple:
         return [_encode(item) for item in value]
     if dataclasses.is_dataclass(kind):
-        encoded: dict[str, Any] = {} if kind is AccumulatorLayout else {"kind": kind.__name__}
+        encoded: dict[str, Any] = {} if kind in _PLAIN else {"kind": kind.__name__}
         for name in _field_names(kind):
             encoded[name] = _encode(getattr(value, name))
         return encoded
@@ -65,8 +83,8 @@ def _decoder(hint: Any) -> Callable[[Any, str], Any]:
         return _decode_affine
     if hint is Span:
         return _decode_span
-    if hint is AccumulatorLayout:
-        return lambda value, where: _decode_fields(value, AccumulatorLayout, where)
+    if hint in _PLAIN:
+        return lambda value, where: _decode_fields(value, hint, where)
     if get_origin(hint) is tuple and get_args(hint)[0] == Instruction:
         return _decode_body
     if get_origin(hint) is tuple:

@@ -24,16 +24,26 @@ from numpy.typing import NDArray
 from mho.accelerator.loading import accelerator_from_json
 from mho.cache_folder import open_atomically
 from mho.errors import InputFileError, ProgramError
-from mho.program.codec import decode_instructions, encode_instructions
+from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program
 from mho.program.verify import verify_program
 
 MAGIC = b"MHOPROG\n"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ALIGNMENT = 64
 _PREFIX = struct.Struct("<8sIQQ32s")
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
-_HEADER_KEYS = ("name", "accelerator", "inputs", "outputs", "buffers", "constants", "instructions", "metadata")
+_HEADER_KEYS = (
+    "name",
+    "accelerator",
+    "inputs",
+    "outputs",
+    "buffers",
+    "constants",
+    "instructions",
+    "schedule",
+    "metadata",
+)
 _MAX_RANK = 16
 
 
@@ -99,6 +109,7 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
         "buffers": {name: [buffer.kind.value, list(buffer.shape)] for name, buffer in program.buffers.items()},
         "constants": table,
         "instructions": encode_instructions(program.instructions),
+        "schedule": encode_schedule(program.schedule),
         "metadata": dict(program.metadata),
     }
     return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -146,6 +157,7 @@ def _program(header: Any, body: NDArray[np.uint8], where: str) -> Program:
         buffers={name: _buffer(entry, name) for name, entry in _object(header["buffers"], "buffers").items()},
         constants=_arrays(_object(header["constants"], "constants"), body, where),
         instructions=decode_instructions(header["instructions"], "instructions"),
+        schedule=decode_schedule(header["schedule"], "schedule"),
         metadata=_object(header["metadata"], "metadata"),
     )
 

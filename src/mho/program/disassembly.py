@@ -23,10 +23,12 @@ from mho.program.instructions import (
     ShiftAdd,
     Span,
     SumInputs,
+    Window,
     WriteDynamicTile,
     WriteTile,
 )
 from mho.program.program import Program, walk
+from mho.program.schedule import LayerSchedule
 from mho.program.tile_uses import LayerContent, collect_layers
 
 _INDENT = "  "
@@ -141,12 +143,27 @@ def _lines(program: Program) -> Iterator[str]:
         yield f"metadata {key}: {value}"
     yield ""
     yield from _body(program.instructions, 0)
+    if program.schedule is not None:
+        yield ""
+        yield "schedule:"
+        for layer in program.schedule.layers:
+            yield from _scheduled(layer)
+
+
+def _scheduled(layer: LayerSchedule) -> Iterator[str]:
+    yield f"{_INDENT}layer {layer.name}:"
+    for number, copy in enumerate(layer.copies):
+        yield f"{2 * _INDENT}copy {number} in {', '.join(f'x{crossbar}' for crossbar in copy)}"
+    for wait in layer.waits:
+        yield f"{2 * _INDENT}each window waits for {wait.windows}[window] windows of {wait.producer}"
+    for stored in layer.stored_waits:
+        yield f"{2 * _INDENT}the stored operand waits for {stored.windows} windows of {stored.producer}"
 
 
 def _body(body: tuple[Instruction, ...], depth: int) -> Iterator[str]:
     for item in body:
         yield _INDENT * depth + _WRITERS[type(item)](item)
-        if isinstance(item, Loop | Layer):
+        if isinstance(item, Loop | Window | Layer):
             yield from _body(item.body, depth + 1)
 
 
@@ -247,5 +264,6 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     ShiftAdd: _shift_add,
     Dequantize: _dequantize,
     Loop: lambda item: f"for {item.variable} in 0..{item.count - 1}:",
+    Window: lambda _item: "window:",
     Layer: lambda item: f"layer {item.name}: {describe_geometry(item.geometry)}",
 }

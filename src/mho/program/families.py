@@ -126,14 +126,14 @@ def largest_code(quantize: QuantizeInput) -> int:
 
 
 def _shared(use: TileUse) -> tuple[Any, ...]:
-    """Return what tells families apart: the constants that they use."""
+    """Return what tells families apart: the constants that they use, and where their matrices begin in them."""
     write, load, add = use.write, use.load, use.add
     common = (load.row_offsets, load.row_signs, load.row_shifts, load.dac_bits, add.column_offsets, add.column_weights)
     if isinstance(write, WriteTile):
-        return (write.cells, *common)
+        return (write.cells, write.index, *common)
     names = (write.row_offsets, write.row_signs, write.row_shifts, write.row_blocks, write.column_offsets)
     columns = (write.column_signs, write.column_starts, write.column_bits, write.column_shifts, write.column_blocks)
-    return (*names, *columns, write.codes, write.addend, write.is_signed, write.cell_bits, *common)
+    return (*names, *columns, write.codes, write.address, write.addend, write.is_signed, write.cell_bits, *common)
 
 
 def _describe(region: Region, uses: tuple[TileUse, ...]) -> Family:

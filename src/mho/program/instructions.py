@@ -268,6 +268,17 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Window:
+    """One turn of the enclosing loops is one window: a read of all tiles of a copy that gives final sums.
+
+    It is what schedules are made of, see `mho.program.schedule`. A layer whose tiles have crossbars of their own has
+    one, which encloses everything that is done for each window; windows are counted in the order of the loops.
+    """
+
+    body: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
 class Layer:
     """All that one MVM layer does. Every MVM stands in exactly one layer; `geometry` says which product it is."""
 
@@ -289,6 +300,7 @@ Instruction = (
     | ShiftAdd
     | Dequantize
     | Loop
+    | Window
     | Layer
 )
 
@@ -305,6 +317,7 @@ INSTRUCTIONS: tuple[type, ...] = (
     ShiftAdd,
     Dequantize,
     Loop,
+    Window,
     Layer,
 )
 """Every kind of instruction."""

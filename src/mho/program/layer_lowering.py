@@ -33,7 +33,7 @@ from mho.program.instructions import (
 )
 from mho.program.layer_context import LayerContext, affine, make_context, nest
 from mho.program.program import Buffer, BufferKind
-from mho.program.tile_lowering import Buffers, lower_tiles
+from mho.program.tile_lowering import Buffers, lower_resident_tiles, lower_tiles
 from mho.program.tile_uses import Loops
 
 
@@ -46,23 +46,33 @@ class LoweredLayer:
     constants: dict[str, NDArray[Any]]
 
 
-def lower_layer(network: Network, node: Node, accelerator: Accelerator, mapping: LayerMapping) -> LoweredLayer:
+def lower_layer(
+    network: Network,
+    node: Node,
+    accelerator: Accelerator,
+    mapping: LayerMapping,
+    crossbars: tuple[int, ...] | None = None,
+) -> LoweredLayer:
     """Lower one quantized MVM node.
 
     Args:
         network, node: what is computed.
         accelerator: what it runs on.
         mapping: how it lies on crossbars.
+        crossbars: one for each tile, where the layer has crossbars of its own (its mapping is then one of
+            `mho.scheduling.options`); without them, one crossbar is used again for every tile.
 
     Raises:
         MappingError: its grids or the accelerator do not allow it.
     """
     context = make_context(network, node, accelerator, mapping)
-    body = _lower_body(context, network, accelerator)
+    body = _lower_body(context, network, accelerator, crossbars)
     return LoweredLayer(Layer(node.name, context.geometry, body), context.buffers, context.constants)
 
 
-def _lower_body(context: LayerContext, network: Network, accelerator: Accelerator) -> tuple[Instruction, ...]:
+def _lower_body(
+    context: LayerContext, network: Network, accelerator: Accelerator, crossbars: tuple[int, ...] | None
+) -> tuple[Instruction, ...]:
     node, geometry, quantization = context.node, context.geometry, context.quantization
     codes = context.buffer("codes", BufferKind.CODES, context.codes_size)
     sums = context.buffer("sums", BufferKind.ACCUMULATORS, context.layout.size)
@@ -81,12 +91,14 @@ def _lower_body(context: LayerContext, network: Network, accelerator: Accelerato
         shape = (geometry.groups, geometry.outputs_per_group, geometry.inputs_per_group)
         weights = network.constants[node.inputs[1]].reshape(shape).astype(np.int32, copy=False)
     buffers = Buffers(codes, stored, sums)
-    if context.needs_digital_sums:
-        body += _lower_input_sums(context, buffers)
-    if context.mapping.is_digital:
-        body += _lower_digital_product(context, buffers)
+    if crossbars is not None:
+        in_window = _lower_window_sums(context, buffers) if context.needs_digital_sums else ()
+        body += lower_resident_tiles(context, accelerator, weights, buffers, crossbars, in_window)
     else:
-        body += lower_tiles(context, accelerator, weights, buffers)
+        body += _lower_input_sums(context, buffers) if context.needs_digital_sums else ()
+        is_digital = context.mapping.is_digital
+        body += _lower_digital_product(context, buffers) if is_digital else ()
+        body += () if is_digital else lower_tiles(context, accelerator, weights, buffers)
     body.append(_lower_dequantize(context, network, sums, stored_sums))
     return tuple(body)
 
@@ -144,14 +156,35 @@ def _sum_strides(context: LayerContext) -> dict[str, int]:
 
 def _lower_input_sums(context: LayerContext, buffers: Buffers) -> tuple[Instruction, ...]:
     loops = _position_loops(context)
-    item = SumInputs(
+    return nest(loops, (_sum_inputs(context, buffers, _code_strides(context), _sum_strides(context), loops),))
+
+
+def _lower_window_sums(context: LayerContext, buffers: Buffers) -> tuple[Instruction, ...]:
+    """Sum the input vectors of one window: of all of its positions, those that stick out of the layer too."""
+    (contents,) = context.contents
+    sweeps = contents.grid.sweeps(contents.part.window)
+    sizes = {variable: len(sweep.offsets) for variable, sweep in zip("pq", sweeps, strict=True)}
+    turns = {variable: sweep.count for variable, sweep in zip("yx", sweeps, strict=True)}
+    codes, sums = _code_strides(context), _sum_strides(context)
+    for strides in (codes, sums):
+        for window, position, sweep in zip("yx", "pq", sweeps, strict=True):
+            strides[position] = strides[window]
+            strides[window] *= sweep.step
+    inner = (("g", context.geometry.groups), *sizes.items())
+    loops = (("b", contents.grid.batch), *turns.items(), *inner)
+    return nest(inner, (_sum_inputs(context, buffers, codes, sums, loops),))
+
+
+def _sum_inputs(
+    context: LayerContext, buffers: Buffers, codes: dict[str, int], sums: dict[str, int], loops: Loops
+) -> SumInputs:
+    return SumInputs(
         codes=buffers.codes,
-        address=affine(context.first_code, _code_strides(context), loops),
+        address=affine(context.first_code, codes, loops),
         row_offsets=context.constant("input_vector", context.geometry.row_offsets()),
         accumulators=buffers.sums,
-        target=affine(context.layout.origin + context.layout.sum_offset, _sum_strides(context), loops),
+        target=affine(context.layout.origin + context.layout.sum_offset, sums, loops),
     )
-    return nest(loops, (item,))
 
 
 def _lower_digital_product(context: LayerContext, buffers: Buffers) -> tuple[Instruction, ...]:

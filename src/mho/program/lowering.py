@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from mho.mapping.network import NetworkMapping, map_layers, naming_layer
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.program.instructions import Digital, Instruction
+from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.joining import join_writes
 from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import Buffer, BufferKind, Program
+from mho.program.schedule import Schedule
 from mho.program.verify import verify_program
 from mho.quantization.policy import BitWidths
 
@@ -47,25 +48,57 @@ def compile_network(
         MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it; or a
             mapping that is given is not that of a layer.
     """
-    if floats := [node.name for node in quantized.mvm_nodes if node.quantization is None]:
+    require_integers(quantized)
+    mapping = _map(quantized, accelerator, model, batch, mappings or {})
+    lowered = _lower(quantized, accelerator, mapping)
+    layers = join_writes([one.layer for one in lowered], mapping)
+    origin = {"mapping": str(model), "batch": batch, **(metadata or {})}
+    return assemble_program(quantized, accelerator, lowered, layers, {}, None, origin)
+
+
+def require_integers(network: Network) -> None:
+    """Raise `MappingError` where a layer carries no integers."""
+    if floats := [node.name for node in network.mvm_nodes if node.quantization is None]:
         raise MappingError(
             f"layers without integers: {', '.join(floats)}",
-            where=quantized.name,
+            where=network.name,
             expected="a quantized network (QDQ or QCDQ ONNX)",
             hint="quantize it first: `mho run` does, or mho.quantize in Python",
         )
-    mapping = _map(quantized, accelerator, model, batch, mappings or {})
-    lowered = _lower(quantized, accelerator, mapping)
-    layers = iter(join_writes([one.layer for one in lowered], mapping))
+
+
+def assemble_program(
+    quantized: Network,
+    accelerator: Accelerator,
+    lowered: Sequence[LoweredLayer],
+    layers: Iterable[Layer],
+    more_constants: Mapping[str, NDArray[Any]],
+    schedule: Schedule | None,
+    metadata: Mapping[str, Any],
+) -> Program:
+    """Put lowered layers and digital operations together to a verified program.
+
+    Args:
+        quantized, accelerator: what runs on what.
+        lowered: all MVM layers in execution order.
+        layers: their regions, which may have been joined since.
+        more_constants: beside those of layers.
+        schedule: of a program for a chip.
+        metadata: JSON values to carry along, beside mho's version and the layers' bit widths.
+
+    Raises:
+        ProgramError: two things have the same name.
+    """
+    regions = iter(layers)
     buffers = {name: Buffer(BufferKind.FLOAT, shape) for name, shape in quantized.shapes.items()}
-    constants: dict[str, NDArray[Any]] = {}
+    constants: dict[str, NDArray[Any]] = dict(more_constants)
     for one in lowered:
         _add(buffers, one.buffers, one.layer.name)
         _add(constants, one.constants, one.layer.name)
     instructions: list[Instruction] = []
     for node in quantized.nodes:
         if node.is_mvm:
-            instructions.append(next(layers))
+            instructions.append(next(regions))
         else:
             _add(constants, {name: quantized.constants[name] for name in node.inputs if name in quantized.constants})
             instructions.append(Digital(node.op, node.inputs, node.output, node.attributes))
@@ -77,7 +110,8 @@ def compile_network(
         buffers=_used(buffers, quantized),
         constants=constants,
         instructions=tuple(instructions),
-        metadata={**_describe(quantized), "mapping": str(model), "batch": batch, **(metadata or {})},
+        metadata={**_describe(quantized), **metadata},
+        schedule=schedule,
     )
     verify_program(program)
     return program
@@ -90,18 +124,19 @@ def _map(
     batch: int,
     given: Mapping[str, LayerMapping],
 ) -> NetworkMapping:
-    widths = [
-        BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
-        for node in network.mvm_nodes
-        if node.quantization is not None
-    ]
     layers = derive_layer_table(network)
-    _check_given(layers, widths, given)
-    return map_layers(layers, widths, accelerator, model, batch=batch, given=given)
+    check_mappings(network, layers, given)
+    return map_layers(layers, _widths(network), accelerator, model, batch=batch, given=given)
 
 
-def _check_given(layers: Sequence[MvmLayer], widths: Sequence[BitWidths], given: Mapping[str, LayerMapping]) -> None:
-    """Mappings that are given are those of the network's layers, with their integers."""
+def _widths(network: Network) -> list[BitWidths]:
+    grids = (node.quantization for node in network.mvm_nodes if node.quantization is not None)
+    return [BitWidths(grid.weight.bits, grid.input.bits) for grid in grids]
+
+
+def check_mappings(network: Network, layers: Sequence[MvmLayer], given: Mapping[str, LayerMapping]) -> None:
+    """Raise `MappingError` where mappings are not those of the network's `layers`, with their integers."""
+    widths = _widths(network)
     known = {layer.name: (layer.without_name(), bits) for layer, bits in zip(layers, widths, strict=True)}
     for name, mapping in given.items():
         if name not in known:

@@ -32,11 +32,12 @@ def prove_sums(region: Region) -> bool:
 
 def _prove_input_sum(region: Region, item: DigitalSum) -> None:
     instruction, missed = item.instruction, "an input vector is not summed once"
-    _require_turns(region, item.loops, region.groups * region.positions, missed)
+    region.require_turns(item.loops, region.layout.size, missed, least=region.groups * region.positions)
     values = loop_values(item.loops)
     region.require(instruction.codes == region.content.quantizations[0].target, "sums are taken of another buffer")
     group, position = region.locate(evaluate(instruction.target, values), region.layout.sum_offset)
-    _require_all(region, group, position, missed)
+    is_inside = region.is_inside(position)
+    _require_all(region, group[is_inside], position[is_inside], missed)
     expected = region.code_addresses(group, position)
     region.require(np.array_equal(evaluate(instruction.address, values), expected), "another vector is summed")
     offsets = np.sort(region.constant(instruction.row_offsets))

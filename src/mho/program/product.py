@@ -22,6 +22,7 @@ from mho.program.operand_proof import StoredOperand, prove_digital_product, prov
 from mho.program.program import Program
 from mho.program.region import Region
 from mho.program.tile_uses import LayerContent
+from mho.program.window_proof import prove_windows
 
 _LARGEST_SUM = 2**62
 
@@ -38,6 +39,7 @@ class LayerProduct:
             of inputs are taken back included; None for a product of two activations, whose matrix is the stored
             integers plus `stored_addend`.
         dequantize: the last step.
+        window: positions of a window along height and width, where the region tells its windows; else None.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LayerProduct:
     stored_addend: int
     matrix: Matrix | None
     dequantize: Dequantize
+    window: tuple[int, int] | None
 
 
 def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
@@ -70,6 +73,7 @@ def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
         stored_addend=addend,
         matrix=matrix,
         dequantize=content.dequantize,
+        window=None if content.window_loops is None else prove_windows(region, families),
     )
 
 
@@ -140,7 +144,8 @@ def _check_sizes(region: Region, families: tuple[Family, ...]) -> None:
 def _count_cells(region: Region, family: Family) -> int:
     write = family.uses[0].write
     if isinstance(write, WriteTile):
-        return int(region.program.constants[write.cells].size)
+        cells = region.program.constants[write.cells]
+        return int(cells.size) // len(cells) * len(family.matrices)
     return len(family.rows.sign) * len(family.columns.weight) * len(family.matrices)
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import ProgramError
-from mho.program.instructions import Instruction, Layer, Loop
+from mho.program.instructions import Instruction, Layer, Loop, Window
+from mho.program.schedule import Schedule
 
 
 class BufferKind(StrEnum):
@@ -47,6 +48,8 @@ class Program:
         constants: read-only arrays by name; names differ from those of buffers.
         instructions: in execution order.
         metadata: what it came from (policy, hashes, versions): JSON values.
+        schedule: which crossbars hold copies of the layers, and what their windows wait for, where every layer has
+            crossbars of its own; None for a program of one crossbar that is used again for every tile.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Program:
     constants: Mapping[str, NDArray[Any]]
     instructions: tuple[Instruction, ...]
     metadata: Mapping[str, Any]
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         if shared := set(self.buffers) & set(self.constants):
@@ -84,7 +88,7 @@ def walk(body: tuple[Instruction, ...], times: int = 1) -> Iterator[tuple[Instru
     for item in body:
         if isinstance(item, Loop):
             yield from walk(item.body, times * item.count)
-        elif isinstance(item, Layer):
+        elif isinstance(item, Layer | Window):
             yield from walk(item.body, times)
         else:
             yield item, times

@@ -20,12 +20,22 @@ from mho.mapping.digits import count_stored_bits, first_shift
 from mho.mapping.encoding import CORRECTION
 from mho.mapping.tiling import Tile, split_tiles
 from mho.program.geometry import MatmulGeometry
-from mho.program.instructions import Affine, Instruction, LoadInput, Mvm, ShiftAdd, Span, WriteDynamicTile, WriteTile
+from mho.program.instructions import (
+    Affine,
+    Instruction,
+    LoadInput,
+    Mvm,
+    ShiftAdd,
+    Span,
+    Window,
+    WriteDynamicTile,
+    WriteTile,
+)
 from mho.program.layer_context import LayerContext, affine, nest, row_addresses, window_steps
-from mho.program.tile_uses import Loops
+from mho.program.tile_uses import Loops, Write
 
 CROSSBAR = 0
-"""The crossbar that is used again for every tile."""
+"""The crossbar that is used again for every tile, where tiles have none of their own."""
 
 _DIFFERENTIAL = (Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS)
 
@@ -65,7 +75,7 @@ class _Chunk:
 def lower_tiles(
     context: LayerContext, accelerator: Accelerator, weights: NDArray[Any] | None, buffers: Buffers
 ) -> tuple[Instruction, ...]:
-    """Return everything that a layer does on crossbars.
+    """Return everything that a layer does on one crossbar, which is used again for every tile.
 
     Args:
         context: the layer.
@@ -77,16 +87,54 @@ def lower_tiles(
         MappingError: a weight is not one of the integers that the mapping was made for.
     """
     body: list[Instruction] = []
+    for lowering, cells in _list_chunks(context, accelerator, weights, buffers):
+        body += lowering.lower(cells)
+    return tuple(body)
+
+
+def lower_resident_tiles(
+    context: LayerContext,
+    accelerator: Accelerator,
+    weights: NDArray[Any] | None,
+    buffers: Buffers,
+    crossbars: tuple[int, ...],
+    sums: tuple[Instruction, ...],
+) -> tuple[Instruction, ...]:
+    """Return everything that a layer does where every tile has a crossbar of its own, window after window.
+
+    Args:
+        context, accelerator, weights, buffers: as of `lower_tiles`; the layer has one part.
+        crossbars: for each tile, in their order.
+        sums: what the digital unit adds up for each window, if anything.
+
+    Raises:
+        MappingError: a weight is not one of the integers that the mapping was made for.
+    """
+    writes: list[Instruction] = []
+    reads: list[Instruction] = []
+    free = iter(crossbars)
+    lowerings = list(_list_chunks(context, accelerator, weights, buffers))
+    for lowering, cells in lowerings:
+        for write, read in lowering.lower_resident(cells, free):
+            writes.append(write)
+            reads += read
+    first = lowerings[0][0]
+    return (*writes, *nest(first.windows, (Window((*sums, *nest((first.steps,), tuple(reads)))),)))
+
+
+def _list_chunks(
+    context: LayerContext, accelerator: Accelerator, weights: NDArray[Any] | None, buffers: Buffers
+) -> Iterator[tuple[_ChunkLowering, NDArray[np.uint8] | None]]:
+    """Yield the chunks of all parts, with the cells [groups, rows, cols] of those that hold weights."""
     is_single = len(context.contents) == 1
     for number, contents in enumerate(context.contents):
         cells = contents.encode(weights) if weights is not None else None
         first = contents.part.groups.start
         for place, chunk in enumerate(_chunks(contents)):
             suffix = ("" if is_single else f".{number}") + (".rest" if place else "")
-            lowering = _ChunkLowering(context, accelerator, contents, chunk, suffix, buffers)
             stop = chunk.start + chunk.count * chunk.per_tile
-            body += lowering.lower(None if cells is None else cells[chunk.start - first : stop - first])
-    return tuple(body)
+            lowering = _ChunkLowering(context, accelerator, contents, chunk, suffix, buffers)
+            yield lowering, None if cells is None else cells[chunk.start - first : stop - first]
 
 
 def _chunks(contents: PartContents) -> Iterator[_Chunk]:
@@ -111,23 +159,52 @@ class _ChunkLowering:
 
     def lower(self, cells: NDArray[np.uint8] | None) -> tuple[Instruction, ...]:
         """Return the chunk's instructions; `cells` [groups, rows, cols] hold its weights, if it has any."""
-        per_tile = self.chunk.per_tile
-        shape = per_tile * self.contents.part.rows, per_tile * self.contents.part.cols
-        load, add = self._load(), self._add()
-        write = self._write(cells) if cells is not None else self._write_stored(load)
+        write, load, add = self._make(cells)
         body: list[Instruction] = []
-        for tile in split_tiles(*shape, self.accelerator.crossbar):
-            rows, cols = Span(tile.row_start, tile.row_stop), Span(tile.col_start, tile.col_stop)
-            reads = self._reads(tile, load, replace(add, cols=cols))
-            body += [replace(write, rows=rows, cols=cols), *nest((*self._windows, self._steps), reads)]
+        for tile in self._tiles():
+            placed, reads = self._place(tile, write, load, add)
+            body += [placed, *nest((*self.windows, self.steps), reads)]
         return nest((self._matrices,), tuple(body))
+
+    def lower_resident(
+        self, cells: NDArray[np.uint8] | None, crossbars: Iterator[int]
+    ) -> Iterator[tuple[Write, tuple[Instruction, ...]]]:
+        """Yield for each tile of each matrix how it is written, and how it is read in one step of a window."""
+        write, load, add = self._make(cells)
+        for matrix in range(self.chunk.count):
+            own_write = _fix_write(write, matrix)
+            own_load = replace(load, address=_fix(load.address, matrix))
+            own_add = replace(add, address=_fix(add.address, matrix))
+            for tile in self._tiles():
+                crossbar = next(crossbars)
+                placed, reads = self._place(
+                    tile,
+                    replace(own_write, crossbar=crossbar),
+                    replace(own_load, crossbar=crossbar),
+                    replace(own_add, crossbar=crossbar),
+                )
+                yield placed, reads
+
+    def _make(self, cells: NDArray[np.uint8] | None) -> tuple[Write, LoadInput, ShiftAdd]:
+        """Return how tiles are written, driven and counted, with addresses that move with "g" over matrices."""
+        load, add = self._load(), self._add()
+        return self._write(cells) if cells is not None else self._write_stored(load), load, add
+
+    def _tiles(self) -> Iterator[Tile]:
+        per_tile, part = self.chunk.per_tile, self.contents.part
+        return iter(split_tiles(per_tile * part.rows, per_tile * part.cols, self.accelerator.crossbar))
+
+    def _place(self, tile: Tile, write: Write, load: LoadInput, add: ShiftAdd) -> tuple[Write, tuple[Instruction, ...]]:
+        """Return the write and the reads of one tile."""
+        rows, cols = Span(tile.row_start, tile.row_stop), Span(tile.col_start, tile.col_stop)
+        return replace(write, rows=rows, cols=cols), self._reads(tile, load, replace(add, cols=cols))
 
     def _reads(self, tile: Tile, load: LoadInput, add: ShiftAdd) -> tuple[Instruction, ...]:
         """Drive the tile's rows, as many at once as may be active."""
         reads: list[Instruction] = []
         for start in range(tile.row_start, tile.row_stop, self.contents.part.rows_at_once):
             rows = Span(start, min(start + self.contents.part.rows_at_once, tile.row_stop))
-            reads += [replace(load, rows=rows, first_row=start - tile.row_start), Mvm(CROSSBAR), add]
+            reads += [replace(load, rows=rows, first_row=start - tile.row_start), Mvm(load.crossbar), add]
         return tuple(reads)
 
     @property
@@ -135,17 +212,19 @@ class _ChunkLowering:
         return "g", self.chunk.count
 
     @property
-    def _windows(self) -> Loops:
+    def windows(self) -> Loops:
+        """Loops over the windows, outermost first."""
         height, width = self.contents.grid.sweeps(self.contents.part.window)
         return ("b", self.contents.grid.batch), ("y", height.count), ("x", width.count)
 
     @property
-    def _steps(self) -> tuple[str, int]:
+    def steps(self) -> tuple[str, int]:
+        """The loop over the steps of a window."""
         return "s", self.contents.part.num_steps
 
     @property
     def _shift(self) -> Affine:
-        return affine(0, {"s": self.contents.step_shift}, (self._steps,))
+        return affine(0, {"s": self.contents.step_shift}, (self.steps,))
 
     def _constant(self, role: str, values: NDArray[Any]) -> str:
         return self.context.constant(role + self.suffix, values)
@@ -153,7 +232,7 @@ class _ChunkLowering:
     def _address(self, base: int, group: int, window: tuple[int, int, int]) -> Affine:
         """Return an address that moves by `group` for a group and by `window` for an image and window."""
         strides = {"g": group * self.chunk.per_tile, **dict(zip("byx", window, strict=True))}
-        return affine(base + group * self.chunk.start, strides, (self._matrices, *self._windows))
+        return affine(base + group * self.chunk.start, strides, (self._matrices, *self.windows))
 
     def _load(self) -> LoadInput:
         geometry, rows = self.context.geometry, self.contents.rows
@@ -227,3 +306,15 @@ class _ChunkLowering:
             rows=Span(0, 1),
             cols=Span(0, 1),
         )
+
+
+def _fix(address: Affine, matrix: int) -> Affine:
+    """Return the address of one matrix: that at "g" = `matrix`."""
+    moving = dict(address.strides)
+    return Affine(address.base + moving.pop("g", 0) * matrix, tuple(moving.items()))
+
+
+def _fix_write(write: Write, matrix: int) -> Write:
+    if isinstance(write, WriteTile):
+        return replace(write, index=_fix(write.index, matrix))
+    return replace(write, address=_fix(write.address, matrix))

@@ -24,6 +24,7 @@ from mho.program.instructions import (
     QuantizeInput,
     ShiftAdd,
     SumInputs,
+    Window,
     WriteDynamicTile,
     WriteTile,
 )
@@ -67,7 +68,10 @@ class DigitalUse:
 
 @dataclass(frozen=True)
 class LayerContent:
-    """The instructions of one layer's region, sorted by role."""
+    """The instructions of one layer's region, sorted by role.
+
+    `writes` are all that the region writes, in their order; `window_loops` enclose its `Window`, if it has one.
+    """
 
     layer: Layer
     quantizations: tuple[QuantizeInput, ...]
@@ -76,6 +80,8 @@ class LayerContent:
     products: tuple[DigitalUse, ...]
     tiles: tuple[TileUse, ...]
     dequantize: Dequantize
+    writes: tuple[Write, ...]
+    window_loops: Loops | None
 
 
 class _State(Enum):
@@ -120,6 +126,10 @@ class _Collector:
     tiles: list[TileUse] = field(default_factory=list)
     dequantize: Dequantize | None = None
     has_begun: bool = False
+    writes: list[Write] = field(default_factory=list)
+    has_nested_writes: bool = False
+    window: _Nest | None = None
+    is_in_window: bool = False
 
     def error(self, what: str) -> ProgramError:
         return ProgramError(what, where=f"layer {self.layer.name}", hint="the program is damaged")
@@ -155,6 +165,8 @@ def _collect_layer(layer: Layer, chains: dict[int, _Chain]) -> LayerContent:
         tuple(collector.products),
         tuple(collector.tiles),
         collector.dequantize,
+        tuple(collector.writes),
+        None if collector.window is None else _loops(collector.window),
     )
 
 
@@ -164,6 +176,8 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], nest: _Nest) 
             raise collector.error(f"{type(item).__name__} after the layer's end")
         if isinstance(item, Loop):
             _collect(collector, item.body, (*nest, _Turns((item.variable, item.count))))
+        elif isinstance(item, Window):
+            _collect_window(collector, item, nest)
         elif isinstance(item, WriteTile | WriteDynamicTile):
             _collect_write(collector, item, nest)
         elif isinstance(item, LoadInput | Mvm | ShiftAdd):
@@ -178,6 +192,17 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], nest: _Nest) 
             _collect_once(collector, item, nest)
 
 
+def _collect_window(collector: _Collector, item: Window, nest: _Nest) -> None:
+    """A layer has one window, and all of its reads are in it; its tiles are written before, each once."""
+    if collector.window is not None or collector.tiles:
+        raise collector.error("tiles are read beside the layer's window")
+    if collector.has_nested_writes:
+        raise collector.error("a tile is written in a loop")
+    collector.window, collector.is_in_window = nest, True
+    _collect(collector, item.body, nest)
+    collector.is_in_window = False
+
+
 def _loops(nest: _Nest) -> Loops:
     return tuple(turns.loop for turns in nest)
 
@@ -185,6 +210,10 @@ def _loops(nest: _Nest) -> Loops:
 def _collect_write(collector: _Collector, item: Write, nest: _Nest) -> None:
     if isinstance(item, WriteDynamicTile):
         collector.has_begun = True
+    if collector.window is not None:
+        raise collector.error("a tile is written in the layer's window, or after it")
+    collector.writes.append(item)
+    collector.has_nested_writes |= bool(nest)
     for state in _State:
         _change(collector, item.crossbar, state, nest)
     if not (isinstance(item, WriteTile) and item.joins):
@@ -202,6 +231,8 @@ def _collect_write(collector: _Collector, item: Write, nest: _Nest) -> None:
 
 
 def _collect_read(collector: _Collector, item: LoadInput | Mvm | ShiftAdd, nest: _Nest) -> None:
+    if collector.window is not None and not collector.is_in_window:
+        raise collector.error("tiles are read beside the layer's window")
     chain = collector.chains.get(item.crossbar)
     if chain is None:
         raise collector.error(f"crossbar {item.crossbar} is used before it is written")

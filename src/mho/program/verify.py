@@ -20,6 +20,7 @@ from mho.errors import ProgramError
 from mho.mapping.converters import required_adc_bits
 from mho.network.graph import MVM_OPERATIONS
 from mho.program.checker import Checker, Rectangle
+from mho.program.chip_work import check_schedule
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -33,6 +34,7 @@ from mho.program.instructions import (
     QuantizeInput,
     ShiftAdd,
     SumInputs,
+    Window,
     WriteDynamicTile,
     WriteTile,
 )
@@ -73,8 +75,14 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
     names = [layer.name for layer in program.layers]
     if len(set(names)) < len(names):
         raise ProgramError("two layers have the same name", where=program.name)
+    sizes = {}
     for content in collect_layers(program):
-        yield prove_layer(program, content)
+        product = prove_layer(program, content)
+        if product.window is not None:
+            sizes[product.name] = product.window
+        yield product
+    if program.schedule is not None:
+        check_schedule(program, sizes)
 
 
 def _check(checker: Checker, item: Instruction) -> None:
@@ -85,7 +93,7 @@ def _check(checker: Checker, item: Instruction) -> None:
         for inner in item.body:
             _check(checker, inner)
         del checker.counts[item.variable]
-    elif isinstance(item, Layer):
+    elif isinstance(item, Layer | Window):
         for inner in item.body:
             _check(checker, inner)
     else:

@@ -29,8 +29,23 @@ def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> N
     else:
         integers = requantize.quantize_linear(tensor, item.scale, item.zero_point, item.qmin, item.qmax)
     codes = integers.numpy().astype(np.int64) + item.offset
-    padded: NDArray[Any] = np.pad(codes, ((0, 0), *item.pads), constant_values=item.zero_point + item.offset)
-    flat = padded.reshape(len(source), -1).T
-    whole = np.zeros((size, len(source)), np.int64)
+    return place_codes(item, codes, size, border=item.zero_point + item.offset, rest=0)
+
+
+def place_codes(item: QuantizeInput, values: NDArray[Any], size: int, *, border: Any, rest: Any) -> NDArray[Any]:
+    """Lay out something that is told of each element of a source as its codes are.
+
+    Args:
+        item: the instruction.
+        values: [samples, *shape].
+        size: of the buffer that takes the codes.
+        border, rest: what stands for the codes of the border, and at all other addresses.
+
+    Returns:
+        [size, samples], of the type of `values`.
+    """
+    padded: NDArray[Any] = np.pad(values, ((0, 0), *item.pads), constant_values=border)
+    flat = padded.reshape(len(values), -1).T
+    whole = np.full((size, len(values)), rest, values.dtype)
     whole[item.start : item.start + len(flat)] = flat
     return whole

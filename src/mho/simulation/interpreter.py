@@ -1,47 +1,23 @@
 """The slow and obvious engine: it runs a program instruction by instruction, as the hardware would.
 
-It knows nothing of layers: crossbars hold cells, rows are driven, columns are counted, sums are shifted and added. One
-instruction acts on all samples at once. `mho.simulation.executor` gives the same results, fast.
+A program of one crossbar runs in the order of its instructions; one for a chip runs in the order of its schedule
+(`mho.simulation.schedule_order`). `mho.simulation.executor` gives the same results, fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mho.arithmetic.operations import OPERATIONS
-from mho.errors import ProgramError
 from mho.mapping.counts import Counts
-from mho.program.instructions import (
-    ClearAccumulators,
-    Dequantize,
-    Digital,
-    DigitalProduct,
-    Instruction,
-    Layer,
-    LoadInput,
-    Loop,
-    Mvm,
-    QuantizeInput,
-    ShiftAdd,
-    Span,
-    SumInputs,
-    WriteDynamicTile,
-    WriteTile,
-)
-from mho.program.operand_proof import stored_part
-from mho.program.program import BufferKind, Program
-from mho.simulation.codes import make_codes
-from mho.simulation.samples import check_inputs, present_outputs
-from mho.simulation.timing import count_shift_add
-
-Array = NDArray[Any]
-Variables = Mapping[str, int]
+from mho.program.program import Program
+from mho.simulation.machine import make_machine, run_body
+from mho.simulation.samples import present_outputs
+from mho.simulation.schedule_order import run_in_schedule_order
 
 
 @dataclass(frozen=True)
@@ -50,7 +26,8 @@ class Execution:
 
     Attributes:
         outputs: float32 arrays by name.
-        writes, mvms: crossbar writes and MVMs that were executed for each sample, by layer, skipped ones included.
+        writes, mvms: crossbar writes and MVMs that were executed for each sample, by layer, skipped ones included;
+            on a chip, the writes that program its crossbars before the first sample are counted too.
         skipped: what was left out for each sample, by layer, int64 [samples]; zero where nothing may be skipped.
     """
 
@@ -60,42 +37,9 @@ class Execution:
     skipped: dict[str, Counts[NDArray[np.int64]]]
 
 
-@dataclass
-class _CrossbarState:
-    """Cells [rows, cols], or [samples, rows, cols] of stored activations; drives and counts [lines, samples].
-
-    Only the corner of the crossbar that is written is held: all other cells are zero. `active` tells for which samples
-    the last MVM was not skipped, [samples]; None where nothing is.
-    """
-
-    cells: Array
-    drives: Array | None = None
-    counts: Array | None = None
-    active: Array | None = None
-
-
-@dataclass
-class _Machine:
-    """All memory. Float buffers are [samples, *shape], codes and sums [size, samples]: an address is one row."""
-
-    program: Program
-    samples: int
-    skips_zero_slices: bool
-    buffers: dict[str, Array]
-    crossbars: dict[int, _CrossbarState] = field(default_factory=dict)
-    disjoint: dict[tuple[str, Span], list[Array]] = field(default_factory=dict)
-    layer: str = ""
-    writes: dict[str, int] = field(default_factory=dict)
-    mvms: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, Counts[NDArray[np.int64]]] = field(default_factory=dict)
-
-    def skip(self, active: Array, one: Counts[int]) -> None:
-        """Note that samples that are not active leave `one` out."""
-        idle = (~active).astype(np.int64)
-        self.skipped[self.layer] += Counts(idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations)
-
-
-def interpret(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool = False) -> Execution:
+def interpret(
+    program: Program, inputs: Mapping[str, Any] | NDArray[Any], *, skip_zero_slices: bool = False
+) -> Execution:
     """Run `program` on a batch of inputs.
 
     Args:
@@ -104,211 +48,12 @@ def interpret(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
-        ProgramError: the program does what the hardware cannot.
+        ProgramError: the program does what the hardware cannot, or reads what its schedule has not made yet.
     """
-    arrays = check_inputs(program, inputs)
-    samples = next(iter(arrays.values())).shape[0]
-    machine = _Machine(program, samples, skip_zero_slices, dict(arrays))
-    for name, buffer in program.buffers.items():
-        if buffer.kind is not BufferKind.FLOAT:
-            machine.buffers[name] = np.zeros((*buffer.shape, samples), np.int64)
-    _run(machine, program.instructions, {})
+    machine = make_machine(program, inputs, skip_zero_slices=skip_zero_slices)
+    if program.schedule is None:
+        run_body(machine, program.instructions, {})
+    else:
+        run_in_schedule_order(machine)
     outputs = present_outputs(program, machine.buffers)
     return Execution(outputs, machine.writes, machine.mvms, machine.skipped)
-
-
-def _run(machine: _Machine, body: tuple[Instruction, ...], variables: Variables) -> None:
-    for item in body:
-        if isinstance(item, Loop):
-            for value in range(item.count):
-                _run(machine, item.body, {**variables, item.variable: value})
-        elif isinstance(item, Layer):
-            machine.layer = item.name
-            machine.writes.setdefault(item.name, 0)
-            machine.mvms.setdefault(item.name, 0)
-            machine.skipped.setdefault(item.name, Counts(*np.zeros((4, machine.samples), np.int64)))
-            _run(machine, item.body, variables)
-        else:
-            _EXECUTE[type(item)](machine, item, variables)
-
-
-def _digital(machine: _Machine, item: Digital, _variables: Variables) -> None:
-    operands = [torch.from_numpy(_operand(machine, name)) for name in item.inputs]
-    result = OPERATIONS[item.op].run(operands, item.attributes)
-    machine.buffers[item.output] = np.ascontiguousarray(result.numpy())
-
-
-def _operand(machine: _Machine, name: str) -> Array:
-    if name in machine.program.constants:
-        return np.array(machine.program.constants[name])
-    return machine.buffers[name]
-
-
-def _quantize_input(machine: _Machine, item: QuantizeInput, _variables: Variables) -> None:
-    size = machine.buffers[item.target].shape[0]
-    machine.buffers[item.target] = make_codes(item, machine.buffers[item.source], size)
-
-
-def _clear(machine: _Machine, item: ClearAccumulators, _variables: Variables) -> None:
-    machine.buffers[item.accumulators][:] = 0
-
-
-def _sum_inputs(machine: _Machine, item: SumInputs, variables: Variables) -> None:
-    indices = item.address.at(variables) + _integers(machine, item.row_offsets)
-    machine.buffers[item.accumulators][item.target.at(variables)] += machine.buffers[item.codes][indices].sum(axis=0)
-
-
-def _digital_product(machine: _Machine, item: DigitalProduct, variables: Variables) -> None:
-    buffers = machine.buffers
-    codes = buffers[item.codes][item.address.at(variables) + _integers(machine, item.row_offsets)]
-    places = _integers(machine, item.stored_rows)[:, None] + _integers(machine, item.stored_columns)
-    stored = buffers[item.stored][item.stored_address.at(variables) + places]
-    targets = item.target.at(variables) + _integers(machine, item.column_targets)
-    np.add.at(buffers[item.accumulators], targets, np.einsum("rn,rcn->cn", codes, stored))
-
-
-def _write_tile(machine: _Machine, item: WriteTile, variables: Variables) -> None:
-    matrix = machine.program.constants[item.cells][item.index.at(variables)]
-    cells = matrix[item.rows.start : item.rows.stop, item.cols.start : item.cols.stop]
-    row, col = item.corner
-    held = machine.crossbars[item.crossbar].cells if item.joins else np.zeros((0, 0))
-    size = np.maximum(held.shape, (row + len(item.rows), col + len(item.cols)))
-    # float64 products of whole numbers are exact below 2^53, and counts stay below 2^40.
-    whole = np.zeros(size, np.float64)
-    whole[: held.shape[0], : held.shape[1]] = held
-    whole[row : row + len(item.rows), col : col + len(item.cols)] = cells
-    machine.crossbars[item.crossbar] = _CrossbarState(cells=whole)
-    machine.writes[machine.layer] += not item.joins
-
-
-def _write_dynamic_tile(machine: _Machine, item: WriteDynamicTile, variables: Variables) -> None:
-    row_offsets, row_signs, row_shifts, row_blocks = (
-        _lines(machine, name, item.rows)[:, None]
-        for name in (item.row_offsets, item.row_signs, item.row_shifts, item.row_blocks)
-    )
-    offsets, signs, starts, bits, shifts, blocks = (
-        _lines(machine, name, item.cols)
-        for name in (
-            item.column_offsets,
-            item.column_signs,
-            item.column_starts,
-            item.column_bits,
-            item.column_shifts,
-            item.column_blocks,
-        )
-    )
-    is_ones = offsets < 0
-    addresses = item.address.at(variables) + row_offsets + np.where(is_ones, 0, offsets)
-    codes = np.moveaxis(machine.buffers[item.codes][addresses], -1, 0)
-    stored = stored_part(codes + item.addend, row_signs * signs, starts, bits, is_signed=item.is_signed)
-    digits = ((np.where(is_ones, 1, stored) << row_shifts) >> shifts) & ((1 << item.cell_bits) - 1)
-    cells = np.where(row_blocks == blocks, digits, 0).astype(np.float64)
-    machine.crossbars[item.crossbar] = _CrossbarState(cells=cells)
-    machine.writes[machine.layer] += 1
-
-
-def _integers(machine: _Machine, name: str) -> Array:
-    """Return a constant as int64: addresses of a shorter type would wrap."""
-    return machine.program.constants[name].astype(np.int64)
-
-
-def _lines(machine: _Machine, name: str, span: Span) -> Array:
-    return machine.program.constants[name][span.start : span.stop].astype(np.int64)
-
-
-def _load_input(machine: _Machine, item: LoadInput, variables: Variables) -> None:
-    offsets, signs, shifts = (
-        _lines(machine, name, item.rows) for name in (item.row_offsets, item.row_signs, item.row_shifts)
-    )
-    codes = machine.buffers[item.codes][item.address.at(variables) + offsets]
-    slices = (codes >> (item.shift.at(variables) + shifts[:, None])) & ((1 << item.dac_bits) - 1)
-    state = _crossbar(machine, item.crossbar)
-    state.drives, state.counts = np.zeros((state.cells.shape[-2], machine.samples)), None
-    state.drives[item.first_row : item.first_row + len(item.rows)] = slices * signs[:, None]
-
-
-def _mvm(machine: _Machine, item: Mvm, _variables: Variables) -> None:
-    state = _crossbar(machine, item.crossbar)
-    if state.drives is None:
-        raise ProgramError(f"crossbar {item.crossbar} is read before it is driven", where=f"layer {machine.layer}")
-    state.counts = np.zeros((state.cells.shape[-1], machine.samples))
-    active: slice | Array = slice(None)
-    if machine.skips_zero_slices:
-        active = state.active = np.asarray(state.drives.any(axis=0))
-        machine.skip(active, Counts(0, 1, 0, 0))
-    if state.cells.ndim == 3:
-        state.counts[:, active] = np.einsum("rn,nrc->cn", state.drives[:, active], state.cells[active])
-    else:
-        state.counts[:, active] = state.cells.T @ state.drives[:, active]
-    machine.mvms[machine.layer] += 1
-
-
-def _crossbar(machine: _Machine, crossbar: int) -> _CrossbarState:
-    if crossbar not in machine.crossbars:
-        raise ProgramError(f"crossbar {crossbar} is used before it is written", where=f"layer {machine.layer}")
-    return machine.crossbars[crossbar]
-
-
-def _shift_add(machine: _Machine, item: ShiftAdd, variables: Variables) -> None:
-    offsets, weights = _lines(machine, item.column_offsets, item.cols), _lines(machine, item.column_weights, item.cols)
-    state = _crossbar(machine, item.crossbar)
-    if state.counts is None:
-        raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=f"layer {machine.layer}")
-    if state.active is not None:
-        machine.skip(state.active, count_shift_add(item, machine.program.accelerator))
-    counts = state.counts[item.first_col : item.first_col + len(item.cols)]
-    terms = (counts.astype(np.int64) * weights[:, None]) << item.shift.at(variables)
-    sums, address = machine.buffers[item.accumulators], item.address.at(variables)
-    for columns in _disjoint_columns(machine, item.column_offsets, item.cols):
-        sums[address + offsets[columns]] += terms[columns]
-
-
-def _disjoint_columns(machine: _Machine, name: str, cols: Span) -> list[Array]:
-    """Split the used columns so that no two of a part enter the same sum: NumPy adds only one of several."""
-    if (name, cols) not in machine.disjoint:
-        offsets = _lines(machine, name, cols)
-        order = np.argsort(offsets, kind="stable")
-        order = order[offsets[order] >= 0]
-        starts = np.flatnonzero(np.diff(offsets[order], prepend=-1))
-        rank = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
-        machine.disjoint[name, cols] = [order[rank == value] for value in range(int(rank.max(initial=-1)) + 1)]
-    return machine.disjoint[name, cols]
-
-
-def _dequantize(machine: _Machine, item: Dequantize, _variables: Variables) -> None:
-    constants = machine.program.constants
-    layout = item.layout
-    sums = machine.buffers[item.accumulators].T.reshape(machine.samples, *layout.shape)
-    images, groups, lines, _, rows, columns = layout.inside
-    total = sums[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
-    if item.sum_factors:
-        of_inputs = sums[:, images, groups, lines, layout.channels :, rows, columns]
-        total = total + _per_channel(constants[item.sum_factors]) * of_inputs
-    if item.stored_sums:
-        stored = machine.buffers[item.stored_sums].T.reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
-        total = total + item.stored_factor * stored
-    result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
-    if item.bias:
-        result = result + _per_channel(constants[item.bias])
-    shape = machine.program.buffers[item.target].shape
-    machine.buffers[item.target] = np.ascontiguousarray(result.astype(np.float32, copy=False)).reshape(-1, *shape)
-
-
-def _per_channel(constant: Array) -> Array:
-    """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
-    return constant[None, None, :, None, :, None, None]
-
-
-_EXECUTE: Mapping[type, Any] = {
-    Digital: _digital,
-    QuantizeInput: _quantize_input,
-    ClearAccumulators: _clear,
-    SumInputs: _sum_inputs,
-    DigitalProduct: _digital_product,
-    WriteTile: _write_tile,
-    WriteDynamicTile: _write_dynamic_tile,
-    LoadInput: _load_input,
-    Mvm: _mvm,
-    ShiftAdd: _shift_add,
-    Dequantize: _dequantize,
-}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.accelerator.spec import Accelerator
+from mho.errors import ProgramError
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.tiling import count_conversion_rounds
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
@@ -54,7 +55,16 @@ class ProgramTiming:
 
 
 def time_program(program: Program) -> ProgramTiming:
-    """Time one sample of `program` on one crossbar, used again for every tile."""
+    """Time one sample of `program` on one crossbar, used again for every tile.
+
+    Raises:
+        ProgramError: the program has a schedule for a chip, whose times `mho.simulation.program_timing` tells.
+    """
+    if program.schedule is not None:
+        raise ProgramError(
+            "its tiles have crossbars of their own: there are no times on one crossbar", where=program.name,
+            hint="mho simulate --timing tells its times on the chip; mho compile without --chip takes one crossbar",
+        )  # fmt: skip
     return ProgramTiming(tuple(_time_layer(program, layer) for layer in program.layers))
 
 

@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 from mho.errors import DataError, ProgramError
 from mho.mapping.counts import Counts, Prices
 from mho.program.families import largest_code
-from mho.program.instructions import Affine, Instruction, Layer, LoadInput, Loop, Mvm, QuantizeInput, ShiftAdd, Span
+from mho.program.instructions import (
+    Affine,
+    Instruction,
+    Layer,
+    LoadInput,
+    Loop,
+    Mvm,
+    QuantizeInput,
+    ShiftAdd,
+    Span,
+    Window,
+)
 from mho.program.program import Program
 from mho.program.region import evaluate, loop_values
 from mho.program.tile_uses import Loops
@@ -212,6 +223,8 @@ def _collect_drives(
     for item in body:
         if isinstance(item, Loop):
             _collect_drives(program, layer, item.body, (*loops, (item.variable, item.count)), found)
+        elif isinstance(item, Window):
+            _collect_drives(program, layer, item.body, loops, found)
         elif isinstance(item, LoadInput):
             loaded[item.crossbar] = _Drive(
                 item.codes, item.address, item.row_offsets, item.row_shifts, item.rows, item.shift, item.dac_bits, loops

@@ -6,9 +6,11 @@ from bits import assert_same_bits
 from random_networks import random_inputs
 from small_programs import conv_network, grid
 
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_quantized
+from mho.program.container import read_program
 from mho.quantization.export import write_float_onnx, write_qcdq_onnx
 from mho.simulation.arrays import read_arrays, write_arrays
 
@@ -117,3 +119,58 @@ def test_a_truncated_program_is_told(folder, capsys):
 def test_the_same_model_gives_the_same_program(folder):
     main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "again.mho"])
     assert (folder / "again.mho").read_bytes() == (folder / "p.mho").read_bytes()
+
+
+@pytest.fixture
+def chip(folder):
+    """The same folder with a chip, and the model's program for it."""
+    hardware = load_accelerator("pelke2026-4bit").to_json()
+    hardware |= {"name": "chip", "chip": {"cores": 2, "crossbars": 8}, "sources": {}}
+    (folder / "chip.toml").write_text(to_toml(accelerator_from_json(hardware, where="chip")))
+    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho", "--chip"]) == 0
+    return folder
+
+
+def test_a_program_for_a_chip_carries_its_schedule(chip, capsys):
+    assert main(["compile", "model.onnx", "--accelerator", "chip.toml", "-o", "c.mho", "--chip"]) == 0
+    out = capsys.readouterr().out
+    assert "c.mho: 1 layers" in out
+    assert "of 8 crossbars" in out
+    assert read_program("c.mho").schedule.copies["conv"] >= 1
+    assert main(["disassemble", "c.mho"]) == 0
+    assert "copy 0 in x0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("engine", ["executor", "interpreter"])
+def test_both_engines_answer_for_a_chip_what_the_integer_reference_does(chip, capsys, engine):
+    assert main(["simulate", "c.mho", "--inputs", "x.npz", "-o", "y.npz", "--engine", engine]) == 0
+    assert "crossbars" in capsys.readouterr().out
+    assert_same_bits(read_arrays("y.npz"), run_quantized(read_onnx("model.onnx"), read_arrays("x.npz")))
+
+
+def test_timing_needs_no_inputs(chip, capsys):
+    assert main(["simulate", "c.mho", "--timing", "--batch", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "3 inputs in" in out
+    assert "of 8 crossbars in use" in out
+    assert main(["simulate", "p.mho", "--timing"]) == 0
+    assert "on one crossbar" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("simulate", "c.mho"), "nothing to simulate"),
+        (("simulate", "c.mho", "--timing", "-o", "y.npz"), "--inputs X.npz beside it"),
+        (("simulate", "c.mho", "--inputs", "x.npz", "--batch", "2"), "--batch is for --timing"),
+        (("simulate", "p.mho", "--timing", "--batch", "2"), "compiled with --chip"),
+        (("simulate", "c.mho", "--inputs", "x.npz", "--skip-zero-slices"), "no times on one crossbar"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "4"), "add --chip"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--objective", "latency"), "--chip"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--chip", "--batch", "2"), "--batch"),
+        (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--chip", "--crossbars", "3"), "cores"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(chip, capsys, arguments, said):
+    assert said in fails(capsys, *arguments)
+    assert not (chip / "q.mho").exists()

@@ -126,7 +126,11 @@ def test_damaged_instructions_are_found(conv, damage):
 
 
 MATMUL_DAMAGE = {
-    "another stored group": (WriteDynamicTile, lambda i: replace(i, address=restrided(i.address, "g", 0)), "group"),
+    "another stored group": (
+        WriteDynamicTile,
+        lambda i: replace(i, address=restrided(i.address, "g", 0)),
+        "leave a part of the matrix out",
+    ),
     "stored codes out of range": (WriteDynamicTile, lambda i: replace(i, address=moved(i.address, 99)), "addresses"),
     "another addend": (WriteDynamicTile, lambda i: replace(i, addend=7), "leave a part"),
     "other cells": (WriteDynamicTile, lambda i: replace(i, cell_bits=3), "cell bits"),

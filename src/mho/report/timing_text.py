@@ -1,0 +1,82 @@
+"""How long a program takes, as text: on a chip, with what its crossbars wait for; or on one crossbar."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from mho.program.program import Program
+from mho.report.columns import Column, print_columns
+from mho.report.schedule_text import format_share, format_time
+from mho.simulation.chip_timing import Cause, ChipTiming
+from mho.simulation.timing import ProgramTiming
+
+_LOST = {
+    Cause.INPUT: ("input", "waiting for earlier layers"),
+    Cause.INTERCONNECT: ("interconnect", "for what is under way"),
+    Cause.BUFFER: ("buffer", "for room"),
+    Cause.WRITE: ("write", "being written"),
+    Cause.DONE: ("done", "no work left"),
+}
+
+
+def print_chip_timing(console: Console, program: Program, timing: ChipTiming) -> None:
+    """Print when the layers of a program work on a chip, and what their crossbars wait for.
+
+    Args:
+        console: where to.
+        program: with a schedule.
+        timing: of it.
+    """
+    chip, inputs = program.accelerator.chip, len(timing.finish_ps)
+    layers, count, total = timing.layers, Column.of_counts, timing.total_ps
+    shares = [{cause: lost / (layer.copies * total) for cause, lost in layer.lost_ps.items()} for layer in layers]
+    columns = [
+        Column("layer", tuple(layer.name for layer in layers), "total"),
+        count("copies", (layer.copies for layer in layers)),
+        count("crossbars", (layer.crossbars for layer in layers), add=True),
+        Column("start", tuple(format_time(layer.start_ps / 1e6) for layer in layers)),
+        Column("finish", tuple(format_time(layer.finish_ps / 1e6) for layer in layers), format_time(total / 1e6)),
+        Column("busy", tuple(format_share(layer.busy_ps / (layer.copies * total)) for layer in layers)),
+    ]
+    causes = [cause for cause in Cause if any(share[cause] for share in shares)]
+    columns += [Column(_LOST[cause][0], tuple(format_share(share[cause]) for share in shares)) for cause in causes]
+    print_columns(console, columns)
+    meant = "; ".join(f"{_LOST[cause][0]}: {_LOST[cause][1]}" for cause in causes)
+    console.print(f"busy: share of the time of a layer's copies, the rest by cause ({meant})", style="dim")
+    used = sum(layer.crossbars for layer in layers)
+    console.print(
+        f"\nlatency {format_time(timing.latency_ps / 1e6)} on {program.accelerator.name}: {used:,} of "
+        f"{chip.crossbars:,} crossbars in use, in {sum(1 for share in timing.core_busy if share):,} of {chip.cores:,} "
+        f"cores",
+        soft_wrap=True,
+    )
+    if inputs > 1:
+        console.print(
+            f"{inputs} inputs in {format_time(total / 1e6)}, one every {format_time(timing.interval_ps / 1e6)} once "
+            "the pipeline is full",
+            soft_wrap=True,
+        )
+    if timing.links:
+        share = timing.interconnect_ps / (timing.links * total)
+        what = f"{timing.links:,} links that carried bytes" if timing.links > 1 else "the link that carried bytes"
+        console.print(f"interconnect: {format_share(share)} of the time of {what}")
+
+
+def print_crossbar_timing(console: Console, program: Program, timing: ProgramTiming) -> None:
+    """Print how long the layers of a program take on one crossbar, which is used again for every tile."""
+    layers, count, total = timing.layers, Column.of_counts, timing.latency_ps
+    columns = [
+        Column("layer", tuple(layer.name for layer in layers), "total"),
+        count("writes", (layer.writes for layer in layers), add=True),
+        count("MVMs", (layer.mvms for layer in layers), add=True),
+        _times("write", [layer.write_ps for layer in layers]),
+        _times("read", [layer.read_ps for layer in layers]),
+        _times("time", [layer.latency_ps for layer in layers]),
+        Column("share", tuple(format_share(layer.latency_ps / total) for layer in layers)),
+    ]
+    print_columns(console, columns)
+    console.print(f"\nlatency {format_time(total / 1e6)} on one crossbar of {program.accelerator.name}")
+
+
+def _times(title: str, times_ps: list[int]) -> Column:
+    return Column(title, tuple(format_time(time / 1e6) for time in times_ps), format_time(sum(times_ps) / 1e6))

@@ -1,0 +1,249 @@
+"""A program for a chip in the order of its schedule: windows of all layers, as they start and finish.
+
+At the start of a window the digital operations that lead to it are evaluated on what is finished by then
+(`mho.simulation.partial_tensors`), and every code that the window reads must be there: a schedule whose windows do not
+wait for all that they read is caught in the act. The outputs are those of any other order, to the last bit.
+
+All samples of a batch run in lockstep, each as the only input of the chip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ProgramError
+from mho.program.chip_work import derive_chip_work
+from mho.program.families import ColumnClass, Family, find_families
+from mho.program.instructions import (
+    ClearAccumulators,
+    Dequantize,
+    Instruction,
+    LoadInput,
+    Loop,
+    Mvm,
+    QuantizeInput,
+    ShiftAdd,
+    Window,
+    WriteDynamicTile,
+    WriteTile,
+)
+from mho.program.region import Integers, Region, loop_values
+from mho.program.tile_uses import LayerContent, collect_layers
+from mho.program.window_proof import list_anchors, prove_windows
+from mho.scheduling.asap import AsapTiming, time_asap
+from mho.simulation.codes import make_codes, place_codes
+from mho.simulation.machine import Machine, run_body
+from mho.simulation.partial_tensors import Floats, PartialTensors
+
+_FINISH, _WRITE, _START = range(3)
+"""What happens first of what happens at the same time: what is finished may be read at once."""
+
+Booleans = NDArray[np.bool_]
+
+
+def run_in_schedule_order(machine: Machine) -> None:
+    """Run the machine's program window by window; its outputs are then in the machine's buffers.
+
+    Raises:
+        ProgramError: a window reads, or a stored operand takes, what is not finished: says which, when and of what.
+    """
+    program = machine.program
+    layers = {content.layer.name: _LayerRun(machine, content) for content in collect_layers(program)}
+    tensors = PartialTensors(machine, {layer.output: layer for layer in layers.values()})
+    work = derive_chip_work(program, {name: layer.size for name, layer in layers.items()})
+    for layer in layers.values():
+        layer.begin()
+    for time_ps, kind, name, index in _list_events(time_asap(work.graph, work.plan.copies)):
+        layer = layers[name]
+        machine.enter(name)
+        if kind == _FINISH:
+            layer.finish(index)
+        elif kind == _WRITE:
+            layer.write_operand(tensors, index, time_ps)
+        else:
+            layer.read(tensors, index, time_ps)
+    for name in program.outputs:
+        machine.buffers[name] = tensors.pull(name)
+
+
+def _list_events(timing: AsapTiming) -> Iterator[tuple[int, int, str, int]]:
+    """Yield what happens to the first input, in order: time, kind, layer, and window or copy."""
+    events: list[tuple[int, int, int, int]] = []
+    names = list(timing.layers)
+    for number, layer in enumerate(timing.layers.values()):
+        starts = layer.starts[0].tolist()
+        events += [(start, _START, number, window) for window, start in enumerate(starts)]
+        events += [(start + layer.window_ps, _FINISH, number, window) for window, start in enumerate(starts)]
+        events += [(start, _WRITE, number, copy) for copy, start in enumerate(layer.write_starts[0].tolist())]
+    for time_ps, kind, number, index in sorted(events):
+        yield time_ps, kind, names[number], index
+
+
+class _LayerRun:
+    """One layer on its way through its windows.
+
+    Attributes:
+        name, output: of the layer and of what it makes.
+        size: positions of a window.
+        progress: windows that are finished.
+    """
+
+    def __init__(self, machine: Machine, content: LayerContent) -> None:
+        program = machine.program
+        assert program.schedule is not None
+        self.name, self.output = content.layer.name, content.dequantize.target
+        self._machine, self._content = machine, content
+        region = Region(program, content)
+        families = find_families(region)
+        self.size = prove_windows(region, families)
+        self._anchors = list_anchors(region, self.size)
+        self._reads = [_Reads(region, family, self._anchors) for family in families]
+        self._copies = program.schedule[self.name].copies
+        self._prologue, self._window = _split(content.layer.body)
+        self._loops = loop_values(content.window_loops or ())
+        self._finished: Booleans = np.zeros(region.geometry.position_counts, np.bool_)
+        self._codes_stamp: tuple[int, ...] | None = None
+        self._is_there: Booleans = np.zeros(0, np.bool_)
+        self.progress = 0
+
+    def begin(self) -> None:
+        """Clear the sums, and program the crossbars of all copies where they hold weights."""
+        self._machine.enter(self.name)
+        run_body(self._machine, tuple(item for item in self._prologue if isinstance(item, ClearAccumulators)), {})
+        for copy in range(len(self._copies)):
+            writes = tuple(item for item in self._prologue if isinstance(item, WriteTile))
+            run_body(self._machine, self._move(writes, copy), {})
+
+    def write_operand(self, tensors: PartialTensors, copy: int, time_ps: int) -> None:
+        """Write the stored operand into the crossbars of one copy."""
+        item = self._content.quantizations[1]
+        is_there = self._make_codes(tensors, item)
+        if not is_there.all():
+            raise self._race(f"the operand of copy {copy}", time_ps, item)
+        others = tuple(one for one in self._prologue if not isinstance(one, QuantizeInput | ClearAccumulators))
+        if copy:
+            others = tuple(one for one in others if isinstance(one, WriteDynamicTile))
+        run_body(self._machine, self._move(others, copy), {})
+
+    def read(self, tensors: PartialTensors, window: int, time_ps: int) -> None:
+        """Run one window, from what is there."""
+        item = self._content.quantizations[0]
+        addresses = np.concatenate([reads.addresses(window) for reads in self._reads])
+        if self._codes_stamp is None or not self._is_there[addresses].all():
+            stamp = tensors.stamp(item.source)
+            if stamp != self._codes_stamp:
+                self._is_there, self._codes_stamp = self._make_codes(tensors, item), stamp
+        if not self._is_there[addresses].all():
+            raise self._race(f"window {window}", time_ps, item)
+        variables = {name: int(values[window]) for name, values in self._loops.items()}
+        run_body(self._machine, self._move(self._window, window % len(self._copies)), variables)
+
+    def finish(self, window: int) -> None:
+        """The sums of a window are there."""
+        image, row, column = self._anchors[window].tolist()
+        height, width = self.size
+        self._finished[image, row : row + height, column : column + width] = True
+        self.progress += 1
+
+    def give(self) -> Floats:
+        """Return what the layer makes, float32 [samples, *shape]; not a number where it is not finished."""
+        run_body(self._machine, (self._content.dequantize,), {})
+        layout = self._content.dequantize.layout
+        images, rows, columns = self._finished.shape
+        lines = (columns, 1, rows, 1) if layout.is_linear else (1, 1, rows, columns)
+        is_there = self._finished.reshape(images, 1, *lines)
+        whole: Floats = self._machine.buffers[self.output]
+        shape = (layout.batch, layout.groups, layout.lines, layout.channels, layout.rows, layout.columns)
+        values = whole.reshape(-1, *shape)
+        return np.where(is_there, values, np.float32(np.nan)).reshape(whole.shape)
+
+    def _make_codes(self, tensors: PartialTensors, item: QuantizeInput) -> Booleans:
+        """Quantize a source as far as it is there; return which codes are, bool [size of the buffer]."""
+        buffers, source = self._machine.buffers, tensors.pull(item.source)
+        size, missing = len(buffers[item.target]), np.isnan(source)
+        buffers[item.target] = make_codes(item, np.where(missing, np.float32(0), source), size)
+        return np.asarray(place_codes(item, ~missing, size, border=True, rest=True).all(axis=1))
+
+    def _move(self, body: tuple[Instruction, ...], copy: int) -> tuple[Instruction, ...]:
+        """Return the same instructions with the crossbars of another copy."""
+        return _rename(body, dict(zip(self._copies[0], self._copies[copy], strict=True))) if copy else body
+
+    def _race(self, what: str, time_ps: int, item: QuantizeInput) -> ProgramError:
+        return ProgramError(
+            f"{what} reads codes of {item.source!r} at {time_ps:,} ps that are not finished",
+            where=f"layer {self.name}",
+            expected="a schedule in which windows wait for all that they read",
+            hint="the program is damaged",
+        )
+
+
+class _Reads:
+    """Which codes the windows of one family read: those of their positions that lie in the layer."""
+
+    def __init__(self, region: Region, family: Family, anchors: Integers) -> None:
+        self._classes = list(family.classes())
+        self._rows = [_find_rows(region, family, one) for one in self._classes]
+        positions = np.stack([anchors + one.position for one in self._classes], axis=1)
+        self._is_inside: Booleans = region.is_inside(positions)
+        group = np.full(len(anchors), int(family.first_groups[0]), np.int64)
+        self._starts = region.code_addresses(group, anchors)
+        self._address = family.rows.address
+        self._known: dict[bytes, Integers] = {}
+
+    def addresses(self, window: int) -> Integers:
+        """Return the addresses of the codes that one window needs."""
+        inside = self._is_inside[window]
+        key = inside.tobytes()
+        if key not in self._known:
+            rows = [rows for rows, is_inside in zip(self._rows, inside, strict=True) if is_inside]
+            self._known[key] = np.unique(self._address[np.concatenate(rows)])
+        return self._starts[window] + self._known[key]
+
+
+def _find_rows(region: Region, family: Family, one: ColumnClass) -> Integers:
+    """Return the rows that carry inputs of the positions of a class."""
+    table = region.geometry.row_offsets()
+    start = one.group * region.geometry.code_strides.group + int(one.position @ region.position_steps)
+    return np.flatnonzero(np.isin(family.rows.address - start, table))
+
+
+def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tuple[Instruction, ...]]:
+    """Return what a layer does before its windows, and what it does in each."""
+    prologue: list[Instruction] = []
+    window: tuple[Instruction, ...] = ()
+    for item in body:
+        found = _find_window(item)
+        if found is not None:
+            window = found.body
+        elif not isinstance(item, Dequantize):
+            prologue.append(item)
+    return tuple(prologue), window
+
+
+def _find_window(item: Instruction) -> Window | None:
+    if isinstance(item, Window):
+        return item
+    inner = (_find_window(one) for one in item.body) if isinstance(item, Loop) else ()
+    return next((one for one in inner if one is not None), None)
+
+
+def _rename(body: tuple[Instruction, ...], crossbars: Mapping[int, int]) -> tuple[Instruction, ...]:
+    renamed: list[Instruction] = []
+    for item in body:
+        if isinstance(item, Loop):
+            renamed.append(replace(item, body=_rename(item.body, crossbars)))
+        elif isinstance(item, WriteTile | WriteDynamicTile | LoadInput | Mvm | ShiftAdd):
+            renamed.append(_with_crossbar(item, crossbars[item.crossbar]))
+        else:
+            renamed.append(item)
+    return tuple(renamed)
+
+
+def _with_crossbar(item: Any, crossbar: int) -> Instruction:
+    moved: Instruction = replace(item, crossbar=crossbar)
+    return moved
