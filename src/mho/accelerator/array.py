@@ -82,6 +82,18 @@ class State(StrEnum):
     HRS = "hrs"
 
 
+class DrivenEnds(StrEnum):
+    """Which ends of wordlines are driven.
+
+    Attributes:
+        LEFT: the left end, before column 0; the right end is open.
+        BOTH: both ends, with the same voltage.
+    """
+
+    LEFT = "left"
+    BOTH = "both"
+
+
 class Array(Section):
     """What the cells and wires of a crossbar really are."""
 
@@ -161,6 +173,11 @@ class Array(Section):
     )
     col_segment_ohm: SegmentResistance = Field(
         default=Decimal(0), description="Resistance of a bitline from one cell to the next, ohm."
+    )
+    driven_ends: DrivenEnds = Field(
+        default=DrivenEnds.LEFT,
+        description='Ends at which wordlines are driven: "left", or "both" with the same voltage. Columns are read at '
+        "their lower ends.",
     )
 
     @model_validator(mode="after")

@@ -91,7 +91,7 @@ def write_crossbar(
     variance = read_variance(device, counts)
     if not array.has_wires:
         return WrittenCells(counts, variance)
-    wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm))
+    wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm), array.driven_ends)
     siemens, step = device.to_siemens(counts), device.step_siemens
     if variance is None:
         return WrittenCells(device.from_siemens(transfer_matrix(siemens, wires)), None)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.array.wires import DrivenEnds, Wires, check_conductances
+from mho.accelerator.array import DrivenEnds
+from mho.array.wires import Wires, check_conductances
 from mho.errors import DataError
 
 FloatArray = NDArray[np.float64]

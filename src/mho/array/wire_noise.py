@@ -28,10 +28,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.accelerator.array import DrivenEnds
 from mho.array.dissection import Block, find_drops
 from mho.array.wires import (
     CELLS_AT_ONCE,
-    DrivenEnds,
     Wires,
     check_conductances,
     divide_along,

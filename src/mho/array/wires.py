@@ -14,11 +14,11 @@ ideal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.accelerator.array import DrivenEnds
 from mho.array.dissection import Block, build, pad_length
 from mho.errors import ConfigError, DataError
 
@@ -31,18 +31,6 @@ NO_SIEMENS = 1e-30
 """Conductances of cells can be told up to the first; those below the second count as none: products stay in float64."""
 CELLS_AT_ONCE = 1 << 16
 """Cells of all tiles that are reduced together, which bounds memory: some 300 bytes a cell."""
-
-
-class DrivenEnds(StrEnum):
-    """Which ends of wordlines are driven.
-
-    Attributes:
-        LEFT: the left end, before column 0; the right end is open.
-        BOTH: both ends, with the same voltage.
-    """
-
-    LEFT = "left"
-    BOTH = "both"
 
 
 @dataclass(frozen=True)

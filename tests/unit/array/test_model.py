@@ -131,6 +131,9 @@ def test_wires_lower_what_is_read(layout, digits, codes):
     wanted = ideal(plain, digits, codes)
     assert (lowered < wanted).all()
     assert (lowered > 0.5 * wanted).all()
+    both = run(hardware(array={**wires, "driven_ends": "both"}), plain, digits, codes)
+    assert (lowered < both).all()
+    assert (both < wanted).all()
     small = {**wires, "row_segment_ohm": 1e-6, "col_segment_ohm": 1e-6}
     np.testing.assert_allclose(run(hardware(array=small), plain, digits, codes), wanted, rtol=1e-7)
 

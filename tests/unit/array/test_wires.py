@@ -7,8 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mho.accelerator.array import DrivenEnds
 from mho.array.nodal import solve_nodal
-from mho.array.wires import CELLS_AT_ONCE, DrivenEnds, Wires, transfer_matrix
+from mho.array.wires import CELLS_AT_ONCE, Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
 
 
