@@ -107,9 +107,10 @@ def make_product(
     seed: CrossbarSeed,
     *,
     first_row: int = 0,
+    first_col: int = 0,
     ranges: tuple[Floats, Floats] | None = None,
 ) -> ArrayProduct:
-    """Return the product that the first columns of a crossbar give when some of its rows are driven.
+    """Return the product that some columns of a crossbar give when some of its rows are driven.
 
     Args:
         accelerator: its cells and converters.
@@ -117,6 +118,7 @@ def make_product(
         cells: as `write_crossbar` gives them.
         seed: of the crossbar.
         first_row: row of the crossbar that is the first of the layout; the others are not driven.
+        first_col: column of the crossbar that is the first of the layout.
         ranges: for a calibrated ADC, lowest and highest sum of each conversion (float64, in the order of
             `list_conversions`).
 
@@ -126,8 +128,8 @@ def make_product(
         DataError: layout and accelerator do not fit, or sums may pass 2^53.
     """
     converters, device = accelerator.converters, Device.of(accelerator)
-    _check(accelerator, layout, first_row)
-    tile = cells.cut(slice(first_row, first_row + layout.rows), slice(0, layout.cols))
+    _check(accelerator, layout, first_row, first_col)
+    tile = cells.cut(slice(first_row, first_row + layout.rows), slice(first_col, first_col + layout.cols))
     kept = device.off_steps if accelerator.array.off_current is OffCurrent.KEPT else 0.0
     levels = drive_levels(converters.dac_bits, float(converters.dac_inl_lsb))
     adc = None
@@ -140,7 +142,7 @@ def make_product(
                 expected="ranges for calibrated ADCs, and for no others",
             )
         limits = full_scale(device, layout, conversions, levels, kept) if ranges is None else ranges
-        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions, seed)
+        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions.plus + first_col, seed)
     return ArrayProduct(
         layout,
         tile.counts,
@@ -174,21 +176,22 @@ def full_scale(
     return -of_row * np.where(is_pair, up + down, down), highest
 
 
-def _with_errors(adc: Adc, accelerator: Accelerator, conversions: Conversions, seed: CrossbarSeed) -> Adc:
+def _with_errors(adc: Adc, accelerator: Accelerator, columns: NDArray[np.int64], seed: CrossbarSeed) -> Adc:
     converters = accelerator.converters
     if not (converters.adc_offset_lsb or converters.adc_gain_error):
         return adc
     shared = converters.columns_per_adc
     count = -(-accelerator.crossbar.cols // shared)
-    return add_errors(adc, converters, conversions.plus // shared, count, seed.stream(Purpose.ADC))
+    return add_errors(adc, converters, columns // shared, count, seed.stream(Purpose.ADC))
 
 
-def _check(accelerator: Accelerator, layout: ArrayLayout, first_row: int) -> None:
+def _check(accelerator: Accelerator, layout: ArrayLayout, first_row: int, first_col: int) -> None:
     crossbar = accelerator.crossbar
-    fits = 0 <= first_row <= crossbar.rows - layout.rows and layout.cols <= crossbar.cols
+    fits = 0 <= first_row <= crossbar.rows - layout.rows and 0 <= first_col <= crossbar.cols - layout.cols
     if not fits or layout.rows > crossbar.rows_at_once:
         raise ConfigError(
-            f"{layout.rows} rows from row {first_row} on are driven at once, {layout.cols} columns are read",
+            f"{layout.rows} rows from row {first_row} on are driven at once, {layout.cols} columns from column "
+            f"{first_col} on are read",
             where=accelerator.name,
             expected=f"at most {crossbar.rows_at_once} of {crossbar.rows} rows and {crossbar.cols} columns",
         )

@@ -1,0 +1,232 @@
+"""The engine for arrays that are not ideal: a program on one chip, with the conductances that its seed gives.
+
+Cells, wires, converters and read noise are those of `mho.array`; everything digital is exact, as in the other engines.
+Where all of it is ideal, outputs are those of `mho.simulation.executor`, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mho.accelerator.spec import Accelerator
+from mho.arithmetic.exactness import exact_products
+from mho.arithmetic.operations import OPERATIONS
+from mho.array.conductances import Conditions
+from mho.array.seeds import Purpose
+from mho.errors import ConfigError, DataError, ProgramError, UnsupportedOperationError
+from mho.program.instructions import Dequantize, Digital, Layer
+from mho.program.program import Program
+from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
+from mho.program.verify import prove_program
+from mho.simulation.analog_tiles import AnalogTile, TileWriter, list_addresses
+from mho.simulation.codes import make_codes
+from mho.simulation.layers import LayerRunner, make_runner
+from mho.simulation.samples import check_inputs, present_outputs
+
+_GATHERED_CODES = 1 << 22
+"""Codes that are gathered at a time for the windows of a tile."""
+_DEFAULT_BATCH = 16
+
+
+class AnalogExecutor:
+    """Runs a program on one chip.
+
+    Attributes:
+        program: what it runs.
+        hardware: what it runs on.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        seed: int,
+        *,
+        hardware: Accelerator | None = None,
+        conditions: Conditions | None = None,
+    ) -> None:
+        """Verify the program and write its tiles into the cells of a chip.
+
+        Args:
+            program: for crossbars of the same size and cells, with the same DACs.
+            seed: of the chip; the same seed is the same chip, whatever the batch size and threads.
+            hardware: cells, wires and converters; None: those that the program was compiled for. A program for ideal
+                ADCs runs on any.
+            conditions: when and how cells are read; None: at once.
+
+        Raises:
+            ProgramError: the program is damaged.
+            ConfigError: the hardware does not fit the program, or the conditions do not fit the hardware.
+            UnsupportedOperationError: activations are written into cells, or a layer has copies.
+        """
+        _check_copies(program)
+        self.program = program
+        self.hardware = program.accelerator if hardware is None else hardware
+        _check_hardware(program.accelerator, self.hardware)
+        products = {product.name: product for product in prove_program(program)}
+        contents = tuple(collect_layers(program))
+        self._writer = TileWriter(program, contents, self.hardware, seed, conditions)
+        self._reads = 0
+        self._layers: dict[str, _AnalogLayer | LayerRunner] = {}
+        for content in contents:
+            name = content.layer.name
+            if content.products:
+                self._layers[name] = make_runner(program, products[name])
+            else:
+                self._layers[name] = _AnalogLayer(program, content, self._writer)
+
+    def run(
+        self, inputs: Mapping[str, Any] | NDArray[Any], batch_size: int = _DEFAULT_BATCH
+    ) -> dict[str, NDArray[np.float32]]:
+        """Run all samples; return float32 outputs by name.
+
+        Args:
+            inputs: arrays [N, *shape] by input name (or the only one), see `mho.arithmetic.batching`.
+            batch_size: samples at once. It changes results only where reads are noisy, and these in nothing but chance;
+                every run draws new noise.
+
+        Raises:
+            DataError: an input is missing, unknown, of another shape or not finite.
+        """
+        if batch_size < 1:
+            raise DataError(f"batch size {batch_size}", expected="at least 1")
+        arrays = check_inputs(self.program, inputs)
+        samples = next(iter(arrays.values())).shape[0]
+        shapes = {name: self.program.buffers[name].shape for name in self.program.outputs}
+        outputs = {name: np.empty((samples, *shape), np.float32) for name, shape in shapes.items()}
+        for start in range(0, samples, batch_size):
+            stop = min(start + batch_size, samples)
+            live = {name: array[start:stop] for name, array in arrays.items()}
+            with exact_products():
+                self._run_batch(live)
+            for name in outputs:
+                outputs[name][start:stop] = live[name]
+        return present_outputs(self.program, outputs)
+
+    def _run_batch(self, live: dict[str, NDArray[np.float32]]) -> None:
+        """Run one batch; leaves all tensors in `live`."""
+        for item in self.program.instructions:
+            if isinstance(item, Digital):
+                operands = [torch.from_numpy(self._operand(live, name)) for name in item.inputs]
+                live[item.output] = np.ascontiguousarray(OPERATIONS[item.op].run(operands, item.attributes).numpy())
+            elif isinstance(item, Layer):
+                layer = self._layers[item.name]
+                if isinstance(layer, _AnalogLayer):
+                    live[layer.output] = layer.run(live[layer.source], self._noise)
+                else:
+                    operand: list[Tensor] = [torch.from_numpy(live[name]) for name in layer.sources]
+                    live[layer.output] = np.ascontiguousarray(layer.run(operand).numpy())
+            else:
+                raise ProgramError(f"{type(item).__name__} outside of a layer", where=self.program.name)
+
+    def _operand(self, live: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[Any]:
+        return np.array(self.program.constants[name]) if name in self.program.constants else live[name]
+
+    def _noise(self, tile: AnalogTile) -> np.random.Generator | None:
+        """Return a new stream for the reads of a tile."""
+        if not tile.product.has_noise:
+            return None
+        self._reads += 1
+        return self._writer.seed(tile.crossbar).stream(Purpose.READS, self._reads)
+
+
+class _AnalogLayer:
+    """A layer with weights, tile by tile."""
+
+    def __init__(self, program: Program, content: LayerContent, writer: TileWriter) -> None:
+        self._program, self._content = program, content
+        (self._quantize,) = content.quantizations
+        self.source, self.output = self._quantize.source, content.dequantize.target
+        self._tiles = tuple(writer.tiles(content))
+
+    def run(self, source: NDArray[np.float32], noise: Any) -> NDArray[np.float32]:
+        """Take [N, *shape], return [N, *output shape]; `noise` gives a stream for a tile's reads."""
+        buffers, dequantize = self._program.buffers, self._content.dequantize
+        whole = make_codes(self._quantize, source, buffers[self._quantize.target].shape[0])
+        codes = np.ascontiguousarray(whole.T.astype(np.uint8 if whole.max(initial=0) <= 255 else np.int64))
+        sums = np.zeros((len(source), buffers[dequantize.accumulators].shape[0]))
+        for tile in self._tiles:
+            _run_tile(tile, codes, sums, noise(tile))
+        for digital in self._content.sums:
+            _add_sums(self._program, digital, codes, sums)
+        result = _dequantize(self._program, dequantize, sums)
+        return result.reshape(len(source), *buffers[dequantize.target].shape)
+
+
+def _run_tile(
+    tile: AnalogTile, codes: NDArray[Any], sums: NDArray[np.float64], reads: np.random.Generator | None
+) -> None:
+    """Add the results of all windows of a tile to `sums` [samples, sums]."""
+    samples, (windows, rows) = len(codes), tile.inputs.shape
+    results = tile.sums.shape[1]
+    size = max(1, _GATHERED_CODES // (samples * rows))
+    for start in range(0, windows, size):
+        some = slice(start, start + size)
+        gathered = codes[:, tile.inputs[some]]
+        found = tile.product.run(gathered.reshape(-1, rows), reads)[:, :results]
+        found = found.reshape(samples, -1, results)
+        if tile.are_apart:
+            sums[:, tile.sums[some]] += found
+        else:
+            for sample, one in zip(sums, found, strict=True):
+                np.add.at(sample, tile.sums[some], one)
+
+
+def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: NDArray[np.float64]) -> None:
+    """Add sums of input vectors, which the digital unit takes exactly."""
+    item = digital.instruction
+    rows = program.constants[item.row_offsets].astype(np.int64)
+    sources, targets = (list_addresses(address, {}, digital.loops) for address in (item.address, item.target))
+    for source, target in zip(sources, targets, strict=True):
+        sums[:, target] += codes[:, source + rows].sum(axis=1, dtype=np.int64)
+
+
+def _dequantize(program: Program, item: Dequantize, sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return float32(total) * multiplier + bias, each rounded, of sums [samples, sums]."""
+    constants, layout = program.constants, item.layout
+    laid_out = sums.reshape(len(sums), *layout.shape)
+    images, groups, lines, _, rows, columns = layout.inside
+    total = laid_out[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
+    if item.sum_factors:
+        of_inputs = laid_out[:, images, groups, lines, layout.channels :, rows, columns]
+        total = total + _per_channel(constants[item.sum_factors]) * of_inputs
+    result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
+    if item.bias:
+        result = result + _per_channel(constants[item.bias])
+    return np.ascontiguousarray(result.astype(np.float32, copy=False))
+
+
+def _per_channel(constant: NDArray[Any]) -> NDArray[Any]:
+    """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
+    return constant[None, None, :, None, :, None, None]
+
+
+def _check_copies(program: Program) -> None:
+    """Refuse layers whose windows are shared out over several copies, each with errors of its own."""
+    copied = [] if program.schedule is None else [one.name for one in program.schedule.layers if len(one.copies) > 1]
+    if copied:
+        raise UnsupportedOperationError(
+            f"layer {copied[0]} has copies, whose cells differ from each other; analog arrays take none yet",
+            hint="compile the program for one crossbar, or without copies",
+        )
+
+
+def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:
+    """Hold what a program depends on against the hardware that it is to run on. Raises `ConfigError`."""
+    sizes = {
+        f"crossbar.{key}": (getattr(compiled.crossbar, key), getattr(hardware.crossbar, key))
+        for key in ("rows", "cols", "cell_bits")
+    }
+    sizes["converters.dac_bits"] = (compiled.converters.dac_bits, hardware.converters.dac_bits)
+    for key, (wanted, found) in sizes.items():
+        if wanted != found:
+            raise ConfigError(
+                f"{key} is {found}, and the program was compiled for {wanted}",
+                where=hardware.name,
+                hint="compile the network for this hardware",
+            )

@@ -1,0 +1,243 @@
+"""The tiles of a program as analog arrays: what is written where, and which products its loops are.
+
+A tile's loops fall apart: over steps of input slices (the array takes them all), over matrices (each is written on its
+own), and over windows, all of which meet the same cells: one product of all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
+from mho.array.layout import ArrayLayout
+from mho.array.model import WrittenCells, make_product, write_crossbar
+from mho.array.product import ArrayProduct
+from mho.array.seeds import CrossbarSeed
+from mho.errors import ProgramError, UnsupportedOperationError
+from mho.program.instructions import Affine, QuantizeInput, WriteTile
+from mho.program.program import Program
+from mho.program.tile_uses import LayerContent, Loops, TileUse
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class AnalogTile:
+    """One matrix in one crossbar, and all windows that meet it.
+
+    Attributes:
+        crossbar: that holds it.
+        product: what it gives.
+        inputs: int64 [windows, rows], addresses of the codes that drive it.
+        sums: int64 [windows, results], addresses that results are added to.
+        are_apart: no two results are added to the same address.
+    """
+
+    crossbar: int
+    product: ArrayProduct
+    inputs: Integers
+    sums: Integers
+    are_apart: bool
+
+
+@dataclass(frozen=True)
+class _Write:
+    """Blocks that are written together, and the number of the first such write of their crossbar."""
+
+    blocks: tuple[WriteTile, ...]
+    number: int
+
+
+class TileWriter:
+    """Writes the tiles of a program into the crossbars of one chip.
+
+    Writes of a crossbar are numbered in the order of the program; each has errors of its own.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        contents: tuple[LayerContent, ...],
+        hardware: Accelerator,
+        chip_seed: int,
+        conditions: Conditions | None,
+    ) -> None:
+        """Find which blocks are written together.
+
+        Raises:
+            UnsupportedOperationError: activations are written into cells.
+        """
+        self._program, self._hardware, self._chip_seed, self._conditions = program, hardware, chip_seed, conditions
+        self._writes = _number_writes(contents)
+        self._held: dict[int, tuple[_Write, int, WrittenCells]] = {}
+
+    def tiles(self, content: LayerContent) -> Iterator[AnalogTile]:
+        """Yield the tiles of a layer, in execution order.
+
+        Raises:
+            ProgramError: loops are not those of steps, matrices and windows.
+        """
+        for use in content.tiles:
+            yield from self._tiles_of(use, content)
+
+    def seed(self, crossbar: int) -> CrossbarSeed:
+        """Return the seed of a crossbar."""
+        return CrossbarSeed(self._chip_seed, crossbar)
+
+    def _tiles_of(self, use: TileUse, content: LayerContent) -> Iterator[AnalogTile]:
+        assert isinstance(use.write, WriteTile)
+        load, add, constants = use.load, use.add, self._program.constants
+        steps, matrices, windows = _split_loops(use, content.layer.name)
+        offsets = _cut(constants[add.column_offsets], add.cols.start, add.cols.stop)
+        used = offsets >= 0
+        targets, output = np.unique(offsets[used], return_inverse=True)
+        layout = _lay_out(self._program, use, content.quantizations[0], steps, used, output, len(targets))
+        rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
+        for number, values in enumerate(_turns(matrices)):
+            cells = self._write(use.write, number, values)
+            product = make_product(
+                self._hardware,
+                layout,
+                cells,
+                self.seed(load.crossbar),
+                first_row=load.first_row,
+                first_col=add.first_col,
+            )
+            inputs = list_addresses(load.address, values, windows)[:, None] + rows
+            sums = list_addresses(add.address, values, windows)[:, None] + targets
+            are_apart = np.unique(sums).size == sums.size
+            yield AnalogTile(load.crossbar, product, inputs, sums, are_apart)
+
+    def _write(self, block: WriteTile, number: int, values: Mapping[str, int]) -> WrittenCells:
+        """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices."""
+        write = self._writes[id(block)]
+        held = self._held.get(block.crossbar)
+        if held is None or held[0] is not write or held[1] != number:
+            shape = (self._hardware.crossbar.rows, self._hardware.crossbar.cols)
+            digits = np.zeros(shape, dtype=np.int64)
+            for one in write.blocks:
+                matrix = self._program.constants[one.cells][one.index.at(values)]
+                row, col = one.corner
+                place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
+                digits[place] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
+            seed = self.seed(block.crossbar)
+            cells = write_crossbar(
+                self._hardware, digits, seed, write=write.number + number, conditions=self._conditions
+            )
+            held = self._held[block.crossbar] = (write, number, cells)
+        return held[2]
+
+
+def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:
+    """Return the write of each block, by the identity of its instruction."""
+    groups: list[list[WriteTile]] = []
+    last: dict[int, list[WriteTile]] = {}
+    counts: dict[int, int] = {}
+    for content in contents:
+        counts |= {id(use.write): math.prod(_counts_of(use)) for use in content.tiles}
+        for block in content.writes:
+            if not isinstance(block, WriteTile):
+                raise UnsupportedOperationError(
+                    f"layer {content.layer.name} writes activations into cells, which analog arrays do not yet do here",
+                    hint="let the digital unit multiply activations (digital.operation_latency_us), or run it exactly",
+                )
+            if block.joins:
+                last[block.crossbar].append(block)
+            else:
+                last[block.crossbar] = [block]
+                groups.append(last[block.crossbar])
+    writes: dict[int, _Write] = {}
+    numbers: dict[int, int] = {}
+    for blocks in groups:
+        crossbar = blocks[0].crossbar
+        write = _Write(tuple(blocks), numbers.get(crossbar, 0))
+        numbers[crossbar] = write.number + max(counts.get(id(block), 1) for block in blocks)
+        writes |= {id(block): write for block in blocks}
+    return writes
+
+
+def _counts_of(use: TileUse) -> list[int]:
+    """Return how often the loops over matrices turn."""
+    variables = _variables(use.write.index) if isinstance(use.write, WriteTile) else set()
+    return [count for variable, count in use.loops if variable in variables]
+
+
+def _split_loops(use: TileUse, layer: str) -> tuple[Loops, Loops, Loops]:
+    """Return the loops over steps, matrices and windows.
+
+    Raises:
+        ProgramError: a loop is two of them, or there are several over steps.
+    """
+    assert isinstance(use.write, WriteTile)
+    in_shift = _variables(use.load.shift) | _variables(use.add.shift)
+    in_index = _variables(use.write.index)
+    in_address = _variables(use.load.address) | _variables(use.add.address)
+    steps = tuple(loop for loop in use.loops if loop[0] in in_shift)
+    if len(steps) > 1 or in_shift & (in_index | in_address) or use.load.shift != use.add.shift or use.load.shift.base:
+        raise ProgramError("steps of input slices are not a loop of their own", where=f"layer {layer}")
+    matrices = tuple(loop for loop in use.loops if loop[0] in in_index)
+    return steps, matrices, tuple(loop for loop in use.loops if loop[0] not in in_shift | in_index)
+
+
+def _variables(address: Affine) -> set[str]:
+    return {variable for variable, stride in address.strides if stride}
+
+
+def _lay_out(
+    program: Program,
+    use: TileUse,
+    quantize: QuantizeInput,
+    steps: Loops,
+    used: NDArray[np.bool_],
+    output: Integers,
+    outputs: int,
+) -> ArrayLayout:
+    """Return the layout of a tile; columns that are left out count for a result more."""
+    load, add, constants = use.load, use.add, program.constants
+    signs, shifts = (
+        _cut(constants[name], load.rows.start, load.rows.stop) for name in (load.row_signs, load.row_shifts)
+    )
+    weights = _cut(constants[add.column_weights], add.cols.start, add.cols.stop)
+    col_output = np.full(len(used), outputs)
+    col_output[used] = output
+    largest = max(quantize.qmax, quantize.zero_point) + quantize.offset
+    return ArrayLayout(
+        row_sign=signs,
+        row_shift=shifts,
+        col_output=col_output,
+        col_weight=np.where(used, weights, 1),
+        outputs=outputs + int(not used.all()),
+        input_bits=max(1, int(largest).bit_length()),
+        dac_bits=load.dac_bits,
+        steps=steps[0][1] if steps else 1,
+        step_shift=dict(load.shift.strides)[steps[0][0]] if steps else load.dac_bits,
+    )
+
+
+def _cut(constant: NDArray[Any], start: int, stop: int) -> Integers:
+    return constant[start:stop].astype(np.int64)
+
+
+def _turns(loops: Loops) -> Iterator[dict[str, int]]:
+    """Yield the values of the variables in every turn, outermost loop slowest."""
+    names = [variable for variable, _ in loops]
+    for values in itertools.product(*(range(count) for _, count in loops)):
+        yield dict(zip(names, values, strict=True))
+
+
+def list_addresses(address: Affine, values: Mapping[str, int], loops: Loops) -> Integers:
+    """Return an address in every turn of `loops`, int64 [turns], for given values of other variables."""
+    strides = dict(address.strides)
+    fixed = replace(address, strides=tuple(pair for pair in address.strides if pair[0] in values))
+    total = np.full(1, fixed.at(values), dtype=np.int64)
+    for variable, count in loops:
+        total = (total[:, None] + np.arange(count, dtype=np.int64) * strides.get(variable, 0)).reshape(-1)
+    return total

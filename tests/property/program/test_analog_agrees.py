@@ -1,0 +1,56 @@
+"""On ideal arrays the analog engine gives the bits of the executor, for any network, hardware and mapping."""
+
+from __future__ import annotations
+
+from accelerators import accelerators
+from bits import assert_same_bits
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_mappings import random_accelerator, random_mapping
+from random_networks import choosers, networks, random_inputs, random_layer
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.errors import UnsupportedOperationError
+from mho.mapping.model import MappingModel
+from mho.network.layers import derive_layer
+from mho.network.reference import run_quantized
+from mho.program.lowering import compile_network
+from mho.quantization.policy import BitWidths
+from mho.simulation.analog import AnalogExecutor
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+def analog(program, **options):
+    try:
+        return AnalogExecutor(program, 1, **options)
+    except UnsupportedOperationError:
+        assume(False)
+
+
+@settings(max_examples=80, **RELAXED)
+@given(networks(), accelerators(), st.sampled_from(MappingModel), st.integers(1, 3))
+def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
+    inputs = random_inputs(network, samples)
+    executor = analog(compile_network(network, accelerator, model=model))
+    assert_same_bits(executor.run(inputs, batch_size=2), run_quantized(network, inputs))
+
+
+@settings(max_examples=80, **RELAXED)
+@given(choosers(), st.sampled_from(["digital", "analog"]), st.integers(1, 3))
+def test_every_mapping_and_either_difference_gives_them(chooser, difference, samples):
+    network, hardware = random_layer(chooser), random_accelerator(chooser)
+    (node,) = network.mvm_nodes
+    grids = node.quantization
+    layer, bits = derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
+    mapping = random_mapping(chooser, layer, bits, hardware)
+    program = compile_network(network, hardware, mappings={layer.name: mapping})
+    content = hardware.to_json()
+    content["converters"].update(column_difference=difference)
+    content["array"].update(on_off_ratio=3)
+    if content["converters"]["adc_bits"] != "ideal":  # a difference needs a bit more than each of its columns
+        content["converters"]["adc_bits"] = min(16, content["converters"]["adc_bits"] + 1)
+        assume(content["converters"]["adc_bits"] < 16)
+    inputs = random_inputs(network, samples)
+    executor = analog(program, hardware=accelerator_from_json(content, where="drawn"))
+    assert_same_bits(executor.run(inputs), run_quantized(network, inputs))

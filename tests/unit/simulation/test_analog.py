@@ -1,0 +1,189 @@
+"""Programs on chips that are not ideal: one seed is one chip, faults and noise reach outputs, few codes cost bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from chip_networks import make_chain
+from chip_programs import quantized_program
+from hand_made import HAND_MADE
+from random_networks import random_inputs
+from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Conditions
+from mho.errors import ConfigError, DataError, UnsupportedOperationError
+from mho.program.lowering import compile_network
+from mho.simulation.analog import AnalogExecutor
+from mho.simulation.executor import Executor
+
+WRITE_ACTIVATIONS = {"twos_complement", "offset_product", "stored_windows"}
+WORST = {
+    "on_off_ratio": 10,
+    "programming_error": 0.05,
+    "cell_variation": 0.1,
+    "stuck_on_rate": 0.02,
+    "stuck_off_rate": 0.02,
+    "drift_exponent": 0.05,
+}
+
+
+def with_array(program, converters=None, **array):
+    content = program.accelerator.to_json()
+    content["array"].update(array)
+    content["converters"].update(converters or {})
+    return accelerator_from_json(content, where="test")
+
+
+@pytest.fixture
+def network():
+    return conv_network((1, 4, 6, 6), outputs=6)
+
+
+@pytest.fixture
+def inputs(network):
+    return random_inputs(network, 7)
+
+
+@pytest.fixture
+def program(network):
+    """Tiles smaller than the layers, so that crossbar 0 is written many times."""
+    return compile_network(network, make_accelerator(16, 12, 2))
+
+
+def difference(left, right):
+    return max(float(np.abs(left[name] - right[name]).max()) for name in left)
+
+
+@pytest.mark.parametrize("name", sorted(set(HAND_MADE) - WRITE_ACTIVATIONS))
+def test_a_program_written_by_hand_gives_the_numbers_worked_out_by_hand(name):
+    made = HAND_MADE[name]()
+    np.testing.assert_array_equal(
+        AnalogExecutor(made.program, 1).run(made.inputs)["y"], made.expected.astype(np.float32)
+    )
+
+
+def test_a_chip_gives_the_same_bits_for_every_batch_size(program, inputs):
+    hardware = with_array(program, **WORST)
+    first = AnalogExecutor(program, 5, hardware=hardware, conditions=Conditions(100))
+    wanted = first.run(inputs)
+    assert_same_bits(first.run(inputs, batch_size=1), wanted)
+    again = AnalogExecutor(program, 5, hardware=hardware, conditions=Conditions(100))
+    assert_same_bits(again.run(inputs, batch_size=3), wanted)
+
+
+def test_other_seeds_and_conditions_are_other_chips(program, inputs):
+    hardware = with_array(program, **WORST)
+    wanted = AnalogExecutor(program, 5, hardware=hardware).run(inputs)
+    assert difference(AnalogExecutor(program, 6, hardware=hardware).run(inputs), wanted) > 0
+    later = AnalogExecutor(program, 5, hardware=hardware, conditions=Conditions(1e4))
+    assert difference(later.run(inputs), wanted) > 0
+
+
+def test_small_deviations_move_outputs_a_little(program, inputs):
+    exact = Executor(program).run(inputs)
+    gaps = [
+        difference(AnalogExecutor(program, 1, hardware=with_array(program, **values)).run(inputs), exact)
+        for values in ({"programming_error": 1e-7, "on_off_ratio": 2}, {"programming_error": 0.2})
+    ]
+    assert 0 <= gaps[0] < gaps[1]
+
+
+def test_noise_is_new_with_every_run_and_the_same_for_the_same_seed(program, inputs):
+    hardware = with_array(program, read_noise=0.1)
+    one, other = (AnalogExecutor(program, 5, hardware=hardware) for _ in range(2))
+    first, second = one.run(inputs), one.run(inputs)
+    assert difference(first, second) > 0
+    assert_same_bits(other.run(inputs), first)
+
+
+def test_writes_of_one_crossbar_have_errors_of_their_own(program):
+    """All tiles lie in crossbar 0, one after the other: their cells are off by other amounts, but stuck alike."""
+    hardware = with_array(program, programming_error=0.05, stuck_on_rate=0.3, on_off_ratio=4)
+    executor = AnalogExecutor(program, 5, hardware=hardware)
+    written = {}
+    writer = executor._writer
+    for layer in executor._layers.values():
+        for use in layer._content.tiles:
+            write = writer._writes[id(use.write)]
+            written[id(write)] = write.number
+    assert len(written) > 2
+    assert sorted(written.values()) == list(range(len(written)))
+    assert len({tile.crossbar for layer in executor._layers.values() for tile in layer._tiles}) == 1
+
+
+def test_matrices_that_a_loop_writes_have_errors_of_their_own():
+    """Two groups of the same weights and inputs answer alike on ideal cells, and differ where each write has errors."""
+    network = conv_network((1, 4, 6, 6), outputs=4, groups=2)
+    weights = np.array(network.constants["w"])
+    weights[2:] = weights[:2]
+    program = compile_small(
+        replace(network, constants={**network.constants, "w": weights}), make_accelerator(24, 12, 2)
+    )
+    one = np.random.default_rng(0).uniform(-1, 1, (3, 2, 6, 6)).astype(np.float32)
+    inputs = {"x": np.concatenate([one, one], axis=1)}
+    for error in (0, 0.1):
+        outputs = AnalogExecutor(program, 1, hardware=with_array(program, programming_error=error)).run(inputs)["y"]
+        assert (outputs[:, :2] == outputs[:, 2:]).all() == (error == 0)
+
+
+def test_few_codes_cost_bits_and_enough_cost_none():
+    """Layers in tiles of their own: with ideal ADCs compiled for, then read with fewer and fewer codes."""
+    network = linear_network(np.random.default_rng(0).integers(-8, 8, (5, 14)), grid(4))
+    program = compile_small(network, make_accelerator(16, 24, 2))
+    inputs = random_inputs(network, 30)
+    exact = Executor(program).run(inputs)
+    gaps = []
+    for bits in (8, 4, 2):
+        hardware = with_array(program, {"adc_bits": bits})
+        gaps.append(difference(AnalogExecutor(program, 1, hardware=hardware).run(inputs), exact))
+    assert gaps[0] == 0
+    assert 0 < gaps[1] < gaps[2]
+
+
+def test_wires_with_resistance_lower_what_columns_carry(program, inputs):
+    exact = Executor(program).run(inputs)
+    wires = {"lrs_siemens": 1e-4, "row_segment_ohm": 5, "col_segment_ohm": 5}
+    small = {**wires, "row_segment_ohm": 1e-6, "col_segment_ohm": 1e-6}
+    gaps = [
+        difference(AnalogExecutor(program, 1, hardware=with_array(program, **values)).run(inputs), exact)
+        for values in (small, wires)
+    ]
+    assert gaps[0] <= gaps[1]
+    assert gaps[1] > 0
+
+
+def test_activations_that_are_written_into_cells_are_refused():
+    network = matmul_network()
+    program = compile_network(network, make_accelerator(16, 16, 2))
+    with pytest.raises(UnsupportedOperationError, match="writes activations into cells"):
+        AnalogExecutor(program, 1)
+
+
+def test_layers_of_a_chip_lie_in_crossbars_of_their_own():
+    chip = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60)
+    program = quantized_program(make_chain(), chip)[1]
+    inputs = np.random.default_rng(1).standard_normal((3, 1, 6, 6)).astype(np.float32)
+    executor = AnalogExecutor(program, 1)
+    crossbars = {tile.crossbar for layer in executor._layers.values() for tile in layer._tiles}
+    assert len(crossbars) > 1
+    assert_same_bits(executor.run(inputs), Executor(program).run(inputs))
+    with pytest.raises(UnsupportedOperationError, match="has copies"):
+        AnalogExecutor(quantized_program(make_chain(), chip, copies=2)[1], 1)
+
+
+@pytest.mark.parametrize(("section", "key", "value"), [("crossbar", "rows", 17), ("converters", "dac_bits", 2)])
+def test_hardware_of_another_kind_is_refused(program, section, key, value):
+    content = program.accelerator.to_json()
+    content[section][key] = value
+    with pytest.raises(ConfigError, match=f"{section}.{key} is {value}"):
+        AnalogExecutor(program, 1, hardware=accelerator_from_json(content, where="test"))
+
+
+def test_a_batch_of_nothing_is_refused(program, inputs):
+    with pytest.raises(DataError, match="batch size 0"):
+        AnalogExecutor(program, 1).run(inputs, batch_size=0)
