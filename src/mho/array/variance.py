@@ -128,20 +128,19 @@ class _WireSteps:
         )
         self._conversions = len(columns)
         self._linear = torch.cat([transfer.flatten(1), products.flatten(1)], dim=1)
-        self._squares, self._currents = squares.flatten(1), currents.flatten()
+        self.squares, self._currents = squares.flatten(1), currents.flatten()
         self.bytes_per_row = 40 * self._conversions + 8 * layout.rows
 
-    def variances(self, slices: Tensor) -> Tensor:
-        """Return variances, float32 [n, conversions]."""
+    def of_currents(self, slices: Tensor) -> Tensor:
+        """Return what currents add to the variances of columns, float32 [n, 2 * conversions]."""
         volts = self._feed.volts(slices) * self._sign
         amperes, products = torch.split(volts @ self._linear, 2 * self._conversions, dim=1)
-        total = (amperes * self._currents).sub_(products, alpha=2).mul_(amperes)
-        total.add_(self._feed.squares(slices) @ self._squares).clamp_(min=0)
-        both: Tensor = total.view(-1, self._conversions, 2).sum(dim=2)
-        return both
+        return (amperes * self._currents).sub_(products, alpha=2).mul_(amperes)
 
     def deviations(self, slices: Tensor) -> Tensor:
-        return self.variances(slices).sqrt_()
+        total = self.of_currents(slices).add_(self._feed.squares(slices) @ self.squares).clamp_(min=0)
+        both: Tensor = total.view(-1, self._conversions, 2).sum(dim=2)
+        return both.sqrt_()
 
 
 class _WireResults:
@@ -150,15 +149,20 @@ class _WireResults:
     def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, noise: WireNoise) -> None:
         self._layout, self._feed = layout, feed
         self._steps = _WireSteps(layout, conversions, feed, noise)
-        places = np.zeros((len(conversions.plus), layout.outputs), dtype=np.float32)
-        places[np.arange(len(places)), conversions.output] = conversions.weight.astype(np.float64) ** 2
-        self._places = torch.from_numpy(places)
+        self._outputs = torch.from_numpy(np.repeat(conversions.output, 2))
+        self._weights = torch.from_numpy(np.repeat(conversions.weight.astype(np.float32) ** 2, 2))
+        self._squares = self._combine(self._steps.squares)
         self.bytes_per_input = layout.steps * self._steps.bytes_per_row
 
     def deviations(self, codes: Tensor) -> Tensor:
         slices = self._feed.slices(codes)
-        variances = self._steps.variances(slices.flatten(0, 1)) @ self._places
+        of_steps = self._steps.of_currents(slices.flatten(0, 1)).view(len(slices), len(codes), -1)
         shift = 2 * self._layout.step_shift
-        powers = torch.tensor([float(1 << shift * step) for step in range(self._layout.steps)])
-        of_steps = variances.view(len(slices), -1, self._layout.outputs)
-        return (of_steps * powers[:, None, None]).sum(dim=0).sqrt_()
+        powers = torch.tensor([float(1 << shift * step) for step in range(len(slices))])
+        total = self._combine(torch.tensordot(powers, of_steps, dims=1))
+        return total.add_(self._feed.whole_squares(codes) @ self._squares).clamp_(min=0).sqrt_()
+
+    def _combine(self, of_columns: Tensor) -> Tensor:
+        """Return variances of results [n, outputs] of those of columns [n, 2 * conversions]."""
+        of_results = of_columns.new_zeros(len(of_columns), self._layout.outputs)
+        return of_results.index_add_(1, self._outputs, of_columns * self._weights)
