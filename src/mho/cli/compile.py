@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Accelerator
 from mho.cli.arguments import AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
-from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.network.graph import Network
-from mho.program.chip_lowering import compile_schedule
+from mho.mapping.model import DEFAULT_MODEL
 from mho.program.container import write_program
 from mho.program.disassembly import summarize
-from mho.program.lowering import compile_network, require_integers
+from mho.program.lowering import compile_network
 from mho.program.program import Program
-from mho.scheduling.chip_schedule import list_schedules
 from mho.scheduling.duplication import Objective
+from mho.workflow.chip_program import compile_for_chip
 
 
 def compile_model(
@@ -56,8 +52,13 @@ def compile_model(
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     origin = {"model": {"file": model.name, "sha256": digest}}
     if chip:
-        chosen = objective or Objective.LATENCY
-        program = _compile_for_chip(network, override(hardware, crossbars=crossbars), chosen, mapping, origin)
+        program = compile_for_chip(
+            network,
+            override(hardware, crossbars=crossbars),
+            objective=objective or Objective.LATENCY,
+            model=mapping,
+            metadata=origin,
+        )
     else:
         program = compile_network(network, hardware, model=mapping, batch=batch, metadata=origin)
     write_program(program, output)
@@ -70,22 +71,6 @@ def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | 
         raise ConfigError(f"{option} is for programs of a chip", hint="add --chip")
     if chip and batch > 1:
         raise ConfigError("--batch is for programs of one crossbar", hint="on a chip, weights are written once for all")
-
-
-def _compile_for_chip(
-    network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel, origin: dict[str, Any]
-) -> Program:
-    """Compile the schedule that is best when it is simulated."""
-    from mho.simulation.chip_search import simulate_best
-
-    policy = network_policy(network)
-    if policy is None:
-        require_integers(network)
-    assert policy is not None
-    schedule, _ = simulate_best(
-        list_schedules(network, policy, accelerator, objective=objective, model=model), with_spans=False
-    )
-    return compile_schedule(network, schedule, metadata=origin)
 
 
 def _describe(program: Program) -> str:

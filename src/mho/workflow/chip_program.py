@@ -1,0 +1,55 @@
+"""The program of a quantized network for a whole chip: the schedule that is best when it is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mho.accelerator.spec import Accelerator
+from mho.cost.layer_tables import network_policy
+from mho.errors import ScheduleError
+from mho.mapping.model import MappingModel
+from mho.network.graph import Network
+from mho.program.chip_lowering import compile_schedule
+from mho.program.lowering import require_integers
+from mho.program.program import Program
+from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.duplication import Objective
+from mho.simulation.chip_search import simulate_best
+
+
+def compile_for_chip(
+    network: Network,
+    accelerator: Accelerator,
+    *,
+    objective: Objective,
+    model: MappingModel,
+    metadata: Mapping[str, Any],
+) -> Program:
+    """Compile a quantized network for a chip whose crossbars hold all of its tiles.
+
+    Args:
+        network: whose every MVM layer carries integers.
+        accelerator: the chip.
+        objective: what options and copies are chosen for.
+        model: how layers are mapped.
+        metadata: JSON values to carry along.
+
+    Raises:
+        MappingError: a layer is not quantized, or cannot be mapped.
+        ScheduleError: the chip has fewer crossbars than the network has tiles; or its buffers are too small.
+    """
+    require_integers(network)
+    policy = network_policy(network)
+    assert policy is not None
+    demand = ChipDemand.of(network, policy, accelerator, model=model)
+    if not demand.is_held:
+        raise ScheduleError(
+            f"its layers take {demand.minimal_crossbars:,} crossbars",
+            where=network.name,
+            expected=f"at most the {accelerator.chip.crossbars:,} of {accelerator.name}",
+            hint="take fewer weight bits or more crossbars; mho schedule tells what rewriting tiles would take, and "
+            "a program of one crossbar needs no more",
+        )
+    schedule, _ = simulate_best(demand.list_schedules(objective), with_spans=False)
+    return compile_schedule(network, schedule, metadata=metadata)
