@@ -29,8 +29,8 @@ SEGMENT_OHM = (1e-9, 1e9)
 MAX_SIEMENS = 1e6
 NO_SIEMENS = 1e-30
 """Conductances of cells can be told up to the first; those below the second count as none: products stay in float64."""
-CELLS_AT_ONCE = 1 << 16
-"""Cells of all tiles that are reduced together, which bounds memory: some 300 bytes a cell."""
+CELLS_AT_ONCE = 1 << 13
+"""Cells of small tiles that are reduced together: no more than the processor's cache takes."""
 
 
 @dataclass(frozen=True)
