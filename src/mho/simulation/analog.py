@@ -170,11 +170,16 @@ def _run_tile(
         gathered = codes[:, tile.inputs[some]]
         found = tile.product.run(gathered.reshape(-1, rows), reads)[:, :results]
         found = found.reshape(samples, -1, results)
-        if tile.are_apart:
-            sums[:, tile.sums[some]] += found
-        else:
-            for sample, one in zip(sums, found, strict=True):
-                np.add.at(sample, tile.sums[some], one)
+        _add(sums, tile.sums[some], found, are_apart=tile.are_apart)
+
+
+def _add(sums: NDArray[np.float64], places: NDArray[np.int64], found: NDArray[Any], *, are_apart: bool) -> None:
+    """Add `found` [samples, *places] to the sums [samples, sums] at `places`, each of which counts."""
+    if are_apart:
+        sums[:, places] += found
+    else:
+        for sample, one in zip(sums, found, strict=True):
+            np.add.at(sample, places, one)
 
 
 def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: NDArray[np.float64]) -> None:
@@ -182,8 +187,12 @@ def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: 
     item = digital.instruction
     rows = program.constants[item.row_offsets].astype(np.int64)
     sources, targets = (list_addresses(address, {}, digital.loops) for address in (item.address, item.target))
-    for source, target in zip(sources, targets, strict=True):
-        sums[:, target] += codes[:, source + rows].sum(axis=1, dtype=np.int64)
+    size = max(1, _GATHERED_CODES // (len(codes) * len(rows)))
+    are_apart = np.unique(targets).size == targets.size
+    for start in range(0, len(sources), size):
+        some = slice(start, start + size)
+        found = codes[:, sources[some, None] + rows].sum(axis=2, dtype=np.int64)
+        _add(sums, targets[some], found, are_apart=are_apart)
 
 
 def _dequantize(program: Program, item: Dequantize, sums: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ def analog(program, **options):
         assume(False)
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=40, **RELAXED)
 @given(networks(), accelerators(), st.sampled_from(MappingModel), st.integers(1, 3))
 def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
     inputs = random_inputs(network, samples)
@@ -36,7 +36,7 @@ def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerato
     assert_same_bits(executor.run(inputs, batch_size=2), run_quantized(network, inputs))
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=40, **RELAXED)
 @given(choosers(), st.sampled_from(["digital", "analog"]), st.integers(1, 3))
 def test_every_mapping_and_either_difference_gives_them(chooser, difference, samples):
     network, hardware = random_layer(chooser), random_accelerator(chooser)
