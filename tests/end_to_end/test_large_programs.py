@@ -13,10 +13,13 @@ from mho.cost.latency import cost_network
 from mho.mapping.model import MappingModel
 from mho.network.loading import load_network
 from mho.network.reference import run_quantized
+from mho.program.chip_lowering import compile_schedule
 from mho.program.container import read_program, write_program
 from mho.program.lowering import compile_network
 from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.chip_schedule import ChipDemand, schedule_network
 from mho.simulation.executor import Executor
+from mho.simulation.program_timing import time_on_chip
 from mho.simulation.timing import time_program
 
 PAPER_MS = {"resnet18": 1507.5, "vit_b_32": 3461.1, "vgg16": 12394.6}
@@ -58,3 +61,17 @@ def test_large_networks_compile_in_20_seconds_and_4_gigabytes(name, model, tmp_p
     assert time.process_time() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4e6
     assert_timed_as_costed(program, name, network, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_32", "mobilenet_v2"])
+def test_torchvision_networks_on_chips_of_many_crossbars_keep_their_bits_and_times(name, tmp_path):
+    network = quantize_by_range(load_network(f"torchvision:{name}"), 8, 8)
+    policy, chip = policy_of(network), load_accelerator("clsa-256")
+    minimal = ChipDemand.of(network, policy, chip).minimal_crossbars
+    schedule = schedule_network(network, policy, chip, crossbars=minimal + minimal // 4)
+    write_program(compile_schedule(network, schedule), tmp_path / "p.mho")
+    program = read_program(tmp_path / "p.mho")
+    assert time_on_chip(program).finish_ps == (schedule.timing.makespan_ps,)
+    image = {program.inputs[0]: np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)}
+    assert_same_bits(Executor(program).run(image), run_quantized(network, image))
