@@ -21,11 +21,16 @@ def work_graphs(draw: Any, *, most_layers: int = 5, has_stored: bool = True) -> 
         windows = draw(st.integers(1, 9))
         sources = draw(st.lists(st.sampled_from(layers), unique=True, max_size=3)) if layers else []
         stored = draw(st.sampled_from([None, *layers])) if layers and has_stored else None
+        crossbars = draw(st.integers(1, 4))
+        row_tiles = draw(st.sampled_from([one for one in (1, 2, 3, 4) if crossbars % one == 0]))
         layers.append(
             LayerWork(
                 name=f"layer{number}",
                 known_mapping=None,
-                crossbars=draw(st.integers(1, 3)),
+                crossbars=crossbars,
+                row_tiles=row_tiles,
+                row_blocks=row_tiles
+                * draw(st.sampled_from([n for n in (1, 2, 3, 4) if crossbars % (row_tiles * n) == 0])),
                 windows=windows,
                 window_ps=draw(st.integers(0, 6)),
                 needs=tuple(draw(needs(source, windows)) for source in sources),

@@ -203,6 +203,7 @@ def _describe(
         act_bits=_count_bits(streamed),
         stored_bits=_count_bits(others[0]) if others else 0,
         row_tiles=len({use.write.rows.start for use in content.tiles}),
+        col_tiles=len({use.write.cols.start for use in content.tiles}),
         mapping=None,
     )
 

@@ -10,14 +10,13 @@ Between inputs of a full pipeline passes at least the time for which the busiest
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mho.accelerator.spec import Accelerator
 from mho.scheduling.asap import find_interval_ps, space_starts
-from mho.scheduling.placement import ChipPlan, CopyPlace
+from mho.scheduling.placement import ChipPlan, CopyPlace, list_gathered
 from mho.scheduling.routes import Routes, Way
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
@@ -162,12 +161,10 @@ def _add_gathers(layer: _Layer, places: tuple[CopyPlace, ...], routes: Routes) -
     ways: list[Way] = []
     numbers = np.zeros((len(places), most - 1), np.int64)
     for place in places:
-        if len(place.cores) > 1:
-            tiles = Counter(crossbar // size for crossbar in place.crossbars)
-            for rank, core in enumerate(place.cores[1:]):
-                sizes[place.number, rank] = min(tiles[core] * work.tile_sum_bytes, work.sum_bytes)
-                numbers[place.number, rank] = len(ways)
-                ways.append(routes.find(core, (place.home,)))
+        for rank, (core, sent) in enumerate(list_gathered(work, place, size)):
+            sizes[place.number, rank] = sent
+            numbers[place.number, rank] = len(ways)
+            ways.append(routes.find(core, (place.home,)))
     for rank in range(most - 1):
         windows = np.arange(work.windows, dtype=np.int64)
         copies = windows % len(places)

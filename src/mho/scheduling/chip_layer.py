@@ -20,6 +20,7 @@ class ChipLayer:
         window: positions of a window along height and width.
         act_bits, stored_bits: of the codes that stream in, and of those that are stored.
         row_tiles: tiles above each other that add up to one sum.
+        col_tiles: tiles beside each other that read the same inputs.
         mapping: what all of it follows from, where that is known.
     """
 
@@ -29,6 +30,7 @@ class ChipLayer:
     act_bits: int
     stored_bits: int
     row_tiles: int
+    col_tiles: int
     mapping: LayerMapping | None
 
     @classmethod
@@ -42,5 +44,11 @@ class ChipLayer:
             act_bits=mapping.bits.act_bits,
             stored_bits=mapping.bits.weight_bits,
             row_tiles=mapping.parts[0].row_tiles,
+            col_tiles=mapping.parts[0].col_tiles,
             mapping=mapping,
         )
+
+    @property
+    def row_blocks(self) -> int:
+        """Parts of an input that tiles read: of each group of tiles as many as lie above each other."""
+        return max(1, self.cost.crossbars // self.col_tiles)

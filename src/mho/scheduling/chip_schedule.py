@@ -214,6 +214,8 @@ class ChipDemand:
         """Yield schedules with weights that stay, see `list_schedules`. Raises `ScheduleError` where nothing fits."""
         minimal, hardware = self.minimal_crossbars, self.accelerator
         spare = hardware.chip.crossbars - minimal
+        buffer = hardware.buffers.input_bytes
+        input_bytes = None if isinstance(buffer, str) else buffer
         for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
             chosen = choose_options(self.network, self.options, hardware, budget, objective)
             graph, copies = chosen.graph, chosen.duplication.copies
@@ -223,7 +225,7 @@ class ChipDemand:
                 model=self.model,
                 graph=graph,
                 duplication=chosen.duplication,
-                plan=place_copies(graph, copies, hardware.chip),
+                plan=place_copies(graph, copies, hardware.chip, input_bytes=input_bytes),
                 timing=time_asap(graph, copies, batch=batch),
                 layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
                 minimal_crossbars=minimal,

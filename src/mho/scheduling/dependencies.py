@@ -158,6 +158,8 @@ class _GraphBuilder:
             stored_bytes=tuple(operand[producer] for producer, _ in stored_needs),
             sum_bytes=(sum_bytes := count_sum_bytes(own)),
             tile_sum_bytes=-(-sum_bytes * own.row_tiles // cost.crossbars),
+            row_tiles=own.row_tiles,
+            row_blocks=own.row_blocks,
         )
 
     def _count_bytes(self, tensor: str, known: _Known, read: NDArray[np.bool_], bits: int) -> dict[str, Integers]:

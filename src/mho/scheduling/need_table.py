@@ -138,6 +138,8 @@ class NeedTable:
             stored_bytes=tuple(stored_bytes),
             sum_bytes=sum_bytes,
             tile_sum_bytes=-(-sum_bytes * own.row_tiles // own.cost.crossbars),
+            row_tiles=own.row_tiles,
+            row_blocks=own.row_blocks,
         )
 
     def _link(self, name: str, producer: str, layers: Mapping[str, ChipLayer]) -> _Link:

@@ -3,7 +3,7 @@
 Copies are laid out in the order of the network, crossbar after crossbar. A copy that would lie in more cores than it
 must begins a new core, while crossbars are left over for that; later copies fill the gaps. So the minimal number of
 crossbars always suffices, and some more keep copies together. A copy on several cores gathers its partial sums at the
-first of them.
+first of them. Where input buffers would not hold what lies in a core, it is spread over more.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from mho.accelerator.chip import Chip
 from mho.errors import ScheduleError
 from mho.scheduling.asap import check_copies
+from mho.scheduling.room import Rooms, Share
 from mho.scheduling.work import LayerWork, WorkGraph
 
 
@@ -24,7 +25,8 @@ class CopyPlace:
     Attributes:
         layer: its name.
         number: of the copy, from 0 on.
-        crossbars: numbers of the crossbars that hold its tiles, ascending.
+        crossbars: numbers of the crossbars that hold its tiles, ascending: group after group, column of tiles after
+            column, so that what adds up lies together and few sums go from core to core.
         cores: numbers of their cores, without repeats; the first is where its sums are gathered.
     """
 
@@ -37,6 +39,20 @@ class CopyPlace:
     def home(self) -> int:
         """The core where its sums are gathered."""
         return self.cores[0]
+
+
+def list_gathered(layer: LayerWork, place: CopyPlace, crossbars_per_core: int) -> tuple[tuple[int, int], ...]:
+    """Return what one window of a copy sends to where its sums are gathered.
+
+    Tiles of one core add up what they share; each core but the first sends the sums that its tiles give a part of.
+
+    Returns:
+        For each core but the first, in the order of `place.cores`: that core, and bytes of sums.
+    """
+    columns: dict[int, set[int]] = {core: set() for core in place.cores}
+    for tile, crossbar in enumerate(place.crossbars):
+        columns[crossbar // crossbars_per_core].add(tile // layer.row_tiles)
+    return tuple((core, min(len(columns[core]) * layer.tile_sum_bytes, layer.sum_bytes)) for core in place.cores[1:])
 
 
 @dataclass(frozen=True)
@@ -62,13 +78,17 @@ class ChipPlan:
         return sum(len(place.crossbars) for places in self.places.values() for place in places)
 
 
-def place_copies(graph: WorkGraph, copies: Mapping[str, int], chip: Chip) -> ChipPlan:
+def place_copies(
+    graph: WorkGraph, copies: Mapping[str, int], chip: Chip, *, input_bytes: int | None = None
+) -> ChipPlan:
     """Place all copies of all layers.
 
     Args:
         graph: the layers.
         copies: of every layer, 1 or more.
         chip: crossbars and cores.
+        input_bytes: of the input buffer of a core; None for any number. Where what lies in a core would need more, so
+            that it might stop for good, copies are spread over more cores, as far as crossbars are left over.
 
     Raises:
         ScheduleError: the copies need more crossbars than there are; states both.
@@ -84,7 +104,93 @@ def place_copies(graph: WorkGraph, copies: Mapping[str, int], chip: Chip) -> Chi
         )
     filler = _Filler(chip, spare=chip.crossbars - demand)
     places = {layer.name: filler.place(layer, copies[layer.name]) for layer in graph.layers}
-    return ChipPlan(chip, places)
+    if input_bytes is None or demand == chip.crossbars:
+        return ChipPlan(chip, places)
+    fullness = _Fullness(Rooms(graph), input_bytes, chip.crossbars_per_core)
+    for layer in graph.layers:
+        for place in places[layer.name]:
+            for tile, crossbar in enumerate(place.crossbars):
+                fullness.add(layer, tile, crossbar)
+    if not fullness.is_exceeded:
+        return ChipPlan(chip, places)
+    spreader = _Spreader(chip, chip.crossbars - demand, _Fullness(fullness.rooms, input_bytes, chip.crossbars_per_core))
+    return ChipPlan(chip, {layer.name: spreader.place(layer, copies[layer.name]) for layer in graph.layers})
+
+
+class _Fullness:
+    """What the input buffers of cores must hold.
+
+    Args:
+        rooms: what layers need.
+        input_bytes: what a buffer holds.
+        size: crossbars of a core.
+    """
+
+    def __init__(self, rooms: Rooms, input_bytes: int, size: int) -> None:
+        self.rooms, self._input_bytes, self._size = rooms, input_bytes, size
+        self._tiles: dict[int, dict[str, set[int]]] = {}
+        self._used: dict[int, int] = {}
+
+    @property
+    def is_exceeded(self) -> bool:
+        """True where a core needs more than its buffer holds."""
+        return any(used > self._input_bytes for used in self._used.values())
+
+    def has_room(self, layer: LayerWork, tile: int, crossbar: int) -> bool:
+        """Tell whether a tile of a layer may lie in a crossbar; always where its core is empty."""
+        core = crossbar // self._size
+        if core not in self._tiles:
+            return True
+        return self._used[core] + self._count_more(layer, tile, core) <= self._input_bytes
+
+    def add(self, layer: LayerWork, tile: int, crossbar: int) -> None:
+        """Let a tile of a layer lie in a crossbar."""
+        core = crossbar // self._size
+        self._used[core] = self._used.get(core, 0) + self._count_more(layer, tile, core)
+        self._tiles.setdefault(core, {}).setdefault(layer.name, set()).add(tile)
+
+    def _count_more(self, layer: LayerWork, tile: int, core: int) -> int:
+        tiles = self._tiles.get(core, {}).get(layer.name, set())
+        if tile in tiles:
+            return 0
+        before = self.rooms.count(layer, Share.of(layer, tiles)) if tiles else 0
+        return self.rooms.count(layer, Share.of(layer, {*tiles, tile})) - before
+
+
+@dataclass
+class _Spreader:
+    """Hands out crossbars in order, and begins a new core where the buffer of the old one would be too small.
+
+    Attributes:
+        chip: crossbars and cores.
+        spare: crossbars that may be left empty.
+        fullness: of the cores.
+        next: the first crossbar that nothing lies in or behind.
+    """
+
+    chip: Chip
+    spare: int
+    fullness: _Fullness
+    next: int = 0
+
+    def place(self, layer: LayerWork, copies: int) -> tuple[CopyPlace, ...]:
+        """Place all copies of a layer."""
+        size, places = self.chip.crossbars_per_core, []
+        for number in range(copies):
+            crossbars = tuple(self._take(layer, tile) for tile in range(layer.crossbars))
+            cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
+            if not crossbars:
+                cores = (min(self.next, self.chip.crossbars - 1) // size,)
+            places.append(CopyPlace(layer.name, number, crossbars, cores))
+        return tuple(places)
+
+    def _take(self, layer: LayerWork, tile: int) -> int:
+        left = -self.next % self.chip.crossbars_per_core
+        if 0 < left <= self.spare and not self.fullness.has_room(layer, tile, self.next):
+            self.next, self.spare = self.next + left, self.spare - left
+        self.fullness.add(layer, tile, self.next)
+        self.next += 1
+        return self.next - 1
 
 
 @dataclass

@@ -65,6 +65,8 @@ class LayerWork:
             window completes; empty where nothing is carried.
         sum_bytes: bytes of the sums that one window gives, when it leaves the core where they are added up.
         tile_sum_bytes: bytes of the sums that one tile gives a part of, on average.
+        row_tiles: tiles that add up to one sum; in a copy, these are neighbours.
+        row_blocks: parts of an input that tiles read; tiles beside each other read the same one.
     """
 
     name: str
@@ -78,6 +80,8 @@ class LayerWork:
     stored_bytes: tuple[Integers, ...] = ()
     sum_bytes: int = 0
     tile_sum_bytes: int = 0
+    row_tiles: int = 1
+    row_blocks: int = 1
 
     @property
     def work_ps(self) -> int:

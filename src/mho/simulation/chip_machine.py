@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
@@ -10,10 +9,11 @@ import numpy as np
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
-from mho.scheduling.placement import ChipPlan
+from mho.scheduling.backlog import ChannelKey, find_backlogs
+from mho.scheduling.placement import ChipPlan, list_gathered
+from mho.scheduling.room import Share, count_least
 from mho.scheduling.work import Integers, LayerWork, WorkGraph
-from mho.simulation.backlog import ChannelKey, find_backlogs
-from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, LayerState, Prefix, Span
+from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, Lane, LayerState, Prefix, Span
 from mho.simulation.interconnect import Carrier
 
 _DONE, _GATHERED, _ARRIVED, _WRITTEN = range(4)
@@ -53,45 +53,54 @@ class Machine:
         )
         size = self._plan.chip.crossbars_per_core
         for place in self._plan.places[work.name]:
-            tiles = Counter(crossbar // size for crossbar in place.crossbars)
-            sums = ((core, min(tiles[core] * work.tile_sum_bytes, work.sum_bytes)) for core in place.cores[1:])
-            state.copies.append(CopyState(state, place, place.number, tuple(sums)))
+            state.copies.append(CopyState(state, place, place.number, list_gathered(work, place, size)))
         return state
 
     def _connect(self, layer: LayerState, backlogs: Mapping[ChannelKey, Integers]) -> None:
         """Make the channels that feed a layer; `backlogs` tell the room that each must have for itself."""
         work = layer.work
-        cores = tuple(dict.fromkeys(core for copy in layer.copies for core in copy.place.cores))
+        shares = self._list_shares(layer)
         for need in work.needs:
             source = self.layers[need.producer]
-            windows = source.work.windows
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
-            kept[-1] = windows
-            backlog = backlogs.get((need.producer, work.name, False))
-            layer.streams.append(_add_channel(source, layer, need.windows, cores, need.bytes, kept, False, backlog))
+            kept[-1] = source.work.windows
+            channel = _add_channel(source, layer, need.windows, tuple(shares), need.bytes, kept, False)
+            _add_lanes(channel, shares, backlogs.get((need.producer, work.name, False)))
+            layer.streams.append(channel)
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
             sizes = work.stored_bytes[index] if work.stored_bytes else None
             kept = np.array([source.work.windows])
-            backlog = backlogs.get((producer, work.name, True))
-            layer.stores.append(_add_channel(source, layer, np.array([count]), cores, sizes, kept, True, backlog))
+            channel = _add_channel(source, layer, np.array([count]), tuple(shares), sizes, kept, True)
+            _add_lanes(channel, shares, backlogs.get((producer, work.name, True)))
+            layer.stores.append(channel)
         for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
             channel.arrived = Prefix(channel.producer.work.windows, self._batch)
 
+    def _list_shares(self, layer: LayerState) -> dict[int, Share]:
+        """Return what each core with a copy of a layer holds of what it reads."""
+        size = self._plan.chip.crossbars_per_core
+        tiles: dict[int, set[int]] = {core: set() for copy in layer.copies for core in copy.place.cores}
+        for copy in layer.copies:
+            for tile, crossbar in enumerate(copy.place.crossbars):
+                tiles[crossbar // size].add(tile)
+        return {core: Share.of(layer.work, numbers) for core, numbers in tiles.items()}
+
     def _add_input_buffers(self, limit: int | None) -> list[Buffer]:
-        """Return the buffers that channels fill: one for all cores that get the same, for it is always as full."""
+        """Return the buffers that lanes fill: one for all cores that keep the same, for it is always as full."""
         channels = [channel for layer in self.layers.values() for channel in (*layer.streams, *layer.stores)]
+        lanes = [pair for channel in channels for pair in channel.lanes]
         fed: dict[int, list[int]] = {}
-        for number, channel in enumerate(channels):
-            for core in channel.cores:
+        for number, (cores, _) in enumerate(lanes):
+            for core in cores:
                 fed.setdefault(core, []).append(number)
         buffers: dict[tuple[int, ...], Buffer] = {}
         for core, numbers in sorted(fed.items()):
             if tuple(numbers) not in buffers:
                 buffers[tuple(numbers)] = buffer = Buffer("input_bytes", f"input buffer of core {core}", limit)
                 for number in numbers:
-                    channels[number].buffers.append(buffer)
-                buffer.shares = sum(channels[number].least for number in numbers)
+                    lanes[number][1].buffers.append(buffer)
+                buffer.shares = sum(lanes[number][1].least for number in numbers)
                 buffer.claimed = buffer.shares if buffer.has_shares else 0
         return list(buffers.values())
 
@@ -212,7 +221,7 @@ class Machine:
             self.outputs[core].take(size, size)
         for channel in layer.outputs:
             if size := channel.sizes[window]:
-                channel.take(size)
+                channel.take(window)
                 if channel.cores != (copy.place.home,):
                     self.outputs[copy.place.home].take(size, size)
         return True
@@ -223,9 +232,11 @@ class Machine:
         home = self.outputs[copy.place.home]
         for channel in copy.layer.outputs:
             if size := channel.sizes[window]:
-                claim = channel.count_claim(size)
-                for buffer in channel.buffers:
-                    claims[buffer] = claims.get(buffer, 0) + (claim if buffer.has_shares else size)
+                for _, lane in channel.lanes:
+                    kept = lane.sizes[window]
+                    claim = lane.count_claim(kept)
+                    for buffer in lane.buffers:
+                        claims[buffer] = claims.get(buffer, 0) + (claim if buffer.has_shares else kept)
                 if channel.cores != (copy.place.home,):
                     claims[home] = claims.get(home, 0) + size
         return claims
@@ -319,7 +330,6 @@ def _add_channel(
     sizes: Integers | None,
     forgotten: Integers,
     is_stored: bool,
-    backlog: Integers | None,
 ) -> Channel:
     """Add a channel to what its producer feeds.
 
@@ -328,23 +338,39 @@ def _add_channel(
         needed, forgotten: int64, windows of the producer that each window of the consumer needs, and that it lets go:
             of one input; or of size 1, where they are stored.
         cores, sizes, is_stored: as of `Channel`.
-        backlog: int64 [windows of the producer], the first window that is kept when each takes its room, see
-            `find_backlogs`; None where room is not limited.
     """
     sizes = np.zeros(source.work.windows, np.int64) if sizes is None else sizes
-    totals = np.append(0, np.cumsum(sizes))
-    least = 0 if backlog is None else int((totals[1:] - totals[backlog]).max())
     before = np.arange(source.total // source.work.windows, dtype=np.int64)[:, None] * source.work.windows
-    forgettable = np.append(0, (before + forgotten).reshape(-1))
-    lists = sizes.tolist(), totals.tolist(), forgettable.tolist()
-    channel = Channel(source, layer, needed.tolist(), cores, *lists, least, source.finished, source.finished, is_stored)
+    forgettable = np.append(0, (before + forgotten).reshape(-1)).tolist()
+    finished = source.finished
+    channel = Channel(source, layer, needed.tolist(), cores, sizes.tolist(), forgettable, finished, finished, is_stored)
     source.outputs.append(channel)
     return channel
 
 
+def _add_lanes(channel: Channel, shares: Mapping[int, Share], backlog: Integers | None) -> None:
+    """Tell a channel what its cores keep.
+
+    Args:
+        channel: whose producer's windows are sent.
+        shares: of each core of the consumer.
+        backlog: int64 [windows of the producer], the first window that is kept when each takes its room, see
+            `find_backlogs`; None where room is not limited.
+    """
+    groups: dict[Share, list[int]] = {}
+    for core, share in shares.items():
+        groups.setdefault(share, []).append(core)
+    for share, cores in groups.items():
+        sizes = share.scale(np.array(channel.sizes, np.int64), channel.consumer.work, is_stored=channel.is_stored)
+        least = 0 if backlog is None else count_least(sizes, backlog)
+        lane = Lane(sizes.tolist(), np.append(0, np.cumsum(sizes)).tolist(), least)
+        channel.lanes.append((tuple(cores), lane))
+
+
 def _check_size(buffer: Buffer, layer: LayerState, window: int) -> None:
     """Refuse what no buffer can ever hold."""
-    size = sum(channel.sizes[window] for channel in layer.outputs if buffer in channel.buffers)
+    lanes = (lane for channel in layer.outputs for _, lane in channel.lanes)
+    size = sum(lane.sizes[window] for lane in lanes if buffer in lane.buffers)
     if buffer.capacity is not None and size > buffer.capacity:
         raise ScheduleError(
             f"one window gives {size:,} bytes to the {buffer.name}, which holds {buffer.capacity:,}",

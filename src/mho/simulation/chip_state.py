@@ -147,61 +147,38 @@ class Buffer:
 
 
 @dataclass(eq=False, slots=True)
-class Channel:
-    """What one layer sends to another, over all inputs of a batch.
+class Lane:
+    """What a channel brings to cores that hold the same share of it.
 
     Attributes:
-        producer, consumer: the layers.
-        demands: windows of the producer that each window of the consumer, of one input, needs; of size 1 where they are
-            stored. 0 for none.
-        cores: of all copies of the consumer.
-        sizes: bytes that each window of the producer, of one input, sends.
-        totals: bytes that its first 0, 1, ... windows send.
-        forgettable: windows of the producer, over all inputs, that the consumer no longer reads once so many of its
-            windows (or of inputs, where they are stored) are done.
-        least: bytes with which the channel never holds up for good if it has them for itself, see `find_backlogs`.
-        finished, arrived: windows that are finished, and that have arrived everywhere; one and the same where nothing
-            is on its way.
-        is_stored: True where what is sent is stored in crossbars.
-        forgotten: windows that have been dropped.
+        sizes: bytes that they keep of each window of the producer, of one input.
+        totals: bytes that they keep of its first 0, 1, ... windows.
+        least: bytes with which the lane never holds up for good if it has them for itself, see `find_backlogs`.
         used: bytes that are kept, in each core.
         buffers: where they are.
     """
 
-    producer: LayerState
-    consumer: LayerState
-    demands: list[int]
-    cores: tuple[int, ...]
     sizes: list[int]
     totals: list[int]
-    forgettable: list[int]
     least: int
-    finished: Prefix
-    arrived: Prefix
-    is_stored: bool
-    forgotten: int = 0
     used: int = 0
     buffers: list[Buffer] = field(default_factory=list)
 
     def count_claim(self, size: int) -> int:
-        """Return by how much more than before the channel claims of buffers with shares once `size` more are kept."""
+        """Return by how much more than before the lane claims of buffers with shares once `size` more are kept."""
         return max(self.used + size, self.least) - max(self.used, self.least)
 
-    def take(self, size: int) -> None:
-        """Keep bytes in all buffers."""
+    def take(self, window: int) -> None:
+        """Keep what a window of the producer sends in all buffers."""
+        size = self.sizes[window]
         claim = self.count_claim(size)
         self.used += size
         for buffer in self.buffers:
             buffer.take(size, claim if buffer.has_shares else size)
 
-    def forget(self) -> list[CopyState]:
-        """Drop what has arrived and is not read any more; return who waits for room."""
-        done = self.consumer.written if self.is_stored else self.consumer.finished.total
-        count = min(self.forgettable[done], self.arrived.total)
-        if count <= self.forgotten:
-            return []
-        size = self._sum(count) - self._sum(self.forgotten)
-        self.forgotten = count
+    def drop(self, first: int, count: int) -> list[CopyState]:
+        """Forget windows `first` to `count`, over all inputs; return who waits for room."""
+        size = self._sum(count) - self._sum(first)
         if not size:
             return []
         claim = -self.count_claim(-size)
@@ -211,6 +188,52 @@ class Channel:
     def _sum(self, count: int) -> int:
         inputs, windows = divmod(count, len(self.sizes))
         return inputs * self.totals[-1] + self.totals[windows]
+
+
+@dataclass(eq=False, slots=True)
+class Channel:
+    """What one layer sends to another, over all inputs of a batch.
+
+    Attributes:
+        producer, consumer: the layers.
+        demands: windows of the producer that each window of the consumer, of one input, needs; of size 1 where they are
+            stored. 0 for none.
+        cores: of all copies of the consumer. All are sent everything; each keeps what its tiles read.
+        sizes: bytes that each window of the producer, of one input, sends.
+        forgettable: windows of the producer, over all inputs, that the consumer no longer reads once so many of its
+            windows (or of inputs, where they are stored) are done.
+        finished, arrived: windows that are finished, and that have arrived everywhere; one and the same where nothing
+            is on its way.
+        is_stored: True where what is sent is stored in crossbars.
+        forgotten: windows that have been dropped.
+        lanes: the cores by what they keep, with their numbers.
+    """
+
+    producer: LayerState
+    consumer: LayerState
+    demands: list[int]
+    cores: tuple[int, ...]
+    sizes: list[int]
+    forgettable: list[int]
+    finished: Prefix
+    arrived: Prefix
+    is_stored: bool
+    forgotten: int = 0
+    lanes: list[tuple[tuple[int, ...], Lane]] = field(default_factory=list)
+
+    def take(self, window: int) -> None:
+        """Keep what a window sends in all buffers."""
+        for _, lane in self.lanes:
+            lane.take(window)
+
+    def forget(self) -> list[CopyState]:
+        """Drop what has arrived and is not read any more; return who waits for room."""
+        done = self.consumer.written if self.is_stored else self.consumer.finished.total
+        first, count = self.forgotten, min(self.forgettable[done], self.arrived.total)
+        if count <= first:
+            return []
+        self.forgotten = count
+        return [copy for _, lane in self.lanes for copy in lane.drop(first, count)]
 
 
 @dataclass(eq=False, slots=True)

@@ -162,7 +162,7 @@ def check_buffers(graph, plan, starts, timing):
     """Hold the fill of input buffers against one that is counted from starts and finishes alone."""
     moves = {core: [] for core in range(plan.chip.cores)}
     for layer in graph.layers:
-        cores = {core for place in plan.places[layer.name] for core in place.cores}
+        parts = list_parts(layer, plan)
         finished = np.maximum.accumulate((starts[layer.name] + layer.window_ps).reshape(-1))
         for need in layer.needs:
             producer = graph[need.producer]
@@ -176,10 +176,22 @@ def check_buffers(graph, plan, starts, timing):
                         int(np.argmax(need.forgotten > window)) if (need.forgotten > window).any() else last, last
                     )
                 dropped = max(arrived[item], finished[index * layer.windows + last])
-                for core in cores:
-                    moves[core] += [(int(taken[item]), size), (int(dropped), -size)]
+                for core, part in parts.items():
+                    kept = -(-size * part // layer.row_blocks)
+                    moves[core] += [(int(taken[item]), kept), (int(dropped), -kept)]
     fills = [[count_most(sorted(moves[core], key=lambda m: (m[0], sign * m[1]))) for core in moves] for sign in (1, -1)]
     assert max(fills[0]) <= timing.buffer_bytes[0] <= max(fills[1])
+
+
+def list_parts(layer, plan):
+    """Return for each core with tiles of a layer how many of its blocks of rows lie there."""
+    parts = {}
+    for place in plan.places[layer.name]:
+        for tile, crossbar in enumerate(place.crossbars):
+            group = tile // (layer.crossbars // (layer.row_blocks // layer.row_tiles))
+            block = group, tile % layer.row_tiles
+            parts.setdefault(crossbar // plan.chip.crossbars_per_core, set()).add(block)
+    return {core: len(blocks) for core, blocks in parts.items()}
 
 
 def count_most(moves):
@@ -228,6 +240,31 @@ def chains(draw, *, layers):
         times = draw(st.integers(1, 3)), draw(st.integers(0, 6))
         chain.append(LayerWork(f"layer{number}", None, times[0], windows, times[1], need))
     return WorkGraph("chain", tuple(chain))
+
+
+@settings(max_examples=100, **RELAXED)
+@given(work_graphs(), st.lists(st.integers(1, 3), min_size=5, max_size=5), st.integers(1, 6), st.integers(0, 80))
+def test_copies_that_are_spread_have_room_where_crossbars_are_left_over(graph, numbers, per_core, spare):
+    copies = {layer.name: number for layer, number in zip(graph.layers, numbers, strict=False)}
+    demand = sum(layer.crossbars * copies[layer.name] for layer in graph.layers)
+    cores = -(-(demand + spare) // per_core)
+    chip = make_accelerator(chip={"crossbars": per_core * cores, "cores": cores}).chip
+
+    def find_enough(plan):
+        hardware = make_accelerator(buffers={"input_bytes": 10**9})
+        return Machine(graph, plan, hardware, 1, with_spans=False).safe_input_bytes
+
+    packed = place_copies(graph, copies, chip)
+    enough = find_enough(packed)
+    for limit in {max(1, enough - 1), max(1, enough // 2)}:
+        plan = place_copies(graph, copies, chip, input_bytes=limit)
+        taken = [crossbar for places in plan.places.values() for place in places for crossbar in place.crossbars]
+        assert len(set(taken)) == len(taken) == demand
+        assert max(taken) < chip.crossbars
+        if spare >= demand * per_core:  # a core for every tile
+            least = place_copies(graph, copies, chip, input_bytes=1)
+            assert find_enough(plan) <= max(limit, find_enough(least))
+    assert place_copies(graph, copies, chip, input_bytes=max(1, enough)) == packed
 
 
 @settings(max_examples=200, **RELAXED)
