@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
+from mho.program.container import read_program
 from mho.report.result import read_result
 from mho.workflow.config import load_config
 from mho.workflow.run import run
@@ -116,11 +118,24 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
     assert result.contender("found").speedup > 1
     assert result.contender("float").test.accuracy > 0.6
     assert result.contender("reference").test.count == 100
-    assert result.search.evaluations[result.search.best].speedup == pytest.approx(result.contender("found").speedup)
+    assert result.search.evaluations[result.search.best].gain == pytest.approx(result.contender("found").speedup)
     assert sum(layer.found.latency_us for layer in result.layers) == pytest.approx(result.contender("found").latency_us)
     assert result.sentence in (finished / "report.html").read_text().replace("&#39;", "'")
     for file in result.files:
         assert (finished / file.path).stat().st_size == file.bytes
+
+
+def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(config, tmp_path):
+    chip = load_accelerator("pelke2026-4bit").to_json() | {"name": "chip", "chip": {"crossbars": 12}, "sources": {}}
+    (config.parent / "chip.toml").write_text(to_toml(accelerator_from_json(chip, where="chip")))
+    content = CONFIG.replace("pelke2026-4bit", "chip.toml").replace("budget = 8", "budget = 3")
+    (config.parent / "on_chip.toml").write_text(content.replace("epochs = 12", "epochs = 4"))
+    result = run(load_config(config.parent / "on_chip.toml", directory=tmp_path / "chip")).result
+    assert [check.name for check in result.checks if "whole chip" in check.name and check.passed]
+    assert all(check.passed for check in result.checks), result.checks
+    assert any(file.path.endswith("chip.mho") for file in result.files)
+    program = read_program(tmp_path / "chip" / "stages" / "program" / "chip.mho")
+    assert sum(program.schedule.copies.values()) > len(program.layers)
 
 
 def test_a_finished_run_is_not_made_again(finished, config):

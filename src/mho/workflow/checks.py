@@ -98,15 +98,11 @@ class Comparison:
 
     def with_interpreter(self, images: int) -> dict[str, Any]:
         """Compare with the program run instruction by instruction."""
-        from mho.program.container import read_program
-        from mho.simulation.interpreter import interpret
+        return self._interpreted("executor = interpreter", self.program_file, images)
 
-        program = read_program(self.program_file)
-
-        def run(inputs: NDArray[np.float32]) -> Logits:
-            return _only(interpret(program, inputs).outputs)
-
-        return self._exact("executor = interpreter", run, images, min(self.batch_size, 64))
+    def with_chip(self, chip_file: Path, images: int) -> dict[str, Any]:
+        """Compare with the program for the whole chip, run in the order of its schedule."""
+        return self._interpreted("one crossbar = whole chip, in schedule order", chip_file, images)
 
     def with_onnxruntime(self) -> dict[str, Any]:
         """Compare predictions with those of ONNX Runtime on the exported file, run as it is written.
@@ -145,6 +141,17 @@ class Comparison:
             "passed": passed,
             "detail": detail,
         }
+
+    def _interpreted(self, name: str, file: Path, images: int) -> dict[str, Any]:
+        from mho.program.container import read_program
+        from mho.simulation.interpreter import interpret
+
+        program = read_program(file)
+
+        def run(inputs: NDArray[np.float32]) -> Logits:
+            return _only(interpret(program, inputs).outputs)
+
+        return self._exact(name, run, images, min(self.batch_size, 64))
 
     def _exact(
         self, name: str, run: Callable[[NDArray[np.float32]], Logits], images: int, batch_size: int

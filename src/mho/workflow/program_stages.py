@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
+from mho.errors import ScheduleError
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material, judge
 from mho.workflow.network_stages import FLOAT_FILE
@@ -18,12 +19,12 @@ from mho.workflow.stage import Figures, Report, versions
 if TYPE_CHECKING:
     from mho.program.program import Program
 
-PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
+PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
 
 
 @dataclass(frozen=True)
 class Compile:
-    """Compile the found policy's network and uniform 8/8 into programs."""
+    """Compile the found policy's network and uniform 8/8 into programs of one crossbar; the former for the chip too."""
 
     material: Material
     found: StageResult
@@ -44,8 +45,11 @@ class Compile:
         """Write the programs."""
         figures: Figures = {}
         for share, (stage, file) in enumerate(((self.found, PROGRAM_FILE), (self.reference, REFERENCE_PROGRAM_FILE))):
-            report(share / 2, file)
+            report(share / 3, file)
             figures[file] = self._compile(stage, folder / file)
+        if self.material.accelerator.chip.crossbars > 1:
+            report(2 / 3, CHIP_PROGRAM_FILE)
+            figures[CHIP_PROGRAM_FILE] = self._compile_for_chip(folder / CHIP_PROGRAM_FILE)
         return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
@@ -62,12 +66,8 @@ class Compile:
         from mho.simulation.timing import time_program
 
         network = read_onnx(stage.folder / QUANTIZED_FILE)
-        metadata = {
-            "policy": stage.figures["policy"],
-            "network_sha256": stage.files[QUANTIZED_FILE],
-            "versions": versions(),
-        }
-        program = compile_network(network, self.material.accelerator, model=self.material.mapping, metadata=metadata)
+        accelerator, model = self.material.accelerator, self.material.mapping
+        program = compile_network(network, accelerator, model=model, metadata=_describe_origin(stage))
         write_program(program, path)
         timing = time_program(program)
         return {
@@ -81,6 +81,36 @@ class Compile:
             "mvms": sum(layer.mvms for layer in timing.layers),
             "instructions": count_instructions(program),
         }
+
+
+    def _compile_for_chip(self, path: Path) -> Figures:
+        """Compile the found policy's network for the whole chip, where that holds it."""
+        from mho.network.onnx_reader import read_onnx
+        from mho.program.container import write_program
+        from mho.scheduling.duplication import Objective
+        from mho.simulation.program_timing import time_on_chip
+        from mho.workflow.chip_program import compile_for_chip
+
+        try:
+            program = compile_for_chip(
+                read_onnx(self.found.folder / QUANTIZED_FILE),
+                self.material.accelerator,
+                objective=Objective.LATENCY,
+                model=self.material.mapping,
+                metadata=_describe_origin(self.found),
+            )
+        except ScheduleError as error:
+            return {"reason": f"{error.what}; expected {error.expected}"}
+        write_program(program, path)
+        return {"bytes": path.stat().st_size, "latency_ps": time_on_chip(program).latency_ps}
+
+
+def _describe_origin(stage: StageResult) -> dict[str, Any]:
+    return {
+        "policy": stage.figures["policy"],
+        "network_sha256": stage.files[QUANTIZED_FILE],
+        "versions": versions(),
+    }
 
 
 def count_instructions(program: Program) -> dict[str, int]:
@@ -147,6 +177,10 @@ class Simulate:
         outcomes = [compared.with_reference(self.settings.reference_images)]
         report(0.85, "interpreter")
         outcomes.append(compared.with_interpreter(self.settings.interpreter_images))
+        if self._has_chip_program:
+            report(0.9, "interpreter, chip")
+            chip_file = self.program.folder / CHIP_PROGRAM_FILE
+            outcomes.append(compared.with_chip(chip_file, self.settings.interpreter_images))
         report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
@@ -157,6 +191,10 @@ class Simulate:
             "checks": outcomes,
             "zero_slices": self._measure_zero_slices(test),
         }
+
+    @property
+    def _has_chip_program(self) -> bool:
+        return "bytes" in self.program.figures.get(CHIP_PROGRAM_FILE, {})
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""

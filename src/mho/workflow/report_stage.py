@@ -25,7 +25,7 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
-from mho.workflow.program_stages import PROGRAM_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import versions
 
@@ -38,6 +38,7 @@ _FILES = (
     ("found", POLICY_FILE, "found policy"),
     ("program", PROGRAM_FILE, "compiled program of the found policy"),
     ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8"),
+    ("program", CHIP_PROGRAM_FILE, "program of the found policy for the whole chip, with its schedule"),
     ("search", SEARCH_FILE, "every policy tried"),
     ("simulation", "logits.npz", "simulated answers to the test images"),
 )
@@ -311,6 +312,8 @@ def _files(outcome: Outcome) -> tuple[form.FileFigures, ...]:
     files = []
     for name, file, what in _FILES:
         stage = outcome.stages[name]
+        if file not in stage.files:  # a chip that does not hold the network has no program
+            continue
         path = stage.folder / file
         files.append(
             form.FileFigures(
