@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mho.accelerator.converters import ColumnDifference
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
 
@@ -16,9 +17,14 @@ def largest_count(accelerator: Accelerator, encoding: Encoding, rows: int) -> in
 
 
 def required_adc_bits(accelerator: Accelerator, encoding: Encoding, rows: int) -> int:
-    """Return the bits that tell every column sum of `rows` rows apart; rows of both signs need one more."""
-    is_signed = encoding is Encoding.DIFFERENTIAL_ROWS
-    return largest_count(accelerator, encoding, rows).bit_length() + int(is_signed)
+    """Return the bits that tell every column sum of `rows` rows apart; sums of both signs need one more."""
+    return largest_count(accelerator, encoding, rows).bit_length() + int(_has_signed_sums(accelerator, encoding))
+
+
+def _has_signed_sums(accelerator: Accelerator, encoding: Encoding) -> bool:
+    """Tell whether codes have a sign: that of rows; ADCs that convert differences of columns have one for all sums."""
+    is_analog = accelerator.converters.column_difference is ColumnDifference.ANALOG
+    return encoding is Encoding.DIFFERENTIAL_ROWS or is_analog
 
 
 def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
@@ -31,9 +37,9 @@ def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
     if adc_bits == "ideal":
         return crossbar.rows_at_once
     of_one_row = ((1 << crossbar.cell_bits) - 1) * ((1 << accelerator.converters.dac_bits) - 1)
-    is_signed = encoding is Encoding.DIFFERENTIAL_ROWS
-    # Of the two rows of an input in differential rows, one holds zero; their sums take a bit for the sign.
-    rows = ((1 << (adc_bits - is_signed)) - 1) // of_one_row * (2 if is_signed else 1)
+    codes = 1 << (adc_bits - _has_signed_sums(accelerator, encoding))
+    # Of the two rows of an input in differential rows, one holds zero.
+    rows = (codes - 1) // of_one_row * (2 if encoding is Encoding.DIFFERENTIAL_ROWS else 1)
     if rows < 1:
         raise MappingError(
             f"a row of {crossbar.cell_bits}-bit cells and {accelerator.converters.dac_bits}-bit DACs alone reaches "

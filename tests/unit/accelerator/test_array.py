@@ -4,7 +4,7 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.accelerator.array import Array
-from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator, override
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, override
 from mho.errors import ConfigError
 
 
@@ -14,8 +14,8 @@ def with_values(section, **values):
     return accelerator_from_json(content, where="my.toml")
 
 
-@pytest.mark.parametrize("name", list_presets())
-def test_the_arrays_of_presets_are_ideal(name):
+@pytest.mark.parametrize("name", ["pelke2026-2bit", "pelke2026-4bit", "clsa-256", "isaac", "puma", "sram-digital"])
+def test_presets_that_tell_nothing_of_their_arrays_are_ideal(name):
     assert load_accelerator(name).array == Array()
 
 

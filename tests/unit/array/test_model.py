@@ -71,13 +71,15 @@ def test_ideal_values_give_the_integers_of_the_layer(adc_bits, difference, array
     assert (run(made, layout, digits, codes) == ideal(layout, digits, codes)).all()
 
 
-def test_the_bits_that_a_mapping_asks_for_resolve_every_sum(layout, digits, codes):
-    need = required_adc_bits(hardware(), Encoding.DIFFERENTIAL_COLUMNS, layout.rows)
+@pytest.mark.parametrize("difference", ColumnDifference)
+def test_the_bits_that_a_mapping_asks_for_resolve_every_sum(difference, layout, digits, codes):
+    options = {"converters": {"column_difference": difference}}
+    need = required_adc_bits(hardware(**options), Encoding.DIFFERENTIAL_COLUMNS, layout.rows)
     one_sided = np.where(layout.col_weight > 0, 3, 0) * np.ones_like(digits)
     codes[0] = 15
     wanted = ideal(layout, one_sided, codes)
-    assert (run(hardware(need), layout, one_sided, codes) == wanted).all()
-    assert (run(hardware(need - 1), layout, one_sided, codes) != wanted).any()
+    assert (run(hardware(need, **options), layout, one_sided, codes) == wanted).all()
+    assert (run(hardware(need - 1, **options), layout, one_sided, codes) != wanted).any()
 
 
 @pytest.mark.parametrize("adc_bits", ["ideal", 4])
