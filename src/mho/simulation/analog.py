@@ -162,15 +162,14 @@ def _run_tile(
     tile: AnalogTile, codes: NDArray[Any], sums: NDArray[np.float64], reads: np.random.Generator | None
 ) -> None:
     """Add the results of all windows of a tile to `sums` [samples, sums]."""
-    samples, (windows, rows) = len(codes), tile.inputs.shape
-    results = tile.sums.shape[1]
+    samples, rows, results = len(codes), len(tile.rows), len(tile.results)
     size = max(1, _GATHERED_CODES // (samples * rows))
-    for start in range(0, windows, size):
+    for start in range(0, len(tile.inputs), size):
         some = slice(start, start + size)
-        gathered = codes[:, tile.inputs[some]]
+        gathered = codes[:, tile.inputs[some, None] + tile.rows]
         found = tile.product.run(gathered.reshape(-1, rows), reads)[:, :results]
-        found = found.reshape(samples, -1, results)
-        _add(sums, tile.sums[some], found, are_apart=tile.are_apart)
+        places = tile.sums[some, None] + tile.results
+        _add(sums, places, found.reshape(samples, -1, results), are_apart=tile.are_apart)
 
 
 def _add(sums: NDArray[np.float64], places: NDArray[np.int64], found: NDArray[Any], *, are_apart: bool) -> None:

@@ -36,15 +36,19 @@ class AnalogTile:
     Attributes:
         crossbar: that holds it.
         product: what it gives.
-        inputs: int64 [windows, rows], addresses of the codes that drive it.
-        sums: int64 [windows, results], addresses that results are added to.
+        inputs: int64 [windows], address of each window among the codes.
+        rows: int64 [rows], from there to the codes that drive the rows.
+        sums: int64 [windows], address of each window among the sums.
+        results: int64 [results], from there to the sums that results are added to.
         are_apart: no two results are added to the same address.
     """
 
     crossbar: int
     product: ArrayProduct
     inputs: Integers
+    rows: Integers
     sums: Integers
+    results: Integers
     are_apart: bool
 
 
@@ -111,10 +115,9 @@ class TileWriter:
                 first_row=load.first_row,
                 first_col=add.first_col,
             )
-            inputs = list_addresses(load.address, values, windows)[:, None] + rows
-            sums = list_addresses(add.address, values, windows)[:, None] + targets
-            are_apart = np.unique(sums).size == sums.size
-            yield AnalogTile(load.crossbar, product, inputs, sums, are_apart)
+            inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
+            are_apart = np.unique(sums[:, None] + targets).size == sums.size * targets.size
+            yield AnalogTile(load.crossbar, product, inputs, rows, sums, targets, are_apart)
 
     def _write(self, block: WriteTile, number: int, values: Mapping[str, int]) -> WrittenCells:
         """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices."""
