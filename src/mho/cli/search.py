@@ -12,6 +12,13 @@ import typer
 def search(
     config: Annotated[Path, typer.Argument(help="Network, data, accelerator and search (TOML); see examples/.")],
     method: Annotated[str | None, typer.Option(help="rl, rl-paper, uniform or random, instead of the file's.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="What is made least, instead of the file's: latency (on one crossbar), chip-latency (of one input on "
+            "the whole chip), interval (between inputs there), energy or energy-delay (of one input)."
+        ),
+    ] = None,
     budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
@@ -20,19 +27,21 @@ def search(
 ) -> None:
     """Search bit widths in the run directory of a configuration, without training and compiling the winner.
 
-    Evaluations are kept and shared by all methods: after an interruption the same command goes on where it was.
+    Evaluations are kept and shared by all methods and objectives: after an interruption the same command goes on where
+    it was.
     """
     import json
 
     from mho.cache_folder import write_atomically
     from mho.errors import InputFileError
     from mho.quantization.memory import keep_freed_memory
+    from mho.report.text import format_cost
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
     from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    settings = with_search(settings, method=method, budget=budget)
+    settings = with_search(settings, method=method, budget=budget, objective=objective)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     if sys.stdout.isatty():
         from rich.console import Console
@@ -48,9 +57,12 @@ def search(
             reason = error.strerror or "cannot be written"
             hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
             raise InputFileError(reason, where=str(output), hint=hint) from error
+    unit = found.objective.unit
     typer.echo("")
     typer.echo(
-        f"{settings.search.method}: {found.speedup:.2f}x faster than uniform 8/8 after {found.tried} policies,"
+        f"{settings.search.method}: {found.objective.words}"
+        f" {format_cost(found.cost, unit)} instead of {format_cost(found.reference_cost, unit)}"
+        f" at uniform 8/8, {found.gain:.2f}x less, after {found.tried} policies,"
         f" {100 * found.accuracy:.2f} % on validation data ({100 * found.reference_accuracy:.2f} % at 8/8),"
         " before full training"
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.report.result import EvaluationFigures, RunResult
-from mho.report.text import TIMES, format_latency, format_percent
+from mho.report.result import EvaluationFigures, RunResult, SearchFigures
+from mho.report.text import TIMES, format_cost, format_percent
 
 Figure = dict[str, Any]
 
@@ -20,7 +20,7 @@ _HIDDEN_BELOW_POINTS = 12.0
 def build_figures(result: RunResult) -> dict[str, Figure]:
     """Return all charts by the name of their place on the page."""
     figures = {
-        "accuracy": accuracy_against_latency(result),
+        "accuracy": accuracy_against_cost(result),
         "bits": bits_by_layer(result),
         "latency": latency_by_layer(result),
         "progress": search_progress(result),
@@ -30,24 +30,24 @@ def build_figures(result: RunResult) -> dict[str, Figure]:
     return figures
 
 
-def accuracy_against_latency(result: RunResult) -> Figure:
-    """Every policy tried: accuracy on validation data over latency, with the Pareto front."""
+def accuracy_against_cost(result: RunResult) -> Figure:
+    """Every policy tried: accuracy on validation data over cost, with the Pareto front."""
     search = result.search
-    factor, unit = _latency_unit(max(entry.latency_us for entry in search.evaluations))
+    factor, unit = _cost_unit(max(entry.cost for entry in search.evaluations), search.unit)
     shown = [entry for entry in search.evaluations if _is_shown(result, entry)]
     tried = [entry for entry in shown if entry.index not in (search.best, 0)]
-    front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.latency_us)
+    front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.cost)
     traces = [
-        _points(tried, factor, "policies tried", {"color": "var(--tried)", "size": 8, "opacity": 0.75}),
+        _points(tried, search, factor, "policies tried", {"color": "var(--tried)", "size": 8, "opacity": 0.75}),
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
-            "x": [entry.latency_us * factor for entry in front], "y": [_percent(entry.accuracy) for entry in front],
+            "x": [entry.cost * factor for entry in front], "y": [_percent(entry.accuracy) for entry in front],
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
-        _points(_pick(shown, 0), factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
-        _points(_pick(shown, search.best), factor, "found policy", _marker("var(--found)", "star", 18)),
+        _points(_pick(shown, 0), search, factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
+        _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
-    layout = _layout(f"latency of one inference, {unit}", "accuracy on validation data, %", height=440)
+    layout = _layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
     layout["shapes"] = [_target_line(search.target_accuracy)]
     layout["annotations"] = [_target_text(search.target_accuracy)]
     layout["xaxis"]["rangemode"] = "tozero"
@@ -89,32 +89,32 @@ def latency_by_layer(result: RunResult) -> Figure:
 
 
 def search_progress(result: RunResult) -> Figure:
-    """Speedup of each policy in the order tried, and of the fastest accepted so far."""
+    """Gain of each policy in the order tried, and of the cheapest accepted so far."""
     search = result.search
     accepted = [entry for entry in search.evaluations if _is_accepted(result, entry)]
     others = [entry for entry in search.evaluations if not _is_accepted(result, entry)]
     best, running = 0.0, []
     for entry in search.evaluations:
-        best = max(best, entry.speedup if _is_accepted(result, entry) else 0.0)
+        best = max(best, entry.gain if _is_accepted(result, entry) else 0.0)
         running.append(best or None)
 
     def points(entries: list[EvaluationFigures], name: str, marker: dict[str, Any]) -> dict[str, Any]:
         return {
             "type": "scatter", "mode": "markers", "name": name, "marker": marker,
-            "x": [entry.index + 1 for entry in entries], "y": [entry.speedup for entry in entries],
-            "text": [_describe(entry) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+            "x": [entry.index + 1 for entry in entries], "y": [entry.gain for entry in entries],
+            "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
         }  # fmt: skip
 
     traces = [
         points(others, "loses too much", {"color": "var(--tried)", "size": 7, "symbol": "circle-open"}),
         points(accepted, "accurate enough", {"color": "var(--found)", "size": 8, "opacity": 0.7}),
         {
-            "type": "scatter", "mode": "lines", "name": "fastest so far", "hoverinfo": "skip",
+            "type": "scatter", "mode": "lines", "name": "best so far", "hoverinfo": "skip",
             "x": [entry.index + 1 for entry in search.evaluations], "y": running,
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
     ]  # fmt: skip
-    layout = _layout("policies tried", "speedup against uniform 8/8", height=360)
+    layout = _layout("policies tried", f"{search.objective_words}: gain over uniform 8/8", height=360)
     layout["yaxis"] |= {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
 
@@ -152,22 +152,24 @@ def _pick(entries: list[EvaluationFigures], index: int) -> list[EvaluationFigure
     return [entry for entry in entries if entry.index == index]
 
 
-def _points(entries: list[EvaluationFigures], factor: float, name: str, marker: dict[str, Any]) -> dict[str, Any]:
+def _points(
+    entries: list[EvaluationFigures], search: SearchFigures, factor: float, name: str, marker: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
-        "x": [entry.latency_us * factor for entry in entries], "y": [_percent(entry.accuracy) for entry in entries],
-        "text": [_describe(entry) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+        "x": [entry.cost * factor for entry in entries], "y": [_percent(entry.accuracy) for entry in entries],
+        "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
 
 
-def _describe(entry: EvaluationFigures) -> str:
+def _describe(entry: EvaluationFigures, unit: str) -> str:
     bits = " ".join(f"{w}/{a}" for w, a in zip(entry.weight_bits, entry.act_bits, strict=True))
     words = bits.split()
     rows = [" ".join(words[start : start + 11]) for start in range(0, min(len(words), 33), 11)]
     accuracy = "failed" if entry.accuracy is None else format_percent(entry.accuracy)
     more = "<br>…" if len(words) > 33 else ""
     return (
-        f"<b>policy {entry.index + 1}</b>: {format_latency(entry.latency_us)}, {entry.speedup:.2f}{TIMES}, {accuracy}"
+        f"<b>policy {entry.index + 1}</b>: {format_cost(entry.cost, unit)}, {entry.gain:.2f}{TIMES}, {accuracy}"
         "<br>"
         f"{'<br>'.join(rows)}{more}"
     )
@@ -217,6 +219,16 @@ def _layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
         "xaxis": {**axis, "title": {"text": x_title, "standoff": 10}},
         "yaxis": {**axis, "title": {"text": y_title, "standoff": 10}},
     }
+
+
+def _cost_unit(largest: float, unit: str) -> tuple[float, str]:
+    """Return a factor and the unit that costs have with it."""
+    if unit == "ps":
+        factor, name = _latency_unit(largest * 1e-6)
+        return factor * 1e-6, name
+    if unit == "aJ ps":
+        return 1e-18, "µJ µs"
+    return (1e-9, "nJ") if largest < 1e12 else (1e-12, "µJ")
 
 
 def _latency_unit(largest_us: float) -> tuple[float, str]:

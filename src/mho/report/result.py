@@ -18,7 +18,7 @@ from mho.report.map_document import MapDocument
 from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -185,10 +185,10 @@ class EvaluationFigures(_Part):
     """By layer, in execution order."""
     act_bits: tuple[int, ...]
     """By layer, in execution order."""
-    latency_us: float
-    """Time of one inference."""
-    speedup: float
-    """Against uniform 8/8."""
+    cost: float
+    """Under the search's objective, in its unit."""
+    gain: float
+    """Cost of uniform 8/8 / cost."""
     score: float | None
     """Loss on the calibration split."""
     accuracy: float | None
@@ -198,7 +198,7 @@ class EvaluationFigures(_Part):
     note: str
     """Why it failed, where it did."""
     on_front: bool
-    """No other policy is at once as fast and more accurate."""
+    """No other policy costs at most as much and is more accurate."""
 
 
 class SearchFigures(_Part):
@@ -206,6 +206,12 @@ class SearchFigures(_Part):
 
     method: str
     """Search method."""
+    objective: str
+    """What was made least: `latency`, `chip-latency`, `interval`, `energy` or `energy-delay`."""
+    objective_words: str
+    """The same for people."""
+    unit: str
+    """Of costs: `ps`, `aJ` or `aJ ps`."""
     fidelity: str
     """How each policy was measured."""
     budget: int
@@ -328,7 +334,7 @@ class RunResult(_Part):
 
     format: Literal["mho-result"] = FORMAT
     """What this file is."""
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     """Version of this format."""
     name: str
     """Name of the run."""

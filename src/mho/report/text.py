@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mho.report.result import Contender
+from mho.report.result import Contender, SearchFigures
 
 TIMES = "\u00d7"
 _THIN = "\u202f"
@@ -14,6 +14,23 @@ def format_latency(microseconds: float) -> str:
         if microseconds < limit:
             return f"{_significant(microseconds * factor)}{_THIN}{unit}"
     return f"{_significant(microseconds * 1e-6)}{_THIN}s"
+
+
+def format_cost(cost: float, unit: str) -> str:
+    """Return a cost of a policy in the unit that suits it.
+
+    Args:
+        cost: in `unit`.
+        unit: "ps", "aJ" or "aJ ps" (an energy times a time).
+    """
+    if unit == "ps":
+        return format_latency(cost * 1e-6)
+    if unit == "aJ ps":
+        return f"{_significant(cost * 1e-18)}{_THIN}µJ µs"
+    for limit, name, factor in ((1e9, "pJ", 1e-6), (1e12, "nJ", 1e-9), (1e15, "µJ", 1e-12)):
+        if cost < limit:
+            return f"{_significant(cost * factor)}{_THIN}{name}"
+    return f"{_significant(cost * 1e-15)}{_THIN}mJ"
 
 
 def format_percent(share: float, digits: int = 2) -> str:
@@ -73,6 +90,17 @@ def tell_result(found: Contender, reference: Contender, *, network: str, acceler
     return (
         f"With the bit widths found for it, {network} answers {speedup:.2f}{TIMES} as fast on {accelerator} "
         f"as at uniform 8/8 ({times}) and gets {share} of the test images of {data} right, {compared}."
+    )
+
+
+def tell_objective(search: SearchFigures) -> str:
+    """Tell what the search made least, and how much that is; nothing where it is the latency that is told anyway."""
+    if search.objective == "latency":
+        return ""
+    reference, found = search.evaluations[0], search.evaluations[search.best]
+    costs = f"{format_cost(found.cost, search.unit)} instead of {format_cost(reference.cost, search.unit)}"
+    return (
+        f" They were searched for the {search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
     )
 
 

@@ -1,12 +1,13 @@
 """`rl`: a DDPG agent that learns in a model of its world and looks ahead in it, because real evaluations are dear.
 
-Each evaluation teaches a small Bayesian model what every layer's bits cost in loss (`mho.search.sensitivity`);
-latencies are known exactly. In that world the agent, DDPG of stable-baselines3 on the pruned space, plays episodes that
-cost nothing (Dyna, Sutton 1990). Look-ahead improves them one choice at a time, and the agent learns from the improved
-ones what every choice at every step would have been worth, so that credit for an episode's end reaches the step that
-earned it (as in expert iteration, Anthony et al. 2017). What is evaluated next is the best of a few improved episodes
-in a world drawn from the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it
-is sure, they get used.
+Each evaluation teaches a small Bayesian model what every layer's bits cost in loss (`mho.search.sensitivity`); what
+they cost in time or energy is known: exactly where that adds up over layers, else by sums that are near it, and
+exactly again where one of several finished policies is taken. In that world the agent, DDPG of stable-baselines3 on
+the pruned space, plays episodes that cost nothing (Dyna, Sutton 1990). Look-ahead improves them one choice at a time,
+and the agent learns from the improved ones what every choice at every step would have been worth, so that credit for
+an episode's end reaches the step that earned it (as in expert iteration, Anthony et al. 2017). What is evaluated next
+is the best of a few improved episodes in a world drawn from the model's posterior (Thompson sampling): where the model
+is unsure, choices get tried; where it is sure, they get used.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class ImprovedAgent:
         self._records: dict[Policy, EvaluationRecord] = {}
         self._environments = [BitWidthEnvironment(space) for _ in range(CANDIDATES)]
         self._layers = np.arange(len(space.layers))
-        self._shares = space.latency_ps / space.reference_latency_ps
+        self._shares = space.layer_costs / space.reference_sum
+        self._exponent = space.objective.exponent
         self._episodes: list[KeptEpisode] = []
         self._free_layers = [k for k, layer in enumerate(space.layers) if len(layer.choices) > 1]
         pairs = [np.array([(b.weight_bits - 1, b.act_bits - 1) for b in layer.choices]) for layer in space.layers]
@@ -162,7 +164,7 @@ class ImprovedAgent:
                 other_cost, other_share = cost.sum(1) - cost[:, layer], share.sum(1) - share[:, layer]
                 tried = np.repeat(widths[:, :, None], len(w), axis=2)
                 tried[:, 0, :, layer], tried[:, 1, :, layer] = w, a
-                values = smooth_reward(
+                values = self._reward(
                     other_cost[:, None] + costs[layer, w, a],
                     other_share[:, None] + self._shares[layer, w, a] - self._saved(tried[:, 0], tried[:, 1]),
                 )
@@ -207,10 +209,10 @@ class ImprovedAgent:
         rows = self._layers
         cost, share = costs[rows, weights, acts], self._shares[rows, weights, acts]
         other_cost, other_share = (cost.sum() - cost)[:, None], (share.sum() - share)[:, None]
-        by_weight = smooth_reward(
+        by_weight = self._reward(
             other_cost + costs[rows, :, acts], other_share + self._shares[rows, :, acts] - saved_by_weight
         )
-        by_act = smooth_reward(
+        by_act = self._reward(
             other_cost + costs[rows, weights], other_share + self._shares[rows, weights] - saved_by_act
         )
         steps, actions, rewards = [], [], []
@@ -225,8 +227,12 @@ class ImprovedAgent:
 
     def _value(self, costs: FloatArray, policy: Policy) -> float:
         weights, acts = self._widths(policy)
-        cost, share = costs[self._layers, weights, acts].sum(), self._shares[self._layers, weights, acts].sum()
-        return float(smooth_reward(cost, share - self._saved(weights, acts)))
+        share = self._space.cost_of(policy) / self._space.reference_cost
+        return float(smooth_reward(costs[self._layers, weights, acts].sum(), share))
+
+    def _reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of policies whose layers' costs add up to `share` of the reference's."""
+        return smooth_reward(harm, share**self._exponent)
 
     def _savings(self, policy: Policy) -> tuple[FloatArray, FloatArray]:
         """Return `_saved` where one layer takes each of the weight bits, or of the activation bits: [layers, bits]."""
@@ -236,7 +242,7 @@ class ImprovedAgent:
         return self._saved(by_weight, acts), self._saved(weights, by_act)
 
     def _saved(self, weights: NDArray[np.int64], acts: NDArray[np.int64]) -> FloatArray:
-        """Return what writes that layers share save, over the latency of uniform 8/8, [...].
+        """Return what writes that layers share save, over the cost of uniform 8/8, [...].
 
         Args:
             weights, acts: indices as `_widths` tells them, [..., layers] together.
@@ -244,9 +250,9 @@ class ImprovedAgent:
         if self._space.shared is None:
             return np.zeros(())
         saved = self._space.shared.saved_ps(*np.broadcast_arrays(weights, acts))
-        return np.asarray(saved / self._space.reference_latency_ps)
+        return np.asarray(saved / self._space.reference_cost)
 
     def _widths(self, policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return weight bits - 1 and activation bits - 1 of every layer: indices into tables of costs and latencies."""
+        """Return weight bits - 1 and activation bits - 1 of every layer: indices into tables of harm and costs."""
         widths = np.array([(policy[n].weight_bits - 1, policy[n].act_bits - 1) for n in self._space.layer_names])
         return widths[:, 0], widths[:, 1]

@@ -19,8 +19,10 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
+from mho.search.costs import make_costs
 from mho.search.features import layer_features
 from mho.search.log import EvaluationLog
+from mho.search.objective import Objective, parse_objective
 from mho.search.qat_evaluator import QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
 from mho.search.space import SearchConstraints, SearchSpace
@@ -33,13 +35,18 @@ def make_space(
     *,
     mapping: MappingModel = DEFAULT_MODEL,
     prune: bool = True,
+    objective: Objective = Objective.LATENCY,
 ) -> SearchSpace:
-    """Derive the space of a network on an accelerator; its weights do not matter.
+    """Derive the space of a network on an accelerator under an objective; its weights do not matter.
 
     Raises:
+        ConfigError: the accelerator does not suit the objective.
         MappingError: a layer cannot be mapped.
         PolicyError: a pin names an unknown layer.
     """
+    if objective is not Objective.LATENCY:
+        costs = make_costs(network, accelerator, objective, mapping)
+        return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
     table = LatencyTable.build(derive_layer_table(network), accelerator, model=mapping)
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
     return SearchSpace.build(
@@ -60,6 +67,7 @@ def search(
     budget: int,
     method: str = "rl",
     mapping: MappingModel | str = DEFAULT_MODEL,
+    objective: Objective | str = Objective.LATENCY,
     allowed_drop_points: float = 1.0,
     constraints: SearchConstraints | None = None,
     training: TrainingOptions | None = None,
@@ -67,7 +75,7 @@ def search(
     log_path: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> SearchResult:
-    """Search for the bit widths that make `network` fastest within an allowed loss of accuracy.
+    """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
     Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
     `training` says so, scored by loss on the calibration split and judged on the validation split. Test data is not
@@ -80,6 +88,8 @@ def search(
         budget: distinct policies to evaluate, uniform 8/8 counted in; 2 or more.
         method: "rl", "rl-paper" (which does not prune the space), "uniform" or "random".
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
+            chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
         constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
             paper's mapping, weights in multiples of the cell.
@@ -92,9 +102,9 @@ def search(
         MhoError: anything wrong with what was given.
     """
     hardware = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
-    model = MappingModel(mapping)
+    model, least = MappingModel(mapping), parse_objective(objective)
     limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
-    space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper")
+    space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper", objective=least)
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(

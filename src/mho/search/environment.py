@@ -20,11 +20,11 @@ from mho.search.space import LayerChoices, SearchSpace
 
 Judge = Callable[[Policy], float]
 
-PROGRESS_FEATURES = ("layer_share", "latency_so_far", "share_left")
-"""What the agent sees besides the paper's features where the space is pruned: the layer's share of the reference
-latency (over the largest share), latency chosen so far over the reference latency of the same layers, and the share of
-the reference latency that later layers (this one included) hold. Layers count as if each were written by itself: an
-upper bound, which is all that what is seen needs."""
+PROGRESS_FEATURES = ("layer_share", "cost_so_far", "share_left")
+"""What the agent sees besides the paper's features where the space is pruned: the layer's share of the reference cost
+(over the largest share), cost chosen so far over the reference cost of the same layers, and the share of the reference
+cost that later layers (this one included) hold. Costs are those of layers by themselves (`SearchSpace.layer_costs`):
+near enough for what is seen."""
 
 
 def bits_from_range(action: float, minimum: int, maximum: int) -> int:
@@ -69,7 +69,7 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         width = space.features.shape[1] + 2 + (len(PROGRESS_FEATURES) if space.pruned else 0)
         self.observation_space = spaces.Box(0.0, 1.0, (width,), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        reference = space.latency_ps[:, MAX_BITS - 1, MAX_BITS - 1].astype(np.float64)
+        reference = space.layer_costs[:, MAX_BITS - 1, MAX_BITS - 1].astype(np.float64)
         self._reference = reference
         self._start()
 
@@ -138,7 +138,7 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
     def _progress(self, layer: int) -> list[float]:
         total = self._reference.sum()
         spent = sum(
-            self.space.latency_ps[k, self._chosen[name].weight_bits - 1, self._chosen[name].act_bits - 1]
+            self.space.layer_costs[k, self._chosen[name].weight_bits - 1, self._chosen[name].act_bits - 1]
             for k, name in enumerate(self.space.layer_names[:layer])
         )
         passed = self._reference[:layer].sum()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mho.errors import MhoError
 from mho.quantization.policy import Policy
+from mho.search.objective import Objective
 
 OK, FAILED = "ok", "failed"
 
@@ -48,7 +49,9 @@ class EvaluationRecord:
     Attributes:
         policy: the bit widths.
         score, accuracy, note: see `Measurement`.
-        latency_ps: latency of the policy, picoseconds.
+        cost: of the policy, in the unit of `objective`; it does not belong to the evaluation, and is counted anew by
+            every search.
+        objective: what `cost` is.
         seed: seed that the evaluation used.
         seconds: wall time that it took.
         method: the search method that asked first.
@@ -60,7 +63,7 @@ class EvaluationRecord:
     policy: Policy
     score: float | None
     accuracy: float | None
-    latency_ps: int
+    cost: int
     seed: int
     seconds: float
     method: str
@@ -68,6 +71,7 @@ class EvaluationRecord:
     fidelity: str
     status: str
     note: str = ""
+    objective: Objective = Objective.LATENCY
 
     @property
     def is_ok(self) -> bool:
@@ -78,7 +82,8 @@ class EvaluationRecord:
         """Return the content of a log line."""
         return {
             "index": self.index, "policy": self.policy.to_json(), "score": self.score, "accuracy": self.accuracy,
-            "latency_ps": self.latency_ps, "seed": self.seed, "seconds": self.seconds, "method": self.method,
+            "objective": str(self.objective), "cost": self.cost, "unit": self.objective.unit,
+            "seed": self.seed, "seconds": self.seconds, "method": self.method,
             "fidelity": self.fidelity, "status": self.status, "note": self.note,
         }  # fmt: skip
 
@@ -93,15 +98,30 @@ class EvaluationRecord:
                 raise MhoError(f"key {key!r} is missing or is {value!r}", where=where)
         if unknown := set(content) - set(_RECORD_TYPES):
             raise MhoError(f"unknown key {min(unknown)!r}", where=where)
+        if content["objective"] not in list(Objective):
+            raise MhoError(f"unknown objective {content['objective']!r}", where=where, expected=", ".join(Objective))
+        objective = Objective(content["objective"])
+        if content["unit"] != objective.unit:
+            raise MhoError(f"a cost in {content['unit']!r}", where=where, expected=f"{objective.unit} for {objective}")
         is_ok = content["status"] == OK
         if content["status"] not in (OK, FAILED) or (is_ok and None in (content["score"], content["accuracy"])):
             raise MhoError(f"status {content['status']!r} does not fit score and accuracy", where=where)
-        return cls(**{**content, "policy": Policy.from_json(content["policy"], where=where)})
+        own = {key: value for key, value in content.items() if key != "unit"}
+        return cls(**{**own, "objective": objective, "policy": Policy.from_json(content["policy"], where=where)})
+
+    @classmethod
+    def from_first_version(cls, content: Any, *, where: str) -> EvaluationRecord:
+        """Read a log line of version 1, whose costs were latencies. Raises `MhoError`, as `from_json`."""
+        if isinstance(content, dict) and "latency_ps" in content:
+            cost = {"objective": str(Objective.LATENCY), "cost": content["latency_ps"], "unit": Objective.LATENCY.unit}
+            content = {key: value for key, value in content.items() if key != "latency_ps"} | cost
+        return cls.from_json(content, where=where)
 
 
 _RECORD_TYPES: dict[str, Any] = {
     "index": int, "policy": dict, "score": (float, int, type(None)), "accuracy": (float, int, type(None)),
-    "latency_ps": int, "seed": int, "seconds": (float, int), "method": str, "fidelity": str, "status": str, "note": str,
+    "objective": str, "cost": int, "unit": str,
+    "seed": int, "seconds": (float, int), "method": str, "fidelity": str, "status": str, "note": str,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What a search is after, how methods are rewarded, and how the winner is chosen in spite of noise.
 
 Accuracy on a thousand validation images is uncertain by about a point: as much as one allows to lose. Whoever picks the
-fastest policy that seems to reach the target picks the luckiest. Hence `estimate_accuracies`: the loss on the
+cheapest policy that seems to reach the target picks the luckiest. Hence `estimate_accuracies`: the loss on the
 calibration split orders policies with less noise than accuracy does, so accuracy is smoothed along it, and a winner
 must reach the target both as measured and as smoothed.
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mho.errors import ConfigError
 from mho.search.evaluation import EvaluationRecord
+from mho.search.objective import Objective
 
 FloatArray = NDArray[np.float64]
 
@@ -25,19 +26,21 @@ SMALLEST_EXCESS = 1e-4
 
 @dataclass(frozen=True)
 class Goal:
-    """The fastest policy that loses no more than `allowed_drop_points` against a reference.
+    """The cheapest policy that loses no more than `allowed_drop_points` against a reference.
 
     Attributes:
         reference_accuracy: accuracy of the reference (uniform 8/8 unless told otherwise), 0..1.
         allowed_drop_points: points (percent) of accuracy that may be lost, >= 0.
-        reference_latency_ps: latency of uniform 8/8.
+        reference_cost: of uniform 8/8, in the unit of `objective`.
         reference_score: loss of uniform 8/8.
+        objective: what costs are.
     """
 
     reference_accuracy: float
     allowed_drop_points: float
-    reference_latency_ps: int
+    reference_cost: int
     reference_score: float
+    objective: Objective = Objective.LATENCY
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop_points <= 100.0:
@@ -53,30 +56,31 @@ class Goal:
         return self.reference_accuracy - self.allowed_drop_points / 100.0
 
 
-def paper_reward(goal: Goal, accuracy: float, latency_ps: int) -> float:
+def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
     """Return the reward of arXiv 2601.21737 to the letter: it jumps at the target.
 
     Accuracies count in percent. Below the target: -10 * (target - accuracy). Otherwise
-    100 * (reference latency / latency - 1) + 0.1 * (accuracy - target).
+    100 * (reference latency / latency - 1) + 0.1 * (accuracy - target). Under another objective its cost takes
+    the place of latency.
     """
     margin = 100.0 * (accuracy - goal.target_accuracy)
     if margin < 0:
         return 10.0 * margin
-    return 100.0 * (goal.reference_latency_ps / latency_ps - 1.0) + 0.1 * margin
+    return 100.0 * (goal.reference_cost / cost - 1.0) + 0.1 * margin
 
 
-def smooth_reward(cost: FloatArray | float, latency_share: FloatArray | float) -> FloatArray:
+def smooth_reward(harm: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
     """Return a reward that is highest just within what is allowed, and has no jump.
 
-    log2(speedup) - 4 log1p(softplus(12 (cost - 1)) / 12): a doubling of speed is worth 1, the allowed cost counts -0.2,
-    twice it -2.8; costs far beyond count logarithmically, so that one ruined policy does not drown all others.
+    log2(gain) - 4 log1p(softplus(12 (harm - 1)) / 12): half the cost is worth 1, the allowed harm counts -0.2, twice it
+    -2.8; harms far beyond count logarithmically, so that one ruined policy does not drown all others.
 
     Args:
-        cost: excess loss over the reference's in units of `allowed_excess`, any shape.
-        latency_share: latency over that of uniform 8/8, > 0, same shape.
+        harm: excess loss over the reference's in units of `allowed_excess`, any shape.
+        cost_share: cost over that of uniform 8/8, > 0, same shape.
     """
-    beyond = np.logaddexp(0.0, 12.0 * (np.asarray(cost) - 1.0)) / 12.0
-    return -np.log2(latency_share) - 4.0 * np.log1p(beyond)
+    beyond = np.logaddexp(0.0, 12.0 * (np.asarray(harm) - 1.0)) / 12.0
+    return -np.log2(cost_share) - 4.0 * np.log1p(beyond)
 
 
 def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:
@@ -142,9 +146,9 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
 
 
 def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
-    """Return the fastest record whose accuracy, as measured and as smoothed, reaches the target; None where none does.
+    """Return the cheapest record whose accuracy, as measured and as smoothed, reaches the target; None where none does.
 
-    Of equally fast ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in
+    Of equally cheap ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in
     the log, whose order other searches shape).
     """
     estimates = estimate_accuracies(records)
@@ -154,12 +158,12 @@ def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRe
         for record, estimate in zip(records, estimates, strict=True)
         if record.is_ok and record.accuracy is not None and min(record.accuracy, float(estimate)) >= target
     ]
-    return min(fit, key=lambda record: (record.latency_ps, record.score), default=None)
+    return min(fit, key=lambda record: (record.cost, record.score), default=None)
 
 
 def pareto_front(records: Sequence[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:
-    """Return the records whose accuracy as measured no faster one reaches, fastest first."""
-    ordered = sorted((r for r in records if r.is_ok), key=lambda r: (r.latency_ps, -(r.accuracy or 0.0)))
+    """Return the records whose accuracy as measured no cheaper one reaches, cheapest first."""
+    ordered = sorted((r for r in records if r.is_ok), key=lambda r: (r.cost, -(r.accuracy or 0.0)))
     front: list[EvaluationRecord] = []
     for record in ordered:
         if not front or (record.accuracy or 0.0) > (front[-1].accuracy or 0.0):

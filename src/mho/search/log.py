@@ -1,7 +1,8 @@
 """The evaluation log: every evaluated policy, one JSON line each; a kill loses at most the line in the making.
 
 The first line names the problem (network, data, accelerator, settings of the evaluation) by its hash; a log of another
-problem is refused. All methods may share one log: what it holds is not evaluated again.
+problem is refused. All methods and objectives may share one log: what it holds is not evaluated again. A log of
+version 1, whose costs were all latencies, is read and rewritten.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mho.cache_folder import write_atomically
 from mho.errors import InputFileError, MhoError
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, problem_hash
 
-FORMAT, VERSION = "mho-evaluation-log", 1
+FORMAT, VERSION, FIRST_VERSION = "mho-evaluation-log", 2, 1
 _BEGINNING = b'{"format": "mho-evaluation-log"'
 
 
@@ -87,22 +89,37 @@ class EvaluationLog:
                 raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
             self.was_repaired = bool(content)
             _truncate(path, 0)
-            header = {"format": FORMAT, "version": VERSION, "hash": problem_hash(self.problem), "problem": self.problem}
-            _append_line(path, header)
+            _append_line(path, self._header)
             return
-        self._check_header(path, _parse(lines[0]))
+        version = self._check_header(path, _parse(lines[0]))
         for number, line in enumerate(lines[1:], start=2):
-            self._keep(self._read_record(line, f"{path}: line {number}"))
-        if len(whole) < len(content):
+            self._keep(self._read_record(line, version, f"{path}: line {number}"))
+        if version == FIRST_VERSION:
+            self._rewrite(path)
+        elif len(whole) < len(content):
             self.was_repaired = True
             _truncate(path, len(whole))
 
-    def _check_header(self, path: Path, header: Any) -> None:
+    @property
+    def _header(self) -> dict[str, Any]:
+        return {"format": FORMAT, "version": VERSION, "hash": problem_hash(self.problem), "problem": self.problem}
+
+    def _rewrite(self, path: Path) -> None:
+        """Write the file anew in the present version."""
+        lines = (self._header, *(record.to_json() for record in self._records))
+        try:
+            write_atomically(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
+    def _check_header(self, path: Path, header: Any) -> int:
+        """Return the version of a log of this problem."""
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
-        if header.get("version") != VERSION:
+        version: Any = header.get("version")
+        if version not in (FIRST_VERSION, VERSION):
             raise InputFileError(
-                f"version {header.get('version')!r}", where=str(path), expected=f"version {VERSION} of {FORMAT}"
+                f"version {version!r}", where=str(path), expected=f"version {FIRST_VERSION} or {VERSION} of {FORMAT}"
             )
         if header.get("hash") != problem_hash(self.problem):
             raise InputFileError(
@@ -110,15 +127,17 @@ class EvaluationLog:
                 where=str(path),
                 hint="use another run directory, or delete the log to start over",
             )
+        return int(version)
 
-    def _read_record(self, line: bytes, where: str) -> EvaluationRecord:
+    def _read_record(self, line: bytes, version: int, where: str) -> EvaluationRecord:
         content = _parse(line)
         if content is None:
             raise InputFileError(
                 "a damaged line before the end", where=where, hint="delete the line: its policy is evaluated again"
             )
         try:
-            record = EvaluationRecord.from_json(content, where=where)
+            read = EvaluationRecord.from_first_version if version == FIRST_VERSION else EvaluationRecord.from_json
+            record = read(content, where=where)
         except MhoError as error:
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error
         return replace(record, index=len(self._records))

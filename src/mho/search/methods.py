@@ -53,16 +53,16 @@ def method_factory(name: str) -> MethodFactory:
 
 
 class UniformSearch:
-    """Tries one pair of widths for all layers at a time (held and pinned layers stay), from slow to fast."""
+    """Tries one pair of widths for all layers at a time (held and pinned layers stay), from dear to cheap."""
 
     def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
         del goal, budget, generator
         pairs = sorted({bits for layer in space.layers if len(layer.choices) > 1 for bits in layer.choices})
         policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs)
-        self._left = sorted(policies, key=space.latency_of)
+        self._left = sorted(policies, key=space.cost_of)
 
     def ask(self) -> Policy | None:
-        """Return the slowest policy that is left."""
+        """Return the dearest policy that is left."""
         return self._left.pop() if self._left else None
 
     def tell(self, record: EvaluationRecord) -> None:
@@ -80,9 +80,9 @@ def nearest_policy(space: SearchSpace, wanted: BitWidths) -> Policy:
 
 
 class RandomSearch:
-    """Draws policies at random, spread over speeds: each draw first takes a level, then each layer a width around it.
+    """Draws policies at random, spread over costs: each draw first takes a level, then each layer a width around it.
 
-    Independent draws of every layer would all have nearly the same latency, by the law of large numbers; the level
+    Independent draws of every layer would all have nearly the same cost, by the law of large numbers; the level
     spreads them over the whole range.
     """
 
@@ -107,13 +107,13 @@ class RandomSearch:
 
 
 def draw_policy(space: SearchSpace, generator: np.random.Generator, *, spread: bool) -> Policy:
-    """Draw a policy; `spread` over levels of speed, else each layer's choice uniformly."""
+    """Draw a policy; `spread` over levels of cost, else each layer's choice uniformly."""
     level = generator.random()
     layers = {}
     for layer in space.layers:
-        by_latency = np.argsort(layer.latencies_ps, kind="stable")
+        by_cost = np.argsort(layer.costs, kind="stable")
         share = generator.random()
         if spread:
             share = min(max(level + 0.5 * (share - 0.5), 0.0), 1.0)
-        layers[layer.name] = layer.choices[by_latency[min(int(share * len(by_latency)), len(by_latency) - 1)]]
+        layers[layer.name] = layer.choices[by_cost[min(int(share * len(by_cost)), len(by_cost) - 1)]]
     return Policy(layers)

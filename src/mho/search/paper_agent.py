@@ -144,7 +144,7 @@ class PaperAgent:
         if not self._steps:  # the reference, which no episode led to
             return
         accuracy = record.accuracy if record.is_ok and record.accuracy is not None else 0.0
-        reward = np.array([paper_reward(self._goal, accuracy, record.latency_ps)])
+        reward = np.array([paper_reward(self._goal, accuracy, record.cost)])
         buffer: Any = self.model.replay_buffer
         for number, (observation, following, action) in enumerate(self._steps, start=1):
             done = np.array([number == len(self._steps)])

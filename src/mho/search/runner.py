@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class SearchResult:
         reference: the record of uniform 8/8.
         best: the winner (see `mho.search.goal.select_best`); None where no policy of the space reaches the target.
         records: every distinct policy that this search evaluated, in order, the reference first.
-        front: the Pareto front of latency and accuracy, fastest first.
+        front: the Pareto front of cost and accuracy, cheapest first.
         ended: "budget" or "exhausted" (the method had nothing new to propose).
     """
 
@@ -107,6 +107,7 @@ class SearchResult:
         """Return the content of a result file."""
         return {
             "method": self.method,
+            "objective": str(self.goal.objective),
             "reference_accuracy": self.goal.reference_accuracy,
             "allowed_drop_points": self.goal.allowed_drop_points,
             "reference": self.reference.to_json(),
@@ -126,7 +127,7 @@ def run_search(
     generator: np.random.Generator,
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> SearchResult:
-    """Search for the fastest policy within the allowed loss of accuracy.
+    """Search for the cheapest policy within the allowed loss of accuracy.
 
     Args:
         method: one of `mho.search.methods.METHODS`.
@@ -154,8 +155,9 @@ def run_search(
     goal = Goal(
         reference.accuracy if known is None else known,
         options.allowed_drop_points,
-        space.reference_latency_ps,
+        space.reference_cost,
         reference.score,
+        space.objective,
     )
     study.start(goal)
     method_at_work = make_method(space, goal, options.budget, generator)
@@ -207,7 +209,11 @@ class _Study:
     def evaluate(self, policy: Policy) -> EvaluationRecord:
         if policy in self._by_policy:
             return self._by_policy[policy]
-        record = self.log.find(policy, self.evaluator.fidelity) or self.log.append(self._measure(policy))
+        found = self.log.find(policy, self.evaluator.fidelity)
+        if found is None:
+            record = self.log.append(self._measure(policy))
+        else:  # evaluations do not depend on the objective, costs do
+            record = replace(found, cost=self.space.cost_of(policy), objective=self.space.objective)
         self.records.append(record)
         self._by_policy[policy] = record
         if self._goal is not None:
@@ -222,7 +228,8 @@ class _Study:
             policy=policy,
             score=measured.score,
             accuracy=measured.accuracy,
-            latency_ps=self.space.latency_of(policy),
+            cost=self.space.cost_of(policy),
+            objective=self.space.objective,
             seed=self.evaluator.seed_for(policy),
             seconds=round(time.perf_counter() - begin, 6),
             method=self.method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mho.quantization.policy import policy_schema
+from mho.search.objective import Objective
 
 _NUMBER_OR_NULL = {"type": ["number", "null"]}
 
@@ -16,7 +17,9 @@ def record_schema() -> dict[str, Any]:
         "policy": policy_schema(),
         "score": {**_NUMBER_OR_NULL, "description": "Loss on the calibration split; null where the training failed."},
         "accuracy": {**_NUMBER_OR_NULL, "description": "On the validation split, 0..1; null where it failed."},
-        "latency_ps": {"type": "integer", "minimum": 0, "description": "Of one sample, ps."},
+        "objective": {"enum": [str(objective) for objective in Objective], "description": "What the cost is."},
+        "cost": {"type": "integer", "minimum": 0, "description": "Of the policy under the objective, in `unit`."},
+        "unit": {"enum": sorted({objective.unit for objective in Objective}), "description": "Of the cost."},
         "seed": {"type": "integer", "description": "Of the training."},
         "seconds": {"type": "number", "minimum": 0, "description": "What the evaluation took, s."},
         "method": {"type": "string", "description": "Which method asked for it first."},
@@ -39,6 +42,7 @@ def search_schema() -> dict[str, Any]:
     record = record_schema()
     properties: dict[str, Any] = {
         "method": {"type": "string"},
+        "objective": {"enum": [str(objective) for objective in Objective], "description": "What was made least."},
         "reference_accuracy": {"type": "number", "description": "Of uniform 8/8 on the validation split, 0..1."},
         "allowed_drop_points": {"type": "number", "minimum": 0, "description": "Points (percent)."},
         "reference": {"$ref": "#/$defs/record"},

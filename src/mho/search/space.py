@@ -1,6 +1,6 @@
 """The space that a search walks: which bit widths each layer may take, and what each choice costs.
 
-The space knows latencies and constraints, nothing of accuracy. A choice is *dominated* where another choice of the same
+The space knows costs and constraints, nothing of accuracy. A choice is *dominated* where another choice of the same
 layer has at least as many bits in both widths and is no slower: it can only lose accuracy and gain nothing, so it is
 dropped before the search. This is exact: latencies of layers add up but for the writes that they share, and where a
 layer may share one, the other choice must be no slower in every share of the crossbar. The mode that follows the paper
@@ -10,7 +10,7 @@ to the letter keeps every choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from mho.cost.shared_writes import SharedWrites
 from mho.errors import ConfigError, PolicyError, suggest
 from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.search.costs import PolicyCosts
+from mho.search.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,12 @@ class LayerChoices:
     """What one layer may take: `choices` ordered by weight bits, then activation bits.
 
     Attributes:
-        latencies_ps: of the layer by itself, for each choice.
+        costs: of the layer by itself, for each choice, as in `SearchSpace.layer_costs`.
     """
 
     name: str
     choices: tuple[BitWidths, ...]
-    latencies_ps: tuple[int, ...]
+    costs: tuple[float, ...]
 
     @cached_property
     def weight_options(self) -> tuple[int, ...]:
@@ -115,18 +117,21 @@ class SearchSpace:
 
     Attributes:
         layers: what each layer may take, in execution order.
-        latency_ps: int64 [layers, 8, 8]: latency of a layer by itself at weight bits 1..8 (axis 1) and activation bits
-            1..8.
+        layer_costs: [layers, 8, 8]: cost of a layer by itself at weight bits 1..8 (axis 1) and activation bits 1..8.
+            For the latency on one crossbar int64, ps; else float64 of any unit, whose sums over layers, to the power of
+            `objective.exponent`, are about in proportion to costs.
         features: float32 [layers, 8]: what an agent sees of each layer (`mho.search.features`), 0..1.
         pruned: True where dominated choices were dropped.
-        shared: what layers save that are written at once; None where latencies add up.
+        shared: what layers save that are written at once; None where costs add up.
+        costs: of policies; None for the latency on one crossbar, which is the sum of the layers' less what they share.
     """
 
     layers: tuple[LayerChoices, ...]
-    latency_ps: NDArray[np.int64]
+    layer_costs: NDArray[np.int64] | NDArray[np.float64]
     features: NDArray[np.float32]
     pruned: bool
     shared: SharedWrites | None = None
+    costs: PolicyCosts | None = None
 
     @classmethod
     def build(
@@ -139,11 +144,11 @@ class SearchSpace:
         prune: bool = True,
         shared: SharedWrites | None = None,
     ) -> SearchSpace:
-        """Build the space of a network from its latencies and constraints.
+        """Build the space of a network from its latencies on one crossbar, and constraints.
 
         Args:
             layer_names: MVM layers in execution order.
-            latency_ps: int64 [layers, 8, 8], see the class.
+            latency_ps: int64 [layers, 8, 8], see `layer_costs`.
             features: float32 [layers, 8], see `mho.search.features.layer_features`.
             constraints: what a policy may be.
             prune: drop dominated choices.
@@ -153,25 +158,48 @@ class SearchSpace:
             ConfigError: the table has another shape, or holds a latency that is not positive.
             PolicyError: a pin names an unknown layer or widths above 8.
         """
-        names = list(layer_names)
         table = np.array(latency_ps, dtype=np.int64)
-        if not names or table.shape != (len(names), MAX_BITS, MAX_BITS) or len(features) != len(names):
-            raise ConfigError(
-                f"latencies have shape {table.shape} and features {np.shape(features)} for {len(names)} layers",
-                where="search space",
-                expected=f"[layers, {MAX_BITS}, {MAX_BITS}] and [layers, features], one layer or more",
-            )
-        if (table <= 0).any():
-            raise ConfigError("a latency is not positive", where="search space")
-        _check_pins(constraints, names)
-        layers = []
-        for index, name in enumerate(names):
-            choices = constraints.choices_for(name, is_end=index in (0, len(names) - 1))
-            costs = [int(table[index, bits.weight_bits - 1, bits.act_bits - 1]) for bits in choices]
-            kept = _non_dominated(choices, _demands(index, choices, costs, shared)) if prune else range(len(choices))
-            layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
-        table.setflags(write=False)
-        return cls(tuple(layers), table, np.asarray(features, dtype=np.float32), prune, shared)
+
+        def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
+            alone = [int(table[index, bits.weight_bits - 1, bits.act_bits - 1]) for bits in choices]
+            demands = _demands(index, choices, alone, shared)
+            return _non_dominated(choices, lambda a, b: bool((demands[a] <= demands[b]).all()))
+
+        layers = _list_layers(layer_names, table, features, constraints, keep if prune else None)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared)
+
+    @classmethod
+    def of_costs(
+        cls,
+        layer_names: Sequence[str],
+        costs: PolicyCosts,
+        features: NDArray[np.float32],
+        constraints: SearchConstraints,
+        *,
+        prune: bool = True,
+    ) -> SearchSpace:
+        """Build the space of a network under another objective than the latency on one crossbar.
+
+        Args:
+            layer_names: MVM layers in execution order.
+            costs: of policies.
+            features, constraints, prune: as of `build`.
+
+        Raises:
+            ConfigError, PolicyError: as `build`.
+        """
+        names, table = list(layer_names), costs.tabulate()
+
+        def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
+            return _non_dominated(choices, lambda a, b: costs.covers(names[index], choices[a], choices[b]))
+
+        layers = _list_layers(names, table, features, constraints, keep if prune else None)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs)
+
+    @property
+    def objective(self) -> Objective:
+        """What costs are."""
+        return Objective.LATENCY if self.costs is None else self.costs.objective
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -189,26 +217,40 @@ class SearchSpace:
         return Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
 
     @cached_property
-    def reference_latency_ps(self) -> int:
-        """Latency of uniform 8/8."""
-        return self.latency_of(self.reference_policy)
+    def reference_cost(self) -> int:
+        """Cost of uniform 8/8."""
+        return self.cost_of(self.reference_policy)
 
-    def latency_of(self, policy: Policy) -> int:
-        """Return the latency of a policy in picoseconds. Raises `PolicyError` where it does not fit the network."""
+    @cached_property
+    def reference_sum(self) -> float:
+        """What the table of layers tells of uniform 8/8: its cost for the latency on one crossbar."""
+        place = UNIFORM_REFERENCE.weight_bits - 1, UNIFORM_REFERENCE.act_bits - 1
+        return self.reference_cost if self.costs is None else float(self.layer_costs[:, place[0], place[1]].sum())
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit.
+
+        Raises:
+            PolicyError: it does not fit the network.
+        """
         policy.check_against(self.layer_names)
         for name, bits in policy.layers.items():
             if max(bits.weight_bits, bits.act_bits) > MAX_BITS:
                 raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=name)
+        if self.costs is not None:
+            return self.costs.cost_of(policy)
         widths = np.array([(policy[name].weight_bits, policy[name].act_bits) for name in self.layer_names])
-        return int(self.latencies_of(widths[:, 0], widths[:, 1]))
+        return int(self.sum_costs(widths[:, 0], widths[:, 1]))
 
-    def latencies_of(self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the latencies of many policies at once, int64 [...], ps.
+    def sum_costs(
+        self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]
+    ) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Return the sums of the layers' costs of many policies at once, [...]; for latency they are the policies' own.
 
         Args:
             weight_bits, act_bits: int64 [..., layers], 1..8 each.
         """
-        alone = self.latency_ps[np.arange(len(self.layers)), weight_bits - 1, act_bits - 1].sum(axis=-1)
+        alone = self.layer_costs[np.arange(len(self.layers)), weight_bits - 1, act_bits - 1].sum(axis=-1)
         saved = 0 if self.shared is None else self.shared.saved_ps(weight_bits - 1, act_bits - 1)
         return np.asarray(alone - saved)
 
@@ -217,6 +259,34 @@ class SearchSpace:
         return set(policy.layers) == set(self.layer_names) and all(
             policy[layer.name] in layer.choices for layer in self.layers
         )
+
+
+def _list_layers(
+    layer_names: Sequence[str],
+    table: NDArray[np.int64] | NDArray[np.float64],
+    features: NDArray[np.float32],
+    constraints: SearchConstraints,
+    keep: Callable[[int, Sequence[BitWidths]], list[int]] | None,
+) -> tuple[LayerChoices, ...]:
+    """Return what each layer may take; `keep` says which of the choices of a layer, by its number."""
+    names = list(layer_names)
+    if not names or table.shape != (len(names), MAX_BITS, MAX_BITS) or len(features) != len(names):
+        raise ConfigError(
+            f"costs have shape {table.shape} and features {np.shape(features)} for {len(names)} layers",
+            where="search space",
+            expected=f"[layers, {MAX_BITS}, {MAX_BITS}] and [layers, features], one layer or more",
+        )
+    if (table <= 0).any():
+        raise ConfigError("a cost is not positive", where="search space")
+    _check_pins(constraints, names)
+    table.setflags(write=False)
+    layers = []
+    for index, name in enumerate(names):
+        choices = constraints.choices_for(name, is_end=index in (0, len(names) - 1))
+        kept = range(len(choices)) if keep is None else keep(index, choices)
+        costs = tuple(table[index, bits.weight_bits - 1, bits.act_bits - 1].item() for bits in choices)
+        layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
+    return tuple(layers)
 
 
 def _check_pins(constraints: SearchConstraints, names: list[str]) -> None:
@@ -238,11 +308,11 @@ def _demands(
     return np.concatenate([alone, shared.demands(layer, index[0], index[1], alone)], axis=1)
 
 
-def _non_dominated(choices: Sequence[BitWidths], demands: NDArray[np.int64]) -> list[int]:
+def _non_dominated(choices: Sequence[BitWidths], is_no_dearer: Callable[[int, int], bool]) -> list[int]:
     """Return the indices of the choices that no other choice beats in bits without demanding more."""
 
     def beats(a: int, b: int) -> bool:
         wider = choices[a].weight_bits >= choices[b].weight_bits and choices[a].act_bits >= choices[b].act_bits
-        return a != b and wider and bool((demands[a] <= demands[b]).all())
+        return a != b and wider and is_no_dearer(a, b)
 
     return [k for k in range(len(choices)) if not any(beats(other, k) for other in range(len(choices)))]

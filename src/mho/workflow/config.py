@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+from mho.accelerator.chip import MAX_CROSSBARS
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
 from mho.errors import MhoError
@@ -87,6 +88,8 @@ class AcceleratorSettings(_Section):
     """Overrides the description's."""
     encoding: Encoding | None = None
     """Overrides the description's."""
+    crossbars: int | None = Field(default=None, ge=1, le=MAX_CROSSBARS)
+    """Of the chip, instead of the description's; cores keep their size."""
     mapping: MappingModel = DEFAULT_MODEL
     """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
     2601.21737."""
@@ -137,6 +140,10 @@ class SearchSettings(_Section):
 
     method: Literal["rl", "rl-paper", "uniform", "random"] = "rl"
     """`rl-paper` follows arXiv 2601.21737 to the letter; `rl` is the improved agent; the others are baselines."""
+    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay"] = "latency"
+    """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
+    `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
+    (throughput); `energy`: of one input; `energy-delay`: that energy times that time."""
     budget: int = Field(ge=2, le=100_000)
     """Distinct policies to evaluate, uniform 8/8 counted in."""
     allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.search.objective import Objective
 from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
@@ -119,7 +120,7 @@ class TrainReference:
 
 @dataclass(frozen=True)
 class Search:
-    """Search for the fastest policy within the allowed loss of accuracy."""
+    """Search for the cheapest policy within the allowed loss of accuracy."""
 
     prepared: Prepared
     settings: SearchSettings
@@ -158,8 +159,8 @@ class Search:
 
         def show(progress: SearchProgress) -> None:
             best = progress.best
-            speed = "" if best is None else f", {space.reference_latency_ps / best.latency_ps:.2f}x so far"
-            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{speed}")
+            gain = "" if best is None else f", {space.reference_cost / best.cost:.2f}x so far"
+            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{gain}")
 
         report(0.0, "policy 1")
         result = run_search(
@@ -184,22 +185,24 @@ class Search:
             "fidelity": fidelity,
             "space": str(space.size),
             "target_accuracy": result.goal.target_accuracy,
-            "reference_latency_ps": space.reference_latency_ps,
+            "objective": str(space.objective),
+            "reference_cost": space.reference_cost,
             "order": order_finalists(result, space),
-            "speedup": space.reference_latency_ps / result.require_best().latency_ps,
+            "gain": space.reference_cost / result.require_best().cost,
             "tried": len(result.records),
         }
 
     def note(self, figures: Mapping[str, Any]) -> str:
-        """Speed and effort."""
-        return f"{figures['speedup']:.2f}x after {figures['tried']} policies"
+        """Gain and effort."""
+        words = Objective(figures["objective"]).words
+        return f"{figures['gain']:.2f}x less {words} after {figures['tried']} policies"
 
 
 def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
     """Return what a search of the network in `network_file` may propose; its weights do not matter.
 
     Raises:
-        ConfigError: the settings leave no widths, or nothing to choose.
+        ConfigError: the settings leave no widths, or nothing to choose, or the accelerator does not suit the objective.
         MappingError: the accelerator cannot hold a layer.
         PolicyError: a pin names an unknown layer.
     """
@@ -221,10 +224,17 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
     )
     prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
-    space = derive_space(read_onnx(network_file), accelerator, constraints, mapping=material.mapping, prune=prune)
+    space = derive_space(
+        read_onnx(network_file),
+        accelerator,
+        constraints,
+        mapping=material.mapping,
+        prune=prune,
+        objective=Objective(settings.objective),
+    )
     if settings.method == "rl" and space.size == 1:
         raise ConfigError(
-            "nothing to choose: no layer has a second choice that could be faster",
+            "nothing to choose: no layer has a second choice that could cost less",
             where="search",
             hint="widen the ranges, take pins or hold_first_last away, or name an accelerator with smaller crossbars",
         )
@@ -232,14 +242,14 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
 
 
 def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
-    """Return indices into a search's records: the winner, then slower ones on the Pareto front, each more accurate.
+    """Return indices into a search's records: the winner, then dearer ones on the Pareto front, each more accurate.
 
     Only policies of the space: uniform 8/8, which every search measures, may break its limits.
     """
     best = result.require_best()
     order = [_place(result, best)]
     for record in result.front:
-        if record.latency_ps > best.latency_ps and record.policy != best.policy and space.contains(record.policy):
+        if record.cost > best.cost and record.policy != best.policy and space.contains(record.policy):
             order.append(_place(result, record))
     return order
 
@@ -250,7 +260,7 @@ def _place(result: SearchResult, wanted: EvaluationRecord) -> int:
 
 @dataclass(frozen=True)
 class TrainFinalists:
-    """Train the best policies fully, fastest first, until one keeps the allowed drop on validation data."""
+    """Train the best policies fully, cheapest first, until one keeps the allowed drop on validation data."""
 
     prepared: Prepared
     search: StageResult

@@ -19,7 +19,8 @@ from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
 from mho.report.map_document import MapDocument
-from mho.report.text import tell_result
+from mho.report.text import tell_objective, tell_result
+from mho.search.objective import Objective
 from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
@@ -113,10 +114,11 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
     costs = by_model[outcome.material.mapping]
     contenders = _contenders(outcome, layers, policies, costs)
     by_name = {contender.name: contender for contender in contenders}
+    search = _search(outcome)
     sentence = tell_result(
         by_name["found"], by_name["reference"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
-    )  # fmt: skip
+    ) + tell_objective(search)  # fmt: skip
     notes = dict.fromkeys(note for stage in outcome.stages.values() for note in stage.figures.get("notes", ()))
     return form.RunResult(
         name=outcome.config.run.name,
@@ -132,7 +134,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
             for layer, *pair in zip(layers, costs["reference"].layers, costs["found"].layers, strict=True)
         ),
         map=MapDocument.of(network["source"], network_map),
-        search=_search(outcome),
+        search=search,
         trainings=tuple(
             form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
             for name, label in _LABELS.items()
@@ -256,7 +258,7 @@ def _search(outcome: Outcome) -> form.SearchFigures:
     stage, found = outcome.stages["search"], outcome.stages["found"].figures
     content = json.loads((stage.folder / SEARCH_FILE).read_text(encoding="utf-8"))
     front = set(content["front"])
-    reference_ps = stage.figures["reference_latency_ps"]
+    reference_cost, objective = stage.figures["reference_cost"], Objective(stage.figures["objective"])
     evaluations = []
     for index, record in enumerate(content["records"]):
         widths = record["policy"]["layers"].values()
@@ -266,8 +268,8 @@ def _search(outcome: Outcome) -> form.SearchFigures:
                 method=record["method"],
                 weight_bits=tuple(bits["weight_bits"] for bits in widths),
                 act_bits=tuple(bits["act_bits"] for bits in widths),
-                latency_us=to_microseconds(record["latency_ps"]),
-                speedup=reference_ps / record["latency_ps"],
+                cost=record["cost"],
+                gain=reference_cost / record["cost"],
                 score=record["score"],
                 accuracy=record["accuracy"],
                 seconds=record["seconds"],
@@ -277,6 +279,9 @@ def _search(outcome: Outcome) -> form.SearchFigures:
         )
     return form.SearchFigures(
         method=content["method"],
+        objective=str(objective),
+        objective_words=objective.words,
+        unit=objective.unit,
         fidelity=stage.figures["fidelity"],
         budget=outcome.config.search.budget,
         space=stage.figures["space"],

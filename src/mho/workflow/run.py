@@ -90,7 +90,12 @@ def run(
 def load_material(config: RunConfig) -> Material:
     """Load data and hardware. Raises `MhoError`."""
     settings = config.accelerator
-    accelerator = override(load_accelerator(settings.name), cell_bits=settings.cell_bits, encoding=settings.encoding)
+    accelerator = override(
+        load_accelerator(settings.name),
+        cell_bits=settings.cell_bits,
+        encoding=settings.encoding,
+        crossbars=settings.crossbars,
+    )
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(
         dataset,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.quantization.policy import Policy
+from mho.search.objective import Objective
 from mho.workflow.config import RunConfig, SearchSettings
 from mho.workflow.policy_stages import SEARCH_FILE, Search
 from mho.workflow.progress import SilentProgress
@@ -26,7 +27,8 @@ class SearchOutcome:
     Attributes:
         policy: the winner.
         accuracy, reference_accuracy: on validation data, 0..1, of the winner and of uniform 8/8.
-        latency_ps, reference_latency_ps: of both.
+        objective: what was made least.
+        cost, reference_cost: of both, in the objective's unit.
         tried: distinct policies evaluated.
         result_file: JSON with every record and the Pareto front.
     """
@@ -34,22 +36,26 @@ class SearchOutcome:
     policy: Policy
     accuracy: float
     reference_accuracy: float
-    latency_ps: int
-    reference_latency_ps: int
+    objective: Objective
+    cost: int
+    reference_cost: int
     tried: int
     result_file: Path
 
     @property
-    def speedup(self) -> float:
-        """How many times faster than uniform 8/8."""
-        return self.reference_latency_ps / self.latency_ps
+    def gain(self) -> float:
+        """How many times less than uniform 8/8 costs."""
+        return self.reference_cost / self.cost
 
 
-def with_search(config: RunConfig, *, method: str | None = None, budget: int | None = None) -> RunConfig:
-    """Return the configuration with another search method or budget. Raises `ConfigError`."""
+def with_search(
+    config: RunConfig, *, method: str | None = None, budget: int | None = None, objective: str | None = None
+) -> RunConfig:
+    """Return the configuration with another search method, budget or objective. Raises `ConfigError`."""
     from mho.settings import parse_settings
 
-    changes = {key: value for key, value in (("method", method), ("budget", budget)) if value is not None}
+    given = {"method": method, "budget": budget, "objective": objective}
+    changes = {key: value for key, value in given.items() if value is not None}
     content = {**config.search.model_dump(mode="json"), **changes}
     search = parse_settings(SearchSettings, content, where="search")
     return config.model_copy(update={"search": search})
@@ -58,8 +64,8 @@ def with_search(config: RunConfig, *, method: str | None = None, budget: int | N
 def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = None) -> SearchOutcome:
     """Train the float network and calibrate it (or take both from earlier runs), then search.
 
-    Each method and budget has a stage folder of its own, so that the whole run's search stays as it is; evaluations are
-    shared.
+    Each method, budget and objective has a stage folder of its own, so that the whole run's search stays as it is;
+    evaluations are shared.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses the directory.
@@ -74,8 +80,10 @@ def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = N
         runner = StageRunner(opened, progress, config.run.threads)
         _, prepared = prepare(config, material, runner.get)
         folder = opened.path / EVALUATIONS
-        name = f"search-{config.search.method}-{config.search.budget}"
-        stage = Search(prepared, config.search, config.evaluation, config.run.seed, folder, name=name)
+        search = config.search
+        least = "" if search.objective == Objective.LATENCY else f"-{search.objective}"
+        name = f"search-{search.method}-{search.budget}{least}"
+        stage = Search(prepared, search, config.evaluation, config.run.seed, folder, name=name)
         result_file = runner.get(stage).folder / SEARCH_FILE
     return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file)
 
@@ -86,8 +94,9 @@ def _read_outcome(content: dict[str, Any], result_file: Path) -> SearchOutcome:
         policy=Policy.from_json(best["policy"], where=str(result_file)),
         accuracy=best["accuracy"],
         reference_accuracy=reference["accuracy"],
-        latency_ps=best["latency_ps"],
-        reference_latency_ps=reference["latency_ps"],
+        objective=Objective(content["objective"]),
+        cost=best["cost"],
+        reference_cost=reference["cost"],
         tried=len(content["records"]),
         result_file=result_file,
     )

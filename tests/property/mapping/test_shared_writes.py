@@ -139,14 +139,14 @@ def test_for_every_policy_the_pruned_space_holds_one_that_is_as_wide_and_no_slow
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
     space = SearchSpace.build(table.layer_names, latencies, features, limits, shared=table.shared)
     for policy in (random_policy(layers, seed + number, range(1, MAX_BITS + 1)) for number in range(20)):
-        assert space.latency_of(policy) == table.policy_latency_ps(policy)
+        assert space.cost_of(policy) == table.policy_latency_ps(policy)
         for layer in space.layers:
-            bits, latency = policy[layer.name], space.latency_of(policy)
+            bits, latency = policy[layer.name], space.cost_of(policy)
             wider = [
                 policy.replace({layer.name: one})
                 for one in layer.choices
                 if one.weight_bits >= bits.weight_bits and one.act_bits >= bits.act_bits
             ]
-            policy = min(wider, key=space.latency_of)
-            assert space.latency_of(policy) <= latency
+            policy = min(wider, key=space.cost_of)
+            assert space.cost_of(policy) <= latency
         assert space.contains(policy)

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from mho.errors import ConfigError, InputFileError
-from mho.report.figures import accuracy_against_latency, build_figures, count_hidden
+from mho.report.figures import accuracy_against_cost, build_figures, count_hidden
 from mho.report.page import flatten, render_page
 from mho.report.result import RunResult, read_result
 from mho.report.text import format_bytes, format_latency, format_seconds, tell_result
@@ -57,7 +57,7 @@ def test_text_in_charts_cannot_close_the_script(result):
 
 
 def test_failed_and_hopeless_policies_are_counted_and_not_drawn(result):
-    drawn = sum(len(trace["x"]) for trace in accuracy_against_latency(result)["data"] if trace["mode"] == "markers")
+    drawn = sum(len(trace["x"]) for trace in accuracy_against_cost(result)["data"] if trace["mode"] == "markers")
     assert count_hidden(result) >= 1
     assert drawn + count_hidden(result) == len(result.search.evaluations)
 

@@ -14,12 +14,12 @@ from mho.search.goal import (
     smooth_reward,
 )
 
-GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_latency_ps=1000, reference_score=1.0)
+GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)
 
 
 def record(index, score, accuracy, latency_ps=500):
     return EvaluationRecord(
-        policy=Policy({"a": BitWidths(8, 8)}), score=score, accuracy=accuracy, latency_ps=latency_ps, seed=0,
+        policy=Policy({"a": BitWidths(8, 8)}), score=score, accuracy=accuracy, cost=latency_ps, seed=0,
         seconds=0.0, method="random", index=index, fidelity="x", status=OK if score is not None else FAILED,
     )  # fmt: skip
 

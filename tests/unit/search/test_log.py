@@ -6,6 +6,7 @@ from mho.errors import InputFileError, MhoError
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement
 from mho.search.log import EvaluationLog
+from mho.search.objective import Objective
 
 PROBLEM = {"network": "n", "data": "d", "seed": 1}
 
@@ -13,7 +14,7 @@ PROBLEM = {"network": "n", "data": "d", "seed": 1}
 def record(weight_bits, **changes):
     fields = {
         "policy": Policy({"a": BitWidths(weight_bits, 8), "b": BitWidths(8, 8)}), "score": 1.25, "accuracy": 0.5,
-        "latency_ps": 10**15, "seed": 2**63 - 1, "seconds": 0.5, "method": "rl", "index": 0, "fidelity": "ptq",
+        "cost": 10**15, "seed": 2**63 - 1, "seconds": 0.5, "method": "rl", "index": 0, "fidelity": "ptq",
         "status": OK, **changes,
     }  # fmt: skip
     return EvaluationRecord(**fields)
@@ -111,3 +112,25 @@ def test_a_measurement_that_is_not_finite_is_a_failed_one(values):
     measurement = Measurement.of(*values)
     assert (measurement.score, measurement.accuracy) == (None, None)
     assert "diverged" in measurement.note
+
+
+def test_a_log_of_version_1_is_read_and_rewritten(path):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["version"] = 1
+    for line in lines[1:]:
+        line["latency_ps"] = line.pop("cost")
+        del line["objective"], line["unit"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = EvaluationLog(path, PROBLEM)
+    assert [(one.cost, one.objective) for one in log.records] == [(10**15, Objective.LATENCY)] * len(log)
+    assert json.loads(path.read_text().splitlines()[0])["version"] == 2
+    assert EvaluationLog(path, PROBLEM).records == log.records
+
+
+@pytest.mark.parametrize(("key", "value"), [("objective", "speed"), ("unit", "aJ"), ("cost", None), ("latency_ps", 5)])
+def test_a_line_whose_cost_is_not_clear_is_refused(path, key, value):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1][key] = value
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InputFileError):
+        EvaluationLog(path, PROBLEM)

@@ -30,6 +30,6 @@ def test_every_line_of_a_log_after_the_first_is_valid(result):
 
 def test_what_is_missing_is_not_valid(result):
     record = result[0].records[0].to_json()
-    del record["latency_ps"]
+    del record["cost"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(record, json_schema("evaluation"))

@@ -36,10 +36,10 @@ def space():
 def test_sharing_matters_here(space):
     policy = draw_policy(space, np.random.default_rng(0), spread=False)
     alone = sum(
-        int(space.latency_ps[number, bits.weight_bits - 1, bits.act_bits - 1])
+        int(space.layer_costs[number, bits.weight_bits - 1, bits.act_bits - 1])
         for number, bits in enumerate(policy.layers.values())
     )
-    assert space.latency_of(policy) < 0.8 * alone
+    assert space.cost_of(policy) < 0.8 * alone
 
 
 @pytest.mark.parametrize("method", ["rl", "random", "uniform"])
@@ -50,18 +50,18 @@ def test_every_record_tells_the_latency_of_the_cost_model(space, method):
     result = run_search(method, space, evaluator, log, options, np.random.default_rng(0), None)
     assert len(result.records) > 3
     for record in result.records:
-        assert record.latency_ps == cost_network(LAYERS, record.policy, HARDWARE).latency_ps
+        assert record.cost == cost_network(LAYERS, record.policy, HARDWARE).latency_ps
 
 
 def test_looking_ahead_ends_where_no_change_of_a_single_layer_is_faster(space):
     """Where no width costs any accuracy, only latency counts, writes that layers share included."""
-    goal = Goal(0.7, 1.0, space.reference_latency_ps, 1.2)
+    goal = Goal(0.7, 1.0, space.reference_cost, 1.2)
     agent, draws = ImprovedAgent(space, goal, 20, np.random.default_rng(0)), np.random.default_rng(1)
     started = [draw_policy(space, draws, spread=True) for _ in range(4)]
     for policy in agent._improve(np.zeros((len(LAYERS), 8, 8)), started):
         for layer in space.layers:
             changed = (policy.replace({layer.name: bits}) for bits in layer.choices)
-            assert space.latency_of(policy) == min(space.latency_of(one) for one in changed)
+            assert space.cost_of(policy) == min(space.cost_of(one) for one in changed)
 
 
 def test_lessons_tell_every_option_of_every_step_with_its_own_writes(space):
@@ -77,6 +77,6 @@ def test_lessons_tell_every_option_of_every_step_with_its_own_writes(space):
             ):
                 changed = policy.replace({name: other})
                 index = [(one.weight_bits - 1, one.act_bits - 1) for one in changed.layers.values()]
-                alone = sum(int(space.latency_ps[k, w, a]) for k, (w, a) in enumerate(index))
-                saved = (alone - space.latency_of(changed)) / space.reference_latency_ps
+                alone = sum(int(space.layer_costs[k, w, a]) for k, (w, a) in enumerate(index))
+                saved = (alone - space.cost_of(changed)) / space.reference_cost
                 assert found[number, bits - 1] == pytest.approx(saved)

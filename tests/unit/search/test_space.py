@@ -16,7 +16,7 @@ def build(latencies, *, prune=True, **limits):
 
 
 def test_uniform_8_8_of_resnet18_takes_what_the_paper_says():
-    assert round(resnet18_space().reference_latency_ps / 1e9, 1) == 1507.5
+    assert round(resnet18_space().reference_cost / 1e9, 1) == 1507.5
 
 
 def test_pruning_keeps_exactly_the_choices_that_no_other_beats():
@@ -25,7 +25,7 @@ def test_pruning_keeps_exactly_the_choices_that_no_other_beats():
         table = draws.integers(1, 6, size=(1, 8, 8))
         kept = set(build(table).layers[0].choices)
         everything = build(table, prune=False).layers[0]
-        cost = dict(zip(everything.choices, everything.latencies_ps, strict=True))
+        cost = dict(zip(everything.choices, everything.costs, strict=True))
         for bits in cost:
             beaten = any(
                 other != bits
@@ -43,16 +43,16 @@ def test_pruning_keeps_the_widest_choice_and_every_latency_that_is_reachable_wit
         full = build(draws.integers(1, 9, size=(1, 8, 8)), prune=False).layers[0]
         pruned = build(full_table(full)).layers[0]
         assert BitWidths(8, 8) in pruned.choices
-        for bits, latency in zip(full.choices, full.latencies_ps, strict=True):
+        for bits, latency in zip(full.choices, full.costs, strict=True):
             assert any(
                 p.weight_bits >= bits.weight_bits and p.act_bits >= bits.act_bits and cost <= latency
-                for p, cost in zip(pruned.choices, pruned.latencies_ps, strict=True)
+                for p, cost in zip(pruned.choices, pruned.costs, strict=True)
             )
 
 
 def full_table(layer):
     table = np.zeros((1, 8, 8), dtype=np.int64)
-    for bits, latency in zip(layer.choices, layer.latencies_ps, strict=True):
+    for bits, latency in zip(layer.choices, layer.costs, strict=True):
         table[0, bits.weight_bits - 1, bits.act_bits - 1] = latency
     return table
 
@@ -79,9 +79,9 @@ def test_first_and_last_layers_are_held_and_pins_go_before():
 def test_the_latency_of_a_policy_is_the_sum_over_its_layers():
     space = build(np.arange(1, 129).reshape(2, 8, 8))
     policy = Policy({"layer0": BitWidths(1, 1), "layer1": BitWidths(8, 7)})
-    assert space.latency_of(policy) == 1 + 127
+    assert space.cost_of(policy) == 1 + 127
     with pytest.raises(PolicyError, match="layer9"):
-        space.latency_of(Policy({**policy.layers, "layer9": BitWidths(1, 1)}))
+        space.cost_of(Policy({**policy.layers, "layer9": BitWidths(1, 1)}))
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_a_pin_of_an_unknown_layer_is_refused_with_a_suggestion():
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (1, 9, 9)])
 def test_a_table_of_another_shape_is_refused(shape):
-    with pytest.raises(ConfigError, match="latencies have shape"):
+    with pytest.raises(ConfigError, match="costs have shape"):
         SearchSpace.build(["a"], np.ones(shape), np.zeros((1, 8)), SearchConstraints())

@@ -1,0 +1,168 @@
+"""What policies cost where their costs are no sums over layers: on the whole chip, or the energy on one crossbar.
+
+A search needs three things of them: the cost of a policy, a table that agents see step by step (a sum over layers that
+is near it), and which widths of a layer can never be better than others.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.cost.energy import energy_layer, energy_network, price_leakage
+from mho.cost.latency import cost_layer, cost_network
+from mho.errors import ConfigError
+from mho.mapping.best import MappingChoice
+from mho.mapping.model import MappingModel
+from mho.mapping.plan import plan_layer
+from mho.network.graph import Network
+from mho.network.layers import MvmLayer, derive_layer_table
+from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.search.objective import Objective
+
+
+class PolicyCosts(Protocol):
+    """Costs of the policies of one network under one objective."""
+
+    @property
+    def objective(self) -> Objective:
+        """What they are."""
+        ...
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit, above 0."""
+        ...
+
+    def tabulate(self) -> NDArray[np.float64]:
+        """Return float64 [layers, 8, 8], by weight bits 1..8 and activation bits 1..8: costs that add up, about."""
+        ...
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether a layer can cost no more with `wide` than with `narrow`, whatever the rest of the policy."""
+        ...
+
+
+def make_costs(network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> PolicyCosts:
+    """Return the costs of an objective other than the latency on one crossbar.
+
+    Raises:
+        ConfigError: the chip has one crossbar and the objective is about several, or no energy is told.
+        MappingError: a layer cannot be mapped.
+    """
+    if accelerator.chip.crossbars > 1:
+        return ChipCosts(network, accelerator, objective, model)
+    if objective not in (Objective.ENERGY, Objective.ENERGY_DELAY):
+        raise ConfigError(
+            f"the objective is {objective}, and the chip has one crossbar",
+            where=accelerator.name,
+            expected="an accelerator of several crossbars",
+            hint='set chip.crossbars in its TOML file or accelerator.crossbars of the run, or take "latency"',
+        )
+    return CrossbarEnergies(network, accelerator, objective, model)
+
+
+class ChipCosts:
+    """Costs on the whole chip (`mho.scheduling.chip_cost`).
+
+    In the table a layer's time is its crossbars times work over the crossbars of the chip: what it takes of a chip that
+    is always busy.
+    """
+
+    def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
+        self.objective, self._accelerator = objective, accelerator
+        self.model = ChipCostModel(network, accelerator, objective.on_chip, model=model)
+        self._names = network.layer_names
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit."""
+        return max(1, self.model.cost(policy).value(self.objective.on_chip))
+
+    def tabulate(self) -> NDArray[np.float64]:
+        """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
+        options = [
+            [[self.model.options.options(name, BitWidths(w, a)) for a in _WIDTHS] for w in _WIDTHS]
+            for name in self._names
+        ]
+        chip = self._accelerator.chip
+        times = np.array([[[o.volume_ps for o in row] for row in layer] for layer in options]) / chip.crossbars
+        if self.objective in (Objective.CHIP_LATENCY, Objective.INTERVAL):
+            return np.maximum(times, 1.0)
+        energies = np.array([[[o.energy_aj.min() for o in row] for row in layer] for layer in options], np.float64)
+        second = price_leakage(self._accelerator, 10**12, crossbars=chip.crossbars, cores=chip.cores).total_aj
+        return _join_energy(self.objective, energies + times * (second / 1e12), times)
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether every option at `narrow` has one at `wide` that takes no more of anything."""
+        if wide.act_bits != narrow.act_bits and not self._accelerator.interconnect.is_ideal:
+            return False  # more bytes are carried
+        with_energy = self.objective in (Objective.ENERGY, Objective.ENERGY_DELAY)
+        ours, theirs = (self.model.options.options(name, bits) for bits in (wide, narrow))
+        return ours.covers(theirs, with_energy=with_energy)
+
+
+class CrossbarEnergies:
+    """Energies, or energies times latencies, on one crossbar that is used again for every tile; exact."""
+
+    def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
+        if not accelerator.energy.is_told:
+            raise ConfigError(
+                f"the objective is {objective}, and the accelerator tells no energies",
+                where=accelerator.name,
+                expected="figures in its table [energy]",
+                hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+            )
+        self.objective, self._accelerator, self._model = objective, accelerator, model
+        self._layers = derive_layer_table(network)
+        self._alone: dict[tuple[MvmLayer, BitWidths], tuple[int, int]] = {}
+        self._known: dict[Policy, int] = {}
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit."""
+        if policy not in self._known:
+            cost = cost_network(self._layers, policy, self._accelerator, model=self._model)
+            energy = energy_network(cost, self._accelerator).energy.total_aj
+            delay = cost.latency_ps if self.objective is Objective.ENERGY_DELAY else 1
+            self._known[policy] = max(1, energy * delay)
+        return self._known[policy]
+
+    def tabulate(self) -> NDArray[np.float64]:
+        """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
+        widths = [BitWidths(w, a) for w in _WIDTHS for a in _WIDTHS]
+        found = np.array([[self._price(layer, bits) for bits in widths] for layer in self._layers], np.float64)
+        energies, times = (found[..., k].reshape(-1, MAX_BITS, MAX_BITS) for k in range(2))
+        return _join_energy(self.objective, energies, times)
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Never: layers that are written at once may be mapped in other ways."""
+        del name, wide, narrow
+        return False
+
+    def _price(self, layer: MvmLayer, bits: BitWidths) -> tuple[int, int]:
+        """Return energy and time of a layer by itself, aJ and ps."""
+        key = layer.without_name(), bits
+        if key not in self._alone:
+            if self._model is MappingModel.PAPER:
+                mapping = plan_layer(key[0], bits, self._accelerator)
+            else:
+                mapping = MappingChoice(key[0], bits.weight_bits, self._accelerator, batch=1).mapping(bits)
+            cost = cost_layer(mapping, self._accelerator)
+            self._alone[key] = energy_layer(cost, self._accelerator).energy.total_aj, cost.latency_ps
+        return self._alone[key]
+
+
+def _join_energy(
+    objective: Objective, energies: NDArray[np.float64], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    if objective is Objective.ENERGY:
+        return np.maximum(energies, 1.0)
+    place = UNIFORM_REFERENCE.weight_bits - 1, UNIFORM_REFERENCE.act_bits - 1
+    shares = [values / max(1.0, float(values[:, place[0], place[1]].sum())) for values in (energies, times)]
+    mean: NDArray[np.float64] = np.maximum((shares[0] + shares[1]) / 2.0, 1e-12)
+    return mean
+
+
+_WIDTHS = range(1, MAX_BITS + 1)

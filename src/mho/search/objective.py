@@ -1,0 +1,80 @@
+"""What a search makes least: the cost of a policy, and its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from mho.errors import ConfigError, suggest
+from mho.scheduling.chip_cost import CostObjective
+
+
+class Objective(StrEnum):
+    """What a search makes least.
+
+    Attributes:
+        LATENCY: time of one sample on one crossbar that is used again for every tile; exact.
+        CHIP_LATENCY: time of one input that has the whole chip to itself.
+        INTERVAL: time between inputs on the whole chip, its pipeline full; its inverse is the throughput.
+        ENERGY: of one input on the whole chip; on one crossbar where the chip has no more.
+        ENERGY_DELAY: that energy times the latency.
+    """
+
+    LATENCY = "latency"
+    CHIP_LATENCY = "chip-latency"
+    INTERVAL = "interval"
+    ENERGY = "energy"
+    ENERGY_DELAY = "energy-delay"
+
+    @property
+    def unit(self) -> str:
+        """Of costs: "ps", "aJ" (attojoules) or "aJ ps"."""
+        return _UNITS[self]
+
+    @property
+    def words(self) -> str:
+        """What costs are, for people."""
+        return _WORDS[self]
+
+    @property
+    def exponent(self) -> int:
+        """The power of a sum over layers that costs are like: a product of two such sums is like a square."""
+        return 2 if self is Objective.ENERGY_DELAY else 1
+
+    @property
+    def on_chip(self) -> CostObjective:
+        """The same for the cost model of chips. Not for `LATENCY`, which is that of one crossbar."""
+        return CostObjective(str(self))
+
+
+def parse_objective(name: str) -> Objective:
+    """Return the objective of that name. Raises `ConfigError` for an unknown one."""
+    if name not in list(Objective):
+        raise ConfigError(
+            f"unknown objective {name!r}",
+            where="objective",
+            expected=", ".join(Objective),
+            hint=suggest(name, Objective),
+        )
+    return Objective(name)
+
+
+_UNITS: Mapping[Objective, str] = MappingProxyType(
+    {
+        Objective.LATENCY: "ps",
+        Objective.CHIP_LATENCY: "ps",
+        Objective.INTERVAL: "ps",
+        Objective.ENERGY: "aJ",
+        Objective.ENERGY_DELAY: "aJ ps",
+    }
+)
+_WORDS: Mapping[Objective, str] = MappingProxyType(
+    {
+        Objective.LATENCY: "latency on one crossbar",
+        Objective.CHIP_LATENCY: "latency on the whole chip",
+        Objective.INTERVAL: "time between inputs on the whole chip",
+        Objective.ENERGY: "energy of one input",
+        Objective.ENERGY_DELAY: "energy-delay product of one input",
+    }
+)

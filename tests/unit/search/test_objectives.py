@@ -1,0 +1,148 @@
+"""Searches under every objective, on a network so small that all policies can be counted."""
+
+import itertools
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from chip_networks import make_residual
+from search_problem import SmoothEvaluator
+
+from mho.cost.energy import energy_network
+from mho.cost.latency import cost_network
+from mho.errors import ConfigError
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.search.api import make_space
+from mho.search.costs import make_costs
+from mho.search.log import EvaluationLog
+from mho.search.objective import Objective, parse_objective
+from mho.search.runner import SearchOptions, run_search
+from mho.search.space import SearchConstraints, SearchSpace
+
+NETWORK = make_residual()
+ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "operation_pj": 0.1, "crossbar_leakage_uw": 2}
+CHIP = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=48, energy=ENERGY)
+CROSSBAR = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=1, energy=ENERGY)
+LIMITS = SearchConstraints(
+    min_weight_bits=2, min_act_bits=2, max_weight_bits=4, max_act_bits=4, weight_bits_multiple=2,
+    pins={NETWORK.layer_names[-1]: BitWidths(8, 8)}, hold_first_last=None,
+)  # fmt: skip
+ON_CHIP = [Objective(str(objective)) for objective in CostObjective]
+
+
+def _space(objective: Objective, *, prune: bool = True) -> SearchSpace:
+    return make_space(NETWORK, CHIP, LIMITS, prune=prune, objective=objective)
+
+
+def _list_all(space: SearchSpace) -> list[Policy]:
+    choices = [layer.choices for layer in space.layers]
+    return [Policy(dict(zip(space.layer_names, chosen, strict=True))) for chosen in itertools.product(*choices)]
+
+
+class _Accurate(SmoothEvaluator):
+    """A smooth evaluator without noise."""
+
+    def __init__(self, names):
+        super().__init__(names, 3, noise=0.0)
+
+
+def _search(objective, method, *, budget=60, log=None, seed=0):
+    space = _space(objective, prune=method != "rl-paper")
+    evaluator = _Accurate(space.layer_names)
+    log = EvaluationLog(None, evaluator.problem) if log is None else log
+    options = SearchOptions(budget, allowed_drop_points=4.0)
+    return run_search(method, space, evaluator, log, options, np.random.default_rng(seed)), space, evaluator
+
+
+@pytest.mark.parametrize("method", ["rl", "rl-paper", "uniform", "random"])
+@pytest.mark.parametrize("objective", list(Objective))
+def test_every_method_tells_the_true_cost_of_every_policy_and_takes_the_least(objective, method):
+    found, space, _ = _search(objective, method, budget=9)
+    assert {record.objective for record in found.records} == {objective}
+    assert all(record.cost == space.cost_of(record.policy) for record in found.records)
+    best = found.require_best()
+    allowed = [r for r in found.records[1:] if space.contains(r.policy) and r.accuracy >= found.goal.target_accuracy]
+    assert best.cost == min(record.cost for record in allowed)
+    assert found.to_json()["objective"] == str(objective)
+
+
+@pytest.mark.parametrize("objective", ON_CHIP)
+def test_the_agent_finds_the_optimum_of_a_space_that_can_be_counted(objective):
+    found, space, evaluator = _search(objective, "rl", budget=24)
+    target = found.goal.target_accuracy
+    everything = _list_all(_space(objective, prune=False))
+    optimum = min(space.cost_of(policy) for policy in everything if evaluator.true_accuracy(policy) >= target)
+    assert found.require_best().cost <= 1.02 * optimum
+
+
+def test_objectives_pull_apart():
+    """Energy asks for few operations, the interval for few crossbars times steps: not the same order of policies."""
+    spaces = [_space(objective) for objective in (Objective.INTERVAL, Objective.ENERGY)]
+    policies = _list_all(_space(Objective.INTERVAL, prune=False))[::25]
+    interval, energy = (np.argsort([s.cost_of(p) for p in policies], kind="stable").tolist() for s in spaces)
+    assert interval != energy
+
+
+@pytest.mark.parametrize("objective", ON_CHIP)
+def test_pruned_choices_gain_nothing(objective):
+    """Some kept choice with at least as many bits has options that cover those of the dropped one."""
+    pruned, full = _space(objective), _space(objective, prune=False)
+    costs = make_costs(NETWORK, CHIP, objective, "best")
+    for kept, every in zip(pruned.layers, full.layers, strict=True):
+        for bits in set(every.choices) - set(kept.choices):
+            wider = [c for c in kept.choices if c.weight_bits >= bits.weight_bits and c.act_bits >= bits.act_bits]
+            assert any(costs.covers(kept.name, wide, bits) for wide in wider)
+
+
+def test_one_log_serves_all_objectives(tmp_path):
+    path, names = tmp_path / "log.jsonl", NETWORK.layer_names
+    first, _, evaluator = _search(
+        Objective.ENERGY, "random", budget=8, log=EvaluationLog(path, _Accurate(names).problem)
+    )
+    assert evaluator.calls == 8
+    again, space, evaluator = _search(
+        Objective.INTERVAL, "random", budget=8, log=EvaluationLog(path, _Accurate(names).problem)
+    )
+    known = {record.policy: record for record in first.records}
+    shared = [record for record in again.records if record.policy in known]
+    assert evaluator.calls == 8 - len(shared)
+    assert shared
+    for record in shared:
+        assert (record.score, record.accuracy) == (known[record.policy].score, known[record.policy].accuracy)
+        assert (record.cost, record.objective) == (space.cost_of(record.policy), Objective.INTERVAL)
+
+
+def test_on_one_crossbar_energy_is_that_of_the_cost_model():
+    policy = Policy.uniform(NETWORK.layer_names, BitWidths(3, 5))
+    cost = cost_network(NETWORK, policy, CROSSBAR)
+    energy = energy_network(cost, CROSSBAR).energy.total_aj
+    assert make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY).cost_of(policy) == energy
+    product = make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY_DELAY).cost_of(policy)
+    assert product == energy * cost.latency_ps
+
+
+def test_a_chip_that_does_not_hold_uniform_8_8_is_costed_with_reloads():
+    model = ChipCostModel(NETWORK, make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=6),
+                          CostObjective.CHIP_LATENCY)  # fmt: skip
+    reference = model.cost(Policy.uniform(NETWORK.layer_names, BitWidths(8, 8)))
+    assert reference.is_reloaded
+    assert reference.latency_ps > 0
+
+
+@pytest.mark.parametrize("objective", [Objective.CHIP_LATENCY, Objective.INTERVAL])
+def test_times_on_the_chip_need_a_chip(objective):
+    with pytest.raises(ConfigError, match="one crossbar"):
+        make_space(NETWORK, CROSSBAR, LIMITS, objective=objective)
+
+
+@pytest.mark.parametrize("crossbars", [1, 48])
+def test_energy_needs_energies(crossbars):
+    silent = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=crossbars)
+    with pytest.raises(ConfigError, match="tells no energies"):
+        make_space(NETWORK, silent, LIMITS, objective=Objective.ENERGY)
+
+
+def test_an_unknown_objective_is_an_error_that_lists_all():
+    with pytest.raises(ConfigError, match="chip-latency"):
+        parse_objective("chip-latenci")
