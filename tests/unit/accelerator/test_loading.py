@@ -12,8 +12,9 @@ from mho.errors import ConfigError, InputFileError
 
 
 def test_the_accelerators_that_come_with_mho():
-    names = ("clsa-256", "hermes-pcm", "isaac", "pelke2026-2bit", "pelke2026-4bit", "puma", "sram-digital")
-    assert list_presets() == names
+    architectures = ("clsa-256", "isaac", "pelke2026-2bit", "pelke2026-4bit", "puma")
+    technologies = ("fefet", "hermes-pcm", "neurram", "rram-hfo2", "sram-analog", "sram-digital", "stt-mram")
+    assert list_presets() == tuple(sorted(architectures + technologies))
 
 
 @pytest.mark.parametrize(("name", "cell_bits"), [("pelke2026-4bit", 4), ("pelke2026-2bit", 2)])
