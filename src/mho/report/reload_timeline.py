@@ -31,7 +31,7 @@ _TOGETHER = 32
 _SHARES = {
     "reading": ("found", "read"),
     "digital": ("acts", "busy with digital work"),
-    "writing": ("float", "written"),
+    "writing": ("muted", "written"),
     "ready": ("tried", "waiting for their layer"),
     "free": ("grid", "waiting for what is written next, or unused"),
 }

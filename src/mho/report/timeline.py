@@ -31,7 +31,7 @@ BINS = 600
 """Parts of the time for which the page tells how many crossbars work."""
 MOST_HUES = 12
 """Inputs with colours of their own; later ones take them up again."""
-WRITE_COLOUR = "var(--float)"
+WRITE_COLOUR = "var(--muted)"
 """What is written, as CSS has it."""
 
 TIMELINE_PARTS = ("timeline_part.html.j2", "timeline.css", "timeline.js")

@@ -8,6 +8,7 @@ from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.reload import schedule_reload, sweep_reload
+from mho.scheduling.reload_search import find_plan
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
 from mho.scheduling.reload_work import ReloadWork, TileGroup
 
@@ -125,6 +126,14 @@ def test_wear_is_that_of_the_most_written_crossbar():
     assert schedule.cell_writes_per_input == tiles / 4
     assert schedule.lifetime_inputs == schedule.levelled_lifetime_inputs == 1000 * 4 // tiles
     assert f"this chip lasts {1000 * 4 // tiles:,} inputs" in str(schedule)
+
+
+def test_copies_are_weighed_against_what_the_link_brings():
+    sizes = [(18, 20, 7), (24, 20, 7), (12, 100, 4)]
+    groups = tuple(TileGroup(layer, *one, 0, 40, 20) for layer, one in enumerate(sizes))
+    work = ReloadWork(("first", "second", "third"), groups, (0, 0, 0), 1)
+    # Two copies of the slowest layer would halve its reads, but bring 12 more tiles over the link: 1,000 ps.
+    assert find_plan(work, 34, copies=True).interval_ps <= 960
 
 
 def test_most_written_is_never_less_than_the_mean():

@@ -15,7 +15,7 @@
 
   function readPalette() {
     const style = getComputedStyle(document.documentElement);
-    const names = ["card", "text", "muted", "grid", "line", "found", "soft", "page", "float"];
+    const names = ["card", "text", "muted", "grid", "line", "found", "soft", "page"];
     palette = Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
     palette.font = getComputedStyle(document.body).fontFamily;
   }
@@ -72,7 +72,7 @@
         const x = Math.max(left, left + (begin - view.start) * scale);
         const stop = Math.min(left + width, left + (end - view.start) * scale);
         context.globalAlpha = 0.3 + (0.7 * work[i + 4]) / 1000;
-        context.fillStyle = isWrite(work, i) ? palette.float : data.hues[work[i + 2] % data.hues.length];
+        context.fillStyle = isWrite(work, i) ? palette.muted : data.hues[work[i + 2] % data.hues.length];
         context.fillRect(x, y, Math.max(stop - x, 0.5), shown);
       }
     });
@@ -109,7 +109,7 @@
     context.fillStyle = palette.grid;
     context.fillRect(left, 0, 1, height);
     drawCurve(context, data.activity, [], palette.found, left, plot, height);
-    drawCurve(context, data.written, data.activity, palette.float, left, plot, height);
+    drawCurve(context, data.written, data.activity, palette.muted, left, plot, height);
     if (view.start > 0 || view.end < data.total) {
       const from = left + (view.start / data.total) * plot, to = left + (view.end / data.total) * plot;
       context.fillStyle = palette.page;
