@@ -1,0 +1,110 @@
+"""The cost model of chips: exact where nothing is carried, never better than what is proven, links as in simulation."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from chip_networks import make_attention, make_residual
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mho.accelerator.loading import override
+from mho.accelerator.spec import Accelerator
+from mho.mapping.model import MappingModel
+from mho.network.layers import derive_layer_table
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.bounds import bound_makespan
+from mho.scheduling.carrying import time_carried
+from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_energy import price_schedule
+from mho.scheduling.chip_schedule import schedule_network
+from mho.scheduling.duplication import Objective, count_interval_copies
+from mho.scheduling.option_table import OptionTable
+from mho.scheduling.quick_plan import Chooser
+from mho.simulation.chip_timing import simulate_chip
+
+ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "cell_write_pj": 2, "hop_pj_per_byte": 4, "crossbar_leakage_uw": 2}
+NETWORKS = {"residual": make_residual(), "attention": make_attention()}
+IDEAL = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=64, chip={"cores": 8}, energy=ENERGY)
+MESH = make_accelerator(
+    rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=64, chip={"cores": 8}, energy=ENERGY,
+    interconnect={"kind": "mesh", "bytes_per_cycle": 4, "cycle_ns": 1, "hop_latency_cycles": 2},
+)  # fmt: skip
+WIDTHS = st.builds(BitWidths, st.integers(2, 8), st.integers(2, 8))
+
+
+@cache
+def _model(name: str, crossbars: int, objective: CostObjective, *, is_mesh: bool = False) -> ChipCostModel:
+    accelerator: Accelerator = override(MESH if is_mesh else IDEAL, crossbars=crossbars)
+    return ChipCostModel(NETWORKS[name], accelerator, objective)
+
+
+def _draw(data: st.DataObject, name: str) -> Policy:
+    return Policy({layer: data.draw(WIDTHS) for layer in NETWORKS[name].layer_names})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_without_carrying_the_cost_is_the_plans_and_no_bound_is_beaten(name, data):
+    model = _model(name, 64, CostObjective.CHIP_LATENCY)
+    found = model.plan(_draw(data, name))
+    assert found is not None
+    assert found.cost.latency_ps == simulate_chip(found.graph, found.plan, model.accelerator).latency_ps
+    assert found.cost.crossbars == found.plan.used_crossbars <= 64
+    assert bound_makespan(found.graph, 64, known=[found.plan.copies]).bound_ps <= found.cost.latency_ps
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_the_interval_is_that_of_the_exact_choice_and_falls_with_crossbars(name, data):
+    policy = _draw(data, name)
+    costs = [_model(name, crossbars, CostObjective.INTERVAL).cost(policy).interval_ps for crossbars in (48, 64, 96)]
+    assert sorted(costs, reverse=True) == costs
+    exact = schedule_network(NETWORKS[name], policy, IDEAL, objective=Objective.INTERVAL).timing.interval_ps
+    assert exact <= costs[1] <= 1.001 * exact
+
+
+@given(data=st.data())
+@settings(max_examples=8)
+def test_energy_is_that_of_the_schedule_and_no_more_than_the_fastest_plans(data):
+    policy = _draw(data, "attention")
+    model = _model("attention", 64, CostObjective.ENERGY)
+    fastest = schedule_network(NETWORKS["attention"], policy, IDEAL)
+    energy = price_schedule(fastest, time_ps=fastest.timing.makespan_ps).energy.total_aj
+    assert model.cost(policy).energy_aj <= 1.1 * energy
+    found = model.plan(policy)
+    assert found is not None
+    leaked = 64 * found.cost.latency_ps * 2
+    assert leaked < found.cost.energy_aj == model.cost(policy).energy_aj
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
+    model = _model(name, 64, CostObjective.CHIP_LATENCY, is_mesh=True)
+    found = model.plan(_draw(data, name))
+    assert found is not None
+    carried = time_carried(found.graph, found.plan, model.accelerator)
+    simulated = simulate_chip(found.graph, found.plan, model.accelerator)
+    assert carried.byte_hops == simulated.byte_hops
+    assert carried.latency_ps == pytest.approx(simulated.latency_ps, rel=0.05)
+
+
+@given(data=st.data())
+@settings(max_examples=20)
+def test_choices_have_the_fewest_copies_that_keep_up(data):
+    network = NETWORKS["residual"]
+    table = OptionTable(derive_layer_table(network), IDEAL, MappingModel.BEST, with_energy=False)
+    options = [table.options(name, data.draw(WIDTHS)) for name in network.layer_names]
+    chooser = Chooser(options)
+    limits = chooser.list_limits(4)
+    found = chooser.choose(limits, np.full(len(limits), 64, np.int64), (1.0,))
+    assert found
+    for choice in found:
+        assert choice.crossbars <= 64
+        for listed, number, copies in zip(options, choice.options, choice.copies, strict=True):
+            assert count_interval_copies(listed.layers[number].cost, choice.interval_ps) <= copies
