@@ -109,6 +109,7 @@ def make_product(
     first_row: int = 0,
     first_col: int = 0,
     ranges: tuple[Floats, Floats] | None = None,
+    is_observed: bool = False,
 ) -> ArrayProduct:
     """Return the product that some columns of a crossbar give when some of its rows are driven.
 
@@ -121,6 +122,7 @@ def make_product(
         first_col: column of the crossbar that is the first of the layout.
         ranges: for a calibrated ADC, lowest and highest sum of each conversion (float64, in the order of
             `list_conversions`).
+        is_observed: keep what `ArrayProduct.sum_columns` needs.
 
     Raises:
         ConfigError: rows or columns are more than the crossbar has or drives at once, ranges are missing or not asked
@@ -151,6 +153,7 @@ def make_product(
         levels=levels,
         adc=adc,
         variance=tile.variance,
+        is_observed=is_observed,
     )
 
 

@@ -68,6 +68,7 @@ class ArrayProduct:
         levels: Floats | None = None,
         adc: Adc | None = None,
         variance: Floats | WireNoise | None = None,
+        is_observed: bool = False,
     ) -> None:
         """Prepare the product.
 
@@ -81,6 +82,7 @@ class ArrayProduct:
             adc: ranges and errors, one a conversion, in the order of `list_conversions`; None: ideal.
             variance: float64 [rows, cols], of each cell at one read, squares of level steps; or, where wires have a
                 resistance, what the variances of columns follow from, [rows, cols] in level steps; None: no noise.
+            is_observed: keep what `sum_columns` needs.
 
         Raises:
             DataError: shapes do not fit, values are not finite, or sums may pass 2^53.
@@ -101,11 +103,25 @@ class ArrayProduct:
         noise = None if squares is None or not squares.any() else variance
         self.has_noise = noise is not None
         fraction_bits = self.fraction_bits + self._feed.fraction_bits
+        self._scale = 0.5**fraction_bits
+        self._columns = IntegerProduct(fixed, self._feed.largest) if is_observed else None
         self._path: _Path
         if adc is None:
             self._path = _FusedPath(layout, conversions, self._feed, fixed, noise, fraction_bits)
         else:
             self._path = _SteppedPath(layout, conversions, self._feed, fixed, noise, fraction_bits, adc)
+
+    def sum_columns(self, codes: NDArray[np.integer]) -> Floats:
+        """Return what is converted, without noise, float64 [steps * batch, conversions], where it is observed.
+
+        Args:
+            codes: as for `run`; memory grows with them.
+        """
+        assert self._columns is not None, "made without is_observed"
+        with exact_products():
+            slices = self._feed.slices(self._feed.take(codes)).flatten(0, 1)
+            sums: Floats = self._columns.multiply(self._feed.drives(slices)).to(torch.float64).mul_(self._scale).numpy()
+        return sums
 
     def run(self, codes: NDArray[np.integer], reads: np.random.Generator | None = None) -> Floats:
         """Return results, float64 [batch, outputs].

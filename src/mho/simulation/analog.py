@@ -6,7 +6,8 @@ Where all of it is ideal, outputs are those of `mho.simulation.executor`, to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,17 @@ from mho.program.instructions import Dequantize, Digital, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
 from mho.program.verify import prove_program
-from mho.simulation.analog_tiles import AnalogTile, TileWriter, list_addresses
+from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter, list_addresses
 from mho.simulation.codes import make_codes
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
 _GATHERED_CODES = 1 << 22
 """Codes that are gathered at a time for the windows of a tile."""
-_DEFAULT_BATCH = 16
+DEFAULT_BATCH = 16
+
+Observe = Callable[[str, int, AnalogTile, NDArray[Any]], None]
+"""Is told of each layer, tile (by number) and codes [n, rows] that drive it."""
 
 
 class AnalogExecutor:
@@ -49,6 +53,8 @@ class AnalogExecutor:
         *,
         hardware: Accelerator | None = None,
         conditions: Conditions | None = None,
+        ranges: Ranges | None = None,
+        is_observed: bool = False,
     ) -> None:
         """Verify the program and write its tiles into the cells of a chip.
 
@@ -58,10 +64,12 @@ class AnalogExecutor:
             hardware: cells, wires and converters; None: those that the program was compiled for. A program for ideal
                 ADCs runs on any.
             conditions: when and how cells are read; None: at once.
+            ranges: for calibrated ADCs, as `mho.simulation.analog_calibration` finds them.
+            is_observed: prepare tiles for `ArrayProduct.sum_columns`.
 
         Raises:
             ProgramError: the program is damaged.
-            ConfigError: the hardware does not fit the program, or the conditions do not fit the hardware.
+            ConfigError: the hardware does not fit the program, or conditions or ranges do not fit the hardware.
             UnsupportedOperationError: activations are written into cells, or a layer has copies.
         """
         _check_copies(program)
@@ -70,7 +78,7 @@ class AnalogExecutor:
         _check_hardware(program.accelerator, self.hardware)
         products = {product.name: product for product in prove_program(program)}
         contents = tuple(collect_layers(program))
-        self._writer = TileWriter(program, contents, self.hardware, seed, conditions)
+        self._writer = TileWriter(program, contents, self.hardware, seed, conditions, ranges, is_observed=is_observed)
         self._reads = 0
         self._layers: dict[str, _AnalogLayer | LayerRunner] = {}
         for content in contents:
@@ -81,7 +89,10 @@ class AnalogExecutor:
                 self._layers[name] = _AnalogLayer(program, content, self._writer)
 
     def run(
-        self, inputs: Mapping[str, Any] | NDArray[Any], batch_size: int = _DEFAULT_BATCH
+        self,
+        inputs: Mapping[str, Any] | NDArray[Any],
+        batch_size: int = DEFAULT_BATCH,
+        observe: Observe | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """Run all samples; return float32 outputs by name.
 
@@ -89,6 +100,7 @@ class AnalogExecutor:
             inputs: arrays [N, *shape] by input name (or the only one), see `mho.arithmetic.batching`.
             batch_size: samples at once. It changes results only where reads are noisy, and these in nothing but chance;
                 every run draws new noise.
+            observe: is told what drives each tile.
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not finite.
@@ -103,12 +115,12 @@ class AnalogExecutor:
             stop = min(start + batch_size, samples)
             live = {name: array[start:stop] for name, array in arrays.items()}
             with exact_products():
-                self._run_batch(live)
+                self._run_batch(live, observe)
             for name in outputs:
                 outputs[name][start:stop] = live[name]
         return present_outputs(self.program, outputs)
 
-    def _run_batch(self, live: dict[str, NDArray[np.float32]]) -> None:
+    def _run_batch(self, live: dict[str, NDArray[np.float32]], observe: Observe | None) -> None:
         """Run one batch; leaves all tensors in `live`."""
         for item in self.program.instructions:
             if isinstance(item, Digital):
@@ -117,12 +129,17 @@ class AnalogExecutor:
             elif isinstance(item, Layer):
                 layer = self._layers[item.name]
                 if isinstance(layer, _AnalogLayer):
-                    live[layer.output] = layer.run(live[layer.source], self._noise)
+                    live[layer.output] = layer.run(live[layer.source], self._noise, observe)
                 else:
                     operand: list[Tensor] = [torch.from_numpy(live[name]) for name in layer.sources]
                     live[layer.output] = np.ascontiguousarray(layer.run(operand).numpy())
             else:
                 raise ProgramError(f"{type(item).__name__} outside of a layer", where=self.program.name)
+
+    @property
+    def tiles(self) -> dict[str, tuple[AnalogTile, ...]]:
+        """The tiles of layers that have some, in execution order."""
+        return {name: layer.tiles for name, layer in self._layers.items() if isinstance(layer, _AnalogLayer)}
 
     def _operand(self, live: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[Any]:
         return np.array(self.program.constants[name]) if name in self.program.constants else live[name]
@@ -142,16 +159,22 @@ class _AnalogLayer:
         self._program, self._content = program, content
         (self._quantize,) = content.quantizations
         self.source, self.output = self._quantize.source, content.dequantize.target
-        self._tiles = tuple(writer.tiles(content))
+        self.tiles = tuple(writer.tiles(content))
 
-    def run(self, source: NDArray[np.float32], noise: Any) -> NDArray[np.float32]:
+    def run(
+        self,
+        source: NDArray[np.float32],
+        noise: Callable[[AnalogTile], np.random.Generator | None],
+        observe: Observe | None,
+    ) -> NDArray[np.float32]:
         """Take [N, *shape], return [N, *output shape]; `noise` gives a stream for a tile's reads."""
         buffers, dequantize = self._program.buffers, self._content.dequantize
         whole = make_codes(self._quantize, source, buffers[self._quantize.target].shape[0])
         codes = np.ascontiguousarray(whole.T.astype(np.uint8 if whole.max(initial=0) <= 255 else np.int64))
         sums = np.zeros((len(source), buffers[dequantize.accumulators].shape[0]))
-        for tile in self._tiles:
-            _run_tile(tile, codes, sums, noise(tile))
+        for number, tile in enumerate(self.tiles):
+            told = None if observe is None else partial(observe, self._content.layer.name, number, tile)
+            _run_tile(tile, codes, sums, noise(tile), told)
         for digital in self._content.sums:
             _add_sums(self._program, digital, codes, sums)
         result = _dequantize(self._program, dequantize, sums)
@@ -159,7 +182,11 @@ class _AnalogLayer:
 
 
 def _run_tile(
-    tile: AnalogTile, codes: NDArray[Any], sums: NDArray[np.float64], reads: np.random.Generator | None
+    tile: AnalogTile,
+    codes: NDArray[Any],
+    sums: NDArray[np.float64],
+    reads: np.random.Generator | None,
+    observe: Callable[[NDArray[Any]], None] | None,
 ) -> None:
     """Add the results of all windows of a tile to `sums` [samples, sums]."""
     samples, rows, results = len(codes), len(tile.rows), len(tile.results)
@@ -167,7 +194,10 @@ def _run_tile(
     for start in range(0, len(tile.inputs), size):
         some = slice(start, start + size)
         gathered = codes[:, tile.inputs[some, None] + tile.rows]
-        found = tile.product.run(gathered.reshape(-1, rows), reads)[:, :results]
+        gathered = gathered.reshape(-1, rows)
+        if observe is not None:
+            observe(gathered)
+        found = tile.product.run(gathered, reads)[:, :results]
         places = tile.sums[some, None] + tile.results
         _add(sums, places, found.reshape(samples, -1, results), are_apart=tile.are_apart)
 

@@ -21,12 +21,18 @@ from mho.array.layout import ArrayLayout
 from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed
-from mho.errors import ProgramError, UnsupportedOperationError
+from mho.errors import ConfigError, ProgramError, UnsupportedOperationError
 from mho.program.instructions import Affine, QuantizeInput, WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops, TileUse
 
 Integers = NDArray[np.int64]
+
+Range = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Lowest and highest sum of each conversion of a tile, for calibrated ADCs."""
+
+Ranges = Mapping[str, tuple[Range, ...]]
+"""Of each layer and tile, in execution order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +41,7 @@ class AnalogTile:
 
     Attributes:
         crossbar: that holds it.
+        first_col: column of the crossbar that is its first.
         product: what it gives.
         inputs: int64 [windows], address of each window among the codes.
         rows: int64 [rows], from there to the codes that drive the rows.
@@ -44,6 +51,7 @@ class AnalogTile:
     """
 
     crossbar: int
+    first_col: int
     product: ArrayProduct
     inputs: Integers
     rows: Integers
@@ -73,6 +81,9 @@ class TileWriter:
         hardware: Accelerator,
         chip_seed: int,
         conditions: Conditions | None,
+        ranges: Ranges | None,
+        *,
+        is_observed: bool,
     ) -> None:
         """Find which blocks are written together.
 
@@ -80,6 +91,7 @@ class TileWriter:
             UnsupportedOperationError: activations are written into cells.
         """
         self._program, self._hardware, self._chip_seed, self._conditions = program, hardware, chip_seed, conditions
+        self._ranges, self._is_observed = ranges, is_observed
         self._writes = _number_writes(contents)
         self._held: dict[int, tuple[_Write, int, WrittenCells]] = {}
 
@@ -88,15 +100,23 @@ class TileWriter:
 
         Raises:
             ProgramError: loops are not those of steps, matrices and windows.
+            ConfigError: there are ranges for other tiles.
         """
+        name = content.layer.name
+        if self._ranges is None:
+            limits: Iterator[Range | None] = itertools.repeat(None)
+        else:
+            limits = iter(self._ranges.get(name, ()))
         for use in content.tiles:
-            yield from self._tiles_of(use, content)
+            yield from self._tiles_of(use, content, limits)
+        if self._ranges is not None and next(limits, None) is not None:
+            raise _other_ranges(name)
 
     def seed(self, crossbar: int) -> CrossbarSeed:
         """Return the seed of a crossbar."""
         return CrossbarSeed(self._chip_seed, crossbar)
 
-    def _tiles_of(self, use: TileUse, content: LayerContent) -> Iterator[AnalogTile]:
+    def _tiles_of(self, use: TileUse, content: LayerContent, limits: Iterator[Range | None]) -> Iterator[AnalogTile]:
         assert isinstance(use.write, WriteTile)
         load, add, constants = use.load, use.add, self._program.constants
         steps, matrices, windows = _split_loops(use, content.layer.name)
@@ -107,6 +127,9 @@ class TileWriter:
         rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
         for number, values in enumerate(_turns(matrices)):
             cells = self._write(use.write, number, values)
+            ranges = next(limits, None)
+            if ranges is None and self._ranges is not None:
+                raise _other_ranges(content.layer.name)
             product = make_product(
                 self._hardware,
                 layout,
@@ -114,10 +137,12 @@ class TileWriter:
                 self.seed(load.crossbar),
                 first_row=load.first_row,
                 first_col=add.first_col,
+                ranges=ranges,
+                is_observed=self._is_observed,
             )
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
             are_apart = np.unique(sums[:, None] + targets).size == sums.size * targets.size
-            yield AnalogTile(load.crossbar, product, inputs, rows, sums, targets, are_apart)
+            yield AnalogTile(load.crossbar, add.first_col, product, inputs, rows, sums, targets, are_apart)
 
     def _write(self, block: WriteTile, number: int, values: Mapping[str, int]) -> WrittenCells:
         """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices."""
@@ -137,6 +162,10 @@ class TileWriter:
             )
             held = self._held[block.crossbar] = (write, number, cells)
         return held[2]
+
+
+def _other_ranges(layer: str) -> ConfigError:
+    return ConfigError("ranges of ADCs are those of other tiles", where=f"layer {layer}", hint="calibrate again")
 
 
 def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:

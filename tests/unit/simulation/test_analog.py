@@ -113,7 +113,7 @@ def test_writes_of_one_crossbar_have_errors_of_their_own(program):
             written[id(write)] = write.number
     assert len(written) > 2
     assert sorted(written.values()) == list(range(len(written)))
-    assert len({tile.crossbar for layer in executor._layers.values() for tile in layer._tiles}) == 1
+    assert len({tile.crossbar for layer in executor._layers.values() for tile in layer.tiles}) == 1
 
 
 def test_matrices_that_a_loop_writes_have_errors_of_their_own():
@@ -169,7 +169,7 @@ def test_layers_of_a_chip_lie_in_crossbars_of_their_own():
     program = quantized_program(make_chain(), chip)[1]
     inputs = np.random.default_rng(1).standard_normal((3, 1, 6, 6)).astype(np.float32)
     executor = AnalogExecutor(program, 1)
-    crossbars = {tile.crossbar for layer in executor._layers.values() for tile in layer._tiles}
+    crossbars = {tile.crossbar for layer in executor._layers.values() for tile in layer.tiles}
     assert len(crossbars) > 1
     assert_same_bits(executor.run(inputs), Executor(program).run(inputs))
     with pytest.raises(UnsupportedOperationError, match="has copies"):

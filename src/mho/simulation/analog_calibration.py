@@ -1,0 +1,108 @@
+"""Ranges of ADCs for a program on a chip, from the sums that occur when it runs on data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.converters import AdcRange
+from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.spec import Accelerator
+from mho.array.calibration import RangeRule, SumCounts
+from mho.array.conductances import Conditions
+from mho.errors import ConfigError
+from mho.program.program import Program
+from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.analog_tiles import AnalogTile, Ranges
+
+Integers = NDArray[np.int64]
+
+
+def calibrate_ranges(
+    program: Program,
+    seed: int,
+    inputs: Mapping[str, Any] | NDArray[Any],
+    *,
+    hardware: Accelerator,
+    rule: RangeRule | None = None,
+    conditions: Conditions | None = None,
+    batch_size: int = DEFAULT_BATCH,
+) -> Ranges:
+    """Find the ranges that `AnalogExecutor` takes for calibrated ADCs.
+
+    The chip runs the data twice with ideal ADCs and without read noise; what it holds is what the seed gives.
+
+    Args:
+        program: as for `AnalogExecutor`.
+        seed: of the chip.
+        inputs: calibration data, as for `AnalogExecutor.run`.
+        hardware: `converters.adc_range` says which conversions share a range: those of a layer or those of an ADC.
+        rule: how; None: least mean squared error.
+        conditions: when and how cells are read.
+        batch_size: samples at once; changes speed and memory alone.
+
+    Raises:
+        ConfigError: the hardware has no calibrated ADC.
+        DataError: inputs do not fit, or there are none.
+        UnsupportedOperationError: as for `AnalogExecutor`.
+    """
+    converters = hardware.converters
+    if isinstance(converters.adc_bits, str) or converters.adc_range is AdcRange.FULL_SCALE:
+        raise ConfigError(
+            f"converters.adc_bits is {converters.adc_bits!r} and adc_range {converters.adc_range.value!r}",
+            where=hardware.name,
+            expected="bits, and adc_range 'calibrated-layer' or 'calibrated-columns'",
+        )
+    executor = AnalogExecutor(program, seed, hardware=_idealize(hardware), conditions=conditions, is_observed=True)
+    observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_per_adc)
+    executor.run(inputs, batch_size, observe=observer.see)
+    executor.run(inputs, batch_size, observe=observer.count)
+    return observer.find_ranges(rule or RangeRule(), converters.adc_bits)
+
+
+class _Observer:
+    """Collects the sums of all tiles, by layer or by the converters of each tile."""
+
+    def __init__(self, executor: AnalogExecutor, by_layer: bool, columns_per_adc: int) -> None:
+        self._counts: dict[tuple[str, int], SumCounts] = {}
+        self._groups: dict[tuple[str, int], Integers] = {}
+        for layer, tiles in executor.tiles.items():
+            shared = SumCounts(1)
+            for number, tile in enumerate(tiles):
+                columns = tile.product.conversions.plus + tile.first_col
+                if by_layer:
+                    self._counts[layer, number], self._groups[layer, number] = shared, np.zeros_like(columns)
+                    continue
+                converters, group = np.unique(columns // columns_per_adc, return_inverse=True)
+                self._counts[layer, number] = SumCounts(len(converters))
+                self._groups[layer, number] = group.astype(np.int64)
+
+    def see(self, layer: str, number: int, tile: AnalogTile, codes: NDArray[Any]) -> None:
+        self._counts[layer, number].see(tile.product.sum_columns(codes), self._groups[layer, number])
+
+    def count(self, layer: str, number: int, tile: AnalogTile, codes: NDArray[Any]) -> None:
+        self._counts[layer, number].count(tile.product.sum_columns(codes), self._groups[layer, number])
+
+    def find_ranges(self, rule: RangeRule, bits: int) -> Ranges:
+        found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+        done: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        for (layer, number), counts in self._counts.items():
+            if id(counts) not in done:
+                done[id(counts)] = counts.find_ranges(rule, bits)
+            lowest, highest = done[id(counts)]
+            group = self._groups[layer, number]
+            found.setdefault(layer, []).append((lowest[group], highest[group]))
+        return {layer: tuple(ranges) for layer, ranges in found.items()}
+
+
+def _idealize(hardware: Accelerator) -> Accelerator:
+    """Return the hardware with ideal ADCs and without read noise."""
+    content = hardware.to_json()
+    content["converters"].update(
+        adc_bits="ideal", adc_range="full-scale", adc_offset_lsb=0, adc_gain_error=0, adc_latency_us_per_bit=0
+    )
+    content["array"].update(read_noise=0)
+    return accelerator_from_json(content, where=f"{hardware.name}, with ideal ADCs")

@@ -1,0 +1,118 @@
+"""Calibrated ranges: who shares them, what they are worth with few codes, and what they do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from random_networks import random_inputs
+from small_programs import conv_network
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.array.calibration import RangeMethod, RangeRule
+from mho.errors import ConfigError, DataError
+from mho.program.lowering import compile_network
+from mho.simulation.analog import AnalogExecutor
+from mho.simulation.analog_calibration import calibrate_ranges
+from mho.simulation.executor import Executor
+
+
+@pytest.fixture(scope="module")
+def network():
+    return conv_network((1, 8, 6, 6), outputs=8)
+
+
+@pytest.fixture(scope="module")
+def program(network):
+    return compile_network(network, make_accelerator(40, 24, 2))
+
+
+@pytest.fixture(scope="module")
+def inputs(network):
+    return random_inputs(network, 6)
+
+
+def hardware(program, bits, adc_range, **array):
+    content = program.accelerator.to_json()
+    content["converters"].update(adc_bits=bits, adc_range=adc_range, columns_per_adc=3)
+    content["array"].update(array)
+    return accelerator_from_json(content, where="test")
+
+
+def calibrated(program, inputs, made, **options):
+    ranges = calibrate_ranges(program, 1, inputs, hardware=made, **options)
+    return AnalogExecutor(program, 1, hardware=made, ranges=ranges).run(inputs)["y"]
+
+
+@pytest.mark.parametrize("adc_range", ["calibrated-layer", "calibrated-columns"])
+def test_calibrated_ranges_lose_less_than_full_scale(program, inputs, adc_range):
+    exact = Executor(program).run(inputs)["y"]
+    full = AnalogExecutor(program, 1, hardware=hardware(program, 3, "full-scale")).run(inputs)["y"]
+    found = calibrated(program, inputs, hardware(program, 3, adc_range))
+    assert np.square(found - exact).mean() < 0.5 * np.square(full - exact).mean()
+
+
+def test_ranges_of_all_that_occurs_with_codes_enough_lose_nothing(program, inputs):
+    made = hardware(program, 7, "calibrated-columns")
+    found = calibrated(program, inputs, made, rule=RangeRule(RangeMethod.EXTREMES))
+    assert_same_bits({"y": found}, Executor(program).run(inputs))
+
+
+def test_a_layer_shares_one_range(program, inputs):
+    ranges = calibrate_ranges(program, 1, inputs, hardware=hardware(program, 3, "calibrated-layer"))
+    (tiles,) = ranges.values()
+    assert len(tiles) > 1
+    assert len(np.unique(np.concatenate([high for _, high in tiles]))) == 1
+
+
+def test_columns_of_one_converter_share_one_range(program, inputs):
+    made = hardware(program, 3, "calibrated-columns")
+    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    tiles = AnalogExecutor(program, 1, hardware=made, ranges=ranges).tiles
+    seen = set()
+    for name, found in ranges.items():
+        for tile, (_, high) in zip(tiles[name], found, strict=True):
+            converter = (tile.product.conversions.plus + tile.first_col) // 3
+            for number in np.unique(converter):
+                assert len(np.unique(high[converter == number])) == 1
+            seen |= set(high.tolist())
+    assert len(seen) > 3
+
+
+def test_ranges_follow_what_the_chip_holds_but_not_its_noise(program, inputs):
+    def found(**array):
+        ranges = calibrate_ranges(program, 1, inputs, hardware=hardware(program, 3, "calibrated-columns", **array))
+        return np.concatenate([np.concatenate(pair) for tiles in ranges.values() for pair in tiles])
+
+    ideal = found()
+    assert (found(read_noise=0.1) == ideal).all()
+    assert (found(stuck_on_rate=0.2) != ideal).any()
+
+
+def test_the_batch_size_changes_no_range(program, inputs):
+    made = hardware(program, 3, "calibrated-layer")
+    whole, single = (calibrate_ranges(program, 1, inputs, hardware=made, batch_size=size) for size in (6, 1))
+    assert all((a[1] == b[1]).all() for name in whole for a, b in zip(whole[name], single[name], strict=True))
+
+
+@pytest.mark.parametrize(("bits", "adc_range"), [("ideal", "calibrated-layer"), (4, "full-scale")])
+def test_hardware_without_calibrated_adcs_is_refused(program, inputs, bits, adc_range):
+    with pytest.raises(ConfigError, match="adc_range"):
+        calibrate_ranges(program, 1, inputs, hardware=hardware(program, bits, adc_range))
+
+
+def test_no_data_gives_no_ranges(program, inputs):
+    nothing = {name: values[:0] for name, values in inputs.items()}
+    with pytest.raises(DataError):
+        calibrate_ranges(program, 1, nothing, hardware=hardware(program, 4, "calibrated-layer"))
+
+
+def test_ranges_of_other_tiles_and_none_are_refused(program, inputs):
+    made = hardware(program, 4, "calibrated-layer")
+    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    for changed in ({}, {"conv": ranges["conv"][:-1]}, {"conv": (*ranges["conv"], ranges["conv"][0])}):
+        with pytest.raises(ConfigError, match="other tiles"):
+            AnalogExecutor(program, 1, hardware=made, ranges=changed)
+    with pytest.raises(ConfigError, match="no ranges are given"):
+        AnalogExecutor(program, 1, hardware=made)
