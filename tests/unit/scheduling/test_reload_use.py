@@ -58,6 +58,16 @@ def test_one_crossbar_is_written_or_read_all_the_time():
     assert (use.digital_ps, use.ready_ps, use.free_ps) == (0, 0, 0)
 
 
+def test_crossbars_whose_tiles_stay_are_ready_whenever_they_are_not_read():
+    schedule = make(20)
+    plan, use, period = schedule.plan, count_use(schedule), schedule.timing.period_ps
+    assert sum(plan.staying) > 0
+    others = schedule.crossbars - sum(plan.staying)
+    assert use.free_ps <= others * period
+    held = sum(span.held_until - span.read[0] for span in schedule.timing.spans if span.crossbar >= plan.rotating)
+    assert use.ready_ps >= sum(plan.staying) * period - held
+
+
 def test_a_slow_link_leaves_crossbars_free():
     assert count_use(make(5, **LINK)).free_ps > count_use(make(5)).free_ps
 
