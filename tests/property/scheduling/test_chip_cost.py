@@ -28,8 +28,8 @@ ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "cell_write_pj": 2, "hop_pj_per_byte": 4, 
 NETWORKS = {"residual": make_residual(), "attention": make_attention()}
 IDEAL = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=64, chip={"cores": 8}, energy=ENERGY)
 MESH = make_accelerator(
-    rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=64, chip={"cores": 8}, energy=ENERGY,
-    interconnect={"kind": "mesh", "bytes_per_cycle": 4, "cycle_ns": 1, "hop_latency_cycles": 2},
+    rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=64, chip={"cores": 32}, energy=ENERGY,
+    interconnect={"kind": "mesh", "bytes_per_cycle": 1, "cycle_ns": 4, "hop_latency_cycles": 8},
 )  # fmt: skip
 WIDTHS = st.builds(BitWidths, st.integers(2, 8), st.integers(2, 8))
 
@@ -48,11 +48,13 @@ def _draw(data: st.DataObject, name: str) -> Policy:
 @given(data=st.data())
 @settings(max_examples=12)
 def test_without_carrying_the_cost_is_the_plans_and_no_bound_is_beaten(name, data):
-    model = _model(name, 64, CostObjective.CHIP_LATENCY)
-    found = model.plan(_draw(data, name))
+    model, policy = _model(name, 64, CostObjective.CHIP_LATENCY), _draw(data, name)
+    found = model.plan(policy)
     assert found is not None
     assert found.cost.latency_ps == simulate_chip(found.graph, found.plan, model.accelerator).latency_ps
     assert found.cost.crossbars == found.plan.used_crossbars <= 64
+    searched = schedule_network(NETWORKS[name], policy, IDEAL).timing.makespan_ps
+    assert found.cost.latency_ps <= 1.2 * searched
     assert bound_makespan(found.graph, 64, known=[found.plan.copies]).bound_ps <= found.cost.latency_ps
 
 
@@ -91,7 +93,8 @@ def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
     carried = time_carried(found.graph, found.plan, model.accelerator)
     simulated = simulate_chip(found.graph, found.plan, model.accelerator)
     assert carried.byte_hops == simulated.byte_hops
-    assert carried.latency_ps == pytest.approx(simulated.latency_ps, rel=0.05)
+    if carried.is_free:
+        assert carried.latency_ps == pytest.approx(simulated.latency_ps, rel=0.02)
 
 
 @given(data=st.data())
