@@ -220,5 +220,7 @@ def test_what_does_not_fit_is_an_error(layout, digits, codes):
         run(hardware(crossbar={"active_rows": 8}), layout, digits, codes)
     with pytest.raises(ConfigError, match="from row 4 on"):
         run(hardware(), layout, digits, codes, first_row=4)
+    with pytest.raises(ConfigError, match="from column 5 on"):
+        run(hardware(), layout, digits, codes, first_col=5)
     with pytest.raises(DataError, match="DACs of 1 bits"):
         run(make_accelerator(ROWS, COLS, 2, dac_bits=2), layout, digits, codes)

@@ -192,6 +192,14 @@ def test_noise_needs_a_stream_and_its_absence_none(layout, counts, codes):
     assert not ArrayProduct(layout, counts, variance=np.zeros(counts.shape)).has_noise
 
 
+@pytest.mark.parametrize("difference", ColumnDifference)
+def test_what_columns_carry_can_be_seen(difference, layout, counts, codes):
+    counts = counts + 0.25
+    product = ArrayProduct(layout, counts, difference=difference, is_observed=True)
+    wanted = layout.slice_codes(codes[None])[:, 0] @ list_conversions(layout, difference).subtract(counts)
+    assert (product.sum_columns(codes[None]) == wanted).all()
+
+
 def test_a_row_that_is_not_driven_has_no_noise(layout, counts):
     product = ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1))
     assert (product.run(np.zeros((5, ROWS), int), np.random.default_rng(1)) == 0).all()

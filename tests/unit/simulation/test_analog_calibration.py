@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from chip_networks import make_chain
+from chip_programs import quantized_program
 from random_networks import random_inputs
-from small_programs import conv_network
+from small_programs import compile_small, conv_network
 
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.errors import ConfigError, DataError
 from mho.program.lowering import compile_network
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
+from mho.simulation.analog_calibration import _Observer, calibrate_ranges
 from mho.simulation.executor import Executor
 
 
@@ -33,9 +37,9 @@ def inputs(network):
     return random_inputs(network, 6)
 
 
-def hardware(program, bits, adc_range, **array):
+def hardware(program, bits, adc_range, *, difference="digital", **array):
     content = program.accelerator.to_json()
-    content["converters"].update(adc_bits=bits, adc_range=adc_range, columns_per_adc=3)
+    content["converters"].update(adc_bits=bits, adc_range=adc_range, columns_per_adc=3, column_difference=difference)
     content["array"].update(array)
     return accelerator_from_json(content, where="test")
 
@@ -80,7 +84,27 @@ def test_columns_of_one_converter_share_one_range(program, inputs):
     assert len(seen) > 3
 
 
-def test_ranges_follow_what_the_chip_holds_but_not_its_noise(program, inputs):
+@pytest.mark.parametrize(("difference", "is_signed"), [("digital", False), ("analog", True)])
+def test_ranges_reach_below_zero_where_sums_do(network, inputs, difference, is_signed):
+    program = compile_small(network, make_accelerator(40, 24, 2))
+    made = hardware(program, 3, "calibrated-layer", difference=difference)
+    (tiles,) = calibrate_ranges(program, 1, inputs, hardware=made).values()
+    assert all((low < 0).all() == is_signed for low, _ in tiles)
+    assert calibrated(program, inputs, made) is not None
+
+
+def test_converters_are_those_of_the_crossbar_where_a_layer_does_not_begin_with_one():
+    """Six columns from column 2 on, three to a converter: the first is the last of the first converter."""
+    product = SimpleNamespace(conversions=SimpleNamespace(plus=np.arange(6)))
+    executor = SimpleNamespace(tiles={"layer": (SimpleNamespace(product=product, first_col=2),)})
+    observer = _Observer(executor, False, 3)
+    assert observer._groups["layer", 0].tolist() == [0, 1, 1, 1, 2, 2]
+
+
+def test_ranges_follow_what_the_chip_holds_but_not_its_noise():
+    program = quantized_program(make_chain(), make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60))[1]
+    inputs = np.random.default_rng(1).standard_normal((3, 1, 6, 6)).astype(np.float32)
+
     def found(**array):
         ranges = calibrate_ranges(program, 1, inputs, hardware=hardware(program, 3, "calibrated-columns", **array))
         return np.concatenate([np.concatenate(pair) for tiles in ranges.values() for pair in tiles])
