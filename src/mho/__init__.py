@@ -14,6 +14,7 @@ _HOMES = {
     "load": "mho.api",
     "map": "mho.api",
     "schedule": "mho.api",
+    "compare": "mho.api",
     "quantize": "mho.api",
     "save": "mho.api",
     "compile": "mho.api",
@@ -44,6 +45,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from mho.api import accelerator as accelerator
+    from mho.api import compare as compare
     from mho.api import compile as compile
     from mho.api import compile_schedule as compile_schedule
     from mho.api import cost as cost

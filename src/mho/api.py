@@ -17,10 +17,11 @@ from mho.errors import InputFileError, MhoError, PolicyError, ProgramError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.report.comparison_document import Comparison
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
@@ -164,6 +165,59 @@ def schedule(
         batch=batch,
         layers=layers,
     )
+
+
+def compare(
+    network: Network,
+    accelerators: Sequence[Accelerator | str | Path],
+    policy: Bits | None = None,
+    *,
+    crossbars: int | None = None,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+    simulate: bool = True,
+    samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
+
+    A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
+    again for every tile. What an accelerator does not tell is named; what cannot run on it is told in its line.
+
+    Args:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        accelerators: each the hardware, or a preset's name or TOML file.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
+            quantized network, else 8/8.
+        crossbars: of every chip, instead of its own; cores keep their size.
+        mapping: "best", any exact mapping, or "paper", that of arXiv 2601.21737.
+        batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
+        simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
+        samples: inputs, as for `simulate`, and their labels, integers [N]: tells how right the arrays of each
+            accelerator answer. The network must be quantized then.
+        seed: of the chips whose accuracy is told.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
+            the samples do not suit the network.
+    """
+    from mho.cost.layer_tables import network_policy
+    from mho.report.comparison import Question, compare_accelerators
+    from mho.report.comparison_accuracy import LabelledSamples
+
+    if policy is None:
+        policy = network_policy(network) or UNIFORM_REFERENCE
+    question = Question(
+        network,
+        _policy(network, policy),
+        crossbars=crossbars,
+        model=_model(mapping),
+        batch=batch,
+        simulate=simulate,
+        samples=None if samples is None else LabelledSamples(*samples),
+        seed=seed,
+    )
+    return compare_accelerators(question, [_hardware(one) for one in accelerators], name=network.name)
 
 
 def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int | None = None) -> Network:

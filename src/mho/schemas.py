@@ -17,6 +17,7 @@ from mho.errors import ConfigError, suggest
 SCHEMAS: Mapping[str, str] = MappingProxyType(
     {
         "accelerator": "mho.accelerator.spec:Accelerator",
+        "comparison": "mho.report.comparison_document:Comparison",
         "cost": "mho.cost.document:CostDocument",
         "evaluation": "mho.search.schemas:record_schema",
         "map": "mho.report.map_document:MapDocument",

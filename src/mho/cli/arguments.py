@@ -143,6 +143,42 @@ def load_scheduled(
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A network that is asked for on several accelerators."""
+
+    network: Network
+    policy: Policy
+    accelerators: tuple[Accelerator, ...]
+
+
+def load_compared(
+    network: str, accelerators: str, *, policy: str | None, bits: str | None, input_shape: str | None
+) -> Compared:
+    """Load a whole network, several accelerators and the widths that are asked for. See `load_mapped`.
+
+    Args:
+        network, policy, bits, input_shape: as there.
+        accelerators: presets and TOML files, separated by commas.
+
+    Raises:
+        MhoError: something of it cannot be found, read or brought together, or an accelerator is named twice.
+    """
+    from mho.network.loading import load_network
+
+    widths = _Widths.read(policy, bits)
+    names = [name.strip() for name in accelerators.split(",")]
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ConfigError(f"{twice[0]!r} is named twice", where="--accelerators", expected="each accelerator once")
+    if "" in names:
+        raise ConfigError(
+            "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
+        )
+    hardware = tuple(load_accelerator(name) for name in names)
+    loaded = load_network(network, input_shape=parse_shape(input_shape))
+    return Compared(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
+
+
+@dataclass(frozen=True)
 class _Widths:
     """Widths that are asked for: a policy and its file, or a pair for all layers, or nothing."""
 

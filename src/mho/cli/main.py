@@ -31,6 +31,7 @@ COMMANDS = {
     "cost": Command("mho.cli.cost:cost", "Predict the time of a network on an accelerator, layer by layer."),
     "map": Command("mho.cli.map:map_network", "Show how a network lies in crossbars, and why."),
     "schedule": Command("mho.cli.schedule:schedule", "Lay a network out on a chip of many crossbars, and time it."),
+    "compare": Command("mho.cli.compare:compare", "Compare accelerators on one network."),
     "inspect": Command("mho.cli.inspect:inspect", "Show a network, a program or an accelerator."),
     "quantize": Command("mho.cli.quantize:quantize", "Quantize a float ONNX model by calibration alone."),
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),

@@ -29,9 +29,11 @@ def count_lifetime_inputs(accelerator: Accelerator, writes: int, *, inputs: int 
     return cell_writes * inputs // writes
 
 
+def count_network_writes(cost: NetworkCost) -> int:
+    """Return how often a batch writes the one crossbar that is used again for every tile."""
+    return sum(layer.writes * (cost.batch if layer.mapping.layer.is_stored_dynamically else 1) for layer in cost.layers)
+
+
 def count_network_lifetime(cost: NetworkCost, accelerator: Accelerator) -> int | None:
     """Return how many samples one crossbar computes that is used again for every tile; see `count_lifetime_inputs`."""
-    writes = sum(
-        layer.writes * (cost.batch if layer.mapping.layer.is_stored_dynamically else 1) for layer in cost.layers
-    )
-    return count_lifetime_inputs(accelerator, writes, inputs=cost.batch)
+    return count_lifetime_inputs(accelerator, count_network_writes(cost), inputs=cost.batch)

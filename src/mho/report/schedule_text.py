@@ -196,7 +196,7 @@ def _print_simulated(console: Console, document: ScheduleDocument, simulated: Si
 
 def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
     """Print the energy of an input, and the area of the chip where it is told."""
-    line = Text.assemble("energy ", (_format_energy(energy.total_pj), "bold"), " an input")
+    line = Text.assemble("energy ", (format_energy(energy.total_pj), "bold"), " an input")
     console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
     if energy.untold:
         console.print(f"not told, and not counted: {', '.join(energy.untold)}", style="dim")
@@ -208,7 +208,7 @@ def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | N
         console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
 
 
-def _format_energy(picojoules: float) -> str:
+def format_energy(picojoules: float) -> str:
     """Return an energy with the unit that keeps it between 1 and 1000."""
     for limit, unit, factor in ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6)):
         if picojoules < limit:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from random_networks import SeededChooser, random_network
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -100,3 +100,16 @@ def test_what_is_not_there_is_one_clear_error(target: str, capsys: pytest.Captur
 def test_a_shape_that_is_none_is_told(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", model, "--input-shape", "3,x"]) == 2
     assert "is not a shape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_shows_its_values_sources_and_marks(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", name]) == 0
+    text = capsys.readouterr().out
+    accelerator = load_accelerator(name)
+    words = set(text.split())
+    assert set(accelerator.sources) <= words
+    for source in accelerator.sources.values():
+        assert source.split(":")[0] in text
+    told = [line for line in text.splitlines() if line.startswith("yours to set: ")]
+    assert told == ([f"yours to set: {', '.join(accelerator.keys_to_set)}"] if accelerator.keys_to_set else [])

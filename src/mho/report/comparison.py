@@ -1,0 +1,267 @@
+"""One network on several accelerators: what each takes of time, energy, area and writes, and how right it answers.
+
+Nothing is modelled here: figures come from `mho.cost` where a chip has one crossbar, and from the schedules of
+`mho.scheduling` and their simulation where it has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mho.accelerator.loading import override
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.cost.area import area_chip
+from mho.cost.document import to_microseconds
+from mho.cost.endurance import count_network_lifetime, count_network_writes
+from mho.cost.energy import energy_network
+from mho.cost.energy_document import EnergyDocument
+from mho.cost.latency import cost_network
+from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
+from mho.mapping.converters import required_adc_bits, resolvable_rows
+from mho.mapping.digits import count_stored_bits, stored_range_of_width
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.parts import LayerMapping
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.program.chip_lowering import compile_schedule
+from mho.program.lowering import compile_network
+from mho.program.program import Program
+from mho.quantization.policy import MAX_BITS, MIN_BITS, Policy
+from mho.report.comparison_accuracy import Examination, LabelledSamples
+from mho.report.comparison_document import (
+    ComparedAccelerator,
+    ComparedLayer,
+    ComparedRun,
+    ComparedWidths,
+    Comparison,
+    Regime,
+)
+from mho.report.reload_document import ReloadDocument
+from mho.report.schedule_document import ScheduleDocument
+from mho.scheduling.chip_schedule import ChipDemand
+from mho.simulation.chip_search import simulate_best
+
+_CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
+"""What tells that a network does not run on one accelerator, or its arrays are not simulated, while others may be."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared.
+
+    Attributes:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        policy: widths of every MVM layer.
+        crossbars: of every chip, instead of its own; cores keep their size. None: its own.
+        model: which mapping is meant.
+        batch: inputs that follow each other; where tiles are rewritten, they share the writes.
+        simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
+        samples: inputs with labels, for accuracies; None: without.
+        seed: of the chips whose accuracy is told.
+    """
+
+    network: Network
+    policy: Policy
+    crossbars: int | None = None
+    model: MappingModel = DEFAULT_MODEL
+    batch: int = 1
+    simulate: bool = True
+    samples: LabelledSamples | None = None
+    seed: int = 0
+
+
+def compare_accelerators(question: Question, accelerators: Sequence[Accelerator], *, name: str) -> Comparison:
+    """Run one network on several accelerators.
+
+    What does not run on one of them is told in its line; the others are told all the same.
+
+    Args:
+        question: what is compared.
+        accelerators: in the order of the table.
+        name: of the network, as it was asked for.
+
+    Raises:
+        ConfigError: there is no accelerator, or the batch is below 1.
+        PolicyError: the policy does not name the MVM layers of the network.
+        DataError: accuracies are asked for, but the network is not quantized at the widths of the policy, or samples
+            and labels do not suit it.
+    """
+    if not accelerators:
+        raise ConfigError("there is no accelerator to compare", expected="one or more")
+    if question.batch < 1:
+        raise ConfigError(f"batch {question.batch}", expected="at least 1")
+    question.policy.check_against(question.network.layer_names)
+    examination = None
+    if question.samples is not None:
+        examination = Examination(question.network, question.policy, question.samples, question.seed)
+    lines = tuple(_compare(question, hardware, examination) for hardware in accelerators)
+    policy = question.policy
+    return Comparison(
+        network=name,
+        mapping=question.model,
+        batch=question.batch,
+        layers=tuple(
+            ComparedLayer(name=one, weight_bits=policy[one].weight_bits, act_bits=policy[one].act_bits)
+            for one in question.network.layer_names
+        ),
+        accelerators=lines,
+        samples=None if examination is None else len(examination.samples),
+        seed=None if examination is None else question.seed,
+        exact_accuracy=None if examination is None else examination.exact_accuracy,
+    )
+
+
+def _compare(question: Question, accelerator: Accelerator, examination: Examination | None) -> ComparedAccelerator:
+    """Return the line of one accelerator."""
+    run, problem = None, None
+    try:
+        accelerator = override(accelerator, crossbars=question.crossbars)
+        run = _run(question, accelerator, examination)
+    except _CANNOT_RUN as error:
+        problem = str(error)
+    area = area_chip(accelerator) if accelerator.area.is_told else None
+    return ComparedAccelerator(
+        accelerator=accelerator.name,
+        rows=accelerator.crossbar.rows,
+        cols=accelerator.crossbar.cols,
+        run=run,
+        problem=problem,
+        area_mm2=None if area is None else area.total_mm2,
+        area_untold=() if area is None else area.untold,
+        keys_to_set=accelerator.keys_to_set,
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What an accelerator takes for one input, whatever its regime."""
+
+    regime: Regime
+    mappings: tuple[LayerMapping, ...]
+    tiles: int
+    latency_us: float
+    interval_us: float
+    energy: EnergyDocument | None
+    cell_writes: float
+    lifetime_inputs: int | None
+    compile: Callable[[], Program]
+    """Makes a program that its arrays can run."""
+
+
+def _run(question: Question, accelerator: Accelerator, examination: Examination | None) -> ComparedRun:
+    """Return the network on an accelerator, in the regime that its crossbars allow."""
+    if accelerator.chip.crossbars == 1:
+        found = _cost(question, accelerator)
+    else:
+        demand = ChipDemand.of(question.network, question.policy, accelerator, model=question.model)
+        found = _schedule(question, demand) if demand.is_held else _reload(question, demand)
+    accuracy, accuracy_problem = None, None
+    if examination is not None:
+        try:
+            accuracy = examination.measure(found.compile())
+        except _CANNOT_RUN as error:
+            accuracy_problem = str(error)
+    return ComparedRun(
+        regime=found.regime,
+        widths=_tell_widths(found.mappings, accelerator),
+        crossbars=accelerator.chip.crossbars,
+        tiles=found.tiles,
+        latency_us=found.latency_us,
+        interval_us=found.interval_us,
+        energy_pj=None if found.energy is None else found.energy.total_pj,
+        energy_untold=() if found.energy is None else found.energy.untold,
+        cell_writes=found.cell_writes,
+        lifetime_inputs=found.lifetime_inputs,
+        accuracy=accuracy,
+        accuracy_problem=accuracy_problem,
+    )
+
+
+def _cost(question: Question, accelerator: Accelerator) -> _Figures:
+    """Return what one crossbar takes, as `mho cost` tells it."""
+    network, batch = question.network, question.batch
+    cost = cost_network(derive_layer_table(network), question.policy, accelerator, model=question.model, batch=batch)
+    return _Figures(
+        regime=Regime.ONE_CROSSBAR,
+        mappings=cost.mapping.layers,
+        tiles=sum(layer.tiles for layer in cost.mapping.layers),
+        latency_us=to_microseconds(cost.latency_ps),
+        interval_us=to_microseconds(cost.latency_ps) / batch,
+        energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_told else None,
+        cell_writes=count_network_writes(cost) / batch,
+        lifetime_inputs=count_network_lifetime(cost, accelerator),
+        compile=lambda: compile_network(network, accelerator, model=question.model, batch=batch),
+    )
+
+
+def _schedule(question: Question, demand: ChipDemand) -> _Figures:
+    """Return what a chip takes whose weights stay, as `mho schedule` tells it."""
+    hardware = demand.accelerator
+    schedules = demand.list_schedules(batch=question.batch)
+    schedule, timing = simulate_best(schedules) if question.simulate else (next(schedules), None)
+    told = ScheduleDocument.of(question.network.name, schedule, timing, with_energy=hardware.energy.is_told)
+    is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
+
+    def compile_without_copies() -> Program:
+        *_, single = demand.list_schedules()
+        return compile_schedule(question.network, single)
+
+    return _Figures(
+        regime=Regime.WEIGHT_STATIONARY,
+        mappings=tuple(schedule.mappings.values()),
+        tiles=sum(work.crossbars for work in schedule.graph.layers),
+        latency_us=told.told_latency_us,
+        interval_us=told.told_interval_us,
+        energy=told.energy,
+        cell_writes=1 if is_written else 0,
+        lifetime_inputs=told.lifetime_inputs,
+        compile=compile_without_copies,
+    )
+
+
+def _reload(question: Question, demand: ChipDemand) -> _Figures:
+    """Return what a chip takes that rewrites tiles, as `mho schedule` tells it."""
+    hardware, schedule = demand.accelerator, demand.schedule_reload(question.batch)
+    told = ReloadDocument.of(
+        question.network.name,
+        schedule,
+        minimal_crossbars=demand.minimal_crossbars,
+        with_energy=hardware.energy.is_told,
+    )
+    return _Figures(
+        regime=Regime.TIME_MULTIPLEXED,
+        mappings=tuple(schedule.mappings),
+        tiles=told.tiles,
+        latency_us=told.batch_us,
+        interval_us=told.input_us,
+        energy=told.energy,
+        cell_writes=told.cell_writes_per_input,
+        lifetime_inputs=told.lifetime_inputs,
+        compile=lambda: compile_network(question.network, hardware, model=question.model, batch=question.batch),
+    )
+
+
+def _tell_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator) -> ComparedWidths:
+    """Return what cells and converters take at once, and how the layers' widths are cut for them."""
+    in_cells = [mapping for mapping in mappings if not mapping.is_digital]
+    encodings = dict.fromkeys(mapping.encoding for mapping in in_cells) or {accelerator.mapping.encoding: None}
+    slices = [part.num_weight_slices for mapping in in_cells for part in mapping.parts] or [0]
+    steps = [part.num_steps for mapping in in_cells for part in mapping.parts] or [0]
+    converters, rows = accelerator.converters, accelerator.crossbar.rows_at_once
+    return ComparedWidths(
+        cell_bits=accelerator.crossbar.cell_bits,
+        one_cell_weight_bits=max(_widest_weight(one, accelerator.crossbar.cell_bits) for one in encodings),
+        dac_bits=converters.dac_bits,
+        adc_bits=converters.adc_bits,
+        full_adc_bits=max(required_adc_bits(accelerator, one, rows) for one in encodings),
+        adc_rows=min(resolvable_rows(accelerator, one) for one in encodings),
+        weight_slices=(min(slices), max(slices)),
+        input_steps=(min(steps), max(steps)),
+    )
+
+
+def _widest_weight(encoding: Encoding, cell_bits: int) -> int:
+    """Return the bits of the widest weight that one cell of each sign part holds."""
+    widths = range(MIN_BITS, MAX_BITS + 1)
+    return max(bits for bits in widths if count_stored_bits(stored_range_of_width(bits), encoding) <= cell_bits)

@@ -1,0 +1,135 @@
+"""The answer of `mho compare` as a JSON document, with a published schema."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mho.cost.area import AreaComponent
+from mho.cost.energy import Component
+from mho.mapping.model import MappingModel
+
+
+class Regime(StrEnum):
+    """How an accelerator runs a network.
+
+    Attributes:
+        WEIGHT_STATIONARY: every tile has a crossbar of its own and stays; layers overlap.
+        TIME_MULTIPLEXED: there are fewer crossbars than tiles; tiles are rewritten while others are read.
+        ONE_CROSSBAR: one crossbar, used again for every tile, one after the other.
+    """
+
+    WEIGHT_STATIONARY = "weight-stationary"
+    TIME_MULTIPLEXED = "time-multiplexed"
+    ONE_CROSSBAR = "one-crossbar"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ComparedWidths(_Section):
+    """What cells and converters take at once, and what becomes of the widths that are asked for."""
+
+    cell_bits: int
+    """Bits that a cell holds."""
+    one_cell_weight_bits: int
+    """The widest weight that one cell holds, or one pair of cells where an encoding takes two."""
+    dac_bits: int
+    """The widest input that one MVM takes."""
+    adc_bits: int | Literal["ideal"]
+    """Bits of an ADC."""
+    full_adc_bits: int
+    """Bits that tell apart every sum of all rows that may be driven at once."""
+    adc_rows: int
+    """Rows that are driven at once, so that the ADC tells apart every sum."""
+    weight_slices: tuple[int, int]
+    """Columns of cells over which a weight (one sign part of it) is spread, fewest and most of all layers."""
+    input_steps: tuple[int, int]
+    """MVMs in which an input is fed, fewest and most of all layers."""
+
+
+class ComparedRun(_Section):
+    """The network on one accelerator. Times, energies and writes are of one input."""
+
+    regime: Regime
+    """Whether weights stay, tiles are rewritten, or one crossbar is used again for every tile."""
+    widths: ComparedWidths
+    """What cells and converters take at once."""
+    crossbars: int = Field(ge=1)
+    """Crossbars of the chip."""
+    tiles: int = Field(ge=0)
+    """Tiles of all layers, copies aside."""
+    latency_us: float = Field(ge=0)
+    """Time of one input, us; where a batch shares writes, of the whole batch."""
+    interval_us: float = Field(ge=0)
+    """Time between inputs, us."""
+    energy_pj: float | None = Field(ge=0)
+    """Energy that is told, pJ; null where the accelerator tells none."""
+    energy_untold: tuple[Component, ...]
+    """Components that do something whose unit energies the accelerator does not tell: not in `energy_pj`."""
+    cell_writes: float = Field(ge=0)
+    """How often one input writes a cell of the crossbar that is written most often; 0: nothing wears."""
+    lifetime_inputs: int | None = Field(ge=0)
+    """Inputs until cells may fail; null where nothing wears, or the accelerator tells no endurance."""
+    accuracy: float | None = Field(ge=0, le=1)
+    """Share of samples that the accelerator's arrays answer rightly; null without samples, or where
+    `accuracy_problem` says why not."""
+    accuracy_problem: str | None
+    """Why its arrays cannot be simulated."""
+
+
+class ComparedAccelerator(_Section):
+    """One line of the table."""
+
+    accelerator: str
+    """Its name."""
+    rows: int
+    """Rows of a crossbar."""
+    cols: int
+    """Columns of a crossbar."""
+    run: ComparedRun | None
+    """The network on it; null where `problem` says why that cannot be."""
+    problem: str | None
+    """Why the network does not run on it."""
+    area_mm2: float | None = Field(ge=0)
+    """Area of the chip as far as it is told, mm2; null where the accelerator tells none."""
+    area_untold: tuple[AreaComponent, ...]
+    """Components whose unit area the accelerator does not tell: not in `area_mm2`."""
+    keys_to_set: tuple[str, ...]
+    """Values that no source gives, so that what follows from them is as good as your own figures."""
+
+
+class ComparedLayer(_Section):
+    """Widths of one layer."""
+
+    name: str
+    """Layer name."""
+    weight_bits: int
+    """Bits of a weight, or of the stored operand of a product."""
+    act_bits: int
+    """Bits of an input."""
+
+
+class Comparison(_Section):
+    """One network on several accelerators."""
+
+    network: str
+    """The network as it was asked for."""
+    mapping: MappingModel
+    """`best`: exact mappings that the accelerators allow; `paper`: im2col as in arXiv 2601.21737."""
+    batch: int = Field(ge=1)
+    """Inputs that follow each other; where tiles are rewritten, they share the writes."""
+    layers: tuple[ComparedLayer, ...]
+    """Widths of all MVM layers, in execution order."""
+    accelerators: tuple[ComparedAccelerator, ...]
+    """In the order in which they were asked for."""
+    samples: int | None = Field(ge=1)
+    """Samples with labels; null without them."""
+    seed: int | None
+    """Of the chips whose accuracy is told; null without samples."""
+    exact_accuracy: float | None = Field(ge=0, le=1)
+    """Share of samples that exact integers answer rightly, on any accelerator; null without samples, or where no
+    program could be compiled."""

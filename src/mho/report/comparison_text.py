@@ -1,0 +1,142 @@
+"""One network on several accelerators, as text: a table of what each takes, and what is not told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from mho.report.columns import Column, print_columns
+from mho.report.comparison_document import ComparedAccelerator, ComparedRun, ComparedWidths, Comparison, Regime
+from mho.report.schedule_text import format_energy, format_time
+
+_DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")
+"""Columns that a narrow terminal does without, the first one first."""
+_NAME_LINE = 1000
+
+_REGIMES = {
+    Regime.WEIGHT_STATIONARY: "weights stay",
+    Regime.TIME_MULTIPLEXED: "rewritten",
+    Regime.ONE_CROSSBAR: "one crossbar",
+}
+_NOT_TOLD = "not told"
+_NONE = "-"
+_INCOMPLETE = " *"
+
+
+def print_comparison(console: Console, document: Comparison) -> None:
+    """Print a comparison: a line about the network, a table of accelerators, and what is missing of each.
+
+    Args:
+        console: where to.
+        document: what to tell.
+    """
+    count = len(document.accelerators)
+    heading = f" at {_tell_bits(document)} on {count} accelerator{'s' if count > 1 else ''}; {document.mapping} mapping"
+    if document.batch > 1:
+        heading += f"; {document.batch} inputs follow each other"
+    console.print(Text.assemble((document.network, "bold"), heading), soft_wrap=True)
+    left_out = print_columns(console, _columns(document), _DISPENSABLE)
+    console.print(
+        "a cell: widest weight that a cell (a pair of cells where weights are differences) holds / widest input that "
+        "an MVM takes; slices: columns of cells a weight; steps: MVMs an input; ADC: its bits, and those that tell "
+        "apart every sum of all rows",
+        style="dim",
+        soft_wrap=True,
+    )
+    if left_out:
+        console.print(f"too narrow for {', '.join(left_out)}; --format json has all", style="dim")
+    if document.exact_accuracy is not None:
+        console.print(
+            f"exact integers are right on {_percent(document.exact_accuracy)} of {document.samples:,} samples; "
+            f"chips of seed {document.seed}",
+            soft_wrap=True,
+        )
+    for one in document.accelerators:
+        _print_missing(console, one)
+
+
+def _tell_bits(document: Comparison) -> str:
+    """Return the widths of all layers: ``4/8``, or ``2..8/4..8``."""
+    weights = [layer.weight_bits for layer in document.layers]
+    inputs = [layer.act_bits for layer in document.layers]
+    return f"{_span(min(weights), max(weights), '..')}/{_span(min(inputs), max(inputs), '..')}"
+
+
+def _columns(document: Comparison) -> list[Column]:
+    lines = document.accelerators
+
+    def of_runs(title: str, tell: Callable[[ComparedRun], str]) -> Column:
+        return Column(title, tuple(_NONE if line.run is None else tell(line.run) for line in lines))
+
+    columns = [
+        Column("accelerator", tuple(line.accelerator for line in lines), most=_NAME_LINE),
+        Column("crossbar", tuple(f"{line.rows} x {line.cols}" for line in lines)),
+        of_runs("a cell", lambda run: f"{run.widths.one_cell_weight_bits}/{run.widths.dac_bits}"),
+        of_runs("slices", lambda run: _span(*run.widths.weight_slices)),
+        of_runs("steps", lambda run: _span(*run.widths.input_steps)),
+        of_runs("ADC", lambda run: _tell_adc(run.widths)),
+        of_runs("crossbars", lambda run: f"{run.crossbars:,}"),
+        of_runs("tiles", lambda run: f"{run.tiles:,}"),
+        of_runs("regime", lambda run: _REGIMES[run.regime]),
+        of_runs("latency", lambda run: format_time(run.latency_us)),
+        of_runs("interval", lambda run: format_time(run.interval_us)),
+        of_runs("energy", _tell_energy),
+        Column("area", tuple(map(_tell_area, lines))),
+        of_runs("cells last", _tell_lifetime),
+    ]
+    if document.samples is not None:
+        columns.append(
+            of_runs("accuracy", lambda run: _NONE if run.accuracy is None else _percent(run.accuracy)),
+        )
+    return columns
+
+
+def _span(least: int, most: int, between: str = "-") -> str:
+    return f"{least}" if least == most else f"{least}{between}{most}"
+
+
+def _tell_adc(widths: ComparedWidths) -> str:
+    return f"{widths.adc_bits} ({widths.full_adc_bits})"
+
+
+def _tell_energy(run: ComparedRun) -> str:
+    if run.energy_pj is None:
+        return _NOT_TOLD
+    return format_energy(run.energy_pj) + (_INCOMPLETE if run.energy_untold else "")
+
+
+def _tell_area(line: ComparedAccelerator) -> str:
+    if line.area_mm2 is None:
+        return _NOT_TOLD
+    return f"{line.area_mm2:,.4g} mm2" + (_INCOMPLETE if line.area_untold else "")
+
+
+def _tell_lifetime(run: ComparedRun) -> str:
+    if not run.cell_writes:
+        return "nothing wears"
+    return _NOT_TOLD if run.lifetime_inputs is None else f"{run.lifetime_inputs:,} inputs"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _print_missing(console: Console, line: ComparedAccelerator) -> None:
+    """Say what of an accelerator is not told, what is the user's to set, and what cannot be."""
+    parts = []
+    if line.run is not None:
+        parts += [_without("energy", line.run.energy_untold), _without("area", line.area_untold)]
+    if line.keys_to_set:
+        parts.append(f"yours to set: {', '.join(line.keys_to_set)}")
+    if told := "; ".join(filter(None, parts)):
+        console.print(Text.assemble((line.accelerator, "bold"), f": {told}", style="dim"), soft_wrap=True)
+    for problem in (line.problem, None if line.run is None else line.run.accuracy_problem):
+        if problem is not None:
+            text = Text.assemble((line.accelerator, "bold"), f" cannot: {problem}", style="yellow")
+            console.print(text, soft_wrap=True)
+
+
+def _without(what: str, components: Sequence[str]) -> str:
+    return f"{_INCOMPLETE.strip()} {what} without {', '.join(components)}" if components else ""

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import jsonschema
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from chip_networks import make_residual
+from small_programs import grid, linear_network
+
+from mho.accelerator.loading import accelerator_from_json, to_toml
+from mho.cli.main import main
+from mho.errors import InputFileError
+from mho.report.comparison import Question, compare_accelerators
+from mho.schemas import json_schema
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "comparison"
+
+
+def make_dense():
+    return linear_network(np.random.default_rng(3).integers(-8, 8, (6, 24)), grid(4), weight_bits=4)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {"residual": make_residual(), "dense": make_dense()}
+
+
+def name_it(accelerator, name, **sources):
+    return accelerator_from_json({**accelerator.to_json(), "name": name, "sources": sources}, where=name)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path, networks):
+    """Stand in for the reader of networks, and put accelerators of each kind into the working directory."""
+    from chip_schedules import ACCELERATOR as HELD
+    from reload_schedules import ACCELERATOR as FEW
+
+    def load_network(spec, *, input_shape=None):
+        if spec not in networks:
+            raise InputFileError("there is no such network", where=spec)
+        return networks[spec]
+
+    module = ModuleType("mho.network.loading")
+    module.load_network = load_network
+    monkeypatch.setitem(sys.modules, "mho.network.loading", module)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    poor = make_accelerator(cell_bits=4, dac_bits=4, adc_bits=4)
+    noisy = make_accelerator(rows=16, cols=16, array={"programming_error": 0.4})
+    to_set = {"crossbar.rows": "yours to set: 16"}
+    for name, accelerator in {"held": HELD, "few": FEW, "poor": poor, "noisy": noisy}.items():
+        named = name_it(accelerator, name, **(to_set if name == "noisy" else {}))
+        (tmp_path / f"{name}.toml").write_text(to_toml(named))
+    inputs = np.random.default_rng(4).uniform(0, 3.75, (40, 24)).astype(np.float32)
+    np.savez(tmp_path / "samples.npz", x=inputs, labels=np.arange(40) % 6)
+
+
+ALL = "held.toml,few.toml,noisy.toml,poor.toml"
+
+
+def run(capsys, *arguments, network="residual", accelerators=ALL, code=0):
+    assert main(["compare", network, "--accelerators", accelerators, *arguments]) == code
+    captured = capsys.readouterr()
+    if code:
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert "Traceback" not in captured.err
+    return captured.err if code else captured.out
+
+
+def compare_json(capsys, *arguments, **keywords):
+    content = json.loads(run(capsys, "--format", "json", *arguments, **keywords))
+    jsonschema.validate(content, json_schema("comparison"))
+    return content
+
+
+def test_the_text(capsys, check_golden):
+    text = run(capsys, "--bits", "4/8", "--batch", "2")
+    check_golden(GOLDEN / "residual.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def test_the_text_with_accuracies(capsys, check_golden):
+    text = run(capsys, "--data", "samples.npz", network="dense", accelerators="held.toml,few.toml")
+    check_golden(GOLDEN / "accuracy.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def test_the_json(capsys, check_golden):
+    content = run(capsys, "--bits", "4/8", "--format", "json", accelerators="few.toml,poor.toml")
+    jsonschema.validate(json.loads(content), json_schema("comparison"))
+    check_golden(GOLDEN / "residual.json", content)
+
+
+def test_presets_and_files_keep_their_order(capsys):
+    content = compare_json(capsys, accelerators=" stt-mram , ./few.toml,hermes-pcm")
+    assert [line["accelerator"] for line in content["accelerators"]] == ["stt-mram", "few", "hermes-pcm"]
+
+
+def test_widths_are_the_networks_own_or_eight_bits(capsys):
+    assert {layer["weight_bits"] for layer in compare_json(capsys)["layers"]} == {8}
+    assert {layer["weight_bits"] for layer in compare_json(capsys, network="dense")["layers"]} == {4}
+
+
+def test_options_reach_the_comparison(capsys, networks, tmp_path):
+    names = ("first", "second", "third", "head")
+    policy = {"layers": {name: {"weight_bits": 3, "act_bits": 5} for name in names}}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    content = compare_json(
+        capsys, "--policy", "policy.json", "--crossbars", "60", "--mapping", "paper", "--no-simulate", "--batch", "3"
+    )
+    assert {(layer["weight_bits"], layer["act_bits"]) for layer in content["layers"]} == {(3, 5)}
+    assert [line["run"] and line["run"]["crossbars"] for line in content["accelerators"]] == [60, 60, 60, None]
+    assert (content["mapping"], content["batch"]) == ("paper", 3)
+    assert "interconnect" in content["accelerators"][0]["run"]["energy_untold"]
+
+
+def test_accuracies_are_those_of_the_python_function(capsys, networks):
+    from mho.accelerator.loading import load_accelerator
+    from mho.cost.layer_tables import network_policy
+    from mho.report.comparison_accuracy import read_samples
+
+    content = compare_json(capsys, "--data", "samples.npz", "--seed", "3", network="dense", accelerators="noisy.toml")
+    dense, hardware = networks["dense"], load_accelerator("./noisy.toml")
+    question = Question(dense, network_policy(dense), samples=read_samples("samples.npz"), seed=3)
+    assert content == compare_accelerators(question, [hardware], name="dense").model_dump(mode="json")
+    assert content["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--bits", "9/8"], "weight_bits is 9"),
+        (["--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
+        (["--policy", "p.json"], "did you mean 'third'?"),
+        (["--seed", "1"], "--data X.npz beside it"),
+        (["--data", "samples.npz"], "the network is not quantized"),
+        (["--data", "no.npz"], "no.npz"),
+        (["--data", "held.toml"], "held.toml"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, arguments, told):
+    names = ("first", "second", "thrid", "head")
+    widths = {"weight_bits": 4, "act_bits": 4}
+    (tmp_path / "p.json").write_text(json.dumps({"layers": dict.fromkeys(names, widths)}))
+    assert told in run(capsys, *arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "told"),
+    [
+        ("hermes-pcm,neuram", "did you mean 'neurram'"),
+        ("hermes-pcm,,neurram", "a name is missing"),
+        ("", "a name is missing"),
+        ("isaac,isaac", "'isaac' is named twice"),
+    ],
+)
+def test_accelerators_that_cannot_be_found_are_errors(capsys, accelerators, told):
+    assert told in run(capsys, accelerators=accelerators, code=2)
+
+
+def test_an_unknown_network_is_an_error(capsys):
+    assert "there is no such network" in run(capsys, network="vgg", code=2)
