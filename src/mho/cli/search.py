@@ -67,4 +67,6 @@ def search(
         " before full training"
     )
     typer.echo(f"weight/activation bits: {' '.join(str(bits) for bits in found.policy.layers.values())}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"every policy tried: {found.result_file}")

@@ -37,6 +37,10 @@ class PolicyCosts(Protocol):
         """Return the cost of a policy in the objective's unit, above 0."""
         ...
 
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether the cost of a policy is rough: its model does not hold for what it asks of the hardware."""
+        ...
+
     def tabulate(self) -> NDArray[np.float64]:
         """Return float64 [layers, 8, 8], by weight bits 1..8 and activation bits 1..8: costs that add up, about."""
         ...
@@ -80,6 +84,10 @@ class ChipCosts:
     def cost_of(self, policy: Policy) -> int:
         """Return the cost of a policy in the objective's unit."""
         return max(1, self.model.cost(policy).value(self.objective.on_chip))
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether a policy keeps the interconnect near saturation, even on the fewest crossbars."""
+        return self.model.cost(policy).is_rough
 
     def tabulate(self) -> NDArray[np.float64]:
         """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
@@ -128,6 +136,11 @@ class CrossbarEnergies:
             delay = cost.latency_ps if self.objective is Objective.ENERGY_DELAY else 1
             self._known[policy] = max(1, energy * delay)
         return self._known[policy]
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Never: energies on one crossbar are exact."""
+        del policy
+        return False
 
     def tabulate(self) -> NDArray[np.float64]:
         """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""

@@ -242,6 +242,10 @@ class SearchSpace:
         widths = np.array([(policy[name].weight_bits, policy[name].act_bits) for name in self.layer_names])
         return int(self.sum_costs(widths[:, 0], widths[:, 1]))
 
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether the cost of a policy is rough, see `PolicyCosts`."""
+        return self.costs is not None and self.costs.is_rough(policy)
+
     def sum_costs(
         self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]
     ) -> NDArray[np.int64] | NDArray[np.float64]:

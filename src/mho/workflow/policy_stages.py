@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mho.search.runner import SearchResult
     from mho.search.space import SearchSpace
 
+ROUGH = (
+    "rough: the interconnect would be near saturation, even on the fewest crossbars; mho schedule simulates the policy."
+)
+
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 
 
@@ -172,8 +176,11 @@ class Search:
             np.random.default_rng(derive_seed(self.seed, "search")),
             show,
         )
-        result.require_best()
+        best = result.require_best()
         write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
+        rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
+                 if space.is_rough(one.policy)]  # fmt: skip
+        notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
         return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:

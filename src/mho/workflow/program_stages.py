@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
 from mho.errors import ScheduleError
+from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material, judge
 from mho.workflow.network_stages import FLOAT_FILE
@@ -29,6 +30,7 @@ class Compile:
     material: Material
     found: StageResult
     reference: StageResult
+    chip_objective: Objective
     name: str = "program"
     title: str = "Compile"
 
@@ -39,6 +41,7 @@ class Compile:
             "reference": self.reference.digest,
             "accelerator": self.material.accelerator.to_json(),
             "mapping": str(self.material.mapping),
+            "chip_objective": str(self.chip_objective),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -82,12 +85,10 @@ class Compile:
             "instructions": count_instructions(program),
         }
 
-
     def _compile_for_chip(self, path: Path) -> Figures:
         """Compile the found policy's network for the whole chip, where that holds it."""
         from mho.network.onnx_reader import read_onnx
         from mho.program.container import write_program
-        from mho.scheduling.duplication import Objective
         from mho.simulation.program_timing import time_on_chip
         from mho.workflow.chip_program import compile_for_chip
 
@@ -95,7 +96,7 @@ class Compile:
             program = compile_for_chip(
                 read_onnx(self.found.folder / QUANTIZED_FILE),
                 self.material.accelerator,
-                objective=Objective.LATENCY,
+                objective=self.chip_objective,
                 model=self.material.mapping,
                 metadata=_describe_origin(self.found),
             )

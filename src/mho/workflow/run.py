@@ -15,6 +15,7 @@ from mho.data.loading import load_dataset
 from mho.report.drawing_files import draw_slowest
 from mho.report.page import render_page
 from mho.report.result import RunResult
+from mho.scheduling.duplication import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
@@ -164,5 +165,6 @@ def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, 
             prepared, search, reference, config.qat, config.search.allowed_drop_points, config.search.finalists, seed
         )
     )
-    program = chain.get(Compile(material, found, reference))
+    least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
+    program = chain.get(Compile(material, found, reference, least))
     chain.get(Simulate(material, float_network, found, reference, program, config.simulation))

@@ -31,6 +31,7 @@ class SearchOutcome:
         cost, reference_cost: of both, in the objective's unit.
         tried: distinct policies evaluated.
         result_file: JSON with every record and the Pareto front.
+        notes: what the user should know about the figures.
     """
 
     policy: Policy
@@ -41,6 +42,7 @@ class SearchOutcome:
     reference_cost: int
     tried: int
     result_file: Path
+    notes: tuple[str, ...]
 
     @property
     def gain(self) -> float:
@@ -84,11 +86,12 @@ def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = N
         least = "" if search.objective == Objective.LATENCY else f"-{search.objective}"
         name = f"search-{search.method}-{search.budget}{least}"
         stage = Search(prepared, search, config.evaluation, config.run.seed, folder, name=name)
-        result_file = runner.get(stage).folder / SEARCH_FILE
-    return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file)
+        result = runner.get(stage)
+        result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
+    return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file, notes)
 
 
-def _read_outcome(content: dict[str, Any], result_file: Path) -> SearchOutcome:
+def _read_outcome(content: dict[str, Any], result_file: Path, notes: tuple[str, ...]) -> SearchOutcome:
     best, reference = content["best"], content["reference"]
     return SearchOutcome(
         policy=Policy.from_json(best["policy"], where=str(result_file)),
@@ -99,4 +102,5 @@ def _read_outcome(content: dict[str, Any], result_file: Path) -> SearchOutcome:
         reference_cost=reference["cost"],
         tried=len(content["records"]),
         result_file=result_file,
+        notes=notes,
     )

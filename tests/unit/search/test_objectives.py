@@ -146,3 +146,15 @@ def test_energy_needs_energies(crossbars):
 def test_an_unknown_objective_is_an_error_that_lists_all():
     with pytest.raises(ConfigError, match="chip-latency"):
         parse_objective("chip-latenci")
+
+
+def test_costs_tell_where_the_interconnect_would_be_near_saturation():
+    narrow = {"kind": "bus", "bytes_per_cycle": 1, "cycle_ns": 10000, "hop_latency_cycles": 1}
+    policy = Policy.uniform(NETWORK.layer_names, BitWidths(8, 8))
+    for interconnect, is_rough in (({"kind": "ideal"}, False), (narrow, True)):
+        chip = make_accelerator(
+            rows=16, cols=16, cell_bits=2, crossbars=200, chip={"cores": 200}, interconnect=interconnect
+        )
+        assert make_space(NETWORK, chip, LIMITS, objective=Objective.CHIP_LATENCY).is_rough(policy) is is_rough
+    assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.LATENCY).is_rough(policy)
+    assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY).is_rough(policy)
