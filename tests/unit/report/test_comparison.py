@@ -19,7 +19,9 @@ from mho.cost.latency import cost_network
 from mho.errors import ConfigError, DataError, InputFileError, PolicyError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
+from mho.network.reference import run_quantized
 from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.ptq import quantize
 from mho.report.comparison import Question, compare_accelerators
 from mho.report.comparison_accuracy import LabelledSamples, read_samples
 from mho.report.comparison_document import Comparison, Regime
@@ -98,6 +100,12 @@ def test_chips_that_do_not_hold_it_rewrite_tiles(network):
     assert run.lifetime_inputs == found.lifetime_inputs
     assert run.cell_writes == found.cell_writes_per_input > 0
     assert run.energy_pj > 0
+
+
+def test_two_crossbars_are_a_chip(network):
+    run = run_of(network, ONE, crossbars=2)
+    assert run.regime is Regime.TIME_MULTIPLEXED
+    assert run.latency_us < run_of(network, ONE).latency_us
 
 
 def test_operands_that_are_stored_for_each_input_wear_cells_once():
@@ -198,8 +206,6 @@ def classifier():
 @pytest.fixture(scope="module")
 def samples(classifier):
     """Labels that exact integers give, but for one of four samples."""
-    from mho.network.reference import run_quantized
-
     inputs = np.random.default_rng(4).uniform(0, 3.75, (80, 24)).astype(np.float32)
     labels = run_quantized(classifier, inputs)["y"].argmax(axis=1)
     labels[::4] = (labels[::4] + 1) % 6
@@ -215,6 +221,17 @@ def test_ideal_arrays_are_as_right_as_exact_integers(classifier, samples, crossb
     document = ask(classifier, make_accelerator(rows=rows, cols=16, crossbars=crossbars), samples=samples)
     assert document.exact_accuracy == document.accelerators[0].run.accuracy == 0.75
     assert (document.samples, document.seed) == (80, 0)
+
+
+def test_layers_that_would_have_copies_are_simulated_without(network):
+    """Copies are other cells; what a chip answers is told of one copy of each layer."""
+    inputs = np.random.default_rng(5).normal(size=(16, 2, 8, 8)).astype(np.float32)
+    quantized = quantize(network, Policy.uniform(network.layer_names, BitWidths(4, 4)), inputs)
+    schedule = schedule_on_chip(quantized, Policy.uniform(network.layer_names, BitWidths(4, 4)), MESH)
+    assert max(schedule.copies.values()) > 1
+    labels = run_quantized(quantized, inputs)[network.outputs[0].name].argmax(axis=1)
+    run = run_of(quantized, MESH, samples=LabelledSamples(inputs, labels))
+    assert (run.accuracy, run.accuracy_problem) == (1, None)
 
 
 @pytest.mark.parametrize("crossbars", [1, 3, 40])
