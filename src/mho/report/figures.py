@@ -47,7 +47,7 @@ def accuracy_against_cost(result: RunResult) -> Figure:
         _points(_pick(shown, 0), search, factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
         _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
-    layout = _layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
+    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
     layout["shapes"] = [_target_line(search.target_accuracy)]
     layout["annotations"] = [_target_text(search.target_accuracy)]
     layout["xaxis"]["rangemode"] = "tozero"
@@ -66,7 +66,7 @@ def bits_by_layer(result: RunResult) -> Figure:
         _bars(names, [layer.found.weight_bits for layer in result.layers], "weights", "var(--weights)", "%{y} bit"),
         _bars(names, [layer.found.act_bits for layer in result.layers], "activations", "var(--acts)", "%{y} bit"),
     ]
-    layout = _layout("", "bits", height=300)
+    layout = base_layout("", "bits", height=300)
     layout["yaxis"] |= {"range": [0, 8.4], "dtick": 2}
     layout["xaxis"] |= _layer_axis(names)
     return {"data": traces, "layout": layout}
@@ -83,7 +83,7 @@ def latency_by_layer(result: RunResult) -> Figure:
         _bars(names, before, "uniform 8/8", "var(--reference)", text),
         _bars(names, after, "found policy", "var(--found)", text),
     ]
-    layout = _layout("", f"latency, {unit}", height=340)
+    layout = base_layout("", f"latency, {unit}", height=340)
     layout["xaxis"] |= _layer_axis(names)
     return {"data": traces, "layout": layout}
 
@@ -114,7 +114,7 @@ def search_progress(result: RunResult) -> Figure:
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
     ]  # fmt: skip
-    layout = _layout("policies tried", f"{search.objective_words}: gain over uniform 8/8", height=360)
+    layout = base_layout("policies tried", f"{search.objective_words}: gain over uniform 8/8", height=360)
     layout["yaxis"] |= {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
 
@@ -132,7 +132,7 @@ def training_curves(result: RunResult) -> Figure:
         for training in result.trainings
         if training.points
     ]  # fmt: skip
-    layout = _layout("epoch", "training loss (cross entropy)", height=320)
+    layout = base_layout("epoch", "training loss (cross entropy)", height=320)
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {"data": traces, "layout": layout}
 
@@ -204,7 +204,8 @@ def _layer_axis(names: list[str]) -> dict[str, Any]:
     return {"type": "category", "tickangle": -45 if len(names) > 6 else 0, "tickfont": {"size": 11}, "showgrid": False}
 
 
-def _layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
+def base_layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
+    """Return the layout that all charts of pages share, with the titles of both axes and a height in pixels."""
     axis = {"gridcolor": "var(--grid)", "zerolinecolor": "var(--grid)", "linecolor": "var(--grid)", "automargin": True}
     return {
         "height": height,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mho.report import text
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.result import RunResult
 from mho.report.timeline import TIMELINE_PARTS, TimelineView, format_short_time
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: TimelineView | None = None) -> str:
@@ -22,24 +25,10 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         pictures: drawings of some layers.
         timeline: of the found policy on the whole chip.
     """
-    import jinja2
     from plotly.offline import get_plotlyjs
 
-    folder = files("mho.report") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in _TEMPLATES}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "latency": format_short_time,
-        "percent": text.format_percent,
-        "count": text.format_count,
-        "size": text.format_bytes,
-        "duration": text.format_seconds,
-    }
+    environment = make_environment(_TEMPLATES)
+    environment.filters |= {"latency": format_short_time, "size": text.format_bytes, "duration": text.format_seconds}
     return environment.get_template("page.html.j2").render(
         result=result,
         found=result.contender("found"),
@@ -51,7 +40,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         settings=flatten(result.settings),
         hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
         sources=result.accelerator.get("sources", {}),
-        figures=_as_script(build_figures(result)),
+        figures=as_script(build_figures(result)),
         plotly=get_plotlyjs(),
     )
 
@@ -72,6 +61,22 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     return rows
 
 
-def _as_script(value: Any) -> str:
+def make_environment(names: Sequence[str]) -> jinja2.Environment:
+    """Return what renders the templates of those names; numbers have the filters ``percent`` and ``count``."""
+    import jinja2
+
+    folder = files("mho.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in names}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": text.format_percent, "count": text.format_count}
+    return environment
+
+
+def as_script(value: Any) -> str:
     """Return JSON that may stand inside a script element."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")

@@ -161,7 +161,7 @@ def open_run_directory(path: Path, *, fresh: bool = False) -> Iterator[RunDirect
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
     with lock:
-        _take_lock(lock, path)
+        take_lock(lock, path)
         write_atomically(path / "run.json", b'{"format": "mho-run", "version": 1}\n')
         if fresh:
             for entry in path.iterdir():
@@ -170,7 +170,8 @@ def open_run_directory(path: Path, *, fresh: bool = False) -> Iterator[RunDirect
         yield RunDirectory(path)
 
 
-def _take_lock(lock: Any, path: Path) -> None:
+def take_lock(lock: Any, path: Path) -> None:
+    """Let this process alone use the folder `path` while the open file `lock` is open. Raises `MhoError`."""
     # A record lock belongs to the process: its children do not inherit it, and the system frees it at any end.
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
