@@ -109,10 +109,12 @@ def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
     rest = content[-(-(60 + length) // 64) * 64 :]
     header = header.replace(old, new, 1)
     start = -(-(60 + len(header)) // 64) * 64
-    prefix = struct.pack("<8sIQQ32s", MAGIC, 1, len(header), start + len(rest), hashlib.sha256(header).digest())
+    digest = hashlib.sha256(header).digest()
+    prefix = struct.pack("<8sIQQ32s", MAGIC, FORMAT_VERSION, len(header), start + len(rest), digest)
     path.write_bytes((prefix + header).ljust(start, b"\0") + rest)
-    with pytest.raises(MhoError):
+    with pytest.raises(MhoError) as told:
         read_program(path)
+    assert "program format" not in told.value.what
 
 
 def test_writing_is_atomic(tmp_path, monkeypatch):
