@@ -137,7 +137,9 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
     if hashlib.sha256(text).digest() != digest:
         raise InputFileError("the header's checksum does not match", where=where, hint="the file is damaged")
     try:
-        header = json.loads(text)
+        header = json.loads(text.decode())
+        if b"\\u" in text:  # halves of surrogate pairs, which no file holds and no terminal prints
+            json.dumps(header, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InputFileError(f"the header is not JSON: {error}", where=where) from error
     body_start = _aligned(header_stop)

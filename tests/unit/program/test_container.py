@@ -1,5 +1,6 @@
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,19 @@ def test_a_newer_format_says_what_to_do(path):
         read_program(path)
 
 
+def forge(path, change):
+    """Change the header of a program file, checksum included."""
+    content = path.read_bytes()
+    length = struct.unpack_from("<Q", content, 12)[0]
+    rest = content[-(-(60 + length) // 64) * 64 :]
+    header = change(content[60 : 60 + length])
+    assert header != content[60 : 60 + length]
+    start = -(-(60 + len(header)) // 64) * 64
+    digest = hashlib.sha256(header).digest()
+    prefix = struct.pack("<8sIQQ32s", MAGIC, FORMAT_VERSION, len(header), start + len(rest), digest)
+    path.write_bytes((prefix + header).ljust(start, b"\0") + rest)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -102,19 +116,30 @@ def test_a_newer_format_says_what_to_do(path):
 )
 def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
     """The checksum guards against accidents; what a header claims is checked by itself, before memory is taken."""
-    content = path.read_bytes()
-    length = struct.unpack_from("<Q", content, 12)[0]
-    header = content[60 : 60 + length]
-    assert old in header
-    rest = content[-(-(60 + length) // 64) * 64 :]
-    header = header.replace(old, new, 1)
-    start = -(-(60 + len(header)) // 64) * 64
-    digest = hashlib.sha256(header).digest()
-    prefix = struct.pack("<8sIQQ32s", MAGIC, FORMAT_VERSION, len(header), start + len(rest), digest)
-    path.write_bytes((prefix + header).ljust(start, b"\0") + rest)
+    forge(path, lambda header: header.replace(old, new, 1))
     with pytest.raises(MhoError) as told:
         read_program(path)
     assert "program format" not in told.value.what
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.replace(b'{"name":"', b'{"name":"\\ud800', 1),
+        lambda header: header.replace(b'{"name":"', b'{"name":"\xed\xa0\x80', 1),
+        lambda header: header.decode().encode("utf-16"),
+    ],
+)
+def test_a_header_that_is_no_utf8_is_told(path, change):
+    forge(path, change)
+    with pytest.raises(InputFileError, match="the header is not JSON"):
+        read_program(path)
+
+
+def test_names_may_hold_any_character(tmp_path):
+    name = 'a\\ud800 "\n\x00\u2028\U0001f600'
+    write_program(replace(compile_small(conv_network()), name=name), tmp_path / "p.mho")
+    assert read_program(tmp_path / "p.mho").name == name
 
 
 def test_writing_is_atomic(tmp_path, monkeypatch):
