@@ -16,6 +16,12 @@ import numpy as np
 from mho.errors import ScheduleError, suggest
 from mho.scheduling.work import Integers, LayerWork, WorkGraph
 
+MOST_WINDOWS = 1 << 27
+"""Windows of all inputs of a batch that are timed: some gigabytes of starts and ends."""
+
+_MOST_PS = 1 << 61
+"""Four weeks: sums and differences of times up to here fit 64 bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerTiming:
@@ -115,10 +121,10 @@ def time_asap(graph: WorkGraph, copies: Mapping[str, int], *, batch: int = 1) ->
         Start of every window of every input. Exact: int64 ps.
 
     Raises:
-        ScheduleError: copies of unknown layers, of too few layers, or below 1; a batch below 1.
+        ScheduleError: copies of unknown layers, of too few layers, or below 1; a batch below 1, or too large.
     """
     check_copies(graph, copies)
-    _check_batch(batch)
+    check_batch(graph, batch)
     timings: dict[str, LayerTiming] = {}
     finished: dict[str, Integers] = {}
     for layer in graph.layers:
@@ -134,7 +140,7 @@ def time_layer_by_layer(graph: WorkGraph, copies: Mapping[str, int], *, batch: i
     Args and errors are those of `time_asap`. The time between inputs is the latency of one.
     """
     check_copies(graph, copies)
-    _check_batch(batch)
+    check_batch(graph, batch)
     timings: dict[str, LayerTiming] = {}
     latency = sum(_time_alone_ps(layer, copies[layer.name]) for layer in graph.layers)
     inputs = np.arange(batch, dtype=np.int64)[:, None] * latency
@@ -179,6 +185,28 @@ def check_copies(graph: WorkGraph, copies: Mapping[str, int]) -> None:
             raise ScheduleError("its number of copies is missing", where=f"layer {name}", expected="1 or more")
         if copies[name] < 1:
             raise ScheduleError(f"{copies[name]} copies", where=f"layer {name}", expected="1 or more")
+
+
+def check_batch(graph: WorkGraph, batch: int) -> None:
+    """Check that a batch has an input, that its windows fit memory, and that their times fit 64 bits.
+
+    Raises:
+        ScheduleError: it is not so.
+    """
+    if batch < 1:
+        raise ScheduleError(f"a batch of {batch}", expected="1 or more inputs")
+    windows = sum(layer.windows for layer in graph.layers)
+    if batch > 1 and batch * windows > MOST_WINDOWS:
+        raise ScheduleError(
+            f"a batch of {batch:,} inputs has {batch * windows:,} windows", where=graph.name,
+            expected=f"at most {max(MOST_WINDOWS // windows, 1):,} inputs, {MOST_WINDOWS:,} windows",
+            hint="once the pipeline is full, inputs follow each other at equal intervals: a few tell them",
+        )  # fmt: skip
+    if batch * graph.layer_by_layer_ps > _MOST_PS:
+        raise ScheduleError(
+            f"{batch:,} inputs one after the other take {batch * graph.layer_by_layer_ps:,} ps", where=graph.name,
+            expected=f"at most {_MOST_PS:,} ps", hint="check the latencies of the accelerator",
+        )  # fmt: skip
 
 
 def space_starts(ready: Integers, copies: int, window_ps: int) -> Integers:
@@ -269,8 +297,3 @@ def _time_alone_ps(layer: LayerWork, copies: int) -> int:
 def _freeze(array: Integers) -> Integers:
     array.setflags(write=False)
     return array
-
-
-def _check_batch(batch: int) -> None:
-    if batch < 1:
-        raise ScheduleError(f"a batch of {batch}", expected="1 or more inputs")

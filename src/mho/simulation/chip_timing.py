@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mho.accelerator.spec import Accelerator
-from mho.errors import ScheduleError
-from mho.scheduling.asap import check_copies
+from mho.scheduling.asap import check_batch, check_copies
 from mho.scheduling.placement import ChipPlan
 from mho.scheduling.work import WorkGraph
 from mho.simulation.chip_machine import Machine
@@ -97,10 +96,10 @@ def simulate_chip(
         with_spans: tell when every copy worked.
 
     Raises:
-        ScheduleError: buffers are too small, so that copies wait for each other for ever: says which and for what.
+        ScheduleError: a batch below 1, or too large; or buffers are too small, so that copies wait for each other for
+            ever: says which and for what.
     """
-    if batch < 1:
-        raise ScheduleError(f"a batch of {batch}", expected="1 or more inputs")
+    check_batch(graph, batch)
     check_copies(graph, plan.copies)
     machine = Machine(graph, plan, accelerator, batch, with_spans)
     machine.run()

@@ -113,3 +113,20 @@ def test_copies_that_do_not_match_the_layers_are_refused(copies, message):
 def test_an_empty_batch_is_refused():
     with pytest.raises(ScheduleError, match="a batch of 0"):
         time_asap(make_two_layers(), {"first": 1, "second": 1}, batch=0)
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_any_is_taken():
+    graph, copies = make_two_layers(), {"first": 1, "second": 1}
+    for batch in (10**8, 10**40):
+        for time in (time_asap, time_layer_by_layer):
+            with pytest.raises(ScheduleError, match="at most 11,184,810 inputs"):
+                time(graph, copies, batch=batch)
+
+
+def test_times_beyond_64_bits_are_refused():
+    g = GraphBuilder(window_ps=1 << 58)
+    g.conv("slow", g.start(1, 4), 1)
+    graph = g.finish()
+    assert time_asap(graph, {"slow": 1}, batch=2).total_ps == 1 << 61
+    with pytest.raises(ScheduleError, match="check the latencies"):
+        time_asap(graph, {"slow": 1}, batch=3)

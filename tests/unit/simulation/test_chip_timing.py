@@ -243,9 +243,11 @@ def test_an_input_does_not_wait_for_windows_of_the_one_before_that_it_does_not_n
     )
 
 
-def test_a_batch_has_an_input():
+def test_a_batch_has_an_input_and_fits_memory():
     with pytest.raises(ScheduleError, match="a batch of 0"):
         simulate(make_pair(), batch=0)
+    with pytest.raises(ScheduleError, match=r"a batch of 1,000,000,000 inputs has [0-9,]+ windows"):
+        simulate(make_pair(), batch=10**9)
 
 
 def test_a_plan_belongs_to_its_graph():
