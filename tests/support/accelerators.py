@@ -63,7 +63,11 @@ def accelerators(draw: Any) -> Accelerator:
         dac_bits=draw(st.integers(1, most_bits)),
         encoding=encoding,
         crossbar={"active_rows": draw(st.sampled_from(["all", "all", 1]))},
-        converters={"columns_per_adc": columns_per_adc, **conversion},
+        converters={
+            "columns_per_adc": columns_per_adc,
+            "column_difference": draw(st.sampled_from(["digital", "digital", "analog"])),
+            **conversion,
+        },
         mapping={"encoding": str(encoding), "allowed": allowed},
         digital={"operation_latency_us": draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))},
     )

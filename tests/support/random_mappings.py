@@ -39,6 +39,7 @@ def random_accelerator(chooser: Chooser, *, most: int = 40) -> Accelerator:
         encoding=encoding,
         crossbars=chooser.choice((1, 2)),
         crossbar={"active_rows": chooser.choice(("all", max(1, rows // 2), max(1, rows // 3)))},
+        converters={"column_difference": chooser.choice(("digital", "analog"))},
         mapping={"encoding": str(encoding), "allowed": allowed},
     )
 

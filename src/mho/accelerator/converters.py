@@ -27,6 +27,8 @@ class AdcRange(StrEnum):
         FULL_SCALE: every sum that rows, cells and DACs can give.
         CALIBRATED_LAYER: what occurs in data, one range for all columns of a layer.
         CALIBRATED_COLUMNS: what occurs in data, one range for the columns of each ADC.
+
+    What calibrated ranges leave out or tell too coarsely is lost: programs may ask for sums that they do not resolve.
     """
 
     FULL_SCALE = "full-scale"
@@ -39,7 +41,8 @@ class ColumnDifference(StrEnum):
 
     Attributes:
         DIGITAL: each column is converted; the digital unit subtracts.
-        ANALOG: the currents are subtracted, and the difference is converted once, with a sign.
+        ANALOG: the currents are subtracted, and the difference is converted once, with a sign. The two columns share
+            an ADC.
     """
 
     DIGITAL = "digital"
@@ -77,7 +80,7 @@ class Converters(Section):
     column_difference: ColumnDifference = Field(
         default=ColumnDifference.DIGITAL,
         description='Where the two columns of differential columns are subtracted: "digital", after each is converted; '
-        '"analog", before one conversion of the difference.',
+        '"analog", before one conversion of the difference, by an ADC that serves both columns at least.',
     )
     adc_range: AdcRange = Field(
         default=AdcRange.FULL_SCALE,
@@ -126,3 +129,17 @@ class Converters(Section):
     def has_ideal_adc(self) -> bool:
         """True where every column sum is read exactly."""
         return self.adc_bits == _IDEAL
+
+    @property
+    def has_calibrated_adc(self) -> bool:
+        """True where codes are spread over what occurs in data, whatever else can occur."""
+        return not self.has_ideal_adc and self.adc_range is not AdcRange.FULL_SCALE
+
+    @property
+    def columns_sharing_adc(self) -> int:
+        """Columns that share one ADC: two at least where their difference is converted."""
+        return max(self.columns_per_adc, 2 if self.column_difference is ColumnDifference.ANALOG else 1)
+
+    def count_adcs(self, cols: int) -> int:
+        """Return the ADCs of a crossbar of `cols` columns."""
+        return -(-cols // self.columns_sharing_adc)

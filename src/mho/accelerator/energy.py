@@ -107,7 +107,8 @@ class Area(Section):
     crossbar_um2: UnitArea = Field(default=None, description="The cells of one crossbar, um2.")
     adc_um2: UnitArea = Field(
         default=None,
-        description="One ADC, um2; a crossbar has one for every converters.columns_per_adc columns.",
+        description="One ADC, um2; a crossbar has one for every converters.columns_per_adc columns, two at least "
+        "where their difference is converted.",
     )
     dac_um2: UnitArea = Field(default=None, description="One DAC, um2; a crossbar has one a row.")
     digital_um2: UnitArea = Field(default=None, description="The digital unit of one core with its control, um2.")

@@ -137,29 +137,40 @@ class Conversions:
 def list_conversions(layout: ArrayLayout, difference: ColumnDifference) -> Conversions:
     """Return the conversions of an array.
 
-    With `ColumnDifference.ANALOG`, neighbouring columns of one result whose weights are w and -w are converted as their
-    difference; a column whose neighbour lies in another array is converted alone.
+    With `ColumnDifference.ANALOG`, the pairs of `begin_pairs` are converted as their difference.
     """
     output, weight = layout.col_output, layout.col_weight
-    plus, minus = [], []
-    column = 0
-    while column < layout.cols:
-        has_pair = (
-            difference is ColumnDifference.ANALOG
-            and column + 1 < layout.cols
-            and output[column] == output[column + 1]
-            and weight[column] == -weight[column + 1]
-        )
-        plus.append(column)
-        minus.append(column + 1 if has_pair else NO_COLUMN)
-        column += 2 if has_pair else 1
-    first = np.array(plus, dtype=np.int64)
+    begins = np.zeros(layout.cols, dtype=np.bool_)
+    if difference is ColumnDifference.ANALOG:
+        begins = begin_pairs(output, weight)
+    first = np.flatnonzero(~np.append(False, begins[:-1]))
     place = _number_within(output[first])
     order = np.lexsort((output[first], place))
-    first, second = first[order], np.array(minus, dtype=np.int64)[order]
+    first = first[order]
+    second = np.where(begins[first], first + 1, NO_COLUMN)
     edges = np.searchsorted(place[order], np.arange(int(place.max()) + 2))
     blocks = tuple(slice(int(start), int(stop)) for start, stop in itertools.pairwise(edges))
     return Conversions(first, second, weight[first], output[first], blocks)
+
+
+def begin_pairs(output: NDArray[np.integer], weight: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Tell which columns of an array begin a pair, bool [cols]: two neighbours of one result, with weights w and -w.
+
+    There are pairs only where all columns are in one, but for the first and the last, whose partners may lie in other
+    arrays: columns of other encodings, whose weights may be opposite by chance, are no pairs.
+
+    Args:
+        output: integers [cols], the result that a column counts for.
+        weight: integers [cols], with which it counts.
+    """
+    begins = np.zeros(len(output), dtype=np.bool_)
+    fits = (output[:-1] == output[1:]) & (weight[:-1] == -weight[1:])
+    for first in (0, 1):
+        pairs = fits[first::2]
+        if pairs.size and pairs.all():
+            begins[first:-1:2] = True
+            break
+    return begins
 
 
 def _number_within(groups: Integers) -> Integers:

@@ -183,9 +183,8 @@ def _with_errors(adc: Adc, accelerator: Accelerator, columns: NDArray[np.int64],
     converters = accelerator.converters
     if not (converters.adc_offset_lsb or converters.adc_gain_error):
         return adc
-    shared = converters.columns_per_adc
-    count = -(-accelerator.crossbar.cols // shared)
-    return add_errors(adc, converters, columns // shared, count, seed.stream(Purpose.ADC))
+    count = converters.count_adcs(accelerator.crossbar.cols)
+    return add_errors(adc, converters, columns // converters.columns_sharing_adc, count, seed.stream(Purpose.ADC))
 
 
 def _check(accelerator: Accelerator, layout: ArrayLayout, first_row: int, first_col: int) -> None:

@@ -12,7 +12,6 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from mho.accelerator.spec import Accelerator
-from mho.mapping.slicing import ceil_divide
 
 _UM2_PER_MM2 = 1_000_000
 
@@ -57,12 +56,12 @@ class ChipArea:
 def area_chip(accelerator: Accelerator) -> ChipArea:
     """Return the area of a whole chip.
 
-    A crossbar has a DAC for each row and an ADC for every `converters.columns_per_adc` columns; a core has a digital
-    unit, buffers, and a router; a single core with an ideal interconnect has none. What stands once on the chip is
-    left out where it is not told.
+    A crossbar has a DAC for each row and `Converters.count_adcs` ADCs; a core has a digital unit, buffers, and a
+    router; a single core with an ideal interconnect has none. What stands once on the chip is left out where it is not
+    told.
     """
     unit, chip, crossbar = accelerator.area, accelerator.chip, accelerator.crossbar
-    adcs = ceil_divide(crossbar.cols, accelerator.converters.columns_per_adc)
+    adcs = accelerator.converters.count_adcs(crossbar.cols)
     is_connected = chip.cores > 1 or not accelerator.interconnect.is_ideal
     units = {
         AreaComponent.CROSSBAR: (chip.crossbars, unit.crossbar_um2),

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.converters import converts_differences
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import stored_range
 from mho.mapping.encoding import StoredRange
@@ -140,18 +141,25 @@ def bound_layer(
         )
     )
     mvms = max(ceil_divide(column_reads, cols), ceil_divide(row_reads, active))
-    adcs = ceil_divide(cols, accelerator.converters.columns_per_adc)
+    adcs = accelerator.converters.count_adcs(cols)
+    conversions = ceil_divide(column_reads, _columns_a_conversion(accelerator))
     counts = Counts(
         tiles=_count_tiles(layer, geometry, cells, accelerator),
         mvms=mvms,
-        conversions=max(mvms, ceil_divide(column_reads, adcs)),
-        operations=column_reads,
+        conversions=max(mvms, ceil_divide(conversions, adcs)),
+        operations=conversions,
     )
     prices = Prices.of(accelerator, batch)
     time = prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
     if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
         time = min(time, prices.reading_ps(Counts(0, 0, 0, layer.macs)))
     return LayerBound(counts, time)
+
+
+def _columns_a_conversion(accelerator: Accelerator) -> int:
+    """Return the most columns that are converted together."""
+    encodings = accelerator.mapping.allowed.encodings
+    return 2 if any(converts_differences(accelerator, encoding) for encoding in encodings) else 1
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Activity:
         reads: MVMs of a crossbar, one an input slice.
         cell_reads: cells in these MVMs whose row is driven and whose column is read.
         driven_rows: rows that are driven in these MVMs.
-        conversions: columns that are read in these MVMs.
+        conversions: sums that are converted in these MVMs: columns, or differences of two.
         cell_writes: cells of tiles that are written, of their rows and columns in use.
         operations: additions and multiply-adds of the digital unit.
         buffer_bits: bits that are read from and written to buffers.

@@ -264,7 +264,7 @@ class MappingChoice:
             + corrections
         )
         one_pass = count_tiling(
-            len(piece.groups), piece.groups_per_tile, rows, cols, accelerator, candidates.rows_at_once
+            len(piece.groups), piece.groups_per_tile, rows, cols, accelerator, candidates.rows_at_once, encoding
         )
         passes = windows * num_steps
         shift = (at_once - 1) * accelerator.converters.dac_bits

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.mapping.candidates import Array, Candidates, Times
-from mho.mapping.parts import count_tiling
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +70,6 @@ def find_blocks(candidates: Candidates, *, inputs: int, outputs: int, groups: in
     cols = groups * candidates.cols(np.array([outputs]), has_correction=True)[0]
     found = np.flatnonzero((rows <= crossbar.rows) & (cols <= crossbar.cols) & (candidates.kinds == 1))
     rows, cols = rows[found], cols[found]
-    one_pass = count_tiling(1, 1, rows, cols, candidates.accelerator, candidates.rows_at_once)
+    one_pass = candidates.count_tiling(1, np.ones_like(rows), rows, cols)
     reading = candidates.prices.reading_ps(one_pass).astype(np.float64)
     return Blocks(found, rows, cols, reading * candidates.passes[:, found])

@@ -20,7 +20,13 @@ from mho.mapping.digits import count_correction_columns, count_input_rows, count
 from mho.mapping.encoding import StoredRange
 from mho.mapping.parts import count_tiling
 from mho.mapping.slicing import ceil_divide
-from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
+from mho.mapping.tiling import (
+    count_col_tiles,
+    count_conversion_rounds,
+    count_conversions,
+    count_row_reads,
+    count_row_tiles,
+)
 from mho.mapping.windows import WindowTable
 
 Array = NDArray[np.int64]
@@ -35,6 +41,7 @@ class Candidates:
 
     Attributes:
         table: windows.
+        encoding: how signed weights are held.
         accelerator, prices: what tiles may hold and what counts cost, in any unit of time.
         is_stored_dynamically: whether tiles are written for every sample.
         rows_at_once: rows that one MVM may drive.
@@ -47,6 +54,7 @@ class Candidates:
     """
 
     table: WindowTable
+    encoding: Encoding
     accelerator: Accelerator
     prices: Prices
     is_stored_dynamically: bool
@@ -102,10 +110,14 @@ class Candidates:
             return (most,)
         return most, np.clip(self.rows_at_once // rows, 1, most)
 
+    def count_tiling(self, groups: int, per_tile: Array, rows: Array, cols: Array) -> Counts[Array]:
+        """Count one pass over the tiles of matrices [rows, cols], as `mho.mapping.parts.count_tiling` does."""
+        return count_tiling(groups, per_tile, rows, cols, self.accelerator, self.rows_at_once, self.encoding)
+
     def efforts(self) -> Times:
         """Return float64 [N, M]: cells of one channel and output, times what a full tile costs: less is better."""
         crossbar = self.accelerator.crossbar
-        full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator, self.rows_at_once)
+        full = count_tiling(1, 1, crossbar.rows, crossbar.cols, self.accelerator, self.rows_at_once, self.encoding)
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
         area = self.table.num_pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
         tile = write * self.kinds + self.prices.reading_ps(full) * self.passes
@@ -149,7 +161,9 @@ def _find_tiled(candidates: Candidates, rows: Array, cols: Array, groups: int) -
     """Each group is cut into tiles of its own: all counts are products of what rows and columns tell."""
     accelerator, prices = candidates.accelerator, candidates.prices
     col_tiles = count_col_tiles(cols, accelerator.crossbar)
-    of_one_read = prices.reading_ps(Counts(col_tiles, col_tiles, count_conversion_rounds(cols, accelerator), cols))
+    rounds = count_conversion_rounds(cols, accelerator, candidates.encoding)
+    conversions = count_conversions(cols, accelerator, candidates.encoding)
+    of_one_read = prices.reading_ps(Counts(col_tiles, col_tiles, rounds, conversions))
     row_tiles = count_row_tiles(rows, accelerator.crossbar)
     tiles = Counts(row_tiles[:, None] * col_tiles, _NONE, _NONE, _NONE)
     writing = prices.writing_ps(tiles, is_stored_dynamically=candidates.is_stored_dynamically)
@@ -159,7 +173,7 @@ def _find_tiled(candidates: Candidates, rows: Array, cols: Array, groups: int) -
 
 def _find_packed(candidates: Candidates, rows: Array, cols: Array, groups: int, per_tile: Array) -> Cheapest:
     """Several groups share a tile."""
-    counts = count_tiling(groups, per_tile, rows, cols, candidates.accelerator, candidates.rows_at_once)
+    counts = candidates.count_tiling(groups, per_tile, rows, cols)
     writing = candidates.prices.writing_ps(counts, is_stored_dynamically=candidates.is_stored_dynamically)
     return _find_least(candidates, writing, candidates.prices.reading_ps(counts), per_tile)
 
@@ -206,6 +220,7 @@ def list_candidates(
     kept = fits | (shape == 0)
     return Candidates(
         table=table,
+        encoding=encoding,
         accelerator=accelerator,
         prices=prices,
         is_stored_dynamically=is_stored_dynamically,

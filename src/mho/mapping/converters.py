@@ -21,20 +21,32 @@ def required_adc_bits(accelerator: Accelerator, encoding: Encoding, rows: int) -
     return largest_count(accelerator, encoding, rows).bit_length() + int(_has_signed_sums(accelerator, encoding))
 
 
-def _has_signed_sums(accelerator: Accelerator, encoding: Encoding) -> bool:
-    """Tell whether codes have a sign: that of rows; ADCs that convert differences of columns have one for all sums."""
+def converts_differences(accelerator: Accelerator, encoding: Encoding) -> bool:
+    """Tell whether the difference of two columns of a crossbar is converted, and not each of them."""
     is_analog = accelerator.converters.column_difference is ColumnDifference.ANALOG
-    return encoding is Encoding.DIFFERENTIAL_ROWS or is_analog
+    return is_analog and encoding is Encoding.DIFFERENTIAL_COLUMNS and accelerator.crossbar.cols > 1
+
+
+def _has_signed_sums(accelerator: Accelerator, encoding: Encoding) -> bool:
+    """Tell whether codes have a sign: that of rows, or that of the difference of two columns."""
+    return encoding is Encoding.DIFFERENTIAL_ROWS or converts_differences(accelerator, encoding)
+
+
+def resolves_all_sums(accelerator: Accelerator) -> bool:
+    """Tell whether the ADC is to read every sum that a program asks for: one that data calibrates need not."""
+    return not accelerator.converters.has_calibrated_adc
 
 
 def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
     """Return how many rows one MVM may drive in an encoding: those that may be active, as far as the ADC resolves them.
 
+    A calibrated ADC does not limit them.
+
     Raises:
         MappingError: the ADC does not resolve a single row.
     """
     crossbar, adc_bits = accelerator.crossbar, accelerator.converters.adc_bits
-    if adc_bits == "ideal":
+    if adc_bits == "ideal" or not resolves_all_sums(accelerator):
         return crossbar.rows_at_once
     of_one_row = ((1 << crossbar.cell_bits) - 1) * ((1 << accelerator.converters.dac_bits) - 1)
     codes = 1 << (adc_bits - _has_signed_sums(accelerator, encoding))
@@ -51,9 +63,11 @@ def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
 
 
 def check_adc(accelerator: Accelerator, encoding: Encoding, rows: int, *, where: str) -> None:
-    """Hold the ADC against the largest column sum of `rows` rows. Raises `MappingError`."""
+    """Hold an ADC that is to resolve all sums against the largest of `rows` rows. Raises `MappingError`."""
     adc_bits = accelerator.converters.adc_bits
-    if adc_bits == "ideal" or required_adc_bits(accelerator, encoding, rows) <= adc_bits:
+    if adc_bits == "ideal" or not resolves_all_sums(accelerator):
+        return
+    if required_adc_bits(accelerator, encoding, rows) <= adc_bits:
         return
     raise MappingError(
         f"column sums reach {largest_count(accelerator, encoding, rows)} ({rows} rows, "
@@ -61,6 +75,6 @@ def check_adc(accelerator: Accelerator, encoding: Encoding, rows: int, *, where:
         f"and need an ADC of {required_adc_bits(accelerator, encoding, rows)} bits",
         where=where,
         expected=f"at most what converters.adc_bits = {adc_bits} resolves",
-        hint="set converters.adc_bits higher or to 'ideal', or lower crossbar.rows, crossbar.cell_bits or "
-        "converters.dac_bits",
+        hint="set converters.adc_bits higher or to 'ideal', lower crossbar.rows, crossbar.cell_bits or "
+        "converters.dac_bits, or let data set the ranges (converters.adc_range), which rounds sums",
     )

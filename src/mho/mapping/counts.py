@@ -23,9 +23,9 @@ class Counts(Generic[Count]):
     Attributes:
         tiles: crossbar writes (once for a batch, unless an activation is stored).
         mvms: crossbar reads, one an input slice.
-        conversions: rounds of conversion: for each read the most columns that one ADC converts.
-        operations: additions and multiply-adds of the digital unit: one for every column of every read (shift and add),
-            the sums of input vectors that an encoding needs, and products that do not run in crossbars.
+        conversions: rounds of conversion: for each read the most sums that one ADC converts.
+        operations: additions and multiply-adds of the digital unit: one for every sum that a read converts (shift and
+            add), the sums of input vectors that an encoding needs, and products that do not run in crossbars.
     """
 
     tiles: Count

@@ -17,7 +17,13 @@ from mho.errors import MappingError
 from mho.mapping.counts import Counts
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import Count
-from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
+from mho.mapping.tiling import (
+    count_col_tiles,
+    count_conversion_rounds,
+    count_conversions,
+    count_row_reads,
+    count_row_tiles,
+)
 from mho.mapping.windows import AnyWindow
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
@@ -131,7 +137,13 @@ class LayerMapping:
 
 
 def count_tiling(
-    groups: int, groups_per_tile: Count, rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int
+    groups: int,
+    groups_per_tile: Count,
+    rows: Count,
+    cols: Count,
+    accelerator: Accelerator,
+    rows_at_once: int,
+    encoding: Encoding,
 ) -> Counts[Count]:
     """Count one pass of one window and one step over the tiles of `groups` matrices [rows, cols].
 
@@ -141,13 +153,14 @@ def count_tiling(
         rows, cols: of one matrix.
         accelerator: crossbar and converters.
         rows_at_once: rows that one MVM may drive.
+        encoding: how signed weights are held.
 
     Returns:
-        tiles; and for one pass: MVMs, rounds of conversion, columns read.
+        tiles; and for one pass: MVMs, rounds of conversion, sums converted.
     """
     full, rest = groups // groups_per_tile, groups % groups_per_tile
-    packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator, rows_at_once)
-    last = _count_matrix(rest * rows, rest * cols, accelerator, rows_at_once)
+    packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator, rows_at_once, encoding)
+    last = _count_matrix(rest * rows, rest * cols, accelerator, rows_at_once, encoding)
     return Counts(
         full * packed.tiles + last.tiles,
         full * packed.mvms + last.mvms,
@@ -156,8 +169,11 @@ def count_tiling(
     )
 
 
-def _count_matrix(rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int) -> Counts[Count]:
+def _count_matrix(
+    rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int, encoding: Encoding
+) -> Counts[Count]:
     crossbar = accelerator.crossbar
     col_tiles, reads = count_col_tiles(cols, crossbar), count_row_reads(rows, crossbar, rows_at_once)
-    rounds = count_conversion_rounds(cols, accelerator)
-    return Counts(count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * cols)
+    rounds = count_conversion_rounds(cols, accelerator, encoding)
+    conversions = count_conversions(cols, accelerator, encoding)
+    return Counts(count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * conversions)

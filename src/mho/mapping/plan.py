@@ -22,7 +22,13 @@ from mho.mapping.digits import count_digital_sums, count_stored_bits, stored_ran
 from mho.mapping.encoding import StoredRange, count_cols, count_correction_cols, count_rows
 from mho.mapping.parts import LayerMapping, Part, Range
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
-from mho.mapping.tiling import count_col_tiles, count_conversion_rounds, count_row_reads, count_row_tiles
+from mho.mapping.tiling import (
+    count_col_tiles,
+    count_conversion_rounds,
+    count_conversions,
+    count_row_reads,
+    count_row_tiles,
+)
 from mho.mapping.windows import SINGLE
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
@@ -139,8 +145,8 @@ def _count(
         col_tiles=col_tiles,
         tiles=tiles,
         mvms=reads * col_tiles,
-        conversions=reads * count_conversion_rounds(cols, accelerator),
-        operations=reads * cols,
+        conversions=reads * count_conversion_rounds(cols, accelerator, encoding),
+        operations=reads * count_conversions(cols, accelerator, encoding),
     )
 
 

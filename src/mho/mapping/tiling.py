@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator, Crossbar
+from mho.accelerator.spec import Accelerator, Crossbar, Encoding
+from mho.mapping.converters import converts_differences
 from mho.mapping.slicing import Count, ceil_divide
 
 
@@ -44,11 +45,24 @@ def count_row_reads(rows: Count, crossbar: Crossbar, rows_at_once: int) -> Count
     return rows // crossbar.rows * reads_of_full_tile + ceil_divide(rows % crossbar.rows, rows_at_once)
 
 
-def count_conversion_rounds(cols: Count, accelerator: Accelerator) -> Count:
-    """Return the rounds of conversion of one MVM over all tiles beside each other: ceil(columns / ADCs) a tile."""
+def count_conversions(cols: Count, accelerator: Accelerator, encoding: Encoding) -> Count:
+    """Return the sums that are converted, shifted and added in one MVM over all tiles beside each other.
+
+    They are the columns; where differences are converted, the pairs of columns, and those that a tile's edge parts from
+    their partner.
+    """
+    columns = 2 if converts_differences(accelerator, encoding) else 1
     width = accelerator.crossbar.cols
-    converters = ceil_divide(width, accelerator.converters.columns_per_adc)
-    return cols // width * ceil_divide(width, converters) + ceil_divide(cols % width, converters)
+    return cols // width * ceil_divide(width, columns) + ceil_divide(cols % width, columns)
+
+
+def count_conversion_rounds(cols: Count, accelerator: Accelerator, encoding: Encoding) -> Count:
+    """Return the rounds of conversion of one MVM over all tiles beside each other: ceil(conversions / ADCs) a tile."""
+    width = accelerator.crossbar.cols
+    adcs = accelerator.converters.count_adcs(width)
+    full = count_conversions(width, accelerator, encoding)
+    last = count_conversions(cols % width, accelerator, encoding)
+    return cols // width * ceil_divide(full, adcs) + ceil_divide(last, adcs)
 
 
 def split_tiles(rows: int, cols: int, crossbar: Crossbar) -> tuple[Tile, ...]:

@@ -38,7 +38,7 @@ class Checker:
         where: the layer or instruction that is looked at, for errors.
         counts: turns of the enclosing loops, by variable.
         blocks: the tiles of the last write, by crossbar.
-        driven: crossbars whose rows are driven.
+        driven: signs of the rows that are driven, by crossbar.
         checked: constants of cells that have been looked through.
     """
 
@@ -47,7 +47,7 @@ class Checker:
     where: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     blocks: dict[int, list[Rectangle]] = field(default_factory=dict)
-    driven: set[int] = field(default_factory=set)
+    driven: dict[int, Any] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
 
     def fail(self, what: str, expected: str = "") -> NoReturn:

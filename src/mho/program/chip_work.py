@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError, ScheduleError
 from mho.mapping.counts import Prices
-from mho.mapping.tiling import count_conversion_rounds
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import derive_layer
+from mho.program.conversions import count_shift_add
 from mho.program.geometry import ConvGeometry, LinearGeometry
 from mho.program.instructions import Digital, Instruction, Layer, Loop, Mvm, QuantizeInput, ShiftAdd, SumInputs, Window
 from mho.program.program import BufferKind, Program, walk
@@ -222,9 +222,9 @@ def _count_cost(program: Program, content: LayerContent) -> CopyCost:
         if isinstance(item, Mvm):
             read_ps[item.crossbar] = read_ps.get(item.crossbar, 0) + times * prices.mvm_ps
         elif isinstance(item, ShiftAdd):
-            rounds = count_conversion_rounds(len(item.cols), program.accelerator)
-            read_ps[item.crossbar] += times * rounds * prices.conversion_ps
-            operations += times * len(item.cols)
+            one = count_shift_add(program, item)
+            read_ps[item.crossbar] += times * one.conversions * prices.conversion_ps
+            operations += times * one.operations
         elif isinstance(item, SumInputs):
             operations += times * len(program.constants[item.row_offsets])
     sums = content.dequantize.stored_sums

@@ -17,10 +17,11 @@ from mho.accelerator.spec import Encoding
 from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
-from mho.mapping.converters import required_adc_bits
+from mho.mapping.converters import required_adc_bits, resolves_all_sums
 from mho.network.graph import MVM_OPERATIONS
 from mho.program.checker import Checker, Rectangle
 from mho.program.chip_work import check_schedule
+from mho.program.conversions import list_differences
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -200,7 +201,7 @@ def _write(checker: Checker, item: WriteTile | WriteDynamicTile) -> None:
     if any(block.overlaps(other) for other in blocks):
         checker.fail("tiles of one write overlap")
     checker.blocks[item.crossbar] = [*blocks, block]
-    checker.driven.discard(item.crossbar)
+    checker.driven.pop(item.crossbar, None)
 
 
 def _write_tile(checker: Checker, item: WriteTile) -> None:
@@ -253,18 +254,27 @@ def _load_input(checker: Checker, item: LoadInput) -> None:
         checker.fail(f"crossbar {item.crossbar} is driven on rows that no tile was written to")
     if len(item.rows) > hardware.crossbar.rows_at_once:
         checker.fail(f"{len(item.rows)} rows are driven at once", f"at most {hardware.crossbar.rows_at_once}")
-    _check_adc(checker, signs)
-    checker.driven.add(item.crossbar)
+    checker.driven[item.crossbar] = signs
 
 
-def _check_adc(checker: Checker, signs: Any) -> None:
-    """The ADC resolves all sums of rows driven with these signs, whatever cells hold: only equal signs add up."""
-    converters, negative = checker.program.accelerator.converters, int((signs < 0).sum())
-    encoding = Encoding.DIFFERENTIAL_ROWS if negative else Encoding.DIFFERENTIAL_COLUMNS
-    rows = 2 * max(negative, len(signs) - negative) if negative else len(signs)
-    demand = required_adc_bits(checker.program.accelerator, encoding, rows)
-    if converters.adc_bits != "ideal" and demand > converters.adc_bits:
-        checker.fail(f"sums of {len(signs)} rows need an ADC of {demand} bits", f"at most {converters.adc_bits}")
+def _check_adc(checker: Checker, item: ShiftAdd, signs: Any) -> None:
+    """An ADC that data does not calibrate resolves all sums of rows driven with these signs, whatever cells hold.
+
+    Only equal signs add up; the difference of two columns has a sign, and all rows add up in it.
+    """
+    hardware, negative = checker.program.accelerator, int((signs < 0).sum())
+    adc_bits = hardware.converters.adc_bits
+    if adc_bits == "ideal" or not resolves_all_sums(hardware):
+        return
+    if list_differences(checker.program, item).any():
+        encoding, rows = Encoding.DIFFERENTIAL_COLUMNS, len(signs)
+    elif negative:
+        encoding, rows = Encoding.DIFFERENTIAL_ROWS, 2 * max(negative, len(signs) - negative)
+    else:
+        encoding, rows = Encoding.TWOS_COMPLEMENT, len(signs)
+    demand = required_adc_bits(hardware, encoding, rows)
+    if demand > adc_bits:
+        checker.fail(f"sums of {len(signs)} rows need an ADC of {demand} bits", f"at most {adc_bits}")
 
 
 def _mvm(checker: Checker, item: Mvm) -> None:
@@ -284,6 +294,8 @@ def _shift_add(checker: Checker, item: ShiftAdd) -> None:
         checker.fail("an impossible shift of a sum")
     if item.crossbar not in checker.blocks or item.first_col < 0:
         checker.fail(f"crossbar {item.crossbar} is counted on columns that no tile was written to")
+    if item.crossbar in checker.driven:
+        _check_adc(checker, item, checker.driven[item.crossbar])
 
 
 def _dequantize(checker: Checker, item: Dequantize) -> None:

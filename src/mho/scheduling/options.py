@@ -71,6 +71,7 @@ class CopyCost:
             steps=np.array(part.num_steps),
             sums=np.array(input_sums * window.height.count * window.width.count),
             accelerator=accelerator,
+            encoding=mapping.encoding,
         )
         prices, is_written = Prices.of(accelerator), layer.is_stored_dynamically
         write_ps = prices.write_ps + stored_sums * prices.operation_ps if is_written else 0
@@ -206,7 +207,7 @@ def _list_options(
     cols = candidates.cols(np.array(layer.outputs), has_correction=True)
     height, kept = _final_heights(candidates)
     for per_tile in _list_packs(candidates, rows, cols, layer.repeat):
-        tiling = count_tiling(layer.repeat, per_tile, rows, cols, accelerator, candidates.rows_at_once)
+        tiling = candidates.count_tiling(layer.repeat, per_tile, rows, cols)
         window_ps = _window_ps(
             groups=layer.repeat,
             groups_per_tile=per_tile,
@@ -216,6 +217,7 @@ def _list_options(
             steps=steps,
             sums=sums * candidates.positions,
             accelerator=accelerator,
+            encoding=encoding,
         )
         work_ps = window_ps * candidates.table.num_windows[candidates.shape]
         options = (tiling.tiles, work_ps, height, candidates.slices_at_once, np.arange(len(rows)), per_tile)
@@ -264,6 +266,7 @@ def _window_ps(
     steps: Array,
     sums: Array,
     accelerator: Accelerator,
+    encoding: Encoding,
 ) -> Array:
     """Return the time of one window, ps, int64 of the shape of the arrays; the one formula of it.
 
@@ -273,13 +276,14 @@ def _window_ps(
         steps: MVMs that an input of all slices takes.
         sums: additions that sum up the input vectors of one window, of all groups.
         accelerator: crossbar, converters and prices.
+        encoding: how signed weights are held.
     """
     crossbar, prices = accelerator.crossbar, Prices.of(accelerator)
     tile_rows = (groups_per_tile * rows).clip(max=crossbar.rows)
     tile_cols = (groups_per_tile * cols).clip(max=crossbar.cols)
-    read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator) * prices.conversion_ps
+    read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator, encoding) * prices.conversion_ps
     reads_ps = ceil_divide(tile_rows, rows_at_once) * read_ps
-    one_pass = count_tiling(groups, groups_per_tile, rows, cols, accelerator, rows_at_once)
+    one_pass = count_tiling(groups, groups_per_tile, rows, cols, accelerator, rows_at_once, encoding)
     return steps * (reads_ps + one_pass.operations * prices.operation_ps) + sums * prices.operation_ps
 
 

@@ -169,7 +169,7 @@ def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, b
     found: dict[TileGroup, dict[int, int]] = {}
     for part in mapping.parts:
         for tiles, rows, cols in _list_shapes(part, accelerator):
-            one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once)
+            one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once, mapping.encoding)
             bits = 0 if is_stored else rows * cols * accelerator.crossbar.cell_bits
             transfer_ps = _transfer_ps(bits, accelerator)
             group = TileGroup(

@@ -57,7 +57,7 @@ def calibrate_ranges(
             expected="bits, and adc_range 'calibrated-layer' or 'calibrated-columns'",
         )
     executor = AnalogExecutor(program, seed, hardware=_idealize(hardware), conditions=conditions, is_observed=True)
-    observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_per_adc)
+    observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_sharing_adc)
     executor.run(inputs, batch_size, observe=observer.see)
     executor.run(inputs, batch_size, observe=observer.count)
     return observer.find_ranges(rule or RangeRule(), converters.adc_bits)
@@ -66,7 +66,7 @@ def calibrate_ranges(
 class _Observer:
     """Collects the sums of all tiles, by layer or by the converters of each tile."""
 
-    def __init__(self, executor: AnalogExecutor, by_layer: bool, columns_per_adc: int) -> None:
+    def __init__(self, executor: AnalogExecutor, by_layer: bool, columns_sharing_adc: int) -> None:
         self._counts: dict[tuple[str, int], SumCounts] = {}
         self._groups: dict[tuple[str, int], Integers] = {}
         for layer, tiles in executor.tiles.items():
@@ -76,7 +76,7 @@ class _Observer:
                 if by_layer:
                     self._counts[layer, number], self._groups[layer, number] = shared, np.zeros_like(columns)
                     continue
-                converters, group = np.unique(columns // columns_per_adc, return_inverse=True)
+                converters, group = np.unique(columns // columns_sharing_adc, return_inverse=True)
                 self._counts[layer, number] = SumCounts(len(converters))
                 self._groups[layer, number] = group.astype(np.int64)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import ProgramError
 from mho.mapping.counts import Counts
+from mho.program.conversions import count_shift_add
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -39,7 +40,6 @@ from mho.program.operand_proof import stored_part
 from mho.program.program import BufferKind, Program
 from mho.simulation.codes import make_codes
 from mho.simulation.samples import check_inputs
-from mho.simulation.timing import count_shift_add
 
 Array = NDArray[Any]
 Variables = Mapping[str, int]
@@ -240,7 +240,7 @@ def _shift_add(machine: Machine, item: ShiftAdd, variables: Variables) -> None:
     if state.counts is None:
         raise ProgramError(f"crossbar {item.crossbar} has no counts to add", where=f"layer {machine.layer}")
     if state.active is not None:
-        machine.skip(state.active, count_shift_add(item, machine.program.accelerator))
+        machine.skip(state.active, count_shift_add(machine.program, item))
     counts = state.counts[item.first_col : item.first_col + len(item.cols)]
     terms = (counts.astype(np.int64) * weights[:, None]) << item.shift.at(variables)
     sums, address = machine.buffers[item.accumulators], item.address.at(variables)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import ProgramError
 from mho.mapping.counts import Counts, Prices
-from mho.mapping.tiling import count_conversion_rounds
+from mho.program.conversions import count_shift_add
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
 
@@ -68,12 +67,6 @@ def time_program(program: Program) -> ProgramTiming:
     return ProgramTiming(tuple(_time_layer(program, layer) for layer in program.layers))
 
 
-def count_shift_add(item: ShiftAdd, accelerator: Accelerator) -> Counts[int]:
-    """Count what adding up the columns of one MVM takes: rounds of conversion and operations of the digital unit."""
-    cols = len(item.cols)
-    return Counts(0, 0, count_conversion_rounds(cols, accelerator), cols)
-
-
 def _time_layer(program: Program, layer: Layer) -> LayerTiming:
     counts = Counts(0, 0, 0, 0)
     for item, times in walk(layer.body):
@@ -83,7 +76,7 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
         elif isinstance(item, Mvm):
             counts += Counts(0, times, 0, 0)
         elif isinstance(item, ShiftAdd):
-            one = count_shift_add(item, program.accelerator)
+            one = count_shift_add(program, item)
             counts += Counts(0, 0, times * one.conversions, times * one.operations)
         elif isinstance(item, SumInputs):
             counts += Counts(0, 0, 0, times * len(program.constants[item.row_offsets]))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mho.errors import DataError, ProgramError
 from mho.mapping.counts import Counts, Prices
+from mho.program.conversions import count_shift_add
 from mho.program.families import largest_code
 from mho.program.instructions import (
     Affine,
@@ -41,7 +42,7 @@ from mho.program.tile_uses import Loops
 from mho.simulation.codes import make_codes
 from mho.simulation.executor import Executor
 from mho.simulation.samples import check_inputs
-from mho.simulation.timing import LayerTiming, count_shift_add, time_program
+from mho.simulation.timing import LayerTiming, time_program
 
 Integers = NDArray[np.int64]
 Codes = NDArray[Any]
@@ -237,7 +238,7 @@ def _collect_drives(
                 )
             drive = drives[item.crossbar]
             read[item.crossbar] = drive
-            one = Counts(0, 1, 0, 0) if isinstance(item, Mvm) else count_shift_add(item, program.accelerator)
+            one = Counts(0, 1, 0, 0) if isinstance(item, Mvm) else count_shift_add(program, item)
             found[drive] = found.get(drive, Counts(0, 0, 0, 0)) + one
 
 

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import networks
 
+from mho.accelerator.converters import ColumnDifference
+from mho.accelerator.spec import Encoding
 from mho.cost.latency import cost_network
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.model import MappingModel
@@ -30,7 +32,18 @@ def policy_of(network):
     return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
-def count_layer(program: Program, layer: Layer) -> Activity:
+def count_sums(program: Program, item: ShiftAdd, encoding: Encoding) -> int:
+    """Count what is converted: two columns of one digit of one result are one sum where their difference is."""
+    if program.accelerator.converters.column_difference is ColumnDifference.DIGITAL:
+        return len(item.cols)
+    if encoding is not Encoding.DIFFERENTIAL_COLUMNS:
+        return len(item.cols)
+    cols = range(item.cols.start, item.cols.stop)
+    offsets, weights = program.constants[item.column_offsets], program.constants[item.column_weights]
+    return len({(int(offsets[col]), abs(int(weights[col]))) for col in cols})
+
+
+def count_layer(program: Program, layer: Layer, encoding: Encoding) -> Activity:
     """Count what the instructions of a layer do; buffers and the outside are not theirs to tell."""
     total, driven = Activity(), 0
     for item, times in walk(layer.body):
@@ -40,8 +53,8 @@ def count_layer(program: Program, layer: Layer) -> Activity:
         elif isinstance(item, Mvm):
             total += Activity(reads=times)
         elif isinstance(item, ShiftAdd):
-            cols = len(item.cols)
-            total += Activity(cell_reads=times * driven * cols, conversions=times * cols, operations=times * cols)
+            sums = times * count_sums(program, item, encoding)
+            total += Activity(cell_reads=times * driven * len(item.cols), conversions=sums, operations=sums)
         elif isinstance(item, WriteTile | WriteDynamicTile):
             total += Activity(cell_writes=times * len(item.rows) * len(item.cols))
         elif isinstance(item, SumInputs):
@@ -58,7 +71,8 @@ def test_a_program_does_what_is_counted_for_its_energy(network, accelerator, mod
     program = compile_network(network, accelerator, model=model)
     cost = cost_network(network, policy_of(network), accelerator, model=model)
     counted = [count_reading(layer.mapping) + count_writing(layer.mapping, accelerator) for layer in cost.layers]
-    done = [count_layer(program, layer) for layer in program.layers]
+    encodings = {layer.mapping.layer.name: layer.mapping.encoding for layer in cost.layers}
+    done = [count_layer(program, layer, encodings[layer.name]) for layer in program.layers]
     for name in ("reads", "cell_reads", "driven_rows", "conversions", "operations"):
         assert [getattr(one, name) for one in done] == [getattr(one, name) for one in counted], name
     # Where layers share a write, the first of them writes the cells of all.

@@ -33,6 +33,17 @@ def test_a_column_whose_neighbour_lies_elsewhere_is_converted_alone():
     assert pairs(layout, ColumnDifference.ANALOG) == [(0, NO_COLUMN), (1, 2)]
 
 
+@pytest.mark.parametrize("weights", [(1, 2, -2, -4), (1, 1, -1, 4), (-1, 1, -1, 4, -4, 1)])
+def test_columns_of_other_encodings_are_no_pairs_where_two_weights_happen_to_be_opposite(weights):
+    assert all(minus == NO_COLUMN for _, minus in pairs(make_layout(1, 2, weights), ColumnDifference.ANALOG))
+
+
+def test_columns_parted_by_edges_of_arrays_are_converted_alone_at_either_end():
+    layout = make_layout(1, 3, (-1,))
+    layout = replace(layout, col_output=np.array([0, 1, 1, 2]), col_weight=np.array([-4, 1, -1, 1]))
+    assert pairs(layout, ColumnDifference.ANALOG) == [(0, NO_COLUMN), (1, 2), (3, NO_COLUMN)]
+
+
 @given(layouts())
 def test_every_column_is_converted_once_and_counts_as_before(layout):
     for difference in ColumnDifference:

@@ -46,6 +46,13 @@ def test_each_component_by_hand():
     assert area.total_mm2 == (150 + 21600 + 24 + 600 + 8000 + 1400 + 9000) / 1e6
 
 
+@pytest.mark.parametrize(("difference", "shared", "adcs"), [("digital", 1, 9), ("analog", 1, 5), ("analog", 4, 3)])
+def test_two_columns_share_an_adc_where_their_difference_is_converted(difference, shared, adcs):
+    converters = {"column_difference": difference, "columns_per_adc": shared}
+    area = area_chip(make_accelerator(cols=9, converters=converters, area={"adc_um2": 10}))
+    assert area.told_um2[AreaComponent.ADC] == 10 * adcs
+
+
 def test_what_there_is_and_is_not_told_is_listed():
     one_core = area_chip(make_accelerator(area={"adc_um2": 1}))
     assert tuple(one_core.told_um2) == (AreaComponent.ADC,)

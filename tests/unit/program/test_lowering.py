@@ -41,6 +41,18 @@ def test_an_adc_that_cannot_resolve_every_sum_is_refused_with_demand_limit_and_l
     compile_small(network, make_accelerator(rows=9, cell_bits=4, adc_bits=8))
 
 
+@pytest.mark.parametrize("adc_range", ["calibrated-layer", "calibrated-columns"])
+@pytest.mark.parametrize("model", MappingModel)
+def test_calibrated_adcs_need_not_resolve_every_sum(adc_range, model):
+    """All rows are driven at once, and the exact engines give the integers as if they were read exactly."""
+    network = linear_network(np.ones((2, 9), np.int64), grid(3))
+    hardware = make_accelerator(rows=9, cell_bits=4, adc_bits=2, converters={"adc_range": adc_range})
+    program = compile_small(network, hardware, model)
+    assert count(program, Mvm) == count(compile_small(network, make_accelerator(rows=9, cell_bits=4), model), Mvm)
+    inputs = random_inputs(network, 3)
+    assert_same_bits(Executor(program).run(inputs), run_quantized(network, inputs))
+
+
 def test_fewer_rows_than_the_crossbar_has_ask_less_of_the_adc():
     network = linear_network(np.ones((2, 3), np.int64), grid(3))
     compile_small(network, make_accelerator(rows=200, cell_bits=4, adc_bits=6))

@@ -1,0 +1,58 @@
+"""The ADC that a mapping asks for is the least that its program verifies with, and reads every sum on a chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from bits import assert_same_bits
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_mappings import random_accelerator, random_mapping
+from random_networks import choosers, random_inputs, random_layer
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.errors import ProgramError
+from mho.mapping.converters import required_adc_bits
+from mho.network.layers import derive_layer
+from mho.network.reference import run_quantized
+from mho.program.instructions import LoadInput
+from mho.program.lowering import compile_network
+from mho.program.program import walk
+from mho.program.verify import verify_program
+from mho.quantization.policy import BitWidths
+from mho.simulation.analog import AnalogExecutor
+
+
+def with_converters(hardware, **converters):
+    content = hardware.to_json()
+    content["converters"].update(converters)
+    return accelerator_from_json(content, where="drawn")
+
+
+def map_at_random(chooser, difference):
+    """Return a network of one layer, its mapping onto ideal ADCs, and its program."""
+    network = random_layer(chooser)
+    hardware = with_converters(random_accelerator(chooser), adc_bits="ideal", column_difference=difference)
+    (node,) = network.mvm_nodes
+    grids = node.quantization
+    layer, bits = derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
+    mapping = random_mapping(chooser, layer, bits, hardware)
+    return network, mapping, compile_network(network, hardware, mappings={layer.name: mapping})
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(choosers(), st.sampled_from(["digital", "analog"]))
+def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
+    network, mapping, program = map_at_random(chooser, difference)
+    rows = [len(item.rows) for item, _ in walk(program.layers[0].body) if isinstance(item, LoadInput)]
+    demand = required_adc_bits(program.accelerator, mapping.encoding, max(rows))
+    assume(1 < demand <= 16)
+    enough, short = (with_converters(program.accelerator, adc_bits=bits) for bits in (demand, demand - 1))
+    verify_program(replace(program, accelerator=enough))
+    with pytest.raises(ProgramError, match=f"an ADC of {demand} bits"):
+        verify_program(replace(program, accelerator=short))
+    verify_program(replace(program, accelerator=with_converters(short, adc_range="calibrated-layer")))
+    if not mapping.layer.is_stored_dynamically:
+        inputs = random_inputs(network, 2)
+        assert_same_bits(AnalogExecutor(program, 1, hardware=enough).run(inputs), run_quantized(network, inputs))
