@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from mho.errors import UnsupportedOperationError
 from mho.network.graph import Network, Node
 from mho.quantization.products import Geometry, multiply
 from mho.quantization.quantizers import Quantizer, audible_scales, fake_quantized_product
+
+if TYPE_CHECKING:
+    from mho.quantization.array_noise import LayerNoise
 
 BATCH_NORM_MOMENTUM = 0.1
 """Share of a batch's statistics in the running ones."""
@@ -61,6 +65,7 @@ class MvmModule(nn.Module):
             product of two activations.
         input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
         quantized: whether the grids are used; False is the exact float layer.
+        arrays: what arrays make of the integers while training; None for nothing.
     """
 
     weight: nn.Parameter | None
@@ -72,6 +77,7 @@ class MvmModule(nn.Module):
         self.op = node.op
         self.constant_names = node.inputs[1:] if node.op != "matmul" else ()
         self.quantized = node.quantization is not None
+        self.arrays: LayerNoise | None = None
         self.geometry, self.padding = _geometry(node)
         self.input_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[0]]))
         if node.op == "matmul":
@@ -107,8 +113,10 @@ class MvmModule(nn.Module):
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         if not self.quantized:
             return multiply(x, weight, self.bias, self.geometry)
-        bias = self.corrected_bias()
-        return fake_quantized_product(x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry)
+        bias, arrays = self.corrected_bias(), self.arrays if self.training else None
+        return fake_quantized_product(
+            x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry, arrays
+        )
 
 
 class BatchNormModule(nn.Module):

@@ -12,7 +12,7 @@ value is the same over both operands; so the gradients of both steps cost one pa
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from mho.network.graph import Grid
 from mho.quantization.products import Geometry, multiply, multiply_backward
+
+if TYPE_CHECKING:
+    from mho.quantization.array_noise import LayerNoise
 
 SILENT_STEP = np.float32(2.0**-80)
 """Stands for a scale of 0: small enough to count as 0, large enough that integers survive a product and a division."""
@@ -133,7 +136,13 @@ def activation_bounds(bits: int, non_negative: bool) -> tuple[int, int]:
 
 
 def fake_quantized_product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, input_q: Quantizer, weight_q: Quantizer, geometry: Geometry
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    input_q: Quantizer,
+    weight_q: Quantizer,
+    geometry: Geometry,
+    arrays: LayerNoise | None = None,
 ) -> Tensor:
     """Return the product of `x` and `weight`, both rounded to their grids, plus `bias`.
 
@@ -146,6 +155,8 @@ def fake_quantized_product(
         bias: [outputs] or None.
         input_q, weight_q: their quantizers.
         geometry: what product it is; see `mho.quantization.products`.
+        arrays: what arrays make of the integers of a layer with weights, straight through: in integers it does not
+            depend on the operands, but it counts in the product of their steps; None for exact integers.
     """
     result: Tensor = _FakeQuantizedProduct.apply(
         x,
@@ -158,6 +169,7 @@ def fake_quantized_product(
         (input_q.lower, input_q.upper, input_q.gradient_scale),
         (weight_q.lower, weight_q.upper, weight_q.gradient_scale, weight_q.binary),
         geometry,
+        arrays,
     )
     return result
 
@@ -176,27 +188,37 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         input_grid: tuple[Tensor, ...],
         weight_grid: tuple[Tensor, ...],
         geometry: Geometry,
+        arrays: LayerNoise | None,
     ) -> Tensor:
         input_step = input_base * torch.exp(input_log)
         weight_step = _as_column(weight_base * torch.exp(weight_log), weight)
         lower, upper, binary = _as_column(weight_grid[0], weight), _as_column(weight_grid[1], weight), weight_grid[3]
         x_hat = _clamp_(torch.div(x, input_step).round_(), input_grid[0], input_grid[1]).mul_(input_step)
         ratio = weight / weight_step
-        weight_hat = _round_to_grid(weight, ratio, weight_step, lower, upper, binary).mul_(weight_step)
-        ctx.save_for_backward(x, x_hat, ratio, weight_hat, input_step, weight_step, *input_grid, *weight_grid)
+        integers = _round_to_grid(weight, ratio, weight_step, lower, upper, binary)
+        if arrays is None:
+            weight_hat, residual = integers.mul_(weight_step), None
+        else:
+            weight_hat = arrays.weights(integers) * weight_step
+            residual = _residual(arrays, x_hat / input_step, integers, geometry, input_grid, input_step * weight_step)
+        ctx.save_for_backward(x, x_hat, ratio, weight_hat, residual, input_step, weight_step, *input_grid, *weight_grid)
         ctx.geometry = geometry
         ctx.has_bias = bias is not None
-        return multiply(x_hat, weight_hat, bias, geometry)
+        product = multiply(x_hat, weight_hat, bias, geometry)
+        return product if residual is None else product.add_(residual)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, x_hat, ratio, weight_hat, input_step, weight_step, *grids = ctx.saved_tensors
+        x, x_hat, ratio, weight_hat, residual, input_step, weight_step, *grids = ctx.saved_tensors
         (x_lower, x_upper, x_scale), (w_lower, w_upper, w_scale, binary) = grids[:3], grids[3:]
         wants_x, wants_bias = ctx.needs_input_grad[0] or ctx.needs_input_grad[3], ctx.needs_input_grad[2]
         mask = (wants_x, True, wants_bias and ctx.has_bias)
         grad_x, grad_weight, grad_bias = multiply_backward(gradient, x_hat, weight_hat, ctx.geometry, mask)
         per_output = weight_step.dim() > 0
         moment = _inner(grad_weight, weight_hat, per_output)
+        if residual is not None:  # it counts in both steps, as the product does
+            others = [dim for dim in range(gradient.dim()) if dim != _output_axis(ctx.geometry, gradient)]
+            moment = moment + (gradient * residual).sum(others)
         lower, upper = _as_column(w_lower, ratio), _as_column(w_upper, ratio)
         grad_weight = _pass_inside(grad_weight, ratio, lower, upper, binary)
         spent = _inner(grad_weight, ratio, per_output) * weight_step.reshape(moment.shape)
@@ -205,7 +227,27 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         if grad_x is not None:
             grad_x = _pass_inside(grad_x, x, x_lower * input_step, x_upper * input_step, None)
             grad_input_log = x_scale * (moment.sum() - _inner(grad_x, x, False))
-        return grad_x, grad_weight, grad_bias, grad_input_log, grad_weight_log, None, None, None, None, None
+        return grad_x, grad_weight, grad_bias, grad_input_log, grad_weight_log, *[None] * 6
+
+
+def _residual(
+    arrays: LayerNoise,
+    streamed: Tensor,
+    integers: Tensor,
+    geometry: Geometry,
+    input_grid: tuple[Tensor, ...],
+    steps: Tensor,
+) -> Tensor | None:
+    """Return what arrays add to a product, in the layer's own numbers; None for nothing."""
+    offset = max(0, -int(input_grid[0]))
+    found = arrays.residual(streamed.round_(), integers, geometry, offset)
+    if found is None:
+        return None
+    return found * (steps.flatten()[:, None, None] if geometry[0] == "conv" else steps.flatten())
+
+
+def _output_axis(geometry: Geometry, values: Tensor) -> int:
+    return 1 if geometry[0] == "conv" else values.dim() - 1
 
 
 def _gradient_scale(elements: int, largest: int) -> float:

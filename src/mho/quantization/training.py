@@ -6,6 +6,7 @@ interrupted in between: every epoch ends in a checkpoint that holds all that the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
+from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_batches, steps_per_epoch
 from mho.quantization.bias_correction import forget_corrections
 from mho.quantization.checkpoints import Checkpoint
@@ -141,6 +143,7 @@ def train(
     generator: torch.Generator,
     checkpoint: Path | None = None,
     on_progress: ProgressCallback | None = None,
+    noise: ArrayNoise | None = None,
 ) -> TrainingResult:
     """Train `module` in place. Bias corrections of its calibration are forgotten: the weights that they are for change.
 
@@ -151,29 +154,34 @@ def train(
         generator: gives the order of the samples and the augmentation.
         checkpoint: file to write after every epoch, and to go on from where it exists.
         on_progress: called after every step.
+        noise: arrays to train on, a fresh chip (drawn from `generator`) for every step; `module` must be a
+            `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not meet them.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
         DataError: labels or logits do not fit.
         ConfigError, InputFileError: the checkpoint is of another training, or torn.
+        PolicyError, UnsupportedOperationError: the noise is of other layers or widths, or not for this network.
     """
     original = unwrap(module)
     forget_corrections(original)
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
-    saved = Checkpoint(checkpoint, original, optimizers, generator, _describe(original, split, options))
+    identity = _describe(original, split, options) | ({} if noise is None else {"noise": noise.describe()})
+    saved = Checkpoint(checkpoint, original, optimizers, generator, identity)
     progress = saved.restore()
     history = [EpochResult(**entry) for entry in progress.history]
     clock = _Clock(progress.steps, total)
     was_training = original.training
     module.train()
     try:
-        while progress.steps < total:
-            epoch = _Epoch(len(history) + 1, steps_per_epoch(len(split), options.batch_size), progress.steps, total)
-            result = _run_epoch(module, split, options, generator, optimizers, epoch, clock, on_progress)
-            history.append(result)
-            progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
-            saved.write(progress)
+        with contextlib.nullcontext() if noise is None else noise.on(module):
+            while progress.steps < total:
+                epoch = _Epoch(len(history) + 1, steps_per_epoch(len(split), options.batch_size), progress.steps, total)
+                result = _run_epoch(module, split, options, generator, optimizers, epoch, clock, on_progress, noise)
+                history.append(result)
+                progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
+                saved.write(progress)
     finally:
         original.train(was_training)
     return TrainingResult(tuple(history), total)
@@ -229,11 +237,14 @@ def _run_epoch(
     epoch: _Epoch,
     clock: _Clock,
     on_progress: ProgressCallback | None,
+    noise: ArrayNoise | None,
 ) -> EpochResult:
     tally = _Tally()
     batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
     epochs = -(-epoch.total_steps // epoch.batches)
     for step, (inputs, labels) in zip(range(epoch.first_step, epoch.first_step + epoch.planned), batches, strict=False):
+        if noise is not None:
+            noise.redraw(generator)
         logits = module(inputs)
         if step == epoch.first_step:
             _check_logits(logits, labels)

@@ -1,0 +1,188 @@
+"""What noise-aware training asks of a mapping: which cells of which tile hold a layer's weights, what meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.array.layout import ArrayLayout
+from mho.errors import UnsupportedOperationError
+from mho.mapping.contents import PartContents, lay_out
+from mho.mapping.encoding import CORRECTION
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.network import map_network
+from mho.mapping.parts import LayerMapping
+from mho.mapping.tiling import Tile, split_tiles
+from mho.network.graph import Network
+from mho.network.layers import derive_layer_table
+from mho.quantization.layer_arrays import ArrayPart, ArrayTile, LayerArrays
+from mho.quantization.policy import Policy
+
+Integers = NDArray[np.int64]
+
+
+def arrays_of_network(
+    network: Network, policy: Policy, accelerator: Accelerator, model: MappingModel = DEFAULT_MODEL
+) -> dict[str, LayerArrays]:
+    """Map a network and tell where its weights lie, by layer; layers that the digital unit multiplies are left out.
+
+    Args:
+        network: float or quantized.
+        policy: bit widths of every layer.
+        accelerator: what it is mapped onto.
+        model: which mapping is meant.
+
+    Raises:
+        PolicyError, MappingError: as `mho.mapping.network.map_network`.
+        UnsupportedOperationError: a product of two activations is written into cells.
+    """
+    mapped = map_network(derive_layer_table(network), policy, accelerator, model)
+    return {one.layer.name: arrays_of_layer(one, accelerator) for one in mapped.layers if not one.is_digital}
+
+
+def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArrays:
+    """Tell where the weights of one layer lie.
+
+    Raises:
+        UnsupportedOperationError: activations are written into cells.
+    """
+    layer = mapping.layer
+    if layer.is_stored_dynamically:
+        raise UnsupportedOperationError(
+            "activations are written into cells, for which training knows no noise",
+            where=f"layer {layer.name}",
+            hint="let the digital unit multiply activations (digital.operation_latency_us), or train without noise",
+        )
+    contents = tuple(lay_out(mapping, part, accelerator) for part in mapping.parts)
+    grid = contents[0].grid
+    pixels = grid.height.pixels, grid.width.pixels
+    return LayerArrays(
+        groups=layer.repeat,
+        outputs=layer.outputs,
+        inputs=layer.inputs,
+        positions=grid.height.positions * grid.width.positions,
+        pixels=pixels,
+        weight_offset=contents[0].weight_offset,
+        input_bits=mapping.bits.act_bits,
+        parts=tuple(_part(one, accelerator) for one in contents),
+    )
+
+
+def _part(contents: PartContents, accelerator: Accelerator) -> ArrayPart:
+    part = contents.part
+    is_single = len(contents.grid.positions(part.window)) == 1 and contents.grid.count_windows(part.window) == (
+        contents.grid.batch * contents.grid.height.positions * contents.grid.width.positions
+    )
+    signs = int(contents.rows.sign.min() < 0) + 1
+    is_whole = part.rows == len(part.inputs) * signs
+    return ArrayPart(
+        encode=contents.encode,
+        groups=slice(part.groups.start, part.groups.stop),
+        outputs=slice(part.outputs.start, part.outputs.stop),
+        inputs=slice(part.inputs.start, part.inputs.stop),
+        row_sign=contents.rows.sign,
+        col_weight=contents.cols.weight,
+        correction_cols=part.correction_cols,
+        is_plain=is_single and is_whole and part.slices_at_once == 1 and part.groups_per_tile == 1,
+        make_tiles=lambda: tuple(_tiles(contents, accelerator)),
+    )
+
+
+def _tiles(contents: PartContents, accelerator: Accelerator) -> Iterator[ArrayTile]:
+    part, rows, cols = contents.part, contents.rows, contents.cols
+    inputs, sums = _inputs(contents), _sums(contents)
+    for start in range(0, len(part.groups), part.groups_per_tile):
+        count = min(part.groups_per_tile, len(part.groups) - start)
+        numbers = part.groups.start + start + np.arange(count)
+        all_inputs = _for_groups(inputs, numbers, _code_stride(contents))
+        all_sums = _for_groups(sums, numbers, _sum_stride(contents))
+        signs, shifts, weights = (np.tile(one, count) for one in (rows.sign, rows.shift, cols.weight))
+        for block in split_tiles(count * part.rows, count * part.cols, accelerator.crossbar):
+            layout, tile_sums = _lay_out_tile(contents, accelerator, block, (signs, shifts, weights), all_sums)
+            yield ArrayTile(
+                groups=slice(start, start + count),
+                rows=slice(block.row_start, block.row_stop),
+                cols=slice(block.col_start, block.col_stop),
+                reads=tuple(
+                    slice(first, min(first + part.rows_at_once, block.rows))
+                    for first in range(0, block.rows, part.rows_at_once)
+                ),
+                layout=layout,
+                inputs=all_inputs[:, block.row_start : block.row_stop],
+                sums=tile_sums,
+            )
+
+
+def _lay_out_tile(
+    contents: PartContents,
+    accelerator: Accelerator,
+    block: Tile,
+    lines: tuple[Integers, Integers, Integers],
+    all_sums: Integers,
+) -> tuple[ArrayLayout, Integers]:
+    """Return the layout of a tile, and the sums of its results: columns that go to the same sums are one result."""
+    signs, shifts, weights = lines
+    rows, cols = slice(block.row_start, block.row_stop), slice(block.col_start, block.col_stop)
+    sums, output = np.unique(all_sums[:, cols], axis=1, return_inverse=True)
+    layout = ArrayLayout(
+        row_sign=signs[rows],
+        row_shift=shifts[rows],
+        col_output=output.reshape(-1).astype(np.int64),
+        col_weight=weights[cols],
+        outputs=sums.shape[1],
+        input_bits=contents.mapping.bits.act_bits,
+        dac_bits=accelerator.converters.dac_bits,
+        steps=contents.part.num_steps,
+        step_shift=contents.step_shift,
+    )
+    return layout, np.ascontiguousarray(sums)
+
+
+def _for_groups(places: Integers, groups: Integers, stride: int) -> Integers:
+    """Repeat places [windows, lines] of group 0 for `groups`, [windows, groups * lines]; -1 becomes the last of all."""
+    moved = places[:, None, :] + groups[None, :, None] * stride
+    return np.where(places[:, None, :] < 0, -1, moved).reshape(len(places), -1)
+
+
+def _code_stride(contents: PartContents) -> int:
+    """Return the codes of one group's channels."""
+    grid = contents.grid
+    return contents.mapping.layer.inputs // grid.taps * grid.height.pixels * grid.width.pixels
+
+
+def _sum_stride(contents: PartContents) -> int:
+    """Return the sums of one group."""
+    grid = contents.grid
+    return (contents.mapping.layer.outputs + 1) * grid.height.positions * grid.width.positions
+
+
+def _origins(contents: PartContents) -> Integers:
+    """Return the origins of all windows of one image, in positions, int64 [windows, 2]."""
+    height, width = contents.grid.sweeps(contents.part.window)
+    pairs = np.indices((height.count, width.count), dtype=np.int64).reshape(2, -1).T
+    origins: Integers = pairs * np.array([height.step, width.step])
+    return origins
+
+
+def _inputs(contents: PartContents) -> Integers:
+    """Return the codes [channels, height, width] that drive rows in all windows, int64 [windows, rows]; -1: none."""
+    grid, rows = contents.grid, contents.rows
+    pixel = _origins(contents)[:, None] * np.array([grid.height.stride, grid.width.stride]) + rows.pixel
+    size = np.array([grid.height.pixels, grid.width.pixels])
+    inside = ((pixel >= 0) & (pixel < size)).all(axis=2)
+    address = (rows.channel * size[0] + pixel[..., 0]) * size[1] + pixel[..., 1]
+    return np.where(inside, address, -1)
+
+
+def _sums(contents: PartContents) -> Integers:
+    """Return the sums [outputs + 1, positions] of the columns in all windows, int64 [windows, cols]; -1: dropped."""
+    grid, cols = contents.grid, contents.cols
+    position = _origins(contents)[:, None] + cols.position
+    size = np.array([grid.height.positions, grid.width.positions])
+    inside = ((position >= 0) & (position < size)).all(axis=2)
+    output = np.where(cols.output == CORRECTION, contents.mapping.layer.outputs, cols.output)
+    address = (output * size[0] + position[..., 0]) * size[1] + position[..., 1]
+    return np.where(inside, address, -1)

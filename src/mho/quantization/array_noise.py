@@ -1,0 +1,241 @@
+"""What arrays that are not ideal do to layers while these are trained: a fresh chip for every step.
+
+Layers take it straight through: what arrays add is a constant of the step, and gradients flow as if it were not there,
+except that errors count in steps of the weights' grid and so grow with them. Everything comes from `mho.array`, so that
+training meets what `mho.simulation.analog` draws:
+
+- Where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.noisy_weights`), cells are written
+  as the simulation writes them, put together to the integers that they stand for, and multiplied as plain training
+  does; read noise is drawn for whole sums from its closed form.
+- Otherwise (`mho.quantization.noisy_tiles`) the layer runs on its tiles as in the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mho.accelerator.array import OffCurrent
+from mho.accelerator.converters import AdcRange
+from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions, Device
+from mho.array.converters import drive_levels, make_adc
+from mho.array.layout import list_conversions
+from mho.array.model import full_scale
+from mho.errors import PolicyError, UnsupportedOperationError
+from mho.quantization.layer_arrays import LayerArrays
+from mho.quantization.noisy_tiles import NoisyTiles
+from mho.quantization.noisy_weights import NoisyWeights
+from mho.quantization.products import Geometry
+
+if TYPE_CHECKING:
+    from mho.quantization.modules import MvmModule
+
+_NUMBERS_PER_LAYER = 1 << 24
+"""Numbers of tiles that a layer has to itself, so that no two draw from the same stream."""
+
+
+class LayerNoise(Protocol):
+    """What arrays do to one layer on one chip."""
+
+    def set_chip(self, chip: int) -> None:
+        """Take another chip, whose seed is `chip`."""
+
+    def weights(self, integers: Tensor) -> Tensor:
+        """Return the integers that cells stand for, float32, of centred integers [outputs, ...]."""
+
+    def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
+        """Return what results have beyond the product with `weights`, in integers; None for nothing.
+
+        Args:
+            streamed: centred integers of the streamed operand.
+            integers: of the stored one, as given to `weights`.
+            geometry: of the product.
+            offset: added to `streamed`, it gives codes.
+        """
+
+
+class ArrayNoise:
+    """Draws chips, and lets the layers of a network train on them.
+
+    Attributes:
+        hardware: cells, wires and converters.
+        layers: what it does, by name of the layer; layers on which it does nothing are left out.
+    """
+
+    def __init__(
+        self,
+        hardware: Accelerator,
+        arrays: Mapping[str, LayerArrays],
+        *,
+        conditions: Conditions | None = None,
+        one_crossbar: bool | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            hardware: with the crossbars, cells and DACs of the mapping; its ADCs may have fewer codes.
+            arrays: where weights lie, as `mho.mapping.layer_arrays` tells it.
+            conditions: when and how cells are read; None: at once.
+            one_crossbar: all tiles are written into the same one, one after the other, and so meet the same faults and
+                variation; else each has its own. None: the same where the hardware has only one.
+
+        Raises:
+            ConfigError: the conditions do not fit the hardware.
+            UnsupportedOperationError: ranges of ADCs are calibrated.
+        """
+        if not isinstance(hardware.converters.adc_bits, str):
+            _check_ranges(hardware)
+        self.hardware = hardware
+        self._conditions = Conditions() if conditions is None else conditions
+        self._input_bits = {name: one.input_bits for name, one in arrays.items()}
+        self.layers: dict[str, LayerNoise] = {}
+        deviates = _deviates(hardware, self._conditions)
+        self._shares = shares = hardware.chip.crossbars == 1 if one_crossbar is None else one_crossbar
+        for number, (name, one) in enumerate(arrays.items()):
+            first = number * _NUMBERS_PER_LAYER
+            if not deviates and _converts_exactly(hardware, one):
+                continue
+            quick = _is_quick(hardware) and all(part.is_plain for part in one.parts)
+            kind = NoisyWeights if quick else NoisyTiles
+            self.layers[name] = kind(hardware, one, first, self._conditions, one_crossbar=shares)
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Take a fresh chip. Where arrays do nothing, nothing is drawn."""
+        if not self.layers:
+            return
+        chip = int(torch.randint(1 << 62, (), generator=generator))
+        for layer in self.layers.values():
+            layer.set_chip(chip)
+
+    @contextmanager
+    def on(self, trainable: nn.Module) -> Iterator[None]:
+        """Let a network meet the arrays meanwhile, wherever it is in training mode.
+
+        Raises:
+            PolicyError: the network does not have the layers or the widths that were mapped.
+            UnsupportedOperationError: its grids have zero points.
+        """
+        modules: dict[str, MvmModule] | None = getattr(trainable, "mvm_modules", None)
+        if modules is None:
+            raise UnsupportedOperationError(
+                f"{type(trainable).__name__} cannot meet arrays",
+                expected="a TrainableNetwork",
+                hint="train without compiling",
+            )
+        for name, bits in self._input_bits.items():
+            _check_layer(name, modules.get(name), bits)
+        for name, layer in self.layers.items():
+            modules[name].arrays = layer
+        try:
+            yield
+        finally:
+            for name in self.layers:
+                modules[name].arrays = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values: what two trainings must have in common to be the same."""
+        conditions = self._conditions
+        return {
+            "array": self.hardware.array.model_dump(mode="json"),
+            "converters": self.hardware.converters.model_dump(mode="json"),
+            "crossbar": self.hardware.crossbar.model_dump(mode="json"),
+            "one_crossbar": self._shares,
+            "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
+            "layers": {name: type(layer).__name__ for name, layer in self.layers.items()},
+        }
+
+
+def leave_out(
+    accelerator: Accelerator, *, converters: bool = False, read_noise: bool = False, stuck_cells: bool = False
+) -> Accelerator:
+    """Return an accelerator without some of what is not ideal about it.
+
+    Args:
+        accelerator: the description.
+        converters: take ADCs for ideal and DACs for linear.
+        read_noise: take reads for exact.
+        stuck_cells: take every cell for good.
+    """
+    content = accelerator.to_json()
+    if converters:
+        content["converters"] |= {"adc_bits": "ideal", "adc_latency_us_per_bit": 0, "dac_inl_lsb": 0}
+        content["converters"] |= {"adc_offset_lsb": 0, "adc_gain_error": 0}
+    if read_noise:
+        content["array"]["read_noise"] = 0
+    if stuck_cells:
+        content["array"] |= {"stuck_on_rate": 0, "stuck_off_rate": 0}
+    return accelerator_from_json(content, where=accelerator.name)
+
+
+def _deviates(hardware: Accelerator, conditions: Conditions) -> bool:
+    """Tell whether cells, wires or drives may differ from whole numbers."""
+    array = hardware.array
+    errors = array.cell_variation, array.stuck_on_rate, array.stuck_off_rate, array.read_noise
+    is_kept = array.off_current is OffCurrent.KEPT and Device.of(hardware).off_steps > 0
+    ages = array.drifts or (conditions.reads > 0 and not isinstance(array.read_disturb_reads, str))
+    has_levels = not isinstance(array.levels, str)
+    return (
+        any(errors)
+        or array.has_programming_error
+        or array.has_wires
+        or is_kept
+        or ages
+        or has_levels
+        or not _drives_exactly(hardware)
+    )
+
+
+def _is_quick(hardware: Accelerator) -> bool:
+    """Tell whether sums are linear in cells and codes, and not rounded."""
+    return hardware.converters.has_ideal_adc and not hardware.array.has_wires and _drives_exactly(hardware)
+
+
+def _drives_exactly(hardware: Accelerator) -> bool:
+    levels = drive_levels(hardware.converters.dac_bits, float(hardware.converters.dac_inl_lsb))
+    return bool((levels == np.arange(len(levels))).all())
+
+
+def _converts_exactly(hardware: Accelerator, arrays: LayerArrays) -> bool:
+    """Tell whether ADCs read all whole sums of a layer as they are."""
+    converters = hardware.converters
+    if isinstance(converters.adc_bits, str):
+        return True
+    if converters.adc_offset_lsb or converters.adc_gain_error:
+        return False
+    levels = drive_levels(converters.dac_bits, 0)
+    for part in arrays.parts:
+        for tile in part.make_tiles():
+            for rows in tile.reads:
+                layout = tile.layout.drive_rows(rows.start, rows.stop)
+                conversions = list_conversions(layout, converters.column_difference)
+                limits = full_scale(Device.of(hardware), layout, conversions, levels, 0.0)
+                if not (make_adc(converters.adc_bits, *limits).step == 1).all():
+                    return False
+    return True
+
+
+def _check_ranges(hardware: Accelerator) -> None:
+    if hardware.converters.adc_range is not AdcRange.FULL_SCALE:
+        raise UnsupportedOperationError(
+            f"converters.adc_range is {hardware.converters.adc_range.value!r}: training knows no calibrated ranges",
+            where=hardware.name,
+            hint='take "full-scale", or train without converters',
+        )
+
+
+def _check_layer(name: str, module: MvmModule | None, input_bits: int) -> None:
+    if module is None or not module.quantized:
+        raise PolicyError("the layer was mapped, but is in float or unknown", where=name)
+    if int(module.input_quantizer.bits) != input_bits:
+        raise PolicyError(
+            f"activations have {int(module.input_quantizer.bits)} bits, but {input_bits} were mapped", where=name
+        )
+    if module.input_quantizer.zero_point.any() or module.weight_quantizer.zero_point.any():
+        raise UnsupportedOperationError("grids with zero points cannot be trained on arrays", where=name)

@@ -1,0 +1,172 @@
+"""A layer whose sums are linear in cells and codes: errors of cells are errors of its integers.
+
+With cells c of a weight, of sign s(c) and weight w(c) in the sum, the integer that they stand for is the sum of
+s(c) w(c) count(c), less the offset of the encoding times what its column of ones gives. The variance of a result at one
+read is the sum over rows of S(code) times the sum of w(c)^2 variance(c), with S(code) the squares of all that the steps
+drive, each times 4^shift (`mho.array.noise`, `mho.array.variance`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mho.accelerator.array import OffCurrent
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import CellIdentity, Conditions, Device, age_cells, draw_identity, write_cells
+from mho.array.converters import drive_levels
+from mho.array.feeding import Feed
+from mho.array.layout import ArrayLayout
+from mho.array.noise import read_variance
+from mho.array.seeds import CrossbarSeed, Purpose
+from mho.quantization.layer_arrays import ArrayPart, LayerArrays
+from mho.quantization.products import Geometry, multiply
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What the cells of a layer stand for, or the variances of it.
+
+    Attributes:
+        weights: float64 [groups, outputs, inputs], of stored integers.
+        ones: float64 [groups, inputs], of the column that adds inputs up.
+    """
+
+    weights: Floats
+    ones: Floats
+
+
+class NoisyWeights:
+    """See the module, and `mho.quantization.array_noise.LayerNoise`."""
+
+    def __init__(
+        self, hardware: Accelerator, arrays: LayerArrays, first: int, conditions: Conditions, *, one_crossbar: bool
+    ) -> None:
+        """Prepare; parts have numbers from `first` on; their tiles have crossbars of their own, or all the same."""
+        self._device, self._arrays, self._conditions = Device.of(hardware), arrays, conditions
+        self._first, self._chip, self._reads = first, 0, 0
+        self._one_crossbar = (hardware.crossbar.rows, hardware.crossbar.cols) if one_crossbar else None
+        kept = hardware.array.off_current is OffCurrent.KEPT
+        self._kept = self._device.off_steps if kept else 0.0
+        self._squares = _squares_of_codes(arrays.input_bits, hardware.converters.dac_bits)
+        self._variance: _Written | None = None
+        self._errors_of_sums = np.zeros(0)
+
+    def set_chip(self, chip: int) -> None:
+        """Take another chip."""
+        self._chip, self._reads = chip, 0
+
+    def weights(self, integers: Tensor) -> Tensor:
+        """Return the integers that cells stand for, of centred integers [outputs, ...]."""
+        arrays = self._arrays
+        whole = integers.detach().cpu().numpy().astype(np.int64).reshape(arrays.groups, arrays.outputs, arrays.inputs)
+        means, variances = self._empty(), self._empty()
+        for number, part in enumerate(arrays.parts):
+            cells = part.encode(whole)
+            counts, variance = self._write(cells, self._first + number)
+            _put_together(part, counts + self._kept, means, is_variance=False)
+            if variance is not None:
+                _put_together(part, variance, variances, is_variance=True)
+        self._variance = variances if self._device.array.read_noise else None
+        ones = means.ones if arrays.has_corrections else np.ones_like(means.ones)
+        stood_for = means.weights - arrays.weight_offset * ones[:, None]
+        self._errors_of_sums = (stood_for - whole).sum(axis=2).reshape(-1)
+        return torch.from_numpy(stood_for.reshape(integers.shape).astype(np.float32))
+
+    def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
+        """Return read noise, and what errors of cells make of the offset of signed codes."""
+        found = None
+        if self._variance is not None:
+            found = self._read(streamed, integers.shape[1:], geometry, offset, self._variance)
+        if offset and self._errors_of_sums.any():
+            constant = torch.from_numpy((offset * self._errors_of_sums).astype(np.float32))
+            constant = constant[:, None, None] if geometry[0] == "conv" else constant
+            found = constant if found is None else found.add_(constant)
+        return found
+
+    def _write(self, cells: NDArray[np.uint8], number: int) -> tuple[Floats, Floats | None]:
+        """Return counts and variances of cells [groups, rows, cols]."""
+        groups, rows, cols = cells.shape
+        digits = cells.reshape(groups * rows, cols)
+        if self._one_crossbar is None:
+            seed = CrossbarSeed(self._chip, number)
+            identity = draw_identity(self._device, (groups * rows, cols), seed)
+        else:  # tiles begin at the first row and column of the same cells
+            seed = CrossbarSeed(self._chip, 0)
+            places = np.ix_(np.tile(np.arange(rows), groups) % self._one_crossbar[0], np.arange(cols))
+            identity = _repeat(draw_identity(self._device, self._one_crossbar, seed), places[0], places[1])
+        counts = write_cells(self._device, digits, identity, seed.stream(Purpose.WRITES, number))
+        counts = age_cells(self._device, counts, identity, self._conditions).reshape(cells.shape)
+        return counts, read_variance(self._device, counts)
+
+    def _empty(self) -> _Written:
+        arrays = self._arrays
+        weights = np.zeros((arrays.groups, arrays.outputs, arrays.inputs))
+        return _Written(weights, np.zeros((arrays.groups, arrays.inputs)))
+
+    def _read(self, streamed: Tensor, shape: torch.Size, geometry: Geometry, offset: int, variance: _Written) -> Tensor:
+        """Draw the noise of all sums; that of a column of ones is common to the outputs of its group."""
+        squares = self._squares[(streamed + offset).to(torch.int64)]
+        if offset and geometry[0] == "conv":
+            _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
+            squares = functional.pad(squares, (left, left, top, top), value=float(self._squares[offset]))
+            geometry = ("conv", strides, (0, 0), dilations, groups)
+        stream = CrossbarSeed(self._chip, self._first).stream(Purpose.READS, self._reads)
+        self._reads += 1
+        generator = torch.Generator().manual_seed(int(stream.integers(1 << 63)))
+        noise = _draw(squares, variance.weights, shape, geometry, generator)
+        if self._arrays.has_corrections:
+            common = _draw(squares, variance.ones[:, None], shape, geometry, generator)
+            axis = 1 if geometry[0] == "conv" else -1
+            common = common.repeat_interleave(self._arrays.outputs, dim=axis)
+            noise.sub_(common, alpha=self._arrays.weight_offset)
+        return noise
+
+
+def _repeat(identity: CellIdentity, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> CellIdentity:
+    """Return what cells are at rows [n, 1] and columns [1, m] of a crossbar, whose columns repeat, too."""
+    parts = identity.factor, identity.stuck, identity.drift_exponent
+    factor, stuck, exponent = (None if part is None else part[rows, cols % part.shape[1]] for part in parts)
+    return CellIdentity(factor, stuck, exponent)
+
+
+def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_variance: bool) -> None:
+    """Add what the cells [groups, rows, cols] of a part say of the weights and ones that they hold."""
+    signs = values.shape[1] // (part.inputs.stop - part.inputs.start)
+    outputs = part.outputs.stop - part.outputs.start
+    sign, weight = part.row_sign.astype(np.float64), part.col_weight.astype(np.float64)
+    if is_variance:
+        sign, weight = sign**2, weight**2
+    signed = values * sign[:, None]
+    of_inputs = signed.reshape(len(values), -1, signs, values.shape[2]).sum(axis=2)
+    digits = values.shape[2] - part.correction_cols
+    columns, ones = of_inputs[..., :digits], of_inputs[..., digits:]
+    per_output = digits // outputs
+    found = columns.reshape(*columns.shape[:2], outputs, per_output) @ weight[:per_output]
+    result.weights[part.groups, part.outputs, part.inputs] += found.transpose(0, 2, 1)
+    if part.correction_cols:
+        result.ones[part.groups, part.inputs] += ones @ weight[digits:]
+
+
+def _draw(
+    squares: Tensor, variance: Floats, shape: torch.Size, geometry: Geometry, generator: torch.Generator
+) -> Tensor:
+    """Draw a number for each sum: variances [groups, outputs, inputs] (of weights [_, *shape]) meet squares."""
+    matrix = torch.from_numpy(variance.astype(np.float32)).reshape(-1, *shape)
+    deviations = multiply(squares, matrix, None, geometry).clamp_(min=0).sqrt_()
+    return torch.empty_like(deviations).normal_(generator=generator).mul_(deviations)
+
+
+def _squares_of_codes(input_bits: int, dac_bits: int) -> Tensor:
+    """Return the squares of what all steps drive, times 4^shift and added, for every code, float32 [2^input_bits]."""
+    zero = np.zeros(1, dtype=np.int64)
+    layout = ArrayLayout(zero + 1, zero, zero, zero + 1, 1, input_bits, dac_bits, -(-input_bits // dac_bits), dac_bits)
+    feed = Feed(layout, drive_levels(dac_bits, 0))
+    return feed.whole_squares(feed.take(np.arange(1 << input_bits)[:, None]))[:, 0]

@@ -1,0 +1,109 @@
+"""What training meets is what chips do: outputs of many draws have the distribution of `AnalogExecutor`'s.
+
+Means of each output are compared within their standard errors, and logarithms of variances, averaged over all outputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Conditions
+from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.model import MappingModel
+from mho.network.graph import Network, Node, TensorInfo
+from mho.program.lowering import compile_network
+from mho.quantization.array_noise import ArrayNoise
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.simulation.analog import AnalogExecutor
+
+CHIPS = 100
+ERRORS: dict[str, Any] = {"programming_error": 0.1}
+VARIED = {"programming_error": 0.05, "cell_variation": 0.1, "stuck_on_rate": 0.02, "stuck_off_rate": 0.02}
+AGED = {**VARIED, "drift_exponent": 0.05, "drift_exponent_std": 0.02, "on_off_ratio": 8, "off_current": "kept"}
+NOISY = {"read_noise": 0.1, "on_off_ratio": 10}
+WIRES = {"programming_error": 0.05, "lrs_siemens": 0.0001, "row_segment_ohm": 20, "col_segment_ohm": 20}
+CASES = [
+    *itertools.product(("differential-columns", "differential-rows", "offset"), ["paper"], (ERRORS, AGED, NOISY), [{}]),
+    ("differential-columns", "paper", ERRORS, {"adc_bits": 4}),
+    ("differential-columns", "paper", WIRES, {}),
+    ("differential-columns", "best", VARIED, {"adc_bits": 4, "adc_offset_lsb": 0.5}),
+    ("offset", "best", NOISY, {"adc_bits": 5}),
+    ("offset-digital", "best", VARIED, {}),
+    ("twos-complement", "best", VARIED, {"dac_inl_lsb": 0.3}),
+]
+
+
+def network() -> Network:
+    """A convolution of four channels on 4 x 4 pixels, whose inputs have a sign."""
+    random = np.random.default_rng(0)
+    constants = {
+        "w": random.normal(size=(3, 4, 3, 3)).astype(np.float32),
+        "b": random.normal(size=3).astype(np.float32),
+    }
+    sizes: dict[str, Any] = {
+        "kernel": (3, 3),
+        "strides": (1, 1),
+        "pads": (1, 1, 1, 1),
+        "dilations": (1, 1),
+        "groups": 1,
+    }
+    shapes = {"x": (1, 4, 4, 4), "y": (1, 3, 4, 4)}
+    infos = [TensorInfo(name, shape) for name, shape in shapes.items()]
+    node = Node("conv", "conv", ("x", "w", "b"), "y", sizes)
+    return Network("one", (infos[0],), (infos[1],), (node,), constants, shapes)
+
+
+def accelerator(encoding: str, array: dict[str, Any], converters: dict[str, Any]) -> Any:
+    is_paper = encoding in ("differential-columns", "differential-rows", "offset")
+    allowed = [encoding] if is_paper else ["differential-columns", encoding]
+    content = {
+        "name": "chip",
+        "crossbar": {"rows": 40, "cols": 24, "cell_bits": 2, "write_latency_us": 53, "mvm_latency_us": 1.3},
+        "converters": {"dac_bits": 2, "adc_bits": "ideal", **converters},
+        "mapping": {"encoding": encoding if is_paper else allowed[0], "allowed": {"encodings": allowed}},
+        "chip": {"crossbars": 1},
+        "array": array,
+    }
+    return accelerator_from_json(content, where="chip")
+
+
+@pytest.mark.parametrize(("encoding", "model", "array", "converters"), CASES)
+def test_training_meets_what_chips_do(
+    encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
+) -> None:
+    trainable, x = TrainableNetwork(network()), np.random.default_rng(1).normal(size=(2, 4, 4, 4)).astype(np.float32)
+    calibrate(trainable, torch.from_numpy(x))
+    policy = Policy.uniform(trainable.mvm_modules, BitWidths(4, 4))
+    trainable.set_policy(policy)
+    ideal, hardware = accelerator(encoding, {}, {}), accelerator(encoding, array, converters)
+    conditions = Conditions(elapsed_s=1000)
+    program = compile_network(trainable.to_quantized_network(), ideal, model=MappingModel(model))
+    chips = np.array(
+        [
+            AnalogExecutor(program, seed, hardware=hardware, conditions=conditions).run(x)["y"].reshape(-1)
+            for seed in range(CHIPS)
+        ],
+        dtype=np.float64,
+    )
+    arrays = arrays_of_network(trainable.network, policy, ideal, MappingModel(model))
+    noise, generator = ArrayNoise(hardware, arrays, conditions=conditions), torch.Generator().manual_seed(1)
+    trainable.train()
+    draws = []
+    with noise.on(trainable), torch.no_grad():
+        for _ in range(CHIPS):
+            noise.redraw(generator)
+            draws.append(trainable(torch.from_numpy(x)).numpy().reshape(-1))
+    drawn = np.array(draws, dtype=np.float64)
+    assert drawn.std(axis=0).min() > 0
+    scores = (drawn.mean(0) - chips.mean(0)) / np.sqrt((drawn.var(0) + chips.var(0)) / CHIPS)
+    assert np.abs(scores).max() < 5
+    # Outputs share errors: their log-variances vary together, by sqrt(4 / CHIPS) = 0.2, more where stuck cells count.
+    assert abs(np.log(drawn.var(0) / chips.var(0)).mean()) < 0.5

@@ -1,0 +1,114 @@
+"""On arrays that are ideal, layers answer as they do without them: any mapping, geometry, width and sign."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerators import accelerators, make_accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mho.accelerator.spec import Accelerator
+from mho.arithmetic.shapes import infer_shape
+from mho.array.conductances import Conditions
+from mho.errors import MappingError
+from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.model import MappingModel
+from mho.network.graph import Network, Node, TensorInfo
+from mho.quantization.calibration import calibrate
+from mho.quantization.noisy_tiles import NoisyTiles
+from mho.quantization.noisy_weights import NoisyWeights
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+
+
+def conv(
+    channels: tuple[int, int], size: tuple[int, int], kernel: tuple[int, int], groups: int, **geometry: tuple[int, ...]
+) -> Network:
+    """Return a float network of a ReLU and a convolution."""
+    return _finish("conv", (1, channels[0], *size), (channels[1], channels[0] // groups, *kernel), geometry, groups)
+
+
+def linear(shape: tuple[int, ...], outputs: int) -> Network:
+    """Return a float network of a ReLU and a dense layer."""
+    return _finish("linear", (1, *shape), (outputs, shape[-1]), {}, 1)
+
+
+def _finish(
+    op: str, shape: tuple[int, ...], weights: tuple[int, ...], geometry: dict[str, tuple[int, ...]], groups: int
+) -> Network:
+    constants = {"w": torch.randn(weights).numpy(), "b": torch.randn(weights[0]).numpy()}
+    attributes = {"kernel": weights[2:], **geometry, "groups": groups} if op == "conv" else {}
+    out = infer_shape(op, [shape, weights, weights[:1]], attributes)
+    nodes = (Node("relu", "relu", ("x",), "r"), Node("layer", op, ("r", "w", "b"), "y", attributes))
+    shapes = {"x": shape, "r": shape, "y": out}
+    return Network("one", (TensorInfo("x", shape),), (TensorInfo("y", out),), nodes, constants, shapes)
+
+
+def without_relu(network: Network) -> Network:
+    """Return the network of the layer alone, whose inputs have a sign."""
+    layer = replace(network.nodes[1], inputs=("x", "w", "b"))
+    return replace(network, nodes=(layer,), shapes={name: network.shapes[name] for name in ("x", "y")})
+
+
+@st.composite
+def layers(draw: Any) -> tuple[TrainableNetwork, torch.Tensor]:
+    """Strategy of quantized networks of one layer, with what runs through it."""
+    torch.manual_seed(draw(st.integers(0, 100)))
+    if draw(st.booleans()):
+        shape: tuple[int, ...] = draw(st.sampled_from([(7,), (5, 4)]))
+        network = linear(shape, draw(st.integers(1, 5)))
+    else:
+        groups = draw(st.integers(1, 3))
+        channels = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+        shape = (channels[0], *draw(st.sampled_from([(5, 6), (6, 6)])))
+        network = conv(
+            channels,
+            shape[1:],
+            draw(st.sampled_from([(1, 1), (3, 3), (2, 3)])),
+            groups,
+            strides=draw(st.sampled_from([(1, 1), (2, 2), (1, 2)])),
+            pads=draw(st.sampled_from([(0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 0, 2)])),
+            dilations=draw(st.sampled_from([(1, 1), (1, 1), (2, 1)])),
+        )
+    trainable = TrainableNetwork(network if draw(st.booleans()) else without_relu(network))
+    x = torch.randn(3, *shape)
+    calibrate(trainable, x)
+    bits = BitWidths(draw(st.integers(1, 6)), draw(st.integers(1, 5)))
+    trainable.set_policy(Policy.uniform(trainable.mvm_modules, bits))
+    return trainable.train(), x
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), accelerators(), st.sampled_from(list(MappingModel)))
+def test_ideal_arrays_change_no_bit(
+    layer: tuple[TrainableNetwork, torch.Tensor], accelerator: Accelerator, model: MappingModel
+) -> None:
+    trainable, x = layer
+    assert trainable.policy is not None
+    try:
+        arrays = arrays_of_network(trainable.network, trainable.policy, accelerator, model)
+    except MappingError:
+        return  # the paper's mapping takes no integers of 1 bit on cells that are too small, nor rows beyond the ADC
+    plain = trainable(x)
+    for name, found in arrays.items():
+        module = trainable.mvm_modules[name]
+        module.arrays = NoisyTiles(accelerator, found, 0, Conditions(), one_crossbar=True)
+        assert torch.equal(trainable(x), plain)
+        if all(part.is_plain for part in found.parts):
+            module.arrays = NoisyWeights(accelerator, found, 0, Conditions(), one_crossbar=True)
+            assert torch.equal(trainable(x), plain)
+
+
+def test_the_tiles_of_a_part_cover_its_matrix_once() -> None:
+    network = conv((4, 6), (6, 6), (3, 3), 1, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1))
+    policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
+    arrays = arrays_of_network(network, policy, make_accelerator(10, 7, 2), MappingModel.PAPER)
+    (part,) = arrays["layer"].parts
+    covered = np.zeros((len(part.row_sign), len(part.col_weight)), dtype=int)
+    for tile in part.make_tiles():
+        covered[tile.rows, tile.cols] += 1
+    assert (covered == 1).all()

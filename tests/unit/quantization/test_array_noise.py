@@ -1,0 +1,403 @@
+"""Noise-aware training: fresh chips, statistics of cells, straight-through gradients, no change on ideal arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerators import make_accelerator
+from torch import nn
+
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
+from mho.data.dataset import Split
+from mho.errors import ConfigError, PolicyError, UnsupportedOperationError
+from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.model import MappingModel
+from mho.network.graph import Network, Node, TensorInfo
+from mho.quantization.array_noise import ArrayNoise, leave_out
+from mho.quantization.calibration import calibrate
+from mho.quantization.noisy_tiles import NoisyTiles
+from mho.quantization.noisy_weights import NoisyWeights
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions, evaluate, train
+
+ENCODINGS = ("differential-columns", "differential-rows", "offset")
+CHIPS = 400
+
+
+def hardware(encoding: str = "differential-columns", **changes: dict[str, Any]) -> Accelerator:
+    return make_accelerator(16, 12, 2, encoding=encoding, **changes)
+
+
+def _layer(weights: torch.Tensor, *, is_signed: bool) -> Network:
+    """Return a float network of a dense layer, after a ReLU where its inputs have no sign."""
+    outputs, inputs = weights.shape
+    constants = {"w": weights.numpy(), "b": np.linspace(-1, 1, outputs, dtype=np.float32)}
+    layer = Node("fc", "linear", ("x" if is_signed else "r", "w", "b"), "y")
+    nodes = (layer,) if is_signed else (Node("relu", "relu", ("x",), "r"), layer)
+    shapes = {"x": (1, inputs), "r": (1, inputs), "y": (1, outputs)}
+    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
+    kept = {name: shape for name, shape in shapes.items() if not is_signed or name != "r"}
+    return Network("one", (infos[0],), (infos[1],), nodes, constants, kept)
+
+
+def dense(bits: str = "4/4", *, is_signed: bool = False) -> tuple[TrainableNetwork, torch.Tensor]:
+    """Return a dense layer of 20 inputs and 3 outputs, and five inputs for it."""
+    torch.manual_seed(3)
+    trainable, x = TrainableNetwork(_layer(torch.randn(3, 20) / 4, is_signed=is_signed)), torch.randn(5, 20)
+    calibrate(trainable, x)
+    trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths.parse(bits)))
+    return trainable.train(), x
+
+
+def noise_for(
+    trainable: TrainableNetwork, accelerator: Accelerator, model: MappingModel = MappingModel.PAPER, **options: Any
+) -> ArrayNoise:
+    assert trainable.policy is not None
+    content = accelerator if accelerator.converters.has_ideal_adc else leave_out(accelerator, converters=True)
+    return ArrayNoise(accelerator, arrays_of_network(trainable.network, trainable.policy, content, model), **options)
+
+
+def only(noise: ArrayNoise) -> Any:
+    (layer,) = noise.layers.values()
+    return layer
+
+
+def integers(trainable: TrainableNetwork) -> torch.Tensor:
+    (module,) = trainable.mvm_modules.values()
+    return module.weight_quantizer.codes(module.weight.detach())
+
+
+def _mean_and_variance(level: np.ndarray, std: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the moments of max(0, level + std n), n standard normal."""
+    z = level / std
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    below = 0.5 * (1 + np.vectorize(math.erf)(z / math.sqrt(2)))
+    mean = level * below + std * density
+    return mean, (level**2 + std**2) * below + level * std * density - mean**2
+
+
+def _moments(encoding: str, weights: np.ndarray, std: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of the integers that cells of two bits stand for, worked out by hand.
+
+    Weights of four bits reach from -7 to 7: two digits of a part with a sign, or of the weight plus 7.
+    """
+    if encoding == "offset":
+        parts, offset = [(1, weights + 7)], 7
+    else:
+        parts, offset = [(1, np.maximum(weights, 0)), (-1, np.maximum(-weights, 0))], 0
+    mean, variance = np.zeros(weights.shape), np.zeros(weights.shape)
+    for sign, magnitude in parts:
+        for number in range(2):
+            found = _mean_and_variance((magnitude >> 2 * number & 3).astype(float), std)
+            mean += sign * 4**number * found[0]
+            variance += 16**number * found[1]
+    if offset:  # the column of ones has errors too
+        found = _mean_and_variance(np.ones(()), std)
+        mean, variance = mean - offset * found[0], variance + offset**2 * found[1]
+    return mean, variance
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_weights_have_the_moments_of_their_cells(encoding: str) -> None:
+    """Means within five standard errors, variances within five of theirs (a Gaussian's, twice over for its tails)."""
+    trainable, _ = dense()
+    noise = noise_for(trainable, hardware(encoding, array={"programming_error": 0.1}))
+    whole, generator, draws = integers(trainable), torch.Generator().manual_seed(1), []
+    for _ in range(CHIPS):
+        noise.redraw(generator)
+        draws.append(only(noise).weights(whole).numpy())
+    mean, variance = _moments(encoding, whole.numpy().astype(np.int64), 0.3)
+    drawn = np.array(draws, dtype=np.float64)
+    assert (np.abs(drawn.mean(0) - mean) < 5 * np.sqrt(variance / CHIPS)).all()
+    assert (np.abs(drawn.var(0, ddof=1) / variance - 1) < 10 * math.sqrt(2 / CHIPS)).all()
+    assert abs((drawn.var(0, ddof=1) / variance).mean() - 1) < 0.1
+
+
+def test_outputs_share_the_errors_of_the_column_of_ones() -> None:
+    trainable, _ = dense()
+    noise = noise_for(trainable, hardware("offset", array={"programming_error": 0.1}))
+    whole, generator, draws = integers(trainable), torch.Generator().manual_seed(1), []
+    for _ in range(CHIPS):
+        noise.redraw(generator)
+        draws.append(only(noise).weights(whole).numpy())
+    errors = np.array(draws) - np.mean(draws, axis=0)
+    shared = (errors[:, 0] * errors[:, 1]).mean(axis=0)
+    wanted = 49 * float(_mean_and_variance(np.ones(()), 0.3)[1])
+    assert abs(shared.mean() / wanted - 1) < 0.1
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_read_noise_has_its_closed_form(encoding: str, is_signed: bool) -> None:
+    """Every cell deviates by 0.3 steps: variances are 0.09 times squares of steps times squares of columns."""
+    trainable, x = dense(is_signed=is_signed)
+    noise = noise_for(trainable, hardware(encoding, array={"read_noise": 0.1, "read_noise_of": "range"}))
+    (module,) = trainable.mvm_modules.values()
+    steps = (module.input_quantizer.step() * module.weight_quantizer.step()).detach().numpy()
+    with noise.on(trainable), torch.no_grad():
+        draws = np.array([trainable(x).numpy() for _ in range(CHIPS)], dtype=np.float64) / steps
+    with torch.no_grad():
+        plain = trainable(x).numpy() / steps
+        codes = module.input_quantizer.codes(x if is_signed else x.clamp(min=0)).numpy().astype(np.int64)
+    codes += 8 if is_signed else 0
+    squares = sum((codes >> bit & 1) * 4**bit for bit in range(4)).sum(axis=1)
+    columns = 17 * (1 if encoding == "offset" else 2) + (49 if encoding == "offset" else 0)
+    variance = 0.09 * columns * squares[:, None]
+    assert (np.abs(draws.mean(0) - plain) < 5 * np.sqrt(variance / CHIPS)).all()
+    assert (np.abs(draws.var(0, ddof=1) / variance - 1) < 5 * math.sqrt(2 / CHIPS)).all()
+
+
+def _by_hand(
+    trainable: TrainableNetwork, x: torch.Tensor, weights: torch.Tensor, residual: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the output of a layer of noisy weights, and its gradients by plain autograd, in float64."""
+    (module,) = trainable.mvm_modules.values()
+    quantizers = module.input_quantizer, module.weight_quantizer
+    logs = [one.log_ratio.detach().double().requires_grad_() for one in quantizers]
+    steps = [one.base_step.double() * log.exp() for one, log in zip(quantizers, logs, strict=True)]
+    x, weight = x.double().requires_grad_(), module.weight.detach().double().requires_grad_()
+
+    def rounded(values: torch.Tensor, quantizer: Any) -> torch.Tensor:
+        inside = values.clamp(float(quantizer.lower), float(quantizer.upper))
+        return inside + (inside.round() - inside).detach()
+
+    codes = rounded(x / steps[0], quantizers[0])
+    whole = rounded(weight / steps[1][:, None], quantizers[1])
+    whole = whole + (weights.double() - whole).detach()
+    y = (codes @ whole.t() + residual.double()) * steps[0] * steps[1] + module.corrected_bias().detach().double()
+    grads = torch.autograd.grad((y * torch.arange(y.numel()).reshape(y.shape)).sum(), [x, weight, *logs])
+    return y, list(grads)
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 3])
+def test_gradients_pass_straight_through(adc_bits: int | str) -> None:
+    """As if errors, noise and what converters do were constants of the step, in integers."""
+    trainable, x = dense(is_signed=True)
+    (module,) = trainable.mvm_modules.values()
+    array = {"programming_error": 0.05, "read_noise": 0.05, "read_noise_of": "range"}
+    noise = noise_for(trainable, hardware(array=array, converters={"adc_bits": adc_bits}))
+    assert type(only(noise)) is (NoisyWeights if adc_bits == "ideal" else NoisyTiles)
+    noise.redraw(torch.Generator().manual_seed(2))
+    layer, whole = only(noise), integers(trainable)
+    with torch.no_grad():
+        codes = module.input_quantizer.codes(x)
+        weights = layer.weights(whole).clone()
+        residual = layer.residual(codes, whole, module.geometry, 8)
+    noise.redraw(torch.Generator().manual_seed(2))
+    given = x.clone().requires_grad_()
+    with noise.on(trainable):
+        y = trainable(given)
+    (y * torch.arange(y.numel()).reshape(y.shape)).sum().backward()
+    wanted, grads = _by_hand(trainable, x, weights, residual)
+    torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-5)
+    scales = [1, 1, float(module.input_quantizer.gradient_scale), float(module.weight_quantizer.gradient_scale)]
+    found = [given.grad, module.weight.grad, module.input_quantizer.log_ratio.grad]
+    found.append(module.weight_quantizer.log_ratio.grad)
+    for got, want, scale in zip(found, grads, scales, strict=True):
+        if got is None:  # the network's own input keeps its step
+            assert not module.input_quantizer.log_ratio.requires_grad
+            continue
+        torch.testing.assert_close(got.double(), want * scale, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(weights, whole) or adc_bits != "ideal"
+
+
+def test_converters_clip_and_round_as_on_chips() -> None:
+    """Two rows of 3 and an ADC of one bit: every column reads 0 or all of the full scale of 6."""
+    trainable = TrainableNetwork(_layer(torch.rand(1, 2), is_signed=False))
+    calibrate(trainable, torch.rand(8, 2))
+    trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths(3, 1)))
+    arrays = noise_for(trainable, make_accelerator(2, 2, 2, converters={"adc_bits": 1}))
+    codes, whole = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 2.0]])
+    found = only(arrays).residual(codes, whole, ("linear",), 0)
+    assert found[:, 0].tolist() == [6 - 5, 0 - 3, 0]  # 3 of 6 is half a step: to the even code 0
+
+
+def test_ideal_arrays_train_as_none_do(residual: Callable[..., Network]) -> None:
+    """Bit for bit; an ADC that reads every sum counts as ideal, and no random number is drawn."""
+    results = []
+    for adc_bits in (None, "ideal", 12):
+        trainable, split, options = _small(residual())
+        noise = None if adc_bits is None else noise_for(trainable, hardware(converters={"adc_bits": adc_bits}))
+        assert noise is None or not noise.layers
+        train(trainable, split, options, torch.Generator().manual_seed(1), noise=noise)
+        results.append(trainable.state_tensors())
+    for name, tensor in results[0].items():
+        assert all(torch.equal(tensor, other[name]) for other in results[1:]), name
+
+
+@pytest.mark.parametrize("model", list(MappingModel))
+def test_errors_of_zero_are_plain_bits_in_both_directions(
+    residual: Callable[..., Network], model: MappingModel
+) -> None:
+    """Drift that has not begun: cells are written and read, and give whole numbers."""
+    trainable, split, _ = _small(residual())
+    x, labels = torch.from_numpy(split.inputs(slice(8))), torch.from_numpy(split.labels[:8].copy())
+    noise = noise_for(trainable, hardware(array={"drift_exponent": 0.1}), model)
+    assert set(noise.layers) == set(trainable.mvm_modules)
+    found = []
+    for is_noisy in (False, True):
+        trainable.zero_grad()
+        trainable.train()
+        if is_noisy:
+            with noise.on(trainable):
+                nn.functional.cross_entropy(trainable(x), labels).backward()
+        else:
+            nn.functional.cross_entropy(trainable(x), labels).backward()
+        found.append({n: p.grad.clone() for n, p in trainable.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def _small(network: Network) -> tuple[TrainableNetwork, Split, TrainingOptions]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, size=64)
+    images = random.normal(size=(64, 3, 8, 8)).astype(np.float32)
+    images += 3 * np.stack([labels & 1, labels >> 1 & 1, labels >> 2], axis=1)[:, :, None, None].astype(np.float32)
+    split = Split(images, labels, (0.0,), (1.0,))
+    trainable = TrainableNetwork(network)
+    calibrate(trainable, torch.from_numpy(split.inputs(slice(None))))
+    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths(4, 4)))
+    return trainable, split, TrainingOptions(epochs=3, batch_size=16, learning_rate=0.02)
+
+
+def test_a_seed_gives_the_same_training_and_another_another(residual: Callable[..., Network]) -> None:
+    results = []
+    for seed in (1, 1, 2):
+        trainable, split, options = _small(residual())
+        noise = noise_for(trainable, hardware(array={"programming_error": 0.05, "read_noise": 0.02}))
+        train(trainable, split, options, torch.Generator().manual_seed(seed), noise=noise)
+        results.append(trainable.state_tensors()["fc.weight"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_a_training_on_arrays_goes_on_to_the_same_bytes(residual: Callable[..., Network], tmp_path: Path) -> None:
+    array = {"programming_error": 0.05, "stuck_on_rate": 0.01, "read_noise": 0.02}
+
+    class KilledError(Exception):
+        pass
+
+    def kill_at(step: int) -> Callable[[Any], None]:
+        def check(progress: Any) -> None:
+            if progress.step == step:
+                raise KilledError
+
+        return check
+
+    whole, split, options = _small(residual())
+    train(whole, split, options, torch.Generator().manual_seed(1), noise=noise_for(whole, hardware(array=array)))
+    for step in (6, 99):
+        again, split, options = _small(residual())
+        noise = noise_for(again, hardware(array=array))
+        try:
+            train(again, split, options, torch.Generator().manual_seed(1), tmp_path / "c", kill_at(step), noise)
+        except KilledError:
+            assert all(module.arrays is None for module in again.mvm_modules.values())
+    for name, tensor in whole.state_tensors().items():
+        assert torch.equal(tensor, again.state_tensors()[name]), name
+
+
+def test_a_checkpoint_of_other_arrays_is_refused(residual: Callable[..., Network], tmp_path: Path) -> None:
+    for error in (0.05, 0.06):
+        trainable, split, options = _small(residual())
+        noise = noise_for(trainable, hardware(array={"programming_error": error}))
+        if error == 0.05:
+            train(trainable, split, options, torch.Generator(), tmp_path / "c", noise=noise)
+        else:
+            with pytest.raises(ConfigError, match="noise"):
+                train(trainable, split, options, torch.Generator(), tmp_path / "c", noise=noise)
+
+
+def test_evaluation_meets_no_arrays(residual: Callable[..., Network]) -> None:
+    trainable, split, _ = _small(residual())
+    noise = noise_for(trainable, hardware(array={"programming_error": 0.3}))
+    plain = evaluate(trainable, split)
+    with noise.on(trainable):
+        assert evaluate(trainable, split) == plain
+
+
+def test_training_on_arrays_helps_on_arrays(residual: Callable[..., Network]) -> None:
+    """The loss on chips falls further than by plain training."""
+    losses = {}
+    for name in ("plain", "aware"):
+        trainable, split, _ = _small(residual())
+        noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
+        options = TrainingOptions(epochs=30, batch_size=16, learning_rate=0.1, scale_learning_rate=0.03)
+        given = noise if name == "aware" else None
+        train(trainable, split, options, torch.Generator().manual_seed(1), noise=given)
+        losses[name] = _loss_on_chips(trainable, split, noise)
+    assert losses["aware"] < 0.6 * losses["plain"]
+
+
+def _loss_on_chips(trainable: TrainableNetwork, split: Split, noise: ArrayNoise) -> float:
+    """Return the mean loss on 20 chips, with the running statistics of normalizations."""
+    x, labels = torch.from_numpy(split.inputs(slice(None))), torch.from_numpy(split.labels.copy())
+    trainable.eval()
+    for module in trainable.mvm_modules.values():
+        module.train()
+    generator, total = torch.Generator().manual_seed(9), 0.0
+    with noise.on(trainable), torch.no_grad():
+        for _ in range(20):
+            noise.redraw(generator)
+            total += float(nn.functional.cross_entropy(trainable(x), labels)) / 20
+    return total
+
+
+def test_conditions_age_the_cells() -> None:
+    """Drift of exponent 0.5 after four times the reference time halves every conductance."""
+    trainable, _ = dense()
+    noise = noise_for(trainable, hardware(array={"drift_exponent": 0.5}), conditions=Conditions(elapsed_s=4))
+    whole = integers(trainable)
+    torch.testing.assert_close(only(noise).weights(whole), whole / 2)
+
+
+def test_what_is_left_out_is_ideal() -> None:
+    array = {"read_noise": 0.1, "stuck_on_rate": 0.01, "stuck_off_rate": 0.02, "programming_error": 0.03}
+    full = make_accelerator(
+        adc_bits=4, array=array, converters={"adc_gain_error": 0.1, "adc_offset_lsb": 1, "adc_latency_us_per_bit": 0.1}
+    )
+    left = leave_out(full, converters=True, read_noise=True, stuck_cells=True)
+    assert left.converters.has_ideal_adc
+    gone = left.converters.adc_gain_error, left.converters.adc_offset_lsb, left.array.read_noise
+    assert not any((*gone, left.array.stuck_on_rate, left.array.stuck_off_rate))
+    assert left.array.programming_error == full.array.programming_error
+    assert leave_out(full) == full
+
+
+def test_noise_of_other_widths_or_networks_is_refused() -> None:
+    trainable, _ = dense("4/4")
+    noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
+    other, _ = dense("4/3")
+    with pytest.raises(PolicyError, match="3 bits, but 4"), noise.on(other):
+        pass
+    trainable.set_policy(None)
+    with pytest.raises(PolicyError, match="in float"), noise.on(trainable):
+        pass
+    with pytest.raises(UnsupportedOperationError, match="TrainableNetwork"), noise.on(nn.Linear(2, 2)):
+        pass
+
+
+def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
+    attention: Callable[..., Network],
+) -> None:
+    trainable, _ = dense()
+    noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
+    (module,) = trainable.mvm_modules.values()
+    module.weight_quantizer.zero_point.fill_(1)
+    with pytest.raises(UnsupportedOperationError, match="zero points"), noise.on(trainable):
+        pass
+    calibrated = hardware(converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
+    with pytest.raises(UnsupportedOperationError, match="calibrated"):
+        ArrayNoise(calibrated, {})
+    network = attention()
+    policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
+    with pytest.raises(UnsupportedOperationError, match="activations"):
+        arrays_of_network(network, policy, hardware(), MappingModel.PAPER)
