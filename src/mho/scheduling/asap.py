@@ -33,8 +33,8 @@ class LayerTiming:
         crossbars: of all copies.
         starts: int64 [inputs, windows], when each window starts, ps. Read-only.
         window_ps: time of one window.
-        write_starts: int64 [inputs, copies that are written], when a stored operand starts to be written, ps; of width
-            0 where the weights stay. Read-only.
+        write_starts: int64 [inputs, copies that are written], when a stored operand starts to be written, ps, even
+            where that takes no time; of width 0 where the weights stay. Read-only.
         write_ps: time to write a stored operand.
     """
 
@@ -52,9 +52,9 @@ class LayerTiming:
         return self.starts + self.window_ps
 
     def start_ps(self, index: int = 0) -> int:
-        """Return when the layer starts with an input: with its first window or write, ps."""
+        """Return when the layer starts with an input: with its first window, or write that takes time, ps."""
         first = int(self.starts[index].min())
-        return min(first, int(self.write_starts[index].min(initial=first)))
+        return min(first, int(self.write_starts[index].min(initial=first))) if self.write_ps else first
 
     def finish_ps(self, index: int = 0) -> int:
         """Return when the layer has finished an input, ps."""
@@ -147,7 +147,7 @@ def time_layer_by_layer(graph: WorkGraph, copies: Mapping[str, int], *, batch: i
     now = 0
     for layer in graph.layers:
         number, window = copies[layer.name], np.arange(layer.windows, dtype=np.int64)
-        written = min(number, layer.windows) if layer.write_ps else 0
+        written = _count_written(layer, number)
         timings[layer.name] = LayerTiming(
             layer.name, number, number * layer.crossbars,
             _freeze(inputs + (now + layer.write_ps + window // number * layer.window_ps)), layer.window_ps,
@@ -245,7 +245,7 @@ def _find_ready(layer: LayerWork, finished: Mapping[str, Integers], batch: int) 
 def _time_layer(layer: LayerWork, copies: int, ready: Integers, stored: Integers) -> LayerTiming:
     """Time one layer for all inputs: one sequence of windows, in which each input's first on a copy follows a write."""
     batch = len(ready)
-    written = min(copies, layer.windows) if layer.write_ps or layer.stored_needs else 0
+    written = _count_written(layer, copies)
     ready = ready.copy()
     np.maximum(ready[:, :written], (stored + layer.write_ps)[:, None], out=ready[:, :written])
     if not written or batch == 1:
@@ -255,7 +255,7 @@ def _time_layer(layer: LayerWork, copies: int, ready: Integers, stored: Integers
         spacing[:, :written] += layer.write_ps
         starts = _space(ready.reshape(-1), copies, spacing.reshape(-1))
     starts = starts.reshape(ready.shape)
-    writes = _find_write_starts(layer, copies, starts, stored, written if layer.write_ps else 0)
+    writes = _find_write_starts(layer, copies, starts, stored, written)
     return LayerTiming(
         layer.name, copies, copies * layer.crossbars, _freeze(starts), layer.window_ps, _freeze(writes), layer.write_ps
     )
@@ -280,6 +280,11 @@ def _space(ready: Integers, copies: int, spacing: Integers | np.int64) -> Intege
     np.maximum.accumulate(turns, axis=0, out=turns)
     turns += offsets
     return padded[:windows]
+
+
+def _count_written(layer: LayerWork, copies: int) -> int:
+    """Return how many copies hold a stored operand, which is written for every input."""
+    return min(copies, layer.windows) if layer.write_ps or layer.stored_needs else 0
 
 
 def _find_write_starts(layer: LayerWork, copies: int, starts: Integers, stored: Integers, written: int) -> Integers:

@@ -56,9 +56,13 @@ def run_in_schedule_order(machine: Machine) -> None:
     layers = {content.layer.name: _LayerRun(machine, content) for content in collect_layers(program)}
     tensors = PartialTensors(machine, {layer.output: layer for layer in layers.values()})
     work = derive_chip_work(program, {name: layer.size for name, layer in layers.items()})
-    for layer in layers.values():
+    timing = time_asap(work.graph, work.plan.copies)
+    for name, layer in layers.items():
         layer.begin()
-    for time_ps, kind, name, index in _list_events(time_asap(work.graph, work.plan.copies)):
+        if layer.is_stored and not timing.layers[name].write_starts.size:  # of inputs, and takes no time
+            for copy in range(len(work.plan.places[name])):
+                layer.write_operand(tensors, copy, 0)
+    for time_ps, kind, name, index in _list_events(timing):
         layer = layers[name]
         machine.enter(name)
         if kind == _FINISH:
@@ -90,6 +94,7 @@ class _LayerRun:
     Attributes:
         name, output: of the layer and of what it makes.
         size: positions of a window.
+        is_stored: True where an operand is written for every input.
         progress: windows that are finished.
     """
 
@@ -98,6 +103,7 @@ class _LayerRun:
         assert program.schedule is not None
         self.name, self.output = content.layer.name, content.dequantize.target
         self._machine, self._content = machine, content
+        self.is_stored = len(content.quantizations) > 1
         region = Region(program, content)
         families = find_families(region)
         self.size = prove_windows(region, families)

@@ -15,6 +15,7 @@ from mho.program.instructions import Loop, Window, WriteTile
 from mho.program.schedule import StoredWait
 from mho.program.verify import verify_program
 from mho.program.window_proof import find_window_sizes
+from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 
 CHIP = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60)
@@ -90,6 +91,15 @@ def test_a_stored_operand_that_does_not_wait_is_refused_and_caught(attention):
         interpret(early, inputs_of(early))
     with pytest.raises(ProgramError, match="waits for other layers than it takes"):
         verify_program(reschedule(attention, layer.name, stored_waits=()))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_operands_that_are_written_in_no_time_are_written_all_the_same(copies):
+    quick = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60, crossbar={"write_latency_us": 0})
+    program = quantized_program(make_attention(), quick, copies)[1]
+    inputs = inputs_of(program)
+    outputs = Executor(program).run({program.inputs[0]: inputs})
+    assert all(np.array_equal(values, outputs[name]) for name, values in interpret(program, inputs).outputs.items())
 
 
 @pytest.mark.parametrize(
