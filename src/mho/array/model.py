@@ -142,6 +142,7 @@ def make_product(
                 f"converters.adc_range is {converters.adc_range.value!r}, and "
                 f"{'no ranges' if ranges is None else 'ranges'} are given",
                 expected="ranges for calibrated ADCs, and for no others",
+                hint="mho calibrate finds the ranges of calibrated ADCs",
             )
         limits = full_scale(device, layout, conversions, levels, kept) if ranges is None else ranges
         adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions.plus + first_col, seed)

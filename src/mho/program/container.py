@@ -55,13 +55,8 @@ def write_program(program: Program, path: str | Path) -> None:
         ProgramError: a constant has a type that the container does not hold.
     """
     path = Path(path)
-    arrays = {name: _plain_array(name, array) for name, array in program.constants.items()}
-    table, offset = {}, 0
-    for name, array in arrays.items():
-        digest = hashlib.sha256(_bytes(array)).hexdigest()
-        table[name] = {"dtype": array.dtype.name, "shape": list(array.shape), "offset": offset, "sha256": digest}
-        offset += _aligned(array.nbytes)
-    header = _header(program, table)
+    header, arrays = _encode(program)
+    offset = sum(_aligned(array.nbytes) for array in arrays.values())
     body_start = _aligned(_PREFIX.size + len(header))
     prefix = _PREFIX.pack(MAGIC, FORMAT_VERSION, len(header), body_start + offset, hashlib.sha256(header).digest())
     try:
@@ -72,6 +67,15 @@ def write_program(program: Program, path: str | Path) -> None:
                 _write_padded(file, _bytes(array), array.nbytes)
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
+
+def program_digest(program: Program) -> str:
+    """Return what identifies a program: the SHA-256 of its file's header, which holds those of all arrays, in hex.
+
+    Raises:
+        ProgramError: a constant has a type that the container does not hold.
+    """
+    return hashlib.sha256(_encode(program)[0]).hexdigest()
 
 
 def read_program(path: str | Path) -> Program:
@@ -98,6 +102,17 @@ def read_program(path: str | Path) -> Program:
     except RecursionError as error:
         raise ProgramError("instructions are nested too deeply", where=str(path), hint="the file is damaged") from error
     return program
+
+
+def _encode(program: Program) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    """Return the header of a program's file, and its arrays in their order."""
+    arrays = {name: _plain_array(name, array) for name, array in program.constants.items()}
+    table, offset = {}, 0
+    for name, array in arrays.items():
+        digest = hashlib.sha256(_bytes(array)).hexdigest()
+        table[name] = {"dtype": array.dtype.name, "shape": list(array.shape), "offset": offset, "sha256": digest}
+        offset += _aligned(array.nbytes)
+    return _header(program, table), arrays
 
 
 def _header(program: Program, table: dict[str, Any]) -> bytes:

@@ -1,0 +1,79 @@
+"""What a chip answers, beside what exact integers answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
+from mho.program.program import Program
+from mho.simulation.adc_ranges import AdcRanges
+from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an output of a chip differs from that of exact integers.
+
+    Attributes:
+        samples: how many there are.
+        others: samples whose largest element is another one.
+        deviation: root of the mean squared difference, as a share of that of the exact output; 0 where both are equal,
+            infinite where the exact output is 0 and the other is not.
+    """
+
+    samples: int
+    others: int
+    deviation: float
+
+    @classmethod
+    def of(cls, found: NDArray[np.floating], exact: NDArray[np.floating]) -> Difference:
+        """Compare outputs [N, ...] of one shape."""
+        one, other = (array.reshape(len(array), -1).astype(np.float64) for array in (found, exact))
+        if not one.size:
+            return cls(len(one), 0, 0.0)
+        gap, size = (float(np.sqrt(np.square(values).mean())) for values in (one - other, other))
+        deviation = gap / size if size else (np.inf if gap else 0.0)
+        return cls(len(one), int((one.argmax(axis=1) != other.argmax(axis=1)).sum()), float(deviation))
+
+    @property
+    def share(self) -> float:
+        """Share of samples whose largest element is another one, 0..1."""
+        return self.others / self.samples if self.samples else 0.0
+
+
+def run_on_chip(
+    program: Program,
+    seed: int,
+    inputs: Mapping[str, Any] | NDArray[Any],
+    *,
+    hardware: Accelerator | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | None = None,
+    batch_size: int | None = None,
+) -> Outputs:
+    """Run a program on the chip that a seed gives; return float32 outputs [N, ...] by name.
+
+    Args:
+        program, seed, inputs: as for `mho.simulation.analog.AnalogExecutor`.
+        hardware: cells, wires and converters; None: those that the program was compiled for.
+        conditions: when and how cells are read; None: at once.
+        ranges: of calibrated ADCs; they also say what codes are spread over.
+        batch_size: samples at once; None: 16.
+
+    Raises:
+        MhoError: as `AnalogExecutor`; or the ranges are those of another program.
+    """
+    hardware = program.accelerator if hardware is None else hardware
+    if ranges is not None:
+        hardware = ranges.fit(program, hardware)
+    layers = None if ranges is None else ranges.layers
+    executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)
+    return executor.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
