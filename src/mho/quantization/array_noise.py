@@ -24,10 +24,11 @@ from mho.accelerator.array import OffCurrent
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
-from mho.array.conductances import Conditions, Device
+from mho.array.conductances import Conditions, Device, age_cells, draw_identity
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.model import full_scale
+from mho.array.seeds import CrossbarSeed
 from mho.errors import PolicyError, UnsupportedOperationError
 from mho.quantization.layer_arrays import LayerArrays
 from mho.quantization.noisy_tiles import NoisyTiles
@@ -94,6 +95,7 @@ class ArrayNoise:
             _check_ranges(hardware)
         self.hardware = hardware
         self._conditions = Conditions() if conditions is None else conditions
+        _check_conditions(Device.of(hardware), self._conditions)
         self._input_bits = {name: one.input_bits for name, one in arrays.items()}
         self.layers: dict[str, LayerNoise] = {}
         deviates = _deviates(hardware, self._conditions)
@@ -228,6 +230,11 @@ def _check_ranges(hardware: Accelerator) -> None:
             where=hardware.name,
             hint='take "full-scale", or train without converters',
         )
+
+
+def _check_conditions(device: Device, conditions: Conditions) -> None:
+    """Let one cell age."""
+    age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(0)), conditions)
 
 
 def _check_layer(name: str, module: MvmModule | None, input_bits: int) -> None:

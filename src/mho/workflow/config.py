@@ -128,6 +128,29 @@ class TrainingSettings(_Section):
         return self
 
 
+class NoiseSettings(_Section):
+    """What a training meets of arrays that are not ideal: a fresh chip in every step."""
+
+    accelerator: str | None = Field(default=None, min_length=1)
+    """A preset or a TOML file: the arrays and converters to train for, where these are not the run's. Crossbars, cells
+    and DACs must be the same."""
+    converters: bool = True
+    """What ADCs and DACs do to sums; without it ADCs are ideal, and steps are quicker."""
+    read_noise: bool = True
+    """Noise of reads."""
+    stuck_cells: bool = False
+    """Cells that are stuck: other ones on every chip."""
+    elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Time since cells were written, s, where they drift. Left out: at once."""
+
+
+class QatSettings(TrainingSettings):
+    """The full training of quantized networks."""
+
+    noise: NoiseSettings | None = None
+    """Train on arrays as they are; left out: on exact integers."""
+
+
 class EvaluationSettings(_Section):
     """How a candidate policy is measured during the search: calibrate, train shortly, validate."""
 
@@ -227,7 +250,7 @@ class RunConfig(_Section):
     """How candidates are measured."""
     search: SearchSettings
     """How bit widths are searched."""
-    qat: TrainingSettings
+    qat: QatSettings
     """Final quantization-aware training of the found policy (and of uniform 8/8)."""
     simulation: SimulationSettings = SimulationSettings()
     """How the compiled program is checked."""
@@ -289,5 +312,8 @@ def _resolve(content: dict[str, Any], base: Path) -> None:
             network["name"] = str(base / Path(network["name"]).expanduser())
         elif file.endswith(".py"):
             network["name"] = f"{base / Path(file).expanduser()}{colon}{function}"
-    if isinstance(accelerator, dict) and re.search(r"\.toml$", str(accelerator.get("name", ""))):
-        accelerator["name"] = str(base / Path(accelerator["name"]).expanduser())
+    qat = content.get("qat")
+    noise = qat.get("noise") if isinstance(qat, dict) else None
+    for named, key in ((accelerator, "name"), (noise, "accelerator")):
+        if isinstance(named, dict) and re.search(r"\.toml$", str(named.get(key, ""))):
+            named[key] = str(base / Path(named[key]).expanduser())

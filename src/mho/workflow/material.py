@@ -15,6 +15,7 @@ from mho.data.dataset import Dataset, Split
 from mho.errors import InputFileError, TrainingError
 from mho.mapping.model import MappingModel
 from mho.workflow.config import TrainingSettings
+from mho.workflow.noise import make_noise, noise_settings
 from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def training_options(settings: TrainingSettings, material: Material) -> Training
     """Return the options of a training."""
     from mho.quantization.training import TrainingOptions
 
-    return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images"}))
+    return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images", "noise"}))
 
 
 def compiled(module: TrainableNetwork, material: Material, images: float) -> tuple[nn.Module, list[str]]:
@@ -150,9 +151,15 @@ def train_with_progress(
         )
 
     report(0.0, "starting")
-    runnable, notes = compiled(module, material, training_work(settings, material))
+    noise = noise_settings(settings)
+    arrays = None if noise is None else make_noise(module, noise, material)
+    runnable: nn.Module = module
+    notes: list[str] = []
+    if arrays is None or not arrays.layers:  # what arrays do cannot be compiled
+        runnable, notes = compiled(module, material, training_work(settings, material))
     split = training_images(settings, material)
-    result = train(runnable, split, training_options(settings, material), torch_generator(seed), checkpoint, show)
+    options = training_options(settings, material)
+    result = train(runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
         notes.append(str(failure))
     per_epoch = max(1, len(split) // settings.batch_size)

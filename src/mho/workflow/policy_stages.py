@@ -15,6 +15,7 @@ from mho.search.objective import Objective
 from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
+from mho.workflow.noise import noise_ingredients
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report, derive_seed
 
@@ -107,6 +108,7 @@ class TrainReference:
             "compile": self.prepared.material.compile,
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
+            **noise_ingredients(self.training, self.prepared.material),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -289,6 +291,7 @@ class TrainFinalists:
             "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
+            **noise_ingredients(self.training, self.prepared.material),
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,

@@ -19,6 +19,7 @@ from mho.scheduling.duplication import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
+from mho.workflow.noise import check_noise
 from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference, make_space
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
@@ -149,6 +150,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     network = get(BuildNetwork(material, config.network, seed))
     # Here, so that impossible limits or hardware are told before hours of training, not after.
     make_space(network.folder / NETWORK_FILE, config.search, material)
+    check_noise(network.folder / NETWORK_FILE, config.qat, material)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 

@@ -1,0 +1,160 @@
+"""Noise-aware training in a run: which arrays it meets, and what is refused before anything is trained."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from accelerators import make_accelerator
+from onnx import TensorProto, helper, numpy_helper
+
+import mho
+from mho.data import DataSpec, load_dataset
+from mho.errors import ConfigError, UnsupportedOperationError
+from mho.mapping.model import MappingModel
+from mho.quantization.calibration import calibrate
+from mho.quantization.qat import TrainableNetwork
+from mho.workflow.config import NoiseSettings, QatSettings, RunConfig, TrainingSettings, load_config
+from mho.workflow.material import Material, hash_dataset, train_with_progress
+from mho.workflow.noise import check_noise, make_noise, noise_hardware, noise_ingredients
+
+NOISY = make_accelerator(
+    32, 16, 4, adc_bits=9, array={"programming_error": 0.1, "read_noise": 0.05, "stuck_on_rate": 0.01}
+)
+TOML = """
+name = "arrays"
+[crossbar]
+rows = 32
+cols = 16
+cell_bits = 4
+write_latency_us = 1
+mvm_latency_us = 1
+[converters]
+dac_bits = 1
+adc_bits = 5
+[mapping]
+encoding = "offset"
+[chip]
+crossbars = 1
+[array]
+programming_error = 0.2
+"""
+RUN = """
+[run]
+name = "sample"
+[network]
+name = "resnet8"
+[data]
+name = "digits"
+[accelerator]
+name = "pelke2026-4bit"
+[float_training]
+epochs = 2
+learning_rate = 0.05
+[search]
+budget = 10
+[qat]
+epochs = 1
+learning_rate = 0.01
+[qat.noise]
+accelerator = "arrays.toml"
+elapsed_s = 3600
+"""
+
+
+def material(accelerator) -> SimpleNamespace:
+    return SimpleNamespace(accelerator=accelerator, mapping=MappingModel.PAPER)
+
+
+def qat(**noise) -> QatSettings:
+    return QatSettings(steps=3, batch_size=16, learning_rate=0.01, noise=NoiseSettings(**noise))
+
+
+@pytest.fixture
+def network_file(tmp_path):
+    """Two dense layers, or (in `product.onnx`) two inputs multiplied with each other."""
+    arrays = [numpy_helper.from_array(np.ones((4, 4), np.float32), "w")]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 4]) for name in "xy"]
+    for file, node in (
+        ("dense.onnx", helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")),
+        ("product.onnx", helper.make_node("MatMul", ["x", "x"], ["y"], name="product")),
+    ):
+        kept = arrays if file == "dense.onnx" else []
+        graph = helper.make_graph([node], "net", infos[:1], infos[1:], kept)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        onnx.save(model, tmp_path / file)
+    return tmp_path
+
+
+def test_a_file_of_arrays_lies_beside_the_configuration_and_the_settings_are_kept(tmp_path):
+    (tmp_path / "config.toml").write_text(RUN)
+    config = load_config(tmp_path / "config.toml")
+    assert config.qat.noise == NoiseSettings(accelerator=str(tmp_path / "arrays.toml"), elapsed_s=3600)
+    assert RunConfig.model_validate(config.to_json()).qat == config.qat
+
+
+def test_other_trainings_meet_no_arrays(tmp_path):
+    (tmp_path / "config.toml").write_text(RUN + "\n[float_training.noise]\n")
+    with pytest.raises(ConfigError, match="float_training"):
+        load_config(tmp_path / "config.toml")
+    assert noise_ingredients(TrainingSettings(steps=1, learning_rate=0.1), material(NOISY)) == {}
+    assert noise_ingredients(None, material(NOISY)) == {}
+
+
+def test_the_hardware_is_the_runs_own_or_another_without_what_is_switched_off(tmp_path):
+    whole = noise_hardware(NoiseSettings(stuck_cells=True), NOISY)
+    assert whole == NOISY
+    part = noise_hardware(NoiseSettings(converters=False, read_noise=False), NOISY)
+    assert part.converters.has_ideal_adc
+    assert (part.array.read_noise, part.array.stuck_on_rate) == (0, 0)
+    assert part.array.programming_error == NOISY.array.programming_error
+    (tmp_path / "arrays.toml").write_text(TOML)
+    other = noise_hardware(NoiseSettings(accelerator=str(tmp_path / "arrays.toml")), NOISY)
+    assert (other.converters.adc_bits, float(other.array.programming_error)) == (5, 0.2)
+
+
+def test_hardware_of_other_crossbars_is_refused(tmp_path):
+    (tmp_path / "arrays.toml").write_text(TOML.replace("rows = 32", "rows = 64"))
+    with pytest.raises(ConfigError, match="rows is 64, but the run's is 32"):
+        noise_hardware(NoiseSettings(accelerator=str(tmp_path / "arrays.toml")), NOISY)
+
+
+def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
+    clean = make_accelerator(32, 16, 4)
+    check_noise(network_file / "dense.onnx", qat(), material(clean))
+    check_noise(network_file / "product.onnx", TrainingSettings(steps=1, learning_rate=0.1), material(clean))
+    with pytest.raises(UnsupportedOperationError, match="activations"):
+        check_noise(network_file / "product.onnx", qat(), material(clean))
+    drifting = make_accelerator(32, 16, 4, array={"drift_exponent": 0.1, "drift_reference_s": 10})
+    with pytest.raises(ConfigError, match="elapsed_s"):
+        check_noise(network_file / "dense.onnx", qat(elapsed_s=5), material(drifting))
+
+
+def test_the_arrays_are_an_ingredient(tmp_path):
+    (tmp_path / "arrays.toml").write_text(TOML)
+    settings, found = qat(accelerator=str(tmp_path / "arrays.toml")), []
+    for error in ("0.2", "0.3"):
+        (tmp_path / "arrays.toml").write_text(TOML.replace("0.2", error))
+        found.append(noise_ingredients(settings, material(NOISY)))
+    assert found[0] != found[1]
+
+
+def test_a_run_trains_on_the_arrays_that_it_is_told():
+    dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
+    clean = make_accelerator(32, 16, 4)
+    whole = Material(dataset, hash_dataset(dataset), clean, MappingModel.PAPER, "none", False, 1)
+    noisy = Material(dataset, hash_dataset(dataset), NOISY, MappingModel.PAPER, "none", True, 1)
+    weights = []
+    for given, settings in ((whole, qat()), (noisy, qat(converters=False)), (whole, qat().model_copy())):
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        network = TrainableNetwork(mho.load(layers, torch.zeros(1, 1, 8, 8)))
+        calibrate(network, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+        network.set_policy(mho.Policy.uniform(network.mvm_modules, mho.BitWidths(4, 4)))
+        assert bool(make_noise(network, settings.noise, given).layers) is (given is noisy)
+        _, notes = train_with_progress(network, given, settings, 1, None, lambda *_: None)
+        assert not notes  # also where compiling was asked for: arrays are not compiled
+        weights.append(network.state_tensors()["1.weight"].clone())
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
