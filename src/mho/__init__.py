@@ -20,6 +20,7 @@ _HOMES = {
     "compile": "mho.api",
     "compile_schedule": "mho.api",
     "simulate": "mho.api",
+    "study": "mho.api",
     "timing": "mho.api",
     "count_zero_slices": "mho.api",
     "Policy": "mho.quantization.policy",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from mho.api import schedule as schedule
     from mho.api import search as search
     from mho.api import simulate as simulate
+    from mho.api import study as study
     from mho.api import timing as timing
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths

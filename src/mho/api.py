@@ -22,6 +22,7 @@ from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.report.comparison_document import Comparison
+    from mho.report.study_document import StudyResult
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
@@ -370,6 +371,52 @@ def count_zero_slices(
     from mho.simulation.zero_slices import count_zero_slices as count
 
     return count(_program(program), inputs, batch_size)
+
+
+def study(
+    study: Mapping[str, Any] | str | Path,
+    *,
+    program: Program | None = None,
+    samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
+    directory: str | Path | None = None,
+    processes: int = 1,
+    fresh: bool = False,
+) -> StudyResult:
+    """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
+
+    Answers are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
+
+    Args:
+        study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
+        program: what `mho.compile` made, instead of the table program.
+        samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
+        directory: where results go, instead of the study's own; studies/NAME where it tells none.
+        processes: that ask chips, at least 1; changes no figure. More than 1 import the calling script anew: keep what
+            it does under ``if __name__ == "__main__":``.
+        fresh: forget what earlier studies left in the directory.
+
+    Raises:
+        MhoError: anything wrong with what was given, told before any chip is asked; another study uses the directory.
+    """
+    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.workflow.study import run_study
+    from mho.workflow.study_config import load_study, study_from_json
+
+    if isinstance(study, (str, Path)):
+        where, config = str(study), load_study(study)
+    else:
+        where, config = "study", study_from_json(study, where="study")
+    if processes < 1:
+        raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
+    return run_study(
+        config,
+        where=where,
+        directory=None if directory is None else Path(directory),
+        processes=processes,
+        fresh=fresh,
+        program=program,
+        samples=None if samples is None else LabelledSamples(*samples),
+    ).result
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,8 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "run": "mho.workflow.config:RunConfig",
         "schedule": "mho.report.schedule_schema:schedule_schema",
         "search": "mho.search.schemas:search_schema",
+        "study": "mho.workflow.study_config:StudyConfig",
+        "study-result": "mho.report.study_document:StudyResult",
     }
 )
 """Name of a schema -> "module:object"."""

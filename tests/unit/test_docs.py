@@ -28,6 +28,8 @@ from mho.network.onnx_converters import CONVERTERS
 from mho.quantization.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name
 from mho.workflow.config import RunConfig, TrainingSettings, load_config
+from mho.workflow.study_config import StudyConfig, load_study, study_from_json
+from mho.workflow.study_plan import plan_study
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -165,6 +167,27 @@ def test_every_key_of_a_run_is_documented() -> None:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             keys |= set(field.annotation.model_fields)
     assert sorted(key for key in keys if not re.search(rf"`(\w+\.)?{key}\b|^### .*\b{key}\b", page, re.MULTILINE)) == []
+
+
+def test_the_study_shown_is_one() -> None:
+    (block,) = blocks(DOCS / "studies.md", "toml")
+    content = tomllib.loads(block.text, parse_float=Decimal)
+    assert len(study_from_json(content, where="studies.md").swept) == 4
+
+
+def test_every_key_of_a_study_is_documented() -> None:
+    page = read("studies.md")
+    keys = {"base", "sweeps", "data"}
+    for name in ("study", "program", "samples", "calibration"):
+        section = StudyConfig.model_json_schema()["$defs"][f"{name.removesuffix('s').title()}Settings"]
+        keys |= {f"{name}.{key}" for key in section["properties"]}
+    assert sorted(key for key in keys if f"`{key}`" not in page) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "studies").glob("*.toml")), ids=lambda path: path.stem)
+def test_examples_of_studies_are_some(path: Path) -> None:
+    accelerator = load_accelerator("pelke2026-4bit")
+    assert len(plan_study(load_study(path), accelerator, where=path.name)) >= 20
 
 
 def test_every_operation_that_can_be_read_is_documented() -> None:

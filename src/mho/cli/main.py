@@ -39,6 +39,7 @@ COMMANDS = {
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
     "search": Command("mho.cli.search:search", "Search the bit widths that make a network fastest."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
+    "study": Command("mho.cli.study:study", "Sweep noise, faults, drift, converters over chips: how right are they?"),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
 }
 """In the order of the help. To add one: a file in `mho.cli` and a line here."""

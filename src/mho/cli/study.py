@@ -1,0 +1,77 @@
+"""``mho study``: sweep parameters of arrays and converters over chips."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mho.workflow.study import OnChip
+
+_LINES = 10
+"""Lines of progress where standard error is no terminal."""
+
+
+class Format(StrEnum):
+    """How the table is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+def study(
+    config: Annotated[Path, typer.Argument(help="What to sweep (TOML); see examples/studies/.")],
+    directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="That ask chips; change no figure.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier studies left in the directory.")] = False,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print the table.")] = Format.TEXT,
+) -> None:
+    """Sweep parameters of arrays and converters over chips of many seeds: how accurate is a program on them?
+
+    Every answer is kept: after an interruption, or with more points or seeds, the same command goes on where it was.
+    """
+    from rich.console import Console
+
+    from mho.report.study_text import print_study, write_csv
+    from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE, run_study
+    from mho.workflow.study_config import load_study
+
+    settings = load_study(config, directory=directory, data_root=data_root)
+    finished = run_study(
+        settings, where=str(config), processes=processes, fresh=fresh, on_chip=_make_progress(sys.stderr.isatty())
+    )
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
+    elif output_format is Format.CSV:
+        typer.echo(write_csv(finished.result), nl=False)
+    else:
+        print_study(Console(highlight=False), finished.result)
+        place = finished.directory
+        typer.echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
+        typer.echo(f"page: {place / PAGE_FILE}")
+
+
+def _make_progress(is_terminal: bool) -> OnChip:
+    """Return what tells progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
+    start, first = time.monotonic(), 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal first
+        first = first or done
+        seconds = time.monotonic() - start
+        left = f", {seconds * (total - done) / (done - first + 1):,.0f} s left" if done < total else ""
+        line = f"{done:,} of {total:,} chips, {seconds:,.0f} s{left}"
+        if is_terminal:
+            typer.echo(f"\r\033[K{line}", nl=done == total, err=True)
+        elif done == total or done * _LINES // total > (done - 1) * _LINES // total:
+            typer.echo(line, err=True)
+
+    return tell

@@ -1,0 +1,32 @@
+"""The page of a study: one HTML file that needs nothing else, made from a `StudyResult` alone."""
+
+from __future__ import annotations
+
+from mho.report.page import as_script, make_environment
+from mho.report.study_document import StudyResult
+from mho.report.study_figures import count_panels, draw_study
+from mho.report.study_text import format_value, swept_keys, tell_band, tell_chips
+
+_TEMPLATES = ("study.html.j2", "style.css", "page.js")
+
+
+def render_study(result: StudyResult) -> str:
+    """Return the HTML page of a study. It holds its scripts and styles and asks the network for nothing."""
+    from plotly.offline import get_plotlyjs
+
+    environment = make_environment(_TEMPLATES)
+    environment.filters |= {"value": format_value, "band": tell_band}
+    panels = draw_study(result)
+    keys = [one.key for one in result.sweeps]
+    return environment.get_template("study.html.j2").render(
+        result=result,
+        panels=panels,
+        hidden=count_panels(result) - len(panels),
+        chips=tell_chips(result.seeds),
+        lowest=min(result.points, key=lambda point: point.worst),
+        best=max(result.points, key=lambda point: point.mean),
+        poorest=min(result.points, key=lambda point: point.mean),
+        tables=[(keys if key is None else [key], result.points_of(key)) for key in swept_keys(result)],
+        figures=as_script({panel.name: panel.figure for panel in panels}),
+        plotly=get_plotlyjs(),
+    )

@@ -1,0 +1,265 @@
+"""A whole study: from a configuration to a table and a page, in a directory that it can go on from.
+
+lock            held while a study uses the folder
+study.json      the configuration, as it was read
+program.mho     what chips run
+results.jsonl   the answers of every chip, see `mho.workflow.study_log`
+result.json, table.txt, table.csv, study.html   what came out
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mho import __version__
+from mho.cache_folder import write_atomically
+from mho.errors import InputFileError
+from mho.report.confidence import CONFIDENCE, find_band
+from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
+from mho.report.study_page import render_study
+from mho.report.study_text import write_csv, write_text
+from mho.workflow.run_directory import take_lock
+from mho.workflow.study_config import StudyConfig
+from mho.workflow.study_log import StudyLog, chip_key
+from mho.workflow.study_material import LoadedStudy, load_material
+from mho.workflow.study_plan import PlannedPoint, plan_study
+from mho.workflow.study_workers import ChipTask, StudyMaterial, ask_chips
+
+if TYPE_CHECKING:
+    from mho.program.program import Program
+    from mho.report.comparison_accuracy import LabelledSamples
+
+LOCK, CONFIG_FILE, PROGRAM_FILE, LOG_FILE = "lock", "study.json", "program.mho", "results.jsonl"
+RESULT_FILE, TEXT_FILE, CSV_FILE, PAGE_FILE = "result.json", "table.txt", "table.csv", "study.html"
+_MANY_DECADES = 30
+"""Largest over smallest of listed values, all above zero, from which their axis is logarithmic."""
+
+OnChip = Callable[[int, int], None]
+"""Is told how many chips have answered, and how many there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedStudy:
+    """A finished study.
+
+    Attributes:
+        result: what it found.
+        directory: where its files lie.
+        asked: chips that were asked now; the others had answered before.
+    """
+
+    result: StudyResult
+    directory: Path
+    asked: int
+
+
+@dataclass(frozen=True)
+class _Ingredients:
+    """What the answers of all chips of a study depend on, beside point and seed."""
+
+    program: str
+    samples: str
+    batch_size: int
+    calibration: Mapping[str, Any]
+
+    def task(self, point: PlannedPoint, seed: int) -> ChipTask:
+        """Return the task of a chip."""
+        hardware = point.hardware.to_json()
+        conditions = point.conditions
+        content = {
+            "mho": __version__,
+            "program": self.program,
+            "samples": self.samples,
+            "batch_size": self.batch_size,
+            "calibration": self.calibration if point.is_calibrated else None,
+            "array": hardware["array"],
+            "converters": hardware["converters"],
+            "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
+            "seed": seed,
+        }
+        return ChipTask(chip_key(content), seed, point.hardware, conditions, point.is_calibrated, point.words)
+
+
+def run_study(
+    config: StudyConfig,
+    *,
+    where: str = "study",
+    directory: Path | None = None,
+    processes: int = 1,
+    fresh: bool = False,
+    program: Program | None = None,
+    samples: LabelledSamples | None = None,
+    on_chip: OnChip | None = None,
+) -> FinishedStudy:
+    """Ask all chips of a study, going on from what earlier studies found in the same directory.
+
+    Args:
+        config: what is asked.
+        where: the study's file, for messages.
+        directory: instead of the configuration's.
+        processes: that ask chips, at least 1; changes no figure.
+        fresh: forget what earlier studies left in the directory.
+        program: instead of the configuration's table program.
+        samples: instead of the configuration's data.
+        on_chip: is told of progress.
+
+    Raises:
+        MhoError: anything wrong with what the user gave (before any chip is asked), another study uses the directory,
+            or a process died.
+    """
+    loaded = load_material(config, where=where, program=program, samples=samples)
+    points = plan_study(config, loaded.program.accelerator, where=where)
+    loaded.check_calibration(any(point.is_calibrated for point in points), where=where)
+    exact_accuracy = loaded.measure_exactly()
+    path = directory or config.directory
+    with _open_directory(path, fresh=fresh) as log:
+        write_atomically(path / CONFIG_FILE, _json(config.to_json()))
+        program_hash = loaded.write_program(path / PROGRAM_FILE)
+        settings = config.calibration.model_dump(mode="json", exclude={"file", "images"})
+        settings["inputs"] = loaded.calibration_hash
+        ingredients = _Ingredients(program_hash, loaded.samples_hash, config.samples.batch_size, settings)
+        tasks = [[ingredients.task(point, seed) for seed in config.study.chips] for point in points]
+        asked = _ask(loaded, config, path, log, tasks, processes, on_chip)
+        counts = [[log.find(task.key) or 0 for task in row] for row in tasks]
+        result = _collect(config, loaded, program_hash, points, counts, exact_accuracy)
+        _write_result(path, result)
+    return FinishedStudy(result, path, asked)
+
+
+def _ask(
+    loaded: LoadedStudy,
+    config: StudyConfig,
+    path: Path,
+    log: StudyLog,
+    tasks: Sequence[Sequence[ChipTask]],
+    processes: int,
+    on_chip: OnChip | None,
+) -> int:
+    """Ask the chips that have no line in the log, and return how many those are."""
+    # Points of several sweeps may be one and the same: their chips are asked once.
+    all_tasks: dict[str, ChipTask] = {}
+    for row in tasks:
+        for task in row:
+            all_tasks.setdefault(task.key, task)
+    missing = [task for key, task in all_tasks.items() if log.find(key) is None]
+    material = StudyMaterial(
+        path / PROGRAM_FILE,
+        loaded.samples,
+        loaded.calibration,
+        loaded.rule,
+        config.calibration.when == "reading",
+        config.samples.batch_size,
+    )
+    done = len(all_tasks) - len(missing)
+    for answers in ask_chips(material, missing, processes):
+        task = all_tasks[answers.key]
+        about = {
+            "images": len(loaded.samples),
+            "seed": task.seed,
+            "point": task.words,
+            "seconds": round(answers.seconds, 3),
+        }
+        log.append(answers.key, answers.correct, about)
+        done += 1
+        if on_chip is not None:
+            on_chip(done, len(all_tasks))
+    return len(missing)
+
+
+def _collect(
+    config: StudyConfig,
+    loaded: LoadedStudy,
+    program_hash: str,
+    points: Sequence[PlannedPoint],
+    counts: Sequence[Sequence[int]],
+    exact_accuracy: float,
+) -> StudyResult:
+    program = loaded.program
+    return StudyResult(
+        name=config.study.name,
+        version=__version__,
+        design=config.study.design,
+        program=StudyProgram(
+            name=program.name,
+            source=loaded.program_source,
+            sha256=program_hash,
+            accelerator=program.accelerator.name,
+        ),
+        samples=loaded.describe_samples(),
+        seeds=config.study.chips,
+        base=config.base_values,
+        sweeps=tuple(
+            SweptParameter(key=key, values=values, scale=_scale_of(values, is_log=key in config.logarithmic))
+            for key, values in config.swept.items()
+        ),
+        exact_accuracy=exact_accuracy,
+        confidence=CONFIDENCE,
+        points=tuple(
+            _summarize(point, row, config.study.chips, len(loaded.samples))
+            for point, row in zip(points, counts, strict=True)
+        ),
+    )
+
+
+def _summarize(point: PlannedPoint, correct: Sequence[int], seeds: Sequence[int], samples: int) -> StudyPoint:
+    band, worst = find_band(correct, samples), min(correct)
+    return StudyPoint(
+        sweep=point.sweep,
+        values=dict(point.values),
+        correct=tuple(correct),
+        mean=band.mean,
+        std=band.std,
+        low=band.low,
+        high=band.high,
+        worst_seed=seeds[correct.index(worst)],
+        worst=worst / samples,
+    )
+
+
+def _scale_of(values: Sequence[Value], *, is_log: bool) -> Literal["linear", "log", "category"]:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) < len(values):
+        return "category"
+    spreads = min(numbers) > 0 and max(numbers) >= _MANY_DECADES * min(numbers)
+    return "log" if is_log or spreads else "linear"
+
+
+def _write_result(path: Path, result: StudyResult) -> None:
+    write_atomically(path / RESULT_FILE, _json(result.model_dump(mode="json")))
+    write_atomically(path / TEXT_FILE, write_text(result).encode())
+    write_atomically(path / CSV_FILE, write_csv(result).encode())
+    write_atomically(path / PAGE_FILE, render_study(result).encode())
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+@contextmanager
+def _open_directory(path: Path, *, fresh: bool) -> Iterator[StudyLog]:
+    """Open the directory of a study, made where it does not exist, for this process alone.
+
+    Raises:
+        MhoError: another study uses it.
+        InputFileError: it cannot be made, or is a folder of something else.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        others = [entry.name for entry in path.iterdir() if entry.name != LOCK]
+        if others and LOG_FILE not in others:
+            raise InputFileError(
+                f"the folder is not a study's: it holds {min(others)!r}", where=str(path), hint="name a new folder"
+            )
+        lock = (path / LOCK).open("a+")
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
+    with lock:
+        take_lock(lock, path)
+        if fresh:
+            (path / LOG_FILE).unlink(missing_ok=True)
+        yield StudyLog(path / LOG_FILE)

@@ -1,0 +1,210 @@
+"""What a study works with: the program, the samples, the inputs for calibration, read and held against each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.loading import accelerator_from_json, load_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.array.calibration import RangeRule
+from mho.data.loading import load_dataset
+from mho.errors import ConfigError, DataError
+from mho.program.container import read_program, write_program
+from mho.program.program import Program
+from mho.report.comparison_accuracy import LABELS, LabelledSamples, read_samples
+from mho.report.study_document import StudySamples
+from mho.workflow.material import read_bytes_hash
+from mho.workflow.stage import derive_seed
+from mho.workflow.study_config import StudyConfig
+from mho.workflow.study_workers import Inputs
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedStudy:
+    """Program and samples of a study.
+
+    Attributes:
+        program: what chips run.
+        program_source: where it came from, for people.
+        samples: what they are asked.
+        samples_source: where these came from, for people.
+        calibration: inputs for calibrated ADCs; None where there are none.
+        rule: how their ranges follow from sums.
+        samples_hash, calibration_hash: SHA-256 of inputs and labels, of calibration inputs.
+    """
+
+    program: Program
+    program_source: str
+    samples: LabelledSamples
+    samples_source: str
+    calibration: Inputs | None
+    rule: RangeRule
+    samples_hash: str
+    calibration_hash: str
+
+    def check_calibration(self, is_needed: bool, *, where: str) -> None:
+        """Hold calibrated ADCs against calibration inputs. Raises `ConfigError`."""
+        if is_needed and self.calibration is None:
+            raise ConfigError(
+                "calibrated ADCs need inputs to be calibrated on",
+                where=f"{where}: calibration.file",
+                expected="an .npz file of arrays [N, ...] by the names of the inputs",
+            )
+
+    def measure_exactly(self) -> float:
+        """Return the share of samples that exact integers answer rightly; holds program, samples and arrays together.
+
+        Raises:
+            DataError: samples or calibration inputs do not suit the program.
+            UnsupportedOperationError: arrays cannot run the program.
+        """
+        from mho.simulation.analog import AnalogExecutor
+        from mho.simulation.executor import Executor
+        from mho.simulation.samples import check_inputs
+
+        AnalogExecutor(self.program, 0, hardware=_idealize(self.program))
+        if self.calibration is not None:
+            check_inputs(self.program, self.calibration)
+        return self.samples.share_right(Executor(self.program).run(self.samples.inputs))
+
+    def write_program(self, path: Path) -> str:
+        """Write the program for workers, and return the SHA-256 of the file."""
+        write_program(self.program, path)
+        return read_bytes_hash(path)
+
+    def describe_samples(self) -> StudySamples:
+        """Return what the result tells of the samples."""
+        return StudySamples(source=self.samples_source, count=len(self.samples), sha256=self.samples_hash)
+
+
+def load_material(
+    config: StudyConfig, *, where: str, program: Program | None = None, samples: LabelledSamples | None = None
+) -> LoadedStudy:
+    """Read and compile what a study works with.
+
+    Args:
+        config: what is asked for.
+        where: the study's file, for messages.
+        program, samples: instead of the configuration's.
+
+    Raises:
+        ConfigError: there is no program, or there are no samples, or both are given twice.
+        MhoError: something cannot be read or compiled.
+    """
+    _check_given_once(config.program is not None, program is not None, "program", where)
+    has_samples = config.data is not None or config.samples.file is not None
+    _check_given_once(has_samples, samples is not None, "data", where)
+    source = "given in Python"
+    if program is None:
+        program, source = _load_program(config)
+    asked, samples_source, calibration = _load_samples(config, samples)
+    rule = RangeRule(config.calibration.method, config.calibration.share)
+    hashes = _hash_inputs(asked.inputs, asked.labels), _hash_inputs(calibration)
+    return LoadedStudy(program, source, asked, samples_source, calibration, rule, *hashes)
+
+
+def _check_given_once(in_file: bool, in_python: bool, table: str, where: str) -> None:
+    if not in_file and not in_python:
+        more = ", or samples.file" if table == "data" else ""
+        raise ConfigError("missing", where=f"{where}: {table}", expected=f"a table [{table}]{more}")
+    if in_file and in_python:
+        raise ConfigError("given here and in Python", where=f"{where}: {table}", expected="one of them")
+
+
+def _load_program(config: StudyConfig) -> tuple[Program, str]:
+    settings = config.program
+    assert settings is not None, "a program is given in the configuration"
+    if settings.file is not None:
+        return read_program(settings.file), settings.file.name
+    assert settings.network is not None, "ProgramSettings holds that there is a file or a network"
+    assert settings.accelerator is not None, "ProgramSettings holds that a network has an accelerator"
+    from mho.network.loading import load_network
+    from mho.program.lowering import compile_network
+
+    hardware = load_accelerator(settings.accelerator)
+    network = load_network(str(settings.network))
+    source = f"{settings.network.name} on {hardware.name}, {settings.mapping} mapping"
+    return compile_network(network, hardware, model=settings.mapping), source
+
+
+def _load_samples(config: StudyConfig, given: LabelledSamples | None) -> tuple[LabelledSamples, str, Inputs | None]:
+    """Return samples, where they came from, and calibration inputs."""
+    settings, calibration_file = config.samples, config.calibration.file
+    if config.data is not None:
+        generator = np.random.default_rng(derive_seed(settings.split_seed, "splits"))
+        dataset = load_dataset(config.data, generator)
+        split = dataset.splits[settings.split]
+        asked = split if settings.images == "all" else split.spread(_check_count(settings.images, len(split)))
+        calibration = dataset.calibration.spread(config.calibration.images).inputs(slice(None))
+        samples = LabelledSamples(asked.inputs(slice(None)), asked.labels)
+        return samples, f"{dataset.name}, {settings.split} images", calibration
+    source = "given in Python"
+    if given is None:
+        assert settings.file is not None, "samples come from somewhere"
+        given, source = read_samples(settings.file), settings.file.name
+    _check_lengths(given.inputs, len(given), where=source)
+    if settings.images != "all":
+        index = _spread(_check_count(settings.images, len(given)), len(given))
+        given = LabelledSamples(_take(given.inputs, index), given.labels[index])
+    if calibration_file is None:
+        return given, source, None
+    from mho.simulation.arrays import read_arrays
+
+    arrays = {name: array for name, array in read_arrays(calibration_file).items() if name != LABELS}
+    first = next(iter(arrays.values()), np.zeros(0))
+    count = len(first) if first.ndim else 0
+    _check_lengths(arrays, count, where=str(calibration_file))
+    return given, source, _take(arrays, _spread(min(config.calibration.images, count), count))
+
+
+def _check_lengths(inputs: Inputs, count: int, *, where: str) -> None:
+    arrays = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+    shapes = {name: list(np.shape(array)) for name, array in arrays.items()}
+    if not shapes or not count or any(shape[:1] != [count] for shape in shapes.values()):
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays"
+        number = f"{count:,}" if count else "N"
+        raise DataError(told, where=where, expected=f"arrays [{number}, ...] by the names of the inputs")
+
+
+def _check_count(asked: int, there_are: int) -> int:
+    if asked > there_are:
+        raise DataError(f"{asked:,} images are asked for", where="samples.images", expected=f"at most {there_are:,}")
+    return asked
+
+
+def _spread(count: int, of: int) -> NDArray[np.int64]:
+    """Return the numbers of `count` samples, spread evenly."""
+    return np.arange(count, dtype=np.int64) * of // count
+
+
+def _take(inputs: Inputs, index: NDArray[np.int64]) -> Inputs:
+    if isinstance(inputs, Mapping):
+        return {name: array[index] for name, array in inputs.items()}
+    return inputs[index]
+
+
+def _hash_inputs(inputs: Inputs | None, labels: NDArray[Any] | None = None) -> str:
+    digest = hashlib.sha256()
+    named = dict(inputs) if isinstance(inputs, Mapping) else {} if inputs is None else {"": inputs}
+    for name in sorted(named):
+        array = np.ascontiguousarray(named[name])
+        digest.update(repr((name, array.shape, str(array.dtype))).encode())
+        digest.update(array.tobytes())
+    if labels is not None:
+        digest.update(labels.tobytes())
+    return digest.hexdigest()
+
+
+def _idealize(program: Program) -> Accelerator:
+    """Return the hardware of a program with ideal arrays and ADCs."""
+    content = program.accelerator.to_json()
+    content["array"] = {}
+    content["converters"] = {"dac_bits": program.accelerator.converters.dac_bits, "adc_bits": "ideal"}
+    return accelerator_from_json(content, where=program.accelerator.name)

@@ -1,0 +1,230 @@
+"""From the configuration of a study to its points: hardware and conditions of each, validated before any runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mho.accelerator.array import Array
+from mho.accelerator.converters import AdcRange, Converters
+from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions, Device, age_cells, draw_identity
+from mho.array.seeds import CrossbarSeed
+from mho.errors import ConfigError, suggest
+from mho.report.study_document import Design, Value
+from mho.report.study_text import format_value
+from mho.workflow.study_config import MAX_CHIPS, StudyConfig
+
+_CONDITIONS = ("elapsed_s", "temperature_k", "reads")
+_FIXED = {
+    "converters.dac_bits": "the program was compiled for it",
+    "converters.adc_latency_us_per_bit": "it changes times, and a study tells answers",
+}
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """A point of a study.
+
+    Attributes:
+        sweep: dotted key of the parameter that is swept here; None in a grid.
+        values: of what is swept here, by dotted key.
+        hardware: cells, wires and converters.
+        conditions: when and how cells are read.
+    """
+
+    sweep: str | None
+    values: Mapping[str, Value]
+    hardware: Accelerator
+    conditions: Conditions
+
+    @property
+    def is_calibrated(self) -> bool:
+        """True where ADCs have ranges that come from data."""
+        converters = self.hardware.converters
+        return not converters.has_ideal_adc and converters.adc_range is not AdcRange.FULL_SCALE
+
+    @property
+    def words(self) -> str:
+        """The values in a few words."""
+        return ", ".join(f"{key} = {format_value(value)}" for key, value in self.values.items())
+
+
+def plan_study(config: StudyConfig, accelerator: Accelerator, *, where: str) -> tuple[PlannedPoint, ...]:
+    """Return all points of a study, in order.
+
+    Args:
+        config: what is asked for.
+        accelerator: hardware of the program.
+        where: the study's file, for messages.
+
+    Raises:
+        ConfigError: an unknown key, a value that is impossible at some point, a parameter that changes nothing at any
+            of its points, or too many chips.
+    """
+    swept, base = config.swept, config.base_values
+    for key in (*swept, *base):
+        _check_key(key, where=f"{where}: {'sweeps' if key in swept else 'base'}.{key}")
+    for key, values in swept.items():
+        if len({_comparable(value) for value in values}) < len(values):
+            raise ConfigError("a value stands there twice", where=f"{where}: sweeps.{key}", expected="each value once")
+    if config.study.design is Design.GRID and (both := [key for key in swept if key in base]):
+        raise ConfigError(
+            "a grid gives it a value at every point, so that its base has no effect",
+            where=f"{where}: base.{both[0]}",
+            expected="each key in base or in sweeps",
+        )
+    _check_count(config, where=where)
+    points = tuple(_make_point(accelerator, base, sweep, values, where=where) for sweep, values in _list_values(config))
+    for key in (*swept, *base):
+        _check_effect(key, [point for point in points if key in base or key in point.values], where=where)
+    return points
+
+
+def _list_values(config: StudyConfig) -> Iterator[tuple[str | None, dict[str, Value]]]:
+    swept = config.swept
+    if config.study.design is Design.GRID:
+        for values in itertools.product(*swept.values()):
+            yield None, dict(zip(swept, values, strict=True))
+    else:
+        for key, listed in swept.items():
+            yield from ((key, {key: value}) for value in listed)
+
+
+def _check_count(config: StudyConfig, *, where: str) -> None:
+    sizes = [len(values) for values in config.swept.values()]
+    points = math.prod(sizes) if config.study.design is Design.GRID else sum(sizes)
+    chips = points * len(config.study.chips)
+    if chips > MAX_CHIPS:
+        raise ConfigError(
+            f"{points:,} points of {len(config.study.chips):,} chips are {chips:,} chips to simulate",
+            where=where,
+            expected=f"at most {MAX_CHIPS:,}",
+            hint='sweep fewer values, or set study.design to "one-at-a-time"',
+        )
+
+
+def _check_key(key: str, *, where: str) -> None:
+    table, _, name = key.partition(".")
+    if key in _FIXED:
+        raise ConfigError(f"cannot be set in a study: {_FIXED[key]}", where=where)
+    known = {"array": Array.model_fields, "converters": Converters.model_fields, "conditions": _CONDITIONS}[table]
+    if name not in known:
+        names = [one for one in known if f"{table}.{one}" not in _FIXED]
+        raise ConfigError("unknown key", where=where, hint=suggest(name, names) or f"known here: {', '.join(names)}")
+
+
+def _make_point(
+    accelerator: Accelerator, base: Mapping[str, Value], sweep: str | None, values: Mapping[str, Value], *, where: str
+) -> PlannedPoint:
+    content, conditions = accelerator.to_json(), {}
+    for key, value in {**base, **values}.items():
+        table, _, name = key.partition(".")
+        if table == "conditions":
+            conditions[name] = value
+        else:
+            content[table][name] = list(value) if isinstance(value, tuple) else value
+    place = ", ".join(f"{key} = {format_value(value)}" for key, value in values.items())
+    hardware = accelerator_from_json(content, where=f"{where}: at {place}")
+    point = PlannedPoint(sweep, MappingProxyType(dict(values)), hardware, _make_conditions(conditions, where, place))
+    _check_time(point, where=f"{where}: at {place}")
+    return point
+
+
+def _make_conditions(given: Mapping[str, Value], where: str, place: str) -> Conditions:
+    for name, value in given.items():
+        expected = "a whole number from 0" if name == "reads" else "a finite number above 0"
+        kind = int if name == "reads" else (int, float)
+        if not isinstance(value, kind):
+            raise ConfigError(f"conditions.{name} is {value!r}", where=f"{where}: at {place}", expected=expected)
+    content: dict[str, Any] = dict(given)
+    try:
+        return Conditions(**content)
+    except ConfigError as error:
+        raise ConfigError(f"conditions.{error.what}", where=f"{where}: at {place}", expected=error.expected) from error
+
+
+def _check_time(point: PlannedPoint, *, where: str) -> None:
+    """Let one cell age: tells what is wrong with the conditions."""
+    device = Device.of(point.hardware)
+    try:
+        age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(chip=0)), point.conditions)
+    except ConfigError as error:
+        raise ConfigError(f"conditions.{error.what}", where=where, expected=error.expected) from error
+
+
+def _check_effect(key: str, points: Sequence[PlannedPoint], *, where: str) -> None:
+    """Refuse what changes nothing at any point: most often another key was forgotten."""
+    if key in _EFFECTS:
+        acts, expected = _EFFECTS[key]
+        if not any(acts(point.hardware, point.conditions) for point in points):
+            raise ConfigError("changes nothing at any of its points", where=f"{where}: {key}", expected=expected)
+
+
+def _comparable(value: Value) -> Value:
+    return tuple(map(float, value)) if isinstance(value, tuple) else value
+
+
+def _runs(hardware: Accelerator, conditions: Conditions) -> bool:
+    """True where time changes conductances."""
+    reference = float(hardware.array.drift_reference_s)
+    is_later = conditions.elapsed_s is not None and conditions.elapsed_s > reference
+    return hardware.array.drifts and (is_later or _is_warmer(hardware, conditions))
+
+
+def _is_warmer(hardware: Accelerator, conditions: Conditions) -> bool:
+    kelvins = conditions.temperature_k
+    return (
+        hardware.array.drift_activation_ev is not None
+        and kelvins is not None
+        and kelvins != float(hardware.array.drift_reference_k)
+    )
+
+
+def _is_disturbed(hardware: Accelerator, conditions: Conditions) -> bool:
+    return conditions.reads > 0 and not isinstance(hardware.array.read_disturb_reads, str)
+
+
+_Acts = Callable[[Accelerator, Conditions], bool]
+_DRIFT: tuple[_Acts, str] = (
+    _runs,
+    "drift: array.drift_exponent or array.drift_exponent_std, and conditions.elapsed_s after array.drift_reference_s",
+)
+_WARMTH: tuple[_Acts, str] = (
+    lambda hardware, conditions: hardware.array.drifts and _is_warmer(hardware, conditions),
+    "drift that depends on temperature: array.drift_exponent, array.drift_activation_ev, and conditions.temperature_k "
+    "other than array.drift_reference_k",
+)
+_DISTURB: tuple[_Acts, str] = (_is_disturbed, "array.read_disturb_reads and conditions.reads")
+_WIRES: tuple[_Acts, str] = (
+    lambda hardware, _: hardware.array.has_wires,
+    "wires with a resistance: array.row_segment_ohm or array.col_segment_ohm",
+)
+_BITS: tuple[_Acts, str] = (lambda hardware, _: not hardware.converters.has_ideal_adc, "converters.adc_bits in numbers")
+_EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
+    {
+        "conditions.elapsed_s": _DRIFT,
+        "conditions.temperature_k": _WARMTH,
+        "conditions.reads": _DISTURB,
+        "array.drift_exponent": _DRIFT,
+        "array.drift_exponent_std": _DRIFT,
+        "array.drift_reference_s": _DRIFT,
+        "array.drift_reference_k": _WARMTH,
+        "array.drift_activation_ev": _WARMTH,
+        "array.read_disturb_reads": _DISTURB,
+        "array.read_disturb_towards": _DISTURB,
+        "array.lrs_siemens": _WIRES,
+        "array.driven_ends": _WIRES,
+        "array.programming_error_of": (lambda hardware, _: hardware.array.has_programming_error, "a programming_error"),
+        "array.read_noise_of": (lambda hardware, _: bool(hardware.array.read_noise), "array.read_noise above 0"),
+        "converters.adc_range": _BITS,
+    }
+)
+"""What must be so somewhere for a key to change anything, and in words."""

@@ -1,0 +1,311 @@
+"""Studies: what chips answer, whatever runs them; what is found is kept, and what is not a study's is left alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from small_programs import compile_small, matmul_network
+from studies import STUDY, make_program, make_samples, tables, write_study
+
+import mho
+from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Conditions
+from mho.errors import MhoError
+from mho.report.comparison_accuracy import LabelledSamples
+from mho.report.study_document import StudyResult
+from mho.schemas import json_schema
+from mho.simulation.analog import AnalogExecutor
+from mho.simulation.analog_calibration import calibrate_ranges
+from mho.workflow import study_workers
+from mho.workflow.study import run_study
+from mho.workflow.study_config import load_study, study_from_json
+
+POINTS, CHIPS = 6, 2
+TASKS = 10
+"""Chips that are asked: the points without an error and with ideal ADCs are one."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    return tmp_path
+
+
+def run(name="small.toml", directory="out", **options):
+    return run_study(load_study(name), where=name, directory=Path(directory), **options)
+
+
+def lines(directory="out"):
+    return (Path(directory) / "results.jsonl").read_text().splitlines()[1:]
+
+
+def test_answers_are_those_of_the_analog_executor(folder):
+    result = run().result
+    program = make_program()
+    inputs, labels = make_samples(program)
+    assert result.exact_accuracy == 1
+    for point in result.points:
+        content = program.accelerator.to_json()
+        content["array"]["on_off_ratio"] = 20
+        for key, value in point.values.items():
+            table, _, name = key.partition(".")
+            content[table][name] = value
+        hardware = accelerator_from_json(content, where="test")
+        for seed, correct in zip(result.seeds, point.correct, strict=True):
+            (outputs,) = AnalogExecutor(program, seed, hardware=hardware).run(inputs).values()
+            assert correct == int((outputs.argmax(axis=1) == labels).sum())
+    assert len({point.correct for point in result.points}) >= 4
+
+
+def test_figures_of_a_point_follow_from_its_chips(folder):
+    worst = min(run().result.points, key=lambda point: point.mean)
+    assert worst.mean == pytest.approx(sum(worst.correct) / 80)
+    assert worst.worst == min(worst.correct) / 40
+    assert worst.worst_seed == (3, 5)[worst.correct.index(min(worst.correct))]
+    assert worst.low <= worst.mean <= worst.high
+
+
+def test_points_that_are_the_same_are_asked_once(folder):
+    finished = run()
+    assert (len(finished.result.points), finished.asked, len(lines())) == (POINTS, TASKS, TASKS)
+
+
+def test_a_finished_study_asks_no_chip_again(folder):
+    first = run()
+    (folder / "out" / "result.json").unlink()
+    again = run()
+    assert (again.asked, again.result) == (0, first.result)
+    assert (folder / "out" / "result.json").is_file()
+    assert run(fresh=True).asked == TASKS
+
+
+def test_more_seeds_and_points_go_on_from_what_is_there(folder):
+    run()
+    text = STUDY.replace("seeds = [3, 5]", "seeds = [5, 3, 8]").replace("[0, 0.1, 0.3]", "[0.3, 0.05, 0]")
+    (folder / "more.toml").write_text(text)
+    more = run("more.toml")
+    assert more.asked == 2 * 0 + 3 * 1 + 4  # a new point with three chips, and a third chip at four old points
+    assert more.result == run("more.toml", "other").result
+
+
+def test_other_samples_programs_and_settings_are_asked_anew(folder):
+    run()
+    arrays = dict(np.load("samples.npz"))
+    for change in (
+        lambda: np.savez("samples.npz", x=arrays["x"] + np.float32(0.01), labels=arrays["labels"]),
+        lambda: Path("small.toml").write_text(STUDY.replace("= 20", "= 21")),
+        lambda: Path("small.toml").write_text(STUDY.replace('npz"', 'npz"\nbatch_size = 7')),
+        lambda: Path("small.toml").write_text(STUDY.replace('npz"', 'npz"\nimages = 20')),
+    ):
+        change()
+        assert run().asked == TASKS
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from mho.workflow.study import run_study
+from mho.workflow.study_config import load_study
+
+def kill(done, total):
+    if done == 4:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        Path("children.txt").write_text(children)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run_study(load_study("small.toml"), directory=Path("out"), processes=2, on_chip=kill)
+"""
+
+
+def test_a_killed_study_goes_on_and_finds_what_one_process_finds(folder):
+    """Killed with two processes, gone on with one: the same bytes as never interrupted, and no worker stays behind."""
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -9, done.stderr
+    assert len(lines()) == 4
+    workers = (folder / "children.txt").read_text().split()
+    assert len(workers) >= 2
+    with (folder / "out" / "results.jsonl").open("a") as file:
+        file.write('{"key": "half')
+    finished = run()
+    assert (finished.asked, len(lines())) == (TASKS - 4, TASKS)
+    assert len({json.loads(line)["key"] for line in lines()}) == TASKS
+    assert finished.result == run(directory="alone").result
+    for name in ("result.json", "table.txt", "table.csv", "study.html"):
+        assert (folder / "out" / name).read_bytes() == (folder / "alone" / name).read_bytes()
+    deadline = time.monotonic() + 30
+    while any(is_alive(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives its study"
+        time.sleep(0.05)
+
+
+def is_alive(process: str) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_worker_that_dies_is_told_and_what_it_answered_is_kept(folder, monkeypatch):
+    start = study_workers._start_worker
+
+    def start_dying(material):
+        ours, process = start(material)
+        process.kill()
+        return ours, process
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study_workers, "_start_worker", start_dying)
+        with pytest.raises(MhoError, match=r"chip [35] at array.programming_error = 0: a process ended with code -9"):
+            run(processes=2)
+    assert run().asked == TASKS
+
+
+def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):
+    class Refusing(AnalogExecutor):
+        def __init__(self, program, seed, **options):
+            if seed == 5:
+                raise MhoError("no", where="layer fc", expected="yes")
+            super().__init__(program, seed, **options)
+
+    monkeypatch.setattr("mho.simulation.analog.AnalogExecutor", Refusing)
+    with pytest.raises(MhoError, match=r"chip 5 at array.programming_error = 0.*: layer fc: no\n  expected: yes"):
+        run()
+    assert len(lines()) == 1
+
+
+def test_calibrated_converters_get_ranges_for_every_chip(folder):
+    text = STUDY.replace("on_off_ratio = 20", 'cell_variation = 0.2\nconverters.adc_range = "calibrated-layer"')
+    text = text.replace("[0, 0.1, 0.3]", "[0]").replace('[2, 4, "ideal"]', "[4]")
+    text += '\n[calibration]\nfile = "calibration.npz"\nimages = 10\nmethod = "extremes"\n'
+    (folder / "small.toml").write_text(text)
+    point = run().result.points_of("converters.adc_bits")[0]
+    program = make_program()
+    inputs, labels = make_samples(program)
+    content = program.accelerator.to_json()
+    content["array"]["cell_variation"] = 0.2
+    content["converters"].update(adc_bits=4, adc_range="calibrated-layer")
+    hardware = accelerator_from_json(content, where="test")
+    from mho.array.calibration import RangeMethod, RangeRule
+
+    for seed, correct in zip((3, 5), point.correct, strict=True):
+        rule = RangeRule(RangeMethod.EXTREMES)
+        ranges = calibrate_ranges(program, seed, inputs[::4], hardware=hardware, rule=rule)
+        (outputs,) = AnalogExecutor(program, seed, hardware=hardware, ranges=ranges).run(inputs).values()
+        assert correct == int((outputs.argmax(axis=1) == labels).sum())
+
+
+@pytest.mark.parametrize("when", ["reading", "writing"])
+def test_ranges_are_those_of_the_time_that_is_asked_for(tmp_path, when):
+    program = make_program()
+    samples = make_samples(program)
+    np.savez(tmp_path / "c.npz", x=samples[0])
+    base = {"array.drift_exponent": 0.3, "converters.adc_range": "calibrated-columns", "converters.adc_bits": 3}
+    content = tables(
+        base=base,
+        sweeps={"conditions.elapsed_s": [1, 1000]},
+        calibration={"file": str(tmp_path / "c.npz"), "when": when},
+    )
+    result = mho.study(content, program=program, samples=samples, directory=tmp_path / "out")
+    content = program.accelerator.to_json()
+    content["array"]["drift_exponent"] = 0.3
+    content["converters"].update(adc_bits=3, adc_range="calibrated-columns")
+    hardware = accelerator_from_json(content, where="test")
+    then = Conditions(elapsed_s=1000)
+    ranges = calibrate_ranges(program, 0, samples[0], hardware=hardware, conditions=then if when == "reading" else None)
+    (outputs,) = AnalogExecutor(program, 0, hardware=hardware, conditions=then, ranges=ranges).run(samples[0]).values()
+    assert result.points[1].correct[0] == int((outputs.argmax(axis=1) == samples[1]).sum())
+
+
+def test_a_study_from_python_is_that_of_the_file(folder):
+    wanted = run().result
+    program = make_program()
+    content = {
+        "study": {"name": "small", "seeds": [3, 5]},
+        "base": {"array.on_off_ratio": 20},
+        "sweeps": {"array.programming_error": [0, 0.1, 0.3], "converters.adc_bits": [2, 4, "ideal"]},
+    }
+    found = mho.study(content, program=program, samples=make_samples(program))
+    assert (found.points, found.exact_accuracy) == (wanted.points, wanted.exact_accuracy)
+    assert found.program.source == found.samples.source == "given in Python"
+    assert (folder / "studies" / "small" / "study.html").is_file()
+    assert mho.study("small.toml", directory="out") == wanted
+
+
+def test_the_result_obeys_its_schema_and_reads_back(folder):
+    result = run().result
+    content = json.loads((folder / "out" / "result.json").read_text())
+    jsonschema.validate(content, json_schema("study-result"))
+    assert StudyResult.model_validate(content) == result
+    jsonschema.validate(json.loads((folder / "out" / "study.json").read_text()), json_schema("study"))
+
+
+def test_data_sets_give_their_images_and_calibration_images():
+    from mho.workflow.study_material import load_material
+
+    program = make_program()
+    content = tables(
+        data={"name": "digits", "calibration": 30, "validation": 40},
+        samples={"images": 50, "split": "validation"},
+        calibration={"images": 7},
+    )
+    with pytest.raises(MhoError, match=r"50 images are asked for.*\n  expected: at most 40"):
+        load_material(study_from_json(content, where="s"), where="s", program=program)
+    content["samples"]["images"] = 20
+    loaded = load_material(study_from_json(content, where="s"), where="s", program=program)
+    assert loaded.samples.inputs.shape == (20, 1, 8, 8)
+    assert loaded.calibration.shape == (7, 1, 8, 8)
+    assert loaded.samples_source == "digits, validation images"
+
+
+def test_programs_that_arrays_cannot_run_are_refused_before_any_chip(tmp_path):
+    program = compile_small(matmul_network())
+    samples = {"a": np.ones((3, 2, 3, 4), np.float32), "b": np.ones((3, 2, 4, 5), np.float32)}
+    with pytest.raises(MhoError, match="activations"):
+        mho.study(tables(), program=program, samples=(samples, np.zeros(3, int)), directory=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_given_twice_or_not_at_all(folder):
+    program = make_program()
+    samples = LabelledSamples(*make_samples(program))
+    config = study_from_json(tables(), where="s")
+    with pytest.raises(MhoError, match=r"s: program: missing"):
+        run_study(config, where="s", samples=samples)
+    with pytest.raises(MhoError, match=r"s: data: missing.*\n.*samples.file"):
+        run_study(config, where="s", program=program)
+    with pytest.raises(MhoError, match="given here and in Python"):
+        run_study(load_study("small.toml"), program=program)
+    with pytest.raises(MhoError, match="processes is 0"):
+        mho.study("small.toml", processes=0)
+
+
+def test_a_folder_of_something_else_is_left_alone(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(MhoError, match=r"not a study's: it holds 'letter.txt'"):
+        run()
+    assert [path.name for path in (folder / "out").iterdir()] == ["letter.txt"]
+
+
+def test_two_studies_do_not_use_one_folder(folder):
+    code = (
+        "import fcntl, sys, time\nfile = open('out/lock', 'a+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\ntime.sleep(60)"
+    )
+    run()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"held\n"
+            with pytest.raises(MhoError, match="is using this folder"):
+                run()
+        finally:
+            other.kill()
