@@ -162,7 +162,9 @@ def _draw_map(
     found = {(point.values[down.key], point.values[across.key]): point for point in points}
     rows = [[found[below, right] for right in across.values] for below in down.values]
     trace = {
-        "type": "heatmap", "colorscale": "Viridis", "zmax": _percent(max(1e-9, result.exact_accuracy)),
+        "type": "heatmap", "colorscale": "Viridis",
+        "zmin": _percent(min(point.mean for point in result.points)),
+        "zmax": _percent(max(result.exact_accuracy, *(point.mean for point in result.points))),
         "x": [format_value(value) for value in across.values], "y": [format_value(value) for value in down.values],
         "z": [[_percent(point.mean) for point in row] for row in rows],
         "text": [[_describe(point, len(result.seeds)) for point in row] for row in rows],

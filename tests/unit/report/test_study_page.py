@@ -24,13 +24,13 @@ def point(values, correct, sweep=None):
     }  # fmt: skip
 
 
-def make_result(sweeps, points, *, seeds=3, design="one-at-a-time", base=None):
+def make_result(sweeps, points, *, seeds=3, design="one-at-a-time"):
     return StudyResult.model_validate(
         {
             "name": "<study> & more", "version": "0", "design": design,
             "program": {"name": "p", "source": "p.mho", "sha256": "ab" * 32, "accelerator": "x"},
             "samples": {"source": "digits", "count": SAMPLES, "sha256": "cd" * 32},
-            "seeds": list(range(seeds)), "base": base or {}, "exact_accuracy": EXACT, "confidence": 0.95,
+            "seeds": list(range(seeds)), "base": {}, "exact_accuracy": EXACT, "confidence": 0.95,
             "sweeps": [{"key": key, "values": values, "scale": scale} for key, values, scale in sweeps],
             "points": points,
         }
@@ -106,6 +106,7 @@ def test_a_grid_of_many_lines_is_a_map_of_colours():
     (heat,) = panel.figure["data"]
     assert heat["type"] == "heatmap"
     assert heat["z"][3][7] == 60.0
+    assert (heat["zmin"], heat["zmax"]) == (50.0, 97.5)
     assert (len(heat["z"]), len(heat["z"][0])) == (9, 10)
 
 
@@ -147,6 +148,8 @@ def test_seeds_are_told_shortly():
     assert tell_chips([9, 7, 5, 3, 1, 0, 2]) == "7 chips (seeds 9, 7, 5, 3, 1, ...)"
 
 
-def test_the_text_tells_the_base(result):
+def test_the_base_is_told_once(result):
     based = result.model_copy(update={"base": {"array.on_off_ratio": 9, "array.levels": (0, 0.5, 1)}})
-    assert "array.on_off_ratio = 9, array.levels = 0/0.5/1" in write_text(based)
+    told = "array.on_off_ratio = 9, array.levels = 0/0.5/1"
+    assert told in write_text(based)
+    assert render_study(based).count(told) == 1
