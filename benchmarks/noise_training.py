@@ -70,6 +70,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.02, help="highest learning rate (0.02)")
     parser.add_argument("--step-rate", type=float, default=1e-3, help="highest rate of quantization steps (0.001)")
+    parser.add_argument(
+        "--fixed-norms",
+        type=float,
+        default=0.5,
+        help="share of the steps of both trainings with fixed statistics (0.5)",
+    )
     parser.add_argument("--images", type=int, default=500, help="test images (500)")
     parser.add_argument("--seeds", type=int, default=5, help="chips (5)")
     parser.add_argument("--seed", type=int, default=1, help="of the training")
@@ -157,6 +163,7 @@ def fit(
         batch_size=options.batch_size,
         learning_rate=options.rate,
         scale_learning_rate=options.step_rate,
+        fixed_norm_share=options.fixed_norms,
         warmup_steps=options.steps // 20,
         augmentation="flip-crop" if split.sample_shape[-1] > 8 else "none",
     )

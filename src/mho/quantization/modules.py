@@ -120,7 +120,11 @@ class MvmModule(nn.Module):
 
 
 class BatchNormModule(nn.Module):
-    """Batch normalization that lives: batch statistics in training, running ones otherwise."""
+    """Batch normalization that lives: batch statistics in training, running ones otherwise.
+
+    Attributes:
+        is_fixed: normalize by the running statistics in training too, and leave them as they are.
+    """
 
     def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:
         super().__init__()
@@ -129,6 +133,7 @@ class BatchNormModule(nn.Module):
         self.epsilon = get_float(node.attributes, "epsilon")
         self.weight = constants.parameter(scale)
         self.bias = constants.parameter(bias)
+        self.is_fixed = False
         self.running_mean: Tensor
         self.running_var: Tensor
         self.register_buffer("running_mean", constants.statistic(mean))
@@ -148,10 +153,17 @@ class BatchNormModule(nn.Module):
             self.running_var,
             self.weight,
             self.bias,
-            self.training,
+            self.training and not self.is_fixed,
             BATCH_NORM_MOMENTUM,
             self.epsilon,
         )
+
+
+def fix_norms(module: nn.Module, is_fixed: bool) -> None:
+    """Let all batch normalizations in `module` use fixed statistics in training, or those of batches again."""
+    for found in module.modules():
+        if isinstance(found, BatchNormModule):
+            found.is_fixed = is_fixed
 
 
 class DigitalModule(nn.Module):

@@ -25,6 +25,7 @@ from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_ba
 from mho.quantization.bias_correction import forget_corrections
 from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
+from mho.quantization.modules import fix_norms
 from mho.quantization.optimizers import OPTIMIZERS, SCHEDULES, Optimizers
 
 ProgressCallback = Callable[["TrainingProgress"], None]
@@ -46,6 +47,9 @@ class TrainingOptions:
         label_smoothing: 0..1, share of the target spread over all classes.
         augmentation: "none" or "flip-crop".
         scale_learning_rate: highest rate of the quantization steps, relative to their size (Adam on their logarithms).
+        fixed_norm_share: 0..1, share of the steps, the last ones, in which batch normalizations of a `TrainableNetwork`
+            use their running statistics and keep them, as the finished network does. Batch statistics hide what is
+            common to a batch, such as the errors of one chip.
     """
 
     epochs: int | None = None
@@ -59,6 +63,7 @@ class TrainingOptions:
     label_smoothing: float = 0.0
     augmentation: str = "none"
     scale_learning_rate: float = 1e-3
+    fixed_norm_share: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -73,6 +78,8 @@ class TrainingOptions:
                 raise ConfigError(f"{key} is {value}", where="training", expected="0 or more")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}", where="training", expected="0..1, below 1")
+        if not 0 <= self.fixed_norm_share <= 1:
+            raise ConfigError(f"fixed_norm_share is {self.fixed_norm_share}", where="training", expected="0..1")
         for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
             if getattr(self, key) not in known:
                 raise ConfigError(f"{key} is {getattr(self, key)!r}", where="training", expected=" or ".join(known))
@@ -183,6 +190,7 @@ def train(
                 progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
                 saved.write(progress)
     finally:
+        fix_norms(original, False)
         original.train(was_training)
     return TrainingResult(tuple(history), total)
 
@@ -243,6 +251,7 @@ def _run_epoch(
     batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
     epochs = -(-epoch.total_steps // epoch.batches)
     for step, (inputs, labels) in zip(range(epoch.first_step, epoch.first_step + epoch.planned), batches, strict=False):
+        fix_norms(unwrap(module), step >= epoch.total_steps - round(options.fixed_norm_share * epoch.total_steps))
         if noise is not None:
             noise.redraw(generator)
         logits = module(inputs)

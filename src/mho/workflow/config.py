@@ -118,6 +118,8 @@ class TrainingSettings(_Section):
     """Share of each label that is spread over all classes."""
     scale_learning_rate: float = Field(default=1e-3, ge=0, le=1, allow_inf_nan=False)
     """Highest learning rate of quantization steps, relative to their size."""
+    fixed_norm_share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
     images: int | None = Field(default=None, ge=1)
     """Use only so many training images (the first of the shuffled ones)."""
 

@@ -239,3 +239,34 @@ def test_one_compilation_serves_every_policy(residual: Callable[..., Network]) -
     trainable.eval()
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), trainable(x), rtol=1e-3, atol=1e-3)
+
+
+def _statistics(trainable: TrainableNetwork) -> list[torch.Tensor]:
+    return [tensor.clone() for name, tensor in trainable.state_tensors().items() if ".running_" in name]
+
+
+def test_normalizations_keep_their_statistics_in_the_last_steps(residual: Callable[..., Network]) -> None:
+    """Of 15 steps, 40 %, the last six: within them the network trains as it will answer."""
+    trainable, split, seen = _trainable(residual(), "4/4"), _split(), []
+    x = torch.from_numpy(split.inputs(slice(8)))
+
+    def look(_: TrainingProgress) -> None:
+        with torch.no_grad():
+            as_trained = trainable(x)
+            trainable.eval()
+            seen.append((torch.equal(trainable(x), as_trained), _statistics(trainable)))
+            trainable.train()
+
+    train(trainable, split, _options(fixed_norm_share=0.4), _generator(), on_progress=look)
+    assert [same for same, _ in seen] == [False] * 9 + [True] * 6
+    assert all(map(torch.equal, seen[9][1], seen[-1][1]))
+    assert not all(map(torch.equal, seen[0][1], seen[8][1]))
+    trainable.train()
+    trainable(x)
+    assert not all(map(torch.equal, _statistics(trainable), seen[-1][1])), "they live again after the training"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_steps_is_a_share(share: float) -> None:
+    with pytest.raises(ConfigError, match="fixed_norm_share"):
+        TrainingOptions(steps=1, fixed_norm_share=share)
