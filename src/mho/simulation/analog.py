@@ -20,7 +20,7 @@ from mho.arithmetic.exactness import exact_products
 from mho.arithmetic.operations import OPERATIONS
 from mho.array.conductances import Conditions
 from mho.array.seeds import Purpose
-from mho.errors import ConfigError, DataError, ProgramError, UnsupportedOperationError
+from mho.errors import ConfigError, DataError, ProgramError
 from mho.program.instructions import Dequantize, Digital, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
@@ -70,9 +70,8 @@ class AnalogExecutor:
         Raises:
             ProgramError: the program is damaged.
             ConfigError: the hardware does not fit the program, or conditions or ranges do not fit the hardware.
-            UnsupportedOperationError: activations are written into cells, or a layer has copies.
+            UnsupportedOperationError: activations are written into cells.
         """
-        _check_copies(program)
         self.program = program
         self.hardware = program.accelerator if hardware is None else hardware
         _check_hardware(program.accelerator, self.hardware)
@@ -242,16 +241,6 @@ def _dequantize(program: Program, item: Dequantize, sums: NDArray[np.float64]) -
 def _per_channel(constant: NDArray[Any]) -> NDArray[Any]:
     """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
     return constant[None, None, :, None, :, None, None]
-
-
-def _check_copies(program: Program) -> None:
-    """Refuse layers whose windows are shared out over several copies, each with errors of its own."""
-    copied = [] if program.schedule is None else [one.name for one in program.schedule.layers if len(one.copies) > 1]
-    if copied:
-        raise UnsupportedOperationError(
-            f"layer {copied[0]} has copies, whose cells differ from each other; analog arrays take none yet",
-            hint="compile the program for one crossbar, or without copies",
-        )
 
 
 def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:

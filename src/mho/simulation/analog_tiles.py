@@ -37,7 +37,7 @@ Ranges = Mapping[str, tuple[Range, ...]]
 
 @dataclass(frozen=True, eq=False)
 class AnalogTile:
-    """One matrix in one crossbar, and all windows that meet it.
+    """One matrix in one crossbar, and all windows that meet it: with copies of a layer, every d-th.
 
     Attributes:
         crossbar: that holds it.
@@ -107,8 +107,9 @@ class TileWriter:
             limits: Iterator[Range | None] = itertools.repeat(None)
         else:
             limits = iter(self._ranges.get(name, ()))
+        places = self._list_copies(content)
         for use in content.tiles:
-            yield from self._tiles_of(use, content, limits)
+            yield from self._tiles_of(use, content, places[id(use.write)], limits)
         if self._ranges is not None and next(limits, None) is not None:
             raise _other_ranges(name)
 
@@ -116,7 +117,17 @@ class TileWriter:
         """Return the seed of a crossbar."""
         return CrossbarSeed(self._chip_seed, crossbar)
 
-    def _tiles_of(self, use: TileUse, content: LayerContent, limits: Iterator[Range | None]) -> Iterator[AnalogTile]:
+    def _list_copies(self, content: LayerContent) -> dict[int, tuple[int, ...]]:
+        """Return the crossbars of all copies of each block that a layer uses, by the identity of its write."""
+        places: dict[int, tuple[int, ...]] = {id(use.write): (use.write.crossbar,) for use in content.tiles}
+        if self._program.schedule is not None:
+            copies = self._program.schedule[content.layer.name].copies
+            places |= {id(write): tuple(copy[number] for copy in copies) for number, write in enumerate(content.writes)}
+        return places
+
+    def _tiles_of(
+        self, use: TileUse, content: LayerContent, crossbars: tuple[int, ...], limits: Iterator[Range | None]
+    ) -> Iterator[AnalogTile]:
         assert isinstance(use.write, WriteTile)
         load, add, constants = use.load, use.add, self._program.constants
         steps, matrices, windows = _split_loops(use, content.layer.name)
@@ -126,28 +137,33 @@ class TileWriter:
         layout = _lay_out(self._program, use, content.quantizations[0], steps, used, output, len(targets))
         rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
         for number, values in enumerate(_turns(matrices)):
-            cells = self._write(use.write, number, values)
-            ranges = next(limits, None)
-            if ranges is None and self._ranges is not None:
-                raise _other_ranges(content.layer.name)
-            product = make_product(
-                self._hardware,
-                layout,
-                cells,
-                self.seed(load.crossbar),
-                first_row=load.first_row,
-                first_col=add.first_col,
-                ranges=ranges,
-                is_observed=self._is_observed,
-            )
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
             are_apart = np.unique(sums[:, None] + targets).size == sums.size * targets.size
-            yield AnalogTile(load.crossbar, add.first_col, product, inputs, rows, sums, targets, are_apart)
+            # Copies take windows in turn; where there are fewer of these, the last copies have none.
+            for copy, crossbar in enumerate(crossbars[: len(inputs)]):
+                ranges = next(limits, None)
+                if ranges is None and self._ranges is not None:
+                    raise _other_ranges(content.layer.name)
+                product = make_product(
+                    self._hardware,
+                    layout,
+                    self._write(use.write, crossbar, number, values),
+                    self.seed(crossbar),
+                    first_row=load.first_row,
+                    first_col=add.first_col,
+                    ranges=ranges,
+                    is_observed=self._is_observed,
+                )
+                own = slice(copy, None, len(crossbars))
+                yield AnalogTile(crossbar, add.first_col, product, inputs[own], rows, sums[own], targets, are_apart)
 
-    def _write(self, block: WriteTile, number: int, values: Mapping[str, int]) -> WrittenCells:
-        """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices."""
+    def _write(self, block: WriteTile, crossbar: int, number: int, values: Mapping[str, int]) -> WrittenCells:
+        """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices.
+
+        A copy is written as the crossbar that instructions name is, with errors of its own.
+        """
         write = self._writes[id(block)]
-        held = self._held.get(block.crossbar)
+        held = self._held.get(crossbar)
         if held is None or held[0] is not write or held[1] != number:
             shape = (self._hardware.crossbar.rows, self._hardware.crossbar.cols)
             digits = np.zeros(shape, dtype=np.int64)
@@ -156,11 +172,10 @@ class TileWriter:
                 row, col = one.corner
                 place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
                 digits[place] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
-            seed = self.seed(block.crossbar)
             cells = write_crossbar(
-                self._hardware, digits, seed, write=write.number + number, conditions=self._conditions
+                self._hardware, digits, self.seed(crossbar), write=write.number + number, conditions=self._conditions
             )
-            held = self._held[block.crossbar] = (write, number, cells)
+            held = self._held[crossbar] = (write, number, cells)
         return held[2]
 
 

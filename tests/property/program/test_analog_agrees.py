@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from accelerators import accelerators
 from bits import assert_same_bits
+from chip_programs import random_chip_network, random_schedule
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, networks, random_inputs, random_layer
 
 from mho.accelerator.loading import accelerator_from_json
-from mho.errors import UnsupportedOperationError
+from mho.errors import MappingError, UnsupportedOperationError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
+from mho.program.chip_lowering import compile_schedule
 from mho.program.lowering import compile_network
 from mho.quantization.policy import BitWidths
 from mho.simulation.analog import AnalogExecutor
@@ -34,6 +36,18 @@ def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerato
     inputs = random_inputs(network, samples)
     executor = analog(compile_network(network, accelerator, model=model))
     assert_same_bits(executor.run(inputs, batch_size=2), run_quantized(network, inputs))
+
+
+@settings(max_examples=20, **RELAXED)
+@given(choosers(), st.integers(1, 3))
+def test_chips_with_copies_of_layers_give_them(chooser, samples):
+    network = random_chip_network(chooser)
+    try:
+        program = compile_schedule(network, random_schedule(chooser, network))
+    except MappingError:
+        assume(False)
+    inputs = random_inputs(network, samples)
+    assert_same_bits(analog(program).run(inputs), run_quantized(network, inputs))
 
 
 @settings(max_examples=40, **RELAXED)

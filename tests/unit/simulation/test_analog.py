@@ -18,7 +18,10 @@ from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, DataError, UnsupportedOperationError
 from mho.program.lowering import compile_network
+from mho.program.tile_uses import collect_layers
 from mho.simulation.analog import AnalogExecutor
+from mho.simulation.analog_calibration import calibrate_ranges
+from mho.simulation.analog_tiles import TileWriter
 from mho.simulation.executor import Executor
 
 WRITE_ACTIVATIONS = {"twos_complement", "offset_product", "stored_windows"}
@@ -172,8 +175,60 @@ def test_layers_of_a_chip_lie_in_crossbars_of_their_own():
     crossbars = {tile.crossbar for layer in executor._layers.values() for tile in layer.tiles}
     assert len(crossbars) > 1
     assert_same_bits(executor.run(inputs), Executor(program).run(inputs))
-    with pytest.raises(UnsupportedOperationError, match="has copies"):
-        AnalogExecutor(quantized_program(make_chain(), chip, copies=2)[1], 1)
+
+
+@pytest.fixture(scope="module")
+def copied():
+    """A chain of two convolutions with three copies of each layer, some of them without a window."""
+    return quantized_program(make_chain(), make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60), copies=3)[1]
+
+
+def test_copies_take_windows_in_turn(copied):
+    """Copy i of three has the windows i, i + 3, ... of each tile; a copy without windows is left out."""
+    single, found = (AnalogExecutor(one, 1).tiles for one in (replace(copied, schedule=None), copied))
+    for layer in copied.schedule.layers:
+        tiles = iter(found[layer.name])
+        for number, whole in enumerate(single[layer.name]):
+            for copy in range(min(3, len(whole.inputs))):
+                tile = next(tiles)
+                assert tile.crossbar == layer.copies[copy][number]
+                np.testing.assert_array_equal(tile.inputs, whole.inputs[copy::3])
+                np.testing.assert_array_equal(tile.sums, whole.sums[copy::3])
+        assert next(tiles, None) is None
+
+
+def test_copies_have_cells_of_their_own_from_the_seed_and_their_crossbar(copied):
+    """What a crossbar answers does not depend on which copy it is."""
+    hardware = with_array(copied, programming_error=0.05, cell_variation=0.1, stuck_on_rate=0.02, on_off_ratio=20)
+    content, schedule = next(collect_layers(copied)), copied.schedule
+    first, *others = schedule.layers
+
+    def answers(copies):
+        program = replace(copied, schedule=replace(schedule, layers=(replace(first, copies=copies), *others)))
+        writer = TileWriter(program, (content,), hardware, 4, None, None, is_observed=False)
+        tiles = list(writer.tiles(content))
+        codes = np.random.default_rng(0).integers(0, 16, (50, len(tiles[0].rows)))
+        return {tile.crossbar: tile.product.run(codes).tolist() for tile in tiles}
+
+    found = answers(first.copies)
+    assert len(found) == len({str(answer) for answer in found.values()}) == 3 * len(first.copies[0])
+    assert answers(first.copies[::-1]) == found
+
+
+def test_a_chip_with_copies_gives_the_same_bits_for_every_batch_and_run(copied):
+    inputs = np.random.default_rng(1).standard_normal((5, 1, 6, 6)).astype(np.float32)
+    hardware = with_array(copied, **WORST)
+    wanted = AnalogExecutor(copied, 2, hardware=hardware).run(inputs)
+    assert_same_bits(AnalogExecutor(copied, 2, hardware=hardware).run(inputs, batch_size=2), wanted)
+    assert difference(AnalogExecutor(replace(copied, schedule=None), 2, hardware=hardware).run(inputs), wanted) > 0
+
+
+def test_copies_have_ranges_of_their_own(copied):
+    inputs = np.random.default_rng(1).standard_normal((4, 1, 6, 6)).astype(np.float32)
+    hardware = with_array(copied, {"adc_bits": 5, "adc_range": "calibrated-columns"})
+    ranges = calibrate_ranges(copied, 1, inputs, hardware=hardware)
+    tiles = AnalogExecutor(copied, 1, hardware=hardware, ranges=ranges).tiles
+    assert {name: len(found) for name, found in ranges.items()} == {name: len(found) for name, found in tiles.items()}
 
 
 @pytest.mark.parametrize(("section", "key", "value"), [("crossbar", "rows", 17), ("converters", "dac_bits", 2)])
