@@ -20,11 +20,13 @@ _HOMES = {
     "compile": "mho.api",
     "compile_schedule": "mho.api",
     "simulate": "mho.api",
+    "calibrate": "mho.api",
     "study": "mho.api",
     "timing": "mho.api",
     "count_zero_slices": "mho.api",
     "Policy": "mho.quantization.policy",
     "BitWidths": "mho.quantization.policy",
+    "Conditions": "mho.array.conductances",
     "MhoError": "mho.errors",
 }
 _CALLABLE_PACKAGES = ("accelerator", "cost", "search")
@@ -46,6 +48,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from mho.api import accelerator as accelerator
+    from mho.api import calibrate as calibrate
     from mho.api import compare as compare
     from mho.api import compile as compile
     from mho.api import compile_schedule as compile_schedule
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from mho.api import simulate as simulate
     from mho.api import study as study
     from mho.api import timing as timing
+    from mho.array.conductances import Conditions as Conditions
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths
     from mho.quantization.policy import Policy as Policy

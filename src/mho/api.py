@@ -13,19 +13,21 @@ from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
-from mho.errors import InputFileError, MhoError, PolicyError, ProgramError
+from mho.errors import ConfigError, InputFileError, MhoError, PolicyError, ProgramError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 if TYPE_CHECKING:
+    from mho.array.conductances import Conditions
     from mho.program.program import Program
     from mho.report.comparison_document import Comparison
     from mho.report.study_document import StudyResult
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
+    from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.chip_timing import ChipTiming
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 Bits = Policy | BitWidths | str
 MappingName = MappingModel | Literal["best", "paper"]
 Engine = Literal["executor", "interpreter"]
+RangeMethodName = Literal["extremes", "percentile", "mse"]
 ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 
 
@@ -235,20 +238,25 @@ def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_s
     return quantize_by_calibration(network, _policy(network, policy), calibration_inputs, batch_size=batch_size)
 
 
-def save(value: Network | Program, path: str | Path) -> None:
-    """Write a network as ONNX (a quantized one as QCDQ), or a program as a .mho file, atomically.
+def save(value: Network | Program | AdcRanges, path: str | Path) -> None:
+    """Write a network as ONNX (a quantized one as QCDQ), a program as a .mho file, or ranges as .npz, atomically.
 
     Raises:
         InputFileError: the file cannot be written.
     """
     from mho.program.container import write_program
+    from mho.program.program import Program
     from mho.quantization.export import write_float_onnx, write_qcdq_onnx
 
     try:
         if isinstance(value, Network):
             (write_qcdq_onnx if value.is_quantized else write_float_onnx)(value, path)
-        else:
+        elif isinstance(value, Program):
             write_program(value, Path(path))
+        else:
+            from mho.simulation.adc_ranges import write_ranges
+
+            write_ranges(value, path)
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
@@ -323,20 +331,54 @@ def simulate(
     *,
     engine: Engine = "executor",
     batch_size: int | None = None,
+    seed: int | None = None,
+    hardware: Accelerator | str | Path | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | str | Path | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
+
+    Without a seed every sum is read exactly: the integers of the quantized network. With one, the program runs on the
+    chip that the seed gives, whose cells, wires and converters are what the hardware says.
 
     Args:
         program: what `mho.compile` made, or the path of a .mho file.
         inputs: arrays [N, ...] by input name, or the only input.
         engine: "executor" (fast) or "interpreter" (instruction by instruction); both give the same bits.
-        batch_size: samples at once, for the executor; never changes results.
+        batch_size: samples at once; never changes results but for noise of reads.
+        seed: of a chip, at least 0; None: exact integers. The other arguments need it.
+        hardware: of the chip; None: what the program was compiled for. A preset's name, a TOML file or a value.
+        conditions: when and how warm its cells are read, and how often they were; None: at once.
+        ranges: of calibrated ADCs, as `mho.calibrate` finds them, or their file.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
-        InputFileError, ProgramError: the file is not a sound program.
+        InputFileError, ProgramError: a file is not a sound program, or no ranges.
+        ConfigError: hardware, conditions or ranges do not fit the program, or there is no seed for them.
+        UnsupportedOperationError: the program does what chips do not.
     """
     program = _program(program)
+    if seed is not None:
+        from mho.simulation.adc_ranges import read_ranges
+        from mho.simulation.chip_answers import run_on_chip
+
+        if engine != "executor":
+            raise ConfigError(
+                "a chip is simulated by an engine of its own", where="mho.simulate", hint="leave out engine"
+            )
+        return run_on_chip(
+            program,
+            seed,
+            inputs,
+            hardware=None if hardware is None else _hardware(hardware),
+            conditions=conditions,
+            ranges=read_ranges(ranges) if isinstance(ranges, (str, Path)) else ranges,
+            batch_size=batch_size,
+        )
+    if any(given is not None for given in (hardware, conditions, ranges)):
+        raise ConfigError(
+            "hardware, conditions and ranges are those of a chip", where="mho.simulate", expected="a seed"
+        )
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
 
@@ -346,6 +388,58 @@ def simulate(
     from mho.simulation.executor import Executor
 
     return Executor(program).run(inputs, batch_size)
+
+
+def calibrate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    seed: int,
+    hardware: Accelerator | str | Path | None = None,
+    method: RangeMethodName = "mse",
+    share: float = 0.9999,
+    per: Literal["layer", "adc"] | None = None,
+    conditions: Conditions | None = None,
+) -> AdcRanges:
+    """Find the ranges of a chip's ADCs from the column sums that occur in data; `mho.save` writes them.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: calibration data, as for `simulate`; a few hundred real samples.
+        seed: of the chip.
+        hardware: of the chip, with `converters.adc_bits` as a number; None: what the program was compiled for.
+        method: "extremes" (all that occurs), "percentile" (`share` of it) or "mse" (the part of the extremes with the
+            least mean squared error).
+        share: of the sums that is kept, for "percentile".
+        per: what shares a range: "layer", all columns of a layer, or "adc", the columns of each ADC; None: what the
+            hardware says.
+        conditions: when and how warm its cells are read.
+
+    Raises:
+        ConfigError: ADCs are ideal, nothing says what shares a range, or the hardware does not fit the program.
+        DataError: inputs do not fit, or there are none.
+    """
+    from mho.accelerator.converters import AdcRange
+    from mho.array.calibration import RangeMethod, RangeRule
+    from mho.simulation.adc_ranges import calibrate_adcs
+
+    kinds = {None: None, "layer": AdcRange.CALIBRATED_LAYER, "adc": AdcRange.CALIBRATED_COLUMNS}
+    if method not in tuple(RangeMethod) or per not in kinds:
+        raise MhoError(
+            f"method {method!r}, per {per!r}",
+            where="mho.calibrate",
+            expected="'extremes', 'percentile' or 'mse'; 'layer' or 'adc'",
+        )
+    program = _program(program)
+    return calibrate_adcs(
+        program,
+        seed,
+        inputs,
+        hardware=program.accelerator if hardware is None else _hardware(hardware),
+        adc_range=kinds[per],
+        rule=RangeRule(RangeMethod(method), share),
+        conditions=conditions,
+    )
 
 
 def count_zero_slices(
@@ -379,7 +473,8 @@ def study(
     program: Program | None = None,
     samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
     directory: str | Path | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    ray: str | None = None,
     fresh: bool = False,
 ) -> StudyResult:
     """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
@@ -391,8 +486,9 @@ def study(
         program: what `mho.compile` made, instead of the table program.
         samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
         directory: where results go, instead of the study's own; studies/NAME where it tells none.
-        processes: that ask chips, at least 1; changes no figure. More than 1 import the calling script anew: keep what
-            it does under ``if __name__ == "__main__":``.
+        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
+            More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that asks them: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier studies left in the directory.
 
     Raises:
@@ -406,13 +502,14 @@ def study(
         where, config = str(study), load_study(study)
     else:
         where, config = "study", study_from_json(study, where="study")
-    if processes < 1:
+    if processes is not None and processes < 1:
         raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
     return run_study(
         config,
         where=where,
         directory=None if directory is None else Path(directory),
         processes=processes,
+        ray=ray,
         fresh=fresh,
         program=program,
         samples=None if samples is None else LabelledSamples(*samples),

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mho.cli.chip import (
+    Chip,
+    ElapsedOption,
+    HardwareOption,
+    ReadsOption,
+    Samples,
+    TemperatureOption,
+    load_chip,
+)
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.program.program import Program
 
 if TYPE_CHECKING:
+    from mho.simulation.chip_answers import Outputs
     from mho.simulation.zero_slices import ZeroSlices
 
 
@@ -36,7 +46,17 @@ def simulate(
         Engine, typer.Option(help="executor: fast. interpreter: instruction by instruction, slow.")
     ] = Engine.EXECUTOR,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples at once (executor); never changes results.")
+        int | None, typer.Option(min=1, help="Samples at once; never changes results but for noise of reads.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
+    ] = None,
+    hardware: HardwareOption = None,
+    elapsed_s: ElapsedOption = None,
+    temperature_k: TemperatureOption = None,
+    reads: ReadsOption = None,
+    ranges: Annotated[
+        Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
     ] = None,
     skip_zero_slices: Annotated[
         bool, typer.Option("--skip-zero-slices", help="Tell which MVMs could be skipped: all their slices are zero.")
@@ -53,19 +73,28 @@ def simulate(
     The latency is that of one sample, from the program's own instructions. A program that was compiled with --chip is
     timed by a simulation of its schedule, and the interpreter runs it in the order of the schedule. With
     --skip-zero-slices, the times of these samples on hardware that skips MVMs all of whose driven rows carry a zero
-    input slice are told too.
+    input slice are told too. With --seed, cells, wires and converters are what the hardware says, and what differs from
+    the exact integers is told.
     """
     _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch)
+    given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
+    _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None], ranges)
     loaded = read_program(program)
     if timing:
         _tell_timing(loaded, batch or 1)
     if inputs is not None:
-        _run(loaded, inputs, output, engine, batch_size)
+        samples = Samples.read(inputs, loaded)
+        if seed is None:
+            results = _run(loaded, samples, engine, batch_size)
+        else:
+            chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads)
+            results = _run_on_chip(loaded, samples, chip, ranges, batch_size)
+        if output is not None:
+            _write(results, output)
         if skip_zero_slices:
-            from mho.simulation.arrays import read_arrays
             from mho.simulation.zero_slices import count_zero_slices
 
-            _tell_zero_slices(count_zero_slices(loaded, read_arrays(inputs), batch_size))
+            _tell_zero_slices(count_zero_slices(loaded, samples.inputs, batch_size))
 
 
 def _check_options(
@@ -77,6 +106,19 @@ def _check_options(
         raise ConfigError("--output" if output else "--skip-zero-slices", expected="--inputs X.npz beside it")
     if batch is not None and not timing:
         raise ConfigError("--batch is for --timing", hint="--batch-size tells how many samples an engine takes at once")
+
+
+def _check_chip_options(
+    inputs: Path | None, engine: Engine, seed: int | None, given: list[str], ranges: Path | None
+) -> None:
+    if ranges is not None:
+        given = [*given, "ranges"]
+    if seed is None and given:
+        raise ConfigError(f"--{given[0]} is of a chip", expected="--seed N beside it")
+    if seed is not None and inputs is None:
+        raise ConfigError("--seed is of the chip that answers", expected="--inputs X.npz beside it")
+    if seed is not None and engine is Engine.INTERPRETER:
+        raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
 
 def _tell_timing(program: Program, batch: int) -> None:
@@ -95,31 +137,84 @@ def _tell_timing(program: Program, batch: int) -> None:
         print_crossbar_timing(console, program, time_program(program))
 
 
-def _run(loaded: Program, inputs: Path, output: Path | None, engine: Engine, batch_size: int | None) -> None:
-    """Run a program on arrays, and tell what came out."""
-    from mho.simulation.arrays import read_arrays, write_arrays
-
-    arrays = read_arrays(inputs)
+def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | None) -> Outputs:
+    """Run a program exactly, and tell what came out."""
     if engine is Engine.EXECUTOR:
         from mho.simulation.executor import Executor
 
         executor = Executor(loaded)
         start = time.perf_counter()
-        results = executor.run(arrays, batch_size)
+        results = executor.run(samples.inputs, batch_size)
     else:
         from mho.simulation.interpreter import interpret
 
         start = time.perf_counter()
-        results = interpret(loaded, arrays).outputs
+        results = interpret(loaded, samples.inputs).outputs
     seconds = time.perf_counter() - start
-    samples = next(iter(results.values())).shape[0]
-    typer.echo(_tell_latency(loaded))
+    _tell_outputs(loaded, results)
+    if loaded.accelerator.converters.has_calibrated_adc:
+        typer.echo(
+            f"the ADCs of {loaded.accelerator.name} are calibrated: these are the answers of ideal ones, and --seed N "
+            "tells those of a chip"
+        )
+    _echo(samples.tell_accuracy(with_exact_integers=results))
+    _tell_seconds(results, seconds, engine.value)
+    return results
+
+
+def _run_on_chip(loaded: Program, samples: Samples, chip: Chip, ranges: Path | None, batch_size: int | None) -> Outputs:
+    """Run a program on a chip, and tell what differs from exact integers."""
+    from mho.simulation.adc_ranges import read_ranges
+    from mho.simulation.chip_answers import Difference, run_on_chip
+    from mho.simulation.executor import Executor
+
+    start = time.perf_counter()
+    results = run_on_chip(
+        loaded,
+        chip.seed,
+        samples.inputs,
+        hardware=chip.hardware,
+        conditions=chip.conditions,
+        ranges=None if ranges is None else read_ranges(ranges),
+        batch_size=batch_size,
+    )
+    seconds = time.perf_counter() - start
+    exact = Executor(loaded).run(samples.inputs)
+    _tell_outputs(loaded, results)
+    name = (chip.hardware or loaded.accelerator).name
+    for output, found in results.items():
+        gap = Difference.of(found, exact[output])
+        typer.echo(
+            f"chip {chip.seed} of {name}, {output}: {gap.others:,} of {gap.samples:,} samples "
+            f"({100 * gap.share:.2f} %) have another largest output than with exact integers; "
+            f"deviation {100 * gap.deviation:.2f} %"
+        )
+    _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
+    _tell_seconds(results, seconds, "chip")
+    return results
+
+
+def _tell_outputs(program: Program, results: Outputs) -> None:
+    typer.echo(_tell_latency(program))
     for name, array in results.items():
         typer.echo(f"output {name} {list(array.shape)}")
-    if output is not None:
-        write_arrays(output, results)
-        typer.echo(f"written to {output}")
-    typer.echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine.value})")
+
+
+def _tell_seconds(results: Outputs, seconds: float, engine: str) -> None:
+    samples = next(iter(results.values())).shape[0]
+    typer.echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine})")
+
+
+def _echo(text: str | None) -> None:
+    if text is not None:
+        typer.echo(text)
+
+
+def _write(results: Outputs, output: Path) -> None:
+    from mho.simulation.arrays import write_arrays
+
+    write_arrays(output, results)
+    typer.echo(f"written to {output}")
 
 
 def _tell_latency(program: Program) -> str:

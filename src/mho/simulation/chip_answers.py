@@ -36,9 +36,9 @@ class Difference:
     @classmethod
     def of(cls, found: NDArray[np.floating], exact: NDArray[np.floating]) -> Difference:
         """Compare outputs [N, ...] of one shape."""
+        if not found.size:
+            return cls(len(found), 0, 0.0)
         one, other = (array.reshape(len(array), -1).astype(np.float64) for array in (found, exact))
-        if not one.size:
-            return cls(len(one), 0, 0.0)
         gap, size = (float(np.sqrt(np.square(values).mean())) for values in (one - other, other))
         deviation = gap / size if size else (np.inf if gap else 0.0)
         return cls(len(one), int((one.argmax(axis=1) != other.argmax(axis=1)).sum()), float(deviation))

@@ -1,0 +1,76 @@
+"""``mho calibrate``: the ranges of a chip's ADCs, from data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mho.accelerator.converters import AdcRange
+from mho.array.calibration import RangeMethod, RangeRule
+from mho.cli.chip import ElapsedOption, HardwareOption, ReadsOption, Samples, TemperatureOption, load_chip
+from mho.errors import ConfigError
+from mho.program.container import read_program
+
+
+class Sharing(StrEnum):
+    """What shares a range: all columns of a layer, or those of each ADC."""
+
+    LAYER = "layer"
+    ADC = "adc"
+
+
+_RANGES = {Sharing.LAYER: AdcRange.CALIBRATED_LAYER, Sharing.ADC: AdcRange.CALIBRATED_COLUMNS}
+
+
+def calibrate(
+    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
+    inputs: Annotated[
+        Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
+    ],
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="R.npz", help="Where to write the ranges.")],
+    hardware: HardwareOption = None,
+    method: Annotated[
+        RangeMethod, typer.Option(help="All that occurs, a share of it, or the part with the least squared error.")
+    ] = RangeMethod.MSE,
+    share: Annotated[
+        float | None, typer.Option(metavar="S", help="Of the sums that is kept, with --method percentile; 0.9999.")
+    ] = None,
+    per: Annotated[Sharing | None, typer.Option(help="What shares a range; by default what the hardware says.")] = None,
+    elapsed_s: ElapsedOption = None,
+    temperature_k: TemperatureOption = None,
+    reads: ReadsOption = None,
+) -> None:
+    """Find the ranges of the ADCs of a chip from the column sums that occur in data.
+
+    The chip that the seed gives runs the data with ideal ADCs and without read noise. `mho simulate --seed N --ranges
+    R.npz` runs programs with what was found.
+    """
+    if share is not None and method is not RangeMethod.PERCENTILE:
+        raise ConfigError("--share is for --method percentile")
+    rule = RangeRule(method) if share is None else RangeRule(method, share)
+    chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads)
+    loaded = read_program(program)
+
+    from mho.simulation.adc_ranges import calibrate_adcs, write_ranges
+
+    found = calibrate_adcs(
+        loaded,
+        seed,
+        Samples.read(inputs, loaded).inputs,
+        hardware=chip.hardware or loaded.accelerator,
+        adc_range=None if per is None else _RANGES[per],
+        rule=rule,
+        conditions=chip.conditions,
+    )
+    write_ranges(found, output)
+    tiles = [tile for layer in found.layers.values() for tile in layer]
+    conversions = sum(len(lowest) for lowest, _ in tiles)
+    different = len({(low, high) for lowest, highest in tiles for low, high in zip(lowest, highest, strict=True)})
+    typer.echo(
+        f"{output}: ranges of {found.adc_bits}-bit ADCs for {len(found.layers)} layers, {len(tiles):,} tiles, "
+        f"{conversions:,} conversions; {different:,} differ"
+    )

@@ -1,0 +1,71 @@
+"""What commands that run a program on a chip have in common: its hardware and conditions, samples with labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from mho.accelerator.loading import load_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
+from mho.program.program import Program
+
+if TYPE_CHECKING:
+    from mho.report.comparison_accuracy import LabelledSamples
+
+HardwareOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Cells, wires and converters of the chip; by default the program's own."),
+]
+ElapsedOption = Annotated[float | None, typer.Option(metavar="T", help="Seconds since cells were written.")]
+TemperatureOption = Annotated[float | None, typer.Option(metavar="K", help="Temperature of the chip, kelvin.")]
+ReadsOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written.")]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Which chip is meant: its seed, its hardware (None: the program's own), when and how it is read."""
+
+    seed: int
+    hardware: Accelerator | None
+    conditions: Conditions
+
+
+def load_chip(
+    seed: int, hardware: str | None, *, elapsed_s: float | None, temperature_k: float | None, reads: int | None
+) -> Chip:
+    """Load what options say. Raises `MhoError` where something of it cannot be."""
+    loaded = None if hardware is None else load_accelerator(hardware)
+    return Chip(seed, loaded, Conditions(elapsed_s, temperature_k, reads or 0))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs by name, and the labels that lie beside them, if any do."""
+
+    inputs: dict[str, NDArray[Any]]
+    labels: LabelledSamples | None
+
+    @classmethod
+    def read(cls, path: Path, program: Program) -> Samples:
+        """Read an .npz file. Raises `MhoError` where it is none, or labels are no classes."""
+        from mho.report.comparison_accuracy import LABELS, LabelledSamples
+        from mho.simulation.arrays import read_arrays
+
+        arrays = read_arrays(path)
+        labels = arrays.pop(LABELS) if LABELS in arrays and LABELS not in program.inputs else None
+        return cls(arrays, None if labels is None else LabelledSamples(arrays, labels))
+
+    def tell_accuracy(self, **outputs: dict[str, NDArray[np.float32]]) -> str | None:
+        """Return the share of samples that each set of outputs gets right, in words; None without labels."""
+        if self.labels is None:
+            return None
+        shares = [
+            f"{100 * self.labels.share_right(one):.2f} % {name.replace('_', ' ')}" for name, one in outputs.items()
+        ]
+        return f"accuracy on {len(self.labels):,} labels: {', '.join(shares)}"

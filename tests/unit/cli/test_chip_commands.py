@@ -1,0 +1,187 @@
+"""`mho simulate --seed` and `mho calibrate`: programs on chips, and one clear error for bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from random_networks import random_inputs
+from small_programs import grid, linear_network
+
+import mho
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.cli.main import main
+from mho.errors import MhoError
+from mho.program.container import read_program
+from mho.quantization.export import write_qcdq_onnx
+from mho.simulation.arrays import read_arrays, write_arrays
+
+ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5")
+CALIBRATE = ("calibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "r.npz")
+
+
+def write_hardware(name, *, array=None, **converters):
+    content = load_accelerator("pelke2026-4bit").to_json()
+    content["converters"].update(converters)
+    content["array"].update(array or {})
+    content["name"] = name
+    Path(f"{name}.toml").write_text(to_toml(accelerator_from_json(content, where=name)), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A program of one dense layer, inputs, the same with labels that exact integers get right, and hardware."""
+    monkeypatch.chdir(tmp_path)
+    network = linear_network(np.random.default_rng(0).integers(-7, 8, (5, 40)), grid(4))
+    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    assert main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho", "--mapping", "paper"]) == 0
+    inputs = random_inputs(network, 20)
+    write_arrays("x.npz", inputs)
+    exact = mho.simulate("p.mho", inputs)["y"]
+    write_arrays("labelled.npz", {**inputs, "labels": exact.argmax(axis=1)})
+    write_hardware("bad", array={"programming_error": 0.3})
+    write_hardware("old", array={"drift_exponent": 0.05, "drift_activation_ev": 0.3, "read_disturb_reads": 100})
+    write_hardware("coarse", adc_bits=3)
+    write_hardware("layer", adc_bits=3, adc_range="calibrated-layer")
+    return tmp_path
+
+
+def outputs_of(*arguments):
+    assert main([*arguments, "-o", "y.npz"]) == 0
+    return read_arrays("y.npz")
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail as a user's error; return what it says."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_an_ideal_chip_gives_the_exact_integers_and_says_so(folder, capsys):
+    exact = outputs_of("simulate", "p.mho", "--inputs", "x.npz")
+    capsys.readouterr()
+    assert_same_bits(outputs_of(*ON_CHIP), exact)
+    out = capsys.readouterr().out
+    assert "chip 5 of pelke2026-4bit, y: 0 of 20 samples (0.00 %) have another largest output" in out
+    assert "deviation 0.00 %" in out
+    assert "accuracy" not in out
+
+
+def test_what_a_bad_chip_gets_wrong_is_told_in_answers_and_labels(folder, capsys):
+    arguments = ("simulate", "p.mho", "--inputs", "labelled.npz", "--seed", "5", "--hardware", "bad.toml")
+    found = outputs_of(*arguments)["y"]
+    labels = read_arrays("labelled.npz")["labels"]
+    others = int((found.argmax(axis=1) != labels).sum())
+    assert 0 < others < 20
+    out = capsys.readouterr().out
+    assert f"{others} of 20 samples ({5 * others:.2f} %) have another largest output" in out
+    assert f"accuracy on 20 labels: {100 - 5 * others:.2f} % on the chip, 100.00 % with exact integers" in out
+    main(["simulate", "p.mho", "--inputs", "labelled.npz", "--skip-zero-slices"])
+    assert "accuracy on 20 labels: 100.00 % with exact integers" in capsys.readouterr().out
+    assert_same_bits(outputs_of(*arguments, "--batch-size", "3"), {"y": found})
+    assert (outputs_of(*(*arguments[:5], "6", *arguments[6:]))["y"] != found).any()
+
+
+def test_conditions_are_those_of_python(folder):
+    plain = outputs_of(*ON_CHIP, "--hardware", "old.toml")
+    given = {"--elapsed-s": "1000", "--temperature-k": "350", "--reads": "10"}
+    seen = [plain]
+    for count in range(1, 4):
+        options = [part for pair in list(given.items())[:count] for part in pair]
+        seen.append(outputs_of(*ON_CHIP, "--hardware", "old.toml", *options))
+        assert (seen[-1]["y"] != seen[-2]["y"]).any()
+    conditions = mho.Conditions(elapsed_s=1000, temperature_k=350, reads=10)
+    inputs = read_arrays("x.npz")
+    assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="old.toml", conditions=conditions), seen[-1])
+
+
+@pytest.mark.parametrize("options", [(), ("--method", "extremes"), ("--method", "percentile", "--share", "0.9")])
+def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(folder, options):
+    inputs, exact = read_arrays("x.npz"), outputs_of("simulate", "p.mho", "--inputs", "x.npz")["y"]
+    assert main([*CALIBRATE, "--hardware", "coarse.toml", "--per", "adc", *options]) == 0
+    found = outputs_of(*ON_CHIP, "--hardware", "coarse.toml", "--ranges", "r.npz")
+    method = options[1] if options else "mse"
+    share = {"share": 0.9} if "--share" in options else {}
+    ranges = mho.calibrate("p.mho", inputs, seed=5, hardware="coarse.toml", per="adc", method=method, **share)
+    assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="coarse.toml", ranges=ranges), found)
+    assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="coarse.toml", ranges="r.npz"), found)
+    mho.save(ranges, "again.npz")
+    assert (folder / "again.npz").read_bytes() == (folder / "r.npz").read_bytes()
+    coarse = outputs_of(*ON_CHIP, "--hardware", "coarse.toml")["y"]
+    assert np.square(found["y"] - exact).mean() < 0.5 * np.square(coarse - exact).mean()
+
+
+def test_what_was_found_is_told(folder, capsys):
+    assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
+    # Five outputs of one 4-bit digit each, in two columns each; 40 rows in one tile.
+    out = capsys.readouterr().out
+    assert out.endswith("r.npz: ranges of 3-bit ADCs for 1 layers, 1 tiles, 10 conversions; 1 differ\n")
+
+
+def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does_not(folder, capsys):
+    assert main(["compile", "model.onnx", "--accelerator", "layer.toml", "-o", "q.mho", "--mapping", "paper"]) == 0
+    assert_same_bits(outputs_of("simulate", "q.mho", "--inputs", "x.npz"), mho.simulate("p.mho", read_arrays("x.npz")))
+    assert "the ADCs of layer are calibrated: these are the answers of ideal ones" in capsys.readouterr().out
+    assert read_program("q.mho").accelerator.converters.adc_bits == 3
+    assert "needs an ADC" not in fails(capsys, "simulate", "q.mho", "--inputs", "x.npz", "--seed", "1")
+    refused = fails(
+        capsys, "compile", "model.onnx", "--accelerator", "coarse.toml", "-o", "n.mho", "--mapping", "paper"
+    )
+    assert "converters.adc_range" in refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("simulate", "p.mho", "--inputs", "x.npz", "--hardware", "bad.toml"), "--seed N"),
+        (("simulate", "p.mho", "--inputs", "x.npz", "--elapsed-s", "3"), "--elapsed-s is of a chip"),
+        (("simulate", "p.mho", "--inputs", "x.npz", "--reads", "0"), "--reads is of a chip"),
+        (("simulate", "p.mho", "--inputs", "x.npz", "--ranges", "r.npz"), "--ranges is of a chip"),
+        (("simulate", "p.mho", "--timing", "--seed", "3"), "--inputs X.npz"),
+        ((*ON_CHIP, "--engine", "interpreter"), "engine of its own"),
+        ((*ON_CHIP, "--elapsed-s", "0"), "elapsed_s is 0"),
+        ((*ON_CHIP, "--temperature-k", "nan"), "temperature_k is nan"),
+        ((*ON_CHIP, "--hardware", "nowhere.toml"), "nowhere.toml"),
+        ((*ON_CHIP, "--hardware", "pelke2026-2bit"), "crossbar.cell_bits is 2"),
+        ((*ON_CHIP, "--hardware", "layer.toml"), "mho calibrate"),
+        ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "x.npz"), "holds no 'digest'"),
+        ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "none.npz"), "none.npz"),
+        ((*CALIBRATE,), "adc_bits is 'ideal'"),
+        ((*CALIBRATE, "--per", "layer"), "adc_bits is 'ideal'"),
+        ((*CALIBRATE, "--hardware", "coarse.toml"), "adc_range 'full-scale'"),
+        ((*CALIBRATE, "--hardware", "layer.toml", "--share", "0.9"), "--method percentile"),
+        ((*CALIBRATE, "--hardware", "layer.toml", "--method", "percentile", "--share", "2"), "share is 2"),
+        ((*CALIBRATE[:3], "r.toml", *CALIBRATE[4:]), "r.toml"),
+        ((*CALIBRATE[:-1], "x.npz/r.npz", "--hardware", "layer.toml"), "x.npz"),
+    ],
+)
+def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
+    assert told in fails(capsys, *arguments)
+
+
+def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, capsys):
+    assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
+    main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho", "--encoding", "offset"])
+    other = ("simulate", "q.mho", *ON_CHIP[2:], "--hardware", "layer.toml", "--ranges", "r.npz")
+    assert "another program" in fails(capsys, *other)
+    write_arrays("odd.npz", {**read_arrays("x.npz"), "labels": np.zeros(20)})
+    assert "labels" in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", "--seed", "5")
+
+
+def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(folder):
+    inputs = read_arrays("x.npz")
+    for given in ({"hardware": "bad.toml"}, {"conditions": mho.Conditions(3)}, {"ranges": "r.npz"}):
+        with pytest.raises(MhoError, match="a seed"):
+            mho.simulate("p.mho", inputs, **given)
+    with pytest.raises(MhoError, match="engine of its own"):
+        mho.simulate("p.mho", inputs, engine="interpreter", seed=1)
+    with pytest.raises(MhoError, match="seed -1"):
+        mho.simulate("p.mho", inputs, seed=-1)
+    with pytest.raises(MhoError, match="method 'best'"):
+        mho.calibrate("p.mho", inputs, seed=1, hardware="layer.toml", method="best")
