@@ -30,7 +30,12 @@ def study(
     config: Annotated[Path, typer.Argument(help="What to sweep (TOML); see examples/studies/.")],
     directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
-    processes: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="That ask chips; change no figure.")] = 1,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1024, help="That ask chips; change no figure.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ask on a Ray cluster: host:port, auto, or local.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier studies left in the directory.")] = False,
     output_format: Annotated[Format, typer.Option("--format", help="How to print the table.")] = Format.TEXT,
 ) -> None:
@@ -46,7 +51,12 @@ def study(
 
     settings = load_study(config, directory=directory, data_root=data_root)
     finished = run_study(
-        settings, where=str(config), processes=processes, fresh=fresh, on_chip=_make_progress(sys.stderr.isatty())
+        settings,
+        where=str(config),
+        processes=processes,
+        ray=ray,
+        fresh=fresh,
+        on_chip=_make_progress(sys.stderr.isatty()),
     )
     if output_format is Format.JSON:
         typer.echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))

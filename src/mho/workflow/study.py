@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,8 @@ from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog, chip_key
 from mho.workflow.study_material import LoadedStudy, load_material
 from mho.workflow.study_plan import PlannedPoint, plan_study
-from mho.workflow.study_workers import ChipTask, StudyMaterial, ask_chips
+from mho.workflow.study_ray import ask_chips_on_ray, import_ray
+from mho.workflow.study_workers import ChipAnswers, ChipTask, StudyMaterial, ask_chips
 
 if TYPE_CHECKING:
     from mho.program.program import Program
@@ -90,7 +92,8 @@ def run_study(
     *,
     where: str = "study",
     directory: Path | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    ray: str | None = None,
     fresh: bool = False,
     program: Program | None = None,
     samples: LabelledSamples | None = None,
@@ -102,7 +105,8 @@ def run_study(
         config: what is asked.
         where: the study's file, for messages.
         directory: instead of the configuration's.
-        processes: that ask chips, at least 1; changes no figure.
+        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
+        ray: address of a Ray cluster that asks them, see `mho.workflow.study_ray`; None: this machine.
         fresh: forget what earlier studies left in the directory.
         program: instead of the configuration's table program.
         samples: instead of the configuration's data.
@@ -112,6 +116,8 @@ def run_study(
         MhoError: anything wrong with what the user gave (before any chip is asked), another study uses the directory,
             or a process died.
     """
+    if ray is not None:
+        import_ray()
     loaded = load_material(config, where=where, program=program, samples=samples)
     points = plan_study(config, loaded.program.accelerator, where=where)
     loaded.check_calibration(any(point.is_calibrated for point in points), where=where)
@@ -124,20 +130,29 @@ def run_study(
         settings["inputs"] = loaded.calibration_hash
         ingredients = _Ingredients(program_hash, loaded.samples_hash, config.samples.batch_size, settings)
         tasks = [[ingredients.task(point, seed) for seed in config.study.chips] for point in points]
-        asked = _ask(loaded, config, path, log, tasks, processes, on_chip)
-        counts = [[log.find(task.key) or 0 for task in row] for row in tasks]
+        material = StudyMaterial(
+            path / PROGRAM_FILE,
+            loaded.samples,
+            loaded.calibration,
+            loaded.rule,
+            config.calibration.when == "reading",
+            config.samples.batch_size,
+        )
+        ask = partial(ask_chips_on_ray, ray) if ray is not None else ask_chips
+        asked = _ask_missing(
+            log, tasks, lambda missing: ask(material, missing, processes), len(loaded.samples), on_chip
+        )
+        counts = [[log.read(task.key) for task in row] for row in tasks]
         result = _collect(config, loaded, program_hash, points, counts, exact_accuracy)
         _write_result(path, result)
     return FinishedStudy(result, path, asked)
 
 
-def _ask(
-    loaded: LoadedStudy,
-    config: StudyConfig,
-    path: Path,
+def _ask_missing(
     log: StudyLog,
     tasks: Sequence[Sequence[ChipTask]],
-    processes: int,
+    ask: Callable[[Sequence[ChipTask]], Iterator[ChipAnswers]],
+    samples: int,
     on_chip: OnChip | None,
 ) -> int:
     """Ask the chips that have no line in the log, and return how many those are."""
@@ -147,19 +162,11 @@ def _ask(
         for task in row:
             all_tasks.setdefault(task.key, task)
     missing = [task for key, task in all_tasks.items() if log.find(key) is None]
-    material = StudyMaterial(
-        path / PROGRAM_FILE,
-        loaded.samples,
-        loaded.calibration,
-        loaded.rule,
-        config.calibration.when == "reading",
-        config.samples.batch_size,
-    )
     done = len(all_tasks) - len(missing)
-    for answers in ask_chips(material, missing, processes):
+    for answers in ask(missing):
         task = all_tasks[answers.key]
         about = {
-            "images": len(loaded.samples),
+            "images": samples,
             "seed": task.seed,
             "point": task.words,
             "seconds": round(answers.seconds, 3),

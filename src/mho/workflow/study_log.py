@@ -43,6 +43,10 @@ class StudyLog:
         """Return the right answers of a chip; None where it was not asked yet."""
         return self._correct.get(key)
 
+    def read(self, key: str) -> int:
+        """Return the right answers of a chip that was asked."""
+        return self._correct[key]
+
     def append(self, key: str, correct: int, about: Mapping[str, Any]) -> None:
         """Add the answers of a chip, and make them durable before returning.
 

@@ -139,18 +139,20 @@ class ChipExaminer:
         return round(material.samples.share_right(outputs) * len(material.samples))
 
 
-def ask_chips(material: StudyMaterial, tasks: Sequence[ChipTask], processes: int) -> Iterator[ChipAnswers]:
+def ask_chips(
+    material: StudyMaterial, tasks: Sequence[ChipTask], processes: int | None = None
+) -> Iterator[ChipAnswers]:
     """Yield the answers of all chips, in the order in which they come.
 
     Args:
         material: what chips have in common.
         tasks: all with keys of their own.
-        processes: 1: this one; more: so many beside it, each with one thread.
+        processes: None or 1: this one; more: so many beside it, each with one thread.
 
     Raises:
         MhoError: a chip cannot be asked, or a process died.
     """
-    if processes == 1 or len(tasks) < 2:
+    if processes is None or processes == 1 or len(tasks) < 2:
         examiner = ChipExaminer(material)
         for task in tasks:
             yield examiner.ask(task)
