@@ -6,7 +6,8 @@ Where all of it is ideal, outputs are those of `mho.simulation.executor`, to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,7 +71,6 @@ class AnalogExecutor:
         Raises:
             ProgramError: the program is damaged.
             ConfigError: the hardware does not fit the program, or conditions or ranges do not fit the hardware.
-            UnsupportedOperationError: activations are written into cells.
         """
         self.program = program
         self.hardware = program.accelerator if hardware is None else hardware
@@ -114,13 +114,13 @@ class AnalogExecutor:
             stop = min(start + batch_size, samples)
             live = {name: array[start:stop] for name, array in arrays.items()}
             with exact_products():
-                self._run_batch(live, observe)
+                self._run_batch(live, start, observe)
             for name in outputs:
                 outputs[name][start:stop] = live[name]
         return present_outputs(self.program, outputs)
 
-    def _run_batch(self, live: dict[str, NDArray[np.float32]], observe: Observe | None) -> None:
-        """Run one batch; leaves all tensors in `live`."""
+    def _run_batch(self, live: dict[str, NDArray[np.float32]], first: int, observe: Observe | None) -> None:
+        """Run one batch, from sample `first` of the run on; leaves all tensors in `live`."""
         for item in self.program.instructions:
             if isinstance(item, Digital):
                 operands = [torch.from_numpy(self._operand(live, name)) for name in item.inputs]
@@ -128,7 +128,8 @@ class AnalogExecutor:
             elif isinstance(item, Layer):
                 layer = self._layers[item.name]
                 if isinstance(layer, _AnalogLayer):
-                    live[layer.output] = layer.run(live[layer.source], self._noise, observe)
+                    sources = [live[name] for name in layer.sources]
+                    live[layer.output] = layer.run(sources, first, self._noise, observe)
                 else:
                     operand: list[Tensor] = [torch.from_numpy(live[name]) for name in layer.sources]
                     live[layer.output] = np.ascontiguousarray(layer.run(operand).numpy())
@@ -152,32 +153,65 @@ class AnalogExecutor:
 
 
 class _AnalogLayer:
-    """A layer with weights, tile by tile."""
+    """A layer whose operand lies in cells, tile by tile."""
 
     def __init__(self, program: Program, content: LayerContent, writer: TileWriter) -> None:
         self._program, self._content = program, content
-        (self._quantize,) = content.quantizations
-        self.source, self.output = self._quantize.source, content.dequantize.target
+        self.sources = tuple(item.source for item in content.quantizations)
+        self.output = content.dequantize.target
         self.tiles = tuple(writer.tiles(content))
 
     def run(
         self,
-        source: NDArray[np.float32],
+        sources: list[NDArray[np.float32]],
+        first: int,
         noise: Callable[[AnalogTile], np.random.Generator | None],
         observe: Observe | None,
     ) -> NDArray[np.float32]:
-        """Take [N, *shape], return [N, *output shape]; `noise` gives a stream for a tile's reads."""
-        buffers, dequantize = self._program.buffers, self._content.dequantize
-        whole = make_codes(self._quantize, source, buffers[self._quantize.target].shape[0])
-        codes = np.ascontiguousarray(whole.T.astype(np.uint8 if whole.max(initial=0) <= 255 else np.int64))
-        sums = np.zeros((len(source), buffers[dequantize.accumulators].shape[0]))
+        """Run samples `first`, `first` + 1, ... of a run.
+
+        Args:
+            sources: [N, *shape] each, in the order of `sources`.
+            first: number of the first sample.
+            noise: gives a stream for a tile's reads.
+            observe: is told what drives each tile.
+
+        Returns:
+            [N, *output shape].
+        """
+        buffers, dequantize, samples = self._program.buffers, self._content.dequantize, len(sources[0])
+        codes: dict[str, NDArray[Any]] = {}
+        for item, source in zip(self._content.quantizations, sources, strict=True):
+            whole = make_codes(item, source, buffers[item.target].shape[0])
+            codes[item.target] = np.ascontiguousarray(whole.T.astype(_type_of(whole)))
+        sums = {name: np.zeros((samples, buffers[name].shape[0])) for name in self._content.cleared}
         for number, tile in enumerate(self.tiles):
-            told = None if observe is None else partial(observe, self._content.layer.name, number, tile)
-            _run_tile(tile, codes, sums, noise(tile), told)
+            told = None if observe is None else partial(observe, self._content.layer.name, number)
+            for one, some in _list_products(tile, codes, samples, first):
+                _run_tile(one, codes[tile.codes][some], sums[dequantize.accumulators][some], noise(one), told)
         for digital in self._content.sums:
-            _add_sums(self._program, digital, codes, sums)
+            added = digital.instruction
+            _add_sums(self._program, digital, codes[added.codes], sums[added.accumulators])
         result = _dequantize(self._program, dequantize, sums)
-        return result.reshape(len(source), *buffers[dequantize.target].shape)
+        return result.reshape(samples, *buffers[dequantize.target].shape)
+
+
+def _type_of(codes: NDArray[np.int64]) -> type[np.integer]:
+    """Return a type that holds codes; negative ones are those of stored operands."""
+    return np.uint8 if codes.min(initial=0) >= 0 and codes.max(initial=0) <= 255 else np.int64
+
+
+def _list_products(
+    tile: AnalogTile, codes: Mapping[str, NDArray[Any]], samples: int, first: int
+) -> Iterator[tuple[AnalogTile, slice]]:
+    """Yield a tile with what it holds for which samples: the same for all, or an operand for each."""
+    if tile.operand is None:
+        yield tile, slice(None)
+        return
+    stored = codes[tile.operand.write.codes]
+    for sample in range(samples):
+        product = tile.operand.store(stored[sample].astype(np.int64), first + sample)
+        yield replace(tile, product=product), slice(sample, sample + 1)
 
 
 def _run_tile(
@@ -185,7 +219,7 @@ def _run_tile(
     codes: NDArray[Any],
     sums: NDArray[np.float64],
     reads: np.random.Generator | None,
-    observe: Callable[[NDArray[Any]], None] | None,
+    observe: Callable[[AnalogTile, NDArray[Any]], None] | None,
 ) -> None:
     """Add the results of all windows of a tile to `sums` [samples, sums]."""
     samples, rows, results = len(codes), len(tile.rows), len(tile.results)
@@ -195,7 +229,7 @@ def _run_tile(
         gathered = codes[:, tile.inputs[some, None] + tile.rows]
         gathered = gathered.reshape(-1, rows)
         if observe is not None:
-            observe(gathered)
+            observe(tile, gathered)
         found = tile.product.run(gathered, reads)[:, :results]
         places = tile.sums[some, None] + tile.results
         _add(sums, places, found.reshape(samples, -1, results), are_apart=tile.are_apart)
@@ -223,15 +257,19 @@ def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: 
         _add(sums, targets[some], found, are_apart=are_apart)
 
 
-def _dequantize(program: Program, item: Dequantize, sums: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return float32(total) * multiplier + bias, each rounded, of sums [samples, sums]."""
+def _dequantize(program: Program, item: Dequantize, sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Return float32(total) * multiplier + bias, each rounded, of sums [samples, sums] by buffer."""
     constants, layout = program.constants, item.layout
-    laid_out = sums.reshape(len(sums), *layout.shape)
+    own = sums[item.accumulators]
+    laid_out = own.reshape(len(own), *layout.shape)
     images, groups, lines, _, rows, columns = layout.inside
     total = laid_out[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
     if item.sum_factors:
         of_inputs = laid_out[:, images, groups, lines, layout.channels :, rows, columns]
         total = total + _per_channel(constants[item.sum_factors]) * of_inputs
+    if item.stored_sums:
+        stored = sums[item.stored_sums].reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
+        total = total + item.stored_factor * stored
     result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
     if item.bias:
         result = result + _per_channel(constants[item.bias])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from mho.array.layout import ArrayLayout
 from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed
-from mho.errors import ConfigError, ProgramError, UnsupportedOperationError
+from mho.errors import ConfigError, ProgramError
 from mho.program.instructions import Affine, QuantizeInput, WriteTile
 from mho.program.program import Program
-from mho.program.tile_uses import LayerContent, Loops, TileUse
+from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
+from mho.simulation.analog_operands import StoredOperand
 
 Integers = NDArray[np.int64]
 
@@ -34,6 +36,8 @@ Range = tuple[NDArray[np.float64], NDArray[np.float64]]
 Ranges = Mapping[str, tuple[Range, ...]]
 """Of each layer and tile, in execution order."""
 
+_MakeProduct = Callable[[WrittenCells], ArrayProduct]
+
 
 @dataclass(frozen=True, eq=False)
 class AnalogTile:
@@ -42,7 +46,9 @@ class AnalogTile:
     Attributes:
         crossbar: that holds it.
         first_col: column of the crossbar that is its first.
-        product: what it gives.
+        product: what it gives; where the matrix is stored for each sample, with a matrix of zeros.
+        operand: what stores the matrix of a sample; None where it is written once.
+        codes: name of the buffer of codes that drive the rows.
         inputs: int64 [windows], address of each window among the codes.
         rows: int64 [rows], from there to the codes that drive the rows.
         sums: int64 [windows], address of each window among the sums.
@@ -53,6 +59,8 @@ class AnalogTile:
     crossbar: int
     first_col: int
     product: ArrayProduct
+    operand: StoredOperand | None
+    codes: str
     inputs: Integers
     rows: Integers
     sums: Integers
@@ -62,10 +70,11 @@ class AnalogTile:
 
 @dataclass(frozen=True)
 class _Write:
-    """Blocks that are written together, and the number of the first such write of their crossbar."""
+    """Blocks that are written together, the number of the first such write of their crossbar, and of its writes."""
 
-    blocks: tuple[WriteTile, ...]
+    blocks: tuple[Write, ...]
     number: int
+    writes: int
 
 
 class TileWriter:
@@ -85,11 +94,7 @@ class TileWriter:
         *,
         is_observed: bool,
     ) -> None:
-        """Find which blocks are written together.
-
-        Raises:
-            UnsupportedOperationError: activations are written into cells.
-        """
+        """Find which blocks are written together."""
         self._program, self._hardware, self._chip_seed, self._conditions = program, hardware, chip_seed, conditions
         self._ranges, self._is_observed = ranges, is_observed
         self._writes = _number_writes(contents)
@@ -128,13 +133,13 @@ class TileWriter:
     def _tiles_of(
         self, use: TileUse, content: LayerContent, crossbars: tuple[int, ...], limits: Iterator[Range | None]
     ) -> Iterator[AnalogTile]:
-        assert isinstance(use.write, WriteTile)
         load, add, constants = use.load, use.add, self._program.constants
         steps, matrices, windows = _split_loops(use, content.layer.name)
         offsets = _cut(constants[add.column_offsets], add.cols.start, add.cols.stop)
         used = offsets >= 0
         targets, output = np.unique(offsets[used], return_inverse=True)
-        layout = _lay_out(self._program, use, content.quantizations[0], steps, used, output, len(targets))
+        quantize = next(item for item in content.quantizations if item.target == load.codes)
+        layout = _lay_out(self._program, use, quantize, steps, used, output, len(targets))
         rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
         for number, values in enumerate(_turns(matrices)):
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
@@ -144,18 +149,42 @@ class TileWriter:
                 ranges = next(limits, None)
                 if ranges is None and self._ranges is not None:
                     raise _other_ranges(content.layer.name)
-                product = make_product(
+                make = partial(
+                    make_product,
                     self._hardware,
                     layout,
-                    self._write(use.write, crossbar, number, values),
-                    self.seed(crossbar),
+                    seed=self.seed(crossbar),
                     first_row=load.first_row,
                     first_col=add.first_col,
                     ranges=ranges,
                     is_observed=self._is_observed,
                 )
+                operand, product = self._fill(use.write, crossbar, number, values, make)
                 own = slice(copy, None, len(crossbars))
-                yield AnalogTile(crossbar, add.first_col, product, inputs[own], rows, sums[own], targets, are_apart)
+                yield AnalogTile(
+                    crossbar, add.first_col, product, operand, load.codes, inputs[own], rows, sums[own], targets,
+                    are_apart,
+                )  # fmt: skip
+
+    def _fill(
+        self, block: Write, crossbar: int, number: int, values: Mapping[str, int], make: _MakeProduct
+    ) -> tuple[StoredOperand | None, ArrayProduct]:
+        """Write weights, or prepare to write activations; return what stores them, and the product."""
+        if isinstance(block, WriteTile):
+            return None, make(self._write(block, crossbar, number, values))
+        write, hardware, seed, conditions = (
+            self._writes[id(block)],
+            self._hardware,
+            self.seed(crossbar),
+            self._conditions,
+        )
+
+        def write_cells(digits: Integers, number: int) -> WrittenCells:
+            return write_crossbar(hardware, digits, seed, write=number, conditions=conditions)
+
+        (address,) = list_addresses(block.address, values, ()).tolist()
+        operand = StoredOperand(self._program, block, address, write.number + number, write.writes, write_cells, make)
+        return operand, operand.store_nothing()
 
     def _write(self, block: WriteTile, crossbar: int, number: int, values: Mapping[str, int]) -> WrittenCells:
         """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices.
@@ -168,6 +197,7 @@ class TileWriter:
             shape = (self._hardware.crossbar.rows, self._hardware.crossbar.cols)
             digits = np.zeros(shape, dtype=np.int64)
             for one in write.blocks:
+                assert isinstance(one, WriteTile)
                 matrix = self._program.constants[one.cells][one.index.at(values)]
                 row, col = one.corner
                 place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
@@ -184,37 +214,43 @@ def _other_ranges(layer: str) -> ConfigError:
 
 
 def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:
-    """Return the write of each block, by the identity of its instruction."""
-    groups: list[list[WriteTile]] = []
-    last: dict[int, list[WriteTile]] = {}
+    """Return the write of each block, by the identity of its instruction.
+
+    For one sample; what is written anew for further samples is numbered after it.
+    """
+    groups: list[list[Write]] = []
+    last: dict[int, list[Write]] = {}
     counts: dict[int, int] = {}
     for content in contents:
         counts |= {id(use.write): math.prod(_counts_of(use)) for use in content.tiles}
         for block in content.writes:
-            if not isinstance(block, WriteTile):
-                raise UnsupportedOperationError(
-                    f"layer {content.layer.name} writes activations into cells, which analog arrays do not yet do here",
-                    hint="let the digital unit multiply activations (digital.operation_latency_us), or run it exactly",
-                )
-            if block.joins:
+            if isinstance(block, WriteTile) and block.joins:
                 last[block.crossbar].append(block)
             else:
                 last[block.crossbar] = [block]
                 groups.append(last[block.crossbar])
-    writes: dict[int, _Write] = {}
     numbers: dict[int, int] = {}
+    first: list[int] = []
     for blocks in groups:
         crossbar = blocks[0].crossbar
-        write = _Write(tuple(blocks), numbers.get(crossbar, 0))
-        numbers[crossbar] = write.number + max(counts.get(id(block), 1) for block in blocks)
+        first.append(numbers.get(crossbar, 0))
+        numbers[crossbar] = first[-1] + max(counts.get(id(block), 1) for block in blocks)
+    writes: dict[int, _Write] = {}
+    for blocks, number in zip(groups, first, strict=True):
+        write = _Write(tuple(blocks), number, numbers[blocks[0].crossbar])
         writes |= {id(block): write for block in blocks}
     return writes
 
 
 def _counts_of(use: TileUse) -> list[int]:
     """Return how often the loops over matrices turn."""
-    variables = _variables(use.write.index) if isinstance(use.write, WriteTile) else set()
+    variables = _variables(_matrix(use.write))
     return [count for variable, count in use.loops if variable in variables]
+
+
+def _matrix(write: Write) -> Affine:
+    """Return what tells the matrices of a write apart: their number, or where their codes lie."""
+    return write.index if isinstance(write, WriteTile) else write.address
 
 
 def _split_loops(use: TileUse, layer: str) -> tuple[Loops, Loops, Loops]:
@@ -223,9 +259,8 @@ def _split_loops(use: TileUse, layer: str) -> tuple[Loops, Loops, Loops]:
     Raises:
         ProgramError: a loop is two of them, or there are several over steps.
     """
-    assert isinstance(use.write, WriteTile)
     in_shift = _variables(use.load.shift) | _variables(use.add.shift)
-    in_index = _variables(use.write.index)
+    in_index = _variables(_matrix(use.write))
     in_address = _variables(use.load.address) | _variables(use.add.address)
     steps = tuple(loop for loop in use.loops if loop[0] in in_shift)
     if len(steps) > 1 or in_shift & (in_index | in_address) or use.load.shift != use.add.shift or use.load.shift.base:

@@ -36,10 +36,10 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.operand_proof import stored_part
 from mho.program.program import BufferKind, Program
 from mho.simulation.codes import make_codes
 from mho.simulation.samples import check_inputs
+from mho.simulation.stored_cells import encode_activations
 
 Array = NDArray[Any]
 Variables = Mapping[str, int]
@@ -167,28 +167,8 @@ def _write_tile(machine: Machine, item: WriteTile, variables: Variables) -> None
 
 
 def _write_dynamic_tile(machine: Machine, item: WriteDynamicTile, variables: Variables) -> None:
-    row_offsets, row_signs, row_shifts, row_blocks = (
-        _lines(machine, name, item.rows)[:, None]
-        for name in (item.row_offsets, item.row_signs, item.row_shifts, item.row_blocks)
-    )
-    offsets, signs, starts, bits, shifts, blocks = (
-        _lines(machine, name, item.cols)
-        for name in (
-            item.column_offsets,
-            item.column_signs,
-            item.column_starts,
-            item.column_bits,
-            item.column_shifts,
-            item.column_blocks,
-        )
-    )
-    is_ones = offsets < 0
-    addresses = item.address.at(variables) + row_offsets + np.where(is_ones, 0, offsets)
-    codes = np.moveaxis(machine.buffers[item.codes][addresses], -1, 0)
-    stored = stored_part(codes + item.addend, row_signs * signs, starts, bits, is_signed=item.is_signed)
-    digits = ((np.where(is_ones, 1, stored) << row_shifts) >> shifts) & ((1 << item.cell_bits) - 1)
-    cells = np.where(row_blocks == blocks, digits, 0).astype(np.float64)
-    machine.crossbars[item.crossbar] = CrossbarState(cells=cells)
+    cells = encode_activations(machine.program, item, machine.buffers[item.codes], item.address.at(variables))
+    machine.crossbars[item.crossbar] = CrossbarState(cells=cells.astype(np.float64))
     machine.writes[machine.layer] += 1
 
 

@@ -53,6 +53,5 @@ def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
     with pytest.raises(ProgramError, match=f"an ADC of {demand} bits"):
         verify_program(replace(program, accelerator=short))
     verify_program(replace(program, accelerator=with_converters(short, adc_range="calibrated-layer")))
-    if not mapping.layer.is_stored_dynamically:
-        inputs = random_inputs(network, 2)
-        assert_same_bits(AnalogExecutor(program, 1, hardware=enough).run(inputs), run_quantized(network, inputs))
+    inputs = random_inputs(network, 2)
+    assert_same_bits(AnalogExecutor(program, 1, hardware=enough).run(inputs), run_quantized(network, inputs))

@@ -11,7 +11,7 @@ from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, networks, random_inputs, random_layer
 
 from mho.accelerator.loading import accelerator_from_json
-from mho.errors import MappingError, UnsupportedOperationError
+from mho.errors import MappingError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
@@ -23,18 +23,11 @@ from mho.simulation.analog import AnalogExecutor
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-def analog(program):
-    try:
-        return AnalogExecutor(program, 1)
-    except UnsupportedOperationError:
-        assume(False)
-
-
 @settings(max_examples=40, **RELAXED)
 @given(networks(), accelerators(), st.sampled_from(MappingModel), st.integers(1, 3))
 def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
     inputs = random_inputs(network, samples)
-    executor = analog(compile_network(network, accelerator, model=model))
+    executor = AnalogExecutor(compile_network(network, accelerator, model=model), 1)
     assert_same_bits(executor.run(inputs, batch_size=2), run_quantized(network, inputs))
 
 
@@ -47,7 +40,7 @@ def test_chips_with_copies_of_layers_give_them(chooser, samples):
     except MappingError:
         assume(False)
     inputs = random_inputs(network, samples)
-    assert_same_bits(analog(program).run(inputs), run_quantized(network, inputs))
+    assert_same_bits(AnalogExecutor(program, 1).run(inputs, batch_size=2), run_quantized(network, inputs))
 
 
 @settings(max_examples=40, **RELAXED)
@@ -63,4 +56,4 @@ def test_every_mapping_and_either_difference_gives_them(chooser, difference, sam
     mapping = random_mapping(chooser, layer, bits, hardware)
     program = compile_network(network, hardware, mappings={layer.name: mapping})
     inputs = random_inputs(network, samples)
-    assert_same_bits(analog(program).run(inputs), run_quantized(network, inputs))
+    assert_same_bits(AnalogExecutor(program, 1).run(inputs), run_quantized(network, inputs))

@@ -15,16 +15,18 @@ from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
 from mho.accelerator.loading import accelerator_from_json
+from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
-from mho.errors import ConfigError, DataError, UnsupportedOperationError
+from mho.errors import ConfigError, DataError
+from mho.program.instructions import WriteDynamicTile
 from mho.program.lowering import compile_network
+from mho.program.program import walk
 from mho.program.tile_uses import collect_layers
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.analog_tiles import TileWriter
 from mho.simulation.executor import Executor
 
-WRITE_ACTIVATIONS = {"twos_complement", "offset_product", "stored_windows"}
 WORST = {
     "on_off_ratio": 10,
     "programming_error": 0.05,
@@ -62,7 +64,7 @@ def difference(left, right):
     return max(float(np.abs(left[name] - right[name]).max()) for name in left)
 
 
-@pytest.mark.parametrize("name", sorted(set(HAND_MADE) - WRITE_ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(HAND_MADE))
 def test_a_program_written_by_hand_gives_the_numbers_worked_out_by_hand(name):
     made = HAND_MADE[name]()
     np.testing.assert_array_equal(
@@ -160,11 +162,61 @@ def test_wires_with_resistance_lower_what_columns_carry(program, inputs):
     assert gaps[1] > 0
 
 
-def test_activations_that_are_written_into_cells_are_refused():
+@pytest.fixture(scope="module")
+def product():
+    """Two activations that are multiplied, in tiles smaller than they are, and four samples, the first two equal."""
     network = matmul_network()
-    program = compile_network(network, make_accelerator(16, 16, 2))
-    with pytest.raises(UnsupportedOperationError, match="writes activations into cells"):
-        AnalogExecutor(program, 1)
+    program = compile_small(network, make_accelerator(16, 16, 2))
+    inputs = {name: np.concatenate([values[:1], values]) for name, values in random_inputs(network, 3).items()}
+    return program, inputs
+
+
+def test_activations_that_are_written_into_cells_are_multiplied_exactly_where_these_are_ideal(product):
+    program, inputs = product
+    writes = [item for item, _ in walk(program.instructions) if isinstance(item, WriteDynamicTile)]
+    assert len(writes) > 1
+    assert_same_bits(AnalogExecutor(program, 1).run(inputs, batch_size=3), Executor(program).run(inputs))
+
+
+@pytest.mark.parametrize(("key", "are_equal"), [("programming_error", False), ("cell_variation", True)])
+def test_each_sample_is_written_with_errors_of_its_own_into_the_same_cells(product, key, are_equal):
+    """Two equal samples answer alike where only the cells differ, and otherwise where each write is off."""
+    program, inputs = product
+    made = AnalogExecutor(program, 1, hardware=with_array(program, **{key: 0.1, "on_off_ratio": 20}))
+    whole = made.run(inputs)
+    assert difference(whole, Executor(program).run(inputs)) > 0
+    for outputs in whole.values():
+        assert (outputs[0] == outputs[1]).all() == are_equal
+    assert_same_bits(made.run(inputs, batch_size=1), whole)
+
+
+def test_no_two_writes_of_a_crossbar_have_the_same_number(product):
+    program, numbers = product[0], []
+    executor = AnalogExecutor(program, 1)
+    for tiles in executor.tiles.values():
+        for tile in tiles:
+            assert tile.operand is not None
+            operand = replace(
+                tile.operand,
+                write_cells=lambda digits, number, old=tile.operand.write_cells: (
+                    numbers.append(number) or old(digits, number)
+                ),
+            )
+            for sample in range(3):
+                operand.store(np.zeros(program.buffers[operand.write.codes].shape[0], np.int64), sample)
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_operands_have_calibrated_ranges_and_noise_too(product):
+    program, inputs = product
+    hardware = with_array(program, {"adc_bits": 4, "adc_range": "calibrated-columns"}, read_noise=0.1)
+    ranges = calibrate_ranges(program, 1, inputs, hardware=hardware)
+    made = AnalogExecutor(program, 1, hardware=hardware, ranges=ranges)
+    assert difference(made.run(inputs), made.run(inputs)) > 0
+    enough = with_array(program, {"adc_bits": 12, "adc_range": "calibrated-columns"})
+    ranges = calibrate_ranges(program, 1, inputs, hardware=enough, rule=RangeRule(RangeMethod.EXTREMES))
+    exact = Executor(program).run(inputs)
+    assert_same_bits(AnalogExecutor(program, 1, hardware=enough, ranges=ranges).run(inputs), exact)
 
 
 def test_layers_of_a_chip_lie_in_crossbars_of_their_own():
