@@ -120,7 +120,8 @@ def run_study(
         import_ray()
     loaded = load_material(config, where=where, program=program, samples=samples)
     points = plan_study(config, loaded.program.accelerator, where=where)
-    loaded.check_calibration(any(point.is_calibrated for point in points), where=where)
+    is_calibrated = any(point.is_calibrated for point in points)
+    loaded.check_calibration(is_calibrated, config.calibration.file is not None, where=where)
     exact_accuracy = loaded.measure_exactly()
     path = directory or config.directory
     with _open_directory(path, fresh=fresh) as log:

@@ -28,6 +28,7 @@ from pydantic import (
 
 from mho.array.calibration import RangeMethod
 from mho.data.spec import DataSpec
+from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.study_document import Design, Value
 from mho.settings import parse_settings, read_toml
@@ -137,6 +138,8 @@ class ProgramSettings(_Section):
             raise ValueError("give either file, a program, or network, a quantized ONNX file")
         if (self.network is None) != (self.accelerator is None):
             raise ValueError("network and accelerator go together; a program file holds its accelerator")
+        if self.file is not None and self.mapping is not DEFAULT_MODEL:
+            raise ValueError("mapping is for network; a program file holds its mapping")
         return self
 
 
@@ -221,6 +224,14 @@ class StudyConfig(_Section):
             raise ValueError("nothing is swept: the table sweeps needs a key, such as array.programming_error")
         return self
 
+    @model_validator(mode="after")
+    def _check_split(self) -> StudyConfig:
+        settings, default = self.samples, SampleSettings()
+        is_cut = (settings.split, settings.split_seed) != (default.split, default.split_seed)
+        if is_cut and self.data is None:
+            raise ValueError("samples.split and samples.split_seed are for the table data")
+        return self
+
     @property
     def directory(self) -> Path:
         """Where results go."""
@@ -258,6 +269,8 @@ def load_study(path: str | Path, *, directory: Path | None = None, data_root: Pa
     content = read_toml(path)
     base = Path(path).resolve().parent
     _resolve(content, base)
+    if data_root is not None and "data" not in content:
+        raise ConfigError("--data-root is where the data lies", where=str(path), expected="a table [data]")
     for table, key, value in (("study", "directory", directory), ("data", "root", data_root)):
         if value is not None and isinstance(content.get(table), dict):
             content[table][key] = str(value.absolute())

@@ -49,8 +49,14 @@ class LoadedStudy:
     samples_hash: str
     calibration_hash: str
 
-    def check_calibration(self, is_needed: bool, *, where: str) -> None:
-        """Hold calibrated ADCs against calibration inputs. Raises `ConfigError`."""
+    def check_calibration(self, is_needed: bool, is_given: bool, *, where: str) -> None:
+        """Hold calibrated ADCs against calibration inputs, which a file may give. Raises `ConfigError`."""
+        if is_given and not is_needed:
+            raise ConfigError(
+                "no point has calibrated ADCs",
+                where=f"{where}: calibration.file",
+                expected="converters.adc_bits as a number and converters.adc_range other than full-scale, somewhere",
+            )
         if is_needed and self.calibration is None:
             raise ConfigError(
                 "calibrated ADCs need inputs to be calibrated on",

@@ -192,6 +192,12 @@ def _is_disturbed(hardware: Accelerator, conditions: Conditions) -> bool:
     return conditions.reads > 0 and not isinstance(hardware.array.read_disturb_reads, str)
 
 
+def _has_adcs_of_their_own(hardware: Accelerator, _: Conditions) -> bool:
+    converters = hardware.converters
+    has_errors = bool(converters.adc_offset_lsb or converters.adc_gain_error)
+    return not converters.has_ideal_adc and (has_errors or converters.adc_range is AdcRange.CALIBRATED_COLUMNS)
+
+
 _Acts = Callable[[Accelerator, Conditions], bool]
 _DRIFT: tuple[_Acts, str] = (
     _runs,
@@ -225,6 +231,12 @@ _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
         "array.programming_error_of": (lambda hardware, _: hardware.array.has_programming_error, "a programming_error"),
         "array.read_noise_of": (lambda hardware, _: bool(hardware.array.read_noise), "array.read_noise above 0"),
         "converters.adc_range": _BITS,
+        "converters.column_difference": _BITS,
+        "converters.columns_per_adc": (_has_adcs_of_their_own, "errors of ADCs, or ranges of their own (adc_range)"),
+        "converters.dac_inl_lsb": (
+            lambda hardware, _: hardware.converters.dac_bits > 1 and bool(hardware.converters.dac_inl_lsb),
+            "DACs of more than one bit, and a figure other than 0",
+        ),
     }
 )
 """What must be so somewhere for a key to change anything, and in words."""

@@ -97,6 +97,7 @@ def test_progress_is_told_on_standard_error(capsys):
             '[calibration]\nfile = "narrow.npz"\n[base]\nconverters.adc_range = "calibrated-layer"',
             "[40, 23]",
         ),
+        ("[base]", '[calibration]\nfile = "calibration.npz"\n[base]', "no point has calibrated ADCs"),
         ("[0, 0.1, 0.3]", "[0, 0.1, 0.1]", "sweeps.array.programming_error: a value stands there twice"),
         ("[0, 0.1, 0.3]", "[true]", "sweeps.array.programming_error: is [True]"),
     ],
@@ -114,5 +115,6 @@ def test_bad_input_is_one_clear_error_before_anything_starts(capsys, old, new, t
 def test_a_file_in_the_way_is_one_clear_error(capsys):
     Path("out").write_text("")
     assert "out" in run(capsys, "--directory", "out", code=2)
+    assert "--data-root" in run(capsys, "--data-root", "data", code=2)
     assert main(["study", "small.toml", "--processes", "0"]) == 2
     assert main(["study", "no.toml"]) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from small_programs import compile_small, matmul_network
+from small_programs import compile_small, grid, linear_network
 from studies import STUDY, make_program, make_samples, tables, write_study
 
 import mho
@@ -266,11 +266,11 @@ def test_data_sets_give_their_images_and_calibration_images():
     assert loaded.samples_source == "digits, validation images"
 
 
-def test_programs_that_arrays_cannot_run_are_refused_before_any_chip(tmp_path):
-    program = compile_small(matmul_network())
-    samples = {"a": np.ones((3, 2, 3, 4), np.float32), "b": np.ones((3, 2, 4, 5), np.float32)}
-    with pytest.raises(MhoError, match="activations"):
-        mho.study(tables(), program=program, samples=(samples, np.zeros(3, int)), directory=tmp_path / "out")
+def test_programs_that_tell_no_classes_are_refused_before_any_chip(tmp_path):
+    program = compile_small(linear_network(np.ones((1, 24), int), grid(4)))
+    samples = np.ones((3, 24), np.float32), np.zeros(3, int)
+    with pytest.raises(MhoError, match="no scores of classes"):
+        mho.study(tables(), program=program, samples=samples, directory=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

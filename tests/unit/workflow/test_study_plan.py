@@ -104,6 +104,11 @@ def test_a_study_survives_json():
         ({"sweeps": {"conditions.temperature_k": [290, 310]}}, "array.drift_activation_ev"),
         ({"sweeps": {"array.drift_exponent": [0.1, 0.2]}}, "conditions.elapsed_s after array.drift_reference_s"),
         ({"base": {"array.driven_ends": "both"}}, "row_segment_ohm or array.col_segment_ohm"),
+        ({"sweeps": {"converters.columns_per_adc": [1, 8]}}, "errors of ADCs, or ranges of their own"),
+        ({"sweeps": {"converters.dac_inl_lsb": [0, 0.2]}}, "DACs of more than one bit"),
+        ({"base": {"converters.column_difference": "analog"}}, "converters.adc_bits in numbers"),
+        ({"samples": {"file": "x.npz", "split": "train"}}, "samples.split and samples.split_seed are for the table"),
+        ({"program": {"file": "p.mho", "mapping": "paper"}}, "mapping is for network"),
         ({"study": {"seeds": [1, 1]}}, "a seed is named twice"),
         ({"study": {"seeds": [-1]}}, "study.seeds"),
         ({"study": {"seeds": 0}}, "1..10000"),
@@ -133,5 +138,6 @@ def test_what_cannot_be_is_one_clear_error(changes, told):
 def test_what_acts_at_some_point_is_no_error():
     """Drift at none but the last point is enough for time to be swept."""
     plan(tables(study={"design": "grid"}, sweeps={"array.drift_exponent": [0, 0.1], "conditions.elapsed_s": [1, 9]}))
+    plan(tables(base={"converters.adc_bits": 6, "converters.adc_gain_error": 0.1, "converters.columns_per_adc": 4}))
     activated = make_accelerator(array={"drift_exponent": 0.1, "drift_activation_ev": 0.2})
     assert plan(tables(sweeps={"conditions.temperature_k": [300, 350]}), activated)[1].conditions.temperature_k == 350
