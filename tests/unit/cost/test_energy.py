@@ -137,6 +137,34 @@ def test_fewer_active_rows_need_fewer_bits_of_an_ideal_adc():
     assert conversion_energy_aj(hardware, COLUMNS) == 8_000_000  # 16 * 15 = 240
 
 
+def test_time_and_energy_of_conversion_are_those_of_the_bits_of_a_calibrated_adc():
+    """Six bits where 12 would tell all sums apart: as many MVMs and conversions, each half as long and as dear."""
+    layer, times = MvmLayer("dense", "linear", 10, 200, 3, 1), {"adc_latency_us_per_bit": 0.001}
+    hardware = {"rows": 256, "cols": 256, "cell_bits": 4, "energy": {"adc_pj_per_bit": 1}}
+    whole = make_accelerator(**hardware, adc_bits=12, converters=times)
+    six = make_accelerator(**hardware, adc_bits=6, converters={**times, "adc_range": "calibrated-layer"})
+    policy = Policy.uniform(["dense"], BitWidths(4, 3))
+    costs = [cost_network([layer], policy, one, model=MappingModel.BEST) for one in (whole, six)]
+    assert costs[0].mapping.layers == costs[1].mapping.layers
+    rounds = costs[0].mapping.layers[0].counts.conversions
+    assert costs[0].latency_ps - costs[1].latency_ps == rounds * 6 * 1_000
+    dear, cheap = (energy_of(layer, "4/3", one).energy.told_aj[Component.ADC] for one in (whole, six))
+    assert dear == 2 * cheap
+
+
+@pytest.mark.parametrize(("columns", "conversions"), [("digital", 20), ("analog", 10)])
+def test_differences_are_converted_shifted_and_added_once(columns, conversions):
+    """Ten outputs of one digit and sign, two rows of tiles, three positions and three steps."""
+    layer = MvmLayer("dense", "linear", 10, 20, 3, 1)
+    hardware = make_accelerator(
+        rows=16, cols=64, cell_bits=4, energy=ENERGIES, converters={"column_difference": columns}
+    )
+    (energy,) = energy_of(layer, "4/3", hardware).layers
+    activity = energy.activity
+    assert activity.conversions == activity.operations == 2 * 3 * 3 * conversions
+    assert activity.cell_reads == 20 * 20 * 3 * 3
+
+
 def test_a_batch_shares_the_energy_of_writes():
     layer, hardware = MvmLayer("dense", "linear", 10, 20, 3, 1), make_accelerator(energy=ENERGIES)
     one, three = (energy_of(layer, "4/3", hardware, batch=batch).energy.told_aj for batch in (1, 3))
