@@ -3,9 +3,14 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# Tests hold behaviour, never time: a busy machine is no defect.
+hypothesis.settings.register_profile("mho", deadline=None)
+hypothesis.settings.load_profile("mho")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
