@@ -5,8 +5,8 @@ A layer that is to be faster may get more copies, or an option whose one copy ta
 - The interval between inputs, and the latency layer by layer, depend on each layer's crossbars and time alone: the best
   options and copies are found together, exactly.
 - The latency of layers that overlap also depends on how long windows last and on what they wait for. A local search
-  starts from options that give the least interval with windows of a limited time, and changes one layer's option at
-  a time, at equal crossbars, as long as that helps.
+  starts from options that give the least interval with windows of a limited time (the best of these, and those of the
+  fewest crossbars), and changes one layer's option at a time, at equal crossbars, as long as that helps.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ _WINDOW_TIMES = 6
 """Limits of the time of a window that the search starts from."""
 _RELAXED = (1.0, 1.05)
 """Multiples of the least interval whose copies judge a start: what they leave shortens the filling."""
+_IMPROVED = 3
+"""Starts, the best, that are improved beside the one of the fewest crossbars."""
 _ROUNDS = 4
 """Rounds over all layers before the local search ends."""
 
@@ -247,15 +249,14 @@ class _Search:
         return build_work_graph(self._network, mappings, self._accelerator, base=base)
 
     def find_latency(self) -> ChosenOptions:
-        """Search from the most promising start, and from the fewest crossbars a copy where these alone are better."""
-        starts = list(map(self._judge, self._list_starts()))
-        found = self._finish(self._improve(min(starts, key=lambda point: point.latency_ps)))
-        fewest = self._finish(starts[0])
-        if fewest.duplication.value_ps >= found.duplication.value_ps:
-            return found
-        duplication = fewest.duplication
-        start = _Point(starts[0].options, fewest.graph, dict(duplication.copies), duplication.value_ps)
-        return min(fewest, self._finish(self._improve(start)), key=lambda chosen: chosen.duplication.value_ps)
+        """Search from the most promising starts, and from the fewest crossbars a copy."""
+        fewest, *others = map(self._judge, self._list_starts())
+        simple = self._finish(fewest)
+        copies = dict(simple.duplication.copies)
+        starts = sorted(others, key=lambda point: point.latency_ps)[:_IMPROVED]
+        alike = _Point(fewest.options, simple.graph, copies, simple.duplication.value_ps)
+        found = [self._finish(self._improve(start)) for start in (*starts, fewest, alike)]
+        return min(*found, simple, key=lambda chosen: chosen.duplication.value_ps)
 
     def _finish(self, point: _Point) -> ChosenOptions:
         """Choose copies once more, from all starts, for the options of a point."""

@@ -119,3 +119,15 @@ def test_too_few_crossbars_are_explained_with_demand_limit_and_levers(residual):
     assert f"the chip has {demand - 1}" in str(caught.value)
     assert "second" in caught.value.expected
     assert "--crossbars" in caught.value.hint
+
+
+def test_one_more_crossbar_is_not_slower_where_one_start_alone_leads_astray(residual):
+    chip = make_accelerator(rows=32, cols=32, cell_bits=4)
+    layers = derive_layer_table(residual)
+    policy = Policy.uniform((layer.name for layer in layers), BitWidths(4, 4))
+    options = list_network_options(layers, policy, chip, MappingModel.BEST)
+    latencies = [
+        choose_options(residual, options, chip, crossbars, Objective.LATENCY).duplication.value_ps
+        for crossbars in range(19, 23)
+    ]
+    assert sorted(latencies, reverse=True) == latencies
