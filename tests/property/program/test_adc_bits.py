@@ -1,4 +1,4 @@
-"""The ADC that a mapping asks for is the least that its program verifies with, and reads every sum on a chip."""
+"""The ADC that a mapping asks for is the least that its program verifies with and that reads every sum on a chip."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
 from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Device
+from mho.array.converters import drive_levels, make_adc
+from mho.array.model import full_scale
 from mho.errors import ProgramError
 from mho.mapping.converters import required_adc_bits
 from mho.network.layers import derive_layer
@@ -41,6 +44,25 @@ def map_at_random(chooser, difference):
     return network, mapping, compile_network(network, hardware, mappings={layer.name: mapping})
 
 
+def coarsest_step(program, bits):
+    """Return the coarsest step of ADCs over the full scale, in counts: 1 where every sum is read exactly."""
+    steps = [
+        make_adc(
+            bits,
+            *full_scale(
+                Device.of(program.accelerator),
+                tile.product.layout,
+                tile.product.conversions,
+                drive_levels(program.accelerator.converters.dac_bits, 0),
+                0.0,
+            ),
+        ).step.max()
+        for tiles in AnalogExecutor(program, 1).tiles.values()
+        for tile in tiles
+    ]
+    return max(steps)
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(choosers(), st.sampled_from(["digital", "analog"]))
 def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
@@ -53,5 +75,6 @@ def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
     with pytest.raises(ProgramError, match=f"an ADC of {demand} bits"):
         verify_program(replace(program, accelerator=short))
     verify_program(replace(program, accelerator=with_converters(short, adc_range="calibrated-layer")))
+    assert coarsest_step(program, demand) == 1 < coarsest_step(program, demand - 1)
     inputs = random_inputs(network, 2)
     assert_same_bits(AnalogExecutor(program, 1, hardware=enough).run(inputs), run_quantized(network, inputs))
