@@ -154,8 +154,9 @@ class SampleSettings(_Section):
     """`run.seed` of the `mho run` whose cut of the table data this is."""
     images: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = "all"
     """How many, spread evenly over the split or the file."""
-    batch_size: int = Field(default=64, ge=1, le=65536)
-    """Images at once. Answers depend on it only where reads are noisy, and then in nothing but chance."""
+    batch_size: int = Field(default=16, ge=1, le=65536)
+    """Images at once; more take more memory. Answers depend on it only where reads are noisy, and then in nothing
+    but chance."""
 
 
 class CalibrationSettings(_Section):

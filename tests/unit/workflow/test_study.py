@@ -71,6 +71,11 @@ def test_figures_of_a_point_follow_from_its_chips(folder):
     assert worst.worst == min(worst.correct) / 40
     assert worst.worst_seed == (3, 5)[worst.correct.index(min(worst.correct))]
     assert worst.low <= worst.mean <= worst.high
+    (folder / "turned.toml").write_text(STUDY.replace("[3, 5]", "[5, 3]"))
+    turned = min(run("turned.toml").result.points, key=lambda point: point.mean)
+    assert turned.correct == worst.correct[::-1]
+    assert turned.correct[0] != turned.correct[1]
+    assert turned.worst_seed == worst.worst_seed
 
 
 def test_points_that_are_the_same_are_asked_once(folder):
