@@ -401,3 +401,18 @@ def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     with pytest.raises(UnsupportedOperationError, match="activations"):
         arrays_of_network(network, policy, hardware(), MappingModel.PAPER)
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 4])
+@pytest.mark.parametrize("one_crossbar", [True, False])
+def test_every_layer_is_written_with_errors_of_its_own(adc_bits: int | str, one_crossbar: bool) -> None:
+    trainable, x = dense()
+    found = noise_for(trainable, hardware(array={"programming_error": 0.1}, converters={"adc_bits": adc_bits}))
+    arrays = arrays_of_network(trainable.network, trainable.policy, hardware(), MappingModel.PAPER)["fc"]
+    noise = ArrayNoise(found.hardware, {"first": arrays, "second": arrays}, one_crossbar=one_crossbar)
+    whole, codes = integers(trainable), torch.ones(1, x.shape[1])
+    first, second = (
+        layer.weights(whole) if adc_bits == "ideal" else layer.residual(codes, whole, ("linear",), 0)
+        for layer in noise.layers.values()
+    )
+    assert not torch.equal(first, second)
