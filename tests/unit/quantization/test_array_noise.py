@@ -405,9 +405,12 @@ def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
 
 @pytest.mark.parametrize("adc_bits", ["ideal", 4])
 @pytest.mark.parametrize("one_crossbar", [True, False])
-def test_every_layer_is_written_with_errors_of_its_own(adc_bits: int | str, one_crossbar: bool) -> None:
+@pytest.mark.parametrize("kind", ["programming_error", "cell_variation"])
+def test_every_layer_has_errors_of_its_own_but_one_crossbar_the_same_cells(
+    adc_bits: int | str, one_crossbar: bool, kind: str
+) -> None:
     trainable, x = dense()
-    found = noise_for(trainable, hardware(array={"programming_error": 0.1}, converters={"adc_bits": adc_bits}))
+    found = noise_for(trainable, hardware(array={kind: 0.1}, converters={"adc_bits": adc_bits}))
     arrays = arrays_of_network(trainable.network, trainable.policy, hardware(), MappingModel.PAPER)["fc"]
     noise = ArrayNoise(found.hardware, {"first": arrays, "second": arrays}, one_crossbar=one_crossbar)
     whole, codes = integers(trainable), torch.ones(1, x.shape[1])
@@ -415,4 +418,4 @@ def test_every_layer_is_written_with_errors_of_its_own(adc_bits: int | str, one_
         layer.weights(whole) if adc_bits == "ideal" else layer.residual(codes, whole, ("linear",), 0)
         for layer in noise.layers.values()
     )
-    assert not torch.equal(first, second)
+    assert torch.equal(first, second) is (one_crossbar and kind == "cell_variation")
