@@ -1,8 +1,9 @@
 """What a policy costs on a chip of many crossbars: fast enough for a search that asks for thousands of them.
 
 `mho.scheduling.option_search` searches options and copies for seconds. Here a dozen plans are made without a search
-(`quick_plan`) and timed from tables that are worked out once (`option_table`, `need_table`); the best is improved along
-its critical path, and its cost is the policy's: that of a plan that exists, and whose simulation tells the same.
+(`quick_plan`) and timed from tables that are worked out once (`option_table`, `need_table`); the best are improved
+along their critical paths, and what the best of them costs is the policy's cost: that of a plan that exists, and whose
+simulation tells the same.
 
 - Where the interconnect is ideal, times are exact.
 - Otherwise plans on more and more crossbars are timed with what is carried (`carrying`), until transfers wait for each
@@ -46,6 +47,8 @@ _HALVINGS = 9
 """Plans on twice as many crossbars beyond the fewest each, where the interconnect is real."""
 _BISECTIONS = 2
 """Plans between the most crossbars whose transfers wait little and the fewest whose do not."""
+_IMPROVED = 3
+"""Plans, the best, that are improved where the interconnect is ideal."""
 _MOST_TIMINGS = 24
 """Changes that are timed to improve one plan."""
 _TRIED = 3
@@ -183,9 +186,10 @@ class ChipCostModel:
 
     def _plan_ideal(self, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
         points = list(self._list_points(chooser, layers, self.accelerator.chip.crossbars))
-        best = min(points, key=lambda point: self._judge(point, layers))
+        points.sort(key=lambda point: self._judge(point, layers))
         if self.objective is not CostObjective.INTERVAL:
-            best = self._improve(best, chooser, layers)
+            points = [self._improve(point, chooser, layers) for point in points[:_IMPROVED]]
+        best = min(points, key=lambda point: self._judge(point, layers))
         return self._finish(best, layers)
 
     def _plan_carried(self, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
