@@ -2,7 +2,8 @@
 
 It gives bit for bit what `mho.simulation.interpreter` gives, for every batch size and number of threads. It relies on
 the proof of `mho.program.product` that a layer's region computes the product that its geometry names, and on ideal
-(or sufficient) ADCs, so that slices fuse.
+(or sufficient) ADCs, so that slices fuse; where data calibrates ADCs, it gives what ideal ones would, and
+`mho.simulation.analog` what theirs do.
 """
 
 from __future__ import annotations
