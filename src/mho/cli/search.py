@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mho.workflow.search_run import SearchOutcome
 
 
 def search(
@@ -30,10 +33,6 @@ def search(
     Evaluations are kept and shared by all methods and objectives: after an interruption the same command goes on where
     it was.
     """
-    import json
-
-    from mho.cache_folder import write_atomically
-    from mho.errors import InputFileError
     from mho.quantization.memory import keep_freed_memory
     from mho.report.text import format_cost
     from mho.workflow.config import load_config
@@ -51,12 +50,7 @@ def search(
     else:
         found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)))
     if output is not None:
-        try:
-            write_atomically(output, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
-        except OSError as error:
-            reason = error.strerror or "cannot be written"
-            hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
-            raise InputFileError(reason, where=str(output), hint=hint) from error
+        _write_policy(found, output)
     unit = found.objective.unit
     typer.echo("")
     typer.echo(
@@ -70,3 +64,17 @@ def search(
     for note in found.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"every policy tried: {found.result_file}")
+
+
+def _write_policy(found: SearchOutcome, path: Path) -> None:
+    import json
+
+    from mho.cache_folder import write_atomically
+    from mho.errors import InputFileError
+
+    try:
+        write_atomically(path, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+    except OSError as error:
+        reason = error.strerror or "cannot be written"
+        hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
+        raise InputFileError(reason, where=str(path), hint=hint) from error

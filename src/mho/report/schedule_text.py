@@ -20,13 +20,15 @@ _DISPENSABLE = ("write us", "cores", "window us", "windows", "start", "all", "op
 NAME_LINE, OPTION_LINE = 1000, 44
 """Characters after which names and options are folded."""
 
-_LOST = {
-    Cause.INPUT: "input",
-    Cause.INTERCONNECT: "interconnect",
-    Cause.BUFFER: "buffer",
-    Cause.WRITE: "write",
-    Cause.DONE: "done",
+CAUSE_MEANINGS = {
+    Cause.INPUT: "waiting for earlier layers",
+    Cause.INTERCONNECT: "for what is under way",
+    Cause.BUFFER: "for room",
+    Cause.WRITE: "being written",
+    Cause.DONE: "no work left",
 }
+"""What crossbars wait for, for people."""
+
 _PURPOSE = {
     Objective.LATENCY: "the latency of one input",
     Objective.INTERVAL: "the interval between inputs",
@@ -125,7 +127,7 @@ def _lost_columns(layers: tuple[ScheduledLayer, ...], simulated: Simulated | Non
         return []
     return [
         Column(
-            _LOST[cause],
+            str(cause),
             tuple(format_share((layer.lost or {}).get(cause, 0.0)) for layer in layers),
             format_share(simulated.lost[cause]),
         )
@@ -137,15 +139,9 @@ def _lost_columns(layers: tuple[ScheduledLayer, ...], simulated: Simulated | Non
 def _print_legend(console: Console, document: ScheduleDocument) -> None:
     words = "crossbars: of one copy; all: of all copies; busy: share of the time of a layer's copies"
     if document.simulated is not None:
-        shown = [_LOST[cause] for cause, share in document.simulated.lost.items() if share]
-        meant = {
-            "input": "waiting for earlier layers",
-            "interconnect": "for what is under way",
-            "buffer": "for room",
-            "write": "being written",
-            "done": "no work left",
-        }
-        words += ", the rest by cause: " + ", ".join(f"{name}: {meant[name]}" for name in shown) if shown else ""
+        shown = [cause for cause, share in document.simulated.lost.items() if share]
+        meant = ", ".join(f"{cause}: {CAUSE_MEANINGS[cause]}" for cause in shown)
+        words += f", the rest by cause: {meant}" if shown else ""
     console.print(words, style="dim", soft_wrap=True)
 
 

@@ -6,17 +6,9 @@ from rich.console import Console
 
 from mho.program.program import Program
 from mho.report.columns import Column, print_columns
-from mho.report.schedule_text import format_share, format_time
+from mho.report.schedule_text import CAUSE_MEANINGS, format_share, format_time
 from mho.simulation.chip_timing import Cause, ChipTiming
 from mho.simulation.timing import ProgramTiming
-
-_LOST = {
-    Cause.INPUT: ("input", "waiting for earlier layers"),
-    Cause.INTERCONNECT: ("interconnect", "for what is under way"),
-    Cause.BUFFER: ("buffer", "for room"),
-    Cause.WRITE: ("write", "being written"),
-    Cause.DONE: ("done", "no work left"),
-}
 
 
 def print_chip_timing(console: Console, program: Program, timing: ChipTiming) -> None:
@@ -39,9 +31,9 @@ def print_chip_timing(console: Console, program: Program, timing: ChipTiming) ->
         Column("busy", tuple(format_share(layer.busy_ps / (layer.copies * total)) for layer in layers)),
     ]
     causes = [cause for cause in Cause if any(share[cause] for share in shares)]
-    columns += [Column(_LOST[cause][0], tuple(format_share(share[cause]) for share in shares)) for cause in causes]
+    columns += [Column(str(cause), tuple(format_share(share[cause]) for share in shares)) for cause in causes]
     print_columns(console, columns)
-    meant = "; ".join(f"{_LOST[cause][0]}: {_LOST[cause][1]}" for cause in causes)
+    meant = "; ".join(f"{cause}: {CAUSE_MEANINGS[cause]}" for cause in causes)
     console.print(f"busy: share of the time of a layer's copies, the rest by cause ({meant})", style="dim")
     used = sum(layer.crossbars for layer in layers)
     console.print(
