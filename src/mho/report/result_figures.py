@@ -1,0 +1,323 @@
+"""What a result of a run is made of: figures of networks, layers, mappings, the search, checks, stages and files.
+
+Times are in microseconds (one inference of one sample) or seconds (of the run), accuracies fractions in 0..1, losses
+natural logarithms (cross entropy).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mho.mapping.model import MappingModel
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """Figures that belong together: frozen, finite, none unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Judgement(Part):
+    """How many samples a network got right."""
+
+    correct: Count
+    """Samples answered right."""
+    count: Annotated[int, Field(ge=1)]
+    """Samples asked."""
+    accuracy: Share
+    """correct / count."""
+    loss: float | None = None
+    """Mean cross entropy, where it was measured."""
+
+
+class Contender(Part):
+    """One of the networks that are compared."""
+
+    name: str
+    """`float`, `reference` or `found`."""
+    label: str
+    """For people."""
+    validation: Judgement
+    """On validation data."""
+    test: Judgement
+    """On test data: the final figure."""
+    latency_us: float | None
+    """Time of one inference on the accelerator; none for the float network, which does not run there."""
+    speedup: float | None
+    """Against uniform 8/8 under the same mapping."""
+    tiles: int | None
+    """Crossbar writes of one inference."""
+    mvms: int | None
+    """Crossbar reads of one inference."""
+    weight_bits: float
+    """Mean over all weights."""
+    act_bits: float
+    """Mean over all inputs of MVM layers, each counted by its multiply-accumulates."""
+
+
+class MappingFigures(Part):
+    """The same policies under one mapping."""
+
+    mapping: MappingModel
+    """`best`, or `paper` (arXiv 2601.21737)."""
+    reference_latency_us: float
+    """Time of one inference at uniform 8/8."""
+    found_latency_us: float
+    """Time of one inference with the found policy."""
+    speedup: float
+    """reference_latency_us / found_latency_us."""
+
+
+class ChipFigures(Part):
+    """A policy on the whole chip: weights stay and layers overlap, or tiles are rewritten, layer after layer."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    reason: str = ""
+    """Why there is no schedule, where there is none: then all figures are null."""
+    is_reloaded: bool = False
+    """True where the crossbars do not hold each layer once, so that tiles are rewritten for every inference."""
+    minimal_crossbars: int | None = None
+    """The fewest crossbars that hold each layer once."""
+    used_crossbars: int | None = None
+    """Crossbars that hold something, copies included."""
+    latency_us: float | None = None
+    """Time of one inference, with interconnect and buffers of the accelerator."""
+    bound_us: float | None = None
+    """What no schedule of these mappings beats on this chip; proven."""
+    interval_us: float | None = None
+    """Time between inferences of a full pipeline."""
+    total_us: float | None = None
+    """Time of three inferences that follow each other."""
+    writes: int | None = None
+    """Crossbars that are written for one inference; null where weights stay."""
+    lifetime_inputs: int | None = None
+    """Inferences until cells may fail; null where nothing is written or the accelerator tells no endurance."""
+    speedup: float | None = None
+    """latency_us of uniform 8/8 on the same chip / latency_us; null where the chip does not hold it."""
+
+
+class ZeroSliceFigures(Part):
+    """Reads that drive zero input slices only: the hardware may skip them. Measured on test images."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    images: Annotated[int, Field(ge=1)]
+    """Test images on which it was measured."""
+    share: Share
+    """Share of all reads that may be skipped."""
+    latency_us: float
+    """Mean time of one inference where they are."""
+    min_latency_us: float
+    """Shortest of these times."""
+    max_latency_us: float
+    """Longest of these times."""
+
+
+class LayerCostFigures(Part):
+    """What one layer costs under one policy."""
+
+    weight_bits: int
+    """Bits of a weight."""
+    act_bits: int
+    """Bits of an input."""
+    rows: int
+    """Physical rows, before tiling."""
+    cols: int
+    """Physical columns, before tiling."""
+    layout: str
+    """The mapping in words."""
+    tiles: int
+    """Crossbar writes."""
+    mvms: int
+    """Crossbar reads."""
+    latency_us: float
+    """Writes and reads."""
+
+
+class LayerFigures(Part):
+    """One MVM layer."""
+
+    name: str
+    """Layer name."""
+    kind: str
+    """`conv`, `linear` or `matmul`."""
+    outputs: int
+    """Outputs of the logical matrix."""
+    inputs: int
+    """Inputs of the logical matrix."""
+    positions: int
+    """Input vectors of one inference."""
+    repeat: int
+    """Independent matrices (groups, heads)."""
+    macs: int
+    """Multiply-accumulates of one inference."""
+    reference: LayerCostFigures
+    """Under uniform 8/8."""
+    found: LayerCostFigures
+    """Under the found policy."""
+
+
+class EvaluationFigures(Part):
+    """One policy that the search tried."""
+
+    index: int
+    """Place in the search, from 0."""
+    method: str
+    """Who proposed it."""
+    weight_bits: tuple[int, ...]
+    """By layer, in execution order."""
+    act_bits: tuple[int, ...]
+    """By layer, in execution order."""
+    cost: float
+    """Under the search's objective, in its unit."""
+    gain: float
+    """Cost of uniform 8/8 / cost."""
+    score: float | None
+    """Loss on the calibration split."""
+    accuracy: float | None
+    """On validation data, after the short training of the search."""
+    seconds: Duration
+    """Time that measuring took."""
+    note: str
+    """Why it failed, where it did."""
+    on_front: bool
+    """No other policy costs at most as much and is more accurate."""
+
+
+class SearchFigures(Part):
+    """How the policy was found."""
+
+    method: str
+    """Search method."""
+    objective: str
+    """What was made least: `latency`, `chip-latency`, `interval`, `energy` or `energy-delay`."""
+    objective_words: str
+    """The same for people."""
+    unit: str
+    """Of costs: `ps`, `aJ` or `aJ ps`."""
+    fidelity: str
+    """How each policy was measured."""
+    budget: int
+    """Policies that it was allowed to evaluate."""
+    space: str
+    """Number of policies in the search space, exact, in decimal."""
+    allowed_drop_points: float
+    """Points of accuracy that may be lost against uniform 8/8."""
+    target_accuracy: float
+    """Smallest accuracy that was accepted, on validation data."""
+    best: int
+    """Index of the policy that was trained and compiled."""
+    finalists: tuple[int, ...]
+    """Indices of the policies that were trained fully, in that order."""
+    evaluations: tuple[EvaluationFigures, ...]
+    """Every policy tried, the reference first."""
+
+
+class TrainingPoint(Part):
+    """State of a training after an epoch."""
+
+    epoch: float
+    """Epochs done."""
+    loss: float
+    """Mean training loss of the epoch."""
+
+
+class TrainingFigures(Part):
+    """One training."""
+
+    name: str
+    """`float`, `reference` or `found`."""
+    label: str
+    """For people."""
+    points: tuple[TrainingPoint, ...]
+    """By epoch."""
+
+
+class Check(Part):
+    """Two ways of computing the same, held against each other."""
+
+    name: str
+    """Short name."""
+    claim: str
+    """What must be true."""
+    images: Count
+    """Test images on which it was checked."""
+    differing: Count
+    """Images that broke the claim."""
+    passed: bool
+    """True where the claim held."""
+    detail: str
+    """More about it: numbers compared, or the first difference and its reason."""
+
+
+class StageFigures(Part):
+    """One stage of the run."""
+
+    name: str
+    """Stage."""
+    title: str
+    """For people."""
+    seconds: Duration
+    """Working time, over all interruptions."""
+    key: str
+    """Hash of everything that it came from."""
+    digest: str
+    """Hash of what it made."""
+
+
+class FileFigures(Part):
+    """A file of the run."""
+
+    path: str
+    """Inside the run directory."""
+    what: str
+    """For people."""
+    bytes: Count
+    """Size."""
+    sha256: str
+    """Hash of its content."""
+
+
+class NetworkFigures(Part):
+    """The network."""
+
+    source: str
+    """Name, function or file."""
+    parameters: int
+    """Numbers in its constants."""
+    macs: int
+    """Multiply-accumulates of one inference."""
+    mvm_layers: int
+    """Layers that run in crossbars."""
+    input_shape: tuple[int, ...]
+    """One sample."""
+
+
+class DataFigures(Part):
+    """The data."""
+
+    name: str
+    """Dataset."""
+    classes: tuple[str, ...]
+    """Class names."""
+    train: int
+    """Training images."""
+    calibration: int
+    """Calibration images."""
+    validation: int
+    """Validation images."""
+    test: int
+    """Test images."""
+    sha256: str
+    """Hash of all images and labels, in their order."""
