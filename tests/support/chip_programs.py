@@ -25,12 +25,14 @@ from mho.scheduling.options import list_network_options
 from mho.scheduling.placement import place_copies
 
 
-def quantized_program(network: Network, accelerator: Accelerator, copies: int = 1) -> tuple[ChipSchedule, Program]:
+def quantized_program(
+    network: Network, accelerator: Accelerator, copies: int = 1, model: MappingModel = MappingModel.BEST
+) -> tuple[ChipSchedule, Program]:
     """Return a float network at 4/4, on a chip that holds so many copies of each layer, and its program."""
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     shape = (8, *network.inputs[0].shape)
     quantized = quantize(network, policy, np.random.default_rng(5).standard_normal(shape).astype(np.float32))
-    base = schedule_network(quantized, policy, accelerator)
+    base = schedule_network(quantized, policy, accelerator, model=model)
     counts = dict.fromkeys(base.copies, copies)
     schedule = replace(
         base,

@@ -10,9 +10,10 @@ from chip_programs import quantized_program
 from small_programs import change_constant, change_instructions, compile_small, matmul_network
 
 from mho.errors import ProgramError
+from mho.mapping.model import MappingModel
 from mho.program.chip_work import derive_chip_work
 from mho.program.instructions import Loop, Window, WriteTile
-from mho.program.schedule import StoredWait
+from mho.program.schedule import StoredWait, Wait
 from mho.program.verify import verify_program
 from mho.program.window_proof import find_window_sizes
 from mho.simulation.executor import Executor
@@ -23,7 +24,7 @@ CHIP = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=60)
 
 @pytest.fixture(scope="module")
 def chain():
-    return quantized_program(make_chain(), CHIP, copies=2)[1]
+    return quantized_program(make_chain(), CHIP, copies=2, model=MappingModel.PAPER)[1]
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +133,8 @@ def test_every_layer_is_scheduled_once_in_order(chain):
 
 def test_a_layer_waits_only_for_layers_before_it(chain):
     first, second = chain.schedule.layers
-    name = second.waits[0].windows
-    swapped = replace(first, waits=(replace(second.waits[0], producer="second"),))
-    constants = {**chain.constants, name: np.ones(36, np.int32)}
+    swapped = replace(first, waits=(Wait("second", "first:waits:second"),))
+    constants = {**chain.constants, "first:waits:second": np.ones(36, np.int32)}
     with pytest.raises(ProgramError, match="schedule of layer first"):
         verify_program(replace(chain, constants=constants, schedule=replace(chain.schedule, layers=(swapped, second))))
 
