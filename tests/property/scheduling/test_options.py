@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import choosers, networks, random_inputs
 
+from mho.accelerator.converters import ColumnDifference
 from mho.accelerator.spec import Encoding
 from mho.mapping.converters import resolvable_rows
 from mho.mapping.digits import count_correction_columns, count_output_columns, stored_range, weight_offset
@@ -51,7 +52,8 @@ def count_every_way(layer, bits, accelerator):
     grid, found = PositionGrid.of(layer), set()
     taps = grid.height.kernel * grid.width.kernel
     num_slices = ceil(bits.act_bits, converters.dac_bits)
-    adcs = ceil(crossbar.cols, converters.columns_per_adc)
+    is_analog = converters.column_difference is ColumnDifference.ANALOG
+    adcs = ceil(crossbar.cols, max(converters.columns_per_adc, 2 if is_analog else 1))
     read_ps, round_ps = crossbar.mvm_latency_ps, converters.conversion_latency_ps
     values = stored_range(layer, bits.weight_bits)
     sizes = product(range(1, grid.height.positions + 1), range(1, grid.width.positions + 1))
@@ -85,11 +87,14 @@ def count_every_way(layer, bits, accelerator):
         matrices = [per_tile] * (layer.repeat // per_tile) + [layer.repeat % per_tile] * bool(layer.repeat % per_tile)
         tiles = sum(ceil(count * rows, crossbar.rows) * ceil(count * cols, crossbar.cols) for count in matrices)
         reads = ceil(min(packed[0], crossbar.rows), rows_at_once)
-        rounds = ceil(min(packed[1], crossbar.cols), adcs)
+        pair = 2 if is_analog and encoding is Encoding.DIFFERENTIAL_COLUMNS else 1
+        rounds = ceil(ceil(min(packed[1], crossbar.cols), pair), adcs)
         operations = 0
         for count in matrices:
             in_tiles = [min(crossbar.rows, count * rows - start) for start in range(0, count * rows, crossbar.rows)]
-            operations += sum(ceil(held, rows_at_once) for held in in_tiles) * count * cols
+            widths = [min(crossbar.cols, count * cols - start) for start in range(0, count * cols, crossbar.cols)]
+            converted = sum(ceil(width, pair) for width in widths)
+            operations += sum(ceil(held, rows_at_once) for held in in_tiles) * converted
         sums = high * wide * layer.inputs * layer.repeat
         if not weight_offset(values, encoding) or encoding is Encoding.OFFSET:
             sums = 0
