@@ -19,11 +19,11 @@ _HOMES = {
     "save": "mho.api",
     "compile": "mho.api",
     "compile_schedule": "mho.api",
-    "simulate": "mho.api",
-    "calibrate": "mho.api",
-    "study": "mho.api",
-    "timing": "mho.api",
-    "count_zero_slices": "mho.api",
+    "simulate": "mho.api_programs",
+    "calibrate": "mho.api_programs",
+    "study": "mho.api_programs",
+    "timing": "mho.api_programs",
+    "count_zero_slices": "mho.api_programs",
     "Policy": "mho.quantization.policy",
     "BitWidths": "mho.quantization.policy",
     "Conditions": "mho.array.conductances",
@@ -48,21 +48,21 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from mho.api import accelerator as accelerator
-    from mho.api import calibrate as calibrate
     from mho.api import compare as compare
     from mho.api import compile as compile
     from mho.api import compile_schedule as compile_schedule
     from mho.api import cost as cost
-    from mho.api import count_zero_slices as count_zero_slices
     from mho.api import load as load
     from mho.api import map as map
     from mho.api import quantize as quantize
     from mho.api import save as save
     from mho.api import schedule as schedule
     from mho.api import search as search
-    from mho.api import simulate as simulate
-    from mho.api import study as study
-    from mho.api import timing as timing
+    from mho.api_programs import calibrate as calibrate
+    from mho.api_programs import count_zero_slices as count_zero_slices
+    from mho.api_programs import simulate as simulate
+    from mho.api_programs import study as study
+    from mho.api_programs import timing as timing
     from mho.array.conductances import Conditions as Conditions
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths

@@ -58,6 +58,11 @@ def accelerator_from_json(content: Any, *, where: str) -> Accelerator:
     return parse_settings(Accelerator, content, where=where)
 
 
+def as_accelerator(value: Accelerator | str | Path) -> Accelerator:
+    """Return an accelerator as it is, or that of a preset's name or TOML file, see `load_accelerator`."""
+    return value if isinstance(value, Accelerator) else load_accelerator(value)
+
+
 def override(
     accelerator: Accelerator,
     *,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mho.accelerator.loading import load_accelerator
+from mho.accelerator.loading import as_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.table import LatencyTable
 from mho.data.dataset import Dataset
@@ -101,7 +101,7 @@ def search(
     Raises:
         MhoError: anything wrong with what was given.
     """
-    hardware = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+    hardware = as_accelerator(accelerator)
     model, least = MappingModel(mapping), parse_objective(objective)
     limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
     space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper", objective=least)

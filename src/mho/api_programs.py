@@ -1,0 +1,251 @@
+"""Programs from Python: run, timed, calibrated and studied. `mho` gives these functions at its top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.loading import as_accelerator
+from mho.accelerator.spec import Accelerator
+from mho.errors import ConfigError, MhoError, ProgramError
+
+if TYPE_CHECKING:
+    from mho.array.conductances import Conditions
+    from mho.program.program import Program
+    from mho.report.study_document import StudyResult
+    from mho.simulation.adc_ranges import AdcRanges
+    from mho.simulation.chip_timing import ChipTiming
+    from mho.simulation.timing import ProgramTiming
+    from mho.simulation.zero_slices import ZeroSlices
+
+Engine = Literal["executor", "interpreter"]
+RangeMethodName = Literal["extremes", "percentile", "mse"]
+
+
+def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | ChipTiming:
+    """Tell how long a program takes, from its own instructions; it is not run.
+
+    Args:
+        program: what `mho.compile` or `mho.compile_schedule` made, or the path of a .mho file.
+        batch: inputs that follow each other, for a program that carries a schedule.
+
+    Returns:
+        For a program with a schedule a `mho.simulation.chip_timing.ChipTiming`, simulated with interconnect and
+        buffers; for a program of one crossbar a `mho.simulation.timing.ProgramTiming`. Both have `latency_ps`.
+
+    Raises:
+        InputFileError, ProgramError: the file is not a sound program; a batch for a program of one crossbar.
+        ScheduleError: buffers are too small for the schedule.
+    """
+    from mho.simulation.program_timing import time_on_chip
+    from mho.simulation.timing import time_program
+
+    program = _program(program)
+    if program.schedule is not None:
+        return time_on_chip(program, batch=batch)
+    if batch != 1:
+        raise ProgramError(f"a batch of {batch}", where=program.name, expected="a program that carries a schedule")
+    return time_program(program)
+
+
+def simulate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    engine: Engine = "executor",
+    batch_size: int | None = None,
+    seed: int | None = None,
+    hardware: Accelerator | str | Path | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | str | Path | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
+
+    Without a seed every sum is read exactly: the integers of the quantized network. With one, the program runs on the
+    chip that the seed gives, whose cells, wires and converters are what the hardware says.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input.
+        engine: "executor" (fast) or "interpreter" (instruction by instruction); both give the same bits.
+        batch_size: samples at once; never changes results but for noise of reads.
+        seed: of a chip, at least 0; None: exact integers. The other arguments need it.
+        hardware: of the chip; None: what the program was compiled for. A preset's name, a TOML file or a value.
+        conditions: when and how warm its cells are read, and how often they were; None: at once.
+        ranges: of calibrated ADCs, as `mho.calibrate` finds them, or their file.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: a file is not a sound program, or no ranges.
+        ConfigError: hardware, conditions or ranges do not fit the program, or there is no seed for them.
+        UnsupportedOperationError: the program does what chips do not.
+    """
+    program = _program(program)
+    if seed is not None:
+        from mho.simulation.adc_ranges import read_ranges
+        from mho.simulation.chip_answers import run_on_chip
+
+        if engine != "executor":
+            raise ConfigError(
+                "a chip is simulated by an engine of its own", where="mho.simulate", hint="leave out engine"
+            )
+        return run_on_chip(
+            program,
+            seed,
+            inputs,
+            hardware=None if hardware is None else as_accelerator(hardware),
+            conditions=conditions,
+            ranges=read_ranges(ranges) if isinstance(ranges, (str, Path)) else ranges,
+            batch_size=batch_size,
+        )
+    if any(given is not None for given in (hardware, conditions, ranges)):
+        raise ConfigError(
+            "hardware, conditions and ranges are those of a chip", where="mho.simulate", expected="a seed"
+        )
+    if engine == "interpreter":
+        from mho.simulation.interpreter import interpret
+
+        return interpret(program, inputs).outputs
+    if engine != "executor":
+        raise MhoError(f"unknown engine {engine!r}", where="mho.simulate", expected="'executor' or 'interpreter'")
+    from mho.simulation.executor import Executor
+
+    return Executor(program).run(inputs, batch_size)
+
+
+def calibrate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    seed: int,
+    hardware: Accelerator | str | Path | None = None,
+    method: RangeMethodName = "mse",
+    share: float = 0.9999,
+    per: Literal["layer", "adc"] | None = None,
+    conditions: Conditions | None = None,
+) -> AdcRanges:
+    """Find the ranges of a chip's ADCs from the column sums that occur in data; `mho.save` writes them.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: calibration data, as for `simulate`; a few hundred real samples.
+        seed: of the chip.
+        hardware: of the chip, with `converters.adc_bits` as a number; None: what the program was compiled for.
+        method: "extremes" (all that occurs), "percentile" (`share` of it) or "mse" (the part of the extremes with the
+            least mean squared error).
+        share: of the sums that is kept, for "percentile".
+        per: what shares a range: "layer", all columns of a layer, or "adc", the columns of each ADC; None: what the
+            hardware says.
+        conditions: when and how warm its cells are read.
+
+    Raises:
+        ConfigError: ADCs are ideal, nothing says what shares a range, or the hardware does not fit the program.
+        DataError: inputs do not fit, or there are none.
+    """
+    from mho.accelerator.converters import AdcRange
+    from mho.array.calibration import RangeMethod, RangeRule
+    from mho.simulation.adc_ranges import calibrate_adcs
+
+    kinds = {None: None, "layer": AdcRange.CALIBRATED_LAYER, "adc": AdcRange.CALIBRATED_COLUMNS}
+    if method not in tuple(RangeMethod) or per not in kinds:
+        raise MhoError(
+            f"method {method!r}, per {per!r}",
+            where="mho.calibrate",
+            expected="'extremes', 'percentile' or 'mse'; 'layer' or 'adc'",
+        )
+    program = _program(program)
+    return calibrate_adcs(
+        program,
+        seed,
+        inputs,
+        hardware=program.accelerator if hardware is None else as_accelerator(hardware),
+        adc_range=kinds[per],
+        rule=RangeRule(RangeMethod(method), share),
+        conditions=conditions,
+    )
+
+
+def count_zero_slices(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    batch_size: int | None = None,
+) -> ZeroSlices:
+    """Count the MVMs that hardware may skip because all rows that they drive carry a zero input slice.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input: real ones, as this depends on them.
+        batch_size: samples at once; never changes results.
+
+    Returns:
+        By layer and sample, skipped MVMs and the time that they and what follows them would take, ps.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: the file is not a sound program.
+    """
+    from mho.simulation.zero_slices import count_zero_slices as count
+
+    return count(_program(program), inputs, batch_size)
+
+
+def study(
+    study: Mapping[str, Any] | str | Path,
+    *,
+    program: Program | None = None,
+    samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
+    directory: str | Path | None = None,
+    processes: int | None = None,
+    ray: str | None = None,
+    fresh: bool = False,
+) -> StudyResult:
+    """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
+
+    Answers are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
+
+    Args:
+        study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
+        program: what `mho.compile` made, instead of the table program.
+        samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
+        directory: where results go, instead of the study's own; studies/NAME where it tells none.
+        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
+            More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that asks them: "host:port", "auto", or "local" for one on this machine.
+        fresh: forget what earlier studies left in the directory.
+
+    Raises:
+        MhoError: anything wrong with what was given, told before any chip is asked; another study uses the directory.
+    """
+    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.workflow.study import run_study
+    from mho.workflow.study_config import load_study, study_from_json
+
+    if isinstance(study, (str, Path)):
+        where, config = str(study), load_study(study)
+    else:
+        where, config = "study", study_from_json(study, where="study")
+    if processes is not None and processes < 1:
+        raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
+    return run_study(
+        config,
+        where=where,
+        directory=None if directory is None else Path(directory),
+        processes=processes,
+        ray=ray,
+        fresh=fresh,
+        program=program,
+        samples=None if samples is None else LabelledSamples(*samples),
+    ).result
+
+
+def _program(program: Program | str | Path) -> Program:
+    if isinstance(program, (str, Path)):
+        from mho.program.container import read_program
+
+        return read_program(Path(program))
+    return program
