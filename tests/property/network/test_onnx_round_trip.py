@@ -11,6 +11,7 @@ from onnx_models import run_onnxruntime
 from random_networks import NetworkBuilder, choosers, networks, random_inputs
 
 from mho.network.graph import Grid, LayerQuantization, Network
+from mho.network.normalize import MOVEMENT
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
 from mho.network.verify import verify_network
@@ -173,12 +174,18 @@ def float_networks(draw) -> Network:
 
 
 def _is_simplified(network: Network) -> bool:
-    """True where reading makes the network simpler: movements that move nothing, constants that become biases."""
+    """True where reading makes the network simpler: movements that move nothing, constants that become biases, products
+    of quantized operands that become quantized layers."""
+    quantized = {node.output for node in network.nodes if node.op == "fake_quantize"}
     for node in network.nodes:
         unchanged = network.shapes.get(node.inputs[0]) == network.shapes[node.output]
         if unchanged and node.op in ("reshape", "slice") and node.attributes.get("steps") != (-1,):
             return True
         if node.op == "transpose" and list(node.attributes["perm"]) == sorted(node.attributes["perm"]):
+            return True
+        if node.op in MOVEMENT and quantized.issuperset(node.inputs):
+            quantized.add(node.output)
+        if node.op == "matmul" and quantized.issuperset(node.inputs):
             return True
     bare = {node.output for node in network.mvm_nodes if len(node.inputs) == 2 and node.op != "matmul"}
     return any(node.op == "add" and bare & set(node.inputs) for node in network.nodes)
