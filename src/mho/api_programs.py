@@ -90,9 +90,7 @@ def simulate(
         from mho.simulation.chip_answers import run_on_chip
 
         if engine != "executor":
-            raise ConfigError(
-                "a chip is simulated by an engine of its own", where="mho.simulate", hint="leave out engine"
-            )
+            raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")
         return run_on_chip(
             program,
             seed,
@@ -103,9 +101,7 @@ def simulate(
             batch_size=batch_size,
         )
     if any(given is not None for given in (hardware, conditions, ranges)):
-        raise ConfigError(
-            "hardware, conditions and ranges are those of a chip", where="mho.simulate", expected="a seed"
-        )
+        raise ConfigError("hardware, conditions, ranges are of a chip", where="mho.simulate", expected="a seed")
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
 

@@ -176,7 +176,7 @@ class _Files:
         if self.trace is not None:
             from mho.report.trace import write_trace
 
-            write_trace(document, found, timing, Path(self.trace))
+            write_trace(document.network, found.accelerator.name, found.plan, timing, Path(self.trace))
         if self.timeline is not None:
             from mho.report.timeline import write_timeline
 

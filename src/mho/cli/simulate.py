@@ -34,6 +34,17 @@ class Engine(StrEnum):
     INTERPRETER = "interpreter"
 
 
+TimingOption = Annotated[
+    bool, typer.Option("--timing", help="Tell when every layer works, and what it waits for. Needs no inputs.")
+]
+TimedBatchOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Inputs that follow each other on a chip, with --timing.")
+]
+TraceOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write a trace of a chip for Perfetto, with --timing.")
+]
+
+
 def simulate(
     program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
     inputs: Annotated[
@@ -61,12 +72,9 @@ def simulate(
     skip_zero_slices: Annotated[
         bool, typer.Option("--skip-zero-slices", help="Tell which MVMs could be skipped: all their slices are zero.")
     ] = False,
-    timing: Annotated[
-        bool, typer.Option("--timing", help="Tell when every layer works, and what it waits for. Needs no inputs.")
-    ] = False,
-    batch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Inputs that follow each other on a chip, with --timing.")
-    ] = None,
+    timing: TimingOption = False,
+    batch: TimedBatchOption = None,
+    trace: TraceOption = None,
 ) -> None:
     """Run a program on inputs, and tell how long the accelerator would take.
 
@@ -76,12 +84,12 @@ def simulate(
     input slice are told too. With --seed, cells, wires and converters are what the hardware says, and what differs from
     the exact integers is told.
     """
-    _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch)
+    _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch, trace=trace)
     given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
     _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None], ranges)
     loaded = read_program(program)
     if timing:
-        _tell_timing(loaded, batch or 1)
+        _tell_timing(loaded, batch or 1, trace)
     if inputs is not None:
         samples = Samples.read(inputs, loaded)
         if seed is None:
@@ -98,12 +106,20 @@ def simulate(
 
 
 def _check_options(
-    inputs: Path | None, output: Path | None, *, skip_zero_slices: bool, timing: bool, batch: int | None
+    inputs: Path | None,
+    output: Path | None,
+    *,
+    skip_zero_slices: bool,
+    timing: bool,
+    batch: int | None,
+    trace: Path | None,
 ) -> None:
     if inputs is None and not timing:
         raise ConfigError("nothing to simulate", expected="--inputs X.npz, or --timing")
     if inputs is None and (output is not None or skip_zero_slices):
         raise ConfigError("--output" if output else "--skip-zero-slices", expected="--inputs X.npz beside it")
+    if trace is not None and (not timing or trace.suffix.lower() != ".json"):
+        raise ConfigError("--trace writes a .json file of what --timing tells", where=str(trace))
     if batch is not None and not timing:
         raise ConfigError("--batch is for --timing", hint="--batch-size tells how many samples an engine takes at once")
 
@@ -121,18 +137,25 @@ def _check_chip_options(
         raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
 
-def _tell_timing(program: Program, batch: int) -> None:
+def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
     from rich.console import Console
 
+    from mho.program.chip_work import derive_plan
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
+    from mho.report.trace import write_trace
     from mho.simulation.program_timing import time_on_chip
     from mho.simulation.timing import time_program
 
     console = Console(highlight=False)
     if program.schedule is not None:
-        print_chip_timing(console, program, time_on_chip(program, batch=batch))
-    elif batch > 1:
-        raise ConfigError("--batch is for programs that were compiled with --chip", where=program.name)
+        timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
+        print_chip_timing(console, program, timing)
+        if trace is not None:
+            write_trace(program.name, program.accelerator.name, derive_plan(program), timing, trace)
+            typer.echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
+    elif batch > 1 or trace is not None:
+        option = "--batch" if batch > 1 else "--trace"
+        raise ConfigError(f"{option} is for programs that were compiled with --chip", where=program.name)
     else:
         print_crossbar_timing(console, program, time_program(program))
 

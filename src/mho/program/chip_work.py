@@ -22,7 +22,7 @@ from mho.program.conversions import count_shift_add
 from mho.program.geometry import ConvGeometry, LinearGeometry
 from mho.program.instructions import Digital, Instruction, Layer, Loop, Mvm, QuantizeInput, ShiftAdd, SumInputs, Window
 from mho.program.program import BufferKind, Program, walk
-from mho.program.schedule import LayerSchedule
+from mho.program.schedule import LayerSchedule, Schedule
 from mho.program.tile_uses import LayerContent, collect_layers
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import derive_work_graph
@@ -57,13 +57,14 @@ def derive_chip_work(program: Program, sizes: Sizes) -> ChipWork:
     Raises:
         ProgramError: the program has no schedule.
     """
-    schedule = program.schedule
-    if schedule is None:
-        raise ProgramError(
-            "the program has no schedule", where=program.name, expected="one that was compiled for a chip",
-            hint="mho compile --chip",
-        )  # fmt: skip
+    _require_schedule(program)
     graph = _derive_graph(program, sizes)
+    return ChipWork(WorkGraph(graph.name, _wait_as_told(program, graph)), derive_plan(program))
+
+
+def derive_plan(program: Program) -> ChipPlan:
+    """Return where the copies of the layers lie that a program's schedule tells. Raises `ProgramError` for none."""
+    schedule = _require_schedule(program)
     size = program.accelerator.chip.crossbars_per_core
     places = {
         layer.name: tuple(
@@ -72,7 +73,16 @@ def derive_chip_work(program: Program, sizes: Sizes) -> ChipWork:
         )
         for layer in schedule.layers
     }
-    return ChipWork(WorkGraph(graph.name, _wait_as_told(program, graph)), ChipPlan(program.accelerator.chip, places))
+    return ChipPlan(program.accelerator.chip, places)
+
+
+def _require_schedule(program: Program) -> Schedule:
+    if program.schedule is None:
+        raise ProgramError(
+            "the program has no schedule", where=program.name, expected="one that was compiled for a chip",
+            hint="mho compile --chip",
+        )  # fmt: skip
+    return program.schedule
 
 
 def check_schedule(program: Program, sizes: Sizes) -> None:

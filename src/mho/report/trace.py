@@ -14,10 +14,8 @@ from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
-from mho.report.schedule_document import ScheduleDocument
 from mho.report.stretches import measure_activity, merge_spans
-from mho.scheduling.chip_schedule import ChipSchedule
-from mho.scheduling.placement import CopyPlace
+from mho.scheduling.placement import ChipPlan, CopyPlace
 from mho.simulation.chip_timing import ChipTiming
 
 _SLICES = 20_000
@@ -27,30 +25,32 @@ _COUNTS = 1_000
 _PS_PER_US = 1_000_000
 
 
-def write_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, path: Path) -> None:
-    """Write the trace of a simulation with spans. Raises `InputFileError`."""
+def write_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming, path: Path) -> None:
+    """Write the trace of a simulation with spans, see `build_trace`. Raises `InputFileError`."""
+    content = build_trace(network, accelerator, plan, timing)
     try:
-        write_atomically(path, json.dumps(build_trace(document, schedule, timing), separators=(",", ":")).encode())
+        write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
-def build_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming) -> dict[str, Any]:
+def build_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming) -> dict[str, Any]:
     """Return the content of a trace.
 
     Args:
-        document: what is told about the schedule.
-        schedule: whose plan says which crossbars and cores hold what.
+        network, accelerator: their names.
+        plan: which crossbars and cores hold what.
         timing: its simulation, with spans.
     """
-    places = [place for copies in schedule.plan.places.values() for place in copies]
+    places = [place for copies in plan.places.values() for place in copies]
+    cores, batch = plan.chip.cores, len(timing.finish_ps)
     threads = {(place.layer, place.number): number for number, place in enumerate(places, start=1)}
     homes = {(place.layer, place.number): place.home for place in places}
-    events = [*_name_threads(places, threads, document.cores)]
+    events = [*_name_threads(places, threads, cores)]
     for stretch in merge_spans(timing.spans, _SLICES):
         copy = (stretch.layer, stretch.copy)
         name = f"write {stretch.layer}" if stretch.is_write else stretch.layer
-        if document.batch > 1:
+        if batch > 1:
             name += f", input {stretch.index}"
         events.append(
             {
@@ -60,10 +60,10 @@ def build_trace(document: ScheduleDocument, schedule: ChipSchedule, timing: Chip
                 "args": {"input": stretch.index, "windows": stretch.windows, "busy": round(stretch.busy, 4)},
             }
         )  # fmt: skip
-    events += _count_crossbars(schedule, timing, pid=document.cores)
+    events += _count_crossbars(plan, timing, pid=cores)
     return {
         "displayTimeUnit": "ns",
-        "otherData": {"network": document.network, "accelerator": document.accelerator.name},
+        "otherData": {"network": network, "accelerator": accelerator},
         "traceEvents": events,
     }
 
@@ -93,11 +93,11 @@ def _tell_place(place: CopyPlace) -> str:
     return f" ({crossbars})"
 
 
-def _count_crossbars(schedule: ChipSchedule, timing: ChipTiming, *, pid: int) -> Iterator[dict[str, Any]]:
+def _count_crossbars(plan: ChipPlan, timing: ChipTiming, *, pid: int) -> Iterator[dict[str, Any]]:
     """Yield how many crossbars are read, and written where any are, on average over short times."""
     if not timing.total_ps:
         return
-    crossbars = {layer.name: layer.crossbars for layer in schedule.graph.layers}
+    crossbars = {name: len(copies[0].crossbars) for name, copies in plan.places.items()}
     levels = {}
     for name, is_write in (("crossbars", False), ("written", True)):
         spans = [span for span in timing.spans if span.is_write is is_write]

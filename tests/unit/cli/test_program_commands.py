@@ -1,11 +1,14 @@
 """`mho compile`, `mho simulate`, `mho disassemble`: from an ONNX file to answers, and one clear error for bad input."""
 
+import json
+
 import numpy as np
 import pytest
 from bits import assert_same_bits
 from random_networks import random_inputs
 from small_programs import conv_network, grid
 
+from mho import timing
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.network.onnx_reader import read_onnx
@@ -157,6 +160,15 @@ def test_timing_needs_no_inputs(chip, capsys):
     assert "on one crossbar" in capsys.readouterr().out
 
 
+def test_a_program_becomes_a_trace_of_its_schedule(chip, capsys):
+    assert main(["simulate", "c.mho", "--timing", "--batch", "2", "--trace", "t.json"]) == 0
+    assert "trace in t.json" in capsys.readouterr().out
+    trace = json.loads((chip / "t.json").read_text())
+    reads = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert {event["args"]["input"] for event in reads} == {0, 1}
+    assert max(event["ts"] + event["dur"] for event in reads) * 1e6 == timing("c.mho", batch=2).total_ps
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -164,6 +176,9 @@ def test_timing_needs_no_inputs(chip, capsys):
         (("simulate", "c.mho", "--timing", "-o", "y.npz"), "--inputs X.npz beside it"),
         (("simulate", "c.mho", "--inputs", "x.npz", "--batch", "2"), "--batch is for --timing"),
         (("simulate", "p.mho", "--timing", "--batch", "2"), "compiled with --chip"),
+        (("simulate", "p.mho", "--timing", "--trace", "t.json"), "compiled with --chip"),
+        (("simulate", "c.mho", "--inputs", "x.npz", "--trace", "t.json"), "--timing"),
+        (("simulate", "c.mho", "--timing", "--trace", "t.html"), ".json"),
         (("simulate", "c.mho", "--inputs", "x.npz", "--skip-zero-slices"), "no times on one crossbar"),
         (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--crossbars", "4"), "add --chip"),
         (("compile", "model.onnx", "--accelerator", "chip.toml", "-o", "q.mho", "--objective", "latency"), "--chip"),

@@ -8,19 +8,22 @@ import pytest
 from chip_schedules import make_schedule, make_stored_schedule
 
 from mho.errors import InputFileError
-from mho.report.schedule_document import ScheduleDocument
 from mho.report.trace import build_trace, write_trace
 
 
 @pytest.fixture(scope="module")
 def made():
     schedule, timing = make_schedule()
-    return ScheduleDocument.of("net", schedule, timing), schedule, timing
+    return schedule, timing
 
 
 @pytest.fixture(scope="module")
 def trace(made):
-    return json.loads(json.dumps(build_trace(*made), allow_nan=False))
+    return json.loads(json.dumps(traced(*made), allow_nan=False))
+
+
+def traced(schedule, timing):
+    return build_trace("net", schedule.accelerator.name, schedule.plan, timing)
 
 
 def events(trace, phase):
@@ -44,7 +47,7 @@ def test_every_event_has_what_the_format_asks_for(trace):
 
 
 def test_processes_are_cores_and_threads_are_copies(made, trace):
-    schedule = made[1]
+    schedule = made[0]
     names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events(trace, "M") if e["name"] == "thread_name"}
     assert len(names) == sum(schedule.copies.values())
     processes = {e["pid"]: e["args"]["name"] for e in events(trace, "M") if e["name"] == "process_name"}
@@ -56,7 +59,7 @@ def test_processes_are_cores_and_threads_are_copies(made, trace):
 
 
 def test_slices_of_a_copy_follow_each_other_and_hold_all_windows(made, trace):
-    _, schedule, timing = made
+    schedule, timing = made
     lanes = defaultdict(list)
     for event in events(trace, "X"):
         lanes[event["pid"], event["tid"]].append(event)
@@ -70,7 +73,7 @@ def test_slices_of_a_copy_follow_each_other_and_hold_all_windows(made, trace):
 
 
 def test_the_counter_adds_up_to_the_work(made, trace):
-    _, schedule, timing = made
+    schedule, timing = made
     counts = events(trace, "C")
     width = counts[1]["ts"] - counts[0]["ts"]
     work = sum(
@@ -82,7 +85,7 @@ def test_the_counter_adds_up_to_the_work(made, trace):
 
 def test_writes_of_stored_operands_are_slices_and_a_counter():
     schedule, timing = make_stored_schedule()
-    trace = build_trace(ScheduleDocument.of("net", schedule, timing), schedule, timing)
+    trace = traced(schedule, timing)
     writes = [event for event in events(trace, "X") if event["cat"] == "writes"]
     stored = [layer for layer in schedule.graph.layers if layer.write_ps]
     assert len(stored) == 2
@@ -101,8 +104,8 @@ def test_writes_of_stored_operands_are_slices_and_a_counter():
 
 
 def test_files_are_written_or_the_reason_is_told(made, tmp_path):
-    write_trace(*made, tmp_path / "new" / "trace.json")
+    write_trace("net", "chip", made[0].plan, made[1], tmp_path / "new" / "trace.json")
     assert json.loads((tmp_path / "new" / "trace.json").read_text())["displayTimeUnit"] == "ns"
     (tmp_path / "file").write_text("")
     with pytest.raises(InputFileError, match=r"file/trace\.json"):
-        write_trace(*made, tmp_path / "file" / "trace.json")
+        write_trace("net", "chip", made[0].plan, made[1], tmp_path / "file" / "trace.json")
