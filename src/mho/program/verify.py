@@ -120,8 +120,19 @@ def _digital(checker: Checker, item: Digital) -> None:
     axes = [item.attributes.get("axis", 0), *_tuple(item.attributes.get("axes", ()))]
     if not all(isinstance(axis, int) and 0 <= axis < max(1, len(shapes[0])) for axis in axes):
         checker.fail(f"{item.op} along axes that its operand does not have")
+    if item.op == "gather":
+        _check_indices(checker, item, shapes[0][axes[0]])
     if shape != checker.program.buffers[item.output].shape:
         checker.fail(f"{item.op} gives {shape}", f"the shape of {item.output!r}")
+
+
+def _check_indices(checker: Checker, item: Digital, size: int) -> None:
+    """What is gathered lies within the axis."""
+    indices = checker.program.constants.get(item.inputs[1])
+    if indices is None or indices.dtype.kind not in "iu":
+        checker.fail(f"{item.inputs[1]!r} are no indices", "a constant of integers")
+    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < size):
+        checker.fail(f"indices {int(indices.min())}..{int(indices.max())}", f"within 0..{size - 1}")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -203,3 +203,28 @@ def test_two_layers_of_one_name_are_found(conv):
     twice = replace(renamed, outputs=("c",), instructions=(layer, layer))
     with pytest.raises(ProgramError):
         verify_program(twice)
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (np.array([0, 2, 1]), None),
+        (np.array([0, 3, 1]), r"indices 0\.\.3"),
+        (np.array([0, -1, 1]), r"indices -1\.\.1"),
+        (np.array([0.0, 1.0, 2.0], np.float32), "are no indices"),
+        (None, "are no indices"),
+    ],
+)
+def test_what_is_gathered_lies_within_its_axis(indices, message):
+    program = compile_small(conv_network(strides=(1, 2)))
+    width = program.buffers["y"].shape[3]
+    assert width == 3
+    constants = dict(program.constants) if indices is None else {**program.constants, "indices": indices}
+    picked = Digital("gather", ("c", "x" if indices is None else "indices"), "y", {"axis": 3})
+    instructions = tuple(picked if isinstance(item, Digital) else item for item in program.instructions)
+    damaged = replace(program, constants=constants, instructions=instructions)
+    if message is None:
+        verify_program(damaged)
+        return
+    with pytest.raises(ProgramError, match=message):
+        verify_program(damaged)
