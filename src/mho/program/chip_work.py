@@ -20,7 +20,18 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import derive_layer
 from mho.program.conversions import count_shift_add
 from mho.program.geometry import ConvGeometry, LinearGeometry
-from mho.program.instructions import Digital, Instruction, Layer, Loop, Mvm, QuantizeInput, ShiftAdd, SumInputs, Window
+from mho.program.instructions import (
+    Digital,
+    Instruction,
+    Layer,
+    LoadInput,
+    Loop,
+    Mvm,
+    QuantizeInput,
+    ShiftAdd,
+    SumInputs,
+    Window,
+)
 from mho.program.program import BufferKind, Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.program.tile_uses import LayerContent, collect_layers
@@ -118,6 +129,12 @@ def _check_crossbars(program: Program, layer: LayerSchedule, content: LayerConte
         raise ProgramError(
             f"the first copy lies in crossbars {_list(layer.copies[0])}", where=f"schedule of layer {layer.name}",
             expected=f"those of its instructions, {_list(named)}, which are read in windows",
+        )  # fmt: skip
+    read = {item.crossbar for item, _ in walk(content.layer.body) if isinstance(item, LoadInput | Mvm | ShiftAdd)}
+    if others := sorted(read - set(named)):
+        raise ProgramError(
+            f"crossbar {others[0]} is driven or read", where=f"schedule of layer {layer.name}",
+            expected=f"its own, {_list(named)}",
         )  # fmt: skip
     last = program.accelerator.chip.crossbars - 1
     if outside := [crossbar for copy in layer.copies for crossbar in copy if not 0 <= crossbar <= last]:

@@ -128,6 +128,7 @@ class _Collector:
     has_begun: bool = False
     writes: list[Write] = field(default_factory=list)
     has_nested_writes: bool = False
+    has_reads: bool = False
     window: _Nest | None = None
     is_in_window: bool = False
 
@@ -194,7 +195,7 @@ def _collect(collector: _Collector, body: tuple[Instruction, ...], nest: _Nest) 
 
 def _collect_window(collector: _Collector, item: Window, nest: _Nest) -> None:
     """A layer has one window, and all of its reads are in it; its tiles are written before, each once."""
-    if collector.window is not None or collector.tiles:
+    if collector.window is not None or collector.has_reads:
         raise collector.error("tiles are read beside the layer's window")
     if collector.has_nested_writes:
         raise collector.error("a tile is written in a loop")
@@ -233,6 +234,7 @@ def _collect_write(collector: _Collector, item: Write, nest: _Nest) -> None:
 def _collect_read(collector: _Collector, item: LoadInput | Mvm | ShiftAdd, nest: _Nest) -> None:
     if collector.window is not None and not collector.is_in_window:
         raise collector.error("tiles are read beside the layer's window")
+    collector.has_reads = True
     chain = collector.chains.get(item.crossbar)
     if chain is None:
         raise collector.error(f"crossbar {item.crossbar} is used before it is written")

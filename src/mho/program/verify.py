@@ -131,7 +131,7 @@ def _check_indices(checker: Checker, item: Digital, size: int) -> None:
     indices = checker.program.constants.get(item.inputs[1])
     if indices is None or indices.dtype.kind not in "iu":
         checker.fail(f"{item.inputs[1]!r} are no indices", "a constant of integers")
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < size):
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < size):
         checker.fail(f"indices {int(indices.min())}..{int(indices.max())}", f"within 0..{size - 1}")
 
 

@@ -12,7 +12,7 @@ from small_programs import change_constant, change_instructions, compile_small, 
 from mho.errors import ProgramError
 from mho.mapping.model import MappingModel
 from mho.program.chip_work import derive_chip_work
-from mho.program.instructions import Loop, Window, WriteTile
+from mho.program.instructions import Affine, LoadInput, Loop, Mvm, Span, Window, WriteTile
 from mho.program.schedule import StoredWait, Wait
 from mho.program.verify import verify_program
 from mho.program.window_proof import find_window_sizes
@@ -183,6 +183,20 @@ def write_after_window(body):
     return (*body[:-1], replace(write, crossbar=55), body[-1])
 
 
+def load_before_window(body):
+    load = _first_load(body)
+    return (*body[:-2], load, *body[-2:])
+
+
+def _first_load(body):
+    for item in body:
+        if isinstance(item, LoadInput):
+            return replace(item, address=Affine(item.address.base), shift=Affine(item.shift.base))
+        if isinstance(item, Loop | Window) and (found := _first_load(item.body)):
+            return found
+    return None
+
+
 def two_windows(body):
     return tuple(_change_window(item, lambda window: Window((window,))) for item in body)
 
@@ -204,6 +218,7 @@ def _change_window(item, change):
         (write_in_loop, "written in a loop"),
         (write_after_window, "or after it"),
         (two_windows, "beside the layer's window"),
+        (load_before_window, "beside the layer's window"),
     ],
 )
 def test_windows_are_what_schedules_take_them_for(chain, change, message):
@@ -215,3 +230,13 @@ def test_every_tile_has_a_crossbar_of_its_own(chain):
     shared = change_instructions(chain, WriteTile, lambda item: replace(item, crossbar=0))
     with pytest.raises(ProgramError, match="layer"):
         verify_program(shared)
+
+
+def test_a_layer_reads_its_own_crossbars(chain):
+    """The second layer's window reads what the first left in a crossbar, and counts nothing of it."""
+    second = chain.layers[1]
+    own = (replace(_first_load(second.body), crossbar=0, rows=Span(0, 1), first_row=0), Mvm(0))
+    body = tuple(_change_window(item, lambda window: Window((*own, *window.body))) for item in second.body)
+    changed = tuple(replace(item, body=body) if item is second else item for item in chain.instructions)
+    with pytest.raises(ProgramError, match="crossbar 0 is driven or read"):
+        verify_program(replace(chain, instructions=changed))
