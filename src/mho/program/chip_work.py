@@ -210,8 +210,8 @@ def _read_waits(program: Program, work: LayerWork, schedule: LayerSchedule) -> d
 
 
 def _derive_graph(program: Program, sizes: Sizes) -> WorkGraph:
-    network = _as_network(program)
     contents = {content.layer.name: content for content in collect_layers(program)}
+    network = _as_network(program, contents)
     layers = {
         node.name: _describe(program, contents[node.name], network, node, sizes[node.name])
         for node in network.mvm_nodes
@@ -242,7 +242,7 @@ def _count_bits(item: QuantizeInput) -> int:
 def _count_cost(program: Program, content: LayerContent) -> CopyCost:
     """Count what one copy takes: the slowest tile's reads, and all that the digital unit does."""
     prices = Prices.of(program.accelerator)
-    windows, body = _find_window(content.layer.body)
+    windows, body = find_window(content.layer.body)
     read_ps: dict[int, int] = {}
     operations = 0
     for item, times in walk(body):
@@ -269,22 +269,21 @@ def _count_cost(program: Program, content: LayerContent) -> CopyCost:
     )
 
 
-def _find_window(body: tuple[Instruction, ...], times: int = 1) -> tuple[int, tuple[Instruction, ...]]:
-    """Return how many windows a layer has, and what one of them does."""
+def find_window(body: tuple[Instruction, ...], times: int = 1) -> tuple[int, tuple[Instruction, ...]]:
+    """Return how many windows instructions have, 0 for none, and what one of them does; they are run `times` times."""
     for item in body:
         if isinstance(item, Window):
             return times, item.body
         if isinstance(item, Loop):
-            found = _find_window(item.body, times * item.count)
+            found = find_window(item.body, times * item.count)
             if found[0]:
                 return found
     return 0, ()
 
 
-def _as_network(program: Program) -> Network:
+def _as_network(program: Program, contents: Mapping[str, LayerContent]) -> Network:
     """Return the network that a program computes, with weights that have a shape and nothing else."""
     constants: dict[str, NDArray[Any]] = dict(program.constants)
-    contents = {content.layer.name: content for content in collect_layers(program)}
     nodes = []
     for index, item in enumerate(program.instructions):
         if isinstance(item, Layer):

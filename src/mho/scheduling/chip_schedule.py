@@ -29,7 +29,7 @@ from mho.scheduling.reload_network import schedule_network_reload
 from mho.scheduling.work import WorkGraph
 
 _HALVINGS = 4
-"""How often the crossbars beyond the fewest are halved in `list_schedules`, before none is left."""
+"""How often the crossbars beyond the fewest are halved in `ChipDemand.list_schedules`, before none is left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,39 +121,8 @@ def schedule_network(
         PolicyError: the policy does not name the MVM layers of the network.
         MappingError: a layer cannot be mapped.
     """
-    return next(
-        list_schedules(
-            network,
-            policy,
-            accelerator,
-            crossbars=crossbars,
-            objective=objective,
-            model=model,
-            batch=batch,
-            layers=layers,
-        )
-    )
-
-
-def list_schedules(
-    network: Network,
-    policy: Policy,
-    accelerator: Accelerator,
-    *,
-    crossbars: int | None = None,
-    objective: Objective = Objective.LATENCY,
-    model: MappingModel = DEFAULT_MODEL,
-    batch: int = 1,
-    layers: Iterable[str] | None = None,
-) -> Iterator[ChipSchedule]:
-    """Yield schedules that fill less and less of the same chip.
-
-    The first may use all crossbars, the next half of those beyond the fewest, and so on; the last has one copy of each
-    layer on the fewest. Copies are chosen for an ideal interconnect and unlimited buffers; where these are real, fewer
-    may be faster (`mho.simulation.chip_search`). Arguments and errors are those of `schedule_network`.
-    """
     demand = ChipDemand.of(network, policy, accelerator, crossbars=crossbars, model=model, layers=layers)
-    yield from demand.list_schedules(objective, batch)
+    return next(demand.list_schedules(objective, batch))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +180,12 @@ class ChipDemand:
         return self.minimal_crossbars <= self.accelerator.chip.crossbars
 
     def list_schedules(self, objective: Objective = Objective.LATENCY, batch: int = 1) -> Iterator[ChipSchedule]:
-        """Yield schedules with weights that stay, see `list_schedules`. Raises `ScheduleError` where nothing fits."""
+        """Yield schedules with weights that stay, which fill less and less of the same chip.
+
+        The first may use all crossbars, the next half of those beyond the fewest, and so on; the last has one copy of
+        each layer on the fewest. Copies are chosen for an ideal interconnect and unlimited buffers; where these are
+        real, fewer may be faster (`mho.simulation.chip_search`). Raises `ScheduleError` where nothing fits.
+        """
         minimal, hardware = self.minimal_crossbars, self.accelerator
         spare = hardware.chip.crossbars - minimal
         buffer = hardware.buffers.input_bytes

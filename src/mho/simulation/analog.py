@@ -22,12 +22,13 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.array.conductances import Conditions
 from mho.array.seeds import Purpose
 from mho.errors import ConfigError, DataError, ProgramError
-from mho.program.instructions import Dequantize, Digital, Layer
+from mho.program.instructions import Digital, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
 from mho.program.verify import prove_program
 from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter, list_addresses
 from mho.simulation.codes import make_codes
+from mho.simulation.dequantize import dequantize
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
@@ -179,7 +180,7 @@ class _AnalogLayer:
         Returns:
             [N, *output shape].
         """
-        buffers, dequantize, samples = self._program.buffers, self._content.dequantize, len(sources[0])
+        buffers, last, samples = self._program.buffers, self._content.dequantize, len(sources[0])
         codes: dict[str, NDArray[Any]] = {}
         for item, source in zip(self._content.quantizations, sources, strict=True):
             whole = make_codes(item, source, buffers[item.target].shape[0])
@@ -188,12 +189,12 @@ class _AnalogLayer:
         for number, tile in enumerate(self.tiles):
             told = None if observe is None else partial(observe, self._content.layer.name, number)
             for one, some in _list_products(tile, codes, samples, first):
-                _run_tile(one, codes[tile.codes][some], sums[dequantize.accumulators][some], noise(one), told)
+                _run_tile(one, codes[tile.codes][some], sums[last.accumulators][some], noise(one), told)
         for digital in self._content.sums:
             added = digital.instruction
             _add_sums(self._program, digital, codes[added.codes], sums[added.accumulators])
-        result = _dequantize(self._program, dequantize, sums)
-        return result.reshape(samples, *buffers[dequantize.target].shape)
+        result = dequantize(self._program, last, sums.__getitem__)
+        return result.reshape(samples, *buffers[last.target].shape)
 
 
 def _type_of(codes: NDArray[np.int64]) -> type[np.integer]:
@@ -255,30 +256,6 @@ def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: 
         some = slice(start, start + size)
         found = codes[:, sources[some, None] + rows].sum(axis=2, dtype=np.int64)
         _add(sums, targets[some], found, are_apart=are_apart)
-
-
-def _dequantize(program: Program, item: Dequantize, sums: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float32]:
-    """Return float32(total) * multiplier + bias, each rounded, of sums [samples, sums] by buffer."""
-    constants, layout = program.constants, item.layout
-    own = sums[item.accumulators]
-    laid_out = own.reshape(len(own), *layout.shape)
-    images, groups, lines, _, rows, columns = layout.inside
-    total = laid_out[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
-    if item.sum_factors:
-        of_inputs = laid_out[:, images, groups, lines, layout.channels :, rows, columns]
-        total = total + _per_channel(constants[item.sum_factors]) * of_inputs
-    if item.stored_sums:
-        stored = sums[item.stored_sums].reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
-        total = total + item.stored_factor * stored
-    result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
-    if item.bias:
-        result = result + _per_channel(constants[item.bias])
-    return np.ascontiguousarray(result.astype(np.float32, copy=False))
-
-
-def _per_channel(constant: NDArray[Any]) -> NDArray[Any]:
-    """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
-    return constant[None, None, :, None, :, None, None]
 
 
 def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:

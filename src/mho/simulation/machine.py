@@ -38,6 +38,7 @@ from mho.program.instructions import (
 )
 from mho.program.program import BufferKind, Program
 from mho.simulation.codes import make_codes
+from mho.simulation.dequantize import dequantize
 from mho.simulation.samples import check_inputs
 from mho.simulation.stored_cells import encode_activations
 
@@ -241,27 +242,8 @@ def _disjoint_columns(machine: Machine, name: str, cols: Span) -> list[Array]:
 
 
 def _dequantize(machine: Machine, item: Dequantize, _variables: Variables) -> None:
-    constants = machine.program.constants
-    layout = item.layout
-    sums = machine.buffers[item.accumulators].T.reshape(machine.samples, *layout.shape)
-    images, groups, lines, _, rows, columns = layout.inside
-    total = sums[(slice(None), *layout.inside)] + _per_channel(constants[item.correction])
-    if item.sum_factors:
-        of_inputs = sums[:, images, groups, lines, layout.channels :, rows, columns]
-        total = total + _per_channel(constants[item.sum_factors]) * of_inputs
-    if item.stored_sums:
-        stored = machine.buffers[item.stored_sums].T.reshape(-1, 1, layout.groups, 1, layout.channels, 1, 1)
-        total = total + item.stored_factor * stored
-    result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
-    if item.bias:
-        result = result + _per_channel(constants[item.bias])
-    shape = machine.program.buffers[item.target].shape
-    machine.buffers[item.target] = np.ascontiguousarray(result.astype(np.float32, copy=False)).reshape(-1, *shape)
-
-
-def _per_channel(constant: Array) -> Array:
-    """[groups, channels] beside sums [samples, batch, groups, lines, channels, rows, columns]."""
-    return constant[None, None, :, None, :, None, None]
+    result = dequantize(machine.program, item, lambda name: machine.buffers[name].T)
+    machine.buffers[item.target] = result.reshape(-1, *machine.program.buffers[item.target].shape)
 
 
 _EXECUTE: Mapping[type, Any] = {

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ProgramError
-from mho.program.chip_work import derive_chip_work
+from mho.program.chip_work import derive_chip_work, find_window
 from mho.program.families import ColumnClass, Family, find_families
 from mho.program.instructions import (
     ClearAccumulators,
@@ -28,7 +28,6 @@ from mho.program.instructions import (
     Mvm,
     QuantizeInput,
     ShiftAdd,
-    Window,
     WriteDynamicTile,
     WriteTile,
 )
@@ -223,19 +222,12 @@ def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tupl
     prologue: list[Instruction] = []
     window: tuple[Instruction, ...] = ()
     for item in body:
-        found = _find_window(item)
-        if found is not None:
-            window = found.body
+        windows, found = find_window((item,))
+        if windows:
+            window = found
         elif not isinstance(item, Dequantize):
             prologue.append(item)
     return tuple(prologue), window
-
-
-def _find_window(item: Instruction) -> Window | None:
-    if isinstance(item, Window):
-        return item
-    inner = (_find_window(one) for one in item.body) if isinstance(item, Loop) else ()
-    return next((one for one in inner if one is not None), None)
 
 
 def _rename(body: tuple[Instruction, ...], crossbars: Mapping[int, int]) -> tuple[Instruction, ...]:

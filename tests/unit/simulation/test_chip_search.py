@@ -6,7 +6,7 @@ from chip_networks import make_residual
 
 from mho.errors import ScheduleError
 from mho.quantization.policy import BitWidths, Policy
-from mho.scheduling.chip_schedule import list_schedules
+from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import simulate_chip
@@ -22,7 +22,7 @@ def network():
 def schedules(network, *, objective=Objective.LATENCY, batch=1, **sections):
     hardware = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=80, chip={"cores": 8}, **sections)
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
-    return list_schedules(network, policy, hardware, objective=objective, batch=batch)
+    return ChipDemand.of(network, policy, hardware).list_schedules(objective, batch)
 
 
 def test_schedules_fill_less_and_less_of_the_same_chip(network):
