@@ -22,7 +22,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.array.conductances import Conditions
 from mho.array.seeds import Purpose
 from mho.errors import ConfigError, DataError, ProgramError
-from mho.program.instructions import Digital, Layer
+from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
 from mho.program.verify import prove_program
@@ -123,19 +123,35 @@ class AnalogExecutor:
     def _run_batch(self, live: dict[str, NDArray[np.float32]], first: int, observe: Observe | None) -> None:
         """Run one batch, from sample `first` of the run on; leaves all tensors in `live`."""
         for item in self.program.instructions:
-            if isinstance(item, Digital):
-                operands = [torch.from_numpy(self._operand(live, name)) for name in item.inputs]
-                live[item.output] = np.ascontiguousarray(OPERATIONS[item.op].run(operands, item.attributes).numpy())
-            elif isinstance(item, Layer):
-                layer = self._layers[item.name]
-                if isinstance(layer, _AnalogLayer):
-                    sources = [live[name] for name in layer.sources]
-                    live[layer.output] = layer.run(sources, first, self._noise, observe)
-                else:
-                    operand: list[Tensor] = [torch.from_numpy(live[name]) for name in layer.sources]
-                    live[layer.output] = np.ascontiguousarray(layer.run(operand).numpy())
+            self.run_item(item, live, first, observe)
+
+    def run_item(
+        self, item: Instruction, live: dict[str, NDArray[np.float32]], first: int = 0, observe: Observe | None = None
+    ) -> None:
+        """Run one instruction of the program on a batch, within `exact_products`.
+
+        Args:
+            item: of the program itself: a layer, or what the digital unit does between layers.
+            live: float32 [N, *shape] by buffer, those that it reads; what it makes is added.
+            first: number of the first sample of the batch.
+            observe: as for `run`.
+
+        Raises:
+            ProgramError: the instruction is neither.
+        """
+        if isinstance(item, Digital):
+            operands = [torch.from_numpy(self._operand(live, name)) for name in item.inputs]
+            live[item.output] = np.ascontiguousarray(OPERATIONS[item.op].run(operands, item.attributes).numpy())
+        elif isinstance(item, Layer):
+            layer = self._layers[item.name]
+            if isinstance(layer, _AnalogLayer):
+                sources = [live[name] for name in layer.sources]
+                live[layer.output] = layer.run(sources, first, self._noise, observe)
             else:
-                raise ProgramError(f"{type(item).__name__} outside of a layer", where=self.program.name)
+                operand: list[Tensor] = [torch.from_numpy(live[name]) for name in layer.sources]
+                live[layer.output] = np.ascontiguousarray(layer.run(operand).numpy())
+        else:
+            raise ProgramError(f"{type(item).__name__} outside of a layer", where=self.program.name)
 
     @property
     def tiles(self) -> dict[str, tuple[AnalogTile, ...]]:
