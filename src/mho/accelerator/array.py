@@ -34,6 +34,7 @@ MAX_SECONDS = 1_000_000
 MAX_KELVINS = 2000
 MAX_ELECTRON_VOLTS = 100
 MAX_READS = 10**18
+MAX_PULSES = 10_000
 
 _INFINITE: Literal["infinite"] = "infinite"
 _LINEAR: Literal["linear"] = "linear"
@@ -123,6 +124,24 @@ class Array(Section):
         default=PartOf.RANGE,
         description='What programming_error is a part of: the "range" of conductances, or the "conductance" of the '
         "level.",
+    )
+    pulse_error: Deviation = Field(
+        default=Decimal(0),
+        description="Standard deviation of the Gaussian error of the first programming pulse of a cell, a part of "
+        "what programming_error is a part of. Pulses follow until one lands within verify_tolerance or verify_pulses "
+        "are spent; programming_error is what comes on top after that. Where it is not 0, "
+        "crossbar.write_latency_us, energy.cell_write_pj and endurance.cell_writes are those of one pulse.",
+    )
+    pulse_error_ratio: Annotated[Ratio, *from_zero(1)] = Field(
+        default=Decimal(1), description="Error of each further pulse over that of the one before."
+    )
+    verify_tolerance: Deviation = Field(
+        default=Decimal(0),
+        description="How far a cell may be off to be left as it is, either way, as a part of the same. 0: all pulses "
+        "are spent.",
+    )
+    verify_pulses: Annotated[StrictInt, Field(ge=1, le=MAX_PULSES)] = Field(
+        default=1, description="Pulses that a write may take of a cell; the last one stays, wherever it lands."
     )
     cell_variation: Deviation = Field(
         default=Decimal(0),
@@ -222,7 +241,7 @@ class Array(Section):
     def has_programming_error(self) -> bool:
         """True where what is written differs from what was meant."""
         error = self.programming_error
-        return any(error) if isinstance(error, tuple) else bool(error)
+        return bool(self.pulse_error) or (any(error) if isinstance(error, tuple) else bool(error))
 
     @property
     def drifts(self) -> bool:

@@ -58,7 +58,9 @@ class Energy(Section):
     )
     dac_pj: UnitEnergy = Field(default=None, description="One row that is driven with one input slice, pJ.")
     cell_write_pj: UnitEnergy = Field(
-        default=None, description="Writing one cell, pJ, with all program-and-verify steps."
+        default=None,
+        description="Writing one cell, pJ, with all program-and-verify steps; one pulse with its verification where "
+        "array.pulse_error is told.",
     )
     operation_pj: UnitEnergy = Field(default=None, description="One addition or multiply-add of the digital unit, pJ.")
     buffer_pj_per_byte: UnitEnergy = Field(
@@ -130,5 +132,7 @@ class Endurance(Section):
     """How long cells live."""
 
     cell_writes: Annotated[StrictInt, Field(ge=1, le=MAX_CELL_WRITES)] | None = Field(
-        default=None, description="Writes (with all their program-and-verify steps) that a cell survives."
+        default=None,
+        description="Writes (with all their program-and-verify steps) that a cell survives; pulses where "
+        "array.pulse_error is told.",
     )

@@ -7,6 +7,7 @@ and `mho.cost`. Times are exact: whole picoseconds, written in microseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from mho.accelerator.array import Array
 from mho.accelerator.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
 from mho.accelerator.converters import MAX_LATENCY_US, MAX_LINES, Converters
 from mho.accelerator.energy import Area, Endurance, Energy
+from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.section import Microseconds, Section, to_steps
 from mho.errors import suggest
 
@@ -68,8 +70,8 @@ class Crossbar(Section):
         ge=0,
         le=MAX_LATENCY_US,
         json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
-        description="Time to write one whole crossbar, us: every row, with all program-and-verify steps. "
-        "Charged for each tile, however few of its cells are used.",
+        description="Time to write one whole crossbar, us: every row, with all program-and-verify steps (one pulse of "
+        "every row where array.pulse_error is told). Charged for each tile, however few of its cells are used.",
     )
     mvm_latency_us: Microseconds = Field(
         gt=0,
@@ -97,7 +99,7 @@ class Crossbar(Section):
 
     @property
     def write_latency_ps(self) -> int:
-        """Time to write the crossbar, ps."""
+        """`write_latency_us` in ps; what a write takes with all its pulses is `Accelerator.write_latency_ps`."""
         return to_steps(self.write_latency_us, 6)
 
     @property
@@ -225,6 +227,23 @@ class Accelerator(Section):
     def mesh_shape(self) -> tuple[int, int]:
         """Rows and columns of the cores, as they lie in a mesh."""
         return self.interconnect.mesh_shape(self.chip.cores)
+
+    @property
+    def write_latency_us(self) -> Decimal:
+        """Time to write one whole crossbar, us; of budgeted pulses, the mean: each row waits for its slowest cell."""
+        once, pulses = self.crossbar.write_latency_us, WriteVerify.of(self.array)
+        return once if pulses is None else round(once * pulses.count_for_row(self.crossbar.cols), 6)
+
+    @property
+    def write_latency_ps(self) -> int:
+        """`write_latency_us` in ps."""
+        return to_steps(self.write_latency_us, 6)
+
+    @property
+    def pulses_per_cell(self) -> Decimal:
+        """Pulses that a write takes of a cell on average; 1 where they are counted in the unit figures of writes."""
+        pulses = WriteVerify.of(self.array)
+        return Decimal(1) if pulses is None else pulses.count_for_row(1)
 
     @property
     def keys_to_set(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.array import Array, PartOf, State
+from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.spec import Accelerator
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError
@@ -152,18 +153,20 @@ def draw_identity(device: Device, shape: tuple[int, int], seed: CrossbarSeed) ->
 
 
 def write_cells(
-    device: Device, digits: NDArray[np.integer], identity: CellIdentity, stream: np.random.Generator
+    device: Device, digits: NDArray[np.integer], identity: CellIdentity, seed: CrossbarSeed, write: int = 0
 ) -> Floats:
     """Write digits into cells.
 
-    With the conductance G of the level, above zero: G' = max(0, G factor + s n), n standard normal, and s =
-    `programming_error` (of the level) times the range or times G. Stuck cells take their level instead.
+    With the conductance G of the level, above zero: G' = max(0, G factor + s n + e), n standard normal, and s =
+    `programming_error` (of the level) times the range or times G; e is what the budget of pulses leaves
+    (`land_pulses`), times the same. Stuck cells take their level instead.
 
     Args:
         device: the cells.
         digits: [rows, cols], 0 .. 2^cell_bits - 1.
         identity: of these cells.
-        stream: of this write (`Purpose.WRITES`); one normal number a cell is drawn from it.
+        seed: of the crossbar; one normal number a cell is drawn from its stream `Purpose.WRITES`, and one a pulse.
+        write: number of the write.
 
     Returns:
         Counts, float64 [rows, cols]; whole numbers where levels are linear and everything else is ideal.
@@ -181,10 +184,37 @@ def write_cells(
         error = np.array(array.programming_error, dtype=np.float64)
         std = error[digits] if error.ndim else np.broadcast_to(error, digits.shape)
         whole = device.span if array.programming_error_of is PartOf.RANGE else device.levels[digits] + off
-        counts = np.maximum(counts + std * whole * stream.standard_normal(digits.shape), -off)
+        if error.any():
+            counts = counts + std * whole * seed.stream(Purpose.WRITES, write).standard_normal(digits.shape)
+        pulses = WriteVerify.of(array)
+        if pulses is not None:
+            counts = counts + land_pulses(pulses, digits.shape, seed.stream(Purpose.PULSES, write)) * whole
+        counts = np.maximum(counts, -off)
     if identity.stuck is not None:
         counts = np.where(identity.stuck > 0, float(device.span), np.where(identity.stuck < 0, 0.0, counts))
     return counts
+
+
+def land_pulses(pulses: WriteVerify, shape: tuple[int, ...], stream: np.random.Generator) -> Floats:
+    """Return how far off the budget of pulses leaves cells, float64 of `shape`, as parts of what deviations are of.
+
+    A cell is left at its first error within the tolerance, else at the last one. Every pulse draws a number for each
+    cell, so that a larger budget changes nothing about cells that a smaller one has done. What a conductance below zero
+    would be is judged as drawn, before it is cut off.
+
+    Args:
+        pulses: the budget.
+        shape: of the cells.
+        stream: of this write (`Purpose.PULSES`).
+    """
+    errors = np.zeros(shape)
+    is_open = np.ones(shape, dtype=np.bool_)
+    for deviation in pulses.deviations:
+        errors = np.where(is_open, deviation * stream.standard_normal(shape), errors)
+        is_open &= np.abs(errors) > pulses.tolerance
+        if not is_open.any():
+            break
+    return errors
 
 
 def age_cells(device: Device, counts: Floats, identity: CellIdentity, conditions: Conditions) -> Floats:

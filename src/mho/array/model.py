@@ -86,7 +86,7 @@ def write_crossbar(
     whole = np.zeros((crossbar.rows, crossbar.cols), dtype=np.int64)
     whole[: digits.shape[0], : digits.shape[1]] = digits
     identity = draw_identity(device, whole.shape, seed)
-    counts = write_cells(device, whole, identity, seed.stream(Purpose.WRITES, write))
+    counts = write_cells(device, whole, identity, seed, write)
     counts = age_cells(device, counts, identity, Conditions() if conditions is None else conditions)
     variance = read_variance(device, counts)
     if not array.has_wires:

@@ -7,7 +7,7 @@ chip, and a sweep of one property leaves the others as they were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -25,6 +25,7 @@ class Purpose(IntEnum):
         ADC: offsets and gains of converters.
         WRITES: errors of writes, numbered.
         READS: noise of reads, numbered.
+        PULSES: errors of the pulses of writes, numbered as these.
     """
 
     VARIATION = 0
@@ -33,6 +34,7 @@ class Purpose(IntEnum):
     ADC = 3
     WRITES = 4
     READS = 5
+    PULSES = 6
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class CrossbarSeed:
     Attributes:
         chip: seed of the chip, a whole number from 0.
         crossbar: its number on the chip, from 0.
+        are_spares: of its spare columns, which leave all else as it is.
 
     Raises:
         ConfigError: either is negative.
@@ -49,10 +52,16 @@ class CrossbarSeed:
 
     chip: int
     crossbar: int = 0
+    are_spares: bool = False
 
     def __post_init__(self) -> None:
         if self.chip < 0 or self.crossbar < 0:
             raise ConfigError(f"seed {self.chip} of crossbar {self.crossbar}", expected="whole numbers from 0")
+
+    @property
+    def spares(self) -> CrossbarSeed:
+        """The seed of the spare columns."""
+        return replace(self, are_spares=True)
 
     def stream(self, purpose: Purpose, number: int = 0) -> np.random.Generator:
         """Return a new stream of random numbers.
@@ -61,5 +70,6 @@ class CrossbarSeed:
             purpose: what it is drawn for.
             number: of the write or of the read.
         """
-        sequence = np.random.SeedSequence(self.chip, spawn_key=(self.crossbar, int(purpose), number))
+        key = (self.crossbar, int(purpose), number, *([1] if self.are_spares else []))
+        sequence = np.random.SeedSequence(self.chip, spawn_key=key)
         return np.random.Generator(np.random.PCG64(sequence))

@@ -114,7 +114,7 @@ def _print_text(document: CostDocument) -> None:
     console.print(
         f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
         f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC, "
-        f"{_encodings(document)}; write {crossbar.write_latency_us} us, "
+        f"{_encodings(document)}; write {hardware.write_latency_us} us, "
         f"MVM {crossbar.mvm_latency_us} us; {document.mapping} mapping"
         + (f"; {document.batch} samples a write" if document.batch > 1 else ""),
         style="dim",

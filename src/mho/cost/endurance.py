@@ -11,7 +11,7 @@ def count_lifetime_inputs(accelerator: Accelerator, writes: int, *, inputs: int 
     """Return how many inputs a chip computes before the cell that is written most often may fail.
 
     Args:
-        accelerator: how many writes a cell survives.
+        accelerator: how many writes a cell survives; of budgeted pulses (`array.pulse_error`), how many pulses.
         writes: of the crossbar that is written most often, whose cells are taken to be written each time.
         inputs: for which these writes are, at least 1.
 
@@ -26,7 +26,7 @@ def count_lifetime_inputs(accelerator: Accelerator, writes: int, *, inputs: int 
     cell_writes = accelerator.endurance.cell_writes
     if cell_writes is None or writes == 0:
         return None
-    return cell_writes * inputs // writes
+    return int(cell_writes * inputs // (writes * accelerator.pulses_per_cell))
 
 
 def count_network_writes(cost: NetworkCost) -> int:

@@ -3,7 +3,7 @@
     energy = reads * mvm + cell reads * cell read          crossbar
            + conversions * conversion                      ADC
            + driven rows * row                             DAC
-           + cells written * cell write                    write
+           + cells written * pulses * cell write           write
            + operations * operation                        digital
            + bytes * (buffer, hop, memory)                 buffer, interconnect, memory
            + time * (crossbar and core leakage)            leakage
@@ -148,7 +148,7 @@ def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encod
             Component.CROSSBAR: ((activity.reads, _aj(unit.mvm_pj)), (activity.cell_reads, _aj(unit.cell_read_pj))),
             Component.ADC: ((activity.conversions, conversion),),
             Component.DAC: ((activity.driven_rows, _aj(unit.dac_pj)),),
-            Component.WRITE: ((activity.cell_writes, _aj(unit.cell_write_pj)),),
+            Component.WRITE: ((activity.cell_writes, _per_write(accelerator)),),
             Component.DIGITAL: ((activity.operations, _aj(unit.operation_pj)),),
             Component.BUFFER: ((activity.buffer_bits, _per_bit(unit.buffer_pj_per_byte)),),
             Component.INTERCONNECT: ((activity.hop_bits, _per_bit(unit.hop_pj_per_byte)),),
@@ -213,6 +213,12 @@ def _price(terms: Mapping[Component, tuple[tuple[int, Decimal | int | None], ...
 
 def _aj(picojoules: Decimal | None) -> int | None:
     return None if picojoules is None else to_steps(picojoules, 6)
+
+
+def _per_write(accelerator: Accelerator) -> Decimal | int | None:
+    """Return what writing one cell takes, aJ, with all pulses of the budget that it takes on average."""
+    once = _aj(accelerator.energy.cell_write_pj)
+    return None if once is None else once * accelerator.pulses_per_cell
 
 
 def _per_bit(picojoules_per_byte: Decimal | None) -> Decimal | None:

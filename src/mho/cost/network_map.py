@@ -113,7 +113,7 @@ class NetworkMap:
             )
             for number, (layer, own) in enumerate(zip(cost.layers, bound.layers, strict=True))
         )
-        shared = bound.shared_writes * accelerator.crossbar.write_latency_ps
+        shared = bound.shared_writes * accelerator.write_latency_ps
         return cls(layers, accelerator, model, batch, shared)
 
     def layer(self, name: str) -> LayerMap:

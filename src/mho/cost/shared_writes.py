@@ -41,7 +41,7 @@ class SharedWrites:
         runs = tuple(_find_runs(shares)) if accelerator.mapping.allowed.shared_writes else ()
         if not runs:
             return None
-        return cls(shares, accelerator.crossbar.write_latency_ps, Room(accelerator.crossbar), runs)
+        return cls(shares, accelerator.write_latency_ps, Room(accelerator.crossbar), runs)
 
     def saved_ps(self, weight_index: Array, act_index: Array) -> Array:
         """Return what policies save of the sum of their layers' own times.

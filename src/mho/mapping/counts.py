@@ -56,7 +56,7 @@ class Prices:
     def of(cls, accelerator: Accelerator, batch: int = 1) -> Prices:
         """Return the prices of an accelerator."""
         return cls(
-            write_ps=accelerator.crossbar.write_latency_ps,
+            write_ps=accelerator.write_latency_ps,
             mvm_ps=accelerator.crossbar.mvm_latency_ps,
             conversion_ps=accelerator.converters.conversion_latency_ps,
             operation_ps=accelerator.digital.operation_latency_ps,

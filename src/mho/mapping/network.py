@@ -107,7 +107,7 @@ def map_layers(
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
         return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
     room = Room(accelerator.crossbar)
-    slots = choose_stacks([one.shares for one in mapped], accelerator.crossbar.write_latency_ps, room)
+    slots = choose_stacks([one.shares for one in mapped], accelerator.write_latency_ps, room)
     placements = [_place(slot, room) if slot is not None else alone for slot, alone in zip(slots, own, strict=True)]
     mappings = [one.within(slot, room) for one, slot in zip(mapped, slots, strict=True)]
     return NetworkMapping(tuple(mappings), tuple(placements))

@@ -102,7 +102,7 @@ class NoisyWeights:
             seed = CrossbarSeed(self._chip, 0)
             places = np.ix_(np.tile(np.arange(rows), groups) % self._one_crossbar[0], np.arange(cols))
             identity = _repeat(draw_identity(self._device, self._one_crossbar, seed), places[0], places[1])
-        counts = write_cells(self._device, digits, identity, seed.stream(Purpose.WRITES, number))
+        counts = write_cells(self._device, digits, identity, seed, number)
         counts = age_cells(self._device, counts, identity, self._conditions).reshape(cells.shape)
         return counts, read_variance(self._device, counts)
 

@@ -152,7 +152,7 @@ def _print_heading(console: Console, network_map: NetworkMap, title: str) -> Non
     console.print(
         f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
         f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC; "
-        f"write {crossbar.write_latency_us} us, MVM {crossbar.mvm_latency_us} us; {network_map.model} mapping"
+        f"write {hardware.write_latency_us} us, MVM {crossbar.mvm_latency_us} us; {network_map.model} mapping"
         + (f"; {network_map.batch} samples a write" if network_map.batch > 1 else ""),
         style="dim",
         soft_wrap=True,

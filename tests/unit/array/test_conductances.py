@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mho.accelerator.array import Array
+from mho.accelerator.pulses import WriteVerify
 from mho.array.conductances import (
     BOLTZMANN_EV_PER_K,
     CellIdentity,
@@ -17,7 +18,7 @@ from mho.array.conductances import (
     draw_identity,
     write_cells,
 )
-from mho.array.seeds import CrossbarSeed, Purpose
+from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError
 
 SHAPE = (200, 300)
@@ -32,7 +33,7 @@ def device(cell_bits=2, **values):
 
 def write(made, digits, seed=SEED, number=0):
     identity = draw_identity(made, digits.shape, seed)
-    return write_cells(made, digits, identity, seed.stream(Purpose.WRITES, number))
+    return write_cells(made, digits, identity, seed, number)
 
 
 def filled(level):
@@ -108,6 +109,49 @@ def test_errors_are_new_with_every_write():
     assert (first == again).all()
     correlation = np.corrcoef(first.ravel(), second.ravel())[0, 1]
     assert abs(correlation) < ERRORS / math.sqrt(COUNT)
+
+
+PULSES = {"pulse_error": 0.05, "verify_tolerance": 0.02, "verify_pulses": 6, "on_off_ratio": 2}
+
+
+def test_pulses_leave_the_error_of_their_budget():
+    made = device(**PULSES)
+    errors = (write(made, filled(1)) - 1) / made.span
+    budget = WriteVerify.of(made.array)
+    squares = errors**2
+    assert_mean(errors, 0, math.sqrt(budget.variance))
+    assert_mean(squares, budget.variance, squares.std())
+    left = budget.shares_left[-1]
+    assert abs((np.abs(errors) > 0.02).mean() - left) < ERRORS * math.sqrt(left * (1 - left) / COUNT)
+
+
+def test_pulses_may_be_a_part_of_the_conductance():
+    made = device(**PULSES, programming_error_of="conductance")
+    low, high = ((write(made, filled(level)) - level) / (level + made.off_steps) for level in (0, 3))
+    np.testing.assert_allclose(low, high, atol=1e-12)
+    assert_mean(low**2, WriteVerify.of(made.array).variance, (low**2).std())
+
+
+def test_cells_that_a_smaller_budget_has_done_stay_as_they_are_with_a_larger_one():
+    few, many = (write(device(**PULSES | {"verify_pulses": count}), filled(1)) - 1 for count in (2, 5))
+    was_done = np.abs(few) <= 0.06
+    assert (few[was_done] == many[was_done]).all()
+    assert (few[~was_done] != many[~was_done]).all()
+
+
+def test_what_comes_after_verification_is_drawn_as_without_pulses():
+    """`programming_error` adds what it adds alone, to the last bits."""
+    alone = write(device(programming_error=0.03, on_off_ratio=2), filled(1))
+    pulses = write(device(**PULSES), filled(1))
+    both = write(device(**PULSES, programming_error=0.03), filled(1))
+    np.testing.assert_allclose(both, alone + pulses - 1, atol=1e-12)
+
+
+def test_pulses_are_new_with_every_write():
+    made = device(**PULSES)
+    first, again, second = (write(made, filled(1), number=number) for number in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != second).mean() > 0.9
 
 
 def test_variation_is_log_normal_of_mean_one_and_stays_over_writes():

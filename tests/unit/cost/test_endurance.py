@@ -16,6 +16,13 @@ def test_a_chip_lasts_until_its_most_written_cell_fails(writes, inputs, lifetime
     assert count_lifetime_inputs(HARDWARE, writes, inputs=inputs) == lifetime
 
 
+def test_cells_wear_with_every_pulse():
+    array = {"pulse_error": 0.05, "verify_pulses": 4}  # no tolerance: all four are spent
+    pulsed = make_accelerator(endurance={"cell_writes": 1000}, array=array)
+    assert count_lifetime_inputs(pulsed, 3) == 1000 // 12
+    assert count_lifetime_inputs(pulsed, 3, inputs=8) == 8000 // 12
+
+
 def test_nothing_is_told_where_endurance_is_not_or_nothing_wears():
     assert count_lifetime_inputs(make_accelerator(), 5) is None
     assert count_lifetime_inputs(HARDWARE, 0) is None

@@ -69,6 +69,14 @@ def test_hermes_takes_the_power_of_its_throughput_and_efficiency():
     assert watts == pytest.approx(63.1 / 9.76, rel=1e-4)
 
 
+def test_writes_take_the_energy_of_their_pulses():
+    array = {"pulse_error": 0.05, "verify_tolerance": 0.02, "verify_pulses": 6}
+    pulsed = make_accelerator(energy=ENERGIES, array=array)
+    found, plain = (price_activity(ACTIVITY, one, COLUMNS) for one in (pulsed, make_accelerator(energy=ENERGIES)))
+    assert found.told_aj[Component.WRITE] == round(500 * 11_000_000 * pulsed.pulses_per_cell)
+    assert {**found.told_aj, Component.WRITE: 0} == {**plain.told_aj, Component.WRITE: 0}
+
+
 def test_each_component_by_hand():
     energy = price_activity(ACTIVITY, make_accelerator(energy=ENERGIES), COLUMNS)
     assert {component: aj / 1e6 for component, aj in energy.told_aj.items()} == {
