@@ -40,7 +40,7 @@ SEED = 1
 EVALUATION_BATCH = 500
 VGG_WIDTHS = (16, 24, "pool", 32, 32, "pool", 48, 48, 64, "pool", 64, 64, 64)
 FLOAT_TRAINING = TrainingOptions(
-    epochs=12, batch_size=128, learning_rate=0.1, warmup_steps=500, label_smoothing=0.05, augmentation="flip-crop"
+    epochs=8, batch_size=128, learning_rate=0.1, warmup_steps=500, label_smoothing=0.05, augmentation="flip-crop"
 )
 
 

@@ -325,8 +325,9 @@ class Surrogate:
         return np.clip(1.0 + LEAST_ERROR - np.exp(log_error), 0.0, 1.0)
 
 
-def log_path(problem: str) -> Path:
-    return DATA / f"search_{problem}.jsonl.gz"
+def log_path(problem: str, folder: Path | None = None) -> Path:
+    """Return where the log of a problem lies: in `folder` as `search_log.py` writes it, or the published one."""
+    return DATA / f"search_{problem}.jsonl.gz" if folder is None else folder / f"{problem}.jsonl"
 
 
 def read_repeats(path: Path) -> list[Log]:
