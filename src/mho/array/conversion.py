@@ -88,7 +88,9 @@ class Readout:
         return values.round_().clamp_(0, self._adc.largest_code)
 
     def _combine(self, totals: Tensor) -> Tensor:
-        results = totals.new_zeros(len(totals), self._layout.outputs)
+        results = totals.new_zeros(self._layout.outputs, len(totals)).t()
+        if totals.is_contiguous():
+            results = results.contiguous()
         for block, scale, outputs in zip(self._conversions.blocks, self._scale, self._outputs, strict=True):
             part = totals[:, block]
             if outputs is not None:

@@ -23,11 +23,13 @@ class Feed:
         largest: largest drive of one step.
         largest_whole: largest sum of the drives of all steps, each shifted to its place.
         takes_codes: that sum is the code itself.
+        steps: steps of an input.
+        kind: type of codes, uint8 where they are narrow, else int64.
     """
 
     def __init__(self, layout: ArrayLayout, levels: NDArray[np.float64]) -> None:
         """Prepare for codes of `layout`; `levels` as `mho.array.converters.drive_levels` gives them."""
-        self._layout = layout
+        self._layout, self.steps = layout, layout.steps
         linear = np.arange(1 << layout.dac_bits)
         self.is_linear = bool((levels == linear).all())
         self.fraction_bits = 0 if self.is_linear else DRIVE_BITS
@@ -44,8 +46,10 @@ class Feed:
         self._is_narrow = layout.input_bits <= 8 and int(shifts.max()) <= 7
         if not layout.row_shift.any():
             shifts = shifts[:, :1]
-        kind = torch.uint8 if self._is_narrow else torch.int64
-        self._shifts = torch.from_numpy(np.minimum(shifts, _LARGEST_SHIFT))[:, None].to(kind)
+        is_byte = self._is_narrow or (self.takes_codes and layout.input_bits <= 8)
+        self.kind = torch.uint8 if is_byte else torch.int64
+        of_shifts = torch.uint8 if self._is_narrow else torch.int64
+        self._shifts = torch.from_numpy(np.minimum(shifts, _LARGEST_SHIFT))[:, None].to(of_shifts)
         self._mask = (1 << layout.dac_bits) - 1
 
     def take(self, codes: NDArray[np.integer]) -> Tensor:
@@ -64,19 +68,21 @@ class Feed:
             raise DataError(
                 f"codes reach from {codes.min()} to {codes.max()}", expected=f"0..{(1 << layout.input_bits) - 1}"
             )
-        kind = np.uint8 if self._is_narrow or (self.takes_codes and layout.input_bits <= 8) else np.int64
-        return torch.from_numpy(np.ascontiguousarray(codes, dtype=kind))
+        return torch.from_numpy(np.ascontiguousarray(codes, np.uint8 if self.kind == torch.uint8 else np.int64))
 
     def slices(self, codes: Tensor) -> Tensor:
-        """Return what each step takes of the codes, uint8 [steps, batch, rows]."""
+        """Return what each step takes of the codes, uint8 [steps, batch, rows], in their memory order."""
         codes = codes if codes.dtype == self._shifts.dtype else codes.to(self._shifts.dtype)
-        return ((codes[None] >> self._shifts) & self._mask).to(torch.uint8)
+        if codes.is_contiguous():
+            return ((codes[None] >> self._shifts) & self._mask).to(torch.uint8)
+        by_rows = codes.t()[:, None] >> self._shifts.permute(2, 0, 1)
+        return (by_rows & self._mask).to(torch.uint8).permute(1, 2, 0)
 
     def drives(self, slices: Tensor) -> Tensor:
         """Return the drives of slices: uint8 where `largest` is at most 255, else int64."""
         if self.is_linear:
             return slices
-        drives = self._levels[slices.to(torch.int64)]
+        drives = _look_up(self._levels, slices)
         return drives if self.largest > 255 else drives.to(torch.uint8)
 
     def whole(self, codes: Tensor) -> Tensor:
@@ -89,17 +95,24 @@ class Feed:
 
     def volts(self, slices: Tensor) -> Tensor:
         """Return the voltages of slices, in DAC steps, float32."""
-        return slices.to(torch.float32) if self.is_linear else self._volts[slices.to(torch.int64)]
+        return slices.to(torch.float32) if self.is_linear else _look_up(self._volts, slices)
 
     def squares(self, slices: Tensor) -> Tensor:
         """Return the squares of the voltages of slices, in squares of DAC steps, float32."""
         if self._mask == 1:
             return slices.to(torch.float32)
-        return self._squares[slices.to(torch.int64)]
+        return _look_up(self._squares, slices)
 
     def whole_squares(self, codes: Tensor) -> Tensor:
         """Return the squares of all steps, times 4^shift and added, float32 [batch, rows]."""
         return _add_steps(self.squares(self.slices(codes)), 2 * self._layout.step_shift)
+
+
+def _look_up(table: Tensor, slices: Tensor) -> Tensor:
+    """Return table[slices], [..., n, rows], in the memory order of `slices`."""
+    if slices.is_contiguous():
+        return table[slices.to(torch.int64)]
+    return table[slices.movedim(-1, 0).to(torch.int64)].movedim(0, -1)
 
 
 def _add_steps(values: Tensor, shift: int) -> Tensor:

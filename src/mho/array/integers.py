@@ -8,7 +8,8 @@ Three routes give them: products of bytes with sums in int32 (with VNNI, many ti
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from mho.errors import DataError
 
 _MAX_BYTE_ROWS = 1 << 16
 """Sums of 2^16 products of signed bytes stay below 2^31."""
+_INT32_LIMIT = 1 << 31
 _COST = {"bytes": 1.0, "float32": 9.0, "float64": 18.0}
 """Time of one product, as measured on a processor with AVX-512 VNNI."""
 
@@ -54,26 +56,19 @@ class IntegerProduct:
         Raises:
             DataError: sums may pass 2^53, or 2^24 in float32.
         """
-        self.bound = _bound(matrix) * largest
-        limit = FLOAT32_LIMIT if route is Route.FLOAT32 else FLOAT64_LIMIT
-        if self.bound >= limit:
-            raise DataError(
-                f"sums of {matrix.shape[0]} rows may reach {float(self.bound):.3g}",
-                expected=f"less than 2^{limit.bit_length() - 1}",
-                hint="lower bit widths or rows",
-            )
+        self.bound = check_sums(matrix, largest, FLOAT32_LIMIT if route is Route.FLOAT32 else FLOAT64_LIMIT)
         self._columns = matrix.shape[1]
         digits = split_digits(matrix)
         self._digits, self._input_digits = len(digits), _count_input_digits(largest)
         self.route = self._choose(matrix.shape[0]) if route is None else route
         if self.route is Route.BYTES:
-            self._matrix = torch.from_numpy(np.concatenate(digits, axis=1))
+            self._by_columns = _lay_out(np.concatenate(digits, axis=1).T)
             # Codes up to 255 are signed bytes once 128 is taken off: 128 times the sums of columns is given back.
             self._is_moved = 127 < largest <= 255
-            self._moved = torch.from_numpy(128 * self._matrix.numpy().sum(axis=0, dtype=np.int32))
+            self._moved = torch.from_numpy(128 * self._by_columns.numpy().sum(axis=1, dtype=np.int32))
             self._columns_at_once = self._input_digits * self._digits * self._columns
         else:
-            self._matrix = torch.from_numpy(matrix).to(getattr(torch, str(self.route)))
+            self._by_columns = _lay_out(matrix.T).to(getattr(torch, str(self.route)))
             self._columns_at_once = self._columns
         self.bytes_per_row = 8 * self._columns_at_once + 8 * matrix.shape[0]
 
@@ -86,35 +81,59 @@ class IntegerProduct:
         return min(routes, key=lambda route: routes[route])
 
     def multiply(self, inputs: Tensor) -> Tensor:
-        """Return inputs @ matrix, exact.
+        """Return inputs @ matrix, exact, in the memory order of the inputs.
 
         Args:
-            inputs: [n, rows], 0 .. `largest`, contiguous: uint8 where `largest` is at most 255, else int64.
+            inputs: [n, rows], 0 .. `largest`, uint8 where `largest` is at most 255, else int64; contiguous, or the
+                transpose of what is.
 
         Returns:
             [n, columns]: int32, float32 or float64, whole numbers.
         """
         if self.route is not Route.BYTES:
-            return inputs.to(self._matrix.dtype) @ self._matrix
+            return multiply_in_order(inputs.to(self._by_columns.dtype), self._by_columns.t())
         if self._input_digits == 1:
+            sums = self._multiply_bytes(_move(inputs) if self._is_moved else inputs)
             if self._is_moved:
-                sums = torch._int_mm((inputs ^ 128).view(torch.int8), self._matrix).add_(self._moved)
-            else:
-                sums = torch._int_mm(inputs.view(torch.int8), self._matrix)
+                sums.add_(self._moved)
             return sums if self._digits == 1 else self._join(sums)
         digits = _split_inputs(inputs, self._input_digits)
-        total = self._join(torch._int_mm(digits[0], self._matrix))
+        total = self._join(self._multiply_bytes(digits[0])).to(torch.float64)
         for number, digit in enumerate(digits[1:], 1):
-            total.add_(self._join(torch._int_mm(digit, self._matrix)), alpha=256.0**number)
+            total.add_(self._join(self._multiply_bytes(digit)), alpha=256.0**number)
         return total
 
+    def _multiply_bytes(self, inputs: Tensor) -> Tensor:
+        """Return the sums of all digits, int32 [n, digits * columns], of bytes [n, rows]."""
+        if inputs.is_contiguous():
+            # An axis of one element may have any stride, and `_int_mm` reads beside the matrix for some.
+            inputs = inputs.clone(memory_format=torch.contiguous_format) if 1 in inputs.shape else inputs
+            return torch._int_mm(inputs.view(torch.int8), self._by_rows)
+        return torch._int_mm(self._by_columns, inputs.t().view(torch.int8)).t()
+
+    @cached_property
+    def _by_rows(self) -> Tensor:
+        return _lay_out(self._by_columns.numpy().T)
+
     def _join(self, sums: Tensor) -> Tensor:
-        """Put the sums of digits together, in float64."""
+        """Put the sums of digits together, in int32 where they fit, else in float64."""
         parts = torch.split(sums, self._columns, dim=1)
+        if self.bound < _INT32_LIMIT:
+            whole = torch.add(parts[-2], parts[-1], alpha=256) if len(parts) > 1 else parts[0]
+            for part in reversed(parts[:-2]):
+                whole.mul_(256).add_(part)
+            return whole
         total = parts[0].to(torch.float64)
         for number, part in enumerate(parts[1:], 1):
             total.add_(part, alpha=256**number)
         return total
+
+
+def multiply_in_order(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Return inputs @ matrix in the memory order of `inputs` [n, rows]: contiguous, or the transpose of what is."""
+    if inputs.is_contiguous():
+        return inputs @ matrix
+    return (matrix.t() @ inputs.t()).t()
 
 
 def split_digits(values: NDArray[np.int64]) -> list[NDArray[np.int8]]:
@@ -126,6 +145,11 @@ def split_digits(values: NDArray[np.int64]) -> list[NDArray[np.int8]]:
     # With 128 added to each digit they are the bytes of a number that is not negative.
     moved = values + 128 * _repunit(count)
     return [((moved >> 8 * number & 255) - 128).astype(np.int8) for number in range(count)]
+
+
+def _move(inputs: Tensor) -> Tensor:
+    """Return the bytes of numbers 0 .. 255 less 128, in their memory order."""
+    return inputs ^ 128 if inputs.is_contiguous() else (inputs.t() ^ 128).t()
 
 
 def _split_inputs(inputs: Tensor, count: int) -> list[Tensor]:
@@ -148,7 +172,28 @@ def _repunit(count: int) -> int:
     return ((1 << 8 * count) - 1) // 255
 
 
-def _bound(matrix: NDArray[np.int64]) -> int:
+def check_sums(matrix: NDArray[np.integer], largest: int, limit: int = FLOAT64_LIMIT) -> int:
+    """Return what no partial sum of products of `matrix` [rows, columns] with numbers up to `largest` exceeds.
+
+    Raises:
+        DataError: it is not below `limit`.
+    """
+    bound = _bound(matrix) * largest
+    if bound >= limit:
+        raise DataError(
+            f"sums of {matrix.shape[0]} rows may reach {float(bound):.3g}",
+            expected=f"less than 2^{limit.bit_length() - 1}",
+            hint="lower bit widths or rows",
+        )
+    return bound
+
+
+def _lay_out(values: NDArray[Any]) -> Tensor:
+    """Return values in row-major order, with the strides that it has for any shape."""
+    return torch.from_numpy(np.array(values, order="C"))
+
+
+def _bound(matrix: NDArray[np.integer]) -> int:
     """Return the largest sum of positive, or of negative, entries of a column."""
     positive = np.maximum(matrix, 0).sum(axis=0, dtype=np.float64)
     negative = np.maximum(-matrix, 0).sum(axis=0, dtype=np.float64)

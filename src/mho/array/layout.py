@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,11 +128,19 @@ class Conversions:
 
     def subtract(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values of conversions [..., conversions] of those of columns [..., cols]."""
-        return values[..., self.plus] - np.where(self.minus == NO_COLUMN, 0.0, values[..., self.minus])
+        return values[..., self.plus] - self._of_second(values) if self.has_pairs else values[..., self.plus]
 
     def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums over the columns of each conversion, such as of variances."""
-        return values[..., self.plus] + np.where(self.minus == NO_COLUMN, 0.0, values[..., self.minus])
+        return values[..., self.plus] + self._of_second(values) if self.has_pairs else values[..., self.plus]
+
+    @cached_property
+    def has_pairs(self) -> bool:
+        """True where some columns are subtracted from others."""
+        return bool((self.minus != NO_COLUMN).any())
+
+    def _of_second(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(self.minus == NO_COLUMN, 0.0, values[..., self.minus])
 
 
 def list_conversions(layout: ArrayLayout, difference: ColumnDifference) -> Conversions:

@@ -26,5 +26,5 @@ def read_variance(device: Device, counts: NDArray[np.float64]) -> NDArray[np.flo
     if not noise:
         return None
     if device.array.read_noise_of is PartOf.RANGE:
-        return np.full(counts.shape, (noise * device.span) ** 2)
+        return np.broadcast_to((noise * device.span) ** 2, counts.shape)
     return (noise * (counts + device.off_steps)) ** 2

@@ -13,6 +13,8 @@ every sum is exact and results depend on neither batch nor threads nor libraries
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -22,16 +24,16 @@ from torch import Tensor
 
 from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
-from mho.array.conversion import Readout
-from mho.array.converters import Adc, drive_levels
-from mho.array.feeding import Feed
-from mho.array.integers import IntegerProduct
-from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
-from mho.array.variance import result_noise, step_noise
+from mho.array.converters import Adc
+from mho.array.integers import IntegerProduct, check_sums
+from mho.array.layout import NO_COLUMN, ArrayLayout
+from mho.array.periphery import Periphery
+from mho.array.variance import draw_normal, result_noise, result_variance, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.integer]
 
 MAX_FRACTION_BITS = 32
 MIN_FRACTION_BITS = 8
@@ -43,10 +45,32 @@ _BLOCK_BYTES = 4 << 20
 class _Path(Protocol):
     """One way to compute the product."""
 
-    bytes_per_input: int
+    @property
+    def bytes_per_input(self) -> int:
+        """Memory that one vector of codes takes in passing, about."""
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
-        """Return results [batch, outputs], float64, of codes [batch, rows]."""
+        """Return results [batch, outputs], float64, of codes [batch, rows], in their memory order."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProduct:
+    """The product of an array whose results are one matrix: the ADC is ideal, and so are wires where reads are noisy.
+
+    result = 2^-fraction_bits sum over r of u[r] matrix[r], u being the drives of all steps, shifted and added
+    (`Feed.whole`), with the variance sum over r of u2[r] variance[r], u2 those of `Feed.whole_squares`.
+
+    Attributes:
+        periphery: of the array.
+        matrix: whole numbers [rows, outputs].
+        fraction_bits: of matrix and drives together.
+        variance: float32 [rows, outputs]; None without noise.
+    """
+
+    periphery: Periphery
+    matrix: Integers
+    fraction_bits: int
+    variance: NDArray[np.float32] | None
 
 
 class ArrayProduct:
@@ -56,6 +80,8 @@ class ArrayProduct:
         layout: what it computes.
         conversions: which columns are converted together.
         fraction_bits: cells are told in 2^-fraction_bits level steps; 0 where all of them are whole numbers.
+        has_noise: reads draw from a stream.
+        linear: the one matrix that it is, where it is one, else None.
     """
 
     def __init__(
@@ -87,29 +113,70 @@ class ArrayProduct:
         Raises:
             DataError: shapes do not fit, values are not finite, or sums may pass 2^53.
         """
+        periphery = Periphery(layout, difference=difference, levels=levels, adc=adc)
+        self._prepare(periphery, counts, kept_off_steps, variance, MAX_FRACTION_BITS, is_observed=is_observed)
+
+    @classmethod
+    def of(
+        cls,
+        periphery: Periphery,
+        counts: Floats,
+        *,
+        kept_off_steps: float = 0.0,
+        variance: Floats | WireNoise | None = None,
+        is_observed: bool = False,
+        max_fraction_bits: int = MAX_FRACTION_BITS,
+    ) -> ArrayProduct:
+        """Prepare the product of cells behind a periphery that others may share.
+
+        Args:
+            periphery: drives and converters.
+            counts, kept_off_steps, variance, is_observed: as for the class.
+            max_fraction_bits: cells that are not whole are told in 2^-max_fraction_bits level steps at most.
+
+        Raises:
+            DataError: as the class does.
+        """
+        product = cls.__new__(cls)
+        product._prepare(periphery, counts, kept_off_steps, variance, max_fraction_bits, is_observed=is_observed)
+        return product
+
+    def _prepare(
+        self,
+        periphery: Periphery,
+        counts: Floats,
+        kept_off_steps: float,
+        variance: Floats | WireNoise | None,
+        max_fraction_bits: int,
+        *,
+        is_observed: bool,
+    ) -> None:
+        layout, conversions = periphery.layout, periphery.conversions
         squares = variance.squares if isinstance(variance, WireNoise) else variance
         for name, values in (("counts", counts), ("variance", squares)):
             if values is not None and not (values.shape == (layout.rows, layout.cols) and np.isfinite(values).all()):
                 raise DataError(f"{name} are {list(values.shape)}", expected=f"finite [{layout.rows}, {layout.cols}]")
-        self.layout, self.conversions = layout, list_conversions(layout, difference)
-        conversions = self.conversions
-        if adc is not None and len(adc.low) != len(conversions.plus):
-            raise DataError(f"{len(adc.low)} ranges of an ADC", expected=f"{len(conversions.plus)}, one a conversion")
-        self._feed = Feed(layout, drive_levels(layout.dac_bits, 0) if levels is None else levels)
-        matrix = conversions.subtract(counts) + np.where(conversions.minus == NO_COLUMN, kept_off_steps, 0.0)
-        matrix = matrix * layout.row_sign[:, None]
-        self.fraction_bits = _choose_fraction_bits(matrix, conversions, self._feed)
-        fixed = np.rint(np.ldexp(matrix, self.fraction_bits)).astype(np.int64)
+        self._periphery, self.layout, self.conversions = periphery, layout, conversions
+        matrix = conversions.subtract(counts)
+        if kept_off_steps:
+            matrix = matrix + np.where(conversions.minus == NO_COLUMN, kept_off_steps, 0.0)
+        if (layout.row_sign < 0).any():
+            matrix = matrix * layout.row_sign[:, None]
+        self.fraction_bits = _choose_fraction_bits(matrix, periphery, max_fraction_bits)
+        fixed = np.rint(matrix * float(1 << self.fraction_bits))
+        fraction_bits = self.fraction_bits + periphery.feed.fraction_bits
         noise = None if squares is None or not squares.any() else variance
         self.has_noise = noise is not None
-        fraction_bits = self.fraction_bits + self._feed.fraction_bits
-        self._scale = 0.5**fraction_bits
-        self._columns = IntegerProduct(fixed, self._feed.largest) if is_observed else None
-        self._path: _Path
-        if adc is None:
-            self._path = _FusedPath(layout, conversions, self._feed, fixed, noise, fraction_bits)
-        else:
-            self._path = _SteppedPath(layout, conversions, self._feed, fixed, noise, fraction_bits, adc)
+        self._columns = _compact(fixed) if is_observed else None
+        self.linear: LinearProduct | None = None
+        if periphery.adc is not None:
+            self._path: _Path = _SteppedPath(periphery, _compact(fixed), noise, fraction_bits)
+            return
+        whole = _compact(fixed @ periphery.weights)  # exact: no sum passes 2^52
+        if not isinstance(noise, WireNoise):
+            of_results = None if noise is None else result_variance(layout, conversions, noise)
+            self.linear = LinearProduct(periphery, whole, fraction_bits, of_results)
+        self._path = _FusedPath(periphery, whole, noise, fraction_bits)
 
     def sum_columns(self, codes: NDArray[np.integer]) -> Floats:
         """Return what is converted, without noise, float64 [steps * batch, conversions], where it is observed.
@@ -117,11 +184,22 @@ class ArrayProduct:
         Args:
             codes: as for `run`; memory grows with them.
         """
-        assert self._columns is not None, "made without is_observed"
+        feed, product = self._periphery.feed, self._observed
         with exact_products():
-            slices = self._feed.slices(self._feed.take(codes)).flatten(0, 1)
-            sums: Floats = self._columns.multiply(self._feed.drives(slices)).to(torch.float64).mul_(self._scale).numpy()
-        return sums
+            slices = feed.slices(feed.take(codes)).flatten(0, 1)
+            sums = product.multiply(feed.drives(slices)).to(torch.float64)
+            found: Floats = sums.mul_(0.5 ** (self.fraction_bits + feed.fraction_bits)).numpy()
+        return found
+
+    @cached_property
+    def _observed(self) -> IntegerProduct:
+        assert self._columns is not None, "made without is_observed"
+        return IntegerProduct(self._columns.astype(np.int64), self._periphery.feed.largest)
+
+    @property
+    def bytes_per_input(self) -> int:
+        """Memory that one vector of codes takes in passing, about."""
+        return self._path.bytes_per_input
 
     def run(self, codes: NDArray[np.integer], reads: np.random.Generator | None = None) -> Floats:
         """Return results, float64 [batch, outputs].
@@ -136,51 +214,72 @@ class ArrayProduct:
         Raises:
             DataError: codes do not fit, or a stream is missing.
         """
-        if self.has_noise and reads is None:
-            raise DataError("an array with read noise needs a stream to draw it from")
-        noise = None
-        if self.has_noise and reads is not None:
-            noise = torch.Generator().manual_seed(int(reads.integers(1 << 63)))
+        noise = self.begin_reads(reads)
         results = np.empty((len(codes), self.layout.outputs))
         out = torch.from_numpy(results)
-        size = max(1, _BLOCK_BYTES // self._path.bytes_per_input)
+        size = max(1, _BLOCK_BYTES // self.bytes_per_input)
         with exact_products():
-            taken = self._feed.take(codes)
+            taken = self._periphery.feed.take(codes)
             for start in range(0, len(codes), size):
                 out[start : start + size] = self._path.run(taken[start : start + size], noise)
         return results
+
+    def begin_reads(self, reads: np.random.Generator | None) -> torch.Generator | None:
+        """Return what `run_block` draws noise from, of a stream as for `run`; None without noise.
+
+        Raises:
+            DataError: the stream is missing.
+        """
+        if not self.has_noise:
+            return None
+        if reads is None:
+            raise DataError("an array with read noise needs a stream to draw it from")
+        return torch.Generator().manual_seed(int(reads.integers(1 << 63)))
+
+    def run_block(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
+        """Return results as `run` does, float64 [batch, outputs], in the memory order of codes.
+
+        Use it within `mho.arithmetic.exactness.exact_products`.
+
+        Args:
+            codes: uint8 or int64 [batch, rows], known to fit: contiguous, or the transpose of what is.
+            noise: of `begin_reads`.
+        """
+        kind = self._periphery.feed.kind
+        return self._path.run(codes if codes.dtype == kind else codes.to(kind), noise)
 
 
 class _FusedPath:
     """Ideal ADC: one product of whole codes and whole weights."""
 
     def __init__(
-        self,
-        layout: ArrayLayout,
-        conversions: Conversions,
-        feed: Feed,
-        fixed: NDArray[np.int64],
-        variance: Floats | WireNoise | None,
-        fraction_bits: int,
+        self, periphery: Periphery, matrix: Integers, variance: Floats | WireNoise | None, fraction_bits: int
     ) -> None:
-        self._feed = feed
-        matrix = np.zeros((layout.outputs, layout.rows), dtype=np.int64)
-        np.add.at(matrix, conversions.output, (fixed * conversions.weight).T)
-        self._product = IntegerProduct(np.ascontiguousarray(matrix.T), feed.largest_whole)
+        layout, self._feed, self._matrix = periphery.layout, periphery.feed, matrix
+        check_sums(matrix, self._feed.largest_whole)
         self._scale = 0.5**fraction_bits
-        self._noise = None if variance is None else result_noise(layout, conversions, feed, variance)
-        self.bytes_per_input = self._product.bytes_per_row + 16 * layout.outputs
-        if not feed.takes_codes:
-            self.bytes_per_input += 8 * layout.steps * layout.rows
-        if self._noise is not None:
-            self.bytes_per_input += self._noise.bytes_per_input
+        self._noise = None
+        if variance is not None:
+            self._noise = result_noise(layout, periphery.conversions, periphery.feed, variance)
+
+    @cached_property
+    def _product(self) -> IntegerProduct:
+        return IntegerProduct(self._matrix.astype(np.int64), self._feed.largest_whole)
+
+    @cached_property
+    def bytes_per_input(self) -> int:
+        rows, outputs = self._matrix.shape
+        total: int = self._product.bytes_per_row + 16 * outputs
+        if not self._feed.takes_codes:
+            total += 8 * self._feed.steps * rows
+        return total if self._noise is None else total + self._noise.bytes_per_input
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
         total = self._product.multiply(self._feed.whole(codes)).to(torch.float64)
         if self._scale != 1:
             total.mul_(self._scale)
         if self._noise is not None:
-            total.add_(torch.empty(total.shape).normal_(generator=noise).mul_(self._noise.deviations(codes)))
+            total.add_(draw_normal(total, noise).mul_(self._noise.deviations(codes)))
         return total
 
 
@@ -188,50 +287,65 @@ class _SteppedPath:
     """An ADC: each step is multiplied and converted on its own."""
 
     def __init__(
-        self,
-        layout: ArrayLayout,
-        conversions: Conversions,
-        feed: Feed,
-        fixed: NDArray[np.int64],
-        variance: Floats | WireNoise | None,
-        fraction_bits: int,
-        adc: Adc,
+        self, periphery: Periphery, matrix: Integers, variance: Floats | WireNoise | None, fraction_bits: int
     ) -> None:
-        self._feed = feed
-        self._product = IntegerProduct(fixed, feed.largest)
+        layout, self._feed, self._matrix = periphery.layout, periphery.feed, matrix
+        check_sums(matrix, self._feed.largest)
         self._scale = 0.5**fraction_bits
-        self._noise = None if variance is None else step_noise(layout, conversions, feed, variance)
-        self._readout = Readout(layout, conversions, adc, are_whole=fraction_bits == 0, are_noisy=variance is not None)
+        self._noise = None
+        if variance is not None:
+            self._noise = step_noise(layout, periphery.conversions, periphery.feed, variance)
+        self._readout = periphery.readout(are_whole=fraction_bits == 0, are_noisy=variance is not None)
+
+    @cached_property
+    def _product(self) -> IntegerProduct:
+        return IntegerProduct(self._matrix.astype(np.int64), self._feed.largest)
+
+    @cached_property
+    def bytes_per_input(self) -> int:
         of_noise = 0 if self._noise is None else self._noise.bytes_per_row
-        self.bytes_per_input = layout.steps * (self._product.bytes_per_row // 2 + of_noise + layout.rows)
+        per_step: int = self._product.bytes_per_row // 2 + of_noise + len(self._matrix)
+        return self._feed.steps * per_step
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
         slices = self._feed.slices(codes)
-        steps, batch, rows = slices.shape
-        flat = slices.reshape(steps * batch, rows)
+        flat = slices.flatten(0, 1)
         sums = self._product.multiply(self._feed.drives(flat))
         if self._noise is not None:
             std = self._noise.deviations(flat)
             sums = sums.to(torch.float32)
             if self._scale != 1:
                 sums.mul_(self._scale)
-            sums = torch.empty(sums.shape).normal_(generator=noise).mul_(std).add_(sums)
+            sums = draw_normal(sums, noise).mul_(std).add_(sums)
         elif self._scale != 1:
             sums = sums.to(torch.float64).mul_(self._scale)
-        return self._readout.run(sums, batch)
+        return self._readout.run(sums, len(codes))
 
 
-def _choose_fraction_bits(matrix: Floats, conversions: Conversions, feed: Feed) -> int:
+def _compact(values: Floats) -> Integers:
+    """Return whole numbers in the narrowest type that holds them."""
+    largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
+    for kind in (np.int8, np.int16, np.int32):
+        if largest <= np.iinfo(kind).max:
+            return values.astype(kind)
+    return values.astype(np.int64)
+
+
+def _choose_fraction_bits(matrix: Floats, periphery: Periphery, most: int) -> int:
     """Return how finely cells are told: exactly where they are whole, else so that no sum passes 2^52."""
-    if (matrix == np.rint(matrix)).all():
+    if (matrix[0] == np.rint(matrix[0])).all() and (matrix == np.rint(matrix)).all():
         return 0
+    largest_whole, conversions = periphery.feed.largest_whole, periphery.conversions
+    largest = max(float(matrix.max()), -float(matrix.min())) * len(matrix) * periphery.largest_weight
+    if 52 - math.frexp(largest * largest_whole)[1] >= most:
+        return most
     weight = np.abs(conversions.weight.astype(np.float64))
     of_output = np.bincount(conversions.output, np.abs(matrix).sum(axis=0) * weight)
-    bits = 52 - math.frexp(float(of_output.max()) * feed.largest_whole)[1]
+    bits = 52 - math.frexp(float(of_output.max()) * largest_whole)[1]
     if bits < MIN_FRACTION_BITS:
         raise DataError(
             f"sums may reach 2^{52 - bits}, which leaves cells no precision",
             expected=f"at most 2^{52 - MIN_FRACTION_BITS}",
             hint="lower bit widths or rows",
         )
-    return min(bits, MAX_FRACTION_BITS)
+    return min(bits, most)

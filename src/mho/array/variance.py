@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.array.feeding import Feed
-from mho.array.integers import IntegerProduct, has_fast_bytes
+from mho.array.integers import IntegerProduct, has_fast_bytes, multiply_in_order
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
 from mho.array.wire_noise import WireNoise
 
@@ -54,6 +54,28 @@ def result_noise(
     return _CellResults(layout, conversions, feed, variance)
 
 
+def result_variance(layout: ArrayLayout, conversions: Conversions, variance: Floats) -> NDArray[np.float32]:
+    """Return what the square of each row's drive adds to the variance of each result, float32 [rows, outputs].
+
+    Variances add with the squares of all weights.
+
+    Args:
+        layout: what the array computes.
+        conversions: what is converted.
+        variance: float64 [rows, cols], of cells.
+    """
+    squares = np.zeros((len(conversions.plus), layout.outputs))
+    squares[np.arange(len(squares)), conversions.output] = conversions.weight.astype(np.float64) ** 2
+    return (conversions.add(variance) @ squares).astype(np.float32)
+
+
+def draw_normal(like: Tensor, noise: torch.Generator | None) -> Tensor:
+    """Return standard normal numbers, float32, of the shape and memory order of `like` [n, columns]."""
+    if like.is_contiguous():
+        return torch.empty(like.shape).normal_(generator=noise)
+    return torch.empty(like.t().shape).normal_(generator=noise).t()
+
+
 class _VarianceProduct:
     """sqrt(squares of drives @ variances of cells).
 
@@ -61,7 +83,7 @@ class _VarianceProduct:
     single bits, which are their own squares, it is a product of whole numbers.
     """
 
-    def __init__(self, variance: Floats, *, are_bits: bool) -> None:
+    def __init__(self, variance: NDArray[np.floating], *, are_bits: bool) -> None:
         """Prepare for `variance` [rows, columns] and drives that are 0 or 1 (uint8) or any squares (float32)."""
         self._of_column: Tensor | None = None
         self._product: IntegerProduct | None = None
@@ -83,7 +105,7 @@ class _VarianceProduct:
             return squares.sum(dim=1, keepdim=True, dtype=torch.float32).sqrt_() * self._of_column
         if self._product is not None:
             return self._product.multiply(squares).to(torch.float32).mul_(self._scale).sqrt_()
-        return (squares.to(torch.float32) @ self._matrix).sqrt_()
+        return multiply_in_order(squares.to(torch.float32), self._matrix).sqrt_()
 
 
 class _CellSteps:
@@ -103,10 +125,7 @@ class _CellResults:
 
     def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats) -> None:
         self._feed = feed
-        whole = np.zeros((layout.outputs, layout.rows))
-        squares = conversions.weight.astype(np.float64) ** 2
-        np.add.at(whole, conversions.output, (conversions.add(variance) * squares).T)
-        self._product = _VarianceProduct(np.ascontiguousarray(whole.T), are_bits=False)
+        self._product = _VarianceProduct(result_variance(layout, conversions, variance), are_bits=False)
         self.bytes_per_input = 8 * layout.steps * layout.rows + 8 * layout.outputs
 
     def deviations(self, codes: Tensor) -> Tensor:
@@ -134,11 +153,12 @@ class _WireSteps:
     def of_currents(self, slices: Tensor) -> Tensor:
         """Return what currents add to the variances of columns, float32 [n, 2 * conversions]."""
         volts = self._feed.volts(slices) * self._sign
-        amperes, products = torch.split(volts @ self._linear, 2 * self._conversions, dim=1)
+        amperes, products = torch.split(multiply_in_order(volts, self._linear), 2 * self._conversions, dim=1)
         return (amperes * self._currents).sub_(products, alpha=2).mul_(amperes)
 
     def deviations(self, slices: Tensor) -> Tensor:
-        total = self.of_currents(slices).add_(self._feed.squares(slices) @ self.squares).clamp_(min=0)
+        squares = multiply_in_order(self._feed.squares(slices), self.squares)
+        total = self.of_currents(slices).add_(squares).clamp_(min=0)
         both: Tensor = total.view(-1, self._conversions, 2).sum(dim=2)
         return both.sqrt_()
 
