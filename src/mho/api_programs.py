@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import as_accelerator
+from mho.accelerator.array import Placement
+from mho.accelerator.loading import as_accelerator, override
 from mho.accelerator.spec import Accelerator
 from mho.errors import ConfigError, MhoError, ProgramError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mho.simulation.zero_slices import ZeroSlices
 
 Engine = Literal["executor", "interpreter"]
+PlacementName = Literal["as-mapped", "fault-aware"]
 RangeMethodName = Literal["extremes", "percentile", "mse"]
 
 
@@ -62,6 +64,7 @@ def simulate(
     hardware: Accelerator | str | Path | None = None,
     conditions: Conditions | None = None,
     ranges: AdcRanges | str | Path | None = None,
+    placement: PlacementName | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
 
@@ -77,6 +80,8 @@ def simulate(
         hardware: of the chip; None: what the program was compiled for. A preset's name, a TOML file or a value.
         conditions: when and how warm its cells are read, and how often they were; None: at once.
         ranges: of calibrated ADCs, as `mho.calibrate` finds them, or their file.
+        placement: "as-mapped" or "fault-aware": lines of crossbars are chosen by their stuck cells; None: what the
+            hardware says.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
@@ -95,13 +100,15 @@ def simulate(
             program,
             seed,
             inputs,
-            hardware=None if hardware is None else as_accelerator(hardware),
+            hardware=_fit_hardware(program, hardware, placement, where="mho.simulate"),
             conditions=conditions,
             ranges=read_ranges(ranges) if isinstance(ranges, (str, Path)) else ranges,
             batch_size=batch_size,
         )
-    if any(given is not None for given in (hardware, conditions, ranges)):
-        raise ConfigError("hardware, conditions, ranges are of a chip", where="mho.simulate", expected="a seed")
+    if any(given is not None for given in (hardware, conditions, ranges, placement)):
+        raise ConfigError(
+            "hardware, conditions, ranges, placement are of a chip", where="mho.simulate", expected="a seed"
+        )
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
 
@@ -123,6 +130,7 @@ def calibrate(
     share: float = 0.9999,
     per: Literal["layer", "adc"] | None = None,
     conditions: Conditions | None = None,
+    placement: PlacementName | None = None,
 ) -> AdcRanges:
     """Find the ranges of a chip's ADCs from the column sums that occur in data; `mho.save` writes them.
 
@@ -137,6 +145,7 @@ def calibrate(
         per: what shares a range: "layer", all columns of a layer, or "adc", the columns of each ADC; None: what the
             hardware says.
         conditions: when and how warm its cells are read.
+        placement: as for `simulate`.
 
     Raises:
         ConfigError: ADCs are ideal, nothing says what shares a range, or the hardware does not fit the program.
@@ -158,7 +167,7 @@ def calibrate(
         program,
         seed,
         inputs,
-        hardware=program.accelerator if hardware is None else as_accelerator(hardware),
+        hardware=_fit_hardware(program, hardware, placement, where="mho.calibrate"),
         adc_range=kinds[per],
         rule=RangeRule(RangeMethod(method), share),
         conditions=conditions,
@@ -237,6 +246,18 @@ def study(
         program=program,
         samples=None if samples is None else LabelledSamples(*samples),
     ).result
+
+
+def _fit_hardware(
+    program: Program, hardware: Accelerator | str | Path | None, placement: PlacementName | None, *, where: str
+) -> Accelerator:
+    """Return the hardware that a program runs on, with another placement where one is asked for."""
+    fitting = program.accelerator if hardware is None else as_accelerator(hardware)
+    if placement is None:
+        return fitting
+    if placement not in tuple(Placement):
+        raise MhoError(f"unknown placement {placement!r}", where=where, expected="'as-mapped' or 'fault-aware'")
+    return override(fitting, placement=Placement(placement))
 
 
 def _program(program: Program | str | Path) -> Program:

@@ -52,7 +52,7 @@ HEAVY = {
     "gymnasium": ("search/",),
     "stable_baselines3": ("search/",),
     "sklearn": ("data/",),
-    "scipy": ("array/nodal.py",),
+    "scipy": ("array/nodal.py", "array/placement.py"),
 }
 """Heavy library -> where it may be imported."""
 TORCH_FREE = ("quantization/policy.py",)

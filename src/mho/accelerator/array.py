@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt, model_validator
 
+from mho.accelerator.converters import MAX_LINES
 from mho.accelerator.section import (
     ElectronVolts,
     Kelvins,
@@ -95,6 +96,19 @@ class DrivenEnds(StrEnum):
     BOTH = "both"
 
 
+class Placement(StrEnum):
+    """Which lines of a crossbar take the rows and columns of what is written.
+
+    Attributes:
+        AS_MAPPED: each its own.
+        FAULT_AWARE: chosen by the stuck cells of the crossbar, which are known from a test, so that what they make of
+            the digits hurts least. Tables in the periphery of each crossbar lead row drives and column sums there.
+    """
+
+    AS_MAPPED = "as-mapped"
+    FAULT_AWARE = "fault-aware"
+
+
 class Array(Section):
     """What the cells and wires of a crossbar really are."""
 
@@ -153,6 +167,16 @@ class Array(Section):
     )
     stuck_off_rate: Share = Field(
         default=Decimal(0), description="Share of cells that stay in the lowest level, whatever is written."
+    )
+    spare_cols: Annotated[StrictInt, Field(ge=0, le=MAX_LINES)] = Field(
+        default=0,
+        description="Columns that a crossbar has beside crossbar.cols, right of them. Mappings do not see them; "
+        "fault-aware placement may use them instead of others.",
+    )
+    placement: Placement = Field(
+        default=Placement.AS_MAPPED,
+        description='Which lines take the rows and columns of what is written: "as-mapped", each its own, or '
+        '"fault-aware", chosen by the stuck cells of the crossbar.',
     )
     read_noise: Deviation = Field(
         default=Decimal(0),
@@ -242,6 +266,11 @@ class Array(Section):
         """True where what is written differs from what was meant."""
         error = self.programming_error
         return bool(self.pulse_error) or (any(error) if isinstance(error, tuple) else bool(error))
+
+    @property
+    def has_stuck_cells(self) -> bool:
+        """True where some cells do not take what is written."""
+        return bool(self.stuck_on_rate or self.stuck_off_rate)
 
     @property
     def drifts(self) -> bool:

@@ -106,7 +106,9 @@ class Energy(Section):
 class Area(Section):
     """What each thing on a chip takes of its surface, um2."""
 
-    crossbar_um2: UnitArea = Field(default=None, description="The cells of one crossbar, um2.")
+    crossbar_um2: UnitArea = Field(
+        default=None, description="The cells of one crossbar, um2, without those of array.spare_cols."
+    )
     adc_um2: UnitArea = Field(
         default=None,
         description="One ADC, um2; a crossbar has one for every converters.columns_per_adc columns, two at least "

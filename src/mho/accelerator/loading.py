@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mho.accelerator.array import Placement
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import ConfigError, InputFileError, suggest
 from mho.settings import parse_settings, read_toml
@@ -69,8 +70,9 @@ def override(
     cell_bits: int | None = None,
     encoding: Encoding | str | None = None,
     crossbars: int | None = None,
+    placement: Placement | None = None,
 ) -> Accelerator:
-    """Return the accelerator with other cells, another encoding or more or fewer crossbars; what is None stays.
+    """Return the accelerator with other cells, another encoding, placement or number of crossbars; what is None stays.
 
     Cores keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
 
@@ -81,6 +83,7 @@ def override(
     changes: dict[str, int | str | None] = {
         "crossbar.cell_bits": cell_bits,
         "mapping.encoding": None if encoding is None else str(encoding),
+        "array.placement": None if placement is None else str(placement),
     }
     if crossbars is not None and crossbars != accelerator.chip.crossbars:
         changes |= {"chip.crossbars": crossbars, "chip.cores": _count_cores(accelerator, crossbars)}

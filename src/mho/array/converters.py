@@ -108,19 +108,16 @@ def make_adc(bits: int, lowest: Floats, highest: Floats) -> Adc:
     return Adc(bits, low, step, np.ones_like(step), np.zeros_like(step))
 
 
-def add_errors(
-    adc: Adc, converters: Converters, converter: NDArray[np.int64], count: int, stream: np.random.Generator
-) -> Adc:
+def add_errors(adc: Adc, converters: Converters, converter: NDArray[np.int64], normals: Floats) -> Adc:
     """Return an ADC with the errors of its converters: offsets and gains, Gaussian, that they have for good.
 
     Args:
         adc: without errors.
         converters: standard deviations, `adc_offset_lsb` (times the step) and `adc_gain_error`.
-        converter: int64 [conversions], number of the converter that makes each conversion, 0 .. count - 1.
-        count: converters of the crossbar.
-        stream: of the crossbar (`Purpose.ADC`).
+        converter: int64 [conversions], number of the converter that makes each conversion.
+        normals: float64 [2, converters of the crossbar], standard normal numbers of their offsets and gains.
     """
-    offset, gain = stream.standard_normal((2, count))
+    offset, gain = normals
     return Adc(
         adc.bits,
         adc.low,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mho.array.conductances import Conditions, Device, age_cells, draw_identity,
 from mho.array.converters import Adc, add_errors, drive_levels, make_adc
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
 from mho.array.noise import read_variance
+from mho.array.placement import Lines
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.array.wire_noise import WireNoise, linearize_noise
@@ -34,22 +36,29 @@ class WrittenCells:
         counts: level steps above the lowest level; effective ones where wires have a resistance.
         variance: of each cell at one read, squares of level steps; where wires have a resistance, what the variances of
             columns follow from, in level steps (`mho.array.wire_noise`); None without read noise.
+        bitlines: int64 [cols], the bitline that each column lies on.
     """
 
     counts: Floats
     variance: Floats | WireNoise | None
+    bitlines: NDArray[np.int64]
 
     def cut(self, rows: slice, cols: slice) -> WrittenCells:
         """Return what some rows and columns hold."""
-        counts, noise = self.counts[rows, cols], self.variance
+        return self._take((rows, cols), cols)
+
+    def move(self, lines: Lines) -> WrittenCells:
+        """Return what rows and columns hold that lie on other lines."""
+        return self._take((lines.rows[:, None], lines.cols), lines.cols)
+
+    def _take(self, cells: tuple[Any, Any], cols: Any) -> WrittenCells:
+        noise = self.variance
         if isinstance(noise, WireNoise):
-            transfer, squares, products = (
-                noise.transfer[rows, cols],
-                noise.squares[rows, cols],
-                noise.products[rows, cols],
-            )
-            return WrittenCells(counts, WireNoise(transfer, squares, products, noise.currents[cols]))
-        return WrittenCells(counts, None if noise is None else noise[rows, cols])
+            transfer, squares, products = noise.transfer[cells], noise.squares[cells], noise.products[cells]
+            taken: Floats | WireNoise | None = WireNoise(transfer, squares, products, noise.currents[cols])
+        else:
+            taken = None if noise is None else noise[cells]
+        return WrittenCells(self.counts[cells], taken, self.bitlines[cols])
 
 
 def write_crossbar(
@@ -59,12 +68,13 @@ def write_crossbar(
     *,
     write: int = 0,
     conditions: Conditions | None = None,
+    lines: Lines | None = None,
 ) -> WrittenCells:
     """Write digits into a crossbar and let it age.
 
-    They lie in the first rows and columns; the other cells are written to the lowest level. Which cells are bad, and
-    how far each write is off, does not depend on the digits. Where wires have a resistance, effective conductances of
-    the whole crossbar take the place of the cells' own (`mho.array.wires`).
+    They lie in the first rows and columns; the other cells are written to the lowest level, spare columns too. Which
+    cells are bad, and how far each write is off, does not depend on the digits. Where wires have a resistance,
+    effective conductances of the whole crossbar take the place of the cells' own (`mho.array.wires`).
 
     Args:
         accelerator: its cells and wires.
@@ -72,32 +82,59 @@ def write_crossbar(
         seed: of the crossbar.
         write: number of the write: errors of writes differ from one to the next.
         conditions: when and how it is read; None: at once.
+        lines: that take the rows and columns of the crossbar; None: each its own.
 
     Raises:
         ConfigError: digits do not fit the crossbar or its cells.
     """
-    crossbar, array, device = accelerator.crossbar, accelerator.array, Device.of(accelerator)
+    crossbar, device = accelerator.crossbar, Device.of(accelerator)
     if digits.ndim != 2 or digits.shape[0] > crossbar.rows or digits.shape[1] > crossbar.cols:
         raise ConfigError(
             f"digits are {list(digits.shape)}",
             where=accelerator.name,
             expected=f"at most [{crossbar.rows}, {crossbar.cols}]",
         )
-    whole = np.zeros((crossbar.rows, crossbar.cols), dtype=np.int64)
-    whole[: digits.shape[0], : digits.shape[1]] = digits
-    identity = draw_identity(device, whole.shape, seed)
-    counts = write_cells(device, whole, identity, seed, write)
-    counts = age_cells(device, counts, identity, Conditions() if conditions is None else conditions)
-    variance = read_variance(device, counts)
+    whole = np.zeros((crossbar.rows, crossbar.cols + accelerator.array.spare_cols), dtype=np.int64)
+    own = lines or Lines.as_mapped(crossbar.rows, crossbar.cols)
+    whole[own.rows[: digits.shape[0], None], own.cols[: digits.shape[1]]] = digits
+    aged = Conditions() if conditions is None else conditions
+    counts = _hold(device, whole[:, : crossbar.cols], seed, write, aged)
+    if accelerator.array.spare_cols:
+        # One row of draws a spare column: more of them leave the first ones as they are.
+        spares = _hold(device, whole[:, crossbar.cols :].T, seed.spares, write, aged)
+        counts = np.concatenate([counts, spares.T], axis=1)
+    held = _read_back(accelerator, device, counts)
+    return held.cut(slice(None), slice(crossbar.cols)) if lines is None else held.move(lines)
+
+
+def draw_stuck(accelerator: Accelerator, seed: CrossbarSeed) -> NDArray[np.int8]:
+    """Return which cells of a crossbar are stuck, int8 [rows, bitlines]: +1 and -1 in the highest and lowest level."""
+    crossbar, device = accelerator.crossbar, Device.of(accelerator)
+    main = draw_identity(device, (crossbar.rows, crossbar.cols), seed).stuck
+    spares = draw_identity(device, (accelerator.array.spare_cols, crossbar.rows), seed.spares).stuck
+    if main is None or spares is None:
+        return np.zeros((crossbar.rows, crossbar.cols + accelerator.array.spare_cols), dtype=np.int8)
+    return np.concatenate([main, spares.T], axis=1)
+
+
+def _hold(device: Device, digits: NDArray[np.int64], seed: CrossbarSeed, write: int, conditions: Conditions) -> Floats:
+    """Return what cells hold that were written and have aged."""
+    identity = draw_identity(device, (digits.shape[0], digits.shape[1]), seed)
+    return age_cells(device, write_cells(device, digits, identity, seed, write), identity, conditions)
+
+
+def _read_back(accelerator: Accelerator, device: Device, counts: Floats) -> WrittenCells:
+    """Return what all lines of a crossbar hold, of what its cells do."""
+    array, bitlines, variance = accelerator.array, np.arange(counts.shape[1]), read_variance(device, counts)
     if not array.has_wires:
-        return WrittenCells(counts, variance)
+        return WrittenCells(counts, variance, bitlines)
     wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm), array.driven_ends)
     siemens, step = device.to_siemens(counts), device.step_siemens
     if variance is None:
-        return WrittenCells(device.from_siemens(transfer_matrix(siemens, wires)), None)
+        return WrittenCells(device.from_siemens(transfer_matrix(siemens, wires)), None, bitlines)
     noise = linearize_noise(siemens, np.sqrt(variance) * step, wires)
     in_steps = WireNoise(noise.transfer / step, noise.squares / step**2, noise.products / step, noise.currents)
-    return WrittenCells(device.from_siemens(noise.transfer), in_steps)
+    return WrittenCells(device.from_siemens(noise.transfer), in_steps, bitlines)
 
 
 def make_product(
@@ -145,7 +182,7 @@ def make_product(
                 hint="mho calibrate finds the ranges of calibrated ADCs",
             )
         limits = full_scale(device, layout, conversions, levels, kept) if ranges is None else ranges
-        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, conversions.plus + first_col, seed)
+        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, tile.bitlines[conversions.plus], seed)
     return ArrayProduct(
         layout,
         tile.counts,
@@ -180,12 +217,17 @@ def full_scale(
     return -of_row * np.where(is_pair, up + down, down), highest
 
 
-def _with_errors(adc: Adc, accelerator: Accelerator, columns: NDArray[np.int64], seed: CrossbarSeed) -> Adc:
-    converters = accelerator.converters
+def _with_errors(adc: Adc, accelerator: Accelerator, bitlines: NDArray[np.int64], seed: CrossbarSeed) -> Adc:
+    converters, cols = accelerator.converters, accelerator.crossbar.cols
     if not (converters.adc_offset_lsb or converters.adc_gain_error):
         return adc
-    count = converters.count_adcs(accelerator.crossbar.cols)
-    return add_errors(adc, converters, columns // converters.columns_sharing_adc, count, seed.stream(Purpose.ADC))
+    count = converters.count_adcs(cols)
+    normals = seed.stream(Purpose.ADC).standard_normal((2, count))
+    spares = converters.count_adcs(cols + accelerator.array.spare_cols) - count
+    if spares:
+        more = seed.spares.stream(Purpose.ADC).standard_normal((spares, 2))
+        normals = np.concatenate([normals, more.T], axis=1)
+    return add_errors(adc, converters, bitlines // converters.columns_sharing_adc, normals)
 
 
 def _check(accelerator: Accelerator, layout: ArrayLayout, first_row: int, first_col: int) -> None:

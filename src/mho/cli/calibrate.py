@@ -10,7 +10,15 @@ import typer
 
 from mho.accelerator.converters import AdcRange
 from mho.array.calibration import RangeMethod, RangeRule
-from mho.cli.chip import ElapsedOption, HardwareOption, ReadsOption, Samples, TemperatureOption, load_chip
+from mho.cli.chip import (
+    ElapsedOption,
+    HardwareOption,
+    PlacementOption,
+    ReadsOption,
+    Samples,
+    TemperatureOption,
+    load_chip,
+)
 from mho.errors import ConfigError
 from mho.program.container import read_program
 
@@ -43,6 +51,7 @@ def calibrate(
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
+    placement: PlacementOption = None,
 ) -> None:
     """Find the ranges of the ADCs of a chip from the column sums that occur in data.
 
@@ -52,7 +61,7 @@ def calibrate(
     if share is not None and method is not RangeMethod.PERCENTILE:
         raise ConfigError("--share is for --method percentile")
     rule = RangeRule(method) if share is None else RangeRule(method, share)
-    chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads)
+    chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
 
     from mho.simulation.adc_ranges import calibrate_adcs, write_ranges
@@ -61,7 +70,7 @@ def calibrate(
         loaded,
         seed,
         Samples.read(inputs, loaded).inputs,
-        hardware=chip.hardware or loaded.accelerator,
+        hardware=chip.fit(loaded),
         adc_range=None if per is None else _RANGES[per],
         rule=rule,
         conditions=chip.conditions,

@@ -10,7 +10,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import load_accelerator
+from mho.accelerator.array import Placement
+from mho.accelerator.loading import load_accelerator, override
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
 from mho.program.program import Program
@@ -24,24 +25,42 @@ HardwareOption = Annotated[
 ]
 ElapsedOption = Annotated[float | None, typer.Option(metavar="T", help="Seconds since cells were written.")]
 TemperatureOption = Annotated[float | None, typer.Option(metavar="K", help="Temperature of the chip, kelvin.")]
+PlacementOption = Annotated[
+    Placement | None,
+    typer.Option(help="Lines of crossbars that take rows and columns: each its own, or chosen by stuck cells."),
+]
 ReadsOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written.")]
 
 
 @dataclass(frozen=True)
 class Chip:
-    """Which chip is meant: its seed, its hardware (None: the program's own), when and how it is read."""
+    """Which chip is meant: its seed, its hardware (None: the program's own), when and how it is read.
+
+    `placement` goes before what the hardware says; None: that stays.
+    """
 
     seed: int
     hardware: Accelerator | None
     conditions: Conditions
+    placement: Placement | None = None
+
+    def fit(self, program: Program) -> Accelerator:
+        """Return the hardware that a program runs on."""
+        return override(self.hardware or program.accelerator, placement=self.placement)
 
 
 def load_chip(
-    seed: int, hardware: str | None, *, elapsed_s: float | None, temperature_k: float | None, reads: int | None
+    seed: int,
+    hardware: str | None,
+    *,
+    elapsed_s: float | None,
+    temperature_k: float | None,
+    reads: int | None,
+    placement: Placement | None,
 ) -> Chip:
     """Load what options say. Raises `MhoError` where something of it cannot be."""
     loaded = None if hardware is None else load_accelerator(hardware)
-    return Chip(seed, loaded, Conditions(elapsed_s, temperature_k, reads or 0))
+    return Chip(seed, loaded, Conditions(elapsed_s, temperature_k, reads or 0), placement)
 
 
 @dataclass(frozen=True)

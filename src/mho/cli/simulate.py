@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mho.accelerator.array import Placement
+from mho.accelerator.pulses import WriteVerify
+from mho.accelerator.spec import Accelerator
 from mho.cli.chip import (
     Chip,
     ElapsedOption,
     HardwareOption,
+    PlacementOption,
     ReadsOption,
     Samples,
     TemperatureOption,
@@ -23,6 +27,7 @@ from mho.program.container import read_program
 from mho.program.program import Program
 
 if TYPE_CHECKING:
+    from mho.simulation.analog_faults import FaultFigures
     from mho.simulation.chip_answers import Outputs
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -66,6 +71,7 @@ def simulate(
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
+    placement: PlacementOption = None,
     ranges: Annotated[
         Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
     ] = None,
@@ -86,6 +92,7 @@ def simulate(
     """
     _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch, trace=trace)
     given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
+    given["placement"] = placement
     _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None], ranges)
     loaded = read_program(program)
     if timing:
@@ -95,7 +102,9 @@ def simulate(
         if seed is None:
             results = _run(loaded, samples, engine, batch_size)
         else:
-            chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads)
+            chip = load_chip(
+                seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
+            )
             results = _run_on_chip(loaded, samples, chip, ranges, batch_size)
         if output is not None:
             _write(results, output)
@@ -188,33 +197,57 @@ def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | No
 def _run_on_chip(loaded: Program, samples: Samples, chip: Chip, ranges: Path | None, batch_size: int | None) -> Outputs:
     """Run a program on a chip, and tell what differs from exact integers."""
     from mho.simulation.adc_ranges import read_ranges
-    from mho.simulation.chip_answers import Difference, run_on_chip
+    from mho.simulation.analog import DEFAULT_BATCH
+    from mho.simulation.chip_answers import Difference, write_chip
     from mho.simulation.executor import Executor
 
-    start = time.perf_counter()
-    results = run_on_chip(
+    start, hardware = time.perf_counter(), chip.fit(loaded)
+    executor = write_chip(
         loaded,
         chip.seed,
-        samples.inputs,
-        hardware=chip.hardware,
+        hardware=hardware,
         conditions=chip.conditions,
         ranges=None if ranges is None else read_ranges(ranges),
-        batch_size=batch_size,
     )
+    results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start
     exact = Executor(loaded).run(samples.inputs)
     _tell_outputs(loaded, results)
-    name = (chip.hardware or loaded.accelerator).name
+    _echo(_tell_pulses(hardware))
+    _echo(_tell_faults(hardware, executor.faults))
     for output, found in results.items():
         gap = Difference.of(found, exact[output])
         typer.echo(
-            f"chip {chip.seed} of {name}, {output}: {gap.others:,} of {gap.samples:,} samples "
+            f"chip {chip.seed} of {hardware.name}, {output}: {gap.others:,} of {gap.samples:,} samples "
             f"({100 * gap.share:.2f} %) have another largest output than with exact integers; "
             f"deviation {100 * gap.deviation:.2f} %"
         )
     _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
     _tell_seconds(results, seconds, "chip")
     return results
+
+
+def _tell_pulses(hardware: Accelerator) -> str | None:
+    """Return what programming by pulses takes, in words; None where pulses are not told."""
+    pulses = WriteVerify.of(hardware.array)
+    if pulses is None:
+        return None
+    return (
+        f"written by {pulses.count_for_row(1):.2f} pulses a cell on average, at most {len(pulses.deviations):,}; "
+        f"{hardware.write_latency_us:,.2f} us a crossbar; {100 * pulses.shares_left[-1]:.3g} % of cells stay beyond "
+        "array.verify_tolerance"
+    )
+
+
+def _tell_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
+    """Return what stuck cells make of what is written, in words; None where no cell is stuck."""
+    if not hardware.array.has_stuck_cells:
+        return None
+    text = f"stuck cells: {faults.wrong_as_mapped:,} of {faults.cells:,} cells deviate as mapped"
+    if hardware.array.placement is Placement.AS_MAPPED:
+        return text
+    share = faults.error / faults.error_as_mapped if faults.error_as_mapped else 0.0
+    return f"{text}, {faults.wrong:,} on the chosen lines; {100 * share:.1f} % of their weighted squared error is left"
 
 
 def _tell_outputs(program: Program, results: Outputs) -> None:

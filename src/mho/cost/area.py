@@ -56,15 +56,19 @@ class ChipArea:
 def area_chip(accelerator: Accelerator) -> ChipArea:
     """Return the area of a whole chip.
 
-    A crossbar has a DAC for each row and `Converters.count_adcs` ADCs; a core has a digital unit, buffers, and a
-    router; a single core with an ideal interconnect has none. What stands once on the chip is left out where it is not
-    told.
+    A crossbar has a DAC for each row and `Converters.count_adcs` ADCs; spare columns take the area of as many others.
+    A core has a digital unit, buffers, and a router; a single core with an ideal interconnect has none. What stands
+    once on the chip is left out where it is not told.
     """
     unit, chip, crossbar = accelerator.area, accelerator.chip, accelerator.crossbar
-    adcs = accelerator.converters.count_adcs(crossbar.cols)
+    bitlines = crossbar.cols + accelerator.array.spare_cols
+    adcs = accelerator.converters.count_adcs(bitlines)
+    cells_um2 = unit.crossbar_um2
+    if cells_um2 is not None and bitlines > crossbar.cols:
+        cells_um2 = round(cells_um2 * bitlines / crossbar.cols, 6)
     is_connected = chip.cores > 1 or not accelerator.interconnect.is_ideal
     units = {
-        AreaComponent.CROSSBAR: (chip.crossbars, unit.crossbar_um2),
+        AreaComponent.CROSSBAR: (chip.crossbars, cells_um2),
         AreaComponent.ADC: (chip.crossbars * adcs, unit.adc_um2),
         AreaComponent.DAC: (chip.crossbars * crossbar.rows, unit.dac_um2),
         AreaComponent.DIGITAL: (chip.cores, unit.digital_um2),

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mho.accelerator.array import OffCurrent
+from mho.accelerator.array import OffCurrent, Placement
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
@@ -89,8 +89,9 @@ class ArrayNoise:
 
         Raises:
             ConfigError: the conditions do not fit the hardware.
-            UnsupportedOperationError: ranges of ADCs are calibrated.
+            UnsupportedOperationError: ranges of ADCs are calibrated, or lines are placed by stuck cells.
         """
+        _check_placement(hardware)
         if not isinstance(hardware.converters.adc_bits, str):
             _check_ranges(hardware)
         self.hardware = hardware
@@ -229,6 +230,15 @@ def _check_ranges(hardware: Accelerator) -> None:
             f"converters.adc_range is {hardware.converters.adc_range.value!r}: training knows no calibrated ranges",
             where=hardware.name,
             hint='take "full-scale", or train without converters',
+        )
+
+
+def _check_placement(hardware: Accelerator) -> None:
+    if hardware.array.has_stuck_cells and hardware.array.placement is Placement.FAULT_AWARE:
+        raise UnsupportedOperationError(
+            f"array.placement is {hardware.array.placement.value!r}: training meets stuck cells as layers are mapped",
+            where=hardware.name,
+            hint=f"take {Placement.AS_MAPPED.value!r}, or train without stuck cells",
         )
 
 

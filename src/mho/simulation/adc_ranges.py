@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.accelerator.array import Placement
 from mho.accelerator.converters import MAX_ADC_BITS, AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
@@ -27,7 +28,7 @@ from mho.simulation.arrays import read_arrays, write_arrays
 _EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"
 _CALIBRATED = tuple(kind for kind in AdcRange if kind is not AdcRange.FULL_SCALE)
 _MAX_SEED_DIGITS = 1000
-_HEAD = ("digest", "seed", "adc_bits", "adc_range")
+_HEAD = ("digest", "seed", "adc_bits", "adc_range", "placement")
 _BODY = ("layers", "tiles", "conversions", "lowest", "highest")
 
 
@@ -40,6 +41,7 @@ class AdcRanges:
         seed: of the chip whose sums were seen.
         adc_bits: bits of a code that they were chosen for.
         adc_range: which conversions share a range.
+        placement: with which the chip was written.
         layers: lowest and highest sum of each conversion, float64, by layer and tile in execution order. Read-only.
     """
 
@@ -47,6 +49,7 @@ class AdcRanges:
     seed: int
     adc_bits: int
     adc_range: AdcRange
+    placement: Placement
     layers: Ranges
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ class AdcRanges:
             hardware: that it runs on; what its codes are spread over is what these ranges say.
 
         Raises:
-            ConfigError: they were found for another program or for other bits.
+            ConfigError: they were found for another program, other bits or another placement.
         """
         if self.digest != program_digest(program):
             raise ConfigError(
@@ -70,6 +73,13 @@ class AdcRanges:
             raise ConfigError(
                 f"the ranges were found for ADCs of {self.adc_bits} bits, and converters.adc_bits is "
                 f"{hardware.converters.adc_bits}",
+                where=hardware.name,
+                hint="calibrate again",
+            )
+        if hardware.array.placement is not self.placement:
+            raise ConfigError(
+                f"the ranges were found with {self.placement.value} placement, and array.placement is "
+                f"{hardware.array.placement.value!r}",
                 where=hardware.name,
                 hint="calibrate again",
             )
@@ -111,7 +121,14 @@ def calibrate_adcs(
         program, seed, inputs, hardware=hardware, rule=rule, conditions=conditions, batch_size=batch_size
     )
     converters = hardware.converters
-    return AdcRanges(program_digest(program), seed, int(converters.adc_bits), converters.adc_range, layers)
+    return AdcRanges(
+        program_digest(program),
+        seed,
+        int(converters.adc_bits),
+        converters.adc_range,
+        hardware.array.placement,
+        layers,
+    )
 
 
 def write_ranges(ranges: AdcRanges, path: str | Path) -> None:
@@ -125,6 +142,7 @@ def write_ranges(ranges: AdcRanges, path: str | Path) -> None:
             "seed": np.array(str(ranges.seed)),
             "adc_bits": np.array(ranges.adc_bits, dtype=np.int64),
             "adc_range": np.array(str(ranges.adc_range)),
+            "placement": np.array(str(ranges.placement)),
             "layers": np.array(list(ranges.layers), dtype=np.str_),
             "tiles": np.array([len(layer) for layer in ranges.layers.values()], dtype=np.int64),
             "conversions": np.array([len(lowest) for lowest, _ in tiles], dtype=np.int64),
@@ -143,8 +161,8 @@ def read_ranges(path: str | Path) -> AdcRanges:
     arrays = read_arrays(path)
     if missing := [name for name in (*_HEAD, *_BODY) if name not in arrays]:
         raise InputFileError(f"holds no {missing[0]!r}", where=str(path), expected=_EXPECTED)
-    kinds = {"digest": ("u", 1), "seed": ("U", 0), "adc_bits": ("i", 0), "adc_range": ("U", 0), "layers": ("U", 1)}
-    kinds |= {"tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
+    kinds = {"digest": ("u", 1), "seed": ("U", 0), "adc_bits": ("i", 0), "adc_range": ("U", 0), "placement": ("U", 0)}
+    kinds |= {"layers": ("U", 1), "tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
     for name, (kind, rank) in kinds.items():
         if arrays[name].dtype.kind != kind or arrays[name].ndim != rank:
             raise InputFileError(
@@ -152,12 +170,13 @@ def read_ranges(path: str | Path) -> AdcRanges:
                 where=str(path),
                 expected=_EXPECTED,
             )
-    seed, bits, adc_range = (arrays[name].item() for name in ("seed", "adc_bits", "adc_range"))
+    seed, bits, adc_range, placement = (arrays[name].item() for name in _HEAD[1:])
     is_sound = arrays["digest"].dtype == np.uint8 and arrays["digest"].size == 32 and 1 <= bits <= MAX_ADC_BITS
     is_seed = seed.isascii() and seed.isdigit() and len(seed) <= _MAX_SEED_DIGITS
-    if not (is_sound and is_seed and adc_range in _CALIBRATED):
+    if not (is_sound and is_seed and adc_range in _CALIBRATED and placement in tuple(Placement)):
         raise InputFileError("its head is damaged", where=str(path), expected=_EXPECTED)
-    return AdcRanges(arrays["digest"].tobytes().hex(), int(seed), bits, AdcRange(adc_range), _cut(arrays, str(path)))
+    digest = arrays["digest"].tobytes().hex()
+    return AdcRanges(digest, int(seed), bits, AdcRange(adc_range), Placement(placement), _cut(arrays, str(path)))
 
 
 def _cut(arrays: Mapping[str, NDArray[Any]], where: str) -> dict[str, tuple[Range, ...]]:

@@ -26,6 +26,7 @@ from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
 from mho.program.verify import prove_program
+from mho.simulation.analog_faults import FaultFigures
 from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter, list_addresses
 from mho.simulation.codes import make_codes
 from mho.simulation.dequantize import dequantize
@@ -157,6 +158,11 @@ class AnalogExecutor:
     def tiles(self) -> dict[str, tuple[AnalogTile, ...]]:
         """The tiles of layers that have some, in execution order."""
         return {name: layer.tiles for name, layer in self._layers.items() if isinstance(layer, _AnalogLayer)}
+
+    @property
+    def faults(self) -> FaultFigures:
+        """What stuck cells make of all that was written, as mapped and on the lines that were chosen."""
+        return self._writer.faults
 
     def _operand(self, live: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[Any]:
         return np.array(self.program.constants[name]) if name in self.program.constants else live[name]

@@ -72,7 +72,7 @@ class _Observer:
         for layer, tiles in executor.tiles.items():
             shared = SumCounts(1)
             for number, tile in enumerate(tiles):
-                columns = tile.product.conversions.plus + tile.first_col
+                columns = tile.bitlines[tile.product.conversions.plus]
                 if by_layer:
                     self._counts[layer, number], self._groups[layer, number] = shared, np.zeros_like(columns)
                     continue

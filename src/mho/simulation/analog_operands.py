@@ -50,7 +50,7 @@ class StoredOperand:
         digits = encode_activations(self.program, self.write, codes[:, None], self.address)[0]
         return self.make_product(self.write_cells(digits, self.first_write + sample * self.writes))
 
-    def store_nothing(self) -> ArrayProduct:
-        """Return the product with an operand of zeros, whose conversions are those of all."""
+    def write_nothing(self) -> WrittenCells:
+        """Return the cells of an operand of zeros, whose conversions are those of all."""
         nothing = np.zeros((len(self.write.rows), len(self.write.cols)), dtype=np.int64)
-        return self.make_product(self.write_cells(nothing, self.first_write))
+        return self.write_cells(nothing, self.first_write)

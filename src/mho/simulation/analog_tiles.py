@@ -26,6 +26,7 @@ from mho.errors import ConfigError, ProgramError
 from mho.program.instructions import Affine, QuantizeInput, WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
+from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
 from mho.simulation.analog_operands import StoredOperand
 
 Integers = NDArray[np.int64]
@@ -45,7 +46,7 @@ class AnalogTile:
 
     Attributes:
         crossbar: that holds it.
-        first_col: column of the crossbar that is its first.
+        bitlines: int64 [cols], of the crossbar, on which its columns lie.
         product: what it gives; where the matrix is stored for each sample, with a matrix of zeros.
         operand: what stores the matrix of a sample; None where it is written once.
         codes: name of the buffer of codes that drive the rows.
@@ -57,7 +58,7 @@ class AnalogTile:
     """
 
     crossbar: int
-    first_col: int
+    bitlines: Integers
     product: ArrayProduct
     operand: StoredOperand | None
     codes: str
@@ -98,6 +99,7 @@ class TileWriter:
         self._program, self._hardware, self._chip_seed, self._conditions = program, hardware, chip_seed, conditions
         self._ranges, self._is_observed = ranges, is_observed
         self._writes = _number_writes(contents)
+        self._faults = FaultAwareWriter(program, contents, hardware)
         self._held: dict[int, tuple[_Write, int, WrittenCells]] = {}
 
     def tiles(self, content: LayerContent) -> Iterator[AnalogTile]:
@@ -117,6 +119,11 @@ class TileWriter:
             yield from self._tiles_of(use, content, places[id(use.write)], limits)
         if self._ranges is not None and next(limits, None) is not None:
             raise _other_ranges(name)
+
+    @property
+    def faults(self) -> FaultFigures:
+        """What stuck cells make of all that was written so far."""
+        return self._faults.figures
 
     def seed(self, crossbar: int) -> CrossbarSeed:
         """Return the seed of a crossbar."""
@@ -159,32 +166,29 @@ class TileWriter:
                     ranges=ranges,
                     is_observed=self._is_observed,
                 )
-                operand, product = self._fill(use.write, crossbar, number, values, make)
+                operand, cells = self._fill(use.write, crossbar, number, values, make)
+                bitlines = cells.bitlines[add.first_col : add.first_col + layout.cols]
                 own = slice(copy, None, len(crossbars))
                 yield AnalogTile(
-                    crossbar, add.first_col, product, operand, load.codes, inputs[own], rows, sums[own], targets,
+                    crossbar, bitlines, make(cells), operand, load.codes, inputs[own], rows, sums[own], targets,
                     are_apart,
                 )  # fmt: skip
 
     def _fill(
         self, block: Write, crossbar: int, number: int, values: Mapping[str, int], make: _MakeProduct
-    ) -> tuple[StoredOperand | None, ArrayProduct]:
-        """Write weights, or prepare to write activations; return what stores them, and the product."""
+    ) -> tuple[StoredOperand | None, WrittenCells]:
+        """Write weights, or prepare to write activations; return what stores them, and what is written first."""
         if isinstance(block, WriteTile):
-            return None, make(self._write(block, crossbar, number, values))
-        write, hardware, seed, conditions = (
-            self._writes[id(block)],
-            self._hardware,
-            self.seed(crossbar),
-            self._conditions,
-        )
+            return None, self._write(block, crossbar, number, values)
+        write, hardware, seed = self._writes[id(block)], self._hardware, self.seed(crossbar)
+        first, lines = write.number + number, self._faults.choose(seed, write.number + number, write.blocks, None)
 
         def write_cells(digits: Integers, number: int) -> WrittenCells:
-            return write_crossbar(hardware, digits, seed, write=number, conditions=conditions)
+            return write_crossbar(hardware, digits, seed, write=number, conditions=self._conditions, lines=lines)
 
         (address,) = list_addresses(block.address, values, ()).tolist()
-        operand = StoredOperand(self._program, block, address, write.number + number, write.writes, write_cells, make)
-        return operand, operand.store_nothing()
+        operand = StoredOperand(self._program, block, address, first, write.writes, write_cells, make)
+        return operand, operand.write_nothing()
 
     def _write(self, block: WriteTile, crossbar: int, number: int, values: Mapping[str, int]) -> WrittenCells:
         """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices.
@@ -202,8 +206,10 @@ class TileWriter:
                 row, col = one.corner
                 place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
                 digits[place] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
+            seed, numbered = self.seed(crossbar), write.number + number
+            lines = self._faults.choose(seed, numbered, write.blocks, digits)
             cells = write_crossbar(
-                self._hardware, digits, self.seed(crossbar), write=write.number + number, conditions=self._conditions
+                self._hardware, digits, seed, write=numbered, conditions=self._conditions, lines=lines
             )
             held = self._held[crossbar] = (write, number, cells)
         return held[2]

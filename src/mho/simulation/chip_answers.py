@@ -71,9 +71,21 @@ def run_on_chip(
     Raises:
         MhoError: as `AnalogExecutor`; or the ranges are those of another program.
     """
+    executor = write_chip(program, seed, hardware=hardware, conditions=conditions, ranges=ranges)
+    return executor.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
+
+
+def write_chip(
+    program: Program,
+    seed: int,
+    *,
+    hardware: Accelerator | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | None = None,
+) -> AnalogExecutor:
+    """Write a program into the chip that a seed gives. Arguments and errors are those of `run_on_chip`."""
     hardware = program.accelerator if hardware is None else hardware
     if ranges is not None:
         hardware = ranges.fit(program, hardware)
     layers = None if ranges is None else ranges.layers
-    executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)
-    return executor.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
+    return AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.accelerator.array import Array
+from mho.accelerator.array import Array, Placement
 from mho.accelerator.converters import AdcRange, Converters
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
@@ -198,6 +198,16 @@ def _has_adcs_of_their_own(hardware: Accelerator, _: Conditions) -> bool:
     return not converters.has_ideal_adc and (has_errors or converters.adc_range is AdcRange.CALIBRATED_COLUMNS)
 
 
+def _uses_spares(hardware: Accelerator, _: Conditions) -> bool:
+    """True where spare columns take what others would, or load the wires."""
+    array = hardware.array
+    return array.has_wires or (array.has_stuck_cells and array.placement is Placement.FAULT_AWARE)
+
+
+def _pulses_again(hardware: Accelerator, _: Conditions) -> bool:
+    return bool(hardware.array.pulse_error) and hardware.array.verify_pulses > 1
+
+
 _Acts = Callable[[Accelerator, Conditions], bool]
 _DRIFT: tuple[_Acts, str] = (
     _runs,
@@ -213,6 +223,7 @@ _WIRES: tuple[_Acts, str] = (
     lambda hardware, _: hardware.array.has_wires,
     "wires with a resistance: array.row_segment_ohm or array.col_segment_ohm",
 )
+_PULSES: tuple[_Acts, str] = (_pulses_again, "array.pulse_error, and array.verify_pulses above 1")
 _BITS: tuple[_Acts, str] = (lambda hardware, _: not hardware.converters.has_ideal_adc, "converters.adc_bits in numbers")
 _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
     {
@@ -229,6 +240,14 @@ _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
         "array.lrs_siemens": _WIRES,
         "array.driven_ends": _WIRES,
         "array.programming_error_of": (lambda hardware, _: hardware.array.has_programming_error, "a programming_error"),
+        "array.pulse_error_ratio": _PULSES,
+        "array.verify_tolerance": _PULSES,
+        "array.verify_pulses": (lambda hardware, _: bool(hardware.array.pulse_error), "array.pulse_error above 0"),
+        "array.placement": (
+            lambda hardware, _: hardware.array.has_stuck_cells,
+            "stuck cells: array.stuck_on_rate or array.stuck_off_rate",
+        ),
+        "array.spare_cols": (_uses_spares, 'array.placement = "fault-aware" and stuck cells, or wires'),
         "array.read_noise_of": (lambda hardware, _: bool(hardware.array.read_noise), "array.read_noise above 0"),
         "converters.adc_range": _BITS,
         "converters.column_difference": _BITS,

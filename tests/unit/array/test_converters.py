@@ -102,7 +102,7 @@ def test_errors_have_their_deviations_and_are_those_of_the_converter():
     count = 20_000
     plain = make_adc(6, np.zeros(2 * count), np.full(2 * count, 630.0))
     number = np.arange(2 * count) // 2
-    adc = add_errors(plain, converters, number, count, np.random.default_rng(3))
+    adc = add_errors(plain, converters, number, np.random.default_rng(3).standard_normal((2, count)))
     for values, std in ((adc.gain - 1, 0.02), (adc.offset, 0.5 * 10)):
         assert (values[::2] == values[1::2]).all()
         own = values[::2]

@@ -8,6 +8,7 @@ from accelerators import make_accelerator
 from random_networks import random_inputs
 from small_programs import conv_network
 
+from mho.accelerator.array import Placement
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.errors import ConfigError, InputFileError
@@ -53,7 +54,9 @@ def test_layers_of_no_tiles_and_several_layers_keep_their_order(tmp_path):
     ends = [np.arange(count, dtype=float) for count in (1, 3, 2)]
     tiles = [(-end, end + 1) for end in ends]
     layers = {"z": (tiles[0],), "none": (), "a/b": (tiles[1], tiles[2])}
-    write_ranges(AdcRanges("00" * 32, 2**70, 4, AdcRange.CALIBRATED_LAYER, layers), tmp_path / "r.npz")
+    write_ranges(
+        AdcRanges("00" * 32, 2**70, 4, AdcRange.CALIBRATED_LAYER, Placement.AS_MAPPED, layers), tmp_path / "r.npz"
+    )
     read = read_ranges(tmp_path / "r.npz")
     assert read.seed == 2**70
     assert {name: len(found) for name, found in read.layers.items()} == {"z": 1, "none": 0, "a/b": 2}

@@ -77,7 +77,7 @@ def test_columns_of_one_converter_share_one_range(program, inputs):
     seen = set()
     for name, found in ranges.items():
         for tile, (_, high) in zip(tiles[name], found, strict=True):
-            converter = (tile.product.conversions.plus + tile.first_col) // 3
+            converter = tile.bitlines[tile.product.conversions.plus] // 3
             for number in np.unique(converter):
                 assert len(np.unique(high[converter == number])) == 1
             seen |= set(high.tolist())
@@ -96,7 +96,7 @@ def test_ranges_reach_below_zero_where_sums_do(network, inputs, difference, is_s
 def test_converters_are_those_of_the_crossbar_where_a_layer_does_not_begin_with_one():
     """Six columns from column 2 on, three to a converter: the first is the last of the first converter."""
     product = SimpleNamespace(conversions=SimpleNamespace(plus=np.arange(6)))
-    executor = SimpleNamespace(tiles={"layer": (SimpleNamespace(product=product, first_col=2),)})
+    executor = SimpleNamespace(tiles={"layer": (SimpleNamespace(product=product, bitlines=np.arange(2, 8)),)})
     observer = _Observer(executor, False, 3)
     assert observer._groups["layer", 0].tolist() == [0, 1, 1, 1, 2, 2]
 
