@@ -33,9 +33,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from search_models import MODELS
 from search_optimum import find_optimum
 from search_problems import PROBLEMS
-from search_surrogate import MODELS, Log, Surrogate, log_path, measure_noise, read_repeats
+from search_surrogate import Log, Surrogate, log_path, measure_noise, read_repeats
 from search_tables import show_problem
 
 import mho

@@ -6,14 +6,7 @@ It shows the error on held-out policies of every model (5-fold cross-validation)
 noise that a measurement has by itself (the same policies under other seeds). In the manner of NAS-Bench-301
 (arXiv 2008.09777), but for bit widths.
 
-Models, all of log loss and of log error rate, on the bits of every layer's weights and activations:
-
-- additive: ridge regression on one indicator for each operand and width;
-- index: c + a log(1 + sum over operands of exp(sensitivity + factor of the width)), much like the search's own model of
-  its world (`mho.search.sensitivity`);
-- boosting: gradient-boosted trees that never get better with fewer bits;
-- process: a Gaussian process on noise terms 2^-bits, one length scale for all;
-- index+process: a Gaussian process on what the index leaves.
+The models are those of `search_models.py`.
 """
 
 from __future__ import annotations
@@ -22,134 +15,22 @@ import argparse
 import gzip
 import hashlib
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.stats import kendalltau
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-from sklearn.linear_model import RidgeCV
+from scipy.stats import kendalltau, spearmanr
+from search_models import FOLDS, MODELS, BitArray, FloatArray, cross_validate, judge
 
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, Measurement
 
-FloatArray = NDArray[np.float64]
-BitArray = NDArray[np.int64]
-
 DATA = Path(__file__).resolve().parent / "data"
-MIN_BITS, MAX_BITS = 2, 8
-FOLDS, SEED = 5, 1
+NEAR_POINTS = 3.0
 LEAST_ERROR = 1e-3
 """Added to error rates before their logarithm: two of two thousand images."""
-
-
-class Regressor(Protocol):
-    """Predicts one number a policy from its bits, int64 [N, 2 * layers]: of all weights, then of all activations."""
-
-    def fit(self, bits: BitArray, values: FloatArray) -> Regressor: ...
-
-    def predict(self, bits: BitArray) -> FloatArray: ...
-
-
-class Additive:
-    def fit(self, bits: BitArray, values: FloatArray) -> Additive:
-        self._model = RidgeCV(np.logspace(-3, 3, 13)).fit(self._features(bits), values)
-        return self
-
-    def predict(self, bits: BitArray) -> FloatArray:
-        return self._model.predict(self._features(bits))
-
-    def _features(self, bits: BitArray) -> FloatArray:
-        return (bits[:, :, None] == np.arange(MIN_BITS, MAX_BITS)).reshape(len(bits), -1).astype(np.float64)
-
-
-class Index:
-    """Parameters: log sensitivity of every operand, factors of weight and of activation bits, c, log a."""
-
-    prior_std, factor_std = 1.5, 0.7
-
-    def fit(self, bits: BitArray, values: FloatArray) -> Index:
-        operands, widths = bits.shape[1], MAX_BITS - MIN_BITS + 1
-        start = np.zeros(operands + 2 * widths + 2)
-        start[:operands] = -2.0
-        start[-2], start[-1] = np.quantile(values, 0.02), np.log(0.5)
-        spread = max(float(values.std()), 1e-9)
-
-        def residuals(value: FloatArray) -> FloatArray:
-            sensitivities, factors = value[:operands], value[operands:-2]
-            prior = np.concatenate([(sensitivities - sensitivities.mean()) / self.prior_std, factors / self.factor_std])
-            return np.concatenate([(self._predict(value, bits) - values) / (0.25 * spread), prior])
-
-        self._value = least_squares(residuals, start, method="trf", max_nfev=60).x
-        return self
-
-    def predict(self, bits: BitArray) -> FloatArray:
-        return self._predict(self._value, bits)
-
-    def _predict(self, value: FloatArray, bits: BitArray) -> FloatArray:
-        operands, widths = bits.shape[1], MAX_BITS - MIN_BITS + 1
-        factors = value[operands:-2].reshape(2, widths)
-        kind = np.repeat([0, 1], operands // 2)
-        powers = value[:operands] + factors[kind, bits - MIN_BITS] + (MIN_BITS - bits) * np.log(4.0)
-        noise = np.exp(np.minimum(powers, 20.0)).sum(axis=1)
-        return value[-2] + np.exp(np.minimum(value[-1], 3.0)) * np.log1p(noise)
-
-
-class Boosting:
-    def fit(self, bits: BitArray, values: FloatArray) -> Boosting:
-        self._model = HistGradientBoostingRegressor(
-            max_iter=400, learning_rate=0.05, max_leaf_nodes=6, min_samples_leaf=5, l2_regularization=1.0,
-            monotonic_cst=[-1] * bits.shape[1], early_stopping=False, random_state=SEED,
-        ).fit(bits, values)  # fmt: skip
-        return self
-
-    def predict(self, bits: BitArray) -> FloatArray:
-        return self._model.predict(bits)
-
-
-class Process:
-    def fit(self, bits: BitArray, values: FloatArray) -> Process:
-        kernel = ConstantKernel(1.0, (1e-3, 1e3)) * Matern(8.0, (0.5, 1e3), nu=2.5) + WhiteKernel(0.1, (1e-5, 2.0))
-        features = 2.0 ** (MIN_BITS - bits)
-        self._mean, self._std = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-        self._model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=SEED)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at the end of its range
-            self._model.fit(self._features(bits), values)
-        return self
-
-    def predict(self, bits: BitArray) -> FloatArray:
-        return self._model.predict(self._features(bits))
-
-    def _features(self, bits: BitArray) -> FloatArray:
-        return (2.0 ** (MIN_BITS - bits) - self._mean) / self._std
-
-
-class IndexProcess:
-    def fit(self, bits: BitArray, values: FloatArray) -> IndexProcess:
-        self._index = Index().fit(bits, values)
-        self._rest = Process().fit(bits, values - self._index.predict(bits))
-        return self
-
-    def predict(self, bits: BitArray) -> FloatArray:
-        return self._index.predict(bits) + self._rest.predict(bits)
-
-
-MODELS: Mapping[str, Callable[[], Regressor]] = {
-    "additive": Additive,
-    "index": Index,
-    "boosting": Boosting,
-    "process": Process,
-    "index+process": IndexProcess,
-}
 
 
 @dataclass(frozen=True)
@@ -238,36 +119,6 @@ def _places(log: Log) -> dict[bytes, int]:
     return {bits.tobytes(): k for k, bits in enumerate(log.bits)}
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Errors on held-out policies: of the log of what is predicted, and of the thing itself."""
-
-    rmse: float
-    mae: float
-    r2: float
-    tau: float
-
-
-def cross_validate(make: Callable[[], Regressor], bits: BitArray, values: FloatArray) -> FloatArray:
-    """Return predictions of every policy by a model that did not see it."""
-    folds = np.random.default_rng(SEED).permutation(len(values)) % FOLDS
-    predicted = np.zeros(len(values))
-    for fold in range(FOLDS):
-        inside = folds != fold
-        predicted[~inside] = make().fit(bits[inside], values[inside]).predict(bits[~inside])
-    return predicted
-
-
-def judge(predicted: FloatArray, values: FloatArray) -> HeldOut:
-    rest = predicted - values
-    return HeldOut(
-        float(np.sqrt((rest**2).mean())),
-        float(np.abs(rest).mean()),
-        1.0 - float((rest**2).mean() / values.var()),
-        float(kendalltau(predicted, values).statistic),
-    )
-
-
 class Surrogate:
     """Loss and accuracy of policies; an `mho.search.evaluation.Evaluator`.
 
@@ -332,8 +183,19 @@ def log_path(problem: str, folder: Path | None = None) -> Path:
 
 def read_repeats(path: Path) -> list[Log]:
     """Return the logs of other seeds that lie beside a log."""
+    return [log for name, log in _beside(path).items() if name.startswith("seed") and "steps" not in name]
+
+
+def read_longer(path: Path) -> dict[str, Log]:
+    """Return the logs of longer trainings that lie beside a log, by what they are called."""
+    return {name: log for name, log in _beside(path).items() if name.startswith("steps")}
+
+
+def _beside(path: Path) -> dict[str, Log]:
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    return [Log.read(found) for found in sorted(path.parent.glob(f"{stem}.seed*.jsonl*")) if ".steps" not in found.name]
+    found = sorted(path.parent.glob(f"{stem}.*.jsonl{'.gz' if path.suffix == '.gz' else ''}"))
+    logs = {one.name.removeprefix(f"{stem}.").removesuffix(".gz").removesuffix(".jsonl"): one for one in found}
+    return {name: Log.read(one) for name, one in logs.items()}
 
 
 def main() -> None:
@@ -346,10 +208,15 @@ def main() -> None:
     print(f"{path.name}: {len(log)} policies, {len(log.layer_names)} layers, {FOLDS}-fold cross-validation")
     show_models(log)
     show_noise(log, path)
+    show_longer(log, path)
 
 
 def show_models(log: Log) -> None:
-    print("model           of            RMSE    MAE     R2    tau | accuracy, points: RMSE   MAE")
+    near = log.accuracy >= log.accuracy[0] - NEAR_POINTS / 100
+    title = f"within {NEAR_POINTS:g} of 8/8 ({near.sum()})"
+    print(
+        f"{'model':15} {'of':10} {'RMSE':>7} {'MAE':>6} {'R2':>6} {'tau':>6} | accuracy, points: RMSE   MAE | {title}"
+    )
     for name, make in MODELS.items():
         for title, values in (("log loss", log.log_score), ("log error", log.log_error)):
             predicted = cross_validate(make, log.bits, values)
@@ -357,8 +224,13 @@ def show_models(log: Log) -> None:
             line = f"{name:15} {title:10} {found.rmse:7.4f} {found.mae:6.4f} {found.r2:6.3f} {found.tau:6.3f}"
             if title == "log error":
                 rest = 100 * (np.exp(values) - np.exp(predicted))
-                line += f" | {np.sqrt((rest**2).mean()):22.2f} {np.abs(rest).mean():5.2f}"
+                line += f" | {root_mean_square(rest):22.2f} {np.abs(rest).mean():5.2f}"
+                line += f" | {root_mean_square(rest[near]):6.2f} {np.abs(rest[near]).mean():5.2f}"
             print(line, flush=True)
+
+
+def root_mean_square(values: FloatArray) -> float:
+    return float(np.sqrt((values**2).mean()))
 
 
 def show_noise(log: Log, path: Path) -> None:
@@ -367,10 +239,25 @@ def show_noise(log: Log, path: Path) -> None:
         print("no policies were measured under other seeds")
         return
     noise = measure_noise(log, others)
+    points = 100 * noise.error * (1.0 - log.accuracy[0])
     print(
-        f"noise of a measurement ({len(others)} other seeds): log loss {noise.score:.4f}, log error {noise.error:.4f}, "
-        f"correlation {noise.correlation:.2f}"
+        f"noise of a measurement ({len(others)} other seeds of {len(others[0])} policies): log loss {noise.score:.4f}, "
+        f"log error {noise.error:.4f} ({points:.2f} points at 8/8), correlation {noise.correlation:.2f}"
     )
+
+
+def show_longer(log: Log, path: Path) -> None:
+    """Print how far short trainings order policies as longer ones do."""
+    places = _places(log)
+    for name, longer in read_longer(path).items():
+        short = np.array([places[bits.tobytes()] for bits in longer.bits])
+        pairs = ((log.score[short], longer.score), (log.accuracy[short], longer.accuracy))
+        ranks = [(spearmanr(*pair).statistic, kendalltau(*pair).statistic) for pair in pairs]
+        told = ", ".join(
+            f"{title} {rho:.3f} (Kendall {tau:.3f})"
+            for title, (rho, tau) in zip(("loss", "accuracy"), ranks, strict=True)
+        )
+        print(f"rank correlation with {name}, {len(longer)} policies: {told}")
 
 
 if __name__ == "__main__":

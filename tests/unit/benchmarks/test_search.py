@@ -15,8 +15,9 @@ from mho.search.space import SearchConstraints, SearchSpace
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
 from search_log import fill
+from search_models import MODELS, cross_validate, judge
 from search_optimum import find_optimum
-from search_surrogate import MODELS, Log, Surrogate, bits_of, cross_validate, judge, measure_noise
+from search_surrogate import Log, Surrogate, bits_of, measure_noise
 from search_tables import Run, median
 from search_winners import paired_loss
 
