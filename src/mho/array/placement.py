@@ -27,6 +27,8 @@ MAX_LINES_PLACED = 4096
 """Rows or columns that are placed: assignment takes memory of their square and time of their cube."""
 _COST_BITS = 28
 """Costs are whole multiples of 2^-28 of the largest: sums are exact, so that choices are the same everywhere."""
+_STAYING = 2.0 ** -(_COST_BITS + 13)
+"""What it is worth that a line takes its own: of all lines together less than any difference of costs."""
 _MAX_TURNS = 32
 
 
@@ -153,7 +155,12 @@ def _assign_columns(table: Floats, parities: Collection[int]) -> Integers:
 
 
 def _assign(table: Floats) -> Integers:
-    """Return the place of each thing [things] that costs least altogether, of costs [things, places]."""
+    """Return the place of each thing [things] that costs least altogether, of costs [things, places].
+
+    Of equal ones, most things stay at their own.
+    """
     from scipy.optimize import linear_sum_assignment
 
+    own = np.arange(len(table))
+    table[own, own] -= _STAYING
     return np.asarray(linear_sum_assignment(table)[1], dtype=np.int64)

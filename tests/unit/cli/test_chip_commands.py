@@ -43,6 +43,8 @@ def folder(tmp_path, monkeypatch):
     write_arrays("labelled.npz", {**inputs, "labels": exact.argmax(axis=1)})
     write_hardware("bad", array={"programming_error": 0.3})
     write_hardware("old", array={"drift_exponent": 0.05, "drift_activation_ev": 0.3, "read_disturb_reads": 100})
+    write_hardware("stuck", array={"stuck_on_rate": 0.005, "stuck_off_rate": 0.02})
+    write_hardware("pulses", array={"pulse_error": 0.01, "verify_pulses": 4})
     write_hardware("coarse", adc_bits=3)
     write_hardware("layer", adc_bits=3, adc_range="calibrated-layer")
     return tmp_path
@@ -117,6 +119,35 @@ def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(fo
     assert np.square(found["y"] - exact).mean() < 0.5 * np.square(coarse - exact).mean()
 
 
+def test_stuck_cells_and_what_placement_leaves_of_them_are_told(folder, capsys):
+    plain = outputs_of(*ON_CHIP, "--hardware", "stuck.toml")
+    told = capsys.readouterr().out
+    assert "of 400 cells deviate as mapped\n" in told
+    placed = outputs_of(*ON_CHIP, "--hardware", "stuck.toml", "--placement", "fault-aware")
+    assert ", 0 on the chosen lines; 0.0 % of their weighted squared error is left" in capsys.readouterr().out
+    inputs = read_arrays("x.npz")
+    found = mho.simulate("p.mho", inputs, seed=5, hardware="stuck.toml", placement="fault-aware")
+    assert_same_bits(found, placed)
+    assert_same_bits(placed, mho.simulate("p.mho", inputs))
+    assert (plain["y"] != placed["y"]).any()
+
+
+def test_pulses_and_their_time_are_told(folder, capsys):
+    outputs_of(*ON_CHIP, "--hardware", "pulses.toml")
+    told = capsys.readouterr().out
+    assert "written by 4.00 pulses a cell on average, at most 4; 224.00 us a crossbar; 100 % of cells stay" in told
+
+
+def test_ranges_are_of_the_placement_that_they_were_found_with(folder, capsys):
+    assert main([*CALIBRATE, "--hardware", "layer.toml", "--placement", "fault-aware"]) == 0
+    on_chip = (*ON_CHIP, "--hardware", "layer.toml", "--ranges", "r.npz")
+    assert "found with fault-aware placement" in fails(capsys, *on_chip)
+    found = outputs_of(*on_chip, "--placement", "fault-aware")
+    ranges = mho.calibrate("p.mho", read_arrays("x.npz"), seed=5, hardware="layer.toml", placement="fault-aware")
+    options = {"ranges": ranges, "hardware": "layer.toml", "placement": "fault-aware"}
+    assert_same_bits(mho.simulate("p.mho", read_arrays("x.npz"), seed=5, **options), found)
+
+
 def test_what_was_found_is_told(folder, capsys):
     assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
     # Five outputs of one 4-bit digit each, in two columns each; 40 rows in one tile.
@@ -143,6 +174,7 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         (("simulate", "p.mho", "--inputs", "x.npz", "--elapsed-s", "3"), "--elapsed-s is of a chip"),
         (("simulate", "p.mho", "--inputs", "x.npz", "--reads", "0"), "--reads is of a chip"),
         (("simulate", "p.mho", "--inputs", "x.npz", "--ranges", "r.npz"), "--ranges is of a chip"),
+        (("simulate", "p.mho", "--inputs", "x.npz", "--placement", "fault-aware"), "--placement is of a chip"),
         (("simulate", "p.mho", "--timing", "--seed", "3"), "--inputs X.npz"),
         ((*ON_CHIP, "--engine", "interpreter"), "engine of its own"),
         ((*ON_CHIP, "--elapsed-s", "0"), "elapsed_s is 0"),
@@ -176,12 +208,19 @@ def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, c
 
 def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(folder):
     inputs = read_arrays("x.npz")
-    for given in ({"hardware": "bad.toml"}, {"conditions": mho.Conditions(3)}, {"ranges": "r.npz"}):
+    for given in (
+        {"hardware": "bad.toml"},
+        {"conditions": mho.Conditions(3)},
+        {"ranges": "r.npz"},
+        {"placement": "as-mapped"},
+    ):
         with pytest.raises(MhoError, match="a seed"):
             mho.simulate("p.mho", inputs, **given)
     with pytest.raises(MhoError, match="engine of its own"):
         mho.simulate("p.mho", inputs, engine="interpreter", seed=1)
     with pytest.raises(MhoError, match="seed -1"):
         mho.simulate("p.mho", inputs, seed=-1)
+    with pytest.raises(MhoError, match="placement 'best'"):
+        mho.simulate("p.mho", inputs, seed=1, placement="best")
     with pytest.raises(MhoError, match="method 'best'"):
         mho.calibrate("p.mho", inputs, seed=1, hardware="layer.toml", method="best")

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.loading import load_accelerator
+from mho.accelerator.loading import accelerator_from_json, load_accelerator
 from mho.cost.area import AreaComponent, area_chip
 
 AREAS = {
@@ -44,6 +44,16 @@ def test_each_component_by_hand():
     }
     assert area.untold == ()
     assert area.total_mm2 == (150 + 21600 + 24 + 600 + 8000 + 1400 + 9000) / 1e6
+
+
+def test_spare_columns_take_the_area_of_as_many_others_and_of_their_adcs():
+    hardware = make_accelerator(rows=8, cols=10, crossbars=6, converters={"columns_per_adc": 4}, area=AREAS)
+    content = hardware.to_json()
+    content["array"].update(spare_cols=3)
+    area = area_chip(accelerator_from_json(content, where="test"))
+    assert area.told_um2[AreaComponent.CROSSBAR] == 6 * Decimal("32.5")
+    assert area.told_um2[AreaComponent.ADC] == 6 * 4 * 1200
+    assert area.told_um2[AreaComponent.DAC] == area_chip(hardware).told_um2[AreaComponent.DAC]
 
 
 @pytest.mark.parametrize(("difference", "shared", "adcs"), [("digital", 1, 9), ("analog", 1, 5), ("analog", 4, 3)])

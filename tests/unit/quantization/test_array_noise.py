@@ -385,6 +385,20 @@ def test_noise_of_other_widths_or_networks_is_refused() -> None:
         pass
 
 
+def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
+    trainable, _ = dense()
+    pulses = {"pulse_error": 0.2, "verify_tolerance": 0.05}
+    errors = []
+    for count in (1, 20):
+        noise = noise_for(trainable, hardware(array={**pulses, "verify_pulses": count}))
+        (layer,) = noise.layers.values()
+        layer.set_chip(3)
+        (module,) = trainable.mvm_modules.values()
+        integers = torch.full_like(module.weight.detach(), 3.0)
+        errors.append(float((layer.weights(integers) - integers).square().mean()))
+    assert 0 < errors[1] < 0.2 * errors[0]
+
+
 def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
     attention: Callable[..., Network],
 ) -> None:
@@ -397,6 +411,10 @@ def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
     calibrated = hardware(converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
     with pytest.raises(UnsupportedOperationError, match="calibrated"):
         ArrayNoise(calibrated, {})
+    placed = hardware(array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
+    with pytest.raises(UnsupportedOperationError, match="placement"):
+        ArrayNoise(placed, {})
+    ArrayNoise(hardware(array={"placement": "fault-aware"}), {})
     network = attention()
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     with pytest.raises(UnsupportedOperationError, match="activations"):

@@ -10,7 +10,7 @@ from small_programs import conv_network
 
 from mho.accelerator.array import Placement
 from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.loading import accelerator_from_json, override
 from mho.errors import ConfigError, InputFileError
 from mho.program.lowering import compile_network
 from mho.simulation.adc_ranges import AdcRanges, calibrate_adcs, read_ranges, write_ranges
@@ -70,6 +70,13 @@ def test_they_fit_the_program_and_the_bits_that_they_were_found_for(network, pro
     assert fitted.converters.adc_bits == 3
     with pytest.raises(ConfigError, match=r"ADCs of 3 bits, and converters\.adc_bits is 4"):
         ranges.fit(program, with_adc(program, bits=4))
+    placed = override(with_adc(program), placement=Placement.FAULT_AWARE)
+    with pytest.raises(ConfigError, match="found with as-mapped placement"):
+        ranges.fit(program, placed)
+    found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=placed)
+    assert found.fit(program, placed).array.placement is Placement.FAULT_AWARE
+    with pytest.raises(ConfigError, match="found with fault-aware placement"):
+        found.fit(program, with_adc(program))
     with pytest.raises(ConfigError, match="another program"):
         ranges.fit(compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
 

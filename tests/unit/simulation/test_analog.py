@@ -267,6 +267,15 @@ def test_copies_have_cells_of_their_own_from_the_seed_and_their_crossbar(copied)
     assert answers(first.copies[::-1]) == found
 
 
+def test_copies_are_placed_by_the_stuck_cells_of_their_own_crossbars(copied):
+    hardware = with_array(copied, stuck_on_rate=0.05, stuck_off_rate=0.05, placement="fault-aware")
+    executor = AnalogExecutor(copied, 5, hardware=hardware)
+    lines = {name: {tuple(tile.bitlines.tolist()) for tile in tiles} for name, tiles in executor.tiles.items()}
+    assert max(map(len, lines.values())) > 1
+    assert executor.faults.wrong < executor.faults.wrong_as_mapped
+    assert executor.faults.error < 0.5 * executor.faults.error_as_mapped
+
+
 def test_a_chip_with_copies_gives_the_same_bits_for_every_batch_and_run(copied):
     inputs = np.random.default_rng(1).standard_normal((5, 1, 6, 6)).astype(np.float32)
     hardware = with_array(copied, **WORST)

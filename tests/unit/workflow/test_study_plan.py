@@ -104,6 +104,16 @@ def test_a_study_survives_json():
         ({"sweeps": {"conditions.temperature_k": [290, 310]}}, "array.drift_activation_ev"),
         ({"sweeps": {"array.drift_exponent": [0.1, 0.2]}}, "conditions.elapsed_s after array.drift_reference_s"),
         ({"base": {"array.driven_ends": "both"}}, "row_segment_ohm or array.col_segment_ohm"),
+        ({"sweeps": {"array.placement": ["as-mapped", "fault-aware"]}}, "array.stuck_on_rate or array.stuck_off_rate"),
+        (
+            {"base": {"array.stuck_on_rate": 0.1}, "sweeps": {"array.spare_cols": [0, 4]}},
+            'array.placement = "fault-aware" and stuck cells, or wires',
+        ),
+        ({"sweeps": {"array.verify_pulses": [1, 4]}}, "array.pulse_error above 0"),
+        (
+            {"base": {"array.pulse_error": 0.1}, "sweeps": {"array.verify_tolerance": [0, 0.1]}},
+            "array.verify_pulses above 1",
+        ),
         ({"sweeps": {"converters.columns_per_adc": [1, 8]}}, "errors of ADCs, or ranges of their own"),
         ({"sweeps": {"converters.dac_inl_lsb": [0, 0.2]}}, "DACs of more than one bit"),
         ({"base": {"converters.column_difference": "analog"}}, "converters.adc_bits in numbers"),
@@ -139,5 +149,9 @@ def test_what_acts_at_some_point_is_no_error():
     """Drift at none but the last point is enough for time to be swept."""
     plan(tables(study={"design": "grid"}, sweeps={"array.drift_exponent": [0, 0.1], "conditions.elapsed_s": [1, 9]}))
     plan(tables(base={"converters.adc_bits": 6, "converters.adc_gain_error": 0.1, "converters.columns_per_adc": 4}))
+    faults = {"array.stuck_on_rate": 0.1, "array.placement": "fault-aware"}
+    assert plan(tables(base=faults, sweeps={"array.spare_cols": [0, 4]}))[1].hardware.array.spare_cols == 4
+    pulses = {"array.pulse_error": 0.1, "array.verify_tolerance": 0.05}
+    assert plan(tables(base=pulses, sweeps={"array.verify_pulses": [1, 4]}))[1].hardware.array.verify_pulses == 4
     activated = make_accelerator(array={"drift_exponent": 0.1, "drift_activation_ev": 0.2})
     assert plan(tables(sweeps={"conditions.temperature_k": [300, 350]}), activated)[1].conditions.temperature_k == 350
