@@ -259,6 +259,7 @@ def compile(
     *,
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
+    adc_bits: Mapping[str, int] | int | None = None,
 ) -> Program:
     """Compile a quantized network into a verified program.
 
@@ -267,13 +268,18 @@ def compile(
         accelerator: the hardware, or a preset's name or TOML file.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         batch: inputs that share the writes of weights, for the choice of mappings.
+        adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` tells those
+            of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
 
     Raises:
         MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
     """
     from mho.program.lowering import compile_network
 
-    return compile_network(quantized, as_accelerator(accelerator), model=_model(mapping), batch=batch)
+    own_bits = dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits
+    return compile_network(
+        quantized, as_accelerator(accelerator), model=_model(mapping), batch=batch, adc_bits=own_bits
+    )
 
 
 def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:

@@ -20,7 +20,7 @@ from mho.accelerator.converters import MAX_LATENCY_US, MAX_LINES, Converters
 from mho.accelerator.energy import Area, Endurance, Energy
 from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.section import Microseconds, Section, to_steps
-from mho.errors import suggest
+from mho.errors import ConfigError, suggest
 
 MAX_CELL_BITS = 8
 
@@ -259,6 +259,23 @@ class Accelerator(Section):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 keys += [f"{section}.{key}" for key in kind.model_fields]
         return tuple(keys)  # "mapping.allowed" stands for all that it holds
+
+    def with_adc_bits(self, bits: int | None) -> Accelerator:
+        """Return the hardware as it is for sums that its ADCs convert with so many bits; None: with all of theirs.
+
+        Raises:
+            ConfigError: ADCs are ideal, or do not have so many bits.
+        """
+        own = self.converters.adc_bits
+        if bits is None or bits == own:
+            return self
+        if isinstance(own, str) or not 1 <= bits <= own:
+            raise ConfigError(
+                f"a conversion with {bits} bits, and converters.adc_bits is {own!r}",
+                where=self.name,
+                expected="bits of a calibrated ADC" if isinstance(own, str) else f"1..{own}",
+            )
+        return self.model_copy(update={"converters": self.converters.model_copy(update={"adc_bits": bits})})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain tables, numbers and text, from which `loading.accelerator_from_json` makes an equal value."""

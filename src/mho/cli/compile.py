@@ -10,12 +10,15 @@ import typer
 
 from mho.accelerator.loading import load_accelerator, override
 from mho.cli.arguments import AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
-from mho.errors import ConfigError
+from mho.cost.layer_tables import network_policy
+from mho.errors import ConfigError, PolicyError
 from mho.mapping.model import DEFAULT_MODEL
+from mho.network.graph import Network
 from mho.program.container import write_program
 from mho.program.disassembly import summarize
 from mho.program.lowering import compile_network
 from mho.program.program import Program
+from mho.quantization.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.chip_program import compile_for_chip
 
@@ -37,6 +40,10 @@ def compile_model(
     objective: Annotated[
         Objective | None, typer.Option(help="What options and copies are chosen for, with --chip; latency by default.")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
+    ] = None,
 ) -> None:
     """Compile a quantized ONNX model for an accelerator.
 
@@ -49,6 +56,7 @@ def compile_model(
     _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
     network = read_onnx(model)
+    adc_bits = _read_adc_bits(policy, network) if policy is not None else None
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     origin = {"model": {"file": model.name, "sha256": digest}}
     if chip:
@@ -58,11 +66,26 @@ def compile_model(
             objective=objective or Objective.LATENCY,
             model=mapping,
             metadata=origin,
+            adc_bits=adc_bits,
         )
     else:
-        program = compile_network(network, hardware, model=mapping, batch=batch, metadata=origin)
+        program = compile_network(network, hardware, model=mapping, batch=batch, adc_bits=adc_bits, metadata=origin)
     write_program(program, output)
     typer.echo(f"{output}: {_describe(program)}, {output.stat().st_size / 1e6:,.1f} MB")
+
+
+def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:
+    """Return the ADC bits of a policy whose other widths are the network's. Raises `InputFileError`, `PolicyError`."""
+    asked, own = Policy.load(policy), network_policy(network)
+    asked.check_against(network.layer_names, where=str(policy))
+    if own is not None:
+        for name, bits in own.with_adc_bits(asked.adc_bits).layers.items():
+            if bits != asked[name]:
+                raise PolicyError(
+                    f"{asked[name]}, and the model has {own[name]}", where=f"{policy}: {name}",
+                    hint="mho compile takes the model as it is quantized; the policy tells bits of ADCs",
+                )  # fmt: skip
+    return asked.adc_bits
 
 
 def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | None, batch: int) -> None:

@@ -31,7 +31,7 @@ from mho.cost.energy import energy_network
 from mho.cost.energy_document import EnergyDocument, EnergyRow
 from mho.cost.latency import cost_network
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.quantization.policy import UNIFORM_REFERENCE, Policy, write_widths
 from mho.report.columns import Column, print_columns
 
 _DISPENSABLE = ("mapping", "share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
@@ -85,7 +85,8 @@ def _print(document: CostDocument, output_format: Format) -> None:
     if output_format is Format.JSON:
         typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
     elif output_format is Format.CSV:
-        fields = [*LayerRow.model_fields, *(_csv_energies(document.energy) if document.energy is not None else ())]
+        names = [name for name in LayerRow.model_fields if name != "adc_bits" or _has_adc_bits(document)]
+        fields = [*names, *(_csv_energies(document.energy) if document.energy is not None else ())]
         writer = csv.DictWriter(sys.stdout, fieldnames=fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_csv_rows(document))
@@ -123,7 +124,7 @@ def _print_text(document: CostDocument) -> None:
     left_out = print_columns(console, _columns(document), _DISPENSABLE)
     line = Text.assemble("latency ", (f"{document.latency_us / 1e3:.1f} ms", "bold"))
     line.append(f"   bound {document.bound_us / 1e3:.1f} ms")
-    if any((layer.weight_bits, layer.act_bits) != (8, 8) for layer in document.layers):
+    if any((layer.weight_bits, layer.act_bits, layer.adc_bits) != (8, 8, None) for layer in document.layers):
         line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
         line.append(f"{document.speedup:.3f}x", style="bold green")
     console.print(line)
@@ -163,7 +164,7 @@ def _columns(document: CostDocument) -> list[Column]:
         count("cols", (layer.cols for layer in layers)),
         count("positions", (layer.positions for layer in layers)),
         count("repeat", (layer.repeat for layer in layers)),
-        Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
+        _width_column(document),
         count("tiles", (layer.tiles for layer in layers), add=True),
         *([count("writes", (layer.writes for layer in layers), add=True)] if is_shared else []),
         count("MVMs", (layer.mvms for layer in layers), add=True),
@@ -172,6 +173,15 @@ def _columns(document: CostDocument) -> list[Column]:
         *(mapped if document.mapping is MappingModel.BEST else []),
         Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),
     ]
+
+
+def _width_column(document: CostDocument) -> Column:
+    widths = (write_widths(layer.weight_bits, layer.act_bits, layer.adc_bits) for layer in document.layers)
+    return Column("W/A/ADC" if _has_adc_bits(document) else "W/A", tuple(widths))
+
+
+def _has_adc_bits(document: CostDocument) -> bool:
+    return any(layer.adc_bits is not None for layer in document.layers)
 
 
 def _energy_columns(energy: EnergyDocument) -> list[Column]:

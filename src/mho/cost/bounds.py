@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.accelerator.spec import Accelerator, Encoding
-from mho.mapping.converters import converts_differences
+from mho.mapping.converters import converts_differences, layer_hardware
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import stored_range
 from mho.mapping.encoding import StoredRange
@@ -77,7 +77,8 @@ def bound_network(mapping: NetworkMapping, accelerator: Accelerator, *, batch: i
         writes += ceil_divide(cells, accelerator.crossbar.rows * accelerator.crossbar.cols)
         for number in run:
             counts = replace(alone[number].counts, tiles=0)
-            bounds[number] = LayerBound(counts, prices.reading_ps(counts))
+            own = Prices.of(layer_hardware(accelerator, layers[number].bits), batch)
+            bounds[number] = LayerBound(counts, own.reading_ps(counts))
     total = sum(bound.latency_ps for bound in bounds) + writes * prices.write_ps
     return NetworkBound(tuple(bounds), writes, total)
 
@@ -149,7 +150,7 @@ def bound_layer(
         conversions=max(mvms, ceil_divide(conversions, adcs)),
         operations=conversions,
     )
-    prices = Prices.of(accelerator, batch)
+    prices = Prices.of(layer_hardware(accelerator, bits), batch)
     time = prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
     if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
         time = min(time, prices.reading_ps(Counts(0, 0, 0, layer.macs)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from mho.accelerator.converters import MAX_ADC_BITS
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cost.bounds import LayerBound, bound_network
 from mho.cost.endurance import count_network_lifetime
@@ -25,6 +28,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def leave_out_adc_bits(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a part of a document without `adc_bits` where there are none."""
+    return {key: value for key, value in content.items() if key != "adc_bits" or value is not None}
+
+
 class LayerRow(_Section):
     """One MVM layer."""
 
@@ -39,6 +47,12 @@ class LayerRow(_Section):
     repeat: int = Field(ge=1, description="Matrices of that size: heads of attention, groups of a convolution.")
     weight_bits: int = Field(ge=1, le=16, description="Bits of a weight, or of the stored operand of a product.")
     act_bits: int = Field(ge=1, le=16, description="Bits of an input.")
+    adc_bits: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_ADC_BITS,
+        description="Bits with which sums are converted; not there where they are converters.adc_bits.",
+    )
     tiles: int = Field(ge=0, description="Tiles, all repetitions.")
     writes: int = Field(ge=0, description="Crossbar writes: one a tile, but none where written_with names a layer.")
     written_with: str | None = Field(
@@ -52,6 +66,10 @@ class LayerRow(_Section):
     )
     encoding: Encoding = Field(description="How signed weights become conductances.")
     layout: str = Field(description="The mapping in words: im2col, or each part's window, slices and groups.")
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_adc_bits(handler(self))
 
     @classmethod
     def of(cls, cost: LayerCost, bound: LayerBound, batch: int, *, written_with: str | None) -> LayerRow:
@@ -67,6 +85,7 @@ class LayerRow(_Section):
             repeat=mapping.layer.repeat,
             weight_bits=mapping.bits.weight_bits,
             act_bits=mapping.bits.act_bits,
+            adc_bits=mapping.bits.adc_bits,
             tiles=mapping.tiles,
             writes=cost.writes,
             written_with=written_with,

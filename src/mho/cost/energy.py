@@ -24,7 +24,8 @@ from mho.accelerator.section import to_steps
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cost.latency import LayerCost, NetworkCost
 from mho.mapping.activity import Activity, count_activity
-from mho.mapping.converters import required_adc_bits
+from mho.mapping.converters import layer_hardware, required_adc_bits
+from mho.mapping.parts import LayerMapping
 
 _AJ_PER_PJ = 1_000_000
 _BITS_PER_BYTE = 8
@@ -157,6 +158,11 @@ def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encod
     )
 
 
+def price_layer(activity: Activity, mapping: LayerMapping, accelerator: Accelerator) -> EnergyBreakdown:
+    """Return what an activity of a mapped layer takes, leakage aside; conversions have the layer's bits."""
+    return price_activity(activity, layer_hardware(accelerator, mapping.bits), mapping.encoding)
+
+
 def price_leakage(accelerator: Accelerator, time_ps: int, *, crossbars: int, cores: int) -> EnergyBreakdown:
     """Return what crossbars and cores lose in a time, whatever they do.
 
@@ -186,7 +192,7 @@ def energy_layer(cost: LayerCost, accelerator: Accelerator, *, batch: int = 1) -
     """
     mapping = cost.mapping
     activity = count_activity(mapping, accelerator, batch=batch)
-    energy = price_activity(activity, accelerator, mapping.encoding)
+    energy = price_layer(activity, mapping, accelerator)
     energy += price_leakage(accelerator, cost.latency_ps, crossbars=1, cores=1)
     return LayerEnergy(mapping.layer.name, activity, energy)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError
+from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_network
@@ -93,7 +94,7 @@ def cost_layer(
         batch: samples that share the writes of weights.
         joins_write: True where an earlier layer's write holds the layer's tile.
     """
-    prices = Prices.of(accelerator, batch)
+    prices = Prices.of(layer_hardware(accelerator, mapping.bits), batch)
     is_dynamic = mapping.layer.is_stored_dynamically
     writing = 0 if joins_write else prices.writing_ps(mapping.counts, is_stored_dynamically=is_dynamic)
     return LayerCost(mapping, 0 if joins_write else mapping.tiles, writing, prices.reading_ps(mapping.counts))

@@ -81,8 +81,14 @@ class LatencyTable:
         """Return the time of one layer by itself, ps: at least what it takes where it shares a write.
 
         Raises:
-            PolicyError: an unknown layer.
+            PolicyError: an unknown layer, or one with ADC bits of its own: the table is for the accelerator's.
         """
+        if bits.adc_bits is not None:
+            raise PolicyError(
+                f"{bits} has ADC bits of its own, and a table of latencies has those of its accelerator",
+                where=name,
+                hint="build the table for Accelerator.with_adc_bits",
+            )
         if name not in self._index:
             raise PolicyError("unknown layer", where=name, hint=suggest(name, self._index))
         return int(self.latency_ps[self._index[name], _WIDTH_INDEX[bits.weight_bits], _WIDTH_INDEX[bits.act_bits]])

@@ -19,6 +19,7 @@ from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
 from mho.mapping.blocks import Blocks, find_blocks
 from mho.mapping.candidates import Array, Candidates, list_candidates
+from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import (
     count_correction_columns,
@@ -55,8 +56,11 @@ def choose_mapping(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator, *
         bits: weight and activation bits.
         accelerator: what is allowed and what it costs.
         batch: samples that share the writes of weights.
+
+    Raises:
+        MappingError: it cannot be mapped, or cannot convert with the layer's own ADC bits.
     """
-    return MappingChoice(layer, bits.weight_bits, accelerator, batch).mapping(bits)
+    return MappingChoice(layer, bits.weight_bits, layer_hardware(accelerator, bits), batch).mapping(bits)
 
 
 @dataclass(frozen=True, eq=False)

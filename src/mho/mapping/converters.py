@@ -5,6 +5,35 @@ from __future__ import annotations
 from mho.accelerator.converters import ColumnDifference
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
+from mho.quantization.policy import BitWidths
+
+
+def layer_hardware(accelerator: Accelerator, bits: BitWidths) -> Accelerator:
+    """Return the hardware as a layer of these widths sees it: ADCs that convert with the layer's own bits.
+
+    Mapping, time, energy and sums of a layer all follow from it.
+
+    Raises:
+        MappingError: the layer has ADC bits of its own, and ADCs are not calibrated or do not have so many.
+    """
+    own, wanted = accelerator.converters.adc_bits, bits.adc_bits
+    if wanted is None or wanted == own:
+        return accelerator
+    if isinstance(own, str) or not accelerator.converters.has_calibrated_adc:
+        raise MappingError(
+            f"the layer's sums are to be converted with {wanted} bits, and ADCs are "
+            f"{'ideal' if isinstance(own, str) else 'to read every sum over their full scale'}",
+            where=accelerator.name,
+            expected="calibrated ADCs: converters.adc_bits as a number and converters.adc_range",
+            hint='set converters.adc_range to "calibrated-columns", or leave adc_bits out of the policy',
+        )
+    if wanted > own:
+        raise MappingError(
+            f"the layer's sums are to be converted with {wanted} bits",
+            where=accelerator.name,
+            expected=f"at most converters.adc_bits = {own}",
+        )
+    return accelerator.with_adc_bits(wanted)
 
 
 def largest_count(accelerator: Accelerator, encoding: Encoding, rows: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.errors import MappingError
 from mho.mapping.best import MappingChoice, choose_mapping
+from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping, Range
@@ -148,7 +149,7 @@ class _Variants:
     batch: int
 
     def time_ps(self, mapping: LayerMapping) -> int:
-        prices = Prices.of(self.accelerator, self.batch)
+        prices = Prices.of(layer_hardware(self.accelerator, self.bits), self.batch)
         return prices.time_ps(mapping.counts, is_stored_dynamically=self.layer.is_stored_dynamically)
 
     def beside_best(self, mapping: LayerMapping) -> Iterator[Alternative]:
@@ -179,10 +180,11 @@ class _Variants:
         """Return single positions, one slice after the other, in one piece and by what cells can hold."""
         layer, weight_bits = self.layer, self.bits.weight_bits
         accelerator = self._allowing({**_ALONE, "encodings": (encoding,)})
+        hardware = layer_hardware(accelerator, self.bits)
         whole = Piece(Range(0, layer.repeat), Range(0, layer.outputs), Range(0, layer.inputs), 0, 1)
         return self._tell(
             f"im2col by capacity, {_in_words(encoding)}",
-            lambda: MappingChoice(layer, weight_bits, accelerator, self.batch).build(self.bits, encoding, (whole,)),
+            lambda: MappingChoice(layer, weight_bits, hardware, self.batch).build(self.bits, encoding, (whole,)),
         )
 
     def _with_less(self, mapping: LayerMapping) -> Iterator[Alternative]:

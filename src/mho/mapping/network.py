@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError
 from mho.mapping.best import MappingChoice
+from mho.mapping.converters import layer_hardware
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.mapping.plan import plan_layer
@@ -145,18 +146,19 @@ def _map_each(
     given: Mapping[str, LayerMapping],
 ) -> list[_Mapped]:
     """Map every layer by itself; equal layers at equal widths of weights are searched once."""
-    choices: dict[tuple[MvmLayer, int], MappingChoice] = {}
+    choices: dict[tuple[MvmLayer, int, int | None], MappingChoice] = {}
     mapped = []
     for layer, bits in zip(layers, widths, strict=True):
-        key = layer.without_name(), bits.weight_bits
+        key = layer.without_name(), bits.weight_bits, bits.adc_bits
         with naming_layer(layer.name):
+            hardware = layer_hardware(accelerator, bits)
             if layer.name in given:
                 mapped.append(_Mapped(given[layer.name], None))
             elif model is MappingModel.PAPER:
-                mapped.append(_Mapped(plan_layer(layer, bits, accelerator), None))
+                mapped.append(_Mapped(plan_layer(layer, bits, hardware), None))
             else:
                 if key not in choices:
-                    choices[key] = MappingChoice(layer, bits.weight_bits, accelerator, batch)
+                    choices[key] = MappingChoice(layer, bits.weight_bits, hardware, batch)
                 mapped.append(_Mapped(replace(choices[key].mapping(bits), layer=layer), choices[key]))
     return mapped
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError
-from mho.mapping.converters import check_adc
+from mho.mapping.converters import check_adc, layer_hardware
 from mho.mapping.counts import Counts
 from mho.mapping.digits import count_digital_sums, count_stored_bits, stored_range, takes_zero_points
 from mho.mapping.encoding import StoredRange, count_cols, count_correction_cols, count_rows
@@ -64,8 +64,10 @@ def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> La
         accelerator: crossbar, converters and encoding.
 
     Raises:
-        MappingError: the ADC cannot tell the layer's column sums apart, or the weight slices cannot hold its integers.
+        MappingError: the ADC cannot tell the layer's column sums apart, the weight slices cannot hold its integers, or
+            the ADCs do not have the layer's own bits.
     """
+    accelerator = layer_hardware(accelerator, bits)
     counts, encoding = count_layer(layer, bits, accelerator), accelerator.mapping.encoding
     stored = stored_range(layer, bits.weight_bits)
     _check_capacity(layer, stored, accelerator, counts.num_weight_slices)

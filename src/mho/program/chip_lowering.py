@@ -13,7 +13,7 @@ from mho.mapping.network import naming_layer
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.program.layer_lowering import lower_layer
-from mho.program.lowering import assemble_program, check_mappings, require_integers
+from mho.program.lowering import assemble_program, check_mappings, read_widths, require_integers
 from mho.program.program import Program
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 from mho.scheduling.chip_schedule import ChipSchedule
@@ -38,7 +38,8 @@ def compile_schedule(
         MappingError: a layer is not quantized, or the schedule is that of another network.
     """
     require_integers(quantized)
-    check_mappings(quantized, derive_layer_table(quantized), schedule.mappings)
+    own_bits = {name: one.bits.adc_bits for name, one in schedule.mappings.items() if one.bits.adc_bits is not None}
+    check_mappings(derive_layer_table(quantized), read_widths(quantized, own_bits), schedule.mappings)
     if missing := [name for name in quantized.layer_names if name not in schedule.mappings]:
         raise MappingError(
             f"layers that the schedule leaves out: {', '.join(missing)}", where=quantized.name,

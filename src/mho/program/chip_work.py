@@ -241,7 +241,7 @@ def _count_bits(item: QuantizeInput) -> int:
 
 def _count_cost(program: Program, content: LayerContent) -> CopyCost:
     """Count what one copy takes: the slowest tile's reads, and all that the digital unit does."""
-    prices = Prices.of(program.accelerator)
+    prices = Prices.of(program.accelerator.with_adc_bits(content.layer.adc_bits))
     windows, body = find_window(content.layer.body)
     read_ps: dict[int, int] = {}
     operations = 0

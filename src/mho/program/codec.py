@@ -1,7 +1,8 @@
 """Instructions as JSON values and back, driven by the fields of the dataclasses: no code runs on reading.
 
 An instruction becomes an object of its fields with its class under "kind"; an `Affine` becomes [base, {variable:
-stride}] and a `Span` [start, stop]. A schedule becomes an object of its fields. Reading checks every key and type.
+stride}] and a `Span` [start, stop]. A schedule becomes an object of its fields. A field that may be None is left out
+where it is. Reading checks every key and type.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def _encode(value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         encoded: dict[str, Any] = {} if kind in _PLAIN else {"kind": kind.__name__}
         for name in _field_names(kind):
-            encoded[name] = _encode(getattr(value, name))
+            if (item := getattr(value, name)) is not None:
+                encoded[name] = _encode(item)
         return encoded
     if isinstance(value, Mapping):
         return {key: _encode(item) for key, item in value.items()}
@@ -71,6 +73,11 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 
 @cache
+def _may_be_none(kind: type) -> frozenset[str]:
+    return frozenset(item.name for item in dataclasses.fields(kind) if item.default is None)
+
+
+@cache
 def _decoders(kind: type) -> dict[str, Callable[[Any, str], Any]]:
     hints = get_type_hints(kind)
     return {name: _decoder(hints[name]) for name in _field_names(kind)}
@@ -79,6 +86,8 @@ def _decoders(kind: type) -> dict[str, Callable[[Any, str], Any]]:
 def _decoder(hint: Any) -> Callable[[Any, str], Any]:
     if hint in (int, float, str, bool):
         return lambda value, where: _plain(value, hint, where)
+    if hint == int | None:
+        return _decoder(int)
     if hint is Affine:
         return _decode_affine
     if hint is Span:
@@ -123,9 +132,10 @@ def _decode_kind(value: Any, where: str, allowed: tuple[type, ...]) -> Any:
 
 def _decode_fields(value: Any, kind: type, where: str) -> Any:
     decoders = _decoders(kind)
-    if not isinstance(value, dict) or value.keys() != decoders.keys():
+    needed = decoders.keys() - _may_be_none(kind)
+    if not isinstance(value, dict) or not needed <= value.keys() <= decoders.keys():
         raise ProgramError(f"wrong fields of {kind.__name__}", where=where, expected=", ".join(decoders))
-    return kind(**{name: decode(value[name], f"{where}.{name}") for name, decode in decoders.items()})
+    return kind(**{key: decoders[key](item, f"{where}.{key}") for key, item in value.items()})
 
 
 def _plain(value: Any, kind: type, where: str) -> Any:

@@ -167,6 +167,10 @@ def _body(body: tuple[Instruction, ...], depth: int) -> Iterator[str]:
             yield from _body(item.body, depth + 1)
 
 
+def _adc(layer: Layer) -> str:
+    return "" if layer.adc_bits is None else f", {layer.adc_bits}-bit conversions"
+
+
 def _affine(address: Affine) -> str:
     terms = [f"{stride}*{variable}" if stride != 1 else variable for variable, stride in address.strides]
     if address.base or not terms:
@@ -265,5 +269,5 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     Dequantize: _dequantize,
     Loop: lambda item: f"for {item.variable} in 0..{item.count - 1}:",
     Window: lambda _item: "window:",
-    Layer: lambda item: f"layer {item.name}: {describe_geometry(item.geometry)}",
+    Layer: lambda item: f"layer {item.name}: {describe_geometry(item.geometry)}{_adc(item)}",
 }

@@ -280,11 +280,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Layer:
-    """All that one MVM layer does. Every MVM stands in exactly one layer; `geometry` says which product it is."""
+    """All that one MVM layer does. Every MVM stands in exactly one layer; `geometry` says which product it is.
+
+    `adc_bits`: with how many bits calibrated ADCs convert its sums; None: with `converters.adc_bits` of the hardware.
+    """
 
     name: str
     geometry: Geometry
     body: tuple[Instruction, ...]
+    adc_bits: int | None = None
 
 
 Instruction = (

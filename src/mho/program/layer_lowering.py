@@ -67,7 +67,9 @@ def lower_layer(
     """
     context = make_context(network, node, accelerator, mapping)
     body = _lower_body(context, network, accelerator, crossbars)
-    return LoweredLayer(Layer(node.name, context.geometry, body), context.buffers, context.constants)
+    # A product of the digital unit converts nothing.
+    adc_bits = None if mapping.is_digital else mapping.bits.adc_bits
+    return LoweredLayer(Layer(node.name, context.geometry, body, adc_bits), context.buffers, context.constants)
 
 
 def _lower_body(

@@ -21,7 +21,7 @@ from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import Buffer, BufferKind, Program
 from mho.program.schedule import Schedule
 from mho.program.verify import verify_program
-from mho.quantization.policy import BitWidths
+from mho.quantization.policy import BitWidths, Policy
 
 
 def compile_network(
@@ -31,6 +31,7 @@ def compile_network(
     model: MappingModel = DEFAULT_MODEL,
     batch: int = 1,
     mappings: Mapping[str, LayerMapping] | None = None,
+    adc_bits: Mapping[str, int] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Program:
     """Compile a quantized network for one time-multiplexed crossbar (the first, where there are more).
@@ -42,14 +43,17 @@ def compile_network(
         batch: samples that share the writes of weights, for the choice of mappings; results do not depend on it.
         mappings: exact mappings of layers, by name, to use instead of those of `model`; they must be made for the
             network's layers (`derive_layer_table` tells them with their integers) and the accelerator.
+        adc_bits: with how many bits the sums of layers are converted, by name; the others: with the accelerator's.
         metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
     Raises:
         MappingError: a layer is not quantized, or cannot be mapped: says which, why and what would mend it; or a
-            mapping that is given is not that of a layer.
+            mapping that is given is not that of a layer; or ADCs cannot convert with so many bits.
+        PolicyError: there is no layer whose ADC bits are given.
     """
     require_integers(quantized)
-    mapping = _map(quantized, accelerator, model, batch, mappings or {})
+    widths = read_widths(quantized, adc_bits or {})
+    mapping = _map(quantized, widths, accelerator, model, batch, mappings or {})
     lowered = _lower(quantized, accelerator, mapping)
     layers = join_writes([one.layer for one in lowered], mapping)
     origin = {"mapping": str(model), "batch": batch, **(metadata or {})}
@@ -110,7 +114,7 @@ def assemble_program(
         buffers=_used(buffers, quantized),
         constants=constants,
         instructions=tuple(instructions),
-        metadata={**_describe(quantized), **metadata},
+        metadata={**_describe(quantized, lowered), **metadata},
         schedule=schedule,
     )
     verify_program(program)
@@ -119,25 +123,27 @@ def assemble_program(
 
 def _map(
     network: Network,
+    widths: Policy,
     accelerator: Accelerator,
     model: MappingModel,
     batch: int,
     given: Mapping[str, LayerMapping],
 ) -> NetworkMapping:
     layers = derive_layer_table(network)
-    check_mappings(network, layers, given)
-    return map_layers(layers, _widths(network), accelerator, model, batch=batch, given=given)
+    check_mappings(layers, widths, given)
+    return map_layers(layers, list(widths.layers.values()), accelerator, model, batch=batch, given=given)
 
 
-def _widths(network: Network) -> list[BitWidths]:
-    grids = (node.quantization for node in network.mvm_nodes if node.quantization is not None)
-    return [BitWidths(grid.weight.bits, grid.input.bits) for grid in grids]
+def read_widths(network: Network, adc_bits: Mapping[str, int]) -> Policy:
+    """Return the widths of a quantized network's integers, with the ADC bits that are given. Raises `PolicyError`."""
+    grids = {node.name: node.quantization for node in network.mvm_nodes if node.quantization is not None}
+    policy = Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
+    return policy.with_adc_bits(adc_bits)
 
 
-def check_mappings(network: Network, layers: Sequence[MvmLayer], given: Mapping[str, LayerMapping]) -> None:
-    """Raise `MappingError` where mappings are not those of the network's `layers`, with their integers."""
-    widths = _widths(network)
-    known = {layer.name: (layer.without_name(), bits) for layer, bits in zip(layers, widths, strict=True)}
+def check_mappings(layers: Sequence[MvmLayer], widths: Policy, given: Mapping[str, LayerMapping]) -> None:
+    """Raise `MappingError` where mappings are not those of a network's `layers`, with their integers and widths."""
+    known = {layer.name: (layer.without_name(), widths[layer.name]) for layer in layers}
     for name, mapping in given.items():
         if name not in known:
             raise MappingError(f"a mapping of {name!r}", expected=", ".join(known), hint=suggest(name, known))
@@ -167,11 +173,10 @@ def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> Non
         target[name] = value
 
 
-def _describe(network: Network) -> dict[str, Any]:
+def _describe(network: Network, lowered: Sequence[LoweredLayer]) -> dict[str, Any]:
     """Return what every program tells of its origin: this version, and the bit widths of its layers."""
-    grids = {node.name: node.quantization for node in network.mvm_nodes if node.quantization is not None}
-    layers = {name: {"weight_bits": grid.weight.bits, "act_bits": grid.input.bits} for name, grid in grids.items()}
-    return {"mho": __version__, "policy": {"layers": layers}}
+    adc_bits = {one.layer.name: one.layer.adc_bits for one in lowered if one.layer.adc_bits is not None}
+    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json()}
 
 
 def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:

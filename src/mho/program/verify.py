@@ -70,6 +70,8 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         checker.where = f"layer {item.name}" if isinstance(item, Layer) else f"instruction {index}"
         if not isinstance(item, Layer | Digital):
             checker.fail(f"{type(item).__name__} outside of a layer", "layers and digital operations")
+        if isinstance(item, Layer):
+            _check_adc_bits(checker, item)
         _check(checker, item)
     if missing := [name for name in program.outputs if name not in checker.made]:
         raise ProgramError(f"output {missing[0]!r} is never made", where=program.name)
@@ -99,6 +101,16 @@ def _check(checker: Checker, item: Instruction) -> None:
             _check(checker, inner)
     else:
         _CHECKS[type(item)](checker, item)
+
+
+def _check_adc_bits(checker: Checker, layer: Layer) -> None:
+    """Bits that a layer has of its own are those of a calibrated ADC."""
+    converters, bits = checker.program.accelerator.converters, layer.adc_bits
+    if bits is None or bits == converters.adc_bits:
+        return
+    most = 0 if isinstance(converters.adc_bits, str) else converters.adc_bits
+    if not (converters.has_calibrated_adc and 1 <= bits <= most):
+        checker.fail(f"conversions with {bits} bits", f"calibrated ADCs of converters.adc_bits = {converters.adc_bits}")
 
 
 def _digital(checker: Checker, item: Digital) -> None:

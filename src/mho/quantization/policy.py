@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import total_ordering
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mho.accelerator.converters import MAX_ADC_BITS
 from mho.errors import InputFileError, PolicyError, suggest
 
 MIN_BITS, MAX_BITS = 1, 8
@@ -20,17 +22,22 @@ REFERENCE_BITS = 16
 """Width of the full-precision reference: the only one above `MAX_BITS`."""
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class BitWidths:
-    """Weight and activation bits of one MVM layer.
+    """Weight and activation bits of one MVM layer, and the bits with which its sums are converted.
 
     `weight_bits` 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), 3..8 and 16 the narrow symmetric range
     -(2^(w-1) - 1) .. 2^(w-1) - 1. `act_bits` 1..8 or 16. In a product of two activations `weight_bits` is the width of
-    the operand that is stored in the crossbar.
+    the operand that is stored in the crossbar. `adc_bits` 1..16, at most `converters.adc_bits` of the accelerator; None
+    means just these. Only calibrated ADCs may be told a layer's own bits (`mho.mapping.converters.layer_hardware`).
+
+    Widths are ordered by weight, activation and ADC bits; None comes last.
     """
 
     weight_bits: int
     act_bits: int
+    adc_bits: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("weight_bits", "act_bits"):
@@ -39,17 +46,42 @@ class BitWidths:
                 raise PolicyError(f"{key} is {value!r}", expected="a whole number")
             if not (MIN_BITS <= value <= MAX_BITS or value == REFERENCE_BITS):
                 raise PolicyError(f"{key} is {value}", expected=f"{MIN_BITS}..{MAX_BITS}, or {REFERENCE_BITS}")
+        if self.adc_bits is not None:
+            _check_adc_bits(self.adc_bits)
 
     def __str__(self) -> str:
-        return f"{self.weight_bits}/{self.act_bits}"
+        return write_widths(self.weight_bits, self.act_bits, self.adc_bits)
+
+    def __lt__(self, other: object) -> bool:
+        return self._place < other._place if isinstance(other, BitWidths) else NotImplemented
+
+    @property
+    def _place(self) -> tuple[int, int, int]:
+        return self.weight_bits, self.act_bits, MAX_ADC_BITS + 1 if self.adc_bits is None else self.adc_bits
 
     @classmethod
     def parse(cls, text: str) -> BitWidths:
-        """Read ``weight/activation`` such as ``4/8``. Raises `PolicyError`."""
+        """Read ``weight/activation`` such as ``4/8``, or ``weight/activation/ADC`` such as ``4/8/6``.
+
+        Raises:
+            PolicyError: it is neither, or a width is out of range.
+        """
         parts = text.split("/")
-        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-            raise PolicyError(f"{text!r} is not a pair of bit widths", expected="WEIGHT/ACTIVATION, such as 8/8")
-        return cls(int(parts[0]), int(parts[1]))
+        if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
+            raise PolicyError(
+                f"{text!r} is not a pair of bit widths", expected="WEIGHT/ACTIVATION, such as 8/8, or with /ADC"
+            )
+        return cls(*map(int, parts))
+
+    def to_json(self) -> dict[str, int]:
+        """Return what a policy file says of a layer: ADC bits only where they are told."""
+        widths = {"weight_bits": self.weight_bits, "act_bits": self.act_bits}
+        return widths if self.adc_bits is None else {**widths, "adc_bits": self.adc_bits}
+
+
+def write_widths(weight_bits: int, act_bits: int, adc_bits: int | None) -> str:
+    """Return widths as people read them: 4/8, or 4/8/6."""
+    return f"{weight_bits}/{act_bits}" + ("" if adc_bits is None else f"/{adc_bits}")
 
 
 UNIFORM_REFERENCE = BitWidths(8, 8)
@@ -105,11 +137,27 @@ class Policy:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of a policy file."""
-        return {"layers": {n: {"weight_bits": b.weight_bits, "act_bits": b.act_bits} for n, b in self.layers.items()}}
+        return {"layers": {name: bits.to_json() for name, bits in self.layers.items()}}
+
+    @property
+    def adc_bits(self) -> dict[str, int]:
+        """ADC bits of the layers that have their own, by name."""
+        return {name: bits.adc_bits for name, bits in self.layers.items() if bits.adc_bits is not None}
+
+    def with_adc_bits(self, adc_bits: Mapping[str, int]) -> Policy:
+        """Return a policy in which the named layers have ADC bits of their own. Raises `PolicyError`: unknown layer."""
+        changes = {}
+        for name, bits in adc_bits.items():
+            if name not in self.layers:
+                raise PolicyError("unknown layer", where=name, hint=suggest(name, self.layers))
+            changes[name] = replace(self.layers[name], adc_bits=bits)
+        return self.replace(changes)
 
     @classmethod
     def from_json(cls, content: Any, *, where: str = "policy") -> Policy:
         """Read the content of a policy file: ``{"layers": {NAME: {"weight_bits": W, "act_bits": A}}}``.
+
+        Beside both, a layer may have ``"adc_bits": B``.
 
         Raises:
             PolicyError: an unknown or missing key, or a width out of range; names the layer.
@@ -146,6 +194,13 @@ def policy_schema() -> dict[str, Any]:
                 "In a product of two activations: of the operand that is stored in the crossbar.",
             },
             "act_bits": {**width, "description": "Bits of the layer's input."},
+            "adc_bits": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_ADC_BITS,
+                "description": "Bits with which calibrated ADCs convert the layer's sums, at most the accelerator's "
+                "converters.adc_bits; where it is left out, just these.",
+            },
         },
         "required": ["weight_bits", "act_bits"],
         "additionalProperties": False,
@@ -160,6 +215,13 @@ def policy_schema() -> dict[str, Any]:
     }
 
 
+def _check_adc_bits(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PolicyError(f"adc_bits is {value!r}", expected="a whole number")
+    if not 1 <= value <= MAX_ADC_BITS:
+        raise PolicyError(f"adc_bits is {value}", expected=f"1..{MAX_ADC_BITS}")
+
+
 def _read_widths(entry: Any, where: str) -> BitWidths:
     keys = ("weight_bits", "act_bits")
     if not isinstance(entry, dict):
@@ -167,15 +229,20 @@ def _read_widths(entry: Any, where: str) -> BitWidths:
             f"{entry!r} is not a pair of widths", where=where, expected='{"weight_bits": W, "act_bits": A}'
         )
     for key in entry:
-        if key not in keys:
+        if key not in (*keys, "adc_bits"):
             raise PolicyError(
-                f"unknown key {key!r}", where=where, expected=" and ".join(keys), hint=suggest(str(key), keys)
+                f"unknown key {key!r}",
+                where=where,
+                expected="weight_bits, act_bits and, where it has its own, adc_bits",
+                hint=suggest(str(key), (*keys, "adc_bits")),
             )
     for key in keys:
         if key not in entry:
             raise PolicyError(f"{key} is missing", where=where)
+    if "adc_bits" in entry and entry["adc_bits"] is None:
+        raise PolicyError("adc_bits is null", where=where, expected="a whole number, or no such key")
     try:
-        return BitWidths(entry["weight_bits"], entry["act_bits"])
+        return BitWidths(entry["weight_bits"], entry["act_bits"], entry.get("adc_bits"))
     except PolicyError as error:
         raise PolicyError(error.what, where=where, expected=error.expected) from error
 

@@ -191,7 +191,7 @@ def _cost(question: Question, accelerator: Accelerator) -> _Figures:
         energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_told else None,
         cell_writes=count_network_writes(cost) / batch,
         lifetime_inputs=count_network_lifetime(cost, accelerator),
-        compile=lambda: compile_network(network, accelerator, model=question.model, batch=batch),
+        compile=lambda: _compile(question, accelerator),
     )
 
 
@@ -238,7 +238,13 @@ def _reload(question: Question, demand: ChipDemand) -> _Figures:
         energy=told.energy,
         cell_writes=told.cell_writes_per_input,
         lifetime_inputs=told.lifetime_inputs,
-        compile=lambda: compile_network(question.network, hardware, model=question.model, batch=question.batch),
+        compile=lambda: _compile(question, hardware),
+    )
+
+
+def _compile(question: Question, accelerator: Accelerator) -> Program:
+    return compile_network(
+        question.network, accelerator, model=question.model, batch=question.batch, adc_bits=question.policy.adc_bits
     )
 
 

@@ -117,7 +117,7 @@ class Examination:
                 expected="a quantized network, such as a QCDQ ONNX file",
                 hint="mho quantize makes one",
             )
-        if dict(own.layers) != dict(policy.layers):
+        if own.with_adc_bits(policy.adc_bits) != policy:
             raise DataError(
                 "accuracies are those of the network's own integers, and other widths are asked for",
                 where=network.name,

@@ -66,8 +66,11 @@ def bits_by_layer(result: RunResult) -> Figure:
         _bars(names, [layer.found.weight_bits for layer in result.layers], "weights", "var(--weights)", "%{y} bit"),
         _bars(names, [layer.found.act_bits for layer in result.layers], "activations", "var(--acts)", "%{y} bit"),
     ]
+    own_bits = [layer.found.adc_bits for layer in result.layers]
+    if any(bits is not None for bits in own_bits):
+        traces.append(_bars(names, own_bits, "ADCs", "var(--reference)", "%{y} bit"))
     layout = base_layout("", "bits", height=300)
-    layout["yaxis"] |= {"range": [0, 8.4], "dtick": 2}
+    layout["yaxis"] |= {"range": [0, max(8, *(bits or 0 for bits in own_bits)) + 0.4], "dtick": 2}
     layout["xaxis"] |= _layer_axis(names)
     return {"data": traces, "layout": layout}
 
@@ -163,8 +166,7 @@ def _points(
 
 
 def _describe(entry: EvaluationFigures, unit: str) -> str:
-    bits = " ".join(f"{w}/{a}" for w, a in zip(entry.weight_bits, entry.act_bits, strict=True))
-    words = bits.split()
+    words = entry.bits
     rows = [" ".join(words[start : start + 11]) for start in range(0, min(len(words), 33), 11)]
     accuracy = "failed" if entry.accuracy is None else format_percent(entry.accuracy)
     more = "<br>…" if len(words) > 33 else ""

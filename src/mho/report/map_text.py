@@ -123,6 +123,7 @@ def print_layer(console: Console, network_map: NetworkMap, name: str, *, tiles: 
     layer, batch = network_map.layer(name), network_map.batch
     mapping = layer.mapping
     bits = f"{mapping.bits.weight_bits}-bit weights, {mapping.bits.act_bits}-bit inputs"
+    bits += "" if mapping.bits.adc_bits is None else f", {mapping.bits.adc_bits}-bit conversions"
     console.print(Text(name, style="bold"))
     console.print(f"{tell_layer(mapping.layer)}; {bits}", style="dim", soft_wrap=True)
     console.print(Text(tell_mapping(mapping), style="green"), soft_wrap=True)

@@ -6,11 +6,13 @@ natural logarithms (cross entropy).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from mho.cost.document import leave_out_adc_bits
 from mho.mapping.model import MappingModel
+from mho.quantization.policy import write_widths
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -131,6 +133,8 @@ class LayerCostFigures(Part):
     """Bits of a weight."""
     act_bits: int
     """Bits of an input."""
+    adc_bits: int | None = None
+    """Bits with which sums are converted; not there where they are those of the accelerator."""
     rows: int
     """Physical rows, before tiling."""
     cols: int
@@ -143,6 +147,15 @@ class LayerCostFigures(Part):
     """Crossbar reads."""
     latency_us: float
     """Writes and reads."""
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_adc_bits(handler(self))
+
+    @property
+    def bits(self) -> str:
+        """All widths, such as 4/4 or 4/4/6."""
+        return write_widths(self.weight_bits, self.act_bits, self.adc_bits)
 
 
 class LayerFigures(Part):
@@ -179,6 +192,8 @@ class EvaluationFigures(Part):
     """By layer, in execution order."""
     act_bits: tuple[int, ...]
     """By layer, in execution order."""
+    adc_bits: tuple[int | None, ...] | None = None
+    """By layer, in execution order: null for those of the accelerator; not there where no layer has its own."""
     cost: float
     """Under the search's objective, in its unit."""
     gain: float
@@ -193,6 +208,17 @@ class EvaluationFigures(Part):
     """Why it failed, where it did."""
     on_front: bool
     """No other policy costs at most as much and is more accurate."""
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_adc_bits(handler(self))
+
+    @property
+    def bits(self) -> tuple[str, ...]:
+        """All widths of each layer, such as 4/4 or 4/4/6."""
+        own = self.adc_bits or (None,) * len(self.weight_bits)
+        widths = zip(self.weight_bits, self.act_bits, own, strict=True)
+        return tuple(write_widths(*each) for each in widths)
 
 
 class SearchFigures(Part):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mho.accelerator.spec import Accelerator
 from mho.cost.endurance import count_lifetime_inputs
-from mho.cost.energy import EnergyBreakdown, LayerEnergy, add_energies, price_activity, price_leakage
+from mho.cost.energy import EnergyBreakdown, LayerEnergy, add_energies, price_activity, price_layer, price_leakage
 from mho.mapping.activity import Activity, count_activity, count_writing
 from mho.mapping.parts import LayerMapping
 from mho.scheduling.chip_schedule import ChipSchedule
@@ -51,7 +51,7 @@ def price_schedule(schedule: ChipSchedule, *, time_ps: int, byte_hops: int = 0) 
     for name, mapping in schedule.mappings.items():
         copies = min(schedule.copies[name], schedule.graph[name].windows)
         activity = _count_activity(mapping, accelerator, copies=copies, batch=batch)
-        layers.append(LayerEnergy(name, activity, price_activity(activity, accelerator, mapping.encoding)))
+        layers.append(LayerEnergy(name, activity, price_layer(activity, mapping, accelerator)))
     carried = price_activity(Activity(hop_bits=8 * byte_hops), accelerator, accelerator.mapping.encoding)
     chip = accelerator.chip
     leaked = price_leakage(accelerator, time_ps, crossbars=chip.crossbars, cores=chip.cores)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
-from mho.cost.energy import price_activity
+from mho.cost.energy import price_layer
 from mho.mapping.activity import count_activity, count_writing
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
@@ -138,5 +138,5 @@ class OptionTable:
         copy = 0
         if mapping.layer.is_stored_dynamically:
             written = count_writing(mapping, self._accelerator)
-            copy = price_activity(written, self._accelerator, mapping.encoding).total_aj
-        return price_activity(activity, self._accelerator, mapping.encoding).total_aj, copy
+            copy = price_layer(written, mapping, self._accelerator).total_aj
+        return price_layer(activity, mapping, self._accelerator).total_aj, copy

@@ -24,6 +24,7 @@ from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import ScheduleError
 from mho.mapping.best import MappingChoice
 from mho.mapping.candidates import Candidates
+from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices
 from mho.mapping.digits import count_digital_sums
 from mho.mapping.model import MappingModel
@@ -60,6 +61,7 @@ class CopyCost:
     def of(cls, mapping: LayerMapping, accelerator: Accelerator) -> CopyCost:
         """Return what a mapping of one part takes. Raises `ScheduleError` for one that is not for a chip."""
         layer, window, part = mapping.layer, chip_window(mapping), mapping.parts[0]
+        accelerator = layer_hardware(accelerator, mapping.bits)
         stored_sums = count_digital_sums(layer, mapping.bits.weight_bits, takes_input_sums=False)
         input_sums = (mapping.extra_operations - stored_sums) // layer.positions
         window_ps = _window_ps(
@@ -120,6 +122,7 @@ def list_chip_options(
     Raises:
         MappingError: the ADC cannot tell the layer's column sums apart, or cells cannot hold the integers.
     """
+    accelerator = layer_hardware(accelerator, bits)
     if model is MappingModel.PAPER:
         return (plan_layer(layer, bits, accelerator),)
     choice = MappingChoice(layer, bits.weight_bits, accelerator, batch=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mho.cost.energy import EnergyBreakdown, LayerEnergy, price_activity, price_leakage
+from mho.cost.energy import EnergyBreakdown, LayerEnergy, price_layer, price_leakage
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.scheduling.chip_energy import ScheduleEnergy
 from mho.scheduling.reload import ReloadSchedule
@@ -18,7 +18,7 @@ def price_reload(schedule: ReloadSchedule) -> ScheduleEnergy:
     layers = []
     for number, mapping in enumerate(schedule.mappings):
         activity = count_reading(mapping).times(schedule.batch) + _count_writes(schedule, number)
-        layers.append(LayerEnergy(mapping.layer.name, activity, price_activity(activity, hardware, mapping.encoding)))
+        layers.append(LayerEnergy(mapping.layer.name, activity, price_layer(activity, mapping, hardware)))
     leaked = price_leakage(hardware, schedule.interval_ps, crossbars=schedule.crossbars, cores=hardware.chip.cores)
     return ScheduleEnergy(tuple(layers), EnergyBreakdown({}, ()), leaked, schedule.batch)
 

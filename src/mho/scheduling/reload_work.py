@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
+from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices
 from mho.mapping.network import NetworkMapping
 from mho.mapping.parts import LayerMapping, Part, count_tiling
@@ -165,7 +166,8 @@ class ReloadWork:
 
 def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
     """List the tiles of one layer; equal ones together."""
-    prices, is_stored = Prices.of(accelerator), mapping.layer.is_stored_dynamically
+    prices = Prices.of(layer_hardware(accelerator, mapping.bits))
+    is_stored = mapping.layer.is_stored_dynamically
     found: dict[TileGroup, dict[int, int]] = {}
     for part in mapping.parts:
         for tiles, rows, cols in _list_shapes(part, accelerator):

@@ -40,6 +40,7 @@ def calibrate_ranges(
         seed: of the chip.
         inputs: calibration data, as for `AnalogExecutor.run`.
         hardware: `converters.adc_range` says which conversions share a range: those of a layer or those of an ADC.
+            Ranges of a layer are for codes of its own bits, where the program tells some.
         rule: how; None: least mean squared error.
         conditions: when and how cells are read.
         batch_size: samples at once; changes speed and memory alone.
@@ -60,7 +61,8 @@ def calibrate_ranges(
     observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_sharing_adc)
     executor.run(inputs, batch_size, observe=observer.see)
     executor.run(inputs, batch_size, observe=observer.count)
-    return observer.find_ranges(rule or RangeRule(), converters.adc_bits)
+    own_bits = {layer.name: layer.adc_bits for layer in program.layers if layer.adc_bits is not None}
+    return observer.find_ranges(rule or RangeRule(), converters.adc_bits, own_bits)
 
 
 class _Observer:
@@ -86,12 +88,13 @@ class _Observer:
     def count(self, layer: str, number: int, tile: AnalogTile, codes: NDArray[Any]) -> None:
         self._counts[layer, number].count(tile.product.sum_columns(codes), self._groups[layer, number])
 
-    def find_ranges(self, rule: RangeRule, bits: int) -> Ranges:
+    def find_ranges(self, rule: RangeRule, bits: int, own_bits: Mapping[str, int]) -> Ranges:
+        """Return ranges for codes of `bits`, or of those that a layer has of its own."""
         found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
         done: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for (layer, number), counts in self._counts.items():
             if id(counts) not in done:
-                done[id(counts)] = counts.find_ranges(rule, bits)
+                done[id(counts)] = counts.find_ranges(rule, own_bits.get(layer, bits))
             lowest, highest = done[id(counts)]
             group = self._groups[layer, number]
             found.setdefault(layer, []).append((lowest[group], highest[group]))

@@ -23,7 +23,7 @@ from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, ProgramError
-from mho.program.instructions import Affine, QuantizeInput, WriteTile
+from mho.program.instructions import Affine, Layer, QuantizeInput, WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
 from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
@@ -141,6 +141,7 @@ class TileWriter:
         self, use: TileUse, content: LayerContent, crossbars: tuple[int, ...], limits: Iterator[Range | None]
     ) -> Iterator[AnalogTile]:
         load, add, constants = use.load, use.add, self._program.constants
+        hardware = layer_converters(self._hardware, content.layer)
         steps, matrices, windows = _split_loops(use, content.layer.name)
         offsets = _cut(constants[add.column_offsets], add.cols.start, add.cols.stop)
         used = offsets >= 0
@@ -158,7 +159,7 @@ class TileWriter:
                     raise _other_ranges(content.layer.name)
                 make = partial(
                     make_product,
-                    self._hardware,
+                    hardware,
                     layout,
                     seed=self.seed(crossbar),
                     first_row=load.first_row,
@@ -213,6 +214,15 @@ class TileWriter:
             )
             held = self._held[crossbar] = (write, number, cells)
         return held[2]
+
+
+def layer_converters(hardware: Accelerator, layer: Layer) -> Accelerator:
+    """Return hardware whose ADCs convert with the bits that a layer has of its own; ideal ADCs read every sum.
+
+    Raises:
+        ConfigError: they do not have so many.
+    """
+    return hardware if hardware.converters.has_ideal_adc else hardware.with_adc_bits(layer.adc_bits)
 
 
 def _other_ranges(layer: str) -> ConfigError:

@@ -83,6 +83,6 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
         elif isinstance(item, DigitalProduct):
             macs = len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
             counts += Counts(0, 0, 0, times * macs)
-    prices = Prices.of(program.accelerator)
+    prices = Prices.of(program.accelerator.with_adc_bits(layer.adc_bits))
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))

@@ -146,8 +146,7 @@ def count_zero_slices(
             counts.append(counter.count(tensors, min(size, samples - start)))
         if on_progress is not None:
             on_progress(min(start + size, samples), samples)
-    prices = Prices.of(program.accelerator)
-    layers = (counter.conclude(counts, prices) for counter, counts in zip(counters, found, strict=True))
+    layers = (counter.conclude(counts) for counter, counts in zip(counters, found, strict=True))
     return ZeroSlices(tuple(layers), samples)
 
 
@@ -182,6 +181,7 @@ class _LayerCounter:
 
     def __init__(self, program: Program, layer: Layer, timing: LayerTiming) -> None:
         self._program, self._timing = program, timing
+        self._prices = Prices.of(program.accelerator.with_adc_bits(layer.adc_bits))
         drives: dict[_Drive, Counts[int]] = {}
         _collect_drives(program, layer, layer.body, (), drives)
         made = {item.target: item for item in layer.body if isinstance(item, QuantizeInput)}
@@ -208,10 +208,10 @@ class _LayerCounter:
                 operations += zeros * counts.operations
         return Counts(np.zeros_like(mvms), mvms, conversions, operations)
 
-    def conclude(self, batches: list[Counts[Integers]], prices: Prices) -> LayerSkips:
+    def conclude(self, batches: list[Counts[Integers]]) -> LayerSkips:
         """Put the batches together."""
         skipped = np.concatenate([counts.mvms for counts in batches])
-        saved_ps = np.concatenate([prices.reading_ps(counts) for counts in batches])
+        saved_ps = np.concatenate([self._prices.reading_ps(counts) for counts in batches])
         return LayerSkips(self._timing.name, self._timing.mvms, self._timing.latency_ps, skipped, saved_ps)
 
 

@@ -25,6 +25,7 @@ def compile_for_chip(
     objective: Objective,
     model: MappingModel,
     metadata: Mapping[str, Any],
+    adc_bits: Mapping[str, int] | None = None,
 ) -> Program:
     """Compile a quantized network for a chip whose crossbars hold all of its tiles.
 
@@ -34,6 +35,7 @@ def compile_for_chip(
         objective: what options and copies are chosen for.
         model: how layers are mapped.
         metadata: JSON values to carry along.
+        adc_bits: with how many bits the sums of layers are converted, by name; the others: with the accelerator's.
 
     Raises:
         MappingError: a layer is not quantized, or cannot be mapped.
@@ -42,6 +44,7 @@ def compile_for_chip(
     require_integers(network)
     policy = network_policy(network)
     assert policy is not None
+    policy = policy.with_adc_bits(adc_bits or {})
     demand = ChipDemand.of(network, policy, accelerator, model=model)
     if not demand.is_held:
         raise ScheduleError(

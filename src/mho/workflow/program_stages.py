@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
 from mho.errors import ScheduleError
+from mho.quantization.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material, judge
@@ -70,7 +71,9 @@ class Compile:
 
         network = read_onnx(stage.folder / QUANTIZED_FILE)
         accelerator, model = self.material.accelerator, self.material.mapping
-        program = compile_network(network, accelerator, model=model, metadata=_describe_origin(stage))
+        program = compile_network(
+            network, accelerator, model=model, adc_bits=_read_adc_bits(stage), metadata=_describe_origin(stage)
+        )
         write_program(program, path)
         timing = time_program(program)
         return {
@@ -98,12 +101,17 @@ class Compile:
                 self.material.accelerator,
                 objective=self.chip_objective,
                 model=self.material.mapping,
+                adc_bits=_read_adc_bits(self.found),
                 metadata=_describe_origin(self.found),
             )
         except ScheduleError as error:
             return {"reason": f"{error.what}; expected {error.expected}"}
         write_program(program, path)
         return {"bytes": path.stat().st_size, "latency_ps": time_on_chip(program).latency_ps}
+
+
+def _read_adc_bits(stage: StageResult) -> dict[str, int]:
+    return Policy.from_json(stage.figures["policy"], where=stage.folder.name).adc_bits
 
 
 def _describe_origin(stage: StageResult) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,7 +230,8 @@ def _layer(layer: MvmLayer, reference: LayerCost, found: LayerCost) -> form.Laye
 def _layer_cost(cost: LayerCost) -> form.LayerCostFigures:
     mapping = cost.mapping
     return form.LayerCostFigures(
-        weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, rows=mapping.rows, cols=mapping.cols,
+        weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, adc_bits=mapping.bits.adc_bits,
+        rows=mapping.rows, cols=mapping.cols,
         layout=describe_mapping(mapping), tiles=cost.writes, mvms=mapping.mvms,
         latency_us=to_microseconds(cost.latency_ps),
     )  # fmt: skip
@@ -268,6 +269,7 @@ def _search(outcome: Outcome) -> form.SearchFigures:
                 method=record["method"],
                 weight_bits=tuple(bits["weight_bits"] for bits in widths),
                 act_bits=tuple(bits["act_bits"] for bits in widths),
+                adc_bits=_own_adc_bits(widths),
                 cost=record["cost"],
                 gain=reference_cost / record["cost"],
                 score=record["score"],
@@ -291,6 +293,12 @@ def _search(outcome: Outcome) -> form.SearchFigures:
         finalists=tuple(found["finalists"]),
         evaluations=tuple(evaluations),
     )
+
+
+def _own_adc_bits(widths: Iterable[Mapping[str, int]]) -> tuple[int | None, ...] | None:
+    """Return the ADC bits of each layer's widths; None where no layer has its own."""
+    own = tuple(bits.get("adc_bits") for bits in widths)
+    return own if any(bits is not None for bits in own) else None
 
 
 def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Check, ...]:
