@@ -207,6 +207,7 @@ def main() -> None:
     log = Log.read(path)
     print(f"{path.name}: {len(log)} policies, {len(log.layer_names)} layers, {FOLDS}-fold cross-validation")
     show_models(log)
+    show_sources(log, "index+process")
     show_noise(log, path)
     show_longer(log, path)
 
@@ -227,6 +228,18 @@ def show_models(log: Log) -> None:
                 line += f" | {root_mean_square(rest):22.2f} {np.abs(rest).mean():5.2f}"
                 line += f" | {root_mean_square(rest[near]):6.2f} {np.abs(rest[near]).mean():5.2f}"
             print(line, flush=True)
+
+
+def show_sources(log: Log, model: str) -> None:
+    """Print the errors of one model by where the policies come from."""
+    predicted = [cross_validate(MODELS[model], log.bits, values) for values in (log.log_score, log.log_error)]
+    print(f"{model} by source:")
+    for source in sorted(set(log.sources)):
+        inside = np.array([name == source for name in log.sources])
+        loss = predicted[0][inside] - log.log_score[inside]
+        points = 100 * (np.exp(log.log_error[inside]) - np.exp(predicted[1][inside]))
+        line = f"  {source:18} {inside.sum():4} policies, RMSE {root_mean_square(loss):.4f} of log loss, "
+        print(f"{line}{root_mean_square(points):.2f} points of accuracy")
 
 
 def root_mean_square(values: FloatArray) -> float:
