@@ -43,10 +43,10 @@ def method_factory(name: str) -> MethodFactory:
     if name == "random":
         return RandomSearch
     if name in ("rl", "rl-paper"):
-        from mho.search.agents import ImprovedAgent
         from mho.search.paper_agent import PaperAgent
+        from mho.search.planning_agent import PlanningAgent
 
-        return ImprovedAgent if name == "rl" else PaperAgent
+        return PlanningAgent if name == "rl" else PaperAgent
     raise ConfigError(
         f"unknown search method {name!r}", where="method", expected=", ".join(METHODS), hint=suggest(name, METHODS)
     )

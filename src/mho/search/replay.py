@@ -1,4 +1,4 @@
-"""Replay buffers: for rewards that are known only when an episode is over, and for episodes that are imagined."""
+"""A replay buffer for rewards that are known only when an episode is over."""
 
 from __future__ import annotations
 
@@ -72,29 +72,3 @@ class EpisodeReplayBuffer(ReplayBuffer):
         before = mean if self._baseline is None else self._baseline
         self._baseline = before + self._baseline_share * (mean - before)
         return batch._replace(rewards=batch.rewards - self._baseline)
-
-
-class ImaginedReplayBuffer(ReplayBuffer):
-    """Is filled at once with steps whose worth is known, and draws batches with the generator given here."""
-
-    def __init__(self, *arguments: Any, generator: np.random.Generator, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._generator = generator
-
-    def refill(self, observations: NDArray[Any], actions: NDArray[Any], rewards: NDArray[Any]) -> None:
-        """Replace the content by steps after which nothing follows.
-
-        Args:
-            observations: [N, features]; actions: [N], in -1..1; rewards: [N]. The last ones where N is above the size.
-        """
-        count = min(len(rewards), self.buffer_size)
-        self.observations[:count, 0] = self.next_observations[:count, 0] = observations[-count:]
-        self.actions[:count, 0, 0] = actions[-count:]
-        self.rewards[:count, 0] = rewards[-count:]
-        self.dones[:count] = 1.0
-        self.pos, self.full = count % self.buffer_size, count == self.buffer_size
-
-    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """Draw a batch with replacement."""
-        filled = self.buffer_size if self.full else self.pos
-        return self._get_samples(self._generator.integers(0, filled, size=batch_size), env=env)

@@ -1,24 +1,35 @@
-"""What each layer's bits cost in loss, learned from the policies evaluated so far: the agent's model of its world.
+"""What bits cost in loss, learned from the policies evaluated so far: the model of the world that searches plan in.
 
-The excess loss of a policy over the reference is taken as a sum over layers and over the two operands of a layer:
+The excess loss of a policy over the reference is taken as a sum over layers and over the operands of a layer:
 exp(sensitivity) * 4^(2 - bits), times a factor for each number of bits that all layers share (training mends much of
 what quantization breaks, and binary and ternary are grids of their own), plus what no bits explain: the reference is
-measured once, and where its training was lucky every other policy seems to lose. Sensitivities have a Gaussian prior
-around a common mean, so the model says something sensible after a handful of evaluations, and its posterior says how
-sure it is.
+measured once, and where its training was lucky every other policy seems to lose.
+
+Sensitivities have a Gaussian prior around a common mean, shifted by what is known of each layer beforehand
+(`Knowledge`), so the model says something sensible after a handful of evaluations, and its posterior says how sure it
+is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.errors import ConfigError
 from mho.quantization.policy import MAX_BITS, Policy
 
-_PRIOR_STD, _MEAN_STD, _PROFILE_STD = 1.2, 2.0, 0.5
-"""Standard deviations, all of logarithms: of sensitivities around their mean, of the mean, of the shared factors."""
+FloatArray = NDArray[np.float64]
+
+OPERANDS = ("weight", "activation")
+"""Operands of a layer, in the order of all arrays here."""
+
+_MEAN_STD, _PROFILE_STD = 2.0, 0.5
+"""Standard deviations of logarithms: of the common mean, of the factors that all layers share."""
+UNKNOWN_STD = 1.2
+"""Standard deviation of the logarithm of a sensitivity around the mean, where nothing is known of layers."""
 _LUCK_MEAN, _LUCK_STD = np.log(0.1), 1.5
 """Prior of the logarithm of the excess that all policies share, in units of the allowed one."""
 _LARGEST_LUCK = 0.75
@@ -30,6 +41,48 @@ _FLOOR = 0.25
 _ITERATIONS = 30
 _TEMPER = 0.4
 """Share of the posterior's spread that drawn worlds have: below 1, as a search has no time to try everything."""
+_LARGEST_LOG = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What is known of a network's sensitivities before any policy was evaluated.
+
+    Attributes:
+        offsets: float64 [layers, operands], their logarithms, of which only differences count.
+        stds: float64 [layers, operands], standard deviations of the logarithms of sensitivities around `offsets`.
+        slope, slope_std: how much of `offsets` is believed, and how sure that is; 1 is all of it.
+        profiles: float64 [operands, 8]: logarithms of the factors of bits 1..8 that all layers share.
+        source: where it comes from, for people.
+    """
+
+    offsets: FloatArray
+    stds: FloatArray
+    slope: float
+    slope_std: float
+    profiles: FloatArray
+    source: str
+
+    def __post_init__(self) -> None:
+        where = f"knowledge from {self.source}"
+        if self.offsets.ndim != 2 or self.offsets.shape[1] != len(OPERANDS) or self.stds.shape != self.offsets.shape:
+            raise ConfigError(
+                f"offsets have shape {list(self.offsets.shape)} and their deviations {list(self.stds.shape)}",
+                where=where,
+                expected=f"[layers, {len(OPERANDS)}] both",
+            )
+        if self.profiles.shape != (len(OPERANDS), MAX_BITS):
+            raise ConfigError(f"profiles have shape {list(self.profiles.shape)}", where=where)
+        if not all(np.isfinite(part).all() for part in (self.offsets, self.stds, self.profiles)):
+            raise ConfigError("a number is not finite", where=where)
+        if (self.stds <= 0).any() or self.slope_std <= 0:
+            raise ConfigError("a standard deviation is not above 0", where=where)
+
+    @classmethod
+    def nothing(cls, layers: int) -> Knowledge:
+        """Know nothing of any of the layers."""
+        offsets, profiles = np.zeros((layers, len(OPERANDS))), np.zeros((len(OPERANDS), MAX_BITS))
+        return cls(offsets, np.full(offsets.shape, UNKNOWN_STD), 1.0, 1.0, profiles, "nothing")
 
 
 class SensitivityModel:
@@ -37,36 +90,68 @@ class SensitivityModel:
 
     Parameters, in this order: log sensitivity of every layer's weights, then of every layer's activations; the
     logarithm of the shared factor of weight bits 1..8, then of activation bits 1..8; the logarithm of the excess that
-    all policies share; the common mean.
+    all policies share; the slope of what is known beforehand; the common mean.
 
     Args:
         layer_names: layers in execution order.
+        knowledge: of these layers; None: nothing.
+
+    Raises:
+        ConfigError: the knowledge is of another number of layers.
     """
 
-    def __init__(self, layer_names: Sequence[str]) -> None:
+    def __init__(self, layer_names: Sequence[str], knowledge: Knowledge | None = None) -> None:
         self.layer_names = tuple(layer_names)
-        count = len(self.layer_names)
-        self._size = 2 * count + 2 * MAX_BITS + 2
-        self._luck = self._size - 2
+        self.knowledge = Knowledge.nothing(len(self.layer_names)) if knowledge is None else knowledge
+        if len(self.knowledge.offsets) != len(self.layer_names):
+            raise ConfigError(
+                f"knowledge of {len(self.knowledge.offsets)} layers",
+                where=f"knowledge from {self.knowledge.source}",
+                expected=f"{len(self.layer_names)} layers",
+            )
+        self._terms = len(OPERANDS) * len(self.layer_names)
+        self._size = self._terms + len(OPERANDS) * MAX_BITS + 3
+        self._luck, self._slope, self._common = self._size - 3, self._size - 2, self._size - 1
+        offsets = self.knowledge.offsets - self.knowledge.offsets.mean()
+        self._offsets: FloatArray = offsets.T.reshape(-1)
         self._center = np.zeros(self._size)
-        self._center[: 2 * count] = self._center[-1] = -np.log(4.0 * count)
+        self._center[self._common] = -np.log(2.0 * self._terms)
+        self._center[self._slope] = self.knowledge.slope
+        self._center[: self._terms] = self._center[self._common] + self.knowledge.slope * self._offsets
+        self._center[self._terms : self._luck] = self.knowledge.profiles.reshape(-1)
         self._center[self._luck] = _LUCK_MEAN
+        self._precision = self._prior_precision()
         self._mean = self._center.copy()
-        self._root = np.eye(self._size)
+        self._root = np.linalg.cholesky(np.linalg.inv(self._precision))
 
-    def fit(self, policies: Sequence[Policy], excess: NDArray[np.float64], unit: float) -> None:
+    @property
+    def log_sensitivities(self) -> FloatArray:
+        """Most probable logarithms of sensitivities, [layers, operands]: of the excess at 2 bits, in allowed ones."""
+        return self._mean[: self._terms].reshape(len(OPERANDS), -1).T.copy()
+
+    @property
+    def deviations(self) -> FloatArray:
+        """Standard deviations of `log_sensitivities` [layers, operands]."""
+        variances = (self._root[: self._terms] ** 2).sum(axis=1)
+        return np.sqrt(variances).reshape(len(OPERANDS), -1).T
+
+    @property
+    def profiles(self) -> FloatArray:
+        """Most probable logarithms of the factors that all layers share, [operands, 8]."""
+        return self._mean[self._terms : self._luck].reshape(len(OPERANDS), MAX_BITS).copy()
+
+    def fit(self, policies: Sequence[Policy], excess: FloatArray, unit: float) -> None:
         """Fit to the excess losses [policies] of evaluated policies; `unit` is the excess that may be lost, > 0."""
         bits = np.array([self._bits_of(policy) for policy in policies])
         targets = np.log(_FLOOR + np.maximum(excess / unit, 0.0))
-        prior = self._prior_precision()
         value, damping = self._mean.copy(), 1e-2
-        loss = self._loss(value, bits, targets, prior)
+        loss = self._loss(value, bits, targets)
         for _ in range(_ITERATIONS):
             predicted, jacobian = self._predict(value, bits)
-            curvature = jacobian.T @ jacobian / _NOISE**2 + prior
-            gradient = jacobian.T @ (predicted - targets) / _NOISE**2 + prior @ (value - self._center)
+            curvature = jacobian.T @ jacobian / _NOISE**2 + self._precision
+            gradient = jacobian.T @ (predicted - targets) / _NOISE**2 + self._precision @ (value - self._center)
             step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
-            trial = self._loss(value - step, bits, targets, prior)
+            trial = self._loss(value - step, bits, targets)
             if trial < loss:
                 done = loss - trial < 1e-6 * (1.0 + loss)
                 value, loss, damping = value - step, trial, damping / 5.0
@@ -76,69 +161,77 @@ class SensitivityModel:
                 damping *= 5.0
         _, jacobian = self._predict(value, bits)
         self._mean = value
-        self._root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian / _NOISE**2 + prior))
+        self._root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian / _NOISE**2 + self._precision))
 
-    def costs(self, generator: np.random.Generator | None = None) -> NDArray[np.float64]:
-        """Return the excess loss that each choice causes, in units of what luck leaves of the allowed one.
+    def harms(self, generator: np.random.Generator | None = None) -> FloatArray:
+        """Return the excess loss that each operand's bits cause, in units of what luck leaves of the allowed one.
 
         Args:
             generator: draws one plausible world from the posterior; None takes the most probable one.
 
         Returns:
-            float64 [layers, 8, 8] by weight bits and activation bits 1..8.
+            float64 [layers, operands, 8] by bits 1..8; a policy's harm is the sum over its layers and operands.
         """
         value = self._mean
         if generator is not None:
             value = value + _TEMPER * (self._root @ generator.standard_normal(self._size))
-        count = len(self.layer_names)
-        bits = np.arange(1, MAX_BITS + 1)
-        decay = (2.0 - bits) * np.log(4.0)
-        profiles = value[2 * count : 2 * count + 2 * MAX_BITS].reshape(2, MAX_BITS)
-        weights = np.exp(np.minimum(value[:count, None] + profiles[0] + decay, 20.0))
-        acts = np.exp(np.minimum(value[count : 2 * count, None] + profiles[1] + decay, 20.0))
+        logs = value[: self._terms].reshape(len(OPERANDS), -1).T[:, :, None] + self._decay(value)
         left = 1.0 - min(float(np.exp(value[self._luck])), _LARGEST_LUCK)
-        return (weights[:, :, None] + acts[:, None, :]) / left
+        return np.exp(np.minimum(logs, _LARGEST_LOG)) / left
+
+    def costs(self, generator: np.random.Generator | None = None) -> FloatArray:
+        """Return the same for pairs of widths: float64 [layers, 8, 8] by weight bits and activation bits 1..8."""
+        harms = self.harms(generator)
+        return harms[:, 0, :, None] + harms[:, 1, None, :]
+
+    def predict(self, policies: Sequence[Policy]) -> FloatArray:
+        """Return the most probable excess losses of policies [N], in units of the allowed one, luck included."""
+        predicted, _ = self._predict(self._mean, np.array([self._bits_of(policy) for policy in policies]))
+        return np.exp(predicted) - _FLOOR
+
+    def _decay(self, value: FloatArray) -> FloatArray:
+        """Return the logarithm of what bits 1..8 leave of a sensitivity, [operands, 8]."""
+        shared = value[self._terms : self._luck].reshape(len(OPERANDS), MAX_BITS)
+        return shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
 
     def _bits_of(self, policy: Policy) -> list[int]:
         widths = [policy[name] for name in self.layer_names]
         return [w.weight_bits for w in widths] + [w.act_bits for w in widths]
 
-    def _prior_precision(self) -> NDArray[np.float64]:
-        count = 2 * len(self.layer_names)
+    def _prior_precision(self) -> FloatArray:
         precision = np.zeros((self._size, self._size))
-        inside = np.arange(count)
-        precision[inside, inside] = 1 / _PRIOR_STD**2
-        precision[inside, -1] = precision[-1, inside] = -1 / _PRIOR_STD**2
-        precision[-1, -1] = count / _PRIOR_STD**2 + 1 / _MEAN_STD**2
-        profile = np.arange(count, count + 2 * MAX_BITS)
-        precision[profile, profile] = 1 / _PROFILE_STD**2
-        precision[self._luck, self._luck] = 1 / _LUCK_STD**2
+        # Of each sensitivity, what neither the mean nor prior knowledge explains: a linear form of the parameters.
+        forms = np.zeros((self._terms, self._size))
+        forms[:, : self._terms] = np.eye(self._terms)
+        forms[:, self._slope], forms[:, self._common] = -self._offsets, -1.0
+        weights = 1 / self.knowledge.stds.T.reshape(-1) ** 2
+        precision += forms.T @ (weights[:, None] * forms)
+        profile = np.arange(self._terms, self._luck)
+        precision[profile, profile] += 1 / _PROFILE_STD**2
+        for place, std in (
+            (self._luck, _LUCK_STD),
+            (self._slope, self.knowledge.slope_std),
+            (self._common, _MEAN_STD),
+        ):
+            precision[place, place] += 1 / std**2
         return precision
 
-    def _predict(
-        self, value: NDArray[np.float64], bits: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return log(_FLOOR + cost) of policies [N] and its derivatives [N, parameters]."""
-        count = len(self.layer_names)
-        operand = np.repeat([0, 1], count)
-        where = 2 * count + operand * MAX_BITS + bits - 1
-        terms = np.exp(np.minimum(value[: 2 * count] + value[where] + (2.0 - bits) * np.log(4.0), 20.0))
-        luck = np.exp(min(float(value[self._luck]), 20.0))
+    def _predict(self, value: FloatArray, bits: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Return log(_FLOOR + excess) of policies [N] and its derivatives [N, parameters]."""
+        operand = np.repeat(np.arange(len(OPERANDS)), len(self.layer_names))
+        where = self._terms + operand * MAX_BITS + bits - 1
+        logs = value[: self._terms] + value[where] + (2.0 - bits) * np.log(4.0)
+        terms = np.exp(np.minimum(logs, _LARGEST_LOG))
+        luck = np.exp(min(float(value[self._luck]), _LARGEST_LOG))
         total = _FLOOR + luck + terms.sum(axis=1)
         jacobian = np.zeros((len(bits), self._size))
         jacobian[:, self._luck] = luck
-        jacobian[:, : 2 * count] = terms
-        rows = np.repeat(np.arange(len(bits)), 2 * count)
+        jacobian[:, : self._terms] = terms
+        rows = np.repeat(np.arange(len(bits)), self._terms)
         np.add.at(jacobian, (rows, where.ravel()), terms.ravel())
         return np.log(total), jacobian / total[:, None]
 
-    def _loss(
-        self,
-        value: NDArray[np.float64],
-        bits: NDArray[np.int64],
-        targets: NDArray[np.float64],
-        prior: NDArray[np.float64],
-    ) -> float:
+    def _loss(self, value: FloatArray, bits: NDArray[np.int64], targets: FloatArray) -> float:
         predicted, _ = self._predict(value, bits)
         offset = value - self._center
-        return float(((predicted - targets) ** 2).sum() / _NOISE**2 + offset @ prior @ offset) / 2
+        return float(((predicted - targets) ** 2).sum() / _NOISE**2 + offset @ self._precision @ offset) / 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space, search
+from search_problem import resnet18_space, search
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths
@@ -9,7 +9,6 @@ from mho.search.evaluation import OK, EvaluationRecord
 from mho.search.goal import Goal
 from mho.search.methods import draw_policy
 from mho.search.paper_agent import PaperAgent, draw_truncated_normal
-from mho.search.sensitivity import SensitivityModel
 
 GOAL = Goal(0.7, 1.0, 10**12, 1.2)
 
@@ -94,46 +93,6 @@ def test_agents_leave_random_state_and_threads_of_the_process_alone():
         search(method, 8)
         assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == threads
-
-
-def test_the_model_of_the_world_learns_which_layers_are_sensitive():
-    space = resnet18_space(hold_first_last=None)
-    evaluator = SmoothEvaluator(space.layer_names, noise=0.0)
-    draws = np.random.default_rng(0)
-    policies = [draw_policy(space, draws, spread=True) for _ in range(80)]
-    unseen = [draw_policy(space, draws, spread=True) for _ in range(40)]
-    model, unit = SensitivityModel(space.layer_names), 0.03
-
-    def error():
-        costs = model.costs()
-        predicted = [
-            sum(costs[k, policy[n].weight_bits - 1, policy[n].act_bits - 1] for k, n in enumerate(space.layer_names))
-            for policy in unseen
-        ]
-        true = [2.0 * evaluator.damage(policy) / unit for policy in unseen]
-        return np.std(np.log(predicted) - np.log(true))
-
-    before = error()
-    model.fit(policies, np.array([2.0 * evaluator.damage(policy) for policy in policies]), unit)
-    assert error() < 0.15 < before
-    costs = model.costs()
-    assert np.all(np.diff(costs[:, 3:, 3:], axis=1) < 0)
-    assert costs.shape == (21, 8, 8)
-    assert not np.array_equal(model.costs(draws), costs)
-
-
-def test_the_model_is_surer_after_more_evaluations():
-    names = [layer.name for layer in resnet18_layers()]
-    model = SensitivityModel(names)
-    space, draws = resnet18_space(hold_first_last=None), np.random.default_rng(0)
-    evaluator = SmoothEvaluator(names)
-
-    def spread(count):
-        policies = [draw_policy(space, draws, spread=True) for _ in range(count)]
-        model.fit(policies, np.array([2.0 * evaluator.damage(policy) for policy in policies]), 0.03)
-        return np.std([np.log(model.costs(draws)[:, 3, 4]) for _ in range(30)], axis=0).mean()
-
-    assert spread(100) < 0.9 * spread(10)
 
 
 def test_uniform_search_goes_from_slow_to_fast_and_keeps_held_layers():

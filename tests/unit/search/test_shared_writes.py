@@ -8,11 +8,9 @@ from search_problem import SmoothEvaluator
 from mho.cost.latency import cost_network
 from mho.cost.table import LatencyTable
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
-from mho.search.agents import ImprovedAgent
-from mho.search.goal import Goal
 from mho.search.log import EvaluationLog
 from mho.search.methods import draw_policy
+from mho.search.planning import ChoiceTables, improve
 from mho.search.runner import SearchOptions, run_search
 from mho.search.space import SearchConstraints, SearchSpace
 
@@ -55,28 +53,21 @@ def test_every_record_tells_the_latency_of_the_cost_model(space, method):
 
 def test_looking_ahead_ends_where_no_change_of_a_single_layer_is_faster(space):
     """Where no width costs any accuracy, only latency counts, writes that layers share included."""
-    goal = Goal(0.7, 1.0, space.reference_cost, 1.2)
-    agent, draws = ImprovedAgent(space, goal, 20, np.random.default_rng(0)), np.random.default_rng(1)
-    started = [draw_policy(space, draws, spread=True) for _ in range(4)]
-    for policy in agent._improve(np.zeros((len(LAYERS), 8, 8)), started):
+    tables, draws = ChoiceTables(space), np.random.default_rng(1)
+    started = np.array([tables.row(draw_policy(space, draws, spread=True)) for _ in range(4)])
+    for row in improve(tables, np.zeros(tables.shares.shape), started, draws):
+        policy = tables.policy(row)
         for layer in space.layers:
             changed = (policy.replace({layer.name: bits}) for bits in layer.choices)
             assert space.cost_of(policy) == min(space.cost_of(one) for one in changed)
 
 
-def test_lessons_tell_every_option_of_every_step_with_its_own_writes(space):
-    agent = ImprovedAgent(space, Goal(0.7, 1.0, 1, 1.2), 20, np.random.default_rng(0))
-    policy = draw_policy(space, np.random.default_rng(3), spread=False)
-    by_weight, by_act = agent._savings(policy)
-    for number, name in enumerate(space.layer_names):
-        for bits in range(1, 9):
-            own = policy[name]
-            for found, other in (
-                (by_weight, BitWidths(bits, own.act_bits)),
-                (by_act, BitWidths(own.weight_bits, bits)),
-            ):
-                changed = policy.replace({name: other})
-                index = [(one.weight_bits - 1, one.act_bits - 1) for one in changed.layers.values()]
-                alone = sum(int(space.layer_costs[k, w, a]) for k, (w, a) in enumerate(index))
-                saved = (alone - space.cost_of(changed)) / space.reference_cost
-                assert found[number, bits - 1] == pytest.approx(saved)
+def test_sums_of_choices_tell_the_cost_of_the_whole_policy(space):
+    tables, draws = ChoiceTables(space), np.random.default_rng(3)
+    policies = [draw_policy(space, draws, spread=False) for _ in range(20)]
+    rows = np.array([tables.row(policy) for policy in policies])
+    _, shares = tables.sums(np.zeros(tables.shares.shape), rows)
+    costs = [space.cost_of(policy) / space.reference_cost for policy in policies]
+    np.testing.assert_allclose(shares, costs, rtol=1e-12)
+    assert (tables.saved(rows) > 0).any()
+    assert not tables.with_shares(tables.shares).saved(rows).any()
