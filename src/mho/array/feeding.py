@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ class Feed:
 
     def __init__(self, layout: ArrayLayout, levels: NDArray[np.float64]) -> None:
         """Prepare for codes of `layout`; `levels` as `mho.array.converters.drive_levels` gives them."""
-        self._layout, self.steps = layout, layout.steps
+        self._layout, self._given, self.steps = layout, levels, layout.steps
         linear = np.arange(1 << layout.dac_bits)
         self.is_linear = bool((levels == linear).all())
         self.fraction_bits = 0 if self.is_linear else DRIVE_BITS
@@ -51,6 +53,11 @@ class Feed:
         of_shifts = torch.uint8 if self._is_narrow else torch.int64
         self._shifts = torch.from_numpy(np.minimum(shifts, _LARGEST_SHIFT))[:, None].to(of_shifts)
         self._mask = (1 << layout.dac_bits) - 1
+
+    def of_shift(self, shift: int) -> Feed:
+        """Return the feed of one row alone, with a shift of its own."""
+        row = self._layout.drive_rows(0, 1)
+        return Feed(replace(row, row_shift=np.array([shift])), self._given)
 
     def take(self, codes: NDArray[np.integer]) -> Tensor:
         """Check codes [batch, rows]; return them, uint8 where they are narrow, else int64.

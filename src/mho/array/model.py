@@ -16,10 +16,11 @@ from mho.accelerator.converters import AdcRange
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import Adc, add_errors, drive_levels, make_adc
-from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
+from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
 from mho.array.noise import read_variance
+from mho.array.periphery import Periphery
 from mho.array.placement import Lines
-from mho.array.product import ArrayProduct
+from mho.array.product import MAX_FRACTION_BITS, ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix
@@ -95,8 +96,10 @@ def write_crossbar(
             expected=f"at most [{crossbar.rows}, {crossbar.cols}]",
         )
     whole = np.zeros((crossbar.rows, crossbar.cols + accelerator.array.spare_cols), dtype=np.int64)
-    own = lines or Lines.as_mapped(crossbar.rows, crossbar.cols)
-    whole[own.rows[: digits.shape[0], None], own.cols[: digits.shape[1]]] = digits
+    if lines is None:
+        whole[: digits.shape[0], : digits.shape[1]] = digits
+    else:
+        whole[lines.rows[: digits.shape[0], None], lines.cols[: digits.shape[1]]] = digits
     aged = Conditions() if conditions is None else conditions
     counts = _hold(device, whole[:, : crossbar.cols], seed, write, aged)
     if accelerator.array.spare_cols:
@@ -137,6 +140,85 @@ def _read_back(accelerator: Accelerator, device: Device, counts: Floats) -> Writ
     return WrittenCells(device.from_siemens(noise.transfer), in_steps, bitlines)
 
 
+class ProductMaker:
+    """Makes the products of crossbars that are used alike, such as those of all copies of a tile."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        layout: ArrayLayout,
+        *,
+        first_row: int = 0,
+        first_col: int = 0,
+        is_observed: bool = False,
+        max_fraction_bits: int = MAX_FRACTION_BITS,
+    ) -> None:
+        """Prepare what does not depend on cells.
+
+        Args:
+            accelerator: its cells and converters.
+            layout: what drives the rows and what the columns count for.
+            first_row: row of the crossbar that is the first of the layout; the others are not driven.
+            first_col: column of the crossbar that is the first of the layout.
+            is_observed: keep what `ArrayProduct.sum_columns` needs.
+            max_fraction_bits: as for `ArrayProduct.of`.
+
+        Raises:
+            ConfigError: rows or columns are more than the crossbar has or drives at once.
+            DataError: layout and accelerator do not fit.
+        """
+        converters, device = accelerator.converters, Device.of(accelerator)
+        _check(accelerator, layout, first_row, first_col)
+        self._accelerator, self._is_observed, self._bits = accelerator, is_observed, max_fraction_bits
+        self._rows = slice(first_row, first_row + layout.rows)
+        self._cols = slice(first_col, first_col + layout.cols)
+        self._kept = device.off_steps if accelerator.array.off_current is OffCurrent.KEPT else 0.0
+        levels = drive_levels(converters.dac_bits, float(converters.dac_inl_lsb))
+        self._periphery = Periphery(layout, difference=converters.column_difference, levels=levels)
+        if not isinstance(converters.adc_bits, str) and converters.adc_range is AdcRange.FULL_SCALE:
+            limits = full_scale(device, layout, self._periphery.conversions, levels, self._kept)
+            self._periphery = self._periphery.with_adc(make_adc(converters.adc_bits, *limits))
+
+    def make(
+        self, cells: WrittenCells, seed: CrossbarSeed, ranges: tuple[Floats, Floats] | None = None
+    ) -> ArrayProduct:
+        """Return the product that some columns of a crossbar give when some of its rows are driven.
+
+        Args:
+            cells: as `write_crossbar` gives them.
+            seed: of the crossbar.
+            ranges: for a calibrated ADC, lowest and highest sum of each conversion (float64, in the order of
+                `list_conversions`).
+
+        Raises:
+            ConfigError: ranges are missing or not asked for.
+            DataError: sums may pass 2^53.
+        """
+        converters, periphery = self._accelerator.converters, self._periphery
+        tile = cells.cut(self._rows, self._cols)
+        if not isinstance(converters.adc_bits, str):
+            if (ranges is None) != (converters.adc_range is AdcRange.FULL_SCALE):
+                raise ConfigError(
+                    f"converters.adc_range is {converters.adc_range.value!r}, and "
+                    f"{'no ranges' if ranges is None else 'ranges'} are given",
+                    expected="ranges for calibrated ADCs, and for no others",
+                    hint="mho calibrate finds the ranges of calibrated ADCs",
+                )
+            own = periphery.adc if ranges is None else make_adc(converters.adc_bits, *ranges)
+            assert own is not None, "full-scale ADCs were made before"
+            adc = _with_errors(own, self._accelerator, tile.bitlines[periphery.conversions.plus], seed)
+            if adc is not periphery.adc:
+                periphery = periphery.with_adc(adc)
+        return ArrayProduct.of(
+            periphery,
+            tile.counts,
+            kept_off_steps=self._kept,
+            variance=tile.variance,
+            is_observed=self._is_observed,
+            max_fraction_bits=self._bits,
+        )
+
+
 def make_product(
     accelerator: Accelerator,
     layout: ArrayLayout,
@@ -148,51 +230,9 @@ def make_product(
     ranges: tuple[Floats, Floats] | None = None,
     is_observed: bool = False,
 ) -> ArrayProduct:
-    """Return the product that some columns of a crossbar give when some of its rows are driven.
-
-    Args:
-        accelerator: its cells and converters.
-        layout: what drives the rows and what the columns count for.
-        cells: as `write_crossbar` gives them.
-        seed: of the crossbar.
-        first_row: row of the crossbar that is the first of the layout; the others are not driven.
-        first_col: column of the crossbar that is the first of the layout.
-        ranges: for a calibrated ADC, lowest and highest sum of each conversion (float64, in the order of
-            `list_conversions`).
-        is_observed: keep what `ArrayProduct.sum_columns` needs.
-
-    Raises:
-        ConfigError: rows or columns are more than the crossbar has or drives at once, ranges are missing or not asked
-            for.
-        DataError: layout and accelerator do not fit, or sums may pass 2^53.
-    """
-    converters, device = accelerator.converters, Device.of(accelerator)
-    _check(accelerator, layout, first_row, first_col)
-    tile = cells.cut(slice(first_row, first_row + layout.rows), slice(first_col, first_col + layout.cols))
-    kept = device.off_steps if accelerator.array.off_current is OffCurrent.KEPT else 0.0
-    levels = drive_levels(converters.dac_bits, float(converters.dac_inl_lsb))
-    adc = None
-    if not isinstance(converters.adc_bits, str):
-        conversions = list_conversions(layout, converters.column_difference)
-        if (ranges is None) != (converters.adc_range is AdcRange.FULL_SCALE):
-            raise ConfigError(
-                f"converters.adc_range is {converters.adc_range.value!r}, and "
-                f"{'no ranges' if ranges is None else 'ranges'} are given",
-                expected="ranges for calibrated ADCs, and for no others",
-                hint="mho calibrate finds the ranges of calibrated ADCs",
-            )
-        limits = full_scale(device, layout, conversions, levels, kept) if ranges is None else ranges
-        adc = _with_errors(make_adc(converters.adc_bits, *limits), accelerator, tile.bitlines[conversions.plus], seed)
-    return ArrayProduct(
-        layout,
-        tile.counts,
-        difference=converters.column_difference,
-        kept_off_steps=kept,
-        levels=levels,
-        adc=adc,
-        variance=tile.variance,
-        is_observed=is_observed,
-    )
+    """Return the product of one crossbar. Arguments and errors are those of `ProductMaker` and its `make`."""
+    maker = ProductMaker(accelerator, layout, first_row=first_row, first_col=first_col, is_observed=is_observed)
+    return maker.make(cells, seed, ranges)
 
 
 def full_scale(

@@ -76,7 +76,7 @@ def draw_normal(like: Tensor, noise: torch.Generator | None) -> Tensor:
     return torch.empty(like.t().shape).normal_(generator=noise).t()
 
 
-class _VarianceProduct:
+class VarianceProduct:
     """sqrt(squares of drives @ variances of cells).
 
     Where every cell of a column has the same variance, it is a sum over rows times a number a column. Where drives are
@@ -113,7 +113,7 @@ class _CellSteps:
 
     def __init__(self, feed: Feed, variance: Floats, *, are_bits: bool) -> None:
         self._feed, self._are_bits = feed, are_bits
-        self._product = _VarianceProduct(variance, are_bits=are_bits)
+        self._product = VarianceProduct(variance, are_bits=are_bits)
         self.bytes_per_row = self._product.bytes_per_row
 
     def deviations(self, slices: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class _CellResults:
 
     def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats) -> None:
         self._feed = feed
-        self._product = _VarianceProduct(result_variance(layout, conversions, variance), are_bits=False)
+        self._product = VarianceProduct(result_variance(layout, conversions, variance), are_bits=False)
         self.bytes_per_input = 8 * layout.steps * layout.rows + 8 * layout.outputs
 
     def deviations(self, codes: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,18 @@ from mho.array.seeds import Purpose
 from mho.errors import ConfigError, DataError, ProgramError
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.program import Program
-from mho.program.tile_uses import DigitalSum, LayerContent, collect_layers
+from mho.program.tile_uses import LayerContent, collect_layers
 from mho.program.verify import prove_program
 from mho.simulation.analog_faults import FaultFigures
-from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter, list_addresses
-from mho.simulation.codes import make_codes
+from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter
+from mho.simulation.analog_windows import Codes, WindowRun, add_sums, gather, plan_runs, run_alone
+from mho.simulation.codes import place_narrow_codes
 from mho.simulation.dequantize import dequantize
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
 _GATHERED_CODES = 1 << 22
-"""Codes that are gathered at a time for the windows of a tile."""
+"""Codes that are gathered at a time, for the windows of a tile that is observed or for sums of inputs."""
 DEFAULT_BATCH = 16
 
 Observe = Callable[[str, int, AnalogTile, NDArray[Any]], None]
@@ -183,6 +184,8 @@ class _AnalogLayer:
         self.sources = tuple(item.source for item in content.quantizations)
         self.output = content.dequantize.target
         self.tiles = tuple(writer.tiles(content))
+        self._sizes = {item.target: program.buffers[item.target].shape[0] for item in content.quantizations}
+        self._stored = tuple(tile for tile in self.tiles if tile.operand is not None)
 
     def run(
         self,
@@ -203,29 +206,36 @@ class _AnalogLayer:
             [N, *output shape].
         """
         buffers, last, samples = self._program.buffers, self._content.dequantize, len(sources[0])
-        codes: dict[str, NDArray[Any]] = {}
-        for item, source in zip(self._content.quantizations, sources, strict=True):
-            whole = make_codes(item, source, buffers[item.target].shape[0])
-            codes[item.target] = np.ascontiguousarray(whole.T.astype(_type_of(whole)))
-        sums = {name: np.zeros((samples, buffers[name].shape[0])) for name in self._content.cleared}
-        for number, tile in enumerate(self.tiles):
+        made = {
+            item.target: place_narrow_codes(item, source, self._sizes[item.target])
+            for item, source in zip(self._content.quantizations, sources, strict=True)
+        }
+        sums = {name: np.zeros((buffers[name].shape[0], samples)) for name in self._content.cleared}
+        own = sums[last.accumulators]
+        if observe is None:
+            codes = Codes(made)
+            for run in self._runs:
+                run.run(codes, own, noise(run.tile))
+        for number, tile in enumerate(self.tiles if observe is not None else self._stored):
             told = None if observe is None else partial(observe, self._content.layer.name, number)
-            for one, some in _list_products(tile, codes, samples, first):
-                _run_tile(one, codes[tile.codes][some], sums[last.accumulators][some], noise(one), told)
+            for one, some in _list_products(tile, made, samples, first):
+                part = Codes({tile.codes: made[tile.codes][:, some].contiguous()})
+                if told is not None:
+                    _show(one, part, told)
+                run_alone(one).run(part, own[:, some], noise(one))
         for digital in self._content.sums:
             added = digital.instruction
-            _add_sums(self._program, digital, codes[added.codes], sums[added.accumulators])
-        result = dequantize(self._program, last, sums.__getitem__)
+            add_sums(self._program, digital, made[added.codes], sums[added.accumulators])
+        result = dequantize(self._program, last, lambda name: sums[name].T)
         return result.reshape(samples, *buffers[last.target].shape)
 
-
-def _type_of(codes: NDArray[np.int64]) -> type[np.integer]:
-    """Return a type that holds codes; negative ones are those of stored operands."""
-    return np.uint8 if codes.min(initial=0) >= 0 and codes.max(initial=0) <= 255 else np.int64
+    @cached_property
+    def _runs(self) -> tuple[WindowRun, ...]:
+        return plan_runs((tile for tile in self.tiles if tile.operand is None), self._sizes)
 
 
 def _list_products(
-    tile: AnalogTile, codes: Mapping[str, NDArray[Any]], samples: int, first: int
+    tile: AnalogTile, codes: Mapping[str, Tensor], samples: int, first: int
 ) -> Iterator[tuple[AnalogTile, slice]]:
     """Yield a tile with what it holds for which samples: the same for all, or an operand for each."""
     if tile.operand is None:
@@ -233,51 +243,17 @@ def _list_products(
         return
     stored = codes[tile.operand.write.codes]
     for sample in range(samples):
-        product = tile.operand.store(stored[sample].astype(np.int64), first + sample)
+        product = tile.operand.store(stored[:, sample].numpy().astype(np.int64), first + sample)
         yield replace(tile, product=product), slice(sample, sample + 1)
 
 
-def _run_tile(
-    tile: AnalogTile,
-    codes: NDArray[Any],
-    sums: NDArray[np.float64],
-    reads: np.random.Generator | None,
-    observe: Callable[[AnalogTile, NDArray[Any]], None] | None,
-) -> None:
-    """Add the results of all windows of a tile to `sums` [samples, sums]."""
-    samples, rows, results = len(codes), len(tile.rows), len(tile.results)
-    size = max(1, _GATHERED_CODES // (samples * rows))
+def _show(tile: AnalogTile, codes: Codes, observe: Callable[[AnalogTile, NDArray[Any]], None]) -> None:
+    """Tell what drives a tile."""
+    buffer = codes.buffers[tile.codes]
+    size = max(1, _GATHERED_CODES // (buffer.shape[1] * len(tile.rows)))
     for start in range(0, len(tile.inputs), size):
-        some = slice(start, start + size)
-        gathered = codes[:, tile.inputs[some, None] + tile.rows]
-        gathered = gathered.reshape(-1, rows)
-        if observe is not None:
-            observe(tile, gathered)
-        found = tile.product.run(gathered, reads)[:, :results]
-        places = tile.sums[some, None] + tile.results
-        _add(sums, places, found.reshape(samples, -1, results), are_apart=tile.are_apart)
-
-
-def _add(sums: NDArray[np.float64], places: NDArray[np.int64], found: NDArray[Any], *, are_apart: bool) -> None:
-    """Add `found` [samples, *places] to the sums [samples, sums] at `places`, each of which counts."""
-    if are_apart:
-        sums[:, places] += found
-    else:
-        for sample, one in zip(sums, found, strict=True):
-            np.add.at(sample, places, one)
-
-
-def _add_sums(program: Program, digital: DigitalSum, codes: NDArray[Any], sums: NDArray[np.float64]) -> None:
-    """Add sums of input vectors, which the digital unit takes exactly."""
-    item = digital.instruction
-    rows = program.constants[item.row_offsets].astype(np.int64)
-    sources, targets = (list_addresses(address, {}, digital.loops) for address in (item.address, item.target))
-    size = max(1, _GATHERED_CODES // (len(codes) * len(rows)))
-    are_apart = np.unique(targets).size == targets.size
-    for start in range(0, len(sources), size):
-        some = slice(start, start + size)
-        found = codes[:, sources[some, None] + rows].sum(axis=2, dtype=np.int64)
-        _add(sums, targets[some], found, are_apart=are_apart)
+        places = torch.from_numpy(tile.rows[:, None] + tile.inputs[start : start + size])
+        observe(tile, gather(buffer, places).contiguous().numpy())
 
 
 def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:

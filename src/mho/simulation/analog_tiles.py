@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
 from mho.array.layout import ArrayLayout
-from mho.array.model import WrittenCells, make_product, write_crossbar
+from mho.array.model import ProductMaker, WrittenCells, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, ProgramError
@@ -36,6 +36,9 @@ Range = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 Ranges = Mapping[str, tuple[Range, ...]]
 """Of each layer and tile, in execution order."""
+
+FRACTION_BITS = 18
+"""Cells that are not whole numbers are told to 2^-18 level steps: with weights of 4 bits, products of three bytes."""
 
 _MakeProduct = Callable[[WrittenCells], ArrayProduct]
 
@@ -78,6 +81,16 @@ class _Write:
     writes: int
 
 
+@dataclass
+class _Held:
+    """What a crossbar holds, in which turn it was written, and how many more tiles are made of it, at most."""
+
+    write: _Write
+    number: int
+    cells: WrittenCells
+    uses: int
+
+
 class TileWriter:
     """Writes the tiles of a program into the crossbars of one chip.
 
@@ -100,7 +113,12 @@ class TileWriter:
         self._ranges, self._is_observed = ranges, is_observed
         self._writes = _number_writes(contents)
         self._faults = FaultAwareWriter(program, contents, hardware)
-        self._held: dict[int, tuple[_Write, int, WrittenCells]] = {}
+        self._held: dict[int, _Held] = {}
+        self._uses: dict[int, int] = {}
+        for content in contents:
+            for use in content.tiles:
+                key = id(self._writes[id(use.write)])
+                self._uses[key] = self._uses.get(key, 0) + 1
 
     def tiles(self, content: LayerContent) -> Iterator[AnalogTile]:
         """Yield the tiles of a layer, in execution order.
@@ -149,6 +167,14 @@ class TileWriter:
         quantize = next(item for item in content.quantizations if item.target == load.codes)
         layout = _lay_out(self._program, use, quantize, steps, used, output, len(targets))
         rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
+        maker = ProductMaker(
+            hardware,
+            layout,
+            first_row=load.first_row,
+            first_col=add.first_col,
+            is_observed=self._is_observed,
+            max_fraction_bits=FRACTION_BITS,
+        )
         for number, values in enumerate(_turns(matrices)):
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
             are_apart = np.unique(sums[:, None] + targets).size == sums.size * targets.size
@@ -157,16 +183,7 @@ class TileWriter:
                 ranges = next(limits, None)
                 if ranges is None and self._ranges is not None:
                     raise _other_ranges(content.layer.name)
-                make = partial(
-                    make_product,
-                    hardware,
-                    layout,
-                    seed=self.seed(crossbar),
-                    first_row=load.first_row,
-                    first_col=add.first_col,
-                    ranges=ranges,
-                    is_observed=self._is_observed,
-                )
+                make = partial(maker.make, seed=self.seed(crossbar), ranges=ranges)
                 operand, cells = self._fill(use.write, crossbar, number, values, make)
                 bitlines = cells.bitlines[add.first_col : add.first_col + layout.cols]
                 own = slice(copy, None, len(crossbars))
@@ -198,7 +215,7 @@ class TileWriter:
         """
         write = self._writes[id(block)]
         held = self._held.get(crossbar)
-        if held is None or held[0] is not write or held[1] != number:
+        if held is None or held.write is not write or held.number != number:
             shape = (self._hardware.crossbar.rows, self._hardware.crossbar.cols)
             digits = np.zeros(shape, dtype=np.int64)
             for one in write.blocks:
@@ -212,8 +229,11 @@ class TileWriter:
             cells = write_crossbar(
                 self._hardware, digits, seed, write=numbered, conditions=self._conditions, lines=lines
             )
-            held = self._held[crossbar] = (write, number, cells)
-        return held[2]
+            held = self._held[crossbar] = _Held(write, number, cells, self._uses[id(write)])
+        held.uses -= 1
+        if not held.uses:
+            del self._held[crossbar]
+        return held.cells
 
 
 def layer_converters(hardware: Accelerator, layer: Layer) -> Accelerator:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mho.arithmetic import requantize
 from mho.program.instructions import QuantizeInput
+
+
+def _quantize(item: QuantizeInput, source: NDArray[np.float32]) -> Tensor:
+    """Return whole numbers in float32."""
+    tensor = torch.from_numpy(source)
+    if item.binary:
+        return requantize.quantize_binary(tensor)
+    return requantize.quantize_linear(tensor, item.scale, item.zero_point, item.qmin, item.qmax)
 
 
 def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> NDArray[np.int64]:
@@ -23,13 +33,28 @@ def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> N
     Returns:
         int64 [size, samples]: an address is one row.
     """
-    tensor = torch.from_numpy(source)
-    if item.binary:
-        integers = requantize.quantize_binary(tensor)
-    else:
-        integers = requantize.quantize_linear(tensor, item.scale, item.zero_point, item.qmin, item.qmax)
-    codes = integers.numpy().astype(np.int64) + item.offset
+    codes = _quantize(item, source).numpy().astype(np.int64) + item.offset
     return place_codes(item, codes, size, border=item.zero_point + item.offset, rest=0)
+
+
+def place_narrow_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> Tensor:
+    """Return the codes that `make_codes` makes, [size, samples]: uint8 where all that may be fit, else int64."""
+    integers = _quantize(item, source)
+    reach = [code + item.offset for code in (item.qmin, item.qmax, item.zero_point)]
+    kind = torch.uint8 if min(reach) >= 0 and max(reach) <= 255 else torch.int64
+    samples = len(source)
+    flat = integers.add_(item.offset).to(kind).reshape(samples, -1).t().contiguous()
+    shape = [before + length + after for (before, after), length in zip(item.pads, source.shape[1:], strict=True)]
+    count = math.prod(shape)
+    if count == flat.shape[0] == size:
+        return flat
+    whole = torch.zeros((size, samples), dtype=kind)
+    padded = whole[item.start : item.start + count].view(*shape, samples)
+    padded.fill_(item.zero_point + item.offset)
+    for axis, ((before, _), length) in enumerate(zip(item.pads, source.shape[1:], strict=True)):
+        padded = padded.narrow(axis, before, length)
+    padded.copy_(flat.view(*source.shape[1:], samples))
+    return whole
 
 
 def place_codes(item: QuantizeInput, values: NDArray[Any], size: int, *, border: Any, rest: Any) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mho.program.instructions import Dequantize
@@ -37,7 +38,16 @@ def dequantize(program: Program, item: Dequantize, read: Callable[[str], NDArray
     result = total.astype(np.float32) * _per_channel(constants[item.multiplier])
     if item.bias:
         result = result + _per_channel(constants[item.bias])
-    return np.ascontiguousarray(result.astype(np.float32, copy=False))
+    return _put_samples_first(result.astype(np.float32, copy=False))
+
+
+def _put_samples_first(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values [samples, ...] contiguous, whatever their memory order."""
+    last = np.moveaxis(values, 0, -1)
+    if values.flags.c_contiguous or not last.flags.c_contiguous:
+        return np.ascontiguousarray(values)
+    turned = torch.from_numpy(last.reshape(-1, len(values))).t().contiguous()
+    return turned.numpy().reshape(values.shape)
 
 
 def _per_channel(constant: NDArray[Any]) -> NDArray[Any]:
