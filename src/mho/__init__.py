@@ -21,6 +21,7 @@ _HOMES = {
     "compile_schedule": "mho.api",
     "simulate": "mho.api_programs",
     "calibrate": "mho.api_programs",
+    "recalibrate": "mho.api_programs",
     "study": "mho.api_programs",
     "timing": "mho.api_programs",
     "count_zero_slices": "mho.api_programs",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from mho.api import search as search
     from mho.api_programs import calibrate as calibrate
     from mho.api_programs import count_zero_slices as count_zero_slices
+    from mho.api_programs import recalibrate as recalibrate
     from mho.api_programs import simulate as simulate
     from mho.api_programs import study as study
     from mho.api_programs import timing as timing

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
     from mho.simulation.adc_ranges import AdcRanges
+    from mho.simulation.corrections import ChannelCorrections
 
 Bits = Policy | BitWidths | str
 MappingName = MappingModel | Literal["best", "paper"]
@@ -230,8 +231,10 @@ def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_s
     return quantize_by_calibration(network, _policy(network, policy), calibration_inputs, batch_size=batch_size)
 
 
-def save(value: Network | Program | AdcRanges, path: str | Path) -> None:
-    """Write a network as ONNX (a quantized one as QCDQ), a program as a .mho file, or ranges as .npz, atomically.
+def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | Path) -> None:
+    """Write a network as ONNX (a quantized one as QCDQ), a program as a .mho file, ranges or corrections as .npz.
+
+    Each file is written atomically.
 
     Raises:
         InputFileError: the file cannot be written.
@@ -239,12 +242,15 @@ def save(value: Network | Program | AdcRanges, path: str | Path) -> None:
     from mho.program.container import write_program
     from mho.program.program import Program
     from mho.quantization.export import write_float_onnx, write_qcdq_onnx
+    from mho.simulation.corrections import ChannelCorrections, write_corrections
 
     try:
         if isinstance(value, Network):
             (write_qcdq_onnx if value.is_quantized else write_float_onnx)(value, path)
         elif isinstance(value, Program):
             write_program(value, Path(path))
+        elif isinstance(value, ChannelCorrections):
+            write_corrections(value, path)
         else:
             from mho.simulation.adc_ranges import write_ranges
 

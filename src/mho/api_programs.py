@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mho.report.study_document import StudyResult
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.chip_timing import ChipTiming
+    from mho.simulation.corrections import ChannelCorrections
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -65,6 +66,7 @@ def simulate(
     conditions: Conditions | None = None,
     ranges: AdcRanges | str | Path | None = None,
     placement: PlacementName | None = None,
+    corrections: ChannelCorrections | str | Path | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
 
@@ -82,17 +84,18 @@ def simulate(
         ranges: of calibrated ADCs, as `mho.calibrate` finds them, or their file.
         placement: "as-mapped" or "fault-aware": lines of crossbars are chosen by their stuck cells; None: what the
             hardware says.
+        corrections: of channels, as `mho.recalibrate` finds them, or their file; None: as the program says.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
-        InputFileError, ProgramError: a file is not a sound program, or no ranges.
-        ConfigError: hardware, conditions or ranges do not fit the program, or there is no seed for them.
+        InputFileError, ProgramError: a file is not a sound program, no ranges or no corrections.
+        ConfigError: hardware, conditions, ranges or corrections do not fit the program, or there is no seed for them.
         UnsupportedOperationError: the program does what chips do not.
     """
     program = _program(program)
     if seed is not None:
-        from mho.simulation.adc_ranges import read_ranges
         from mho.simulation.chip_answers import run_on_chip
+        from mho.simulation.corrections import read_corrections
 
         if engine != "executor":
             raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")
@@ -102,12 +105,15 @@ def simulate(
             inputs,
             hardware=_fit_hardware(program, hardware, placement, where="mho.simulate"),
             conditions=conditions,
-            ranges=read_ranges(ranges) if isinstance(ranges, (str, Path)) else ranges,
+            ranges=_ranges(ranges),
+            corrections=read_corrections(corrections) if isinstance(corrections, (str, Path)) else corrections,
             batch_size=batch_size,
         )
-    if any(given is not None for given in (hardware, conditions, ranges, placement)):
+    if any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
         raise ConfigError(
-            "hardware, conditions, ranges, placement are of a chip", where="mho.simulate", expected="a seed"
+            "hardware, conditions, ranges, placement, corrections are of a chip",
+            where="mho.simulate",
+            expected="a seed",
         )
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
@@ -171,6 +177,51 @@ def calibrate(
         adc_range=kinds[per],
         rule=RangeRule(RangeMethod(method), share),
         conditions=conditions,
+    )
+
+
+def recalibrate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | NDArray[Any],
+    *,
+    seed: int,
+    hardware: Accelerator | str | Path | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | str | Path | None = None,
+    placement: PlacementName | None = None,
+    batch_size: int | None = None,
+) -> ChannelCorrections:
+    """Find the scale and the bias of each channel that put right what a chip's cells do to it; `mho.save` writes them.
+
+    The chip runs the inputs layer by layer, with exact integers beside it; each channel gets their mean and standard
+    deviation.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: calibration data, as for `simulate`; some dozens of real samples, without labels.
+        seed: of the chip.
+        hardware: of the chip; None: what the program was compiled for.
+        conditions: when and how warm its cells are read.
+        ranges: of calibrated ADCs, as `mho.calibrate` finds them for the same chip, or their file.
+        placement: as for `simulate`.
+        batch_size: samples on the chip at once; changes corrections only where reads are noisy.
+
+    Raises:
+        DataError: inputs do not fit.
+        InputFileError, ProgramError: a file is not a sound program, or no ranges.
+        ConfigError: hardware, conditions or ranges do not fit the program.
+    """
+    from mho.simulation.recalibration import recalibrate as find
+
+    program = _program(program)
+    return find(
+        program,
+        seed,
+        inputs,
+        hardware=_fit_hardware(program, hardware, placement, where="mho.recalibrate"),
+        conditions=conditions,
+        ranges=_ranges(ranges),
+        batch_size=batch_size,
     )
 
 
@@ -258,6 +309,14 @@ def _fit_hardware(
     if placement not in tuple(Placement):
         raise MhoError(f"unknown placement {placement!r}", where=where, expected="'as-mapped' or 'fault-aware'")
     return override(fitting, placement=Placement(placement))
+
+
+def _ranges(ranges: AdcRanges | str | Path | None) -> AdcRanges | None:
+    if isinstance(ranges, (str, Path)):
+        from mho.simulation.adc_ranges import read_ranges
+
+        return read_ranges(ranges)
+    return ranges
 
 
 def _program(program: Program | str | Path) -> Program:

@@ -29,6 +29,9 @@ PlacementOption = Annotated[
     Placement | None,
     typer.Option(help="Lines of crossbars that take rows and columns: each its own, or chosen by stuck cells."),
 ]
+RangesOption = Annotated[
+    Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
+]
 ReadsOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written.")]
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
     "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
     "calibrate": Command("mho.cli.calibrate:calibrate", "Find the ranges of a chip's ADCs from data."),
+    "recalibrate": Command("mho.cli.recalibrate:recalibrate", "Correct scale and bias of a chip's channels from data."),
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
     "search": Command("mho.cli.search:search", "Search the bit widths that make a network fastest."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),

@@ -17,6 +17,7 @@ from mho.cli.chip import (
     ElapsedOption,
     HardwareOption,
     PlacementOption,
+    RangesOption,
     ReadsOption,
     Samples,
     TemperatureOption,
@@ -72,8 +73,9 @@ def simulate(
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
     placement: PlacementOption = None,
-    ranges: Annotated[
-        Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
+    ranges: RangesOption = None,
+    corrections: Annotated[
+        Path | None, typer.Option(metavar="C.npz", help="Corrections of channels, of `mho recalibrate`.")
     ] = None,
     skip_zero_slices: Annotated[
         bool, typer.Option("--skip-zero-slices", help="Tell which MVMs could be skipped: all their slices are zero.")
@@ -93,7 +95,9 @@ def simulate(
     _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch, trace=trace)
     given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
     given["placement"] = placement
-    _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None], ranges)
+    files = {"ranges": ranges, "corrections": corrections}
+    of_chip = [name for name, value in {**given, **files}.items() if value is not None]
+    _check_chip_options(inputs, engine, seed, of_chip)
     loaded = read_program(program)
     if timing:
         _tell_timing(loaded, batch or 1, trace)
@@ -105,7 +109,7 @@ def simulate(
             chip = load_chip(
                 seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
             )
-            results = _run_on_chip(loaded, samples, chip, ranges, batch_size)
+            results = _run_on_chip(loaded, samples, chip, ranges, corrections, batch_size)
         if output is not None:
             _write(results, output)
         if skip_zero_slices:
@@ -133,11 +137,7 @@ def _check_options(
         raise ConfigError("--batch is for --timing", hint="--batch-size tells how many samples an engine takes at once")
 
 
-def _check_chip_options(
-    inputs: Path | None, engine: Engine, seed: int | None, given: list[str], ranges: Path | None
-) -> None:
-    if ranges is not None:
-        given = [*given, "ranges"]
+def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, given: list[str]) -> None:
     if seed is None and given:
         raise ConfigError(f"--{given[0]} is of a chip", expected="--seed N beside it")
     if seed is not None and inputs is None:
@@ -194,11 +194,19 @@ def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | No
     return results
 
 
-def _run_on_chip(loaded: Program, samples: Samples, chip: Chip, ranges: Path | None, batch_size: int | None) -> Outputs:
+def _run_on_chip(
+    loaded: Program,
+    samples: Samples,
+    chip: Chip,
+    ranges: Path | None,
+    corrections: Path | None,
+    batch_size: int | None,
+) -> Outputs:
     """Run a program on a chip, and tell what differs from exact integers."""
     from mho.simulation.adc_ranges import read_ranges
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.chip_answers import Difference, write_chip
+    from mho.simulation.corrections import read_corrections
     from mho.simulation.executor import Executor
 
     start, hardware = time.perf_counter(), chip.fit(loaded)
@@ -208,6 +216,7 @@ def _run_on_chip(loaded: Program, samples: Samples, chip: Chip, ranges: Path | N
         hardware=hardware,
         conditions=chip.conditions,
         ranges=None if ranges is None else read_ranges(ranges),
+        corrections=None if corrections is None else read_corrections(corrections),
     )
     results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start

@@ -65,7 +65,7 @@ class SweptParameter(_Section):
     """A parameter that is swept."""
 
     key: str
-    """Dotted: `array.`, `converters.` or `conditions.` and a name."""
+    """Dotted: `array.`, `converters.`, `conditions.` or `mitigation.` and a name."""
     values: tuple[Value, ...]
     """In the order of the study."""
     scale: Literal["linear", "log", "category"]

@@ -14,6 +14,7 @@ from mho.array.conductances import Conditions
 from mho.program.program import Program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.corrections import ChannelCorrections
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -57,6 +58,7 @@ def run_on_chip(
     hardware: Accelerator | None = None,
     conditions: Conditions | None = None,
     ranges: AdcRanges | None = None,
+    corrections: ChannelCorrections | None = None,
     batch_size: int | None = None,
 ) -> Outputs:
     """Run a program on the chip that a seed gives; return float32 outputs [N, ...] by name.
@@ -66,12 +68,15 @@ def run_on_chip(
         hardware: cells, wires and converters; None: those that the program was compiled for.
         conditions: when and how cells are read; None: at once.
         ranges: of calibrated ADCs; they also say what codes are spread over.
+        corrections: of channels; None: constants are those of the program.
         batch_size: samples at once; None: 16.
 
     Raises:
-        MhoError: as `AnalogExecutor`; or the ranges are those of another program.
+        MhoError: as `AnalogExecutor`; or ranges or corrections are those of another program.
     """
-    executor = write_chip(program, seed, hardware=hardware, conditions=conditions, ranges=ranges)
+    executor = write_chip(
+        program, seed, hardware=hardware, conditions=conditions, ranges=ranges, corrections=corrections
+    )
     return executor.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
 
 
@@ -82,10 +87,13 @@ def write_chip(
     hardware: Accelerator | None = None,
     conditions: Conditions | None = None,
     ranges: AdcRanges | None = None,
+    corrections: ChannelCorrections | None = None,
 ) -> AnalogExecutor:
     """Write a program into the chip that a seed gives. Arguments and errors are those of `run_on_chip`."""
     hardware = program.accelerator if hardware is None else hardware
     if ranges is not None:
         hardware = ranges.fit(program, hardware)
+    if corrections is not None:
+        program = corrections.correct(program)
     layers = None if ranges is None else ranges.layers
     return AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)

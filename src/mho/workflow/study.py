@@ -78,13 +78,22 @@ class _Ingredients:
             "program": self.program,
             "samples": self.samples,
             "batch_size": self.batch_size,
-            "calibration": self.calibration if point.is_calibrated else None,
+            "calibration": self.calibration if point.needs_calibration else None,
+            **({"recalibration": True} if point.is_recalibrated else {}),
             "array": hardware["array"],
             "converters": hardware["converters"],
             "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
             "seed": seed,
         }
-        return ChipTask(chip_key(content), seed, point.hardware, conditions, point.is_calibrated, point.words)
+        return ChipTask(
+            chip_key(content),
+            seed,
+            point.hardware,
+            conditions,
+            point.is_calibrated,
+            point.is_recalibrated,
+            point.words,
+        )
 
 
 def run_study(
@@ -120,8 +129,8 @@ def run_study(
         import_ray()
     loaded = load_material(config, where=where, program=program, samples=samples)
     points = plan_study(config, loaded.program.accelerator, where=where)
-    is_calibrated = any(point.is_calibrated for point in points)
-    loaded.check_calibration(is_calibrated, config.calibration.file is not None, where=where)
+    needs_calibration = any(point.needs_calibration for point in points)
+    loaded.check_calibration(needs_calibration, config.calibration.file is not None, where=where)
     exact_accuracy = loaded.measure_exactly()
     path = directory or config.directory
     with _open_directory(path, fresh=fresh) as log:

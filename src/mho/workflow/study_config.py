@@ -160,7 +160,7 @@ class SampleSettings(_Section):
 
 
 class CalibrationSettings(_Section):
-    """How the ranges of calibrated ADCs are found, for each chip by itself."""
+    """How the ranges of calibrated ADCs, and corrections of channels, are found, for each chip by itself."""
 
     file: Path | None = None
     """An .npz file of arrays [N, ...] by the names of the inputs, where samples come from a file. Left out: calibration
@@ -172,7 +172,7 @@ class CalibrationSettings(_Section):
     share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
     """For `percentile`: the share of sums that is kept."""
     when: Literal["reading", "writing"] = "reading"
-    """`reading`: under the conditions of the point; `writing`: at once after the cells were written."""
+    """Ranges: `reading`: under the conditions of the point; `writing`: at once after the cells were written."""
 
 
 class BaseSettings(_Section):
@@ -184,6 +184,9 @@ class BaseSettings(_Section):
     """Keys of the accelerator's table converters."""
     conditions: Settings = Field(default_factory=dict, validate_default=True)
     """`elapsed_s` since the cells were written, `temperature_k`, `reads` so far."""
+    mitigation: Settings = Field(default_factory=dict, validate_default=True)
+    """`recalibration`: `none`, or `channels`, whose scales and biases are corrected under the conditions of the point,
+    from calibration inputs."""
 
 
 class SweepSettings(_Section):
@@ -195,6 +198,8 @@ class SweepSettings(_Section):
     """Keys of the accelerator's table converters."""
     conditions: Sweeps = Field(default_factory=dict, validate_default=True)
     """`elapsed_s`, `temperature_k`, `reads`."""
+    mitigation: Sweeps = Field(default_factory=dict, validate_default=True)
+    """`recalibration`."""
 
 
 class StudyConfig(_Section):

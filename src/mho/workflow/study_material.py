@@ -35,7 +35,7 @@ class LoadedStudy:
         program_source: where it came from, for people.
         samples: what they are asked.
         samples_source: where these came from, for people.
-        calibration: inputs for calibrated ADCs; None where there are none.
+        calibration: inputs for calibrated ADCs and recalibration; None where there are none.
         rule: how their ranges follow from sums.
         samples_hash, calibration_hash: SHA-256 of inputs and labels, of calibration inputs.
     """
@@ -50,16 +50,17 @@ class LoadedStudy:
     calibration_hash: str
 
     def check_calibration(self, is_needed: bool, is_given: bool, *, where: str) -> None:
-        """Hold calibrated ADCs against calibration inputs, which a file may give. Raises `ConfigError`."""
+        """Hold what points calibrate against calibration inputs, which a file may give. Raises `ConfigError`."""
         if is_given and not is_needed:
             raise ConfigError(
-                "no point has calibrated ADCs",
+                "no point calibrates anything",
                 where=f"{where}: calibration.file",
-                expected="converters.adc_bits as a number and converters.adc_range other than full-scale, somewhere",
+                expected="converters.adc_bits as a number and converters.adc_range other than full-scale, or "
+                "mitigation.recalibration other than none, somewhere",
             )
         if is_needed and self.calibration is None:
             raise ConfigError(
-                "calibrated ADCs need inputs to be calibrated on",
+                "calibrated ADCs and recalibration need inputs to be calibrated on",
                 where=f"{where}: calibration.file",
                 expected="an .npz file of arrays [N, ...] by the names of the inputs",
             )

@@ -23,6 +23,8 @@ from mho.report.study_text import format_value
 from mho.workflow.study_config import MAX_CHIPS, StudyConfig
 
 _CONDITIONS = ("elapsed_s", "temperature_k", "reads")
+_RECALIBRATIONS = ("none", "channels")
+_MITIGATION = ("recalibration",)
 _FIXED = {
     "converters.dac_bits": "the program was compiled for it",
     "converters.adc_latency_us_per_bit": "it changes times, and a study tells answers",
@@ -38,18 +40,25 @@ class PlannedPoint:
         values: of what is swept here, by dotted key.
         hardware: cells, wires and converters.
         conditions: when and how cells are read.
+        is_recalibrated: channels are corrected from data, under these conditions.
     """
 
     sweep: str | None
     values: Mapping[str, Value]
     hardware: Accelerator
     conditions: Conditions
+    is_recalibrated: bool = False
 
     @property
     def is_calibrated(self) -> bool:
         """True where ADCs have ranges that come from data."""
         converters = self.hardware.converters
         return not converters.has_ideal_adc and converters.adc_range is not AdcRange.FULL_SCALE
+
+    @property
+    def needs_calibration(self) -> bool:
+        """True where something comes from data."""
+        return self.is_calibrated or self.is_recalibrated
 
     @property
     def words(self) -> str:
@@ -115,7 +124,12 @@ def _check_key(key: str, *, where: str) -> None:
     table, _, name = key.partition(".")
     if key in _FIXED:
         raise ConfigError(f"cannot be set in a study: {_FIXED[key]}", where=where)
-    known = {"array": Array.model_fields, "converters": Converters.model_fields, "conditions": _CONDITIONS}[table]
+    known = {
+        "array": Array.model_fields,
+        "converters": Converters.model_fields,
+        "conditions": _CONDITIONS,
+        "mitigation": _MITIGATION,
+    }[table]
     if name not in known:
         names = [one for one in known if f"{table}.{one}" not in _FIXED]
         raise ConfigError("unknown key", where=where, hint=suggest(name, names) or f"known here: {', '.join(names)}")
@@ -124,18 +138,31 @@ def _check_key(key: str, *, where: str) -> None:
 def _make_point(
     accelerator: Accelerator, base: Mapping[str, Value], sweep: str | None, values: Mapping[str, Value], *, where: str
 ) -> PlannedPoint:
-    content, conditions = accelerator.to_json(), {}
+    content, conditions, mitigation = accelerator.to_json(), {}, {}
     for key, value in {**base, **values}.items():
         table, _, name = key.partition(".")
         if table == "conditions":
             conditions[name] = value
+        elif table == "mitigation":
+            mitigation[name] = value
         else:
             content[table][name] = list(value) if isinstance(value, tuple) else value
     place = ", ".join(f"{key} = {format_value(value)}" for key, value in values.items())
     hardware = accelerator_from_json(content, where=f"{where}: at {place}")
-    point = PlannedPoint(sweep, MappingProxyType(dict(values)), hardware, _make_conditions(conditions, where, place))
+    made = _make_conditions(conditions, where, place)
+    is_recalibrated = _is_recalibrated(mitigation, where=f"{where}: at {place}")
+    point = PlannedPoint(sweep, MappingProxyType(dict(values)), hardware, made, is_recalibrated)
     _check_time(point, where=f"{where}: at {place}")
     return point
+
+
+def _is_recalibrated(mitigation: Mapping[str, Value], *, where: str) -> bool:
+    asked = mitigation.get("recalibration", "none")
+    if asked not in _RECALIBRATIONS:
+        raise ConfigError(
+            f"mitigation.recalibration is {asked!r}", where=where, expected=" or ".join(map(repr, _RECALIBRATIONS))
+        )
+    return asked != "none"
 
 
 def _make_conditions(given: Mapping[str, Value], where: str, place: str) -> Conditions:

@@ -38,7 +38,7 @@ class StudyMaterial:
     Attributes:
         program_file: what they run.
         samples: what they are asked.
-        calibration: inputs on which ranges of calibrated ADCs are found; None where no point has any.
+        calibration: inputs on which ranges of calibrated ADCs and corrections are found; None where no point needs any.
         rule: how these follow from sums.
         calibrates_when_reading: whether that happens under the conditions of the point, or at once after the write.
         batch_size: samples at once.
@@ -61,6 +61,7 @@ class ChipTask:
         seed: of the chip.
         hardware, conditions: of its point.
         is_calibrated: ADCs have ranges that come from data.
+        is_recalibrated: channels are corrected from data, under the conditions of the point.
         words: its point, for messages.
     """
 
@@ -69,6 +70,7 @@ class ChipTask:
     hardware: Accelerator
     conditions: Conditions
     is_calibrated: bool
+    is_recalibrated: bool
     words: str
 
     @property
@@ -117,25 +119,45 @@ class ChipExaminer:
         return ChipAnswers(task.key, correct, time.perf_counter() - start)
 
     def _count_right(self, task: ChipTask) -> int:
-        from mho.simulation.analog import AnalogExecutor
-        from mho.simulation.analog_calibration import calibrate_ranges
+        from mho.simulation.adc_ranges import calibrate_adcs
+        from mho.simulation.chip_answers import run_on_chip
+        from mho.simulation.recalibration import recalibrate
 
-        material, ranges = self._material, None
+        program, material = self._program, self._material
+        ranges, corrections = None, None
+        hardware, conditions, size = task.hardware, task.conditions, material.batch_size
         if task.is_calibrated:
             assert material.calibration is not None, "studies with calibrated ADCs have calibration inputs"
-            ranges = calibrate_ranges(
-                self._program,
+            ranges = calibrate_adcs(
+                program,
                 task.seed,
                 material.calibration,
-                hardware=task.hardware,
+                hardware=hardware,
                 rule=material.rule,
-                conditions=task.conditions if material.calibrates_when_reading else None,
-                batch_size=material.batch_size,
+                conditions=conditions if material.calibrates_when_reading else None,
+                batch_size=size,
             )
-        executor = AnalogExecutor(
-            self._program, task.seed, hardware=task.hardware, conditions=task.conditions, ranges=ranges
+        if task.is_recalibrated:
+            assert material.calibration is not None, "studies with recalibration have calibration inputs"
+            corrections = recalibrate(
+                program,
+                task.seed,
+                material.calibration,
+                hardware=hardware,
+                conditions=conditions,
+                ranges=ranges,
+                batch_size=size,
+            )
+        outputs = run_on_chip(
+            program,
+            task.seed,
+            material.samples.inputs,
+            hardware=hardware,
+            conditions=conditions,
+            ranges=ranges,
+            corrections=corrections,
+            batch_size=size,
         )
-        outputs = executor.run(material.samples.inputs, material.batch_size)
         return round(material.samples.share_right(outputs) * len(material.samples))
 
 

@@ -17,7 +17,7 @@ from studies import STUDY, make_program, make_samples, tables, write_study
 import mho
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
-from mho.errors import MhoError
+from mho.errors import ConfigError, MhoError
 from mho.report.comparison_accuracy import LabelledSamples
 from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
@@ -181,7 +181,7 @@ def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):
                 raise MhoError("no", where="layer fc", expected="yes")
             super().__init__(program, seed, **options)
 
-    monkeypatch.setattr("mho.simulation.analog.AnalogExecutor", Refusing)
+    monkeypatch.setattr("mho.simulation.chip_answers.AnalogExecutor", Refusing)
     with pytest.raises(MhoError, match=r"chip 5 at array.programming_error = 0.*: layer fc: no\n  expected: yes"):
         run()
     assert len(lines()) == 1
@@ -228,6 +228,34 @@ def test_ranges_are_those_of_the_time_that_is_asked_for(tmp_path, when):
     ranges = calibrate_ranges(program, 0, samples[0], hardware=hardware, conditions=then if when == "reading" else None)
     (outputs,) = AnalogExecutor(program, 0, hardware=hardware, conditions=then, ranges=ranges).run(samples[0]).values()
     assert result.points[1].correct[0] == int((outputs.argmax(axis=1) == samples[1]).sum())
+
+
+def test_recalibrated_chips_are_corrected_from_calibration_inputs_at_their_time(tmp_path):
+    program = make_program()
+    samples = make_samples(program)
+    np.savez(tmp_path / "c.npz", x=samples[0][::2])
+    content = tables(
+        base={"array.drift_exponent": 0.3, "array.programming_error": 0.1, "conditions.elapsed_s": 1000},
+        sweeps={"mitigation.recalibration": ["none", "channels"]},
+        calibration={"file": str(tmp_path / "c.npz"), "images": 10},
+    )
+    result = mho.study(content, program=program, samples=samples, directory=tmp_path / "out")
+    described = program.accelerator.to_json()
+    described["array"].update(drift_exponent=0.3, programming_error=0.1)
+    given = {"hardware": accelerator_from_json(described, where="test"), "conditions": Conditions(elapsed_s=1000)}
+    for seed in range(2):
+        corrections = mho.recalibrate(program, samples[0][::4], seed=seed, **given)
+        for point, one in zip(result.points, (None, corrections), strict=True):
+            (outputs,) = mho.simulate(program, samples[0], seed=seed, corrections=one, **given).values()
+            assert point.correct[seed] == int((outputs.argmax(axis=1) == samples[1]).sum())
+    assert sum(result.points[1].correct) > sum(result.points[0].correct)
+
+
+def test_recalibration_needs_calibration_inputs(tmp_path):
+    program = make_program()
+    content = tables(base={"mitigation.recalibration": "channels"})
+    with pytest.raises(ConfigError, match="recalibration need inputs"):
+        mho.study(content, program=program, samples=make_samples(program), directory=tmp_path)
 
 
 def test_a_study_from_python_is_that_of_the_file(folder):

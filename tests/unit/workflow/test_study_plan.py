@@ -46,6 +46,32 @@ def test_a_grid_has_all_combinations():
     assert points[4].sweep is None
 
 
+def test_recalibration_is_swept_like_anything_else():
+    points = plan(
+        tables(
+            study={"design": "grid"},
+            base={"array.programming_error": 0.1},
+            sweeps={"mitigation.recalibration": ["none", "channels"], "array.stuck_on_rate": [0, 0.1]},
+        )
+    )
+    assert [point.is_recalibrated for point in points] == [False, True, False, True]
+    assert [point.needs_calibration for point in points] == [False, True, False, True]
+    assert all(point.is_recalibrated for point in plan(tables(base={"mitigation.recalibration": "channels"})))
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "told"),
+    [
+        ({"mitigation.recalibration": ["none", "layers"]}, r"mitigation\.recalibration is 'layers'"),
+        ({"mitigation.recalibration": [1, 2]}, r"mitigation\.recalibration is 1"),
+        ({"mitigation.recalibrate": ["none"]}, "recalibration"),
+    ],
+)
+def test_other_words_for_recalibration_are_refused(sweeps, told):
+    with pytest.raises(ConfigError, match=told):
+        plan(tables(sweeps=sweeps))
+
+
 def test_ranges_have_exact_ends_and_short_numbers():
     config = study_from_json(
         tables(

@@ -1,0 +1,65 @@
+"""``mho recalibrate``: the scale and the bias of a chip's channels, from data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mho.cli.chip import (
+    ElapsedOption,
+    HardwareOption,
+    PlacementOption,
+    RangesOption,
+    ReadsOption,
+    Samples,
+    TemperatureOption,
+    load_chip,
+)
+from mho.program.container import read_program
+
+
+def recalibrate(
+    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
+    inputs: Annotated[
+        Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
+    ],
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="C.npz", help="Where to write the corrections.")],
+    hardware: HardwareOption = None,
+    elapsed_s: ElapsedOption = None,
+    temperature_k: TemperatureOption = None,
+    reads: ReadsOption = None,
+    placement: PlacementOption = None,
+    ranges: RangesOption = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples at once.")] = None,
+) -> None:
+    """Find the scale and the bias of each channel that put right what errors of cells and drift do to it.
+
+    The chip that the seed gives runs the data layer by layer, and exact integers run it beside: each channel gets their
+    mean and standard deviation. No labels are needed. `mho simulate --seed N --corrections C.npz` runs programs with
+    what was found.
+    """
+    chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
+    loaded = read_program(program)
+    samples = Samples.read(inputs, loaded)
+
+    from mho.simulation.adc_ranges import read_ranges
+    from mho.simulation.corrections import write_corrections
+    from mho.simulation.recalibration import recalibrate as find
+
+    found = find(
+        loaded,
+        seed,
+        samples.inputs,
+        hardware=chip.fit(loaded),
+        conditions=chip.conditions,
+        ranges=None if ranges is None else read_ranges(ranges),
+        batch_size=batch_size,
+    )
+    write_corrections(found, output)
+    layers = found.layers.values()
+    channels = sum(layer.scale.size for layer in layers)
+    changed = sum(int(((layer.scale != 1) | (layer.shift != 0)).sum()) for layer in layers)
+    typer.echo(f"{output}: corrections of {len(layers)} layers, {channels:,} channels; {changed:,} change")

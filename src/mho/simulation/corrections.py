@@ -1,0 +1,175 @@
+"""Corrections of a program's channels on one chip, as a value and as a file, and the program that has them.
+
+A layer's output is total * multiplier + bias for each channel, see `Dequantize`. What errors of cells, drift and
+converters do to a channel as a whole, its scale and its bias can undo: only these constants of the digital unit
+change, integers and instructions do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ConfigError, InputFileError
+from mho.program.container import program_digest
+from mho.program.instructions import Dequantize, Instruction, Layer, Loop, Window
+from mho.program.program import Program
+from mho.simulation.arrays import read_arrays, write_arrays
+
+Floats = NDArray[np.float64]
+
+_EXPECTED = "corrections of channels, as `mho recalibrate` writes them"
+_MAX_SEED_DIGITS = 1000
+_KINDS = {"digest": ("u", 1), "seed": ("U", 0), "layers": ("U", 1), "shapes": ("i", 2), "scale": ("f", 1)}
+_KINDS |= {"shift": ("f", 1)}
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What the channels of a layer are multiplied with and what is added: y becomes scale y + shift.
+
+    Attributes:
+        scale, shift: float64 [groups, channels], finite.
+    """
+
+    scale: Floats
+    shift: Floats
+
+    @property
+    def changes(self) -> bool:
+        """False where every channel stays as it is."""
+        return bool((self.scale != 1).any() or (self.shift != 0).any())
+
+    def apply(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a layer's corrected output, float32 [samples, batch, groups, lines, channels, rows, columns]."""
+        scale, shift = (one[None, None, :, None, :, None, None] for one in (self.scale, self.shift))
+        return (output * scale + shift).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelCorrections:
+    """Corrections of all layers of a program on one chip.
+
+    Attributes:
+        digest: of the program, SHA-256, hexadecimal.
+        seed: of the chip.
+        layers: by name, in execution order; layers that have no cells are left out. Read-only.
+    """
+
+    digest: str
+    seed: int
+    layers: Mapping[str, Correction]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    def correct(self, program: Program) -> Program:
+        """Return the program with corrected constants of `Dequantize`; the same one where nothing is corrected.
+
+        Args:
+            program: that they were found for.
+
+        Raises:
+            ConfigError: they were found for another program.
+        """
+        if self.digest != program_digest(program):
+            raise ConfigError(
+                "the corrections were found for another program", where=program.name, hint="recalibrate again"
+            )
+        if not any(one.changes for one in self.layers.values()):
+            return program
+        constants = dict(program.constants)
+        instructions = tuple(
+            replace(item, body=_correct(item.body, item.name, self.layers[item.name], constants))
+            if isinstance(item, Layer) and item.name in self.layers
+            else item
+            for item in program.instructions
+        )
+        return replace(program, instructions=instructions, constants=constants)
+
+
+def _correct(
+    body: tuple[Instruction, ...], layer: str, correction: Correction, constants: dict[str, NDArray[Any]]
+) -> tuple[Instruction, ...]:
+    """Return a body whose dequantization is corrected; adds constants. A constant may be that of other layers too."""
+    found: list[Instruction] = []
+    for item in body:
+        if isinstance(item, Loop | Window):
+            item = replace(item, body=_correct(item.body, layer, correction, constants))
+        elif isinstance(item, Dequantize):
+            multiplier, bias = f"{layer}:corrected_multiplier", f"{layer}:corrected_bias"
+            old = constants[item.bias] if item.bias else 0.0
+            moved = (correction.scale * old + correction.shift).astype(np.float32)
+            constants[multiplier] = (constants[item.multiplier] * correction.scale).astype(np.float32)
+            item = replace(item, multiplier=multiplier)
+            if item.bias or moved.any():
+                constants[bias] = moved
+                item = replace(item, bias=bias)
+        found.append(item)
+    return tuple(found)
+
+
+def write_corrections(corrections: ChannelCorrections, path: str | Path) -> None:
+    """Write corrections to an .npz file of plain arrays, atomically.
+
+    Raises:
+        InputFileError: it cannot be written.
+    """
+    layers = list(corrections.layers.values())
+    scale, shift = (
+        np.concatenate([np.zeros(0), *(getattr(one, part).ravel() for one in layers)]) for part in ("scale", "shift")
+    )
+    write_arrays(
+        path,
+        {
+            "digest": np.frombuffer(bytes.fromhex(corrections.digest), dtype=np.uint8),
+            "seed": np.array(str(corrections.seed)),
+            "layers": np.array(list(corrections.layers), dtype=np.str_),
+            "shapes": np.array([one.scale.shape for one in layers], dtype=np.int64).reshape(-1, 2),
+            "scale": scale,
+            "shift": shift,
+        },
+    )
+
+
+def read_corrections(path: str | Path) -> ChannelCorrections:
+    """Read the corrections that `write_corrections` wrote.
+
+    Raises:
+        InputFileError: missing, damaged, or no corrections.
+    """
+    arrays, where = read_arrays(path), str(path)
+    if missing := [name for name in _KINDS if name not in arrays]:
+        raise InputFileError(f"holds no {missing[0]!r}", where=where, expected=_EXPECTED)
+    for name, (kind, rank) in _KINDS.items():
+        if arrays[name].dtype.kind != kind or arrays[name].ndim != rank:
+            told = f"{name!r} is {arrays[name].dtype} of shape {list(arrays[name].shape)}"
+            raise InputFileError(told, where=where, expected=_EXPECTED)
+    seed = arrays["seed"].item()
+    is_seed = seed.isascii() and seed.isdigit() and len(seed) <= _MAX_SEED_DIGITS
+    if not is_seed or arrays["digest"].dtype != np.uint8 or arrays["digest"].size != 32:
+        raise InputFileError("its head is damaged", where=where, expected=_EXPECTED)
+    return ChannelCorrections(arrays["digest"].tobytes().hex(), int(seed), _cut(arrays, where))
+
+
+def _cut(arrays: Mapping[str, NDArray[Any]], where: str) -> dict[str, Correction]:
+    """Return the correction of each layer."""
+    names, shapes = [str(name) for name in arrays["layers"]], arrays["shapes"].tolist()
+    scale, shift = (arrays[part].astype(np.float64) for part in ("scale", "shift"))
+    sizes = [groups * channels for groups, channels in shapes] if arrays["shapes"].shape[1] == 2 else []
+    fits = len(names) == len(sizes) and len(set(names)) == len(names) and all(min(shape) > 0 for shape in shapes)
+    if not fits or sum(sizes) != len(scale) or scale.shape != shift.shape:
+        raise InputFileError("its arrays do not fit each other", where=where, expected=_EXPECTED)
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        raise InputFileError("a correction is not finite", where=where, expected=_EXPECTED)
+    edges = np.cumsum([0, *sizes]).tolist()
+    return {
+        name: Correction(scale[start:stop].reshape(shape), shift[start:stop].reshape(shape))
+        for name, shape, start, stop in zip(names, shapes, edges, edges[1:], strict=False)
+    }

@@ -1,0 +1,110 @@
+"""`mho recalibrate` and `mho simulate --corrections`: the same as in Python, and one clear error for bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from random_networks import random_inputs
+from small_programs import grid, linear_network
+
+import mho
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.cli.main import main
+from mho.errors import MhoError
+from mho.quantization.export import write_qcdq_onnx
+from mho.simulation.arrays import read_arrays, write_arrays
+
+ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "y.npz")
+RECALIBRATE = ("recalibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "c.npz")
+OLD = ("--hardware", "old.toml", "--elapsed-s", "1000")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A program of one dense layer, inputs, and hardware that drifts, also with coarse ADCs."""
+    monkeypatch.chdir(tmp_path)
+    network = linear_network(np.random.default_rng(0).integers(-7, 8, (5, 40)), grid(4))
+    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    assert main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho", "--mapping", "paper"]) == 0
+    write_arrays("x.npz", random_inputs(network, 20))
+    content = load_accelerator("pelke2026-4bit").to_json()
+    content["array"].update(drift_exponent=0.1, programming_error=0.02)
+    for name, converters in (("old", {}), ("coarse", {"adc_bits": 4, "adc_range": "calibrated-columns"})):
+        content["converters"].update(converters)
+        Path(f"{name}.toml").write_text(to_toml(accelerator_from_json(content, where=name)), encoding="utf-8")
+    return tmp_path
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail as a user's error; return what it says."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_a_chip_answers_better_with_its_corrections_and_as_in_python(folder, capsys):
+    inputs, conditions = read_arrays("x.npz"), mho.Conditions(elapsed_s=1000)
+    exact = mho.simulate("p.mho", inputs)["y"]
+    assert main([*ON_CHIP, *OLD]) == 0
+    plain = read_arrays("y.npz")["y"]
+    assert main([*RECALIBRATE, *OLD]) == 0
+    assert capsys.readouterr().out.endswith("c.npz: corrections of 1 layers, 5 channels; 5 change\n")
+    assert main([*ON_CHIP, *OLD, "--corrections", "c.npz"]) == 0
+    found = read_arrays("y.npz")
+    assert np.square(found["y"] - exact).mean() < 0.1 * np.square(plain - exact).mean()
+    given = {"seed": 5, "hardware": "old.toml", "conditions": conditions}
+    corrections = mho.recalibrate("p.mho", inputs, **given)
+    for one in (corrections, "c.npz", Path("c.npz")):
+        assert_same_bits(mho.simulate("p.mho", inputs, **given, corrections=one), found)
+    mho.save(corrections, "again.npz")
+    assert (folder / "again.npz").read_bytes() == (folder / "c.npz").read_bytes()
+
+
+def test_ranges_of_adcs_come_first(folder, capsys):
+    chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
+    assert "mho calibrate" in fails(capsys, *RECALIBRATE, *chip)
+    assert main(["calibrate", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
+    assert main([*RECALIBRATE, *chip, "--ranges", "r.npz", "--batch-size", "7"]) == 0
+    assert main([*ON_CHIP, *chip, "--ranges", "r.npz", "--corrections", "c.npz"]) == 0
+    given = {"seed": 5, "hardware": "coarse.toml", "conditions": mho.Conditions(elapsed_s=1000), "ranges": "r.npz"}
+    inputs = read_arrays("x.npz")
+    corrections = mho.recalibrate("p.mho", inputs, **given)
+    assert_same_bits(mho.simulate("p.mho", inputs, **given, corrections=corrections), read_arrays("y.npz"))
+
+
+def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):
+    assert main([*RECALIBRATE]) == 0
+    assert capsys.readouterr().out.endswith("5 channels; 0 change\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("simulate", "p.mho", "--inputs", "x.npz", "--corrections", "c.npz"), "--corrections is of a chip"),
+        ((*ON_CHIP, "--corrections", "x.npz"), "holds no 'digest'"),
+        ((*ON_CHIP, "--corrections", "none.npz"), "none.npz"),
+        ((*RECALIBRATE, "--elapsed-s", "0"), "elapsed_s is 0"),
+        ((*RECALIBRATE, "--ranges", "x.npz"), "holds no 'digest'"),
+        ((*RECALIBRATE[:3], "old.toml", *RECALIBRATE[4:]), "old.toml"),
+        ((*RECALIBRATE[:-1], "x.npz/c.npz"), "x.npz"),
+    ],
+)
+def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
+    assert told in fails(capsys, *arguments)
+
+
+def test_corrections_of_another_program_are_refused(folder, capsys):
+    assert main([*RECALIBRATE]) == 0
+    main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho", "--encoding", "offset"])
+    assert "another program" in fails(capsys, *ON_CHIP, "--corrections", "c.npz")
+
+
+def test_python_refuses_corrections_without_a_seed(folder):
+    with pytest.raises(MhoError, match="a seed"):
+        mho.simulate("p.mho", read_arrays("x.npz"), corrections="c.npz")
