@@ -51,6 +51,7 @@ HEAVY = {
     "jinja2": ("report/",),
     "gymnasium": ("search/",),
     "stable_baselines3": ("search/",),
+    "optuna": ("search/",),
     "sklearn": ("data/",),
     "scipy": ("array/nodal.py", "array/placement.py"),
 }

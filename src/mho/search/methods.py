@@ -17,7 +17,7 @@ from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal
 from mho.search.space import SearchSpace
 
-METHODS = ("rl", "rl-paper", "uniform", "random")
+METHODS = ("rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random")
 
 
 class SearchMethod(Protocol):
@@ -47,6 +47,18 @@ def method_factory(name: str) -> MethodFactory:
         from mho.search.planning_agent import PlanningAgent
 
         return PlanningAgent if name == "rl" else PaperAgent
+    if name == "exact":
+        from mho.search.exact import ExactSearch
+
+        return ExactSearch
+    if name == "evolution":
+        from mho.search.evolution import EvolutionSearch
+
+        return EvolutionSearch
+    if name == "tpe":
+        from mho.search.tpe import TpeSearch
+
+        return TpeSearch
     raise ConfigError(
         f"unknown search method {name!r}", where="method", expected=", ".join(METHODS), hint=suggest(name, METHODS)
     )

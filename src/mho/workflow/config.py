@@ -163,8 +163,10 @@ class EvaluationSettings(_Section):
 class SearchSettings(_Section):
     """How bit widths are searched."""
 
-    method: Literal["rl", "rl-paper", "uniform", "random"] = "rl"
-    """`rl-paper` follows arXiv 2601.21737 to the letter; `rl` is the improved agent; the others are baselines."""
+    method: Literal["rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
+    """`rl` is the improved agent, `rl-paper` follows arXiv 2601.21737 to the letter; `exact` solves a program in a
+    model of sensitivities; `evolution` and `tpe` are Optuna's NSGA-II and Parzen estimator; the others are
+    baselines."""
     objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay"] = "latency"
     """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
     `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip

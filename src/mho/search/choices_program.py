@@ -1,0 +1,121 @@
+"""One choice for every layer, so that one sum is least and another stays within a limit: a mixed-integer program.
+
+The multiple-choice knapsack problem (Sinha and Zoltners, Operations Research 27(3), 1979), solved by HiGHS to the
+optimum. Whether costs are made least within a loss, or the loss within costs, is a matter of which is handed in as
+what.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import MhoError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_SCALE = 1e3
+"""What the largest possible sum of values becomes for the solver: its tolerances are absolute, 1e-7 and less."""
+_ROUNDING = 1e-12
+"""Share of the capacity that sums may be off by rounding; what was chosen is added up again."""
+_SECONDS = 60.0
+"""A program takes a fraction of a second; a solver that ran so long would be stuck."""
+
+
+def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], capacity: float) -> IntArray | None:
+    """Choose one option of every layer: the least sum of values whose sum of weights is no more than `capacity`.
+
+    Args:
+        values: float64 [options] for each layer, >= 0: what is made least.
+        weights: float64 [options] for each layer, >= 0: what is limited.
+        capacity: the limit, inclusive.
+
+    Returns:
+        int64 [layers], the option of each layer; None where nothing fits. It is the optimum, up to 1e-9 of the
+        largest possible sum of values.
+
+    Raises:
+        MhoError: the solver ended without an answer.
+    """
+    slack = capacity - sum(float(weight.min()) for weight in weights)
+    if slack < 0.0:
+        return None
+    kept = [_undominated(value, weight) for value, weight in zip(values, weights, strict=True)]
+    slack = max(slack, _ROUNDING * capacity)
+    kept = [k[weight[k] - weight.min() <= slack] for k, weight in zip(kept, weights, strict=True)]
+    kept_values = [value[k] for value, k in zip(values, kept, strict=True)]
+    kept_weights = [weight[k] for weight, k in zip(weights, kept, strict=True)]
+    excluded: list[IntArray] = []
+    while (chosen := _solve(kept_values, kept_weights, slack, excluded)) is not None:
+        total = sum(float(weight[k]) for weight, k in zip(kept_weights, chosen, strict=True))
+        if total <= capacity:
+            return np.array([k[option] for k, option in zip(kept, chosen, strict=True)])
+        excluded.append(chosen)  # only within the solver's tolerance
+    return None
+
+
+def _undominated(values: FloatArray, weights: FloatArray) -> IntArray:
+    """Return the options that no other one beats in value without a larger weight, by ascending weight."""
+    order = np.lexsort((values, weights))
+    best = np.minimum.accumulate(values[order])
+    is_better = np.concatenate([[True], best[1:] < best[:-1]])
+    return order[is_better]
+
+
+def _solve(
+    values: Sequence[FloatArray], weights: Sequence[FloatArray], slack: float, excluded: Sequence[IntArray]
+) -> IntArray | None:
+    """Solve once; `slack` is what the least weights leave of the capacity."""
+    sizes = [len(value) for value in values]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    columns, layers = int(starts[-1]), len(sizes)
+    matrix = np.zeros((layers + 1 + len(excluded), columns))
+    matrix[np.repeat(np.arange(layers), sizes), np.arange(columns)] = 1.0
+    unit = slack if slack > 0.0 else 1.0
+    matrix[layers] = np.concatenate([weight - weight.min() for weight in weights]) / unit
+    for row, chosen in enumerate(excluded, start=layers + 1):
+        matrix[row, starts[:-1] + chosen] = 1.0
+    lower = np.concatenate([np.ones(layers), np.full(1 + len(excluded), -highspy.kHighsInf)])
+    upper = np.concatenate([np.ones(layers), [slack / unit], np.full(len(excluded), layers - 1.0)])
+    largest = sum(float(value.max()) for value in values) or 1.0
+    solved = _run_highs(np.concatenate(list(values)) * (_SCALE / largest), matrix, lower, upper)
+    if solved is None:
+        return None
+    return np.array([int(solved[a:b].argmax()) for a, b in itertools.pairwise(starts)])
+
+
+def _run_highs(objective: FloatArray, matrix: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray | None:
+    """Minimize over columns that are 0 or 1; None where nothing fits."""
+    rows, columns = matrix.shape
+    filled = matrix.T != 0.0
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = columns, rows
+    model.col_cost_ = objective
+    model.col_lower_, model.col_upper_ = np.zeros(columns), np.ones(columns)
+    model.row_lower_, model.row_upper_ = lower, upper
+    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    model.a_matrix_.start_ = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+    model.a_matrix_.index_ = np.nonzero(filled)[1]
+    model.a_matrix_.value_ = matrix.T[filled]
+    model.integrality_ = [highspy.HighsVarType.kInteger] * columns
+    solver = highspy.Highs()
+    options = {"output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-6}
+    for name, value in (options | {"time_limit": _SECONDS}).items():
+        solver.setOptionValue(name, value)
+    solver.passModel(model)
+    solver.run()
+    status = solver.getModelStatus()
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return None
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise MhoError(
+            f"the solver ended with {solver.modelStatusToString(status)!r}",
+            where="exact search",
+            hint="use another method, and report this with the configuration",
+        )
+    return np.array(solver.getSolution().col_value)

@@ -1,0 +1,135 @@
+"""`evolution`: generations of policies that are crossed and mutated, with Optuna's NSGA-II.
+
+Each policy is told to Optuna with two values, the logarithm of its cost and its loss. Parents are drawn as NSGA-II
+draws them (Deb et al., IEEE Transactions on Evolutionary Computation 6(2), 2002): of two, the one that is better in
+both goes first. Who survives a generation is the policies of the highest reward (`mho.search.goal`), judged by all that
+is known by then, so the population gathers where the goal lies. Mutation moves a width to the next one, up or down, as
+a width drawn anew ruins most policies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.samplers.nsgaii import BaseMutation
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from mho.quantization.policy import Policy
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal, allowed_excess, smooth_reward
+from mho.search.methods import draw_policy
+from mho.search.optuna_space import PolicyCodec, quiet
+from mho.search.space import SearchSpace
+from mho.search.starts import first_policies
+
+POPULATION = 10
+CROSSOVER_SHARE, MUTATION_SHARE = 0.5, 0.08
+"""Of children, how many have two parents; of their widths, how many are moved."""
+MAX_ASKS = 200
+"""Children that are asked for until one is new."""
+
+
+class EvolutionSearch:
+    """The evolutionary method (see the module).
+
+    Args:
+        space: what may be proposed.
+        goal: what the search is after.
+        budget: distinct evaluations.
+        generator: seeds Optuna, and draws the first generation.
+    """
+
+    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+        self._space, self._goal, self._generator = space, goal, generator
+        self._records: dict[Policy, EvaluationRecord] = {}
+        self._codec = PolicyCodec(space)
+        self._trial: Trial | None = None
+        self._population = min(POPULATION, max(2, budget // 2))
+        with quiet():
+            sampler = _Generations(
+                population_size=self._population,
+                mutation=_Step(),
+                mutation_prob=MUTATION_SHARE,
+                crossover_prob=CROSSOVER_SHARE,
+                seed=int(generator.integers(2**31)),
+                elite_population_selection_strategy=self._survive,
+            )
+            self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+            for policy in first_policies(space, self._population, generator):
+                self._study.enqueue_trial(self._codec.encode(policy))
+
+    def ask(self) -> Policy | None:
+        """Return a child that was not evaluated before; None where all policies were."""
+        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+            return None
+        with quiet():
+            for _ in range(MAX_ASKS):
+                trial = self._study.ask(self._codec.distributions)
+                policy = self._codec.decode(trial.params)
+                if policy not in self._records:
+                    self._trial = trial
+                    return policy
+                self._study.tell(trial, state=TrialState.FAIL)
+        self._trial = None
+        return draw_policy(self._space, self._generator, spread=False)
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Tell Optuna the cost and the loss of a child; a failed one has none and no descendants."""
+        is_new = self._records.setdefault(record.policy, record) is record
+        trial, self._trial = self._trial, None
+        if trial is None or not is_new:
+            return
+        with quiet():
+            if record.score is None:
+                self._study.tell(trial, state=TrialState.FAIL)
+            else:
+                share = record.cost / self._space.reference_cost
+                self._study.tell(trial, [math.log(share), record.score - self._goal.reference_score])
+
+    def _survive(self, study: Study, population: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the trials of the highest reward, as many as a generation has."""
+        del study
+        unit = allowed_excess(self._goal, list(self._records.values()))
+
+        def reward(trial: FrozenTrial) -> float:
+            log_share, excess = trial.values
+            return float(smooth_reward(max(excess, 0.0) / unit, math.exp(log_share)))
+
+        return sorted(population, key=reward, reverse=True)[: self._population]
+
+
+class _Generations(NSGAIISampler):
+    """NSGA-II whose generations are the finished trials in their order, those that were given beforehand included.
+
+    Optuna leaves trials that were enqueued out of every generation.
+    """
+
+    def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
+        del trial
+        return len(_finished(study)) // self._size
+
+    def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        return _finished(study)[generation * self._size : (generation + 1) * self._size]
+
+    @property
+    def _size(self) -> int:
+        assert self.population_size is not None
+        return self.population_size
+
+
+def _finished(study: Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+class _Step(BaseMutation):
+    """Moves a parameter by one, up or down; Optuna holds it within its range."""
+
+    def mutation(
+        self, param: float, rng: np.random.RandomState, study: Study, search_space_bounds: np.ndarray
+    ) -> float:
+        del study, search_space_bounds
+        return param + (1.0 if rng.random_sample() < 0.5 else -1.0)

@@ -1,0 +1,187 @@
+"""`exact`: a model of what bits harm, the best policy of that model by a mixed-integer program, then local search.
+
+Every evaluation refits the Bayesian model of `mho.search.sensitivity`. What costs is known, so the policy that is best
+in the model is found exactly (`mho.search.choices_program`). It is evaluated, which mends the model where it was wrong.
+Turns take the most probable world and worlds drawn from the posterior (Thompson sampling) by turns; after
+`LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose harm was
+measured, so that what the model cannot express (layers that act together) does not mislead the end of a search.
+
+Where costs do not add up over layers, the program takes the sums that are near them, several times with costs that are
+a little off; of these and their neighbours the true cost decides.
+
+A space of few policies is searched to its proven optimum: the method ends when every policy that costs less than the
+winner was evaluated.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.quantization.policy import Policy
+from mho.search.choices_program import choose_least
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal, allowed_excess, select_best, smooth_reward
+from mho.search.methods import draw_policy
+from mho.search.neighbourhood import neighbours
+from mho.search.planning import ChoiceTables
+from mho.search.sensitivity import Knowledge, SensitivityModel
+from mho.search.space import SearchSpace
+from mho.search.starts import by_layer, spread_policies
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+FIRST = 6
+"""Policies that are evaluated before the model is asked."""
+FIT_FROM = 4
+LOCAL_FROM = 40
+RUINED = 20.0
+"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
+MAX_DRAWS = 100
+MAX_LISTED, LISTED_PER_EVALUATION = 4096, 4
+"""Spaces of so many policies, and so many for each evaluation of the budget, are searched to the proven optimum."""
+
+
+class ExactSearch:
+    """The exact method (see the module).
+
+    Args:
+        space: what may be proposed.
+        goal: what the search is after.
+        budget: distinct evaluations.
+        generator: draws worlds.
+        knowledge: of the layers' sensitivities; None: nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        goal: Goal,
+        budget: int,
+        generator: np.random.Generator,
+        *,
+        knowledge: Knowledge | None = None,
+    ) -> None:
+        self._space, self._goal, self._generator = space, goal, generator
+        self._tables = ChoiceTables(space)
+        self._shares = by_layer(self._tables, self._tables.shares)
+        self._is_additive = space.shared is None and space.costs is None
+        self._model = SensitivityModel(space.layer_names, knowledge)
+        self._records: dict[Policy, EvaluationRecord] = {}
+        self._first = spread_policies(self._tables, self._model, min(FIRST, max(1, budget // 3)), generator)
+        self._turn = 0
+        is_small = space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
+        self._all = _AllPolicies(self._tables) if is_small else None
+
+    def ask(self) -> Policy | None:
+        """Return the next policy; None where none is left that could win."""
+        self._first = [policy for policy in self._first if policy not in self._records]
+        if self._first:
+            return self._first.pop(0)
+        self._turn += 1
+        harms = self._harms(self._generator if self._turn % 2 else None)
+        if self._all is not None:
+            best = self._winner()
+            return self._all.pick(harms, self._records, None if best is None else best.cost)
+        is_local = len(self._records) >= LOCAL_FROM and self._turn % 3 == 0
+        candidates = self._near_best(harms) if is_local else self._best_in_model(harms)
+        new = (policy for policy in candidates if policy not in self._records)
+        few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
+        return self._best_of(few, harms) if few else self._draw()
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Refit the model to all records."""
+        if record.policy in self._records:
+            return
+        self._records[record.policy] = record
+        if len(self._records) >= FIT_FROM:
+            records = list(self._records.values())
+            unit = allowed_excess(self._goal, records)
+            excess = [RUINED * unit if r.score is None else r.score - self._goal.reference_score for r in records]
+            self._model.fit([r.policy for r in records], np.array(excess), unit)
+
+    def _harms(self, generator: np.random.Generator | None) -> list[FloatArray]:
+        return by_layer(self._tables, self._tables.harms(self._model.harms(generator)))
+
+    def _best_in_model(self, harms: list[FloatArray]) -> Iterator[Policy]:
+        """Yield the best policy of a world, others that are best if costs are a little off, then its neighbours."""
+        chosen = self._solve(harms, self._shares)
+        yield self._tables.policy(chosen)
+        for _ in range(0 if self._is_additive else NEAR_PROGRAMS - 1):
+            jittered = [share * self._generator.lognormal(0.0, COST_JITTER, len(share)) for share in self._shares]
+            yield self._tables.policy(self._solve(harms, jittered))
+        start = _add_up(harms, chosen), _add_up(self._shares, chosen)
+        for numbers in neighbours(chosen, harms, self._shares, start, self._reward, NEIGHBOURS):
+            yield self._tables.policy(numbers)
+
+    def _near_best(self, harms: list[FloatArray]) -> Iterator[Policy]:
+        """Yield the cheaper neighbours of the best policy so far, best first; then as `_best_in_model`."""
+        best = self._winner()
+        if best is not None and best.score is not None:
+            center = self._tables.row(best.policy)
+            unit = allowed_excess(self._goal, list(self._records.values()))
+            measured = max(best.score - self._goal.reference_score, 0.0) / unit
+            share = _add_up(self._shares, center)
+
+            def reward(harm: FloatArray, shares: FloatArray) -> FloatArray:
+                return np.where(shares < share * (1.0 - 1e-12), self._reward(harm, shares), -np.inf)
+
+            for numbers in neighbours(center, harms, self._shares, (measured, share), reward, NEIGHBOURS):
+                yield self._tables.policy(numbers)
+        yield from self._best_in_model(harms)
+
+    def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
+        """Return the cheapest choices whose harm is allowed; where none is, the least harmful ones."""
+        chosen = choose_least(shares, harms, 1.0)
+        return np.array([harm.argmin() for harm in harms]) if chosen is None else chosen
+
+    def _best_of(self, policies: Sequence[Policy], harms: list[FloatArray]) -> Policy:
+        """Return the policy of the highest reward by true cost; of a single one nothing is asked."""
+        if len(policies) == 1:
+            return policies[0]
+        harm = np.array([_add_up(harms, self._tables.row(policy)) for policy in policies])
+        share = np.array([self._space.cost_of(policy) / self._space.reference_cost for policy in policies])
+        return policies[int(np.argmax(smooth_reward(harm, share)))]
+
+    def _reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of harms and sums of shares."""
+        return smooth_reward(np.maximum(harm, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
+
+    def _winner(self) -> EvaluationRecord | None:
+        inside = [record for policy, record in self._records.items() if self._space.contains(policy)]
+        return select_best(self._goal, inside)
+
+    def _draw(self) -> Policy | None:
+        """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
+        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+            return None
+        drawn = [draw_policy(self._space, self._generator, spread=False) for _ in range(MAX_DRAWS)]
+        return next((policy for policy in drawn if policy not in self._records), drawn[0])
+
+
+def _add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:
+    return float(sum(part[number] for part, number in zip(parts, chosen, strict=True)))
+
+
+class _AllPolicies:
+    """Every policy of a small space with its cost."""
+
+    def __init__(self, tables: ChoiceTables) -> None:
+        counts = (range(len(layer.choices)) for layer in tables.space.layers)
+        self._numbers = np.array(list(itertools.product(*counts)))
+        self._policies = [tables.policy(chosen) for chosen in self._numbers]
+        self._costs = np.array([tables.space.cost_of(policy) for policy in self._policies])
+        self._shares = self._costs / tables.space.reference_cost
+
+    def pick(self, harms: list[FloatArray], known: Container[Policy], below: int | None) -> Policy | None:
+        """Return, of the policies that are not known and cost less than `below`, the best in a world; None: no such."""
+        harm = np.sum([part[numbers] for part, numbers in zip(harms, self._numbers.T, strict=True)], axis=0)
+        values = smooth_reward(harm, self._shares)
+        places = np.argsort(-values, kind="stable")
+        may_win = (k for k in places if below is None or self._costs[k] < below)
+        return next((self._policies[k] for k in may_win if self._policies[k] not in known), None)

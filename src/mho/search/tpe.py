@@ -1,0 +1,83 @@
+"""`tpe`: the tree-structured Parzen estimator of Optuna, on the reward.
+
+Two densities of widths are fitted, one to the best policies and one to the others; what is proposed is likely under the
+first and unlikely under the second (Bergstra et al., NeurIPS 2011). What an evaluation is worth depends on the loss
+that may be allowed, which is known better the more was evaluated; so before each proposal all records are judged anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+from optuna.samplers import TPESampler
+from optuna.trial import create_trial
+
+from mho.quantization.policy import Policy
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal, allowed_excess, smooth_reward
+from mho.search.methods import draw_policy
+from mho.search.optuna_space import PolicyCodec, quiet
+from mho.search.space import SearchSpace
+from mho.search.starts import first_policies
+
+FIRST = 10
+MAX_ASKS = 50
+"""Proposals that are asked for until one is new."""
+RUINED = 20.0
+"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+
+
+class TpeSearch:
+    """The Parzen estimator (see the module).
+
+    Args:
+        space: what may be proposed.
+        goal: what the search is after.
+        budget: distinct evaluations.
+        generator: seeds Optuna, and draws the first policies.
+    """
+
+    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+        self._space, self._goal, self._generator = space, goal, generator
+        self._records: dict[Policy, EvaluationRecord] = {}
+        self._codec = PolicyCodec(space)
+        self._first = first_policies(space, min(FIRST, max(2, budget // 2)), generator)
+        with quiet():
+            self._sampler = TPESampler(n_startup_trials=len(self._first), seed=int(generator.integers(2**31)))
+
+    def ask(self) -> Policy | None:
+        """Return the first proposal that was not evaluated before; None where all policies were."""
+        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+            return None
+        self._first = [policy for policy in self._first if policy not in self._records]
+        if self._first:
+            return self._first.pop(0)
+        with quiet():
+            study = optuna.create_study(direction="maximize", sampler=self._sampler)
+            worths = self._judge()
+            study.add_trials([self._as_trial(policy, worth) for policy, worth in worths.items()])
+            for _ in range(MAX_ASKS):
+                trial = study.ask(self._codec.distributions)
+                policy = self._codec.decode(trial.params)
+                if policy not in self._records:
+                    return policy
+                study.tell(trial, worths[policy])
+        return draw_policy(self._space, self._generator, spread=False)
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Keep the record."""
+        self._records.setdefault(record.policy, record)
+
+    def _judge(self) -> dict[Policy, float]:
+        """Return the reward of every policy of the space that was evaluated."""
+        unit = allowed_excess(self._goal, list(self._records.values()))
+        worths = {}
+        for policy, record in self._records.items():
+            if self._space.contains(policy):
+                excess = RUINED * unit if record.score is None else record.score - self._goal.reference_score
+                share = record.cost / self._space.reference_cost
+                worths[policy] = float(smooth_reward(max(excess, 0.0) / unit, share))
+        return worths
+
+    def _as_trial(self, policy: Policy, worth: float) -> optuna.trial.FrozenTrial:
+        return create_trial(params=self._codec.encode(policy), distributions=self._codec.distributions, value=worth)
