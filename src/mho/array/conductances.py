@@ -182,10 +182,11 @@ def write_cells(
         counts = (counts + off) * identity.factor - off
     if array.has_programming_error:
         error = np.array(array.programming_error, dtype=np.float64)
-        std = error[digits] if error.ndim else np.broadcast_to(error, digits.shape)
+        std = error[digits] if error.ndim else error
         whole = device.span if array.programming_error_of is PartOf.RANGE else device.levels[digits] + off
         if error.any():
-            counts = counts + std * whole * seed.stream(Purpose.WRITES, write).standard_normal(digits.shape)
+            normal = seed.stream(Purpose.WRITES, write).standard_normal(digits.shape)
+            counts = np.add(counts, np.multiply(std * whole, normal, out=normal), out=normal)
         pulses = WriteVerify.of(array)
         if pulses is not None:
             counts = counts + land_pulses(pulses, digits.shape, seed.stream(Purpose.PULSES, write)) * whole

@@ -188,6 +188,12 @@ def check_sums(matrix: NDArray[np.integer], largest: int, limit: int = FLOAT64_L
     return bound
 
 
+def refuse_large_sums(matrix: NDArray[np.integer], largest: int) -> None:
+    """Raise `DataError` where sums of products of `matrix` [rows, columns] with numbers up to `largest` pass 2^53."""
+    if len(matrix) * -int(np.iinfo(matrix.dtype).min) * largest >= FLOAT64_LIMIT:
+        check_sums(matrix, largest)
+
+
 def _lay_out(values: NDArray[Any]) -> Tensor:
     """Return values in row-major order, with the strides that it has for any shape."""
     return torch.from_numpy(np.array(values, order="C"))

@@ -70,6 +70,11 @@ class Periphery:
         return self._readouts[key]
 
     @cached_property
+    def has_negative_rows(self) -> bool:
+        """True where some rows are driven with the other polarity."""
+        return bool((self.layout.row_sign < 0).any())
+
+    @cached_property
     def weights(self) -> Floats:
         """What each conversion counts for in each result, float64 [conversions, outputs]."""
         table = np.zeros((len(self.conversions.plus), self.layout.outputs))

@@ -25,7 +25,7 @@ from torch import Tensor
 from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array.converters import Adc
-from mho.array.integers import IntegerProduct, check_sums
+from mho.array.integers import IntegerProduct, refuse_large_sums
 from mho.array.layout import NO_COLUMN, ArrayLayout
 from mho.array.periphery import Periphery
 from mho.array.variance import draw_normal, result_noise, result_variance, step_noise
@@ -154,23 +154,26 @@ class ArrayProduct:
         layout, conversions = periphery.layout, periphery.conversions
         squares = variance.squares if isinstance(variance, WireNoise) else variance
         for name, values in (("counts", counts), ("variance", squares)):
-            if values is not None and not (values.shape == (layout.rows, layout.cols) and np.isfinite(values).all()):
+            if values is not None and not (values.shape == (layout.rows, layout.cols) and _is_finite(values)):
                 raise DataError(f"{name} are {list(values.shape)}", expected=f"finite [{layout.rows}, {layout.cols}]")
         self._periphery, self.layout, self.conversions = periphery, layout, conversions
         matrix = conversions.subtract(counts)
         if kept_off_steps:
             matrix = matrix + np.where(conversions.minus == NO_COLUMN, kept_off_steps, 0.0)
-        if (layout.row_sign < 0).any():
-            matrix = matrix * layout.row_sign[:, None]
+        if periphery.has_negative_rows:
+            matrix *= layout.row_sign[:, None]
         self.fraction_bits = _choose_fraction_bits(matrix, periphery, max_fraction_bits)
-        fixed = np.rint(matrix * float(1 << self.fraction_bits))
+        matrix *= float(1 << self.fraction_bits)
+        fixed = np.rint(matrix, out=matrix)
         fraction_bits = self.fraction_bits + periphery.feed.fraction_bits
         noise = None if squares is None or not squares.any() else variance
         self.has_noise = noise is not None
-        self._columns = _compact(fixed) if is_observed else None
+        cells = _compact(fixed) if is_observed or periphery.adc is not None else None
+        self._columns = cells if is_observed else None
         self.linear: LinearProduct | None = None
         if periphery.adc is not None:
-            self._path: _Path = _SteppedPath(periphery, _compact(fixed), noise, fraction_bits)
+            assert cells is not None
+            self._path: _Path = _SteppedPath(periphery, cells, noise, fraction_bits)
             return
         whole = _compact(fixed @ periphery.weights)  # exact: no sum passes 2^52
         if not isinstance(noise, WireNoise):
@@ -256,7 +259,7 @@ class _FusedPath:
         self, periphery: Periphery, matrix: Integers, variance: Floats | WireNoise | None, fraction_bits: int
     ) -> None:
         layout, self._feed, self._matrix = periphery.layout, periphery.feed, matrix
-        check_sums(matrix, self._feed.largest_whole)
+        refuse_large_sums(matrix, self._feed.largest_whole)
         self._scale = 0.5**fraction_bits
         self._noise = None
         if variance is not None:
@@ -289,8 +292,9 @@ class _SteppedPath:
     def __init__(
         self, periphery: Periphery, matrix: Integers, variance: Floats | WireNoise | None, fraction_bits: int
     ) -> None:
-        layout, self._feed, self._matrix = periphery.layout, periphery.feed, matrix
-        check_sums(matrix, self._feed.largest)
+        layout, self._feed, self._rows = periphery.layout, periphery.feed, len(matrix)
+        refuse_large_sums(matrix, self._feed.largest)
+        self._matrix: Integers | None = matrix
         self._scale = 0.5**fraction_bits
         self._noise = None
         if variance is not None:
@@ -299,12 +303,15 @@ class _SteppedPath:
 
     @cached_property
     def _product(self) -> IntegerProduct:
-        return IntegerProduct(self._matrix.astype(np.int64), self._feed.largest)
+        assert self._matrix is not None, "made once"
+        product = IntegerProduct(self._matrix.astype(np.int64), self._feed.largest)
+        self._matrix = None  # chips have thousands of arrays, and the product has all of it
+        return product
 
     @cached_property
     def bytes_per_input(self) -> int:
         of_noise = 0 if self._noise is None else self._noise.bytes_per_row
-        per_step: int = self._product.bytes_per_row // 2 + of_noise + len(self._matrix)
+        per_step: int = self._product.bytes_per_row // 2 + of_noise + self._rows
         return self._feed.steps * per_step
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -325,10 +332,15 @@ class _SteppedPath:
 def _compact(values: Floats) -> Integers:
     """Return whole numbers in the narrowest type that holds them."""
     largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
-    for kind in (np.int8, np.int16, np.int32):
-        if largest <= np.iinfo(kind).max:
+    for kind, limit in ((np.int8, 1 << 7), (np.int16, 1 << 15), (np.int32, 1 << 31)):
+        if largest < limit:
             return values.astype(kind)
     return values.astype(np.int64)
+
+
+def _is_finite(values: Floats) -> bool:
+    """Tell whether all values are finite: extremes tell, as what is not a number is passed on."""
+    return not values.size or math.isfinite(float(values.max()) - float(values.min()))
 
 
 def _choose_fraction_bits(matrix: Floats, periphery: Periphery, most: int) -> int:
