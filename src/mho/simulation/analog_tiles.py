@@ -9,18 +9,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
-from mho.array.conductances import Conditions
+from mho.array.conductances import Conditions, Device
 from mho.array.layout import ArrayLayout
 from mho.array.model import ProductMaker, WrittenCells, write_crossbar
-from mho.array.product import ArrayProduct
+from mho.array.product import MIN_FRACTION_BITS, ArrayProduct
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, ProgramError
 from mho.program.instructions import Affine, Layer, QuantizeInput, WriteTile
@@ -37,8 +39,8 @@ Range = tuple[NDArray[np.float64], NDArray[np.float64]]
 Ranges = Mapping[str, tuple[Range, ...]]
 """Of each layer and tile, in execution order."""
 
-FRACTION_BITS = 18
-"""Cells that are not whole numbers are told to 2^-18 level steps: with weights of 4 bits, products of three bytes."""
+_CELL_LIMIT = 32639
+"""The largest whole number of two signed bytes, balanced (`mho.array.integers.split_digits`)."""
 
 _MakeProduct = Callable[[WrittenCells], ArrayProduct]
 
@@ -57,7 +59,6 @@ class AnalogTile:
         rows: int64 [rows], from there to the codes that drive the rows.
         sums: int64 [windows], address of each window among the sums.
         results: int64 [results], from there to the sums that results are added to.
-        are_apart: no two results are added to the same address.
     """
 
     crossbar: int
@@ -69,7 +70,6 @@ class AnalogTile:
     rows: Integers
     sums: Integers
     results: Integers
-    are_apart: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,20 @@ class _Write:
     blocks: tuple[Write, ...]
     number: int
     writes: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrix:
+    """One turn of a tile's loops over matrices: what all copies of it have in common, see `AnalogTile`."""
+
+    use: TileUse
+    number: int
+    values: Mapping[str, int]
+    maker: ProductMaker
+    inputs: Integers
+    rows: Integers
+    sums: Integers
+    results: Integers
 
 
 @dataclass
@@ -173,24 +187,29 @@ class TileWriter:
             first_row=load.first_row,
             first_col=add.first_col,
             is_observed=self._is_observed,
-            max_fraction_bits=FRACTION_BITS,
+            max_fraction_bits=_count_fraction_bits(hardware),
         )
         for number, values in enumerate(_turns(matrices)):
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
-            are_apart = np.unique(sums[:, None] + targets).size == sums.size * targets.size
             # Copies take windows in turn; where there are fewer of these, the last copies have none.
-            for copy, crossbar in enumerate(crossbars[: len(inputs)]):
-                ranges = next(limits, None)
-                if ranges is None and self._ranges is not None:
-                    raise _other_ranges(content.layer.name)
-                make = partial(maker.make, seed=self.seed(crossbar), ranges=ranges)
-                operand, cells = self._fill(use.write, crossbar, number, values, make)
-                bitlines = cells.bitlines[add.first_col : add.first_col + layout.cols]
-                own = slice(copy, None, len(crossbars))
-                yield AnalogTile(
-                    crossbar, bitlines, make(cells), operand, load.codes, inputs[own], rows, sums[own], targets,
-                    are_apart,
-                )  # fmt: skip
+            copies = range(min(len(crossbars), len(inputs)))
+            given = list(itertools.islice(limits, len(copies)))
+            if len(given) < len(copies):
+                raise _other_ranges(content.layer.name)
+            matrix = _Matrix(use, number, values, maker, inputs, rows, sums, targets)
+            yield from _map_in_threads(partial(self._make_tile, matrix, crossbars), copies, given)
+
+    def _make_tile(self, matrix: _Matrix, crossbars: tuple[int, ...], copy: int, ranges: Range | None) -> AnalogTile:
+        """Write one copy of a matrix."""
+        crossbar, windows = crossbars[copy], slice(copy, None, len(crossbars))
+        make = partial(matrix.maker.make, seed=self.seed(crossbar), ranges=ranges)
+        operand, cells = self._fill(matrix.use.write, crossbar, matrix.number, matrix.values, make)
+        first, load = matrix.use.add.first_col, matrix.use.load
+        bitlines = cells.bitlines[first : first + len(matrix.use.add.cols)]
+        inputs, sums = matrix.inputs[windows], matrix.sums[windows]
+        return AnalogTile(
+            crossbar, bitlines, make(cells), operand, load.codes, inputs, matrix.rows, sums, matrix.results
+        )
 
     def _fill(
         self, block: Write, crossbar: int, number: int, values: Mapping[str, int], make: _MakeProduct
@@ -236,6 +255,15 @@ class TileWriter:
         return held.cells
 
 
+def _count_fraction_bits(hardware: Accelerator) -> int:
+    """Return how finely cells are told that are not whole numbers: with two bytes up to twice their range.
+
+    A chip of thousands of crossbars fits into memory so, and its products are those of two bytes. What is rounded is
+    less than 2^-15 of the range, far below any error that cells are written with.
+    """
+    return max(MIN_FRACTION_BITS, (_CELL_LIMIT // (2 * Device.of(hardware).span)).bit_length() - 1)
+
+
 def layer_converters(hardware: Accelerator, layer: Layer) -> Accelerator:
     """Return hardware whose ADCs convert with the bits that a layer has of its own; ideal ADCs read every sum.
 
@@ -243,6 +271,18 @@ def layer_converters(hardware: Accelerator, layer: Layer) -> Accelerator:
         ConfigError: they do not have so many.
     """
     return hardware if hardware.converters.has_ideal_adc else hardware.with_adc_bits(layer.adc_bits)
+
+
+def _map_in_threads(
+    make: Callable[[int, Range | None], AnalogTile], copies: range, ranges: list[Range | None]
+) -> Iterator[AnalogTile]:
+    """Make copies, which depend on nothing but their seeds, in as many threads as torch has."""
+    threads = min(torch.get_num_threads(), len(copies))
+    if threads == 1:
+        yield from map(make, copies, ranges)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(make, copies, ranges)
 
 
 def _other_ranges(layer: str) -> ConfigError:
