@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from mho.mapping.best import tabulate_best
 from mho.mapping.counts import Prices
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.plan import count_layer, count_layers, plan_layer
+from mho.mapping.sharing import Shares
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
 
@@ -62,15 +63,7 @@ class LatencyTable:
                 longer than int64 picoseconds hold (106 days).
         """
         layers = tuple(layers)
-        if not layers:
-            raise MappingError("the network has no MVM layer", expected="at least one Conv, Gemm or MatMul")
-        total = sum(_widest_time_ps(layer, accelerator, batch) for layer in layers)
-        if total > np.iinfo(np.int64).max:
-            raise MappingError(
-                f"the network takes {total / 1e12:.3g} s at {REFERENCE_BITS}/{REFERENCE_BITS} bits",
-                expected="less than 2^63 picoseconds",
-                hint="check the latencies of the accelerator",
-            )
+        _check_size(layers, accelerator, batch)
         names = tuple(layer.name for layer in layers)
         if model is MappingModel.PAPER:
             return cls(names, _paper_times_ps(layers, accelerator, batch), batch)
@@ -120,6 +113,65 @@ class LatencyTable:
         chosen: NDArray[np.int64] = self.latency_ps[np.arange(len(self.layer_names)), weight_index, act_index]
         total: NDArray[np.int64] = chosen.sum(axis=-1, dtype=np.int64)
         return total if self.shared is None else total - self.shared.saved_ps(weight_index, act_index)
+
+
+@dataclass(frozen=True, eq=False)
+class AdcLatencies:
+    """Time of each layer by weight, activation and ADC bits, and what layers save that are written at once.
+
+    Attributes:
+        latency_ps: int64 [layers, weight widths, activation widths, ADC bits], ps for one sample, each layer by itself;
+            widths as in `WIDTHS`, conversions with the accelerator's bits and then with those that were asked for.
+        shared: what shared writes save; its activation widths are the last two axes as one. None where none can be
+            shared.
+    """
+
+    latency_ps: NDArray[np.int64]
+    shared: SharedWrites | None
+
+    @classmethod
+    def build(
+        cls,
+        layers: Iterable[MvmLayer],
+        accelerator: Accelerator,
+        adc_bits: Sequence[int],
+        *,
+        model: MappingModel = DEFAULT_MODEL,
+    ) -> AdcLatencies:
+        """Count all layers at all widths.
+
+        Args:
+            layers: in execution order.
+            accelerator: what they run on.
+            adc_bits: with how many bits sums may be converted, beside the accelerator's.
+            model: how layers are mapped.
+
+        Raises:
+            MappingError: as of `LatencyTable.build`.
+            ConfigError: the accelerator's ADCs do not have so many bits.
+        """
+        layers = tuple(layers)
+        _check_size(layers, accelerator, 1)
+        hardware = [accelerator, *(accelerator.with_adc_bits(bits) for bits in adc_bits)]
+        if model is MappingModel.PAPER:
+            return cls(np.stack([_paper_times_ps(layers, one, 1) for one in hardware], axis=-1), None)
+        best = [tabulate_best(layers, one) for one in hardware]
+        shares = [Shares.interleave([one.shares[layer] for one in best]) for layer in range(len(layers))]
+        latencies = np.stack([one.times_ps for one in best], axis=-1)
+        return cls(latencies, SharedWrites.of(tuple(shares), accelerator))
+
+
+def _check_size(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> None:
+    """Refuse a network without layers, and one whose time int64 picoseconds do not hold. Raises `MappingError`."""
+    if not layers:
+        raise MappingError("the network has no MVM layer", expected="at least one Conv, Gemm or MatMul")
+    total = sum(_widest_time_ps(layer, accelerator, batch) for layer in layers)
+    if total > np.iinfo(np.int64).max:
+        raise MappingError(
+            f"the network takes {total / 1e12:.3g} s at {REFERENCE_BITS}/{REFERENCE_BITS} bits",
+            expected="less than 2^63 picoseconds",
+            hint="check the latencies of the accelerator",
+        )
 
 
 def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:

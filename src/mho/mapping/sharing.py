@@ -93,6 +93,15 @@ class Shares:
         """Join shares along a new first axis."""
         return cls(np.stack([one.extra_ps for one in shares]), np.stack([one.is_transparent for one in shares]))
 
+    @classmethod
+    def interleave(cls, shares: Sequence[Shares]) -> Shares:
+        """Join shares [..., N] to [..., N * shares]: the last axis of policies falls apart into N and these."""
+        extra = np.stack([one.extra_ps for one in shares], axis=-3)
+        is_transparent = np.stack([one.is_transparent for one in shares], axis=-1)
+        *outer, last, count = is_transparent.shape
+        shape = (*outer, last * count)
+        return cls(extra.reshape(*shape, *extra.shape[-2:]), is_transparent.reshape(shape))
+
     @cached_property
     def useful_units(self) -> tuple[int, ...]:
         """Numbers of units from which some policy gains: with one unit less the layer takes longer."""

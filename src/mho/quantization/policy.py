@@ -55,6 +55,10 @@ class BitWidths:
     def __lt__(self, other: object) -> bool:
         return self._place < other._place if isinstance(other, BitWidths) else NotImplemented
 
+    def converts_as_finely(self, other: BitWidths) -> bool:
+        """Tell whether sums are converted with at least as many bits as `other` has; the accelerator's are the most."""
+        return self._place[2] >= other._place[2]
+
     @property
     def _place(self) -> tuple[int, int, int]:
         return self.weight_bits, self.act_bits, MAX_ADC_BITS + 1 if self.adc_bits is None else self.adc_bits

@@ -22,7 +22,7 @@ from mho.quantization.policy import MAX_BITS
 from mho.quantization.storage import read_tensors, write_tensors
 from mho.search.features import LAYER_FEATURES
 from mho.search.learners import Algorithm
-from mho.search.sensitivity import OPERANDS, UNKNOWN_STD, FloatArray, Knowledge
+from mho.search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, Knowledge
 from mho.search.space import SearchSpace
 
 FORMAT, VERSION = "mho-search-agent", 1
@@ -92,7 +92,10 @@ class SavedAgent:
                 )
             return tensor.numpy().astype(np.float64)
 
-        deviations = read("deviations", (layers, len(OPERANDS)))
+        profiles = tensors.get("profiles")
+        has_adc = profiles is not None and len(profiles) == len(WITH_ADC)
+        operands = len(WITH_ADC if has_adc else OPERANDS)
+        deviations = read("deviations", (layers, operands))
         if (deviations <= 0).any():
             raise InputFileError("a deviation is not above 0", where=str(path))
         return cls(
@@ -100,9 +103,9 @@ class SavedAgent:
             {name[len(_NETWORK) :]: tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)},
             names,
             read("features", (layers, len(LAYER_FEATURES))).astype(np.float32),
-            read("log_sensitivities", (layers, len(OPERANDS))),
+            read("log_sensitivities", (layers, operands)),
             deviations,
-            read("profiles", (len(OPERANDS), MAX_BITS)),
+            read("profiles", (operands, MAX_BITS)),
             description["evaluations"],
         )
 

@@ -10,8 +10,9 @@ import torch
 
 from mho.accelerator.loading import as_accelerator
 from mho.accelerator.spec import Accelerator
-from mho.cost.table import LatencyTable
+from mho.cost.table import AdcLatencies
 from mho.data.dataset import Dataset
+from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -23,7 +24,7 @@ from mho.search.costs import make_costs
 from mho.search.features import layer_features
 from mho.search.log import EvaluationLog
 from mho.search.objective import Objective, parse_objective
-from mho.search.qat_evaluator import QatEvaluator
+from mho.search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
 from mho.search.space import SearchConstraints, SearchSpace
 
@@ -40,18 +41,37 @@ def make_space(
     """Derive the space of a network on an accelerator under an objective; its weights do not matter.
 
     Raises:
-        ConfigError: the accelerator does not suit the objective.
+        ConfigError: the accelerator does not suit the objective, or its ADCs not the bits that layers may have.
         MappingError: a layer cannot be mapped.
         PolicyError: a pin names an unknown layer.
     """
+    _check_adc_bits(constraints, accelerator)
     if objective is not Objective.LATENCY:
         costs = make_costs(network, accelerator, objective, mapping)
         return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
-    table = LatencyTable.build(derive_layer_table(network), accelerator, model=mapping)
+    table = AdcLatencies.build(derive_layer_table(network), accelerator, constraints.told_adc_bits(), model=mapping)
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
     return SearchSpace.build(
-        table.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
+        network.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
     )
+
+
+def _check_adc_bits(constraints: SearchConstraints, accelerator: Accelerator) -> None:
+    """Hold ADC bits that layers may have against the accelerator. Raises `ConfigError`."""
+    asked, converters = constraints.told_adc_bits(), accelerator.converters
+    if asked and not converters.has_calibrated_adc:
+        raise ConfigError(
+            "ADC bits are to be searched, and no range of the ADCs follows from data",
+            where=accelerator.name,
+            expected="converters.adc_bits as a number, and converters.adc_range other than full-scale",
+            hint="over the full scale every sum is read exactly, so that bits cost no accuracy",
+        )
+    if asked and asked[-1] > int(converters.adc_bits):
+        raise ConfigError(
+            f"ADC bits up to {asked[-1]} are to be searched",
+            where=accelerator.name,
+            expected=f"at most converters.adc_bits = {converters.adc_bits}",
+        )
 
 
 def useful_multiple(accelerator: Accelerator, mapping: MappingModel) -> int:
@@ -74,6 +94,7 @@ def search(
     seed: int = 0,
     log_path: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
+    judge: NetworkJudge | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
@@ -97,6 +118,8 @@ def search(
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
         on_progress: called after every policy.
+        judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
+            needed, such as `mho.workflow.array_judge.ArrayJudge`.
 
     Raises:
         MhoError: anything wrong with what was given.
@@ -105,11 +128,18 @@ def search(
     model, least = MappingModel(mapping), parse_objective(objective)
     limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
     space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper", objective=least)
+    if space.adc_bits and judge is None:
+        raise ConfigError(
+            "ADC bits are to be searched, and candidates are asked exactly",
+            where="mho.search",
+            expected="a judge that sees ADCs",
+            hint="judge=ArrayJudge(...) of mho.workflow.array_judge, or mho search, which takes one by itself",
+        )
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
-        problem={"accelerator": hardware.to_json()},
+        judge=judge, problem={"accelerator": hardware.to_json()},
     )  # fmt: skip
     log = EvaluationLog(log_path, evaluator.problem)
     options = SearchOptions(budget, allowed_drop_points)

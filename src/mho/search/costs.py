@@ -6,6 +6,7 @@ is near it), and which widths of a layer can never be better than others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from mho.accelerator.spec import Accelerator
 from mho.cost.energy import energy_layer, energy_network, price_leakage
 from mho.cost.latency import cost_layer, cost_network
 from mho.errors import ConfigError
-from mho.mapping.best import MappingChoice
+from mho.mapping.best import choose_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.plan import plan_layer
 from mho.network.graph import Network
@@ -41,8 +42,12 @@ class PolicyCosts(Protocol):
         """Tell whether the cost of a policy is rough: its model does not hold for what it asks of the hardware."""
         ...
 
-    def tabulate(self) -> NDArray[np.float64]:
-        """Return float64 [layers, 8, 8], by weight bits 1..8 and activation bits 1..8: costs that add up, about."""
+    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+        """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about.
+
+        They are told by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then with
+        each of `adc_bits`.
+        """
         ...
 
     def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
@@ -89,17 +94,14 @@ class ChipCosts:
         """Tell whether a policy keeps the interconnect near saturation, even on the fewest crossbars."""
         return self.model.cost(policy).is_rough
 
-    def tabulate(self) -> NDArray[np.float64]:
+    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
         """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
-        options = [
-            [[self.model.options.options(name, BitWidths(w, a)) for a in _WIDTHS] for w in _WIDTHS]
-            for name in self._names
-        ]
-        chip = self._accelerator.chip
-        times = np.array([[[o.volume_ps for o in row] for row in layer] for layer in options]) / chip.crossbars
+        options = [self.model.options.options(name, bits) for name in self._names for bits in _list_widths(adc_bits)]
+        chip, shape = self._accelerator.chip, (len(self._names), MAX_BITS, MAX_BITS, -1)
+        times = np.array([one.volume_ps for one in options]).reshape(shape) / chip.crossbars
         if self.objective in (Objective.CHIP_LATENCY, Objective.INTERVAL):
             return np.maximum(times, 1.0)
-        energies = np.array([[[o.energy_aj.min() for o in row] for row in layer] for layer in options], np.float64)
+        energies = np.array([one.energy_aj.min() for one in options], np.float64).reshape(shape)
         second = price_leakage(self._accelerator, 10**12, crossbars=chip.crossbars, cores=chip.cores).total_aj
         return _join_energy(self.objective, energies + times * (second / 1e12), times)
 
@@ -142,11 +144,11 @@ class CrossbarEnergies:
         del policy
         return False
 
-    def tabulate(self) -> NDArray[np.float64]:
+    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
         """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
-        widths = [BitWidths(w, a) for w in _WIDTHS for a in _WIDTHS]
+        widths = _list_widths(adc_bits)
         found = np.array([[self._price(layer, bits) for bits in widths] for layer in self._layers], np.float64)
-        energies, times = (found[..., k].reshape(-1, MAX_BITS, MAX_BITS) for k in range(2))
+        energies, times = (found[..., k].reshape(-1, MAX_BITS, MAX_BITS, 1 + len(adc_bits)) for k in range(2))
         return _join_energy(self.objective, energies, times)
 
     def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
@@ -161,7 +163,7 @@ class CrossbarEnergies:
             if self._model is MappingModel.PAPER:
                 mapping = plan_layer(key[0], bits, self._accelerator)
             else:
-                mapping = MappingChoice(key[0], bits.weight_bits, self._accelerator, batch=1).mapping(bits)
+                mapping = choose_mapping(key[0], bits, self._accelerator)
             cost = cost_layer(mapping, self._accelerator)
             self._alone[key] = energy_layer(cost, self._accelerator).energy.total_aj, cost.latency_ps
         return self._alone[key]
@@ -173,9 +175,11 @@ def _join_energy(
     if objective is Objective.ENERGY:
         return np.maximum(energies, 1.0)
     place = UNIFORM_REFERENCE.weight_bits - 1, UNIFORM_REFERENCE.act_bits - 1
-    shares = [values / max(1.0, float(values[:, place[0], place[1]].sum())) for values in (energies, times)]
+    shares = [values / max(1.0, float(values[:, place[0], place[1], 0].sum())) for values in (energies, times)]
     mean: NDArray[np.float64] = np.maximum((shares[0] + shares[1]) / 2.0, 1e-12)
     return mean
 
 
-_WIDTHS = range(1, MAX_BITS + 1)
+def _list_widths(adc_bits: Sequence[int]) -> list[BitWidths]:
+    widths = range(1, MAX_BITS + 1)
+    return [BitWidths(w, a, own) for w in widths for a in widths for own in (None, *adc_bits)]

@@ -71,7 +71,7 @@ class ExactSearch:
         self._tables = ChoiceTables(space)
         self._shares = by_layer(self._tables, self._tables.shares)
         self._is_additive = space.shared is None and space.costs is None
-        self._model = SensitivityModel(space.layer_names, knowledge)
+        self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
         self._first = spread_policies(self._tables, self._model, min(FIRST, max(1, budget // 3)), generator)
         self._turn = 0

@@ -65,7 +65,7 @@ def method_factory(name: str) -> MethodFactory:
 
 
 class UniformSearch:
-    """Tries one pair of widths for all layers at a time (held and pinned layers stay), from dear to cheap."""
+    """Tries the same widths for all layers at a time (held and pinned layers stay), from dear to cheap."""
 
     def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
         del goal, budget, generator
@@ -85,7 +85,11 @@ def nearest_policy(space: SearchSpace, wanted: BitWidths) -> Policy:
     """Give every layer, of its choices, the first that has at least the wanted widths, else the widest one."""
 
     def pick(choices: tuple[BitWidths, ...]) -> BitWidths:
-        enough = (c for c in choices if c.weight_bits >= wanted.weight_bits and c.act_bits >= wanted.act_bits)
+        enough = (
+            c
+            for c in choices
+            if c.weight_bits >= wanted.weight_bits and c.act_bits >= wanted.act_bits and c.converts_as_finely(wanted)
+        )
         return next(enough, choices[-1])
 
     return Policy({layer.name: pick(layer.choices) for layer in space.layers})

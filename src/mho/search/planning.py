@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mho.quantization.policy import Policy
 from mho.search.goal import smooth_reward
+from mho.search.sensitivity import OPERANDS, WITH_ADC, places_of
 from mho.search.space import SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -28,8 +29,10 @@ class ChoiceTables:
     """The choices of every layer as arrays; layers with fewer choices repeat their last one.
 
     Attributes:
-        widths: int64 [layers, choices, 2]: weight bits and activation bits.
+        widths: int64 [layers, choices, operands]: weight bits, activation bits and, where they are searched, ADC bits,
+            as `mho.search.sensitivity.places_of` tells them.
         shares: float64 [layers, choices]: cost of the layer by itself over that of the whole reference.
+        operands: what layers have bits of in the space: 2, or 3 with ADCs.
         counts: int64 [layers]: choices of each layer.
         free: layers that have a choice.
         has_savings: True where layers may share writes.
@@ -41,7 +44,9 @@ class ChoiceTables:
         most = int(self.counts.max())
         padded = [[*layer.choices, *([layer.choices[-1]] * (most - len(layer.choices)))] for layer in space.layers]
         costs = [[*layer.costs, *([layer.costs[-1]] * (most - len(layer.costs)))] for layer in space.layers]
-        self.widths = np.array([[(bits.weight_bits, bits.act_bits) for bits in row] for row in padded])
+        self.operands = len(WITH_ADC if space.adc_bits else OPERANDS)
+        self.widths = np.array([[places_of(bits, self.operands) for bits in row] for row in padded])
+        self._index = np.array([[space.index_of(bits) for bits in row] for row in padded])
         self.shares = np.array(costs, dtype=np.float64) / space.reference_sum
         self.free = np.flatnonzero(self.counts > 1)
         self._exponent = space.objective.exponent
@@ -75,8 +80,8 @@ class ChoiceTables:
         """Return what shared writes save, as a share of the reference's cost, [...], of rows [..., layers]."""
         if self.space.shared is None or not self.has_savings:
             return np.zeros(rows.shape[:-1])
-        widths = self.widths[self._layers, rows] - 1
-        return np.asarray(self.space.shared.saved_ps(widths[..., 0], widths[..., 1]) / self.space.reference_cost)
+        index = np.moveaxis(self._index[self._layers, rows], -1, 0)
+        return np.asarray(self.space.saved_ps(index) / self.space.reference_cost)
 
     def reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
         """Return the reward of policies of some harm, whose layers' costs add up to `share` of the reference's."""

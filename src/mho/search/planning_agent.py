@@ -100,7 +100,7 @@ class PlanningAgent:
             self._warm_up = 1 + len(FIRST_LEVELS)
         self._records: dict[Policy, EvaluationRecord] = {}
         self.tables = ChoiceTables(space)
-        self.world = SensitivityModel(space.layer_names, knowledge)
+        self.world = SensitivityModel(space.layer_names, knowledge, self.tables.operands)
         self._environments = [PlanningEnvironment(self.tables) for _ in range(CANDIDATES)]
         self.learner = make_learner(self.algorithm, _Dreams(self), generator)
         self._has_learned = saved is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,8 +15,26 @@ from mho.errors import DataError, TrainingError
 from mho.quantization.calibration import CalibrationTable
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, evaluate, train
+from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
 from mho.search.evaluation import Measurement
+
+
+class NetworkJudge(Protocol):
+    """Asks a quantized network in another way than by running it in floats."""
+
+    @property
+    def words(self) -> str:
+        """How, for people, such as "on arrays"."""
+        ...
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """What its verdict depends on besides network, policy and samples, as JSON."""
+        ...
+
+    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+        """Return what a network gets right of each of the splits, with the policy that it was set to."""
+        ...
 
 
 class QatEvaluator:
@@ -35,6 +53,7 @@ class QatEvaluator:
         seed: of every training: all policies see the same batches.
         batch_size: samples judged together.
         runnable: a compiled form of `trainable`, where there is one.
+        judge: answers in place of the trained network, such as its arrays; None: the network itself does.
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
     """
 
@@ -50,11 +69,12 @@ class QatEvaluator:
         seed: int,
         batch_size: int = 256,
         runnable: torch.nn.Module | None = None,
+        judge: NetworkJudge | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
-        self._options, self._seed, self._batch_size = options, seed, batch_size
+        self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
         trainable.set_calibration(table)
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
@@ -68,15 +88,17 @@ class QatEvaluator:
             },
             "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
             "seed": seed,
+            **({} if judge is None else {"judge": dict(judge.problem)}),
         }  # fmt: skip
 
     @property
     def fidelity(self) -> str:
         """How thoroughly policies are measured, for people too."""
+        judged = "" if self._judge is None else f", judged {self._judge.words}"
         if self._options is None:
-            return "post-training quantization"
+            return f"post-training quantization{judged}"
         length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
-        return f"{length} of training on {len(self._train)} samples"
+        return f"{length} of training on {len(self._train)} samples{judged}"
 
     @property
     def problem(self) -> Mapping[str, Any]:
@@ -101,6 +123,9 @@ class QatEvaluator:
                 train(self._runnable, self._train, self._options, generator)
             except TrainingError as error:
                 return Measurement(None, None, error.what)
+        if self._judge is not None:
+            seen, asked = self._judge.judge(self._trainable, (self._calibration, self._validation))
+            return Measurement.of(seen.loss, asked.accuracy)
         score = evaluate(self._runnable, self._calibration, self._batch_size).loss
         accuracy = evaluate(self._runnable, self._validation, self._batch_size).accuracy
         return Measurement.of(score, accuracy)

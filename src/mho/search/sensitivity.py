@@ -19,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ConfigError
-from mho.quantization.policy import MAX_BITS, Policy
+from mho.quantization.policy import MAX_BITS, BitWidths, Policy
 
 FloatArray = NDArray[np.float64]
 
 OPERANDS = ("weight", "activation")
 """Operands of a layer, in the order of all arrays here."""
+WITH_ADC = (*OPERANDS, "ADC")
+"""The same where a search chooses the bits of ADCs too."""
+_ADC_SHIFT = 3.0 * np.log(4.0)
+"""How much more the logarithm of a sensitivity is for ADCs: bits of sums take three more for the same loss, about."""
 
 _MEAN_STD, _PROFILE_STD = 2.0, 0.5
 """Standard deviations of logarithms: of the common mean, of the factors that all layers share."""
@@ -65,13 +69,14 @@ class Knowledge:
 
     def __post_init__(self) -> None:
         where = f"knowledge from {self.source}"
-        if self.offsets.ndim != 2 or self.offsets.shape[1] != len(OPERANDS) or self.stds.shape != self.offsets.shape:
+        is_sound = self.offsets.ndim == 2 and self.offsets.shape[1] in (len(OPERANDS), len(WITH_ADC))
+        if not is_sound or self.stds.shape != self.offsets.shape:
             raise ConfigError(
                 f"offsets have shape {list(self.offsets.shape)} and their deviations {list(self.stds.shape)}",
                 where=where,
-                expected=f"[layers, {len(OPERANDS)}] both",
+                expected=f"[layers, {len(OPERANDS)}] both, or {len(WITH_ADC)} operands with ADCs",
             )
-        if self.profiles.shape != (len(OPERANDS), MAX_BITS):
+        if self.profiles.shape != (self.offsets.shape[1], MAX_BITS):
             raise ConfigError(f"profiles have shape {list(self.profiles.shape)}", where=where)
         if not all(np.isfinite(part).all() for part in (self.offsets, self.stds, self.profiles)):
             raise ConfigError("a number is not finite", where=where)
@@ -79,10 +84,27 @@ class Knowledge:
             raise ConfigError("a standard deviation is not above 0", where=where)
 
     @classmethod
-    def nothing(cls, layers: int) -> Knowledge:
+    def nothing(cls, layers: int, operands: int = len(OPERANDS)) -> Knowledge:
         """Know nothing of any of the layers."""
-        offsets, profiles = np.zeros((layers, len(OPERANDS))), np.zeros((len(OPERANDS), MAX_BITS))
+        offsets, profiles = np.zeros((layers, operands)), np.zeros((operands, MAX_BITS))
         return cls(offsets, np.full(offsets.shape, UNKNOWN_STD), 1.0, 1.0, profiles, "nothing")
+
+    def of_operands(self, operands: int) -> Knowledge:
+        """Return what is known of so many operands: nothing of those that are new."""
+        known = self.offsets.shape[1]
+        if operands == known:
+            return self
+        kept, new = slice(min(operands, known)), max(operands - known, 0)
+        offsets = np.pad(self.offsets[:, kept], ((0, 0), (0, new)), constant_values=self.offsets.mean())
+        stds = np.pad(self.stds[:, kept], ((0, 0), (0, new)), constant_values=UNKNOWN_STD)
+        profiles = np.pad(self.profiles[kept], ((0, new), (0, 0)))
+        return Knowledge(offsets, stds, self.slope, self.slope_std, profiles, self.source)
+
+
+def places_of(bits: BitWidths, operands: int) -> tuple[int, ...]:
+    """Return a layer's bits of each operand as 1..8: ADCs of more lose as little as those of 8."""
+    adc_bits = MAX_BITS if bits.adc_bits is None else min(bits.adc_bits, MAX_BITS)
+    return (bits.weight_bits, bits.act_bits, adc_bits)[:operands]
 
 
 class SensitivityModel:
@@ -95,22 +117,26 @@ class SensitivityModel:
     Args:
         layer_names: layers in execution order.
         knowledge: of these layers; None: nothing.
+        operands: how many of `WITH_ADC` layers have bits of.
 
     Raises:
         ConfigError: the knowledge is of another number of layers.
     """
 
-    def __init__(self, layer_names: Sequence[str], knowledge: Knowledge | None = None) -> None:
-        self.layer_names = tuple(layer_names)
-        self.knowledge = Knowledge.nothing(len(self.layer_names)) if knowledge is None else knowledge
+    def __init__(
+        self, layer_names: Sequence[str], knowledge: Knowledge | None = None, operands: int = len(OPERANDS)
+    ) -> None:
+        self.layer_names, self.operands = tuple(layer_names), operands
+        nothing = Knowledge.nothing(len(self.layer_names), operands)
+        self.knowledge = nothing if knowledge is None else knowledge.of_operands(operands)
         if len(self.knowledge.offsets) != len(self.layer_names):
             raise ConfigError(
                 f"knowledge of {len(self.knowledge.offsets)} layers",
                 where=f"knowledge from {self.knowledge.source}",
                 expected=f"{len(self.layer_names)} layers",
             )
-        self._terms = len(OPERANDS) * len(self.layer_names)
-        self._size = self._terms + len(OPERANDS) * MAX_BITS + 3
+        self._terms = operands * len(self.layer_names)
+        self._size = self._terms + operands * MAX_BITS + 3
         self._luck, self._slope, self._common = self._size - 3, self._size - 2, self._size - 1
         offsets = self.knowledge.offsets - self.knowledge.offsets.mean()
         self._offsets: FloatArray = offsets.T.reshape(-1)
@@ -118,6 +144,7 @@ class SensitivityModel:
         self._center[self._common] = -np.log(2.0 * self._terms)
         self._center[self._slope] = self.knowledge.slope
         self._center[: self._terms] = self._center[self._common] + self.knowledge.slope * self._offsets
+        self._center[len(OPERANDS) * len(self.layer_names) : self._terms] += _ADC_SHIFT
         self._center[self._terms : self._luck] = self.knowledge.profiles.reshape(-1)
         self._center[self._luck] = _LUCK_MEAN
         self._precision = self._prior_precision()
@@ -126,19 +153,24 @@ class SensitivityModel:
 
     @property
     def log_sensitivities(self) -> FloatArray:
-        """Most probable logarithms of sensitivities, [layers, operands]: of the excess at 2 bits, in allowed ones."""
-        return self._mean[: self._terms].reshape(len(OPERANDS), -1).T.copy()
+        """Most probable logarithms of sensitivities, [layers, operands]: of the excess at 2 bits, in allowed ones.
+
+        Of ADCs it is that at 5 bits.
+        """
+        found = self._mean[: self._terms].reshape(self.operands, -1).T.copy()
+        found[:, len(OPERANDS) :] -= _ADC_SHIFT
+        return found
 
     @property
     def deviations(self) -> FloatArray:
         """Standard deviations of `log_sensitivities` [layers, operands]."""
         variances = (self._root[: self._terms] ** 2).sum(axis=1)
-        return np.sqrt(variances).reshape(len(OPERANDS), -1).T
+        return np.sqrt(variances).reshape(self.operands, -1).T
 
     @property
     def profiles(self) -> FloatArray:
         """Most probable logarithms of the factors that all layers share, [operands, 8]."""
-        return self._mean[self._terms : self._luck].reshape(len(OPERANDS), MAX_BITS).copy()
+        return self._mean[self._terms : self._luck].reshape(self.operands, MAX_BITS).copy()
 
     def fit(self, policies: Sequence[Policy], excess: FloatArray, unit: float) -> None:
         """Fit to the excess losses [policies] of evaluated policies; `unit` is the excess that may be lost, > 0."""
@@ -175,7 +207,7 @@ class SensitivityModel:
         value = self._mean
         if generator is not None:
             value = value + _TEMPER * (self._root @ generator.standard_normal(self._size))
-        logs = value[: self._terms].reshape(len(OPERANDS), -1).T[:, :, None] + self._decay(value)
+        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + self._decay(value)
         left = 1.0 - min(float(np.exp(value[self._luck])), _LARGEST_LUCK)
         return np.exp(np.minimum(logs, _LARGEST_LOG)) / left
 
@@ -191,12 +223,12 @@ class SensitivityModel:
 
     def _decay(self, value: FloatArray) -> FloatArray:
         """Return the logarithm of what bits 1..8 leave of a sensitivity, [operands, 8]."""
-        shared = value[self._terms : self._luck].reshape(len(OPERANDS), MAX_BITS)
+        shared = value[self._terms : self._luck].reshape(self.operands, MAX_BITS)
         return shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
 
     def _bits_of(self, policy: Policy) -> list[int]:
-        widths = [policy[name] for name in self.layer_names]
-        return [w.weight_bits for w in widths] + [w.act_bits for w in widths]
+        places = [places_of(policy[name], self.operands) for name in self.layer_names]
+        return [place for operand in zip(*places, strict=True) for place in operand]
 
     def _prior_precision(self) -> FloatArray:
         precision = np.zeros((self._size, self._size))
@@ -218,7 +250,7 @@ class SensitivityModel:
 
     def _predict(self, value: FloatArray, bits: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """Return log(_FLOOR + excess) of policies [N] and its derivatives [N, parameters]."""
-        operand = np.repeat(np.arange(len(OPERANDS)), len(self.layer_names))
+        operand = np.repeat(np.arange(self.operands), len(self.layer_names))
         where = self._terms + operand * MAX_BITS + bits - 1
         logs = value[: self._terms] + value[where] + (2.0 - bits) * np.log(4.0)
         terms = np.exp(np.minimum(logs, _LARGEST_LOG))

@@ -1,8 +1,9 @@
 """The space that a search walks: which bit widths each layer may take, and what each choice costs.
 
 The space knows costs and constraints, nothing of accuracy. A choice is *dominated* where another choice of the same
-layer has at least as many bits in both widths and is no slower: it can only lose accuracy and gain nothing, so it is
-dropped before the search. This is exact: latencies of layers add up but for the writes that they share, and where a
+layer has at least as many bits in all widths and is no slower: it can only lose accuracy and gain nothing, so it is
+dropped before the search. Widths are those of weights, activations and, where they are searched too, of conversions.
+This is exact: latencies of layers add up but for the writes that they share, and where a
 layer may share one, the other choice must be no slower in every share of the crossbar. The mode that follows the paper
 to the letter keeps every choice.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.accelerator.converters import MAX_ADC_BITS
 from mho.cost.shared_writes import SharedWrites
 from mho.errors import ConfigError, PolicyError, suggest
 from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
@@ -36,6 +38,8 @@ class SearchConstraints:
             avoided,
             1 for no such limit.
         pins: widths of single layers, by name; they go before everything else.
+        adc_bits: with how many bits sums may be converted, ascending; empty: with the accelerator's, which are not
+            searched. Widths that are held or pinned may tell their own; where they do not, these are searched.
     """
 
     min_weight_bits: int = 2
@@ -45,9 +49,17 @@ class SearchConstraints:
     hold_first_last: BitWidths | None = UNIFORM_REFERENCE
     weight_bits_multiple: int = 1
     pins: Mapping[str, BitWidths] = field(default_factory=dict)
+    adc_bits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
+        object.__setattr__(self, "adc_bits", tuple(sorted(set(self.adc_bits))))
+        if self.adc_bits and not 1 <= self.adc_bits[0] <= self.adc_bits[-1] <= MAX_ADC_BITS:
+            raise ConfigError(
+                f"adc_bits are {', '.join(map(str, self.adc_bits))}",
+                where="search constraints",
+                expected=f"within 1..{MAX_ADC_BITS}",
+            )
         for kind in ("weight", "act"):
             low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
             if not MIN_BITS <= low <= high <= MAX_BITS:
@@ -73,21 +85,33 @@ class SearchConstraints:
         """Return the allowed activation bits, ascending."""
         return tuple(range(self.min_act_bits, self.max_act_bits + 1))
 
+    def told_adc_bits(self) -> tuple[int, ...]:
+        """Return all bits of conversions that some layer may have of its own, ascending."""
+        held = () if self.hold_first_last is None else (self.hold_first_last,)
+        fixed = (bits.adc_bits for bits in (*held, *self.pins.values()))
+        return tuple(sorted({*self.adc_bits, *(bits for bits in fixed if bits is not None)}))
+
     def choices_for(self, name: str, *, is_end: bool) -> tuple[BitWidths, ...]:
-        """Return what a layer may take, by weight bits, then activation bits; `is_end`: the first or the last layer."""
+        """Return what a layer may take, by weight, activation and ADC bits; `is_end`: the first or the last layer."""
         if name in self.pins:
-            return (self.pins[name],)
+            return self._with_adc_bits(self.pins[name])
         if is_end and self.hold_first_last is not None:
-            return (self.hold_first_last,)
-        return tuple(BitWidths(w, a) for w in self.weight_options() for a in self.act_options())
+            return self._with_adc_bits(self.hold_first_last)
+        pairs = (BitWidths(w, a) for w in self.weight_options() for a in self.act_options())
+        return tuple(bits for pair in pairs for bits in self._with_adc_bits(pair))
+
+    def _with_adc_bits(self, bits: BitWidths) -> tuple[BitWidths, ...]:
+        if bits.adc_bits is not None or not self.adc_bits:
+            return (bits,)
+        return tuple(replace(bits, adc_bits=own) for own in self.adc_bits)
 
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """What one layer may take: `choices` ordered by weight bits, then activation bits.
+    """What one layer may take: `choices` ordered by weight, activation and ADC bits.
 
     Attributes:
-        costs: of the layer by itself, for each choice, as in `SearchSpace.layer_costs`.
+        costs: of the layer by itself, for each choice, as in `SearchSpace.table`.
     """
 
     name: str
@@ -102,13 +126,22 @@ class LayerChoices:
     @cached_property
     def _act_options(self) -> dict[int, tuple[int, ...]]:
         return {
-            weight: tuple(sorted(bits.act_bits for bits in self.choices if bits.weight_bits == weight))
+            weight: tuple(sorted({bits.act_bits for bits in self.choices if bits.weight_bits == weight}))
             for weight in self.weight_options
         }
 
     def act_options(self, weight_bits: int) -> tuple[int, ...]:
         """Return the activation bits that may go with `weight_bits`, ascending."""
         return self._act_options[weight_bits]
+
+    def adc_options(self, weight_bits: int, act_bits: int) -> tuple[int | None, ...]:
+        """Return the ADC bits that may go with both, ascending; None: those of the accelerator."""
+        pair = weight_bits, act_bits
+        return tuple(bits.adc_bits for bits in sorted(self.choices) if (bits.weight_bits, bits.act_bits) == pair)
+
+    def cost_of(self, bits: BitWidths) -> float:
+        """Return the cost of one of the choices."""
+        return self.costs[self.choices.index(bits)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,21 +150,24 @@ class SearchSpace:
 
     Attributes:
         layers: what each layer may take, in execution order.
-        layer_costs: [layers, 8, 8]: cost of a layer by itself at weight bits 1..8 (axis 1) and activation bits 1..8.
-            For the latency on one crossbar int64, ps; else float64 of any unit, whose sums over layers, to the power of
+        table: [layers, 8, 8, 1 + ADC bits]: cost of a layer by itself at weight bits 1..8 (axis 1), activation bits
+            1..8, and conversions with the accelerator's bits, then with each of `adc_bits`. For the latency on one
+            crossbar int64, ps; else float64 of any unit, whose sums over layers, to the power of
             `objective.exponent`, are about in proportion to costs.
         features: float32 [layers, 8]: what an agent sees of each layer (`mho.search.features`), 0..1.
         pruned: True where dominated choices were dropped.
         shared: what layers save that are written at once; None where costs add up.
         costs: of policies; None for the latency on one crossbar, which is the sum of the layers' less what they share.
+        adc_bits: with how many bits some layer's sums may be converted, ascending; empty where none has its own.
     """
 
     layers: tuple[LayerChoices, ...]
-    layer_costs: NDArray[np.int64] | NDArray[np.float64]
+    table: NDArray[np.int64] | NDArray[np.float64]
     features: NDArray[np.float32]
     pruned: bool
     shared: SharedWrites | None = None
     costs: PolicyCosts | None = None
+    adc_bits: tuple[int, ...] = ()
 
     @classmethod
     def build(
@@ -148,25 +184,27 @@ class SearchSpace:
 
         Args:
             layer_names: MVM layers in execution order.
-            latency_ps: int64 [layers, 8, 8], see `layer_costs`.
+            latency_ps: int64 [layers, 8, 8]; where layers may have ADC bits of their own, [layers, 8, 8, 1 + ADC bits],
+                see `table` and `SearchConstraints.told_adc_bits`.
             features: float32 [layers, 8], see `mho.search.features.layer_features`.
             constraints: what a policy may be.
             prune: drop dominated choices.
-            shared: what layers save that are written at once, see `mho.cost.table.LatencyTable`.
+            shared: what layers save that are written at once, see `mho.cost.table.LatencyTable`; its activation widths
+                are those of `latency_ps` times the ADC bits, see `share_index`.
 
         Raises:
             ConfigError: the table has another shape, or holds a latency that is not positive.
             PolicyError: a pin names an unknown layer or widths above 8.
         """
-        table = np.array(latency_ps, dtype=np.int64)
+        table, adc_bits = np.array(latency_ps, dtype=np.int64), constraints.told_adc_bits()
+        table = table[..., None] if table.ndim == 3 and not adc_bits else table
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
-            alone = [int(table[index, bits.weight_bits - 1, bits.act_bits - 1]) for bits in choices]
-            demands = _demands(index, choices, alone, shared)
+            demands = _demands(index, [_index(bits, adc_bits) for bits in choices], table, shared)
             return _non_dominated(choices, lambda a, b: bool((demands[a] <= demands[b]).all()))
 
         layers = _list_layers(layer_names, table, features, constraints, keep if prune else None)
-        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared, None, adc_bits)
 
     @classmethod
     def of_costs(
@@ -188,18 +226,24 @@ class SearchSpace:
         Raises:
             ConfigError, PolicyError: as `build`.
         """
-        names, table = list(layer_names), costs.tabulate()
+        names, adc_bits = list(layer_names), constraints.told_adc_bits()
+        table = costs.tabulate(adc_bits)
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
             return _non_dominated(choices, lambda a, b: costs.covers(names[index], choices[a], choices[b]))
 
         layers = _list_layers(names, table, features, constraints, keep if prune else None)
-        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs)
+        return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs, adc_bits)
 
     @property
     def objective(self) -> Objective:
         """What costs are."""
         return Objective.LATENCY if self.costs is None else self.costs.objective
+
+    @property
+    def layer_costs(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """`table` where sums are converted with the accelerator's bits, [layers, 8, 8]."""
+        return self.table[..., 0]
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -239,24 +283,27 @@ class SearchSpace:
                 raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=name)
         if self.costs is not None:
             return self.costs.cost_of(policy)
-        widths = np.array([(policy[name].weight_bits, policy[name].act_bits) for name in self.layer_names])
-        return int(self.sum_costs(widths[:, 0], widths[:, 1]))
+        index = np.array([self.index_of(policy[name]) for name in self.layer_names]).T
+        alone = self.table[np.arange(len(self.layers)), index[0], index[1], index[2]].sum()
+        return int(alone - self.saved_ps(index))
 
     def is_rough(self, policy: Policy) -> bool:
         """Tell whether the cost of a policy is rough, see `PolicyCosts`."""
         return self.costs is not None and self.costs.is_rough(policy)
 
-    def sum_costs(
-        self, weight_bits: NDArray[np.int64], act_bits: NDArray[np.int64]
-    ) -> NDArray[np.int64] | NDArray[np.float64]:
-        """Return the sums of the layers' costs of many policies at once, [...]; for latency they are the policies' own.
+    def index_of(self, bits: BitWidths) -> tuple[int, int, int]:
+        """Return where `table` has widths. Raises `PolicyError` for ADC bits that no layer may have."""
+        return _index(bits, self.adc_bits)
+
+    def saved_ps(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what policies save of the sum of their layers' latencies by writes that layers share, int64 [...], ps.
 
         Args:
-            weight_bits, act_bits: int64 [..., layers], 1..8 each.
+            index: int64 [3, ..., layers], numbers along the last three axes of `table`.
         """
-        alone = self.layer_costs[np.arange(len(self.layers)), weight_bits - 1, act_bits - 1].sum(axis=-1)
-        saved = 0 if self.shared is None else self.shared.saved_ps(weight_bits - 1, act_bits - 1)
-        return np.asarray(alone - saved)
+        if self.shared is None:
+            return np.zeros(index.shape[1:-1], dtype=np.int64)
+        return self.shared.saved_ps(index[0], share_index(index[1], index[2], self.table.shape[3]))
 
     def contains(self, policy: Policy) -> bool:
         """Tell whether the space holds the policy."""
@@ -273,12 +320,14 @@ def _list_layers(
     keep: Callable[[int, Sequence[BitWidths]], list[int]] | None,
 ) -> tuple[LayerChoices, ...]:
     """Return what each layer may take; `keep` says which of the choices of a layer, by its number."""
-    names = list(layer_names)
-    if not names or table.shape != (len(names), MAX_BITS, MAX_BITS) or len(features) != len(names):
+    names, adc_bits = list(layer_names), constraints.told_adc_bits()
+    shape = len(names), MAX_BITS, MAX_BITS, 1 + len(adc_bits)
+    if not names or table.shape != shape or len(features) != len(names):
         raise ConfigError(
             f"costs have shape {table.shape} and features {np.shape(features)} for {len(names)} layers",
             where="search space",
-            expected=f"[layers, {MAX_BITS}, {MAX_BITS}] and [layers, features], one layer or more",
+            expected=f"[layers, {MAX_BITS}, {MAX_BITS}{f', {shape[3]}' if adc_bits else ''}] and [layers, features], "
+            "one layer or more",
         )
     if (table <= 0).any():
         raise ConfigError("a cost is not positive", where="search space")
@@ -288,7 +337,7 @@ def _list_layers(
     for index, name in enumerate(names):
         choices = constraints.choices_for(name, is_end=index in (0, len(names) - 1))
         kept = range(len(choices)) if keep is None else keep(index, choices)
-        costs = tuple(table[index, bits.weight_bits - 1, bits.act_bits - 1].item() for bits in choices)
+        costs = tuple(table[(index, *_index(bits, adc_bits))].item() for bits in choices)
         layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
     return tuple(layers)
 
@@ -301,22 +350,43 @@ def _check_pins(constraints: SearchConstraints, names: list[str]) -> None:
             raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=f"search constraints: pins: {name}")
 
 
+def share_index(act_index: NDArray[np.int64], adc_index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return where shares have activation and ADC bits: both are one axis there, of `count` ADC bits each."""
+    return act_index * count + adc_index
+
+
+def _index(bits: BitWidths, adc_bits: tuple[int, ...]) -> tuple[int, int, int]:
+    if bits.adc_bits is not None and bits.adc_bits not in adc_bits:
+        raise PolicyError(
+            f"{bits} converts with bits that the space does not have",
+            expected=", ".join(map(str, adc_bits)) or "no ADC bits of a layer's own",
+        )
+    adc_index = 0 if bits.adc_bits is None else 1 + adc_bits.index(bits.adc_bits)
+    return bits.weight_bits - 1, bits.act_bits - 1, adc_index
+
+
 def _demands(
-    layer: int, choices: Sequence[BitWidths], costs: Sequence[int], shared: SharedWrites | None
+    layer: int,
+    index: Sequence[tuple[int, int, int]],
+    table: NDArray[np.int64],
+    shared: SharedWrites | None,
 ) -> NDArray[np.int64]:
     """Return what must be no more for a choice to be as fast as another in any policy, [choices, demands]."""
-    alone = np.array(costs, dtype=np.int64)[:, None]
+    weights, acts, adcs = np.array(index).T
+    alone = table[layer, weights, acts, adcs][:, None]
     if shared is None or not shared.holds(layer):
         return alone
-    index = np.array([(bits.weight_bits - 1, bits.act_bits - 1) for bits in choices]).T
-    return np.concatenate([alone, shared.demands(layer, index[0], index[1], alone)], axis=1)
+    return np.concatenate(
+        [alone, shared.demands(layer, weights, share_index(acts, adcs, table.shape[3]), alone)], axis=1
+    )
 
 
 def _non_dominated(choices: Sequence[BitWidths], is_no_dearer: Callable[[int, int], bool]) -> list[int]:
     """Return the indices of the choices that no other choice beats in bits without demanding more."""
 
     def beats(a: int, b: int) -> bool:
-        wider = choices[a].weight_bits >= choices[b].weight_bits and choices[a].act_bits >= choices[b].act_bits
-        return a != b and wider and is_no_dearer(a, b)
+        wide, narrow = choices[a], choices[b]
+        wider = wide.weight_bits >= narrow.weight_bits and wide.act_bits >= narrow.act_bits
+        return a != b and wider and wide.converts_as_finely(narrow) and is_no_dearer(a, b)
 
     return [k for k in range(len(choices)) if not any(beats(other, k) for other in range(len(choices)))]

@@ -53,7 +53,8 @@ def first_policies(
 
     They count for the budget when they are evaluated, as any other.
     """
-    model = SensitivityModel(space.layer_names, knowledge)
-    known = spread_policies(ChoiceTables(space), model, (count + 1) // 2)
+    tables = ChoiceTables(space)
+    model = SensitivityModel(space.layer_names, knowledge, tables.operands)
+    known = spread_policies(tables, model, (count + 1) // 2)
     drawn = [draw_policy(space, generator, spread=True) for _ in range(count - len(known))]
     return list(dict.fromkeys([*known, *drawn]))

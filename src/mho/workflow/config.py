@@ -11,9 +11,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mho.accelerator.chip import MAX_CROSSBARS
+from mho.accelerator.converters import MAX_ADC_BITS
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
 from mho.errors import MhoError
@@ -37,7 +48,7 @@ def _check_widths(text: str) -> str:
 
 
 Widths = Annotated[str, AfterValidator(_check_widths)]
-"""WEIGHT/ACTIVATION bits, such as "8/8"."""
+"""WEIGHT/ACTIVATION bits, such as "8/8", or WEIGHT/ACTIVATION/ADC bits."""
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(allow_inf_nan=False)]
@@ -192,10 +203,24 @@ class SearchSettings(_Section):
         default_factory=dict
     )
     """Widths of single layers, by name."""
+    adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
+    """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
+    are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
     prune: bool | None = None
     """Drop choices that cannot win before searching. Left out: true, except for `rl-paper`."""
     finalists: int = Field(default=3, ge=1, le=20)
     """How many of the best policies may be trained fully, fastest first, until one keeps the allowed drop."""
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "adc_bits" or value}
+
+    @property
+    def has_adc_bits(self) -> bool:
+        """True where layers may convert with bits of their own, so that candidates are judged on arrays."""
+        held = () if self.hold_first_last == "none" else (self.hold_first_last,)
+        told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
+        return bool(self.adc_bits) or any(bits is not None for bits in told)
 
     @field_validator("pins")
     @classmethod

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_evaluator(
-    prepared: Prepared, settings: EvaluationSettings, policies: int, seed: int
+    prepared: Prepared, settings: EvaluationSettings, policies: int, seed: int, *, on_arrays: bool = False
 ) -> tuple[QatEvaluator, list[str]]:
     """Return the evaluator of a run, and notes for the reader of the report.
 
@@ -23,6 +23,7 @@ def make_evaluator(
         settings: how candidates are measured.
         policies: how many it will be asked for.
         seed: of the run.
+        on_arrays: ask candidates on arrays, not exactly.
     """
     from mho.search.qat_evaluator import QatEvaluator
 
@@ -40,6 +41,7 @@ def make_evaluator(
         seed=derive_seed(seed, "evaluation"),
         batch_size=EVALUATION_BATCH,
         runnable=runnable,
+        judge=prepared.array_judge(seed) if on_arrays else None,
         problem={
             **prepared.digests,
             "accelerator": material.accelerator.to_json(),

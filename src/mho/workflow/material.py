@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training import TrainingOptions
+    from mho.workflow.array_judge import ArrayJudge
 
 EVALUATION_BATCH = 500
 COMPILING_PAYS_MACS = 6e11
@@ -85,11 +86,14 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
-def judge(module: TrainableNetwork, split: Split) -> dict[str, Any]:
-    """Return how many samples of `split` a network gets right, and its loss."""
+def judge(module: TrainableNetwork, split: Split, arrays: ArrayJudge | None = None) -> dict[str, Any]:
+    """Return how many samples of `split` a network gets right, and its loss: in floats, or on arrays."""
     from mho.quantization.training import evaluate
 
-    found = evaluate(module, split, EVALUATION_BATCH)
+    if arrays is None:
+        found = evaluate(module, split, EVALUATION_BATCH)
+    else:
+        (found,) = arrays.judge(module, (split,))
     if not math.isfinite(found.loss):
         raise TrainingError(
             f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"

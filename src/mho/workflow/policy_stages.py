@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mho.search.evaluation import EvaluationRecord
     from mho.search.runner import SearchResult
     from mho.search.space import SearchSpace
+    from mho.workflow.array_judge import ArrayJudge
 
 ROUGH = (
     "rough: the interconnect would be near saturation, even on the fewest crossbars; mho schedule simulates the policy."
@@ -59,6 +60,13 @@ class Prepared:
         module.set_calibration(self.table())
         return module
 
+    def array_judge(self, seed: int) -> ArrayJudge:
+        """Return what asks networks on the arrays of the hardware."""
+        from mho.workflow.array_judge import ArrayJudge
+
+        material = self.material
+        return ArrayJudge(material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed)
+
     def table(self) -> CalibrationTable:
         """Return the calibrated steps."""
         from mho.quantization.calibration import CalibrationTable
@@ -67,9 +75,18 @@ class Prepared:
 
 
 def train_policy(
-    prepared: Prepared, policy: Policy, training: TrainingSettings | None, seed: int, folder: Path, report: Report
+    prepared: Prepared,
+    policy: Policy,
+    training: TrainingSettings | None,
+    seed: int,
+    folder: Path,
+    report: Report,
+    arrays: ArrayJudge | None = None,
 ) -> Figures:
-    """Quantize to `policy`, train (where told to), and write the quantized network and the policy into `folder`."""
+    """Quantize to `policy`, train (where told to), and write the quantized network and the policy into `folder`.
+
+    Its accuracy on validation data is that of its integers, or of what `arrays` make of them.
+    """
     from mho.quantization.export import write_qcdq_onnx
 
     module = prepared.trainable()
@@ -85,8 +102,13 @@ def train_policy(
         "policy": policy.to_json(),
         "points": points,
         "notes": notes,
-        "validation": judge(module, prepared.material.dataset.validation),
+        "validation": judge(module, prepared.material.dataset.validation, arrays),
     }
+
+
+def array_ingredients(prepared: Prepared, seed: int, *, on_arrays: bool) -> dict[str, Any]:
+    """Return what a network that is judged on arrays depends on beyond its training; nothing where it is not."""
+    return {"judge": dict(prepared.array_judge(seed).problem)} if on_arrays else {}
 
 
 @dataclass(frozen=True)
@@ -97,6 +119,7 @@ class TrainReference:
     layer_names: tuple[str, ...]
     training: TrainingSettings | None
     seed: int
+    on_arrays: bool = False
     name: str = "reference"
     title: str = "Make uniform 8/8"
 
@@ -109,12 +132,15 @@ class TrainReference:
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
             **noise_ingredients(self.training, self.prepared.material),
+            **array_ingredients(self.prepared, self.seed, on_arrays=self.on_arrays),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
-        figures = train_policy(self.prepared, policy, self.training, derive_seed(self.seed, "qat"), folder, report)
+        arrays = self.prepared.array_judge(self.seed) if self.on_arrays else None
+        seed = derive_seed(self.seed, "qat")
+        figures = train_policy(self.prepared, policy, self.training, seed, folder, report, arrays)
         if self.training is None:
             figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
         return figures
@@ -158,8 +184,10 @@ class Search:
         from mho.search.runner import SearchOptions, SearchProgress, run_search
         from mho.workflow.evaluator import make_evaluator
 
-        evaluator, notes = make_evaluator(self.prepared, self.evaluation, self.settings.budget, self.seed)
         space = self.space()
+        evaluator, notes = make_evaluator(
+            self.prepared, self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
+        )
         # The log outlives the stage: another method or budget goes on from the same evaluations.
         log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
 
@@ -231,6 +259,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         hold_first_last=None if held == "none" else BitWidths.parse(held),
         weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
         pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
+        adc_bits=settings.adc_bits,
     )
     prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
     space = derive_space(
@@ -278,6 +307,7 @@ class TrainFinalists:
     allowed_drop_points: float
     finalists: int
     seed: int
+    on_arrays: bool = False
     name: str = "found"
     title: str = "Train the found policy"
 
@@ -295,6 +325,7 @@ class TrainFinalists:
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,
+            **array_ingredients(self.prepared, self.seed, on_arrays=self.on_arrays),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -326,9 +357,9 @@ class TrainFinalists:
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
 
-        figures = train_policy(
-            self.prepared, self._policy(index), self.training, derive_seed(self.seed, "qat"), place, show
-        )
+        arrays = self.prepared.array_judge(self.seed) if self.on_arrays else None
+        seed = derive_seed(self.seed, "qat")
+        figures = train_policy(self.prepared, self._policy(index), self.training, seed, place, show, arrays)
         write_atomically(done, json.dumps(figures).encode())
         return figures
 

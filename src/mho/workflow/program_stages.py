@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from mho.workflow.stage import Figures, Report, versions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.workflow.array_judge import ArrayJudge
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
+RANGES_FILE = "ranges.npz"
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Simulate:
     reference: StageResult
     program: StageResult
     settings: SimulationSettings
+    arrays: ArrayJudge | None = None
     name: str = "simulation"
     title: str = "Simulate on test data"
 
@@ -159,10 +162,11 @@ class Simulate:
             "program": self.program.digest,
             "data": self.material.data_hash,
             "settings": self.settings.model_dump(mode="json"),
+            **({} if self.arrays is None else {"arrays": dict(self.arrays.problem)}),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
-        """Run and compare; writes the logits of the found policy's program."""
+        """Run and compare; writes the logits of the found policy's program, and ranges of its ADCs."""
         from mho.workflow import checks
 
         test = self.material.dataset.test.spread(self._count)
@@ -193,13 +197,35 @@ class Simulate:
         report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
+        answers = {"found": found, "reference": reference}
+        exact = {name: checks.judge_logits(logits, test.labels) for name, logits in answers.items()}
         return {
-            "found": checks.judge_logits(found, test.labels),
-            "reference": checks.judge_logits(reference, test.labels),
+            **exact,
+            **self._ask_arrays(folder, test, exact, report),
             "float": self._judge_float(test),
             "checks": outcomes,
             "zero_slices": self._measure_zero_slices(test),
         }
+
+    def _ask_arrays(self, folder: Path, test: Split, exact: Figures, report: Report) -> Figures:
+        """Return what arrays get right, where layers have ADC bits of their own; writes the found policy's ranges."""
+        if self.arrays is None:
+            return {}
+        from mho.simulation.adc_ranges import write_ranges
+
+        figures: Figures = {}
+        for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
+            report(0.97, f"arrays, {name}")
+            (told,), ranges = self.arrays.ask_file(self.program.folder / file, (test,))
+            figures[name] = asdict(told)
+            if name == "found":
+                write_ranges(ranges, folder / RANGES_FILE)
+        told_exact = ", ".join(f"{100 * one['accuracy']:.2f} % {name}" for name, one in exact.items())
+        note = (
+            "Accuracies of uniform 8/8 and of the found policy are those of arrays with ideal cells, whose ADCs "
+            f"convert with the bits of each layer in ranges from calibration images; with exact sums: {told_exact}."
+        )
+        return {**figures, "notes": [note]}
 
     @property
     def _has_chip_program(self) -> bool:

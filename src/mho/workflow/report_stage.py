@@ -26,7 +26,7 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
-from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import versions
 
@@ -42,6 +42,7 @@ _FILES = (
     ("program", CHIP_PROGRAM_FILE, "program of the found policy for the whole chip, with its schedule"),
     ("search", SEARCH_FILE, "every policy tried"),
     ("simulation", "logits.npz", "simulated answers to the test images"),
+    ("simulation", RANGES_FILE, "ranges of the found policy's ADCs, for mho simulate"),
 )
 
 

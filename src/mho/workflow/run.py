@@ -37,6 +37,9 @@ DRAWN_LAYERS = 3
 QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
 
+ARRAY_WORK = 100.0
+"""What it costs to judge a candidate on arrays, over judging it in floats."""
+
 ProgressFactory = Callable[[dict[str, float]], RunProgress]
 """Makes what shows progress from the estimated work of each stage."""
 
@@ -114,6 +117,8 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
     """Estimate the work of each stage before any of it is done, in images trained on in float."""
     candidate = config.evaluation.training
     judged = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
+    if config.search.has_adc_bits:
+        judged *= ARRAY_WORK
     trained = 0.0 if candidate is None else QAT_WORK * training_work(candidate, material)
     qat = QAT_WORK * training_work(config.qat, material)
     images = config.simulation.executor_images
@@ -160,13 +165,22 @@ def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, 
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None
-    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed))
+    on_arrays = config.search.has_adc_bits
+    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, on_arrays))
     search = chain.get(Search(prepared, config.search, config.evaluation, seed, directory.path / EVALUATIONS))
     found = chain.get(
         TrainFinalists(
-            prepared, search, reference, config.qat, config.search.allowed_drop_points, config.search.finalists, seed
+            prepared,
+            search,
+            reference,
+            config.qat,
+            config.search.allowed_drop_points,
+            config.search.finalists,
+            seed,
+            on_arrays,
         )
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     program = chain.get(Compile(material, found, reference, least))
-    chain.get(Simulate(material, float_network, found, reference, program, config.simulation))
+    arrays = prepared.array_judge(seed) if on_arrays else None
+    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays))
