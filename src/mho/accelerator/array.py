@@ -109,6 +109,18 @@ class Placement(StrEnum):
     FAULT_AWARE = "fault-aware"
 
 
+class Compensation(StrEnum):
+    """What makes up for stuck cells.
+
+    Attributes:
+        NONE: nothing.
+        DIGITS: other digits are written into good cells that count for the same weight.
+    """
+
+    NONE = "none"
+    DIGITS = "digits"
+
+
 class Array(Section):
     """What the cells and wires of a crossbar really are."""
 
@@ -178,6 +190,11 @@ class Array(Section):
         description='Which lines take the rows and columns of what is written: "as-mapped", each its own, or '
         '"fault-aware", chosen by the stuck cells of the crossbar.',
     )
+    fault_compensation: Compensation = Field(
+        default=Compensation.NONE,
+        description='What makes up for stuck cells: "none", or "digits" of good cells that count for the same weight, '
+        "as far as they reach; this needs linear levels.",
+    )
     read_noise: Deviation = Field(
         default=Decimal(0),
         description="Standard deviation of a Gaussian deviation of each cell, new at every read.",
@@ -233,6 +250,12 @@ class Array(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_compensation(self) -> Array:
+        if self.fault_compensation is Compensation.DIGITS and not isinstance(self.levels, str):
+            raise ValueError('fault_compensation = "digits" needs levels = "linear"')
+        return self
+
+    @model_validator(mode="after")
     def _check_rates(self) -> Array:
         if self.stuck_on_rate + self.stuck_off_rate > 1:
             raise ValueError("stuck_on_rate and stuck_off_rate are more than 1 together")
@@ -271,6 +294,12 @@ class Array(Section):
     def has_stuck_cells(self) -> bool:
         """True where some cells do not take what is written."""
         return bool(self.stuck_on_rate or self.stuck_off_rate)
+
+    @property
+    def gets_around_stuck_cells(self) -> bool:
+        """True where what is written, or where, depends on stuck cells."""
+        is_aware = self.placement is Placement.FAULT_AWARE or self.fault_compensation is Compensation.DIGITS
+        return self.has_stuck_cells and is_aware
 
     @property
     def drifts(self) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,10 @@ class Lines:
 
     rows: Integers
     cols: Integers
+
+    def find(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return what rows and columns [rows, cols] meet, of what cells [wordlines, bitlines] are."""
+        return cells[self.rows[:, None], self.cols]
 
     @classmethod
     def as_mapped(cls, rows: int, cols: int) -> Lines:
@@ -77,9 +82,13 @@ class FaultCosts:
             on, off = (np.full(significance.shape, (values**2).mean()) for values in (span - levels, levels))
         else:
             on, off = (span - levels[digits]) ** 2, levels[digits] ** 2
-        largest = float(1 << _COST_BITS)
-        on, off = (np.rint(cost * (significance / span) ** 2 * largest) / largest for cost in (on, off))
-        return cls(on, off)
+        return cls.rounded(*(cost * (significance / span) ** 2 for cost in (on, off)))
+
+    @classmethod
+    def rounded(cls, on: Floats, off: Floats) -> FaultCosts:
+        """Return costs from 0 to 1 in whole multiples of 2^-28; what is not nothing costs at least one."""
+        steps = (np.where(cost > 0, np.maximum(np.rint(np.ldexp(cost, _COST_BITS)), 1), 0) for cost in (on, off))
+        return cls(*(np.ldexp(step, -_COST_BITS) for step in steps))
 
     def measure(self, stuck: NDArray[np.int8], lines: Lines) -> tuple[int, float]:
         """Return how many cells deviate where they are placed, and the sum of their costs.
@@ -88,7 +97,7 @@ class FaultCosts:
             stuck: int8 [wordlines, bitlines], +1 for a cell in the highest level for good, -1 in the lowest, 0 else.
             lines: where they are.
         """
-        met = stuck[lines.rows[:, None], lines.cols]
+        met = lines.find(stuck)
         cost = np.where(met > 0, self.on, np.where(met < 0, self.off, 0.0))
         return int(np.count_nonzero(cost)), float(cost.sum())
 

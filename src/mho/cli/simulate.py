@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mho.accelerator.array import Placement
+from mho.accelerator.array import Compensation, Placement
 from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.spec import Accelerator
 from mho.cli.chip import (
@@ -253,10 +253,15 @@ def _tell_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
     if not hardware.array.has_stuck_cells:
         return None
     text = f"stuck cells: {faults.wrong_as_mapped:,} of {faults.cells:,} cells deviate as mapped"
-    if hardware.array.placement is Placement.AS_MAPPED:
+    means = []
+    if hardware.array.placement is Placement.FAULT_AWARE:
+        means.append("on the chosen lines")
+    if hardware.array.fault_compensation is Compensation.DIGITS:
+        means.append("where others cannot make up for them")
+    if not means:
         return text
     share = faults.error / faults.error_as_mapped if faults.error_as_mapped else 0.0
-    return f"{text}, {faults.wrong:,} on the chosen lines; {100 * share:.1f} % of their weighted squared error is left"
+    return f"{text}, {faults.wrong:,} {', '.join(means)}; {100 * share:.1f} % of the weighted squared error is left"
 
 
 def _tell_outputs(program: Program, results: Outputs) -> None:

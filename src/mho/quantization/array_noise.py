@@ -89,7 +89,7 @@ class ArrayNoise:
 
         Raises:
             ConfigError: the conditions do not fit the hardware.
-            UnsupportedOperationError: ranges of ADCs are calibrated, or lines are placed by stuck cells.
+            UnsupportedOperationError: ranges of ADCs are calibrated, or stuck cells are got around.
         """
         _check_placement(hardware)
         if not isinstance(hardware.converters.adc_bits, str):
@@ -234,11 +234,13 @@ def _check_ranges(hardware: Accelerator) -> None:
 
 
 def _check_placement(hardware: Accelerator) -> None:
-    if hardware.array.has_stuck_cells and hardware.array.placement is Placement.FAULT_AWARE:
+    array = hardware.array
+    if array.gets_around_stuck_cells:
         raise UnsupportedOperationError(
-            f"array.placement is {hardware.array.placement.value!r}: training meets stuck cells as layers are mapped",
+            f"array.placement is {array.placement.value!r}, and array.fault_compensation {array.fault_compensation.value!r}: "
+            "training meets stuck cells as layers are mapped",
             where=hardware.name,
-            hint=f"take {Placement.AS_MAPPED.value!r}, or train without stuck cells",
+            hint=f"take {Placement.AS_MAPPED.value!r} without compensation, or train without stuck cells",
         )
 
 

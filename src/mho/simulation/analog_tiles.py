@@ -218,7 +218,8 @@ class TileWriter:
         if isinstance(block, WriteTile):
             return None, self._write(block, crossbar, number, values)
         write, hardware, seed = self._writes[id(block)], self._hardware, self.seed(crossbar)
-        first, lines = write.number + number, self._faults.choose(seed, write.number + number, write.blocks, None)
+        first = write.number + number
+        lines = self._faults.choose_unseen(seed, first, write.blocks)
 
         def write_cells(digits: Integers, number: int) -> WrittenCells:
             return write_crossbar(hardware, digits, seed, write=number, conditions=self._conditions, lines=lines)
@@ -244,7 +245,7 @@ class TileWriter:
                 place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
                 digits[place] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
             seed, numbered = self.seed(crossbar), write.number + number
-            lines = self._faults.choose(seed, numbered, write.blocks, digits)
+            lines, digits = self._faults.choose(seed, numbered, write.blocks, digits)
             cells = write_crossbar(
                 self._hardware, digits, seed, write=numbered, conditions=self._conditions, lines=lines
             )

@@ -250,6 +250,10 @@ _WIRES: tuple[_Acts, str] = (
     lambda hardware, _: hardware.array.has_wires,
     "wires with a resistance: array.row_segment_ohm or array.col_segment_ohm",
 )
+_FAULTS: tuple[_Acts, str] = (
+    lambda hardware, _: hardware.array.has_stuck_cells,
+    "stuck cells: array.stuck_on_rate or array.stuck_off_rate",
+)
 _PULSES: tuple[_Acts, str] = (_pulses_again, "array.pulse_error, and array.verify_pulses above 1")
 _BITS: tuple[_Acts, str] = (lambda hardware, _: not hardware.converters.has_ideal_adc, "converters.adc_bits in numbers")
 _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
@@ -270,10 +274,8 @@ _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
         "array.pulse_error_ratio": _PULSES,
         "array.verify_tolerance": _PULSES,
         "array.verify_pulses": (lambda hardware, _: bool(hardware.array.pulse_error), "array.pulse_error above 0"),
-        "array.placement": (
-            lambda hardware, _: hardware.array.has_stuck_cells,
-            "stuck cells: array.stuck_on_rate or array.stuck_off_rate",
-        ),
+        "array.placement": _FAULTS,
+        "array.fault_compensation": _FAULTS,
         "array.spare_cols": (_uses_spares, 'array.placement = "fault-aware" and stuck cells, or wires'),
         "array.read_noise_of": (lambda hardware, _: bool(hardware.array.read_noise), "array.read_noise above 0"),
         "converters.adc_range": _BITS,

@@ -36,6 +36,12 @@ def test_a_stuck_cell_costs_the_square_of_what_it_is_off_times_what_it_counts_fo
     assert costs.measure(stuck_of("-.-"), Lines.as_mapped(1, 3)) == (0, 0)
 
 
+def test_the_least_deviation_costs_something():
+    costs = costs_of([[1]], [[1e-9]])
+    assert costs.on[0, 0] == costs.off[0, 0] == 2**-28
+    assert costs.measure(stuck_of("-"), Lines.as_mapped(1, 1))[0] == 1
+
+
 def test_levels_that_are_not_even_cost_what_they_are_off():
     uneven = Device(Array(levels=(0, 0.1, 0.2, 1)), 2)
     np.testing.assert_allclose(costs_of([[2]], device=uneven).on, [[0.64]], atol=2**-28)

@@ -124,7 +124,7 @@ def test_stuck_cells_and_what_placement_leaves_of_them_are_told(folder, capsys):
     told = capsys.readouterr().out
     assert "of 400 cells deviate as mapped\n" in told
     placed = outputs_of(*ON_CHIP, "--hardware", "stuck.toml", "--placement", "fault-aware")
-    assert ", 0 on the chosen lines; 0.0 % of their weighted squared error is left" in capsys.readouterr().out
+    assert ", 0 on the chosen lines; 0.0 % of the weighted squared error is left" in capsys.readouterr().out
     inputs = read_arrays("x.npz")
     found = mho.simulate("p.mho", inputs, seed=5, hardware="stuck.toml", placement="fault-aware")
     assert_same_bits(found, placed)

@@ -414,7 +414,10 @@ def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
     placed = hardware(array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
         ArrayNoise(placed, {})
-    ArrayNoise(hardware(array={"placement": "fault-aware"}), {})
+    made_up = hardware(array={"stuck_on_rate": 0.1, "fault_compensation": "digits"})
+    with pytest.raises(UnsupportedOperationError, match="fault_compensation"):
+        ArrayNoise(made_up, {})
+    ArrayNoise(hardware(array={"placement": "fault-aware", "fault_compensation": "digits"}), {})
     network = attention()
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     with pytest.raises(UnsupportedOperationError, match="activations"):

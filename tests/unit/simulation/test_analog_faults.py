@@ -109,6 +109,33 @@ def test_a_placed_chip_is_the_same_for_every_batch_size_and_each_seed_has_its_ow
     assert deviation(conv, inputs, other) != deviation(conv, inputs, again)
 
 
+@pytest.mark.parametrize("difference", ["digital", "analog"])
+def test_negative_cells_make_up_for_positive_ones_that_are_stuck(dense, difference):
+    """Of differential columns, cells in the highest level are made up for where weights are not of the other sign."""
+    inputs = {"x": np.random.default_rng(1).uniform(-1, 1, (20, 40)).astype(np.float32)}
+    rates, converters = {"stuck_on_rate": 0.03, "stuck_off_rate": 0}, {"column_difference": difference}
+    plain = chip(dense, **rates, converters=converters)
+    made_up = chip(dense, **rates, converters=converters, fault_compensation="digits")
+    assert 0 < made_up.faults.wrong < 0.7 * plain.faults.wrong
+    assert made_up.faults.error < 0.1 * made_up.faults.error_as_mapped
+    assert deviation(dense, inputs, made_up) < 0.1 * deviation(dense, inputs, plain)
+    both = chip(dense, **rates, converters=converters, fault_compensation="digits", placement="fault-aware")
+    assert both.faults.wrong == 0
+    assert deviation(dense, inputs, both) == 0
+
+
+def test_compensation_leaves_less_where_lines_are_scarce(conv):
+    """In a crossbar that tiles fill, either alone leaves more than both together."""
+    left = {}
+    for options in ({}, {"placement": "fault-aware"}, {"fault_compensation": "digits"}):
+        both = {**options, "fault_compensation": "digits", "placement": "fault-aware"}
+        for one in (options, both):
+            errors = [chip(conv, seed, **one).faults.error for seed in range(4)]
+            left[tuple(sorted(one.items()))] = sum(errors)
+    least = left.pop((("fault_compensation", "digits"), ("placement", "fault-aware")))
+    assert least < min(left.values())
+
+
 def test_stored_activations_lie_where_fewest_cells_are_stuck():
     network = matmul_network()
     program = compile_small(network, make_accelerator(24, 40, 2))

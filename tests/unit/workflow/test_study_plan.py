@@ -135,6 +135,7 @@ def test_a_study_survives_json():
             {"base": {"array.stuck_on_rate": 0.1}, "sweeps": {"array.spare_cols": [0, 4]}},
             'array.placement = "fault-aware" and stuck cells, or wires',
         ),
+        ({"sweeps": {"array.fault_compensation": ["none", "digits"]}}, "array.stuck_on_rate or array.stuck_off_rate"),
         ({"sweeps": {"array.verify_pulses": [1, 4]}}, "array.pulse_error above 0"),
         (
             {"base": {"array.pulse_error": 0.1}, "sweeps": {"array.verify_tolerance": [0, 0.1]}},

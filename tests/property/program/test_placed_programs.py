@@ -1,0 +1,45 @@
+"""Where lines and digits get around all stuck cells, a chip answers exact integers, for any mapping and encoding."""
+
+from __future__ import annotations
+
+from bits import assert_same_bits
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_mappings import random_accelerator, random_mapping
+from random_networks import choosers, random_inputs, random_layer
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.network.layers import derive_layer
+from mho.network.reference import run_quantized
+from mho.program.lowering import compile_network
+from mho.quantization.policy import BitWidths
+from mho.simulation.analog import AnalogExecutor
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=40, **RELAXED)
+@given(
+    choosers(),
+    st.integers(0, 2**20),
+    st.sampled_from([("as-mapped", "digits"), ("fault-aware", "none"), ("fault-aware", "digits")]),
+    st.sampled_from(["digital", "analog"]),
+)
+def test_chips_whose_stuck_cells_are_got_around_answer_exactly(chooser, seed, mitigation, difference):
+    network, content = random_layer(chooser), random_accelerator(chooser).to_json()
+    content["converters"].update(column_difference=difference)
+    node = network.mvm_nodes[0]
+    layer = derive_layer(network, node)
+    bits = BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
+    hardware = accelerator_from_json(content, where="drawn")
+    mapping = random_mapping(chooser, layer, bits, hardware)
+    program = compile_network(network, hardware, mappings={layer.name: mapping})
+    placement, compensation = mitigation
+    content["array"].update(stuck_on_rate=0.02, stuck_off_rate=0.02, spare_cols=2)
+    content["array"].update(placement=placement, fault_compensation=compensation)
+    executor = AnalogExecutor(program, seed, hardware=accelerator_from_json(content, where="faulty"))
+    faults = executor.faults
+    assert faults.error <= faults.error_as_mapped
+    assume(faults.wrong_as_mapped and not faults.wrong)
+    inputs = random_inputs(network, 2)
+    assert_same_bits(executor.run(inputs), run_quantized(network, inputs))
