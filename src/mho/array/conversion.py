@@ -59,7 +59,7 @@ class Readout:
     def run(self, sums: Tensor, batch: int) -> Tensor:
         """Return results, float64 [batch, outputs], of sums [steps * batch, conversions]; may overwrite sums."""
         codes = self._clip(sums) if self._only_clips else self._convert(sums)
-        codes = codes.view(self._layout.steps, batch, -1)
+        codes = codes.view(self._layout.steps, batch, codes.shape[1])
         total = codes[-1]
         for step in reversed(codes[:-1].unbind()):
             total = torch.add(step, total, alpha=1 << self._layout.step_shift)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_array import layouts, make_layout, plain_results
 
 from mho.accelerator.converters import ColumnDifference
+from mho.arithmetic.exactness import exact_products
 from mho.array import integers
 from mho.array.converters import Adc, drive_levels, make_adc
+from mho.array.feeding import Feed
 from mho.array.layout import list_conversions
 from mho.array.product import ArrayProduct
+from mho.array.variance import result_noise, step_noise
+from mho.array.wire_noise import WireNoise
 
 GRID_BITS = 8
 """Counts that are drawn are whole multiples of 2^-8: no product tells cells more coarsely, so all sums are exact."""
@@ -122,6 +127,39 @@ def test_any_range_gives_the_codes_of_the_formula(case, bits, largest):
     results = ArrayProduct(layout, counts, difference=difference, adc=adc).run(codes)
     wanted = plain_results(layout, counts, codes, difference=difference, adc=adc)
     np.testing.assert_allclose(results, wanted, rtol=1e-11, atol=1e-9)
+
+
+@given(cases(are_whole=False), st.sampled_from([0.0, 0.25]), st.data())
+@CHECKED
+def test_blocks_in_either_memory_order_give_the_same_bits(case, inl, data):
+    layout, counts, codes, difference = case
+    levels = np.rint(drive_levels(layout.dac_bits, inl) * 4096) / 4096
+    adc = data.draw(st.one_of(st.none(), adcs(layout, difference, errors=True)))
+    product = ArrayProduct(layout, counts, difference=difference, levels=levels, adc=adc)
+    by_rows = torch.from_numpy(np.ascontiguousarray(codes.T)).t()
+    with exact_products():
+        found = product.run_block(by_rows, None)
+    assert (found.numpy() == product.run(codes)).all()
+
+
+@given(st.integers(2, 7), st.booleans(), st.booleans(), st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_deviations_in_either_memory_order_are_the_same(steps, is_converted, are_wires, seed):
+    """With drives and cells that are drawn, noise of the same numbers differs by rounding alone."""
+    generator = np.random.default_rng(seed)
+    layout = make_layout(9, 3, (1, -1), input_bits=steps)
+    counts, codes = generator.random((9, 6)), generator.integers(0, 1 << steps, (40, 9)).astype(np.uint8)
+    squares = generator.random((9, 6)) / 100
+    variance = WireNoise(counts, squares, squares / 9, np.full(6, 1e-3)) if are_wires else squares
+    conversions = list_conversions(layout, ColumnDifference.ANALOG)
+    feed = Feed(layout, drive_levels(layout.dac_bits, 0))
+    noise = (step_noise if is_converted else result_noise)(layout, conversions, feed, variance)
+    given_codes = torch.from_numpy(codes)
+    turned = given_codes.t().contiguous().t()
+    if is_converted:
+        given_codes, turned = (feed.slices(some).flatten(0, 1) for some in (given_codes, turned))
+        assert torch.equal(given_codes, turned)
+    np.testing.assert_allclose(noise.deviations(turned), noise.deviations(given_codes), rtol=1e-5)
 
 
 def test_routes_agree_on_a_large_array(monkeypatch):

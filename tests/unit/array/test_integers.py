@@ -39,6 +39,11 @@ def test_every_route_is_exact(data, route, largest):
     with exact_products():
         found = IntegerProduct(matrix, largest, route).multiply(torch.from_numpy(inputs).to(given_type))
     assert (found.to(torch.int64).numpy() == inputs @ matrix).all()
+    by_rows = torch.from_numpy(np.ascontiguousarray(inputs.T)).to(given_type).t()
+    with exact_products():
+        turned = IntegerProduct(matrix, largest, route).multiply(by_rows)
+    assert torch.equal(turned, found)
+    assert turned.is_contiguous() == by_rows.is_contiguous() or 1 in turned.shape
 
 
 @pytest.mark.parametrize(("route", "limit"), [(Route.FLOAT32, 24), (Route.FLOAT64, 53), (Route.BYTES, 53)])

@@ -1,0 +1,105 @@
+"""Tiles that are put together answer what each of them answers alone, to the last bit, and as noisily."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from chip_programs import random_chip_network, random_schedule
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_mappings import random_accelerator, random_mapping
+from random_networks import choosers, random_inputs, random_layer
+from small_programs import conv_network
+
+from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Conditions
+from mho.errors import DataError, MappingError
+from mho.network.graph import TensorInfo
+from mho.network.layers import derive_layer
+from mho.program.chip_lowering import compile_schedule
+from mho.program.lowering import compile_network
+from mho.quantization.policy import BitWidths
+from mho.simulation.analog import AnalogExecutor
+
+RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+WORN = {
+    "on_off_ratio": 8,
+    "programming_error": 0.08,
+    "cell_variation": 0.1,
+    "stuck_on_rate": 0.02,
+    "stuck_off_rate": 0.02,
+    "drift_exponent": 0.05,
+}
+converters = st.sampled_from([{}, {"adc_bits": 4}, {"adc_bits": 6, "column_difference": "analog"}])
+
+
+def worn(program, more, **array):
+    content = program.accelerator.to_json()
+    content["array"].update(WORN | array)
+    content["converters"].update({"adc_bits": "ideal", "dac_inl_lsb": 0} | more)
+    return accelerator_from_json(content, where="drawn")
+
+
+def ignore(*_told):
+    pass
+
+
+def run_tiles_alone(executor, inputs):
+    """An executor that is watched runs its tiles one by one."""
+    return executor.run(inputs, batch_size=2, observe=ignore)
+
+
+def hold_that_tiles_together_are_tiles_alone(program, inputs, hardware):
+    try:
+        executor = AnalogExecutor(program, 3, hardware=hardware, conditions=Conditions(100.0))
+    except DataError:  # sums so large that cells are left no precision
+        assume(False)
+    alone = run_tiles_alone(executor, inputs)
+    assert_same_bits(executor.run(inputs, batch_size=3), alone)
+    assert_same_bits(executor.run(inputs, batch_size=1), alone)
+
+
+@settings(max_examples=20, **RELAXED)
+@given(choosers(), converters, st.sampled_from([0, 0.25]), st.sampled_from(["kept", "subtracted"]))
+def test_every_mapping_and_encoding_gives_the_bits_of_its_tiles(chooser, more, inl, off_current):
+    network, hardware = random_layer(chooser), random_accelerator(chooser)
+    (node,) = network.mvm_nodes
+    grids = node.quantization
+    layer, bits = derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
+    mapping = random_mapping(chooser, layer, bits, hardware)
+    program = compile_network(network, hardware, mappings={layer.name: mapping})
+    chip = worn(program, {**more, "dac_inl_lsb": inl}, off_current=off_current)
+    hold_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), chip)
+
+
+@settings(max_examples=10, **RELAXED)
+@given(choosers(), converters)
+def test_chips_with_copies_and_stored_operands_give_them(chooser, more):
+    network = random_chip_network(chooser)
+    try:
+        program = compile_schedule(network, random_schedule(chooser, network))
+    except MappingError:
+        assume(False)
+    hold_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), worn(program, more))
+
+
+def test_tiles_together_are_as_noisy_as_alone():
+    """Three tiles of rows meet the same windows: means agree, and so do variances, of thousands of equal samples."""
+    network = conv_network((1, 5, 4, 4), outputs=7)
+    # Without its ReLU, which would cut noise off.
+    network = replace(network, nodes=network.nodes[:1], outputs=(TensorInfo("c", network.shapes["c"]),))
+    program = compile_network(network, make_accelerator(16, 12, 2))
+    content = program.accelerator.to_json()
+    content["array"].update(read_noise=0.1, read_noise_of="conductance", programming_error=0.1, on_off_ratio=8)
+    executor = AnalogExecutor(program, 3, hardware=accelerator_from_json(content, where="noisy"))
+    assert len(executor.tiles["conv"]) > 3
+    inputs = {name: np.repeat(values, 3000, axis=0) for name, values in random_inputs(network, 1).items()}
+    (together,) = executor.run(inputs, batch_size=500).values()
+    (alone,) = executor.run(inputs, batch_size=500, observe=ignore).values()
+    spread = alone.std(axis=0)
+    assert (spread > 0).all()
+    np.testing.assert_allclose((together.mean(axis=0) - alone.mean(axis=0)) / spread, 0, atol=0.12)
+    np.testing.assert_allclose(together.std(axis=0) / spread, 1, atol=0.08)
