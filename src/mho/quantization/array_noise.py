@@ -237,8 +237,8 @@ def _check_placement(hardware: Accelerator) -> None:
     array = hardware.array
     if array.gets_around_stuck_cells:
         raise UnsupportedOperationError(
-            f"array.placement is {array.placement.value!r}, and array.fault_compensation {array.fault_compensation.value!r}: "
-            "training meets stuck cells as layers are mapped",
+            f"array.placement is {array.placement.value!r}, and array.fault_compensation "
+            f"{array.fault_compensation.value!r}: training meets stuck cells as layers are mapped",
             where=hardware.name,
             hint=f"take {Placement.AS_MAPPED.value!r} without compensation, or train without stuck cells",
         )
