@@ -44,6 +44,29 @@ class EvaluationLog:
         if self.path is not None:
             self._open(self.path)
 
+    @classmethod
+    def read(cls, path: str | Path) -> EvaluationLog:
+        """Return a copy in memory of a log of any problem; the file stays as it is, also where another run adds to it.
+
+        A line at the end that is not whole is left out.
+
+        Raises:
+            InputFileError: the file cannot be read, is no evaluation log, or a line before the last is damaged.
+        """
+        path = Path(path)
+        try:
+            lines = _whole_lines(path.read_bytes())
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+        header = _parse(lines[0]) if lines else None
+        version = _check_version(path, header)
+        if not isinstance(header.get("problem"), dict):
+            raise InputFileError("the problem is missing in the first line", where=str(path))
+        log = cls(None, header["problem"])
+        for number, line in enumerate(lines[1:], start=2):
+            log._keep(log._read_record(line, version, f"{path}: line {number}"))
+        return log
+
     @property
     def records(self) -> tuple[EvaluationRecord, ...]:
         """All records in the order in which they were made."""
@@ -70,6 +93,14 @@ class EvaluationLog:
         self._keep(record)
         return record
 
+    def copy_to(self, path: Path) -> None:
+        """Write all records to a file, atomically, in the present version. Raises `InputFileError`."""
+        lines = (self._header, *(record.to_json() for record in self._records))
+        try:
+            write_atomically(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
+        except OSError as error:
+            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+
     def _keep(self, record: EvaluationRecord) -> None:
         self._records.append(record)
         self._by_key[(record.policy, record.fidelity)] = record
@@ -80,10 +111,8 @@ class EvaluationLog:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.splitlines(keepends=True)
-        if len(lines) > 1 and _parse(lines[-1]) is None:
-            whole = whole[: -len(lines.pop())]
+        lines = _whole_lines(content)
+        size = sum(map(len, lines))
         if not lines:
             if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
                 raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
@@ -95,39 +124,25 @@ class EvaluationLog:
         for number, line in enumerate(lines[1:], start=2):
             self._keep(self._read_record(line, version, f"{path}: line {number}"))
         if version == FIRST_VERSION:
-            self._rewrite(path)
-        elif len(whole) < len(content):
+            self.copy_to(path)
+        elif size < len(content):
             self.was_repaired = True
-            _truncate(path, len(whole))
+            _truncate(path, size)
 
     @property
     def _header(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, "hash": problem_hash(self.problem), "problem": self.problem}
 
-    def _rewrite(self, path: Path) -> None:
-        """Write the file anew in the present version."""
-        lines = (self._header, *(record.to_json() for record in self._records))
-        try:
-            write_atomically(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
-
     def _check_header(self, path: Path, header: Any) -> int:
         """Return the version of a log of this problem."""
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
-        version: Any = header.get("version")
-        if version not in (FIRST_VERSION, VERSION):
-            raise InputFileError(
-                f"version {version!r}", where=str(path), expected=f"version {FIRST_VERSION} or {VERSION} of {FORMAT}"
-            )
+        version = _check_version(path, header)
         if header.get("hash") != problem_hash(self.problem):
             raise InputFileError(
                 f"this log belongs to another problem{_differences(header.get('problem'), self.problem)}",
                 where=str(path),
                 hint="use another run directory, or delete the log to start over",
             )
-        return int(version)
+        return version
 
     def _read_record(self, line: bytes, version: int, where: str) -> EvaluationRecord:
         content = _parse(line)
@@ -141,6 +156,24 @@ class EvaluationLog:
         except MhoError as error:
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error
         return replace(record, index=len(self._records))
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """Return the lines of a log, without one at the end that was cut off."""
+    lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+    return lines[:-1] if len(lines) > 1 and _parse(lines[-1]) is None else lines
+
+
+def _check_version(path: Path, header: Any) -> int:
+    """Return the version of a log of any problem, from its first line."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
+    version: Any = header.get("version")
+    if version not in (FIRST_VERSION, VERSION):
+        raise InputFileError(
+            f"version {version!r}", where=str(path), expected=f"version {FIRST_VERSION} or {VERSION} of {FORMAT}"
+        )
+    return int(version)
 
 
 def _parse(line: bytes) -> Any:

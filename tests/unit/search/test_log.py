@@ -134,3 +134,27 @@ def test_a_line_whose_cost_is_not_clear_is_refused(path, key, value):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(InputFileError):
         EvaluationLog(path, PROBLEM)
+
+
+def test_reading_a_log_of_any_problem_leaves_its_file_alone(path):
+    torn = path.read_bytes() + b'{"index": 3, "pol'
+    path.write_bytes(torn)
+    log = EvaluationLog.read(path)
+    assert log.problem == PROBLEM
+    assert log.records == EvaluationLog.read(path).records
+    assert [r.policy["a"].weight_bits for r in log.records] == [8, 4, 3]
+    log.append(record(2))
+    assert path.read_bytes() == torn
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b'{"format": "mho-evaluation-log", "version": 2}\n', b"\xff\xfe\n"])
+def test_what_is_no_log_is_not_read(tmp_path, content):
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(InputFileError):
+        EvaluationLog.read(tmp_path / "log.jsonl")
+
+
+def test_a_copy_holds_the_same_records(path, tmp_path):
+    log = EvaluationLog.read(path)
+    log.copy_to(tmp_path / "copy.jsonl")
+    assert EvaluationLog(tmp_path / "copy.jsonl", PROBLEM).records == log.records
