@@ -17,6 +17,7 @@ from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
 from mho.search.evaluation import Measurement
+from mho.search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
 
 
 class NetworkJudge(Protocol):
@@ -75,10 +76,11 @@ class QatEvaluator:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
         self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
+        self._table, self._given = table, dict(problem or {})
         trainable.set_calibration(table)
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
-            **(problem or {}),
+            **self._given,
             "network": hash_tensors(self._float_state),
             "steps": hash_tensors(table.tensors()),
             "data": {
@@ -129,6 +131,26 @@ class QatEvaluator:
         score = evaluate(self._runnable, self._calibration, self._batch_size).loss
         accuracy = evaluate(self._runnable, self._validation, self._batch_size).accuracy
         return Measurement.of(score, accuracy)
+
+    def recipe(self) -> QatRecipe:
+        """Return what another process makes this evaluator from. Raises `MhoError`: it cannot be written."""
+        self.restore()
+        return QatRecipe(
+            network=pack_network(self._trainable),
+            weights=pack_tensors(self._float_state),
+            steps=pack_steps(self._table),
+            # What is not trained on is not sent.
+            train=self._train if self._options is not None else self._train.take(slice(0, 1)),
+            calibration=self._calibration,
+            validation=self._validation,
+            options=self._options,
+            seed=self._seed,
+            batch_size=self._batch_size,
+            judge=self._judge,
+            problem=self._given,
+            is_compiled=self._runnable is not self._trainable,
+            threads=torch.get_num_threads(),
+        )
 
     def restore(self) -> None:
         """Put the float weights back and leave the network in float."""

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, evaluate
 from mho.search.api import search
+from mho.search.evaluation import problem_hash
 from mho.search.features import LAYER_FEATURES, layer_features
 from mho.search.qat_evaluator import QatEvaluator
 
@@ -137,3 +140,24 @@ def test_features_are_derived_from_the_network_and_scaled(network):
     assert features["weights"] == pytest.approx((weights - 36) / 252)
     sizes = np.array([64, 16, 16, 96])
     assert features["input_size"] == pytest.approx((sizes - 16) / 80)
+
+
+def test_an_evaluator_made_from_a_recipe_in_another_process_measures_the_same(network, dataset):
+    evaluator, trainable = make(network, dataset)
+    policy = Policy.uniform(trainable.network.layer_names, BitWidths(3, 4))
+    evaluator.evaluate(policy)  # leaves trained weights behind, which a recipe must not hold
+    recipe = pickle.loads(pickle.dumps(evaluator.recipe()))
+    threads = torch.get_num_threads()
+    made = recipe.make()
+    assert torch.get_num_threads() == threads
+    assert problem_hash(made.problem) == problem_hash(evaluator.problem)
+    assert made.fidelity == evaluator.fidelity
+    assert made.evaluate(policy) == evaluator.evaluate(policy)
+
+
+def test_training_images_that_are_not_trained_on_are_not_sent(network, dataset):
+    calibrated_only, trainable = make(network, dataset, options=None)
+    recipe = calibrated_only.recipe()
+    assert len(recipe.train) == 1
+    policy = Policy.uniform(trainable.network.layer_names, BitWidths(3, 4))
+    assert recipe.make().evaluate(policy) == calibrated_only.evaluate(policy)

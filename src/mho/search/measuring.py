@@ -1,0 +1,198 @@
+"""Who measures the policies that a search asked for: this process, processes beside it, or a Ray cluster.
+
+A measurement depends on the policy alone, so who makes it changes no figure, as long as all compute with as many
+threads and the same versions. Evaluators cannot be sent to other processes; what they are made from can
+(`EvaluatorRecipe`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mho.errors import ConfigError
+from mho.quantization.policy import Policy
+from mho.ray_pool import RayPool
+from mho.search.evaluation import Evaluator, Measurement, problem_hash
+from mho.worker_pool import Lost, ProcessPool
+
+ATTEMPTS = 3
+"""How often a policy may cost the process that measures it its life before it counts as failed."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A measurement and what it took.
+
+    Attributes:
+        measurement: of a policy.
+        seconds: wall time.
+        is_lost: whether nothing was measured, as processes died of it.
+    """
+
+    measurement: Measurement
+    seconds: float
+    is_lost: bool = False
+
+
+class Measurer(Protocol):
+    """Measures policies, several at a time where it can."""
+
+    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+        """Yield the number of each policy with its measurement, in the order in which they come."""
+        ...
+
+
+class LocalMeasurer:
+    """Measures policies in this process, one after the other."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each, in order."""
+        for number, policy in enumerate(policies):
+            yield number, timed(self._evaluator, policy)
+
+
+def timed(evaluator: Evaluator, policy: Policy) -> Timed:
+    """Measure a policy, and the time that it takes."""
+    begin = time.perf_counter()
+    measurement = evaluator.evaluate(policy)
+    return Timed(measurement, round(time.perf_counter() - begin, 6))
+
+
+class EvaluatorRecipe(Protocol):
+    """Makes an evaluator in another process; picklable, and of plain values only."""
+
+    def make(self) -> Evaluator:
+        """Return the evaluator. Called once a process, it may set the process up, as to threads."""
+        ...
+
+
+@dataclass(frozen=True)
+class PolicyTask:
+    """A policy that a worker is to measure.
+
+    Attributes:
+        content: the policy as JSON.
+        problem: hash of the problem, which the worker must have too.
+    """
+
+    content: dict[str, Any]
+    problem: str
+
+    @property
+    def place(self) -> str:
+        """What it is about, for messages."""
+        return "evaluation of a policy"
+
+
+@dataclass(frozen=True)
+class MakeWork:
+    """Makes, in a worker, what measures policies."""
+
+    recipe: EvaluatorRecipe
+    versions: dict[str, str]
+
+    def __call__(self) -> Callable[[PolicyTask], Timed]:
+        """Return what measures.
+
+        Raises:
+            ConfigError: this machine has other versions.
+        """
+        if (here := library_versions()) != self.versions:
+            unlike = [f"{name} {here[name]}" for name in here if here[name] != self.versions[name]]
+            raise ConfigError(
+                f"a worker has {', '.join(unlike)}",
+                where="search",
+                expected=", ".join(f"{name} {version}" for name, version in self.versions.items()),
+                hint="figures depend on versions: install the same on all machines",
+            )
+        evaluator = self.recipe.make()
+        ours = problem_hash(evaluator.problem)
+
+        def work(task: PolicyTask) -> Timed:
+            if task.problem != ours:
+                raise ConfigError("a worker would measure another problem", where="search")
+            return timed(evaluator, Policy.from_json(task.content, where=task.place))
+
+        return work
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what measurements depend on."""
+    return {name: importlib.metadata.version(name) for name in ("mho", "torch", "numpy")}
+
+
+class PoolMeasurer:
+    """Measures policies in a pool of workers, which starts and ends with this as a context.
+
+    Args:
+        pool: of `MakeWork`.
+        problem: hash of the problem.
+    """
+
+    def __init__(self, pool: ProcessPool[PolicyTask, Timed] | RayPool[PolicyTask, Timed], problem: str) -> None:
+        self._pool, self._problem = pool, problem
+
+    def __enter__(self) -> PoolMeasurer:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.__exit__(*error)
+
+    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each as they come; one that workers die of, time and again, has failed."""
+        tasks = [PolicyTask(policy.to_json(), self._problem) for policy in policies]
+        for number, answer in self._pool.answers(tasks):
+            if isinstance(answer, Lost):
+                note = f"{answer.reason}, {ATTEMPTS} times"
+                yield number, Timed(Measurement(None, None, note), 0.0, is_lost=True)
+            else:
+                yield number, answer
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where a search measures.
+
+    Attributes:
+        processes: of this machine, or at most so many of the cluster; None: this process alone, or a process for each
+            processor of the cluster.
+        ray: address of a Ray cluster, or "local"; None: this machine.
+    """
+
+    processes: int | None = None
+    ray: str | None = None
+
+    def check(self, batch: int) -> None:
+        """Hold them against the number of policies that are asked for at once. Raises `ConfigError`."""
+        if self.processes is not None and not 1 <= self.processes <= batch:
+            raise ConfigError(
+                f"{self.processes} processes for {batch} {'policy' if batch == 1 else 'policies'} at once",
+                where="search",
+                expected=f"1..{batch} processes",
+                hint=f"set batch to {max(self.processes, 1)} or a multiple of it: methods are then asked for so many"
+                " policies at once, which changes what they propose",
+            )
+
+    def open(self, evaluator: Evaluator, recipe: EvaluatorRecipe, batch: int) -> AbstractContextManager[Measurer]:
+        """Return, as a context, what measures; processes end with it.
+
+        Raises:
+            ConfigError: more processes than policies at once.
+            MissingExtraError: Ray is not installed.
+        """
+        self.check(batch)
+        if self.ray is None and self.processes in (None, 1):
+            return nullcontext(LocalMeasurer(evaluator))
+        make, problem = MakeWork(recipe, library_versions()), problem_hash(evaluator.problem)
+        if self.ray is None:
+            return PoolMeasurer(ProcessPool(make, self.processes or 1, attempts=ATTEMPTS), problem)
+        return PoolMeasurer(RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS), problem)
