@@ -3,7 +3,8 @@
 Each policy is told to Optuna with two values, the logarithm of its cost and its loss. Parents are drawn as NSGA-II
 draws them (Deb et al., IEEE Transactions on Evolutionary Computation 6(2), 2002): of two, the one that is better in
 both goes first. Who survives a generation is the policies of the highest reward (`mho.search.goal`), judged by all that
-is known by then, so the population gathers where the goal lies. Mutation moves a width to the next one, up or down, as
+is known by then, so the population gathers where the goal lies; where the whole front is wanted, NSGA-II's own choice
+by rank and crowding. Mutation moves a width to the next one, up or down, as
 a width drawn anew ruins most policies.
 """
 
@@ -20,9 +21,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import Goal, allowed_excess, smooth_reward
-from mho.search.methods import draw_policy
+from mho.search.goal import Goal, harm_unit
+from mho.search.methods import draw_within, is_within
 from mho.search.optuna_space import PolicyCodec, quiet
+from mho.search.sensitivity import Knowledge
 from mho.search.space import SearchSpace
 from mho.search.starts import first_policies
 
@@ -41,9 +43,18 @@ class EvolutionSearch:
         goal: what the search is after.
         budget: distinct evaluations.
         generator: seeds Optuna, and draws the first generation.
+        knowledge: of the layers' sensitivities, for the first generation; None: nothing.
     """
 
-    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        goal: Goal,
+        budget: int,
+        generator: np.random.Generator,
+        *,
+        knowledge: Knowledge | None = None,
+    ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._records: dict[Policy, EvaluationRecord] = {}
         self._codec = PolicyCodec(space)
@@ -56,10 +67,10 @@ class EvolutionSearch:
                 mutation_prob=MUTATION_SHARE,
                 crossover_prob=CROSSOVER_SHARE,
                 seed=int(generator.integers(2**31)),
-                elite_population_selection_strategy=self._survive,
+                elite_population_selection_strategy=None if goal.whole_front else self._survive,
             )
             self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-            for policy in first_policies(space, self._population, generator):
+            for policy in first_policies(space, goal, self._population, generator, knowledge):
                 self._study.enqueue_trial(self._codec.encode(policy))
 
     def ask(self) -> Policy | None:
@@ -70,12 +81,12 @@ class EvolutionSearch:
             for _ in range(MAX_ASKS):
                 trial = self._study.ask(self._codec.distributions)
                 policy = self._codec.decode(trial.params)
-                if policy not in self._records:
+                if policy not in self._records and is_within(self._space, self._goal, policy):
                     self._trial = trial
                     return policy
                 self._study.tell(trial, state=TrialState.FAIL)
         self._trial = None
-        return draw_policy(self._space, self._generator, spread=False)
+        return draw_within(self._space, self._goal, self._generator, spread=False)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Tell Optuna the cost and the loss of a child; a failed one has none and no descendants."""
@@ -93,11 +104,11 @@ class EvolutionSearch:
     def _survive(self, study: Study, population: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials of the highest reward, as many as a generation has."""
         del study
-        unit = allowed_excess(self._goal, list(self._records.values()))
+        unit = harm_unit(self._goal, list(self._records.values()))
 
         def reward(trial: FrozenTrial) -> float:
             log_share, excess = trial.values
-            return float(smooth_reward(max(excess, 0.0) / unit, math.exp(log_share)))
+            return float(self._goal.reward(max(excess, 0.0) / unit, math.exp(log_share)))
 
         return sorted(population, key=reward, reverse=True)[: self._population]
 

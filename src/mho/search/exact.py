@@ -6,17 +6,21 @@ Turns take the most probable world and worlds drawn from the posterior (Thompson
 `LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose harm was
 measured, so that what the model cannot express (layers that act together) does not mislead the end of a search.
 
-Where costs do not add up over layers, the program takes the sums that are near them, several times with costs that are
-a little off; of these and their neighbours the true cost decides.
+Within a cost budget the program's parts change places: least harm within the budget. Where the whole front is wanted,
+each turn draws a budget of its own.
 
-A space of few policies is searched to its proven optimum: the method ends when every policy that costs less than the
-winner was evaluated.
+Where costs do not add up over layers, the program takes the sums that are near them, several times with costs that are
+a little off; of these and their neighbours the true cost decides. The sum that may be spent within a budget is found by
+trying.
+
+A space of few policies is searched to its proven optimum: the method ends when every policy that could win was
+evaluated.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +28,8 @@ from numpy.typing import NDArray
 from mho.quantization.policy import Policy
 from mho.search.choices_program import choose_least
 from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import Goal, allowed_excess, select_best, smooth_reward
-from mho.search.methods import draw_policy
+from mho.search.goal import Goal, budget_reward, harm_unit, select_best
+from mho.search.methods import draw_within, is_within
 from mho.search.neighbourhood import neighbours
 from mho.search.planning import ChoiceTables
 from mho.search.sensitivity import Knowledge, SensitivityModel
@@ -42,6 +46,8 @@ LOCAL_FROM = 40
 RUINED = 20.0
 """Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
+BUDGET_TRIES = 5
+"""Programs that find which sum of layers' costs a budget is worth."""
 MAX_DRAWS = 100
 MAX_LISTED, LISTED_PER_EVALUATION = 4096, 4
 """Spaces of so many policies, and so many for each evaluation of the budget, are searched to the proven optimum."""
@@ -73,8 +79,8 @@ class ExactSearch:
         self._is_additive = space.shared is None and space.costs is None
         self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
-        self._first = spread_policies(self._tables, self._model, min(FIRST, max(1, budget // 3)), generator)
-        self._turn = 0
+        self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
+        self._turn, self._level = 0, 1.0
         is_small = space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
         self._all = _AllPolicies(self._tables) if is_small else None
 
@@ -85,12 +91,13 @@ class ExactSearch:
             return self._first.pop(0)
         self._turn += 1
         harms = self._harms(self._generator if self._turn % 2 else None)
+        if self._goal.whole_front:
+            self._level = self._draw_level()
         if self._all is not None:
-            best = self._winner()
-            return self._all.pick(harms, self._records, None if best is None else best.cost)
-        is_local = len(self._records) >= LOCAL_FROM and self._turn % 3 == 0
+            return self._all.pick(self._worth, harms, self._may_win())
+        is_local = len(self._records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front
         candidates = self._near_best(harms) if is_local else self._best_in_model(harms)
-        new = (policy for policy in candidates if policy not in self._records)
+        new = (p for p in candidates if p not in self._records and is_within(self._space, self._goal, p))
         few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
         return self._best_of(few, harms) if few else self._draw()
 
@@ -101,7 +108,7 @@ class ExactSearch:
         self._records[record.policy] = record
         if len(self._records) >= FIT_FROM:
             records = list(self._records.values())
-            unit = allowed_excess(self._goal, records)
+            unit = harm_unit(self._goal, records)
             excess = [RUINED * unit if r.score is None else r.score - self._goal.reference_score for r in records]
             self._model.fit([r.policy for r in records], np.array(excess), unit)
 
@@ -120,25 +127,51 @@ class ExactSearch:
             yield self._tables.policy(numbers)
 
     def _near_best(self, harms: list[FloatArray]) -> Iterator[Policy]:
-        """Yield the cheaper neighbours of the best policy so far, best first; then as `_best_in_model`."""
+        """Yield neighbours of the best policy so far that could win, best first; then as `_best_in_model`."""
         best = self._winner()
         if best is not None and best.score is not None:
             center = self._tables.row(best.policy)
-            unit = allowed_excess(self._goal, list(self._records.values()))
+            unit = harm_unit(self._goal, list(self._records.values()))
             measured = max(best.score - self._goal.reference_score, 0.0) / unit
             share = _add_up(self._shares, center)
 
             def reward(harm: FloatArray, shares: FloatArray) -> FloatArray:
-                return np.where(shares < share * (1.0 - 1e-12), self._reward(harm, shares), -np.inf)
+                could_win = (shares < share * (1.0 - 1e-12)) | (self._goal.cost_budget is not None)
+                return np.where(could_win, self._reward(harm, shares), -np.inf)
 
             for numbers in neighbours(center, harms, self._shares, (measured, share), reward, NEIGHBOURS):
                 yield self._tables.policy(numbers)
         yield from self._best_in_model(harms)
 
     def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
-        """Return the cheapest choices whose harm is allowed; where none is, the least harmful ones."""
-        chosen = choose_least(shares, harms, 1.0)
-        return np.array([harm.argmin() for harm in harms]) if chosen is None else chosen
+        """Return the cheapest choices whose harm is allowed, or the least harmful ones that cost what they may."""
+        if self._goal.whole_front:
+            chosen = choose_least(harms, shares, self._level ** (1.0 / self._space.objective.exponent))
+        elif self._goal.cost_budget is not None:
+            chosen = self._solve_within_budget(harms, shares)
+        else:
+            chosen = choose_least(shares, harms, 1.0)
+        if chosen is not None:
+            return chosen
+        scarce = shares if self._goal.whole_front or self._goal.cost_budget is not None else harms
+        return np.array([part.argmin() for part in scarce])
+
+    def _solve_within_budget(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray | None:
+        """Return the least harmful choices whose true cost is within the budget; None where none were found."""
+        assert self._goal.cost_budget is not None
+        power = 1.0 / self._space.objective.exponent
+        capacity = (self._goal.cost_budget / self._space.reference_cost) ** power
+        best: tuple[float, IntArray] | None = None
+        for _ in range(1 if self._is_additive else BUDGET_TRIES):
+            chosen = choose_least(harms, shares, capacity)
+            if chosen is None:
+                break
+            cost, harm = self._space.cost_of(self._tables.policy(chosen)), _add_up(harms, chosen)
+            if self._goal.allows(cost) and (best is None or harm < best[0]):
+                best = harm, chosen
+            # A little more than fits shows where the limit lies; a little less will fit.
+            capacity *= (self._goal.cost_budget / cost) ** power * (1.01 if self._goal.allows(cost) else 0.995)
+        return None if best is None else best[1]
 
     def _best_of(self, policies: Sequence[Policy], harms: list[FloatArray]) -> Policy:
         """Return the policy of the highest reward by true cost; of a single one nothing is asked."""
@@ -146,21 +179,41 @@ class ExactSearch:
             return policies[0]
         harm = np.array([_add_up(harms, self._tables.row(policy)) for policy in policies])
         share = np.array([self._space.cost_of(policy) / self._space.reference_cost for policy in policies])
-        return policies[int(np.argmax(smooth_reward(harm, share)))]
+        return policies[int(np.argmax(self._worth(harm, share)))]
+
+    def _worth(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of harms and true costs over the reference's; on the whole front that of this turn."""
+        return budget_reward(harm, share / self._level) if self._goal.whole_front else self._goal.reward(harm, share)
 
     def _reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
         """Return the reward of harms and sums of shares."""
-        return smooth_reward(np.maximum(harm, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
+        return self._worth(np.maximum(harm, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
+
+    def _draw_level(self) -> float:
+        """Draw a cost over the reference's, between the cheapest and the dearest policy, alike over its logarithm."""
+        least, most = (sum(float(pick(share)) for share in self._shares) for pick in (np.min, np.max))
+        level = least * (most / least) ** self._generator.random()
+        return float(level**self._space.objective.exponent)
 
     def _winner(self) -> EvaluationRecord | None:
         inside = [record for policy, record in self._records.items() if self._space.contains(policy)]
         return select_best(self._goal, inside)
 
+    def _may_win(self) -> Callable[[Policy, int], bool]:
+        """Return what tells of a policy and its cost whether evaluating it could change who wins."""
+        best = None if self._goal.whole_front or self._goal.cost_budget is not None else self._winner()
+
+        def may_win(policy: Policy, cost: int) -> bool:
+            is_cheaper = best is None or cost < best.cost
+            return policy not in self._records and is_cheaper and self._goal.allows(cost)
+
+        return may_win
+
     def _draw(self) -> Policy | None:
         """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
         if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
             return None
-        drawn = [draw_policy(self._space, self._generator, spread=False) for _ in range(MAX_DRAWS)]
+        drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
         return next((policy for policy in drawn if policy not in self._records), drawn[0])
 
 
@@ -178,10 +231,13 @@ class _AllPolicies:
         self._costs = np.array([tables.space.cost_of(policy) for policy in self._policies])
         self._shares = self._costs / tables.space.reference_cost
 
-    def pick(self, harms: list[FloatArray], known: Container[Policy], below: int | None) -> Policy | None:
-        """Return, of the policies that are not known and cost less than `below`, the best in a world; None: no such."""
+    def pick(
+        self,
+        worth: Callable[[FloatArray, FloatArray], FloatArray],
+        harms: list[FloatArray],
+        may_win: Callable[[Policy, int], bool],
+    ) -> Policy | None:
+        """Return, of the policies that may win, the one of most worth in a world; None: no such."""
         harm = np.sum([part[numbers] for part, numbers in zip(harms, self._numbers.T, strict=True)], axis=0)
-        values = smooth_reward(harm, self._shares)
-        places = np.argsort(-values, kind="stable")
-        may_win = (k for k in places if below is None or self._costs[k] < below)
-        return next((self._policies[k] for k in may_win if self._policies[k] not in known), None)
+        places = np.argsort(-worth(harm, self._shares), kind="stable")
+        return next((self._policies[k] for k in places if may_win(self._policies[k], int(self._costs[k]))), None)

@@ -26,14 +26,16 @@ SMALLEST_EXCESS = 1e-4
 
 @dataclass(frozen=True)
 class Goal:
-    """The cheapest policy that loses no more than `allowed_drop_points` against a reference.
+    """What is searched: the cheapest policy within a loss of accuracy, or the most accurate one within a cost.
 
     Attributes:
         reference_accuracy: accuracy of the reference (uniform 8/8 unless told otherwise), 0..1.
-        allowed_drop_points: points (percent) of accuracy that may be lost, >= 0.
+        allowed_drop_points: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
         reference_score: loss of uniform 8/8.
         objective: what costs are.
+        cost_budget: what the winner may cost, in the unit of `objective`; None: as little as accuracy allows.
+        whole_front: True where policies of all costs are wanted, not one of them.
     """
 
     reference_accuracy: float
@@ -41,6 +43,8 @@ class Goal:
     reference_cost: int
     reference_score: float
     objective: Objective = Objective.LATENCY
+    cost_budget: int | None = None
+    whole_front: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.reference_accuracy <= 1.0 or not 0.0 <= self.allowed_drop_points <= 100.0:
@@ -49,11 +53,28 @@ class Goal:
                 where="search goal",
                 expected="an accuracy in 0..1 and 0..100 points",
             )
+        if self.cost_budget is not None and self.cost_budget < 1:
+            raise ConfigError(f"a cost budget of {self.cost_budget}", where="search goal", expected="1 or more")
 
     @property
     def target_accuracy(self) -> float:
-        """Smallest accuracy that a winner may have, 0..1."""
-        return self.reference_accuracy - self.allowed_drop_points / 100.0
+        """Smallest accuracy that a winner may have, 0..1: 0 where only its cost is limited."""
+        return 0.0 if self.cost_budget is not None else self.reference_accuracy - self.allowed_drop_points / 100.0
+
+    def allows(self, cost: int) -> bool:
+        """Tell whether a winner may cost so much."""
+        return self.cost_budget is None or cost <= self.cost_budget
+
+    def reward(self, harm: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
+        """Return what policies are worth to methods: `smooth_reward`, or within a cost budget `budget_reward`.
+
+        Args:
+            harm: excess loss over the reference's in units of `harm_unit`, any shape, >= 0.
+            cost_share: cost over that of uniform 8/8, > 0, same shape.
+        """
+        if self.cost_budget is None:
+            return smooth_reward(harm, cost_share)
+        return budget_reward(harm, np.asarray(cost_share) * (self.reference_cost / self.cost_budget))
 
 
 def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
@@ -61,8 +82,12 @@ def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
 
     Accuracies count in percent. Below the target: -10 * (target - accuracy). Otherwise
     100 * (reference latency / latency - 1) + 0.1 * (accuracy - target). Under another objective its cost takes
-    the place of latency.
+    the place of latency. Within a cost budget, of which the paper knows nothing: the accuracy in percent over the
+    reference's, and 100 * (1 - cost / budget) - 100 for policies that cost more.
     """
+    if goal.cost_budget is not None:
+        beyond = 1.0 - cost / goal.cost_budget
+        return 100.0 * beyond - 100.0 if beyond < 0 else 100.0 * (accuracy - goal.reference_accuracy)
     margin = 100.0 * (accuracy - goal.target_accuracy)
     if margin < 0:
         return 10.0 * margin
@@ -81,6 +106,21 @@ def smooth_reward(harm: FloatArray | float, cost_share: FloatArray | float) -> F
     """
     beyond = np.logaddexp(0.0, 12.0 * (np.asarray(harm) - 1.0)) / 12.0
     return -np.log2(cost_share) - 4.0 * np.log1p(beyond)
+
+
+def budget_reward(harm: FloatArray | float, budget_share: FloatArray | float) -> FloatArray:
+    """Return a reward within a cost budget: the less harm, the better, and nothing beyond the budget is worth as much.
+
+    -log2(harm + 1/16) for what costs no more than the budget; beyond it, 10 less, and 10 less again for each budget
+    more. Where costs are known exactly there is no reason to soften the limit; the slope tells which way it lies.
+
+    Args:
+        harm: excess loss over the reference's in units of `harm_unit`, any shape.
+        budget_share: cost over the budget, > 0, same shape.
+    """
+    harm, share = np.asarray(harm), np.asarray(budget_share)
+    beyond = np.where(share > 1.0 + 1e-12, 10.0 * share, 0.0)
+    return np.asarray(-np.log2(np.maximum(harm, 0.0) + 0.0625) - beyond)
 
 
 def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:
@@ -117,6 +157,22 @@ def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
     return max(float(excess), SMALLEST_EXCESS)
 
 
+def harm_unit(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
+    """Return the excess loss over the reference's that harm is counted in.
+
+    What may be lost (`allowed_excess`). Where nothing limits the loss: the median of the five least excesses within the
+    cost budget, or of all of them where the whole front is wanted.
+    """
+    if goal.cost_budget is None and not goal.whole_front:
+        return allowed_excess(goal, records)
+    cheaper = [r for r in records if r.score is not None and r.cost < goal.reference_cost]
+    within = [] if goal.whole_front else [r for r in cheaper if goal.allows(r.cost)]
+    excess = sorted(r.score - goal.reference_score for r in within or cheaper if r.score is not None)
+    if not excess:
+        return SMALLEST_EXCESS
+    return max(float(np.median(excess[:5] if within else excess)), SMALLEST_EXCESS)
+
+
 @dataclass(frozen=True)
 class _Block:
     accuracy: float
@@ -146,11 +202,16 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
 
 
 def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
-    """Return the cheapest record whose accuracy, as measured and as smoothed, reaches the target; None where none does.
+    """Return the winner; None where no record is one.
 
-    Of equally cheap ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in
-    the log, whose order other searches shape).
+    The cheapest record whose accuracy, as measured and as smoothed, reaches the target. Of equally cheap ones the one
+    with the lower score (loss) is taken, then the earlier one in `records` (not in the log, whose order other searches
+    shape). Within a cost budget: the record of the highest smoothed accuracy, which is that of the lowest score; of
+    equals the cheaper one.
     """
+    if goal.cost_budget is not None:
+        within = [record for record in records if record.is_ok and goal.allows(record.cost)]
+        return min(within, key=lambda record: (record.score, record.cost), default=None)
     estimates = estimate_accuracies(records)
     target = goal.target_accuracy - 1e-12
     fit = [

@@ -7,6 +7,7 @@ logs. A method must be deterministic under its generator: a search goes on after
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from mho.errors import ConfigError, suggest
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal
+from mho.search.method_options import MethodOptions
 from mho.search.space import SearchSpace
 
 METHODS = ("rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random")
@@ -36,8 +38,18 @@ MethodFactory = Callable[[SearchSpace, Goal, int, np.random.Generator], SearchMe
 """Makes a method for a space, a goal, a budget (distinct evaluations that it may use) and a generator."""
 
 
-def method_factory(name: str) -> MethodFactory:
-    """Return what makes the method of that name. Raises `ConfigError` for an unknown one."""
+def method_factory(name: str, options: MethodOptions | None = None) -> MethodFactory:
+    """Return what makes the method of that name.
+
+    Raises:
+        ConfigError: unknown, or it does not take one of the options.
+    """
+    make = _find_method(name)
+    given = {} if options is None else options.of(name)
+    return partial(make, **given) if given else make
+
+
+def _find_method(name: str) -> Callable[..., SearchMethod]:
     if name == "uniform":
         return UniformSearch
     if name == "random":
@@ -64,14 +76,46 @@ def method_factory(name: str) -> MethodFactory:
     )
 
 
+FRONT_METHODS = ("rl", "exact", "evolution", "tpe")
+"""Methods that can look for the whole front."""
+
+
+def check_goal(method: str, goal: Goal, space: SearchSpace) -> None:
+    """Hold a goal against a method and a space.
+
+    Raises:
+        ConfigError: the method looks for single policies and the whole front is wanted, or no policy of the space may
+            cost as little as the budget.
+    """
+    if goal.whole_front and method not in FRONT_METHODS:
+        raise ConfigError(
+            f"{method} looks for one policy, not for the whole front",
+            where="search method",
+            expected=", ".join(FRONT_METHODS),
+        )
+    cheapest = space.cost_of(cheapest_policy(space))
+    if not goal.allows(cheapest):
+        raise ConfigError(
+            f"the cost budget is {goal.cost_budget} {goal.objective.unit}, the cheapest policy costs {cheapest}",
+            where="search: cost_budget",
+            hint="raise it, allow fewer bits, or take pins away",
+        )
+
+
+def cheapest_policy(space: SearchSpace) -> Policy:
+    """Give every layer the choice that costs least by itself; of equals the widest."""
+    pairs = ((layer, min(range(len(layer.costs)), key=lambda k: (layer.costs[k], -k))) for layer in space.layers)
+    return Policy({layer.name: layer.choices[number] for layer, number in pairs})
+
+
 class UniformSearch:
     """Tries the same widths for all layers at a time (held and pinned layers stay), from dear to cheap."""
 
     def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
-        del goal, budget, generator
+        del budget, generator
         pairs = sorted({bits for layer in space.layers if len(layer.choices) > 1 for bits in layer.choices})
         policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs)
-        self._left = sorted(policies, key=space.cost_of)
+        self._left = sorted((p for p in policies if goal.allows(space.cost_of(p))), key=space.cost_of)
 
     def ask(self) -> Policy | None:
         """Return the dearest policy that is left."""
@@ -111,12 +155,12 @@ class RandomSearch:
         *,
         spread: bool = True,
     ) -> None:
-        del goal, budget
-        self._space, self._generator, self._spread = space, generator, spread
+        del budget
+        self._space, self._goal, self._generator, self._spread = space, goal, generator, spread
 
     def ask(self) -> Policy:
-        """Draw a policy."""
-        return draw_policy(self._space, self._generator, spread=self._spread)
+        """Draw a policy; one that may win, where only costs are limited."""
+        return draw_within(self._space, self._goal, self._generator, spread=self._spread)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Learn nothing."""
@@ -133,3 +177,21 @@ def draw_policy(space: SearchSpace, generator: np.random.Generator, *, spread: b
             share = min(max(level + 0.5 * (share - 0.5), 0.0), 1.0)
         layers[layer.name] = layer.choices[by_cost[min(int(share * len(by_cost)), len(by_cost) - 1)]]
     return Policy(layers)
+
+
+MAX_DRAWS = 200
+"""Policies that are drawn until one costs no more than it may."""
+
+
+def draw_within(space: SearchSpace, goal: Goal, generator: np.random.Generator, *, spread: bool) -> Policy:
+    """Draw policies as `draw_policy` until one costs no more than the goal's cost budget; in the end the cheapest."""
+    for _ in range(MAX_DRAWS):
+        policy = draw_policy(space, generator, spread=spread)
+        if is_within(space, goal, policy):
+            return policy
+    return cheapest_policy(space)
+
+
+def is_within(space: SearchSpace, goal: Goal, policy: Policy) -> bool:
+    """Tell whether a policy costs no more than the goal's cost budget; without one, nothing is asked of its cost."""
+    return goal.cost_budget is None or goal.allows(space.cost_of(policy))

@@ -1,13 +1,13 @@
 """Planning in a world whose harms and costs are known: what every choice is worth, and policies that none betters.
 
 A policy is a row of choice numbers, one a layer. Harm and cost add up over layers (cost but for writes that layers
-share); the reward of a policy is that of `mho.search.goal.smooth_reward`.
+share); the reward of a policy is that of `mho.search.goal.Goal`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,10 +36,16 @@ class ChoiceTables:
         counts: int64 [layers]: choices of each layer.
         free: layers that have a choice.
         has_savings: True where layers may share writes.
+
+    Args:
+        space: whose choices.
+        reward: of harms and cost shares, see `mho.search.goal.Goal.reward`.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(
+        self, space: SearchSpace, reward: Callable[[FloatArray, FloatArray], FloatArray] = smooth_reward
+    ) -> None:
+        self.space, self._reward = space, reward
         self.counts = np.array([len(layer.choices) for layer in space.layers])
         most = int(self.counts.max())
         padded = [[*layer.choices, *([layer.choices[-1]] * (most - len(layer.choices)))] for layer in space.layers]
@@ -85,12 +91,12 @@ class ChoiceTables:
 
     def reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
         """Return the reward of policies of some harm, whose layers' costs add up to `share` of the reference's."""
-        return smooth_reward(harm, np.maximum(share, 1e-12) ** self._exponent)
+        return self._reward(harm, np.maximum(share, 1e-12) ** self._exponent)
 
     def value(self, harms: FloatArray, row: NDArray[np.int64]) -> float:
         """Return the reward of a policy by its true cost; `harms` [layers, choices]."""
         share = self.space.cost_of(self.policy(row)) / self.space.reference_cost
-        return float(smooth_reward(harms[self._layers, row].sum(), share))
+        return float(self._reward(harms[self._layers, row].sum(), np.asarray(share)))
 
     def sums(self, harms: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Return harm and cost share of rows [N, layers], [N] each."""

@@ -23,10 +23,10 @@ from mho.errors import ConfigError
 from mho.quantization.policy import Policy
 from mho.search.agent_file import SavedAgent
 from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import Goal, allowed_excess
+from mho.search.goal import Goal, harm_unit
 from mho.search.isolation import isolated
 from mho.search.learners import Algorithm, Lessons, make_learner
-from mho.search.methods import draw_policy
+from mho.search.methods import draw_within, is_within
 from mho.search.planning import ChoiceTables, FloatArray, Frontiers, Rows, exchange, improve, trade
 from mho.search.planning_environment import PlanningEnvironment, action_at
 from mho.search.sensitivity import Knowledge, SensitivityModel
@@ -40,11 +40,15 @@ EXCHANGED = 2
 """How many of the best candidates are improved by pairs of choices."""
 MAX_REDRAWS, MAX_DRAWS = 5, 100
 IMAGINED_EPISODES, IMAGINED_NOISE = 6, 1.0
+FRONT_SPAN = 8.0
+"""Where the whole front is wanted, allowed harms lie within this factor of the median of those measured."""
 BUDGETS = 4.0
 """Imagined budgets lie within this factor of the real one, either way."""
 JITTER = 0.5
 """Standard deviation of the logarithm of what an imagined accelerator makes of each layer's cost."""
 FIRST_UPDATES, UPDATES = 150, 20
+MAX_ROUNDS = 4
+"""How often the agent plays and learns, at most, for records that were told together."""
 LARGEST_LOSS = 1.0
 """Lessons do not tell losses of reward beyond this apart: a ruined episode would drown all others."""
 LARGEST_FALL = 2.0
@@ -99,7 +103,8 @@ class PlanningAgent:
         if self._is_informed:
             self._warm_up = 1 + len(FIRST_LEVELS)
         self._records: dict[Policy, EvaluationRecord] = {}
-        self.tables = ChoiceTables(space)
+        self._news = 0
+        self.tables = ChoiceTables(space, goal.reward)
         self.world = SensitivityModel(space.layer_names, knowledge, self.tables.operands)
         self._environments = [PlanningEnvironment(self.tables) for _ in range(CANDIDATES)]
         self.learner = make_learner(self.algorithm, _Dreams(self), generator)
@@ -114,31 +119,26 @@ class PlanningAgent:
             return None
         if len(self._records) < self._warm_up:
             return self._first()
+        self._catch_up()
         for attempt in range(1, MAX_REDRAWS + 1):
-            harms = self.tables.harms(self.world.harms(self._generator))
+            harms = self.tables.harms(self.world.harms(self._generator)) / self._draw_budget()
             for row in self._candidates(harms, CANDIDATE_NOISE * attempt):
-                if (policy := self.tables.policy(row)) not in self._records:
+                policy = self.tables.policy(row)
+                if policy not in self._records and is_within(self._space, self._goal, policy):
                     return policy
-        drawn = [draw_policy(self._space, self._generator, spread=False) for _ in range(MAX_DRAWS)]
+        drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
         return next((policy for policy in drawn if policy not in self._records), drawn[0])
 
-    @isolated()
     def tell(self, record: EvaluationRecord) -> None:
-        """Learn from a record: first the model of the world, then, in it, the agent."""
-        if record.policy in self._records:
-            return
-        self._records[record.policy] = record
-        if len(self._records) < self._warm_up:
-            return
-        records = list(self._records.values())
-        unit = allowed_excess(self._goal, records)
-        ruined = RUINED * unit
-        excess = [ruined if r.score is None else r.score - self._goal.reference_score for r in records]
-        self.world.fit([r.policy for r in records], np.array(excess), unit)
-        self._learn()
+        """Keep a record, of any method; what it teaches is learned before the next proposal."""
+        if record.policy not in self._records:
+            self._records[record.policy] = record
+            self._news += 1
 
+    @isolated()
     def save(self) -> SavedAgent:
         """Return what the agent has learned so far."""
+        self._catch_up()
         return SavedAgent(
             self.algorithm,
             {name: tensor.detach().clone() for name, tensor in self.learner.tensors().items()},
@@ -157,10 +157,14 @@ class PlanningAgent:
         jitter = np.exp(JITTER * self._generator.standard_normal(len(harms)))
         return harms / budget, self.tables.shares * jitter[:, None]
 
+    def _draw_budget(self) -> float:
+        """Return how many units of harm this proposal may do: 1, or where the whole front is wanted a number drawn."""
+        return float(FRONT_SPAN ** self._generator.uniform(-1.0, 1.0)) if self._goal.whole_front else 1.0
+
     def _first(self) -> Policy:
         """Return one of the policies that come before there is anything to plan with."""
         if not self._is_informed:
-            return draw_policy(self._space, self._generator, spread=True)
+            return draw_within(self._space, self._goal, self._generator, spread=True)
         wanted = FIRST_LEVELS[len(self._records) - 1]
         frontiers = Frontiers.of(self.tables, self.tables.harms(self.world.harms()))
         rows = np.array([trade(frontiers, price) for price in np.geomspace(1e-4, 1e4, 60)])
@@ -168,7 +172,7 @@ class PlanningAgent:
         for number in np.argsort(np.abs(np.log(shares / wanted)), kind="stable"):
             if (policy := self.tables.policy(rows[number])) not in self._records:
                 return policy
-        return draw_policy(self._space, self._generator, spread=True)
+        return draw_within(self._space, self._goal, self._generator, spread=True)
 
     def _candidates(self, harms: FloatArray, noise: float) -> list[NDArray[np.int64]]:
         """Return rows of choice numbers, the most valuable first, in a world of the given harms [layers, choices]."""
@@ -202,6 +206,20 @@ class PlanningAgent:
             pairs = zip(environments, actions, strict=True)
             observations = np.stack([environment.step(action)[0] for environment, action in pairs])
         return np.stack([environment.row for environment in environments])
+
+    def _catch_up(self) -> None:
+        """Learn from new records: first the model of the world, then, in it, the agent."""
+        if self._news == 0 or len(self._records) < self._warm_up:
+            return
+        records = list(self._records.values())
+        unit = harm_unit(self._goal, records)
+        ruined = RUINED * unit
+        excess = [ruined if r.score is None else r.score - self._goal.reference_score for r in records]
+        self.world.fit([r.policy for r in records], np.array(excess), unit)
+        rounds = min(self._news, MAX_ROUNDS) if self._has_learned else 1
+        self._news = 0
+        for _ in range(rounds):
+            self._learn()
 
     def _learn(self) -> None:
         updates = UPDATES if self._has_learned else FIRST_UPDATES

@@ -16,10 +16,11 @@ import numpy as np
 
 from mho.errors import ConfigError, MhoError
 from mho.quantization.policy import Policy
+from mho.search.budget import CostBudget
 from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator
 from mho.search.goal import Goal, pareto_front, select_best
 from mho.search.log import EvaluationLog
-from mho.search.methods import SearchMethod, method_factory
+from mho.search.methods import SearchMethod, check_goal, method_factory
 from mho.search.space import SearchSpace
 
 MAX_REPEATS = 200
@@ -35,11 +36,16 @@ class SearchOptions:
             evaluation was made now or comes from the log.
         allowed_drop_points: points (percent) of accuracy that the winner may lose against the reference, >= 0.
         reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
+        cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
+            `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
+        whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
     """
 
     budget: int
     allowed_drop_points: float = 1.0
     reference_accuracy: float | None = None
+    cost_budget: CostBudget | None = None
+    whole_front: bool = False
 
     def __post_init__(self) -> None:
         if self.budget < 2:
@@ -93,8 +99,15 @@ class SearchResult:
         """Return the winner.
 
         Raises:
-            MhoError: no policy of the space reaches the target.
+            MhoError: no policy of the space reaches the target, or costs as little as the budget.
         """
+        if self.best is None and self.goal.cost_budget is not None:
+            raise MhoError(
+                f"no policy of {len(self.records)} evaluated costs {self.goal.cost_budget} {self.goal.objective.unit}"
+                " or less",
+                where=f"search by {self.method}",
+                hint="raise cost_budget, allow fewer bits, or evaluate more policies",
+            )
         if self.best is None:
             raise MhoError(
                 f"no policy of {len(self.records)} evaluated reaches an accuracy of {self.goal.target_accuracy:.4f}",
@@ -109,7 +122,9 @@ class SearchResult:
             "method": self.method,
             "objective": str(self.goal.objective),
             "reference_accuracy": self.goal.reference_accuracy,
-            "allowed_drop_points": self.goal.allowed_drop_points,
+            "allowed_drop_points": None if self.goal.cost_budget is not None else self.goal.allowed_drop_points,
+            "cost_budget": self.goal.cost_budget,
+            "whole_front": self.goal.whole_front,
             "reference": self.reference.to_json(),
             "best": None if self.best is None else self.best.to_json(),
             "front": [record.index for record in self.front],
@@ -127,14 +142,14 @@ def run_search(
     generator: np.random.Generator,
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> SearchResult:
-    """Search for the cheapest policy within the allowed loss of accuracy.
+    """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
 
     Args:
         method: one of `mho.search.methods.METHODS`.
         space: what may be proposed.
         evaluator: measures policies.
         log: records of this problem; answers what was evaluated before.
-        options: budget and allowed loss.
+        options: budget, and what is looked for.
         generator: randomness of the method. Pass one of the same state to go on after a kill.
         on_progress: called after every distinct policy.
 
@@ -158,7 +173,10 @@ def run_search(
         space.reference_cost,
         reference.score,
         space.objective,
+        None if options.cost_budget is None else options.cost_budget.of(space.reference_cost),
+        options.whole_front,
     )
+    check_goal(method, goal, space)
     study.start(goal)
     method_at_work = make_method(space, goal, options.budget, generator)
     method_at_work.tell(reference)

@@ -44,7 +44,17 @@ def search_schema() -> dict[str, Any]:
         "method": {"type": "string"},
         "objective": {"enum": [str(objective) for objective in Objective], "description": "What was made least."},
         "reference_accuracy": {"type": "number", "description": "Of uniform 8/8 on the validation split, 0..1."},
-        "allowed_drop_points": {"type": "number", "minimum": 0, "description": "Points (percent)."},
+        "allowed_drop_points": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": "Points (percent); null within a cost budget.",
+        },
+        "cost_budget": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "description": "What the winner may cost, in the objective's unit; null: as little as accuracy allows.",
+        },
+        "whole_front": {"type": "boolean", "description": "Whether policies of all costs were looked for."},
         "reference": {"$ref": "#/$defs/record"},
         "best": {"anyOf": [{"$ref": "#/$defs/record"}, {"type": "null"}]},
         "front": {"type": "array", "items": {"type": "integer"}, "description": "Indices of the Pareto front."},

@@ -3,20 +3,25 @@
 Two densities of widths are fitted, one to the best policies and one to the others; what is proposed is likely under the
 first and unlikely under the second (Bergstra et al., NeurIPS 2011). What an evaluation is worth depends on the loss
 that may be allowed, which is known better the more was evaluated; so before each proposal all records are judged anew.
+Where the whole front is wanted, policies have two values, cost and loss, and the best are those of the least rank.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import optuna
 from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import Goal, allowed_excess, smooth_reward
-from mho.search.methods import draw_policy
+from mho.search.goal import Goal, harm_unit
+from mho.search.methods import draw_within, is_within
 from mho.search.optuna_space import PolicyCodec, quiet
+from mho.search.sensitivity import Knowledge
 from mho.search.space import SearchSpace
 from mho.search.starts import first_policies
 
@@ -35,13 +40,22 @@ class TpeSearch:
         goal: what the search is after.
         budget: distinct evaluations.
         generator: seeds Optuna, and draws the first policies.
+        knowledge: of the layers' sensitivities, for the first policies; None: nothing.
     """
 
-    def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        goal: Goal,
+        budget: int,
+        generator: np.random.Generator,
+        *,
+        knowledge: Knowledge | None = None,
+    ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._records: dict[Policy, EvaluationRecord] = {}
         self._codec = PolicyCodec(space)
-        self._first = first_policies(space, min(FIRST, max(2, budget // 2)), generator)
+        self._first = first_policies(space, goal, min(FIRST, max(2, budget // 2)), generator, knowledge)
         with quiet():
             self._sampler = TPESampler(n_startup_trials=len(self._first), seed=int(generator.integers(2**31)))
 
@@ -53,31 +67,36 @@ class TpeSearch:
         if self._first:
             return self._first.pop(0)
         with quiet():
-            study = optuna.create_study(direction="maximize", sampler=self._sampler)
+            directions = [StudyDirection.MAXIMIZE] * (2 if self._goal.whole_front else 1)
+            study = optuna.create_study(directions=directions, sampler=self._sampler)
             worths = self._judge()
             study.add_trials([self._as_trial(policy, worth) for policy, worth in worths.items()])
             for _ in range(MAX_ASKS):
                 trial = study.ask(self._codec.distributions)
                 policy = self._codec.decode(trial.params)
-                if policy not in self._records:
+                if policy not in self._records and is_within(self._space, self._goal, policy):
                     return policy
-                study.tell(trial, worths[policy])
-        return draw_policy(self._space, self._generator, spread=False)
+                study.tell(trial, worths[policy] if policy in worths else self._values(policy, 0.0))
+        return draw_within(self._space, self._goal, self._generator, spread=False)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep the record."""
         self._records.setdefault(record.policy, record)
 
-    def _judge(self) -> dict[Policy, float]:
-        """Return the reward of every policy of the space that was evaluated."""
-        unit = allowed_excess(self._goal, list(self._records.values()))
+    def _judge(self) -> dict[Policy, list[float]]:
+        """Return what every policy of the space is worth that was evaluated: the more, the better."""
+        unit = harm_unit(self._goal, list(self._records.values()))
         worths = {}
         for policy, record in self._records.items():
             if self._space.contains(policy):
                 excess = RUINED * unit if record.score is None else record.score - self._goal.reference_score
-                share = record.cost / self._space.reference_cost
-                worths[policy] = float(smooth_reward(max(excess, 0.0) / unit, share))
+                worths[policy] = self._values(policy, max(excess, 0.0) / unit)
         return worths
 
-    def _as_trial(self, policy: Policy, worth: float) -> optuna.trial.FrozenTrial:
-        return create_trial(params=self._codec.encode(policy), distributions=self._codec.distributions, value=worth)
+    def _values(self, policy: Policy, harm: float) -> list[float]:
+        """Return the reward of a policy; on the whole front its cost and its harm, both turned round."""
+        share = self._space.cost_of(policy) / self._space.reference_cost
+        return [-math.log(share), -harm] if self._goal.whole_front else [float(self._goal.reward(harm, share))]
+
+    def _as_trial(self, policy: Policy, worth: list[float]) -> optuna.trial.FrozenTrial:
+        return create_trial(params=self._codec.encode(policy), distributions=self._codec.distributions, values=worth)

@@ -17,6 +17,7 @@ from mho.search.sensitivity import Knowledge, SensitivityModel
 from mho.search.starts import spread_policies
 
 SMALL = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")
+GOAL = Goal(0.7, 1.0, resnet18_space().reference_cost, 1.2)
 
 
 def small_space(names=SMALL):
@@ -125,7 +126,7 @@ def record_of(evaluator, space, policy):
 def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_harmful_of_their_cost():
     space = resnet18_space()
     tables, model = ChoiceTables(space), SensitivityModel(space.layer_names)
-    policies = spread_policies(tables, model, 5)
+    policies = spread_policies(tables, GOAL, model, 5)
     costs = [space.cost_of(policy) for policy in policies]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > 2 * costs[-1]
@@ -143,9 +144,9 @@ def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_harmful_of_thei
 def test_a_drawn_world_makes_other_spread_policies():
     space = resnet18_space()
     model = SensitivityModel(space.layer_names)
-    fixed = spread_policies(ChoiceTables(space), model, 4)
-    assert fixed == spread_policies(ChoiceTables(space), model, 4)
-    assert fixed != spread_policies(ChoiceTables(space), model, 4, np.random.default_rng(0))
+    fixed = spread_policies(ChoiceTables(space), GOAL, model, 4)
+    assert fixed == spread_policies(ChoiceTables(space), GOAL, model, 4)
+    assert fixed != spread_policies(ChoiceTables(space), GOAL, model, 4, np.random.default_rng(0))
 
 
 def test_local_search_makes_the_best_policy_cheaper_by_one_or_two_layers(monkeypatch):

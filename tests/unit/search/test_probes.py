@@ -102,5 +102,5 @@ def test_damaged_probes_are_told(change):
 
 @pytest.mark.parametrize("bits", [(), (0,), (9,)])
 def test_bits_out_of_range_are_refused(trainable, split, bits):
-    with pytest.raises(ConfigError, match="1..8, some samples"):
+    with pytest.raises(ConfigError, match=r"1\.\.8, some samples"):
         probe_layers(trainable, split, bits=bits)
