@@ -11,6 +11,7 @@ a width drawn anew ruins most policies.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import optuna
@@ -58,7 +59,7 @@ class EvolutionSearch:
         self._space, self._goal, self._generator = space, goal, generator
         self._records: dict[Policy, EvaluationRecord] = {}
         self._codec = PolicyCodec(space)
-        self._trial: Trial | None = None
+        self._trials: dict[Policy, Trial] = {}
         self._population = min(POPULATION, max(2, budget // 2))
         with quiet():
             sampler = _Generations(
@@ -73,25 +74,25 @@ class EvolutionSearch:
             for policy in first_policies(space, goal, self._population, generator, knowledge):
                 self._study.enqueue_trial(self._codec.encode(policy))
 
-    def ask(self) -> Policy | None:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return a child that was not evaluated before; None where all policies were."""
-        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+        known = {*self._records, *pending}
+        if sum(self._space.contains(policy) for policy in known) == self._space.size:
             return None
         with quiet():
             for _ in range(MAX_ASKS):
                 trial = self._study.ask(self._codec.distributions)
                 policy = self._codec.decode(trial.params)
-                if policy not in self._records and is_within(self._space, self._goal, policy):
-                    self._trial = trial
+                if policy not in known and is_within(self._space, self._goal, policy):
+                    self._trials[policy] = trial
                     return policy
                 self._study.tell(trial, state=TrialState.FAIL)
-        self._trial = None
         return draw_within(self._space, self._goal, self._generator, spread=False)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Tell Optuna the cost and the loss of a child; a failed one has none and no descendants."""
         is_new = self._records.setdefault(record.policy, record) is record
-        trial, self._trial = self._trial, None
+        trial = self._trials.pop(record.policy, None)
         if trial is None or not is_new:
             return
         with quiet():

@@ -20,7 +20,7 @@ evaluated.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +80,15 @@ class ExactSearch:
         self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
         self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
+        self._known: set[Policy] = set()
         self._turn, self._level = 0, 1.0
         is_small = space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
         self._all = _AllPolicies(self._tables) if is_small else None
 
-    def ask(self) -> Policy | None:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the next policy; None where none is left that could win."""
-        self._first = [policy for policy in self._first if policy not in self._records]
+        self._known = {*self._records, *pending}
+        self._first = [policy for policy in self._first if policy not in self._known]
         if self._first:
             return self._first.pop(0)
         self._turn += 1
@@ -97,7 +99,7 @@ class ExactSearch:
             return self._all.pick(self._worth, harms, self._may_win())
         is_local = len(self._records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front
         candidates = self._near_best(harms) if is_local else self._best_in_model(harms)
-        new = (p for p in candidates if p not in self._records and is_within(self._space, self._goal, p))
+        new = (p for p in candidates if p not in self._known and is_within(self._space, self._goal, p))
         few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
         return self._best_of(few, harms) if few else self._draw()
 
@@ -205,16 +207,16 @@ class ExactSearch:
 
         def may_win(policy: Policy, cost: int) -> bool:
             is_cheaper = best is None or cost < best.cost
-            return policy not in self._records and is_cheaper and self._goal.allows(cost)
+            return policy not in self._known and is_cheaper and self._goal.allows(cost)
 
         return may_win
 
     def _draw(self) -> Policy | None:
         """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
-        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+        if sum(self._space.contains(policy) for policy in self._known) == self._space.size:
             return None
         drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
-        return next((policy for policy in drawn if policy not in self._records), drawn[0])
+        return next((policy for policy in drawn if policy not in self._known), drawn[0])
 
 
 def _add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:

@@ -6,7 +6,7 @@ logs. A method must be deterministic under its generator: a search goes on after
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 
@@ -25,8 +25,13 @@ METHODS = ("rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random")
 class SearchMethod(Protocol):
     """Proposes policies and learns from what they turned out to be."""
 
-    def ask(self) -> Policy | None:
-        """Return the next policy to evaluate; None where nothing is left to propose."""
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
+        """Return the next policy to evaluate; None where nothing is left to propose.
+
+        Args:
+            pending: policies that were asked for since, in this batch, and that are not told yet. A method that does
+                not propose what it was told of does not propose these either.
+        """
         ...
 
     def tell(self, record: EvaluationRecord) -> None:
@@ -117,8 +122,9 @@ class UniformSearch:
         policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs)
         self._left = sorted((p for p in policies if goal.allows(space.cost_of(p))), key=space.cost_of)
 
-    def ask(self) -> Policy | None:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the dearest policy that is left."""
+        del pending
         return self._left.pop() if self._left else None
 
     def tell(self, record: EvaluationRecord) -> None:
@@ -158,8 +164,9 @@ class RandomSearch:
         del budget
         self._space, self._goal, self._generator, self._spread = space, goal, generator, spread
 
-    def ask(self) -> Policy:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy:
         """Draw a policy; one that may win, where only costs are limited."""
+        del pending
         return draw_within(self._space, self._goal, self._generator, spread=self._spread)
 
     def tell(self, record: EvaluationRecord) -> None:

@@ -7,6 +7,7 @@ known.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ TARGET_SMOOTHING, DISCOUNT, BATCH_SIZE, REPLAY_PER_LAYER = 0.01, 1.0, 64, 128
 LAST_LAYER_BOUND = 0.003
 WARM_UP_EPISODES, EXPLORATION_STD, EXPLORATION_DECAY = 20, 0.5, 0.99
 BASELINE_SHARE = 0.5
+
+_Steps = list[tuple[NDArray[np.float32], NDArray[np.float32], float]]
+"""Of an episode: what was seen, what was seen next, and the action."""
 
 
 class SigmoidToSymmetric(nn.Module):
@@ -109,7 +113,7 @@ class PaperAgent:
         self._goal, self._generator = goal, generator
         self._environment = BitWidthEnvironment(space)
         self._episode = 0
-        self._steps: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = []
+        self._asked: dict[Policy, list[_Steps]] = {}
         with isolated(int(generator.integers(2**63))):
             self.model = FixedRateDdpg(
                 PaperPolicy,
@@ -126,33 +130,37 @@ class PaperAgent:
         self.model.set_logger(Logger(None, []))
 
     @isolated()
-    def ask(self) -> Policy:
-        """Run an episode and return its policy."""
-        self._steps.clear()
+    def ask(self, pending: Collection[Policy] = ()) -> Policy:
+        """Run an episode and return its policy; as in the paper, it may be one that was evaluated, or is pending."""
+        del pending
+        steps: _Steps = []
         observation, _ = self._environment.reset()
         while True:
             action = self._act(observation)
             following, _, done, _, info = self._environment.step(np.array([action], dtype=np.float32))
-            self._steps.append((observation, following, action))
+            steps.append((observation, following, action))
             observation = following
             if done:
-                return info["policy"]
+                policy: Policy = info["policy"]
+                self._asked.setdefault(policy, []).append(steps)
+                return policy
 
     @isolated()
     def tell(self, record: EvaluationRecord) -> None:
         """Store the episode with its reward and, after the warm-up, update once for each of its steps."""
-        if not self._steps:  # the reference, which no episode led to
+        if not (episodes := self._asked.get(record.policy)):  # such as the reference, which no episode led to
             return
+        steps = episodes.pop(0)
         accuracy = record.accuracy if record.is_ok and record.accuracy is not None else 0.0
         reward = np.array([paper_reward(self._goal, accuracy, record.cost)])
         buffer: Any = self.model.replay_buffer
-        for number, (observation, following, action) in enumerate(self._steps, start=1):
-            done = np.array([number == len(self._steps)])
+        for number, (observation, following, action) in enumerate(steps, start=1):
+            done = np.array([number == len(steps)])
             stored = np.array([[2.0 * action - 1.0]], dtype=np.float32)
             buffer.add(observation[None], following[None], stored, reward, done, [{}])
         self._episode += 1
         if self._episode > WARM_UP_EPISODES:
-            self.model.train(gradient_steps=len(self._steps), batch_size=BATCH_SIZE)
+            self.model.train(gradient_steps=len(steps), batch_size=BATCH_SIZE)
 
     def _act(self, observation: NDArray[np.float32]) -> float:
         if self._episode < WARM_UP_EPISODES:

@@ -13,7 +13,7 @@ what it learned holds for other budgets, accelerators and networks (`mho.search.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,21 +113,22 @@ class PlanningAgent:
             self.learner.load(saved.networks, "saved agent")
 
     @isolated()
-    def ask(self) -> Policy | None:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the most promising of the agent's episodes that was not evaluated before; None when all were."""
-        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+        known = {*self._records, *pending}
+        if sum(self._space.contains(policy) for policy in known) == self._space.size:
             return None
         if len(self._records) < self._warm_up:
-            return self._first()
+            return self._first(known)
         self._catch_up()
         for attempt in range(1, MAX_REDRAWS + 1):
             harms = self.tables.harms(self.world.harms(self._generator)) / self._draw_budget()
             for row in self._candidates(harms, CANDIDATE_NOISE * attempt):
                 policy = self.tables.policy(row)
-                if policy not in self._records and is_within(self._space, self._goal, policy):
+                if policy not in known and is_within(self._space, self._goal, policy):
                     return policy
         drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
-        return next((policy for policy in drawn if policy not in self._records), drawn[0])
+        return next((policy for policy in drawn if policy not in known), drawn[0])
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep a record, of any method; what it teaches is learned before the next proposal."""
@@ -161,16 +162,16 @@ class PlanningAgent:
         """Return how many units of harm this proposal may do: 1, or where the whole front is wanted a number drawn."""
         return float(FRONT_SPAN ** self._generator.uniform(-1.0, 1.0)) if self._goal.whole_front else 1.0
 
-    def _first(self) -> Policy:
+    def _first(self, known: Collection[Policy]) -> Policy:
         """Return one of the policies that come before there is anything to plan with."""
-        if not self._is_informed:
+        if not self._is_informed or len(known) > len(FIRST_LEVELS):
             return draw_within(self._space, self._goal, self._generator, spread=True)
-        wanted = FIRST_LEVELS[len(self._records) - 1]
+        wanted = FIRST_LEVELS[len(known) - 1]
         frontiers = Frontiers.of(self.tables, self.tables.harms(self.world.harms()))
         rows = np.array([trade(frontiers, price) for price in np.geomspace(1e-4, 1e4, 60)])
         shares = self.tables.shares[np.arange(rows.shape[1]), rows].sum(axis=1)
         for number in np.argsort(np.abs(np.log(shares / wanted)), kind="stable"):
-            if (policy := self.tables.policy(rows[number])) not in self._records:
+            if (policy := self.tables.policy(rows[number])) not in known:
                 return policy
         return draw_within(self._space, self._goal, self._generator, spread=True)
 

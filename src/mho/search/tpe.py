@@ -9,6 +9,7 @@ Where the whole front is wanted, policies have two values, cost and loss, and th
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import optuna
@@ -59,22 +60,26 @@ class TpeSearch:
         with quiet():
             self._sampler = TPESampler(n_startup_trials=len(self._first), seed=int(generator.integers(2**31)))
 
-    def ask(self) -> Policy | None:
-        """Return the first proposal that was not evaluated before; None where all policies were."""
-        if sum(self._space.contains(policy) for policy in self._records) == self._space.size:
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
+        """Return the first proposal that was not evaluated before; None where all policies were.
+
+        Pending policies are held to be as bad as the worst, so that proposals keep away from them.
+        """
+        known = {*self._records, *pending}
+        if sum(self._space.contains(policy) for policy in known) == self._space.size:
             return None
-        self._first = [policy for policy in self._first if policy not in self._records]
+        self._first = [policy for policy in self._first if policy not in known]
         if self._first:
             return self._first.pop(0)
         with quiet():
             directions = [StudyDirection.MAXIMIZE] * (2 if self._goal.whole_front else 1)
             study = optuna.create_study(directions=directions, sampler=self._sampler)
-            worths = self._judge()
+            worths = self._judge(pending)
             study.add_trials([self._as_trial(policy, worth) for policy, worth in worths.items()])
             for _ in range(MAX_ASKS):
                 trial = study.ask(self._codec.distributions)
                 policy = self._codec.decode(trial.params)
-                if policy not in self._records and is_within(self._space, self._goal, policy):
+                if policy not in known and is_within(self._space, self._goal, policy):
                     return policy
                 study.tell(trial, worths[policy] if policy in worths else self._values(policy, 0.0))
         return draw_within(self._space, self._goal, self._generator, spread=False)
@@ -83,15 +88,16 @@ class TpeSearch:
         """Keep the record."""
         self._records.setdefault(record.policy, record)
 
-    def _judge(self) -> dict[Policy, list[float]]:
-        """Return what every policy of the space is worth that was evaluated: the more, the better."""
+    def _judge(self, pending: Collection[Policy]) -> dict[Policy, list[float]]:
+        """Return what every policy of the space is worth that was evaluated, or is pending: the more, the better."""
         unit = harm_unit(self._goal, list(self._records.values()))
         worths = {}
         for policy, record in self._records.items():
             if self._space.contains(policy):
                 excess = RUINED * unit if record.score is None else record.score - self._goal.reference_score
                 worths[policy] = self._values(policy, max(excess, 0.0) / unit)
-        return worths
+        worst = [min(values) for values in zip(*worths.values(), strict=True)]
+        return worths | {policy: worst for policy in pending if worst and self._space.contains(policy)}
 
     def _values(self, policy: Policy, harm: float) -> list[float]:
         """Return the reward of a policy; on the whole front its cost and its harm, both turned round."""
