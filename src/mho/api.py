@@ -12,7 +12,7 @@ from mho.accelerator.loading import as_accelerator, load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
-from mho.errors import InputFileError, MhoError, PolicyError
+from mho.errors import ConfigError, InputFileError, MhoError, PolicyError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -175,6 +175,10 @@ def compare(
     simulate: bool = True,
     samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
     seed: int = 0,
+    chips: int = 1,
+    elapsed_s: float | None = None,
+    calibration: Mapping[str, NDArray[Any]] | NDArray[Any] | None = None,
+    recalibrate: bool = False,
 ) -> Comparison:
     """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
 
@@ -192,18 +196,27 @@ def compare(
         simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
         samples: inputs, as for `simulate`, and their labels, integers [N]: tells how right the arrays of each
             accelerator answer. The network must be quantized then.
-        seed: of the chips whose accuracy is told.
+        seed: of the first chip of each accelerator whose accuracy is told.
+        chips: of each accelerator, with the seeds that follow: their mean accuracy is told, and that of the worst.
+        elapsed_s: s, above 0: chips are asked again so long after the write.
+        calibration: other inputs, on which calibrated ADCs find their ranges whenever a chip is asked.
+        recalibrate: whether scales and biases of channels are corrected on them too, as by `recalibrate`.
 
     Raises:
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
-            the samples do not suit the network.
+            the samples do not suit the network, or there are none for what is asked of chips.
     """
     from mho.cost.layer_tables import network_policy
     from mho.report.comparison import Question, compare_accelerators
-    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.report.comparison_accuracy import Asking, LabelledSamples
 
     if policy is None:
         policy = network_policy(network) or UNIFORM_REFERENCE
+    asking = None
+    if samples is not None:
+        asking = Asking(LabelledSamples(*samples), seed, chips, elapsed_s, calibration, recalibrate)
+    elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
+        raise ConfigError("chips are asked about samples", expected="samples=(inputs, labels)")
     question = Question(
         network,
         _policy(network, policy),
@@ -211,8 +224,7 @@ def compare(
         model=_model(mapping),
         batch=batch,
         simulate=simulate,
-        samples=None if samples is None else LabelledSamples(*samples),
-        seed=seed,
+        asking=asking,
     )
     return compare_accelerators(question, [as_accelerator(one) for one in accelerators], name=network.name)
 

@@ -51,12 +51,25 @@ def test_samples_tell_accuracies():
     labels = mho.simulate(mho.compile(dense, ONE), inputs)["y"].argmax(axis=1)
     stuck = make_accelerator(rows=16, cols=16, array={"stuck_on_rate": 0.5})
     ideal, broken = (line.run for line in mho.compare(dense, [ONE, stuck], samples=(inputs, labels)).accelerators)
-    assert ideal.accuracy == 1
-    assert broken.accuracy < 1
+    assert ideal.accuracy.mean == 1
+    assert broken.accuracy.mean < 1
     assert {layer.weight_bits for layer in mho.compare(dense, [ONE]).layers} == {4}, "its own widths"
 
 
+def test_what_is_asked_of_chips_reaches_them():
+    dense = linear_network(np.random.default_rng(3).integers(-8, 8, (6, 24)), grid(4), weight_bits=4)
+    inputs = np.random.default_rng(4).uniform(0, 3.75, (40, 24)).astype(np.float32)
+    asked = {"samples": (inputs, np.arange(40) % 6), "seed": 2, "chips": 2, "elapsed_s": 9.0}
+    found = mho.compare(dense, [ONE], calibration=inputs[:8], recalibrate=True, **asked)
+    assert (found.seed, found.chips, found.elapsed_s) == (2, 2, 9)
+    assert (found.calibration_samples, found.is_recalibrated) == (8, True)
+    assert len(found.accelerators[0].run.aged_accuracy.right) == 2
+
+
 def test_wrong_calls_are_explained(network):
+    for asked in ({"chips": 2}, {"calibration": np.ones((3, 4))}, {"elapsed_s": 9.0}):
+        with pytest.raises(mho.MhoError, match="chips are asked about samples"):
+            mho.compare(network, [ONE], **asked)
     with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
         mho.compare(network, [ONE], mapping="bset")  # type: ignore[arg-type]
     with pytest.raises(mho.MhoError, match="no accelerator 'isac'"):

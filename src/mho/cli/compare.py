@@ -22,6 +22,10 @@ from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 
 AcceleratorsOption = Annotated[str, typer.Option(metavar="A,B,...", help="Presets and TOML files, comma-separated.")]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(metavar="C.npz", help="Other samples by the names of inputs, with --data, for calibrated ADCs."),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(metavar="X.npz", help="Samples by the names of inputs, and labels: tells accuracies of the arrays."),
@@ -38,7 +42,15 @@ def compare(
     mapping: Annotated[MappingModel, typer.Option(help="Any exact mapping, or that of the paper.")] = DEFAULT_MODEL,
     simulate: Annotated[bool, typer.Option(help="Simulate interconnects and buffers of chips.")] = True,
     data: DataOption = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the chips, with --data; 0 without.")] = None,
+    calibration: CalibrationOption = None,
+    chips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of each accelerator, with --data; 1.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the first chip, with --data; 0.")] = None,
+    elapsed_s: Annotated[
+        float | None, typer.Option(metavar="T", help="Ask chips again so many seconds after the write, with --data.")
+    ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Correct scales and biases of chips, with --calibration.")
+    ] = False,
     output_format: FormatOption = Format.TEXT,
     input_shape: InputShapeOption = None,
 ) -> None:
@@ -46,15 +58,24 @@ def compare(
 
     A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
     again for every tile. What an accelerator does not tell is named, and what cannot run on it is told in its line.
+    With --data, several chips of each accelerator tell their mean accuracy and the worst one.
     """
-    if seed is not None and data is None:
-        raise ConfigError("--seed is of the chips whose accuracy is told", expected="--data X.npz beside it")
+    given = {"calibration": calibration, "chips": chips, "seed": seed, "elapsed-s": elapsed_s}
+    given["recalibrate"] = recalibrate or None
+    if data is None and (unused := [name for name, value in given.items() if value is not None]):
+        raise ConfigError(f"--{unused[0]} is for chips whose accuracy is told", expected="--data X.npz beside it")
+    if recalibrate and calibration is None:
+        raise ConfigError("--recalibrate needs inputs", expected="--calibration C.npz beside it")
     asked = load_compared(network, accelerators, policy=policy, bits=bits, input_shape=input_shape)
 
     from mho.report.comparison import Question, compare_accelerators
-    from mho.report.comparison_accuracy import read_samples
+    from mho.report.comparison_accuracy import Asking, read_inputs, read_samples
     from mho.report.comparison_text import print_comparison
 
+    asking = None
+    if data is not None:
+        inputs = None if calibration is None else read_inputs(calibration)
+        asking = Asking(read_samples(data), seed or 0, chips or 1, elapsed_s, inputs, recalibrate)
     question = Question(
         asked.network,
         asked.policy,
@@ -62,8 +83,7 @@ def compare(
         model=mapping,
         batch=batch,
         simulate=simulate,
-        samples=None if data is None else read_samples(data),
-        seed=seed or 0,
+        asking=asking,
     )
     document = compare_accelerators(question, asked.accelerators, name=network)
     if output_format is Format.JSON:

@@ -28,7 +28,7 @@ from mho.program.chip_lowering import compile_schedule
 from mho.program.lowering import compile_network
 from mho.program.program import Program
 from mho.quantization.policy import MAX_BITS, MIN_BITS, Policy
-from mho.report.comparison_accuracy import Examination, LabelledSamples
+from mho.report.comparison_accuracy import Asking, Examination
 from mho.report.comparison_document import (
     ComparedAccelerator,
     ComparedLayer,
@@ -57,8 +57,7 @@ class Question:
         model: which mapping is meant.
         batch: inputs that follow each other; where tiles are rewritten, they share the writes.
         simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
-        samples: inputs with labels, for accuracies; None: without.
-        seed: of the chips whose accuracy is told.
+        asking: which chips are asked what, for accuracies; None: none is.
     """
 
     network: Network
@@ -67,8 +66,7 @@ class Question:
     model: MappingModel = DEFAULT_MODEL
     batch: int = 1
     simulate: bool = True
-    samples: LabelledSamples | None = None
-    seed: int = 0
+    asking: Asking | None = None
 
 
 def compare_accelerators(question: Question, accelerators: Sequence[Accelerator], *, name: str) -> Comparison:
@@ -93,8 +91,9 @@ def compare_accelerators(question: Question, accelerators: Sequence[Accelerator]
         raise ConfigError(f"batch {question.batch}", expected="at least 1")
     question.policy.check_against(question.network.layer_names)
     examination = None
-    if question.samples is not None:
-        examination = Examination(question.network, question.policy, question.samples, question.seed)
+    asking = question.asking
+    if asking is not None:
+        examination = Examination(question.network, question.policy, asking)
     lines = tuple(_compare(question, hardware, examination) for hardware in accelerators)
     policy = question.policy
     return Comparison(
@@ -106,8 +105,12 @@ def compare_accelerators(question: Question, accelerators: Sequence[Accelerator]
             for one in question.network.layer_names
         ),
         accelerators=lines,
-        samples=None if examination is None else len(examination.samples),
-        seed=None if examination is None else question.seed,
+        samples=None if asking is None else len(asking.samples),
+        seed=None if asking is None else asking.seed,
+        chips=None if asking is None else asking.chips,
+        elapsed_s=None if asking is None else asking.elapsed_s,
+        calibration_samples=None if asking is None else asking.calibration_samples,
+        is_recalibrated=asking is not None and asking.recalibrates,
         exact_accuracy=None if examination is None else examination.exact_accuracy,
     )
 
@@ -156,10 +159,10 @@ def _run(question: Question, accelerator: Accelerator, examination: Examination 
     else:
         demand = ChipDemand.of(question.network, question.policy, accelerator, model=question.model)
         found = _schedule(question, demand) if demand.is_held else _reload(question, demand)
-    accuracy, accuracy_problem = None, None
+    accuracy, aged, accuracy_problem = None, None, None
     if examination is not None:
         try:
-            accuracy = examination.measure(found.compile())
+            accuracy, aged = examination.measure(found.compile())
         except _CANNOT_RUN as error:
             accuracy_problem = str(error)
     return ComparedRun(
@@ -174,6 +177,7 @@ def _run(question: Question, accelerator: Accelerator, examination: Examination 
         cell_writes=found.cell_writes,
         lifetime_inputs=found.lifetime_inputs,
         accuracy=accuracy,
+        aged_accuracy=aged,
         accuracy_problem=accuracy_problem,
     )
 

@@ -1,4 +1,4 @@
-"""How right the arrays of accelerators answer: samples with labels, run on chips with the conductances of a seed."""
+"""How right the arrays of accelerators answer: samples with labels, asked of chips of several seeds, fresh and aged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.array.conductances import Conditions
 from mho.cost.layer_tables import network_policy
-from mho.errors import DataError
+from mho.errors import ConfigError, DataError
 from mho.network.graph import Network
 from mho.program.program import Program
 from mho.quantization.policy import Policy
+from mho.report.comparison_document import ChipAccuracy
 from mho.simulation.arrays import read_arrays
+
+Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]
 
 LABELS = "labels"
 """Name of the labels in a file of samples."""
@@ -33,7 +37,7 @@ class LabelledSamples:
         DataError: labels are no integers from 0, [N], or there is none.
     """
 
-    inputs: Mapping[str, NDArray[Any]] | NDArray[Any]
+    inputs: Inputs
     labels: NDArray[Any]
 
     def __post_init__(self) -> None:
@@ -89,22 +93,77 @@ def read_samples(path: str | Path) -> LabelledSamples:
     return LabelledSamples(arrays, labels)
 
 
+def read_inputs(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read samples from an .npz file, arrays by the names of inputs; labels beside them are left out.
+
+    Raises:
+        InputFileError: the file cannot be read.
+        DataError: it holds no inputs.
+    """
+    arrays = {name: array for name, array in read_arrays(path).items() if name != LABELS}
+    if not arrays:
+        raise DataError("holds no inputs", where=str(path), expected="arrays [N, ...] by the names of the inputs")
+    return arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """Which chips are asked, and when.
+
+    Attributes:
+        samples: with their labels.
+        seed: of the first chip; others have the seeds after it.
+        chips: of every accelerator, at least 1.
+        elapsed_s: chips are asked again so long after the write; None: only at once.
+        calibration: inputs on which calibrated ADCs find their ranges, when they are asked; None: there are none.
+        recalibrates: whether channels are corrected on them too, when they are asked.
+
+    Raises:
+        ConfigError: there is no chip, the time is none, or channels are to be corrected on nothing.
+    """
+
+    samples: LabelledSamples
+    seed: int = 0
+    chips: int = 1
+    elapsed_s: float | None = None
+    calibration: Inputs | None = None
+    recalibrates: bool = False
+
+    def __post_init__(self) -> None:
+        if self.chips < 1:
+            raise ConfigError(f"chips is {self.chips}", expected="at least 1")
+        if self.recalibrates and self.calibration is None:
+            raise ConfigError("recalibration needs inputs", expected="calibration inputs beside the samples")
+        Conditions(self.elapsed_s)
+
+    @property
+    def seeds(self) -> range:
+        """Of all chips."""
+        return range(self.seed, self.seed + self.chips)
+
+    @property
+    def calibration_samples(self) -> int | None:
+        """How many there are for calibration; None for none."""
+        if self.calibration is None:
+            return None
+        return len(next(iter(self.calibration.values())) if isinstance(self.calibration, Mapping) else self.calibration)
+
+
 class Examination:
     """Samples that several accelerators are asked about.
 
     Attributes:
-        samples: with their labels.
+        asking: which chips, when.
         exact_accuracy: share that exact integers answer rightly; None before the first program.
     """
 
-    def __init__(self, network: Network, policy: Policy, samples: LabelledSamples, seed: int) -> None:
+    def __init__(self, network: Network, policy: Policy, asking: Asking) -> None:
         """Hold the network against the policy.
 
         Args:
             network: quantized.
             policy: its own widths.
-            samples: what is asked.
-            seed: of all chips.
+            asking: which chips are asked what.
 
         Raises:
             DataError: the network is not quantized, or at other widths.
@@ -123,18 +182,41 @@ class Examination:
                 where=network.name,
                 expected="no other widths than the network's own",
             )
-        self.samples, self._seed = samples, seed
+        self.asking = asking
         self.exact_accuracy: float | None = None
 
-    def measure(self, program: Program) -> float:
-        """Return the share of samples that a chip answers rightly.
+    def measure(self, program: Program) -> tuple[ChipAccuracy, ChipAccuracy | None]:
+        """Return how right chips of all seeds answer at once, and later where that is asked.
 
         Raises:
             MhoError: its arrays cannot run the program, or samples do not suit it.
         """
-        from mho.simulation.analog import AnalogExecutor
         from mho.simulation.executor import Executor
 
+        asking = self.asking
         if self.exact_accuracy is None:
-            self.exact_accuracy = self.samples.share_right(Executor(program).run(self.samples.inputs))
-        return self.samples.share_right(AnalogExecutor(program, self._seed).run(self.samples.inputs))
+            self.exact_accuracy = asking.samples.share_right(Executor(program).run(asking.samples.inputs))
+        fresh = self._ask(program, Conditions())
+        if asking.elapsed_s is None:
+            return fresh, None
+        # Where nothing drifts, time changes nothing: the same chips would give the same answers.
+        return fresh, self._ask(program, Conditions(asking.elapsed_s)) if program.accelerator.array.drifts else fresh
+
+    def _ask(self, program: Program, conditions: Conditions) -> ChipAccuracy:
+        from mho.simulation.chip_trial import ChipCare, ask_chip
+
+        asking, samples = self.asking, self.asking.samples
+        care = None
+        if asking.calibration is not None:
+            care = ChipCare(asking.calibration, recalibrates=asking.recalibrates)
+        elif program.accelerator.converters.has_calibrated_adc:
+            raise ConfigError(
+                f"converters.adc_range is {program.accelerator.converters.adc_range.value!r}",
+                where=program.accelerator.name,
+                expected="calibration inputs, on which ADCs find their ranges",
+            )
+        right = []
+        for seed in asking.seeds:
+            outputs = ask_chip(program, seed, samples.inputs, conditions=conditions, care=care)
+            right.append(round(samples.share_right(outputs) * len(samples)))
+        return ChipAccuracy.of(right, len(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -51,6 +52,22 @@ class ComparedWidths(_Section):
     """MVMs in which an input is fed, fewest and most of all layers."""
 
 
+class ChipAccuracy(_Section):
+    """How right chips of several seeds answer."""
+
+    mean: float = Field(ge=0, le=1)
+    """Share of samples that they answer rightly, on average."""
+    worst: float = Field(ge=0, le=1)
+    """Share of the chip that answers fewest rightly."""
+    right: tuple[int, ...]
+    """Samples that each chip answers rightly, by seed."""
+
+    @classmethod
+    def of(cls, right: Sequence[int], samples: int) -> ChipAccuracy:
+        """Return it of right answers of each chip to so many samples."""
+        return cls(mean=sum(right) / (len(right) * samples), worst=min(right) / samples, right=tuple(right))
+
+
 class ComparedRun(_Section):
     """The network on one accelerator. Times, energies and writes are of one input."""
 
@@ -74,9 +91,11 @@ class ComparedRun(_Section):
     """How often one input writes a cell of the crossbar that is written most often; 0: nothing wears."""
     lifetime_inputs: int | None = Field(ge=0)
     """Inputs until cells may fail; null where nothing wears, or the accelerator tells no endurance."""
-    accuracy: float | None = Field(ge=0, le=1)
-    """Share of samples that the accelerator's arrays answer rightly; null without samples, or where
+    accuracy: ChipAccuracy | None
+    """How right the accelerator's arrays answer at once after they were written; null without samples, or where
     `accuracy_problem` says why not."""
+    aged_accuracy: ChipAccuracy | None
+    """How right they answer `elapsed_s` after they were written; null alike, and where that is not asked."""
     accuracy_problem: str | None
     """Why its arrays cannot be simulated."""
 
@@ -129,7 +148,15 @@ class Comparison(_Section):
     samples: int | None = Field(ge=1)
     """Samples with labels; null without them."""
     seed: int | None
-    """Of the chips whose accuracy is told; null without samples."""
+    """Of the first chip of each accelerator; null without samples."""
+    chips: int | None = Field(ge=1)
+    """Chips of each accelerator, whose seeds follow each other; null without samples."""
+    elapsed_s: float | None
+    """Time after the write at which chips are asked again, s; null where they are asked only at once."""
+    calibration_samples: int | None = Field(ge=1)
+    """Samples on which calibrated ADCs find their ranges; null without."""
+    is_recalibrated: bool
+    """Whether channels are corrected on these samples, whenever chips are asked."""
     exact_accuracy: float | None = Field(ge=0, le=1)
     """Share of samples that exact integers answer rightly, on any accelerator; null without samples, or where no
     program could be compiled."""

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.text import Text
 
 from mho.report.columns import Column, print_columns
-from mho.report.comparison_document import ComparedAccelerator, ComparedRun, ComparedWidths, Comparison, Regime
+from mho.report.comparison_document import (
+    ChipAccuracy,
+    ComparedAccelerator,
+    ComparedRun,
+    ComparedWidths,
+    Comparison,
+    Regime,
+)
 from mho.report.schedule_text import format_energy, format_time
 
 _DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")
@@ -48,13 +55,25 @@ def print_comparison(console: Console, document: Comparison) -> None:
     if left_out:
         console.print(f"too narrow for {', '.join(left_out)}; --format json has all", style="dim")
     if document.exact_accuracy is not None:
-        console.print(
-            f"exact integers are right on {_percent(document.exact_accuracy)} of {document.samples:,} samples; "
-            f"chips of seed {document.seed}",
-            soft_wrap=True,
-        )
+        console.print(_tell_asking(document), soft_wrap=True)
     for one in document.accelerators:
         _print_missing(console, one)
+
+
+def _tell_asking(document: Comparison) -> str:
+    """Return what exact integers answer, and what chips were asked when."""
+    assert document.exact_accuracy is not None
+    assert document.seed is not None
+    assert document.chips is not None
+    seeds = _span(document.seed, document.seed + document.chips - 1, "..")
+    text = f"exact integers are right on {_percent(document.exact_accuracy)} of {document.samples:,} samples; "
+    text += (
+        f"chips of seed {seeds}" if document.chips == 1 else f"means and worst of {document.chips} chips, seeds {seeds}"
+    )
+    if document.calibration_samples is not None:
+        what = "ADC ranges and corrections of channels" if document.is_recalibrated else "ADC ranges"
+        text += f"; {what} from {document.calibration_samples:,} samples"
+    return text
 
 
 def _tell_bits(document: Comparison) -> str:
@@ -87,9 +106,9 @@ def _columns(document: Comparison) -> list[Column]:
         of_runs("cells last", _tell_lifetime),
     ]
     if document.samples is not None:
-        columns.append(
-            of_runs("accuracy", lambda run: _NONE if run.accuracy is None else _percent(run.accuracy)),
-        )
+        columns.append(of_runs("accuracy", lambda run: _tell_accuracy(run.accuracy)))
+    if document.elapsed_s is not None:
+        columns.append(of_runs(f"after {document.elapsed_s:,.6g} s", lambda run: _tell_accuracy(run.aged_accuracy)))
     return columns
 
 
@@ -117,6 +136,12 @@ def _tell_lifetime(run: ComparedRun) -> str:
     if not run.cell_writes:
         return "nothing wears"
     return _NOT_TOLD if run.lifetime_inputs is None else f"{run.lifetime_inputs:,} inputs"
+
+
+def _tell_accuracy(found: ChipAccuracy | None) -> str:
+    if found is None:
+        return _NONE
+    return _percent(found.mean) + (f" (worst {_percent(found.worst)})" if len(found.right) > 1 else "")
 
 
 def _percent(share: float) -> str:

@@ -119,44 +119,20 @@ class ChipExaminer:
         return ChipAnswers(task.key, correct, time.perf_counter() - start)
 
     def _count_right(self, task: ChipTask) -> int:
-        from mho.simulation.adc_ranges import calibrate_adcs
-        from mho.simulation.chip_answers import run_on_chip
-        from mho.simulation.recalibration import recalibrate
+        from mho.simulation.chip_trial import ChipCare, ask_chip
 
-        program, material = self._program, self._material
-        ranges, corrections = None, None
-        hardware, conditions, size = task.hardware, task.conditions, material.batch_size
-        if task.is_calibrated:
-            assert material.calibration is not None, "studies with calibrated ADCs have calibration inputs"
-            ranges = calibrate_adcs(
-                program,
-                task.seed,
-                material.calibration,
-                hardware=hardware,
-                rule=material.rule,
-                conditions=conditions if material.calibrates_when_reading else None,
-                batch_size=size,
-            )
-        if task.is_recalibrated:
-            assert material.calibration is not None, "studies with recalibration have calibration inputs"
-            corrections = recalibrate(
-                program,
-                task.seed,
-                material.calibration,
-                hardware=hardware,
-                conditions=conditions,
-                ranges=ranges,
-                batch_size=size,
-            )
-        outputs = run_on_chip(
-            program,
+        material, care = self._material, None
+        if task.is_calibrated or task.is_recalibrated:
+            assert material.calibration is not None, "studies that calibrate anything have calibration inputs"
+            care = ChipCare(material.calibration, material.rule, material.calibrates_when_reading, task.is_recalibrated)
+        outputs = ask_chip(
+            self._program,
             task.seed,
             material.samples.inputs,
-            hardware=hardware,
-            conditions=conditions,
-            ranges=ranges,
-            corrections=corrections,
-            batch_size=size,
+            hardware=task.hardware,
+            conditions=task.conditions,
+            care=care,
+            batch_size=material.batch_size,
         )
         return round(material.samples.share_right(outputs) * len(material.samples))
 

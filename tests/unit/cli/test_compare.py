@@ -52,8 +52,11 @@ def surroundings(monkeypatch, tmp_path, networks):
     monkeypatch.chdir(tmp_path)
     poor = make_accelerator(cell_bits=4, dac_bits=4, adc_bits=4)
     noisy = make_accelerator(rows=16, cols=16, array={"programming_error": 0.4})
+    aging = make_accelerator(rows=16, cols=16, array={"drift_exponent": 0.1, "drift_exponent_std": 0.05})
+    ranged = make_accelerator(rows=16, cols=16, adc_bits=4, converters={"adc_range": "calibrated-layer"})
     to_set = {"crossbar.rows": "yours to set: 16"}
-    for name, accelerator in {"held": HELD, "few": FEW, "poor": poor, "noisy": noisy}.items():
+    hardware = {"held": HELD, "few": FEW, "poor": poor, "noisy": noisy, "aging": aging, "ranged": ranged}
+    for name, accelerator in hardware.items():
         named = name_it(accelerator, name, **(to_set if name == "noisy" else {}))
         (tmp_path / f"{name}.toml").write_text(to_toml(named))
     inputs = np.random.default_rng(4).uniform(0, 3.75, (40, 24)).astype(np.float32)
@@ -89,6 +92,12 @@ def test_the_text_with_accuracies(capsys, check_golden):
     check_golden(GOLDEN / "accuracy.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
 
 
+def test_the_text_with_several_chips_later(capsys, check_golden):
+    options = ["--data", "samples.npz", "--calibration", "samples.npz", "--chips", "3", "--elapsed-s", "86400"]
+    text = run(capsys, *options, network="dense", accelerators="noisy.toml,aging.toml,ranged.toml")
+    check_golden(GOLDEN / "chips.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
 def test_the_json(capsys, check_golden):
     content = run(capsys, "--bits", "4/8", "--format", "json", accelerators="few.toml,poor.toml")
     jsonschema.validate(json.loads(content), json_schema("comparison"))
@@ -121,13 +130,15 @@ def test_options_reach_the_comparison(capsys, networks, tmp_path):
 def test_accuracies_are_those_of_the_python_function(capsys, networks):
     from mho.accelerator.loading import load_accelerator
     from mho.cost.layer_tables import network_policy
-    from mho.report.comparison_accuracy import read_samples
+    from mho.report.comparison_accuracy import Asking, read_inputs, read_samples
 
-    content = compare_json(capsys, "--data", "samples.npz", "--seed", "3", network="dense", accelerators="noisy.toml")
+    options = ["--seed", "3", "--chips", "2", "--elapsed-s", "100", "--calibration", "samples.npz", "--recalibrate"]
+    content = compare_json(capsys, "--data", "samples.npz", *options, network="dense", accelerators="noisy.toml")
     dense, hardware = networks["dense"], load_accelerator("./noisy.toml")
-    question = Question(dense, network_policy(dense), samples=read_samples("samples.npz"), seed=3)
-    assert content == compare_accelerators(question, [hardware], name="dense").model_dump(mode="json")
-    assert content["seed"] == 3
+    asking = Asking(read_samples("samples.npz"), 3, 2, 100, read_inputs("samples.npz"), recalibrates=True)
+    question = Question(dense, network_policy(dense), asking=asking)
+    assert content == json.loads(compare_accelerators(question, [hardware], name="dense").model_dump_json())
+    assert (content["seed"], content["chips"], content["elapsed_s"]) == (3, 2, 100)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +148,11 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
         (["--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
         (["--policy", "p.json"], "did you mean 'third'?"),
         (["--seed", "1"], "--data X.npz beside it"),
+        (["--chips", "2"], "--chips is for chips whose accuracy is told"),
+        (["--elapsed-s", "9"], "--data X.npz beside it"),
+        (["--calibration", "samples.npz"], "--data X.npz beside it"),
+        (["--data", "samples.npz", "--recalibrate"], "--calibration C.npz beside it"),
+        (["--data", "samples.npz", "--elapsed-s", "-1"], "elapsed_s is -1"),
         (["--data", "samples.npz"], "the network is not quantized"),
         (["--data", "no.npz"], "no.npz"),
         (["--data", "held.toml"], "held.toml"),

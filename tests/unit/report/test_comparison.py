@@ -12,7 +12,9 @@ from chip_schedules import ACCELERATOR as MESH
 from reload_schedules import ACCELERATOR as FEW
 from small_programs import grid, linear_network
 
+import mho
 from mho.accelerator.loading import accelerator_from_json
+from mho.array.conductances import Conditions
 from mho.cost.area import AreaComponent
 from mho.cost.energy import Component, energy_network
 from mho.cost.latency import cost_network
@@ -23,8 +25,8 @@ from mho.network.reference import run_quantized
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.report.comparison import Question, compare_accelerators
-from mho.report.comparison_accuracy import LabelledSamples, read_samples
-from mho.report.comparison_document import Comparison, Regime
+from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples
+from mho.report.comparison_document import ChipAccuracy, Comparison, Regime
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand, schedule_on_chip
 from mho.scheduling.reload import ReloadSchedule
@@ -40,8 +42,14 @@ def network():
     return make_residual()
 
 
-def ask(network, *accelerators, bits=(4, 4), **keys):
+ASKING = ("seed", "chips", "elapsed_s", "calibration", "recalibrates")
+
+
+def ask(network, *accelerators, bits=(4, 4), samples=None, **keys):
     policy = Policy.uniform(network.layer_names, BitWidths(*bits))
+    of_chips = {name: keys.pop(name) for name in ASKING if name in keys}
+    if samples is not None:
+        keys["asking"] = Asking(samples, **of_chips)
     return compare_accelerators(Question(network, policy, **keys), accelerators, name="mine")
 
 
@@ -219,7 +227,7 @@ NOISY = {"programming_error": 0.4, "on_off_ratio": 5}
 @pytest.mark.parametrize(("crossbars", "rows"), [(1, 16), (1, 64), (40, 16)])
 def test_ideal_arrays_are_as_right_as_exact_integers(classifier, samples, crossbars, rows):
     document = ask(classifier, make_accelerator(rows=rows, cols=16, crossbars=crossbars), samples=samples)
-    assert document.exact_accuracy == document.accelerators[0].run.accuracy == 0.75
+    assert document.exact_accuracy == document.accelerators[0].run.accuracy.mean == 0.75
     assert (document.samples, document.seed) == (80, 0)
 
 
@@ -231,23 +239,93 @@ def test_layers_that_would_have_copies_are_simulated_without(network):
     assert max(schedule.copies.values()) > 1
     labels = run_quantized(quantized, inputs)[network.outputs[0].name].argmax(axis=1)
     run = run_of(quantized, MESH, samples=LabelledSamples(inputs, labels))
-    assert (run.accuracy, run.accuracy_problem) == (1, None)
+    assert (run.accuracy.mean, run.accuracy_problem) == (1, None)
 
 
 @pytest.mark.parametrize("crossbars", [1, 3, 40])
 def test_arrays_that_are_not_ideal_are_less_right_and_each_seed_is_a_chip(classifier, samples, crossbars):
     hardware = with_array(make_accelerator(rows=16, cols=16, crossbars=crossbars), **NOISY)
     found = [ask(classifier, hardware, samples=samples, seed=seed) for seed in (0, 0, 1)]
-    first, again, other = (document.accelerators[0].run.accuracy for document in found)
+    first, again, other = (document.accelerators[0].run.accuracy.mean for document in found)
     assert first == again
     assert first != other
     assert max(first, other) < found[0].exact_accuracy == 0.75
+
+
+def test_several_chips_tell_their_mean_and_the_worst(classifier, samples):
+    hardware = with_array(make_accelerator(rows=16, cols=16), **NOISY)
+    single = [ask(classifier, hardware, samples=samples, seed=seed).accelerators[0].run for seed in (5, 6, 7)]
+    document = ask(classifier, hardware, samples=samples, seed=5, chips=3)
+    found = document.accelerators[0].run.accuracy
+    assert (document.seed, document.chips) == (5, 3)
+    assert found.right == tuple(80 * run.accuracy.mean for run in single)
+    assert len(set(found.right)) > 1
+    assert found.mean == pytest.approx(sum(found.right) / 240)
+    assert found.worst == min(found.right) / 80
+
+
+def test_chips_that_drift_are_less_right_later_and_others_are_not(classifier, samples):
+    drifting = with_array(make_accelerator(rows=16, cols=16), drift_exponent=0.2, drift_exponent_std=0.1)
+    document = ask(classifier, drifting, ONE, samples=samples, elapsed_s=1e6)
+    aged, steady = (line.run for line in document.accelerators)
+    assert document.elapsed_s == 1e6
+    assert aged.accuracy.mean == 0.75
+    assert aged.aged_accuracy == chips_of(classifier, drifting, samples, Conditions(1e6))
+    assert aged.aged_accuracy.mean < 0.7
+    assert steady.aged_accuracy == steady.accuracy
+    assert ask(classifier, drifting, samples=samples).accelerators[0].run.aged_accuracy is None
+
+
+def chips_of(network, hardware, samples, conditions, **keys):
+    """Ask chip 0 as `mho.simulate` does."""
+    outputs = mho.simulate(mho.compile(network, hardware), samples.inputs, seed=0, conditions=conditions, **keys)
+    return ChipAccuracy.of([round(samples.share_right(outputs) * len(samples))], len(samples))
+
+
+def test_calibrated_adcs_find_their_ranges_on_calibration_inputs(classifier, samples):
+    ranged = make_accelerator(rows=16, cols=16, adc_bits=3, converters={"adc_range": "calibrated-columns"})
+    drifting = with_array(ranged, drift_exponent=0.2)
+    calibration = samples.inputs[:20]
+    document = ask(classifier, ranged, drifting, samples=samples, calibration=calibration, elapsed_s=1e4)
+    fresh, aged = (line.run for line in document.accelerators)
+    assert document.calibration_samples == 20
+    ranges = mho.calibrate(mho.compile(classifier, ranged), calibration, seed=0)
+    assert fresh.accuracy == chips_of(classifier, ranged, samples, None, ranges=ranges)
+    later = Conditions(1e4)
+    ranges = mho.calibrate(mho.compile(classifier, drifting), calibration, seed=0, conditions=later)
+    assert aged.aged_accuracy == chips_of(classifier, drifting, samples, later, ranges=ranges)
+    assert fresh.accuracy.mean < 0.75
+
+
+def test_recalibration_of_channels_helps_chips_that_drifted(classifier, samples):
+    drifting = with_array(make_accelerator(rows=16, cols=16), stuck_on_rate=0.1, drift_exponent=0.05)
+    inputs = {classifier.inputs[0].name: samples.inputs[:40]}
+    asked = {"samples": samples, "calibration": inputs, "elapsed_s": 1e6}
+    plain, mended = (ask(classifier, drifting, recalibrates=does, **asked) for does in (False, True))
+    assert (plain.is_recalibrated, mended.is_recalibrated, mended.calibration_samples) == (False, True, 40)
+    before, after = (document.accelerators[0].run.aged_accuracy.mean for document in (plain, mended))
+    assert after > before
+    program = mho.compile(classifier, drifting)
+    corrections = mho.recalibrate(program, inputs, seed=0, conditions=Conditions(1e6))
+    wanted = chips_of(classifier, drifting, samples, Conditions(1e6), corrections=corrections)
+    assert mended.accelerators[0].run.aged_accuracy == wanted
+
+
+def test_impossible_chips_are_errors(samples):
+    for keys, told in (
+        ({"chips": 0}, "chips is 0"),
+        ({"elapsed_s": 0.0}, "elapsed_s"),
+        ({"recalibrates": True}, "needs"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            Asking(samples, **keys)
 
 
 def test_without_samples_no_accuracy_is_told(classifier):
     document = ask(classifier, ONE)
     run = document.accelerators[0].run
     assert (document.samples, document.seed, document.exact_accuracy, run.accuracy) == (None,) * 4
+    assert (document.chips, document.elapsed_s, document.calibration_samples, run.aged_accuracy) == (None,) * 4
 
 
 def test_arrays_that_cannot_be_simulated_say_why(classifier, samples):
@@ -257,7 +335,7 @@ def test_arrays_that_cannot_be_simulated_say_why(classifier, samples):
     assert bad.accuracy is None
     assert "rang" in bad.accuracy_problem
     assert bad.latency_us > 0
-    assert (good.accuracy, good.accuracy_problem) == (0.75, None)
+    assert (good.accuracy.mean, good.accuracy_problem) == (0.75, None)
 
 
 def test_accuracies_need_the_networks_own_integers(network, classifier, samples):
@@ -299,6 +377,10 @@ def test_samples_come_from_files(tmp_path, classifier, samples):
         read_samples(tmp_path / "t.npz")
     with pytest.raises(InputFileError):
         read_samples(tmp_path / "no.npz")
+    assert list(read_inputs(tmp_path / "s.npz")) == ["x"]
+    np.savez(tmp_path / "u.npz", labels=samples.labels)
+    with pytest.raises(DataError, match="no inputs"):
+        read_inputs(tmp_path / "u.npz")
 
 
 def test_a_comparison_survives_json(network):
