@@ -6,55 +6,24 @@ Paths in the file are relative to the file, except the run directory, which is r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from mho.accelerator.chip import MAX_CROSSBARS
-from mho.accelerator.converters import MAX_ADC_BITS
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
-from mho.errors import MhoError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.quantization.policy import BitWidths
 from mho.settings import parse_settings, read_toml
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-def _check_widths(text: str) -> str:
-    try:
-        widths = BitWidths.parse(text)
-    except MhoError as error:
-        raise ValueError(str(error).replace("\n", "; ")) from error
-    if max(widths.weight_bits, widths.act_bits) > 8:
-        raise ValueError(f"{text} is above 8 bits")
-    return text
-
-
-Widths = Annotated[str, AfterValidator(_check_widths)]
-"""WEIGHT/ACTIVATION bits, such as "8/8", or WEIGHT/ACTIVATION/ADC bits."""
+from mho.workflow.search_settings import SearchSettings
+from mho.workflow.section import Section
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class RunSettings(_Section):
+class RunSettings(Section):
     """Name, seed and place of the run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -70,7 +39,7 @@ class RunSettings(_Section):
     enough to win that back. Where no C++ compiler is found it is skipped, and the report says so."""
 
 
-class NetworkSettings(_Section):
+class NetworkSettings(Section):
     """Which network."""
 
     name: str = Field(min_length=1)
@@ -90,7 +59,7 @@ class NetworkSettings(_Section):
         return self.is_onnx or self.weights is not None
 
 
-class AcceleratorSettings(_Section):
+class AcceleratorSettings(Section):
     """Which hardware."""
 
     name: str = Field(min_length=1)
@@ -106,7 +75,7 @@ class AcceleratorSettings(_Section):
     2601.21737."""
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How a network is trained for one purpose."""
 
     epochs: int | None = Field(default=None, ge=1)
@@ -141,7 +110,7 @@ class TrainingSettings(_Section):
         return self
 
 
-class NoiseSettings(_Section):
+class NoiseSettings(Section):
     """What a training meets of arrays that are not ideal: a fresh chip in every step."""
 
     accelerator: str | None = Field(default=None, min_length=1)
@@ -164,88 +133,14 @@ class QatSettings(TrainingSettings):
     """Train on arrays as they are; left out: on exact integers."""
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Section):
     """How a candidate policy is measured during the search: calibrate, train shortly, validate."""
 
     training: TrainingSettings | None = None
     """Short quantization-aware training of each candidate; left out: post-training quantization only."""
 
 
-class SearchSettings(_Section):
-    """How bit widths are searched."""
-
-    method: Literal["rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
-    """`rl` is the improved agent, `rl-paper` follows arXiv 2601.21737 to the letter; `exact` solves a program in a
-    model of sensitivities; `evolution` and `tpe` are Optuna's NSGA-II and Parzen estimator; the others are
-    baselines."""
-    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay"] = "latency"
-    """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
-    `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
-    (throughput); `energy`: of one input; `energy-delay`: that energy times that time."""
-    budget: int = Field(ge=2, le=100_000)
-    """Distinct policies to evaluate, uniform 8/8 counted in."""
-    allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
-    """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
-    min_weight_bits: int = Field(default=2, ge=1, le=8)
-    """Fewest bits of a weight."""
-    max_weight_bits: int = Field(default=8, ge=1, le=8)
-    """Most bits of a weight."""
-    min_act_bits: int = Field(default=2, ge=1, le=8)
-    """Fewest bits of an activation."""
-    max_act_bits: int = Field(default=8, ge=1, le=8)
-    """Most bits of an activation."""
-    hold_first_last: Widths | Literal["none"] = "8/8"
-    """Widths at which the first and the last layer are held; "none": they are searched too."""
-    weight_bits_multiple: int | Literal["auto", "cell"] = "auto"
-    """Weight bits are multiples of this; "cell": of the cell's bits; "auto": of the cell's bits under the paper's
-    mapping, which cannot use a partly filled cell, and any under the best."""
-    pins: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] = Field(
-        default_factory=dict
-    )
-    """Widths of single layers, by name."""
-    adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
-    """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
-    are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
-    prune: bool | None = None
-    """Drop choices that cannot win before searching. Left out: true, except for `rl-paper`."""
-    finalists: int = Field(default=3, ge=1, le=20)
-    """How many of the best policies may be trained fully, fastest first, until one keeps the allowed drop."""
-
-    @model_serializer(mode="wrap")
-    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key != "adc_bits" or value}
-
-    @property
-    def has_adc_bits(self) -> bool:
-        """True where layers may convert with bits of their own, so that candidates are judged on arrays."""
-        held = () if self.hold_first_last == "none" else (self.hold_first_last,)
-        told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
-        return bool(self.adc_bits) or any(bits is not None for bits in told)
-
-    @field_validator("pins")
-    @classmethod
-    def _freeze(cls, pins: Mapping[str, str]) -> Mapping[str, str]:
-        return MappingProxyType(dict(pins))
-
-    @field_validator("weight_bits_multiple")
-    @classmethod
-    def _multiple(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and not 1 <= value <= 8:
-            raise ValueError(f'is {value}; expected 1..8, "cell" or "auto"')
-        return value
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> SearchSettings:
-        for kind in ("weight", "act"):
-            low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
-            if low > high:
-                raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
-        if self.method == "rl-paper" and self.prune:
-            raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
-        return self
-
-
-class SimulationSettings(_Section):
+class SimulationSettings(Section):
     """On how many test images each engine is held against the others."""
 
     executor_images: int | Literal["all"] = "all"
@@ -260,7 +155,7 @@ class SimulationSettings(_Section):
     """Images run together."""
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that `mho run` is told."""
 
     run: RunSettings

@@ -1,4 +1,4 @@
-"""The stages that quantize: uniform 8/8 as reference, the search, and the full training of its finalists."""
+"""The stages that quantize and train in full: uniform 8/8 as reference, and the finalists of the search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
-from mho.errors import ConfigError
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
-from mho.search.objective import Objective
-from mho.workflow.config import EvaluationSettings, SearchSettings, TrainingSettings
+from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.workflow.config import TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
 from mho.workflow.noise import noise_ingredients
@@ -22,14 +20,7 @@ from mho.workflow.stage import Figures, Report, derive_seed
 if TYPE_CHECKING:
     from mho.quantization.calibration import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
-    from mho.search.evaluation import EvaluationRecord
-    from mho.search.runner import SearchResult
-    from mho.search.space import SearchSpace
     from mho.workflow.array_judge import ArrayJudge
-
-ROUGH = (
-    "rough: the interconnect would be near saturation, even on the fewest crossbars; mho schedule simulates the policy."
-)
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 
@@ -148,152 +139,6 @@ class TrainReference:
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""
         return f"{100 * figures['validation']['accuracy']:.2f} % on validation data"
-
-
-@dataclass(frozen=True)
-class Search:
-    """Search for the cheapest policy within the allowed loss of accuracy."""
-
-    prepared: Prepared
-    settings: SearchSettings
-    evaluation: EvaluationSettings
-    seed: int
-    log_folder: Path
-    name: str = "search"
-    title: str = "Search bit widths"
-
-    def ingredients(self) -> Mapping[str, Any]:
-        """Network, data, hardware, settings, seed."""
-        return {
-            **self.prepared.digests,
-            "accelerator": self.prepared.material.accelerator.to_json(),
-            "mapping": str(self.prepared.material.mapping),
-            "augmentation": self.prepared.material.augmentation,
-            "compile": self.prepared.material.compile,
-            "search": self.settings.model_dump(mode="json", exclude={"finalists"}),
-            "evaluation": self.evaluation.model_dump(mode="json"),
-            "seed": self.seed,
-        }
-
-    def make(self, folder: Path, report: Report) -> Figures:
-        """Search, and write every record."""
-        import numpy as np
-
-        from mho.search.evaluation import problem_hash
-        from mho.search.log import EvaluationLog
-        from mho.search.runner import SearchOptions, SearchProgress, run_search
-        from mho.workflow.evaluator import make_evaluator
-
-        space = self.space()
-        evaluator, notes = make_evaluator(
-            self.prepared, self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
-        )
-        # The log outlives the stage: another method or budget goes on from the same evaluations.
-        log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
-
-        def show(progress: SearchProgress) -> None:
-            best = progress.best
-            gain = "" if best is None else f", {space.reference_cost / best.cost:.2f}x so far"
-            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{gain}")
-
-        report(0.0, "policy 1")
-        result = run_search(
-            self.settings.method,
-            space,
-            evaluator,
-            log,
-            SearchOptions(self.settings.budget, self.settings.allowed_drop_points),
-            np.random.default_rng(derive_seed(self.seed, "search")),
-            show,
-        )
-        best = result.require_best()
-        write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
-        rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
-                 if space.is_rough(one.policy)]  # fmt: skip
-        notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
-        return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
-
-    def space(self) -> SearchSpace:
-        """Return what the search may propose."""
-        return make_space(self.prepared.float_network.folder / FLOAT_FILE, self.settings, self.prepared.material)
-
-    def _figures(self, result: SearchResult, space: SearchSpace, fidelity: str) -> Figures:
-        return {
-            "fidelity": fidelity,
-            "space": str(space.size),
-            "target_accuracy": result.goal.target_accuracy,
-            "objective": str(space.objective),
-            "reference_cost": space.reference_cost,
-            "order": order_finalists(result, space),
-            "gain": space.reference_cost / result.require_best().cost,
-            "tried": len(result.records),
-        }
-
-    def note(self, figures: Mapping[str, Any]) -> str:
-        """Gain and effort."""
-        words = Objective(figures["objective"]).words
-        return f"{figures['gain']:.2f}x less {words} after {figures['tried']} policies"
-
-
-def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
-    """Return what a search of the network in `network_file` may propose; its weights do not matter.
-
-    Raises:
-        ConfigError: the settings leave no widths, or nothing to choose, or the accelerator does not suit the objective.
-        MappingError: the accelerator cannot hold a layer.
-        PolicyError: a pin names an unknown layer.
-    """
-    from mho.network.onnx_reader import read_onnx
-    from mho.search.api import make_space as derive_space
-    from mho.search.api import useful_multiple
-    from mho.search.space import SearchConstraints
-
-    accelerator, held, multiple = material.accelerator, settings.hold_first_last, settings.weight_bits_multiple
-    if multiple == "auto":
-        multiple = useful_multiple(accelerator, material.mapping)
-    constraints = SearchConstraints(
-        min_weight_bits=settings.min_weight_bits,
-        max_weight_bits=settings.max_weight_bits,
-        min_act_bits=settings.min_act_bits,
-        max_act_bits=settings.max_act_bits,
-        hold_first_last=None if held == "none" else BitWidths.parse(held),
-        weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
-        pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
-        adc_bits=settings.adc_bits,
-    )
-    prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
-    space = derive_space(
-        read_onnx(network_file),
-        accelerator,
-        constraints,
-        mapping=material.mapping,
-        prune=prune,
-        objective=Objective(settings.objective),
-    )
-    if settings.method == "rl" and space.size == 1:
-        raise ConfigError(
-            "nothing to choose: no layer has a second choice that could cost less",
-            where="search",
-            hint="widen the ranges, take pins or hold_first_last away, or name an accelerator with smaller crossbars",
-        )
-    return space
-
-
-def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
-    """Return indices into a search's records: the winner, then dearer ones on the Pareto front, each more accurate.
-
-    Only policies of the space: uniform 8/8, which every search measures, may break its limits.
-    """
-    best = result.require_best()
-    order = [_place(result, best)]
-    for record in result.front:
-        if record.cost > best.cost and record.policy != best.policy and space.contains(record.policy):
-            order.append(_place(result, record))
-    return order
-
-
-def _place(result: SearchResult, wanted: EvaluationRecord) -> int:
-    return next(k for k, record in enumerate(result.records) if record.policy == wanted.policy)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
-from mho.workflow.policy_stages import Prepared, Search, TrainFinalists, TrainReference, make_space
+from mho.workflow.policy_stages import Prepared, TrainFinalists, TrainReference
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
+from mho.workflow.search_stage import Search, make_space
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"

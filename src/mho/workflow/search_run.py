@@ -10,11 +10,13 @@ from typing import Any
 
 from mho.quantization.policy import Policy
 from mho.search.objective import Objective
-from mho.workflow.config import RunConfig, SearchSettings
-from mho.workflow.policy_stages import SEARCH_FILE, Search
+from mho.workflow.config import RunConfig
+from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import SilentProgress
 from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
+from mho.workflow.search_settings import SearchSettings
+from mho.workflow.search_stage import Search
 from mho.workflow.stage import StageRunner
 
 STAGES = ("network", "float", "calibration", "search")

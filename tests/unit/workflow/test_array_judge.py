@@ -19,7 +19,7 @@ from mho.search.qat_evaluator import QatEvaluator
 from mho.search.space import SearchConstraints
 from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
 from mho.workflow.checks import judge_logits
-from mho.workflow.config import SearchSettings
+from mho.workflow.search_settings import SearchSettings
 
 CONVERTERS = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 CONVERTERS |= {"column_difference": "analog"}

@@ -8,7 +8,8 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import pareto_front
 from mho.workflow.config import TrainingSettings
-from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, TrainFinalists, order_finalists
+from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, TrainFinalists
+from mho.workflow.search_stage import order_finalists
 
 
 def record(index: int, latency_ps: int, accuracy: float) -> EvaluationRecord:

@@ -39,7 +39,7 @@ def folder(tmp_path):
     ],
 )
 def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained(folder, search, kind, message):
-    from mho.workflow.config import SearchSettings
+    from mho.workflow.search_settings import SearchSettings
 
     config = SimpleNamespace(
         run=SimpleNamespace(seed=1), network=None, search=SearchSettings(budget=5, **search), float_training=None

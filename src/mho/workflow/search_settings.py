@@ -1,0 +1,94 @@
+"""The table `search` of a run's configuration: what is searched, for how long, and what policies may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from mho.accelerator.converters import MAX_ADC_BITS
+from mho.quantization.policy import BitWidths
+from mho.workflow.section import Section, Widths
+
+
+class SearchSettings(Section):
+    """How bit widths are searched."""
+
+    method: Literal["rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
+    """`rl` is the improved agent, `rl-paper` follows arXiv 2601.21737 to the letter; `exact` solves a program in a
+    model of sensitivities; `evolution` and `tpe` are Optuna's NSGA-II and Parzen estimator; the others are
+    baselines."""
+    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay"] = "latency"
+    """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
+    `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
+    (throughput); `energy`: of one input; `energy-delay`: that energy times that time."""
+    budget: int = Field(ge=2, le=100_000)
+    """Distinct policies to evaluate, uniform 8/8 counted in."""
+    allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
+    min_weight_bits: int = Field(default=2, ge=1, le=8)
+    """Fewest bits of a weight."""
+    max_weight_bits: int = Field(default=8, ge=1, le=8)
+    """Most bits of a weight."""
+    min_act_bits: int = Field(default=2, ge=1, le=8)
+    """Fewest bits of an activation."""
+    max_act_bits: int = Field(default=8, ge=1, le=8)
+    """Most bits of an activation."""
+    hold_first_last: Widths | Literal["none"] = "8/8"
+    """Widths at which the first and the last layer are held; "none": they are searched too."""
+    weight_bits_multiple: int | Literal["auto", "cell"] = "auto"
+    """Weight bits are multiples of this; "cell": of the cell's bits; "auto": of the cell's bits under the paper's
+    mapping, which cannot use a partly filled cell, and any under the best."""
+    pins: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] = Field(
+        default_factory=dict
+    )
+    """Widths of single layers, by name."""
+    adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
+    """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
+    are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
+    prune: bool | None = None
+    """Drop choices that cannot win before searching. Left out: true, except for `rl-paper`."""
+    finalists: int = Field(default=3, ge=1, le=20)
+    """How many of the best policies may be trained fully, fastest first, until one keeps the allowed drop."""
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "adc_bits" or value}
+
+    @property
+    def has_adc_bits(self) -> bool:
+        """True where layers may convert with bits of their own, so that candidates are judged on arrays."""
+        held = () if self.hold_first_last == "none" else (self.hold_first_last,)
+        told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
+        return bool(self.adc_bits) or any(bits is not None for bits in told)
+
+    @field_validator("pins")
+    @classmethod
+    def _freeze(cls, pins: Mapping[str, str]) -> Mapping[str, str]:
+        return MappingProxyType(dict(pins))
+
+    @field_validator("weight_bits_multiple")
+    @classmethod
+    def _multiple(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 8:
+            raise ValueError(f'is {value}; expected 1..8, "cell" or "auto"')
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchSettings:
+        for kind in ("weight", "act"):
+            low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
+            if low > high:
+                raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
+        if self.method == "rl-paper" and self.prune:
+            raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
+        return self

@@ -1,0 +1,30 @@
+"""What tables of a run's configuration share: they are frozen, know all their keys, and take widths as text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from mho.errors import MhoError
+from mho.quantization.policy import BitWidths
+
+
+class Section(BaseModel):
+    """A table of a configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _check_widths(text: str) -> str:
+    try:
+        widths = BitWidths.parse(text)
+    except MhoError as error:
+        raise ValueError(str(error).replace("\n", "; ")) from error
+    if max(widths.weight_bits, widths.act_bits) > 8:
+        raise ValueError(f"{text} is above 8 bits")
+    return text
+
+
+Widths = Annotated[str, AfterValidator(_check_widths)]
+"""WEIGHT/ACTIVATION bits, such as "8/8", or WEIGHT/ACTIVATION/ADC bits."""
