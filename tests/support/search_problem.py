@@ -1,14 +1,19 @@
 """A search problem without training: ResNet-18's latencies on the paper's crossbar, and a smooth model of accuracy.
 
-As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG``.
+As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG [BATCH]``;
+with a batch in two processes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
+import signal
 import sys
 import time
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,7 @@ from mho.network.layers import MvmLayer
 from mho.search.evaluation import Measurement
 from mho.search.features import scale_features
 from mho.search.log import EvaluationLog
+from mho.search.measuring import Workers
 from mho.search.runner import SearchOptions, run_search
 from mho.search.space import SearchConstraints, SearchSpace
 
@@ -86,6 +92,51 @@ class SmoothEvaluator:
         return Measurement.of(1.2 + 2.0 * self.damage(policy) + noise[0], self.true_accuracy(policy) + noise[1])
 
 
+@dataclasses.dataclass(frozen=True)
+class SmoothRecipe:
+    """Makes a `SmoothEvaluator` in another process, which dies of the policies of some seeds.
+
+    `deadly` are their seeds; the processes die as long as `tries` has fewer than `lives` lines, and each adds one.
+    """
+
+    layer_names: tuple
+    seconds: float = 0.0
+    deadly: tuple = ()
+    tries: Path | None = None
+    lives: int = 1
+
+    def make(self):
+        return DeadlyEvaluator(self)
+
+
+class DeadlyEvaluator(SmoothEvaluator):
+    def __init__(self, recipe):
+        super().__init__(recipe.layer_names, seconds=recipe.seconds)
+        self.recipe = recipe
+
+    def evaluate(self, policy):
+        recipe = self.recipe
+        if self.seed_for(policy) in recipe.deadly:
+            with recipe.tries.open("a", encoding="utf-8") as file:
+                file.write("tried\n")
+            if len(recipe.tries.read_text(encoding="utf-8").splitlines()) <= recipe.lives:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(policy)
+
+
+def search_at_once(method, budget, batch, *, log=None, workers=None, recipe=None, measurer=None):
+    """Search ResNet-18's space, several policies at once."""
+    space = resnet18_space(prune=method != "rl-paper")
+    evaluator = SmoothEvaluator(space.layer_names)
+    options = SearchOptions(budget, batch=batch)
+    log = EvaluationLog(None, evaluator.problem) if log is None else log
+    recipe = recipe or SmoothRecipe(space.layer_names)
+    opened = nullcontext(measurer) if workers is None else workers.open(evaluator, recipe, batch)
+    with opened as measures:
+        generator = np.random.default_rng(0)
+        return run_search(method, space, evaluator, log, options, generator, measurer=measures)
+
+
 def search(
     method, budget, *, seed=0, log_path=None, seconds=0.0, allowed=1.0, on_progress=None, space=None, noise=0.001
 ):
@@ -97,5 +148,15 @@ def search(
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
 
 
+def search_in_processes(method, budget, path, batch):
+    """Search slowly in two processes, with a log."""
+    names = resnet18_space().layer_names
+    log = EvaluationLog(path, SmoothEvaluator(names).problem)
+    search_at_once(method, budget, batch, log=log, workers=Workers(2), recipe=SmoothRecipe(names, seconds=0.05))
+
+
 if __name__ == "__main__":
-    search(sys.argv[1], int(sys.argv[2]), log_path=Path(sys.argv[3]), seconds=0.02)
+    if len(sys.argv) == 4:
+        search(sys.argv[1], int(sys.argv[2]), log_path=Path(sys.argv[3]), seconds=0.02)
+    else:
+        search_in_processes(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

@@ -7,8 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from mho.search.budget import CostBudget
 from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator
 from mho.search.goal import Goal, pareto_front, select_best
 from mho.search.log import EvaluationLog
+from mho.search.measuring import LocalMeasurer, Measurer, Timed
 from mho.search.methods import SearchMethod, check_goal, method_factory
 from mho.search.space import SearchSpace
 
@@ -38,6 +38,8 @@ class SearchOptions:
         reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
         cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
             `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
+        batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
+            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing.
         whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
     """
 
@@ -46,10 +48,13 @@ class SearchOptions:
     reference_accuracy: float | None = None
     cost_budget: CostBudget | None = None
     whole_front: bool = False
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if self.budget < 2:
             raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
+        if self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}", where="search: batch", expected="1 or more")
         if not 0.0 <= self.allowed_drop_points <= 100.0:
             raise ConfigError(
                 f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
@@ -141,6 +146,8 @@ def run_search(
     options: SearchOptions,
     generator: np.random.Generator,
     on_progress: Callable[[SearchProgress], None] | None = None,
+    *,
+    measurer: Measurer | None = None,
 ) -> SearchResult:
     """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
 
@@ -152,14 +159,15 @@ def run_search(
         options: budget, and what is looked for.
         generator: randomness of the method. Pass one of the same state to go on after a kill.
         on_progress: called after every distinct policy.
+        measurer: who measures in the evaluator's place, several policies at a time; None: the evaluator itself.
 
     Raises:
         ConfigError: unknown method or impossible options.
         MhoError: the reference could not be evaluated.
     """
     make_method = method_factory(method)
-    study = _Study(method, space, evaluator, log, options, on_progress)
-    reference = study.evaluate(space.reference_policy)
+    study = _Study(method, space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator))
+    (reference,) = study.evaluate([space.reference_policy])
     if reference.accuracy is None or reference.score is None:
         raise MhoError(
             f"the reference policy could not be evaluated: {reference.note}",
@@ -189,13 +197,22 @@ def run_search(
 def _walk(study: _Study, method: SearchMethod) -> str:
     repeats = 0
     while len(study.records) < study.options.budget:
-        policy = method.ask()
-        if policy is None or repeats >= MAX_REPEATS:
+        policies = _ask(method, min(study.options.batch, study.options.budget - len(study.records)))
+        if not policies or repeats >= MAX_REPEATS:
             return "exhausted"
         before = len(study.records)
-        method.tell(study.evaluate(policy))
-        repeats = repeats + 1 if len(study.records) == before else 0
+        for record in study.evaluate(policies):
+            method.tell(record)
+        repeats = repeats + len(policies) if len(study.records) == before else 0
     return "budget"
+
+
+def _ask(method: SearchMethod, count: int) -> list[Policy]:
+    """Ask for so many policies; fewer where the method has nothing more to propose before it is told of these."""
+    policies: list[Policy] = []
+    while len(policies) < count and (policy := method.ask(policies)) is not None:
+        policies.append(policy)
+    return policies
 
 
 class _Study:
@@ -209,7 +226,9 @@ class _Study:
         log: EvaluationLog,
         options: SearchOptions,
         on_progress: Callable[[SearchProgress], None] | None,
+        measurer: Measurer,
     ) -> None:
+        self.measurer = measurer
         self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
         self.options, self.on_progress = options, on_progress
         self.records: list[EvaluationRecord] = []
@@ -224,23 +243,38 @@ class _Study:
         inside = [r for r in self.records if self.space.contains(r.policy)]
         return None if self._goal is None else select_best(self._goal, inside)
 
-    def evaluate(self, policy: Policy) -> EvaluationRecord:
+    def evaluate(self, policies: Sequence[Policy]) -> Iterator[EvaluationRecord]:
+        """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""
+        unknown = [policy for policy in dict.fromkeys(policies) if self._find(policy) is None]
+        coming = self.measurer.measure(unknown)
+        for policy in policies:
+            while (found := self._find(policy)) is None:
+                number, timed = next(coming)
+                self.log.append(self._record(unknown[number], timed))
+            yield self._take(policy, found)
+
+    def _find(self, policy: Policy) -> EvaluationRecord | None:
+        return self._by_policy.get(policy) or self.log.find(policy, self.evaluator.fidelity)
+
+    def _take(self, policy: Policy, found: EvaluationRecord) -> EvaluationRecord:
         if policy in self._by_policy:
-            return self._by_policy[policy]
-        found = self.log.find(policy, self.evaluator.fidelity)
-        if found is None:
-            record = self.log.append(self._measure(policy))
-        else:  # evaluations do not depend on the objective, costs do
-            record = replace(found, cost=self.space.cost_of(policy), objective=self.space.objective)
+            return found
+        # Evaluations do not depend on the objective, costs do.
+        record = replace(found, cost=self.space.cost_of(policy), objective=self.space.objective)
         self.records.append(record)
         self._by_policy[policy] = record
         if self._goal is not None:
             self._report(record)
         return record
 
-    def _measure(self, policy: Policy) -> EvaluationRecord:
-        begin = time.perf_counter()
-        measured = self.evaluator.evaluate(policy)
+    def _record(self, policy: Policy, timed: Timed) -> EvaluationRecord:
+        measured = timed.measurement
+        if timed.is_lost and self._goal is None:  # no policy can be evaluated: nothing is known of this one
+            raise MhoError(
+                f"{measured.note}: the reference policy could not be evaluated",
+                where=f"search by {self.method}",
+                hint="is there enough memory for so many processes?",
+            )
         is_ok = measured.score is not None and measured.accuracy is not None
         return EvaluationRecord(
             policy=policy,
@@ -249,7 +283,7 @@ class _Study:
             cost=self.space.cost_of(policy),
             objective=self.space.objective,
             seed=self.evaluator.seed_for(policy),
-            seconds=round(time.perf_counter() - begin, 6),
+            seconds=timed.seconds,
             method=self.method,
             index=0,
             fidelity=self.evaluator.fidelity,
