@@ -64,8 +64,8 @@ class RayPool(Generic[T, A]):
         at_work: dict[Any, tuple[Any, int]] = {}
         while waiting or at_work:
             self._hire(len(waiting) + len(at_work))
-            busy = [worker for worker, _ in at_work.values()]
-            for worker in [one for one in self._workers if one not in busy][: len(waiting)]:
+            busy = {id(worker) for worker, _ in at_work.values()}
+            for worker in [one for one in self._workers if id(one) not in busy][: len(waiting)]:
                 number = waiting.popleft()
                 at_work[worker.do.remote(tasks[number])] = worker, number
             (done,), _ = self._ray.wait(list(at_work), num_returns=1)
@@ -73,7 +73,7 @@ class RayPool(Generic[T, A]):
             try:
                 outcome: Any = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
-                self._workers.remove(worker)
+                self._workers = [one for one in self._workers if one is not worker]
                 deaths[number] += 1
                 if deaths[number] < self._attempts:
                     waiting.appendleft(number)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mho import __version__
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
+from mho.ray_pool import import_ray
 from mho.report.confidence import CONFIDENCE, find_band
 from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
 from mho.report.study_page import render_study
@@ -29,7 +30,7 @@ from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog, chip_key
 from mho.workflow.study_material import LoadedStudy, load_material
 from mho.workflow.study_plan import PlannedPoint, plan_study
-from mho.workflow.study_ray import ask_chips_on_ray, import_ray
+from mho.workflow.study_ray import ask_chips_on_ray
 from mho.workflow.study_workers import ChipAnswers, ChipTask, StudyMaterial, ask_chips
 
 if TYPE_CHECKING:

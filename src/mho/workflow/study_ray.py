@@ -1,47 +1,41 @@
-"""Chips of a study asked on a Ray cluster. Its machines need mho, the same version, and nothing of this one's files.
-
-Ray moves tasks and answers between processes by pickle, as any of its users must trust it to.
-"""
+"""Chips of a study asked on a Ray cluster (`mho.ray_pool`). Its machines need nothing of this one's files."""
 
 from __future__ import annotations
 
-import socket
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from mho.errors import MhoError, MissingExtraError
-from mho.workflow.study_workers import ChipAnswers, ChipExaminer, ChipTask, StudyMaterial
+from mho.ray_pool import RayPool
+from mho.workflow.study_workers import (
+    ATTEMPTS,
+    ChipAnswers,
+    ChipTask,
+    MakeExaminer,
+    StudyMaterial,
+    take_answers,
+)
 
-_CONNECT_SECONDS = 5.0
 
+@dataclass(frozen=True, eq=False)
+class MakeRayExaminer:
+    """Makes what asks chips on a machine of the cluster.
 
-class RayExaminer:
-    """Asks chips on a machine of the cluster, with one thread."""
+    Attributes:
+        material: its program file is one of the machine that started the study.
+        program: content of that file.
+    """
 
-    def __init__(self, material: StudyMaterial, program: bytes) -> None:
-        """Keep what all chips have in common.
+    material: StudyMaterial
+    program: bytes
 
-        Args:
-            material: its program file is one of the machine that started the study.
-            program: content of that file.
-        """
-        from mho.models.runtime import use_threads
-
-        use_threads(1)
+    def __call__(self) -> Callable[[ChipTask], ChipAnswers]:
+        """Read the program. Raises `MhoError`."""
         with tempfile.TemporaryDirectory(prefix="mho-study-") as folder:  # mapped into memory, it may go
-            path = Path(folder) / material.program_file.name
-            path.write_bytes(program)
-            self._examiner = ChipExaminer(replace(material, program_file=path))
-
-    def ask(self, task: ChipTask) -> ChipAnswers | str:
-        """Return the answers of a chip, or why it cannot be asked: errors of mho lose their type on the way."""
-        try:
-            return self._examiner.ask(task)
-        except MhoError as error:
-            return str(error)
+            path = Path(folder) / self.material.program_file.name
+            path.write_bytes(self.program)
+            return MakeExaminer(replace(self.material, program_file=path))()
 
 
 def ask_chips_on_ray(
@@ -50,77 +44,19 @@ def ask_chips_on_ray(
     """Yield the answers of all chips, in the order in which they come.
 
     Args:
-        address: of the cluster, as `ray.init` takes it: ``host:port``, ``ray://host:port``, ``auto``, or ``local`` for
-            one that is started on this machine and ends with the study.
+        address: of the cluster, see `mho.ray_pool.RayPool`.
         material: what chips have in common.
         tasks: all with keys of their own.
-        processes: that ask chips, one processor each; None: one a processor of the cluster.
+        processes: that ask chips, one processor each; None: one a processor of the cluster. One that is lost, with its
+            machine or alone, is replaced.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        MhoError: there is no such cluster, a process of it died, or a chip cannot be asked.
+        MhoError: there is no such cluster, it lost all its processors, processes die of a chip, or it cannot be asked.
     """
-    ray = import_ray()
     if not tasks:
         return
-    _connect(ray, address)
-    try:
-        count = processes or int(ray.cluster_resources().get("CPU", 1))
-        make = ray.remote(num_cpus=1)(RayExaminer).remote
-        shared = ray.put(material), ray.put(material.program_file.read_bytes())
-        idle = [make(*shared) for _ in range(min(count, len(tasks)))]
-        waiting, at_work = iter(tasks), {}
-        while True:
-            for task in waiting if idle else ():
-                examiner = idle.pop()
-                at_work[examiner.ask.remote(task)] = examiner, task
-                if not idle:
-                    break
-            if not at_work:
-                return
-            (done,), _ = ray.wait(list(at_work), num_returns=1)
-            examiner, task = at_work.pop(done)
-            yield _take(ray, done, task)
-            idle.append(examiner)
-    finally:
-        ray.shutdown()
-
-
-def _take(ray: Any, done: Any, task: ChipTask) -> ChipAnswers:
-    try:
-        outcome = ray.get(done)
-    except ray.exceptions.RayError as error:
-        raise MhoError(
-            f"a process of the cluster failed: {str(error).splitlines()[0]}",
-            where=task.place,
-            hint="what was answered is kept; is mho installed on all machines, in one version, with enough memory?",
-        ) from error
-    if isinstance(outcome, str):
-        raise MhoError(outcome)
-    answers: ChipAnswers = outcome
-    return answers
-
-
-def _connect(ray: Any, address: str) -> None:
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if colon and port.isdecimal():  # Ray itself tries for minutes
-            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError, OverflowError, AssertionError) as error:
-        raise MhoError(
-            f"there is no Ray cluster: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            where=address,
-            expected="host:port, ray://host:port, auto, or local for one on this machine alone",
-        ) from error
-
-
-def import_ray() -> Any:
-    """Return the module ray. Raises `MissingExtraError`."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError(
-            "Ray is not installed", expected="the extra ray", hint="pip install 'mho[ray]', or leave --ray out"
-        ) from error
-    return ray
+    make = MakeRayExaminer(material, material.program_file.read_bytes())
+    with RayPool(address, make, processes, attempts=ATTEMPTS) as pool:
+        hint = "is mho installed on all machines, in one version, with enough memory?"
+        yield from take_answers(pool.answers(tasks), tasks, hint)

@@ -1,19 +1,13 @@
 """Who asks the chips of a study: this process, or several beside it.
 
-Workers only compute; the process that started them keeps what they answer. A worker ends when its pipe does, so none
-outlives a killed study for longer than the chip that it is at.
+Workers only compute; the process that started them keeps what they answer.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +18,13 @@ from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
 from mho.errors import MhoError
 from mho.report.comparison_accuracy import LabelledSamples
+from mho.worker_pool import Lost, ProcessPool
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+
+ATTEMPTS = 3
+"""How often a chip may cost the process that asks it its life before that is an error."""
 
 Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]
 
@@ -137,6 +135,20 @@ class ChipExaminer:
         return round(material.samples.share_right(outputs) * len(material.samples))
 
 
+@dataclass(frozen=True, eq=False)
+class MakeExaminer:
+    """Makes, in a worker, what asks chips; with one thread."""
+
+    material: StudyMaterial
+
+    def __call__(self) -> Callable[[ChipTask], ChipAnswers]:
+        """Read the program. Raises `MhoError`."""
+        from mho.models.runtime import use_threads
+
+        use_threads(1)
+        return ChipExaminer(self.material).ask
+
+
 def ask_chips(
     material: StudyMaterial, tasks: Sequence[ChipTask], processes: int | None = None
 ) -> Iterator[ChipAnswers]:
@@ -145,92 +157,29 @@ def ask_chips(
     Args:
         material: what chips have in common.
         tasks: all with keys of their own.
-        processes: None or 1: this one; more: so many beside it, each with one thread.
+        processes: None or 1: this one; more: so many beside it, each with one thread. One that dies is replaced.
 
     Raises:
-        MhoError: a chip cannot be asked, or a process died.
+        MhoError: a chip cannot be asked, or processes die of one.
     """
     if processes is None or processes == 1 or len(tasks) < 2:
         examiner = ChipExaminer(material)
         for task in tasks:
             yield examiner.ask(task)
         return
-    workers: dict[Connection, BaseProcess] = {}
-    try:
-        for _ in range(min(processes, len(tasks))):
-            ours, process = _start_worker(material)
-            workers[ours] = process
-        yield from _hand_out(workers, tasks)
-    finally:
-        for ours, process in workers.items():
-            ours.close()
-            process.terminate()
-        for process in workers.values():
-            process.join()
+    with ProcessPool(MakeExaminer(material), processes, attempts=ATTEMPTS) as pool:
+        yield from take_answers(pool.answers(tasks), tasks, "is there enough memory for so many processes?")
 
 
-def _start_worker(material: StudyMaterial) -> tuple[Connection, BaseProcess]:
-    # Spawned, not forked: torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, material), daemon=True)
-    process.start()
-    theirs.close()  # so that ours ends when the worker does
-    return ours, process
-
-
-def _hand_out(workers: Mapping[Connection, BaseProcess], tasks: Sequence[ChipTask]) -> Iterator[ChipAnswers]:
-    waiting, at_work = iter(tasks), dict.fromkeys(workers, "")
-    for ours in list(at_work):
-        _give_next(ours, waiting, at_work)
-    while at_work:
-        ready = wait(list(at_work))
-        for ours in [one for one in at_work if one in ready]:
-            try:
-                outcome = ours.recv()
-            except (EOFError, OSError) as error:
-                process = workers[ours]
-                process.join()
-                raise MhoError(
-                    f"a process ended with code {process.exitcode}",
-                    where=at_work[ours],
-                    hint="what was answered is kept; is there enough memory for so many processes?",
-                ) from error
-            if isinstance(outcome, BaseException):
-                raise outcome
-            yield outcome
-            _give_next(ours, waiting, at_work)
-
-
-def _give_next(ours: Connection, waiting: Iterator[ChipTask], at_work: dict[Connection, str]) -> None:
-    """Give a worker the next chip, or let it rest."""
-    task = next(waiting, None)
-    if task is None:
-        del at_work[ours]
-        return
-    at_work[ours] = task.place
-    try:
-        ours.send(task)
-    except OSError:  # it died; what it is waited for tells so
-        return
-
-
-def _work(theirs: Connection, material: StudyMaterial) -> None:
-    """Ask the chips that come through a pipe, until it ends."""
-    from mho.models.runtime import use_threads
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
-    use_threads(1)
-    try:
-        examiner: ChipExaminer | None = None
-        while True:
-            task = theirs.recv()
-            try:
-                examiner = examiner or ChipExaminer(material)
-                theirs.send(examiner.ask(task))
-            except MhoError as error:
-                theirs.send(MhoError(str(error)))
-            except Exception:
-                theirs.send(RuntimeError(traceback.format_exc()))
-    except (EOFError, OSError):
-        return
+def take_answers(
+    answers: Iterable[tuple[int, ChipAnswers | Lost]], tasks: Sequence[ChipTask], hint: str
+) -> Iterator[ChipAnswers]:
+    """Yield the answers of workers. Raises `MhoError` for a chip that they die of."""
+    for number, answer in answers:
+        if isinstance(answer, Lost):
+            raise MhoError(
+                f"{answer.reason}, {ATTEMPTS} times",
+                where=tasks[number].place,
+                hint=f"what was answered is kept; {hint}",
+            )
+        yield answer

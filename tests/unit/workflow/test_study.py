@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partialmethod
 from pathlib import Path
 
 import jsonschema
@@ -23,7 +24,7 @@ from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges
-from mho.workflow import study_workers
+from mho.worker_pool import ProcessPool
 from mho.workflow.study import run_study
 from mho.workflow.study_config import load_study, study_from_json
 
@@ -159,19 +160,25 @@ def is_alive(process: str) -> bool:
     return state not in "ZX"
 
 
-def test_a_worker_that_dies_is_told_and_what_it_answered_is_kept(folder, monkeypatch):
-    start = study_workers._start_worker
+def test_a_worker_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folder, monkeypatch):
+    start, started = ProcessPool._start, []
 
-    def start_dying(material):
-        ours, process = start(material)
-        process.kill()
-        return ours, process
+    def start_dying(pool, *, all_die):
+        ours = start(pool)
+        started.append(pool._workers[ours])
+        if all_die or len(started) == 1:
+            started[-1].kill()
+        return ours
 
     with monkeypatch.context() as patch:
-        patch.setattr(study_workers, "_start_worker", start_dying)
-        with pytest.raises(MhoError, match=r"chip [35] at array.programming_error = 0: a process ended with code -9"):
+        patch.setattr(ProcessPool, "_start", partialmethod(start_dying, all_die=True))
+        message = r"chip [35] at array.programming_error = 0: a process ended with code -9, 3 times"
+        with pytest.raises(MhoError, match=message):
             run(processes=2)
-    assert run().asked == TASKS
+        started.clear()
+        patch.setattr(ProcessPool, "_start", partialmethod(start_dying, all_die=False))
+        assert run(processes=2).asked == TASKS
+    assert len(started) >= 3, "the one that died was replaced"
 
 
 def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):

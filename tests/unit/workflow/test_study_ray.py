@@ -2,74 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
+from fake_ray import FakeRay
 from studies import STUDY, write_study
 
 from mho.cli.main import main
 from mho.errors import MhoError, MissingExtraError
 from mho.workflow.study import run_study
 from mho.workflow.study_config import load_study
-
-
-class RayError(Exception):
-    pass
-
-
-class FakeRay(ModuleType):
-    """Does in this process what a cluster would, with copies as pickle makes them; newest answers come first."""
-
-    def __init__(self):
-        super().__init__("ray")
-        self.calls, self.made, self.busiest, self.answers = [], 0, 0, {}
-        self.dies_at: int | None = None
-        self.exceptions = SimpleNamespace(RayError=RayError)
-
-    def init(self, **options):
-        self.calls.append(options)
-        if options["address"] == "auto":
-            raise ConnectionError("Could not find any running Ray instance.\nmore")
-
-    def shutdown(self):
-        self.calls.append("shutdown")
-
-    def cluster_resources(self):
-        return {"CPU": 3.0}
-
-    def put(self, value):
-        return pickle.dumps(value)
-
-    def remote(self, **options):
-        assert options == {"num_cpus": 1}
-
-        def wrap(kind):
-            return SimpleNamespace(remote=lambda *shared: self._make(kind, [pickle.loads(one) for one in shared]))
-
-        return wrap
-
-    def _make(self, kind, arguments):
-        self.made += 1
-        examiner = kind(*arguments)
-        return SimpleNamespace(ask=SimpleNamespace(remote=lambda task: self._ask(examiner, pickle.dumps(task))))
-
-    def _ask(self, examiner, task):
-        reference = object()
-        self.answers[reference] = pickle.loads(pickle.dumps(examiner.ask(pickle.loads(task))))
-        self.busiest = max(self.busiest, len(self.answers))
-        return reference
-
-    def wait(self, references, num_returns):
-        assert num_returns == 1
-        return [references[-1]], references[:-1]
-
-    def get(self, reference):
-        if self.dies_at is not None and len(self.answers) == self.dies_at:
-            raise RayError("The actor died.\nlong story")
-        return self.answers.pop(reference)
 
 
 @pytest.fixture
@@ -107,13 +50,16 @@ def test_as_many_processes_as_asked_for_and_none_without_work(folder, ray):
     assert ray.made == 2
 
 
-def test_a_process_of_the_cluster_that_dies_is_told_and_the_rest_is_kept(folder, ray):
-    ray.dies_at = 2  # at the end, when the last of ten chips but one comes back
-    with pytest.raises(MhoError, match=r"chip \d at .*: a process of the cluster failed: The actor died.\n  hint"):
-        run("cluster", ray="local")
+def test_a_process_of_the_cluster_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folder, ray):
+    ray.lost = {6}
+    assert run("alone").result == run("cluster", ray="local").result
+    assert (ray.made, ray.asked) == (4, 11)
+    ray.lost = set(range(16, 99))
+    message = r"chip \d at .*: a process of the cluster failed: The actor died., 3 times\n  hint"
+    with pytest.raises(MhoError, match=message):
+        run("other", ray="local")
     assert ray.calls[-1] == "shutdown"
-    ray.dies_at = None
-    assert run("cluster").asked == 2
+    assert run("other").asked < 10
 
 
 def test_what_a_chip_cannot_do_is_told(folder, ray, monkeypatch):
