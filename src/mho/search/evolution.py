@@ -18,7 +18,7 @@ import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.samplers.nsgaii import BaseMutation
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord
@@ -90,17 +90,24 @@ class EvolutionSearch:
         return draw_within(self._space, self._goal, self._generator, spread=False)
 
     def tell(self, record: EvaluationRecord) -> None:
-        """Tell Optuna the cost and the loss of a child; a failed one has none and no descendants."""
+        """Tell Optuna the cost and the loss of a policy; a failed one has none and no descendants."""
         is_new = self._records.setdefault(record.policy, record) is record
         trial = self._trials.pop(record.policy, None)
-        if trial is None or not is_new:
+        if not is_new:
             return
+        values = None
+        if record.score is not None:
+            values = [math.log(record.cost / self._space.reference_cost), record.score - self._goal.reference_score]
         with quiet():
-            if record.score is None:
-                self._study.tell(trial, state=TrialState.FAIL)
-            else:
-                share = record.cost / self._space.reference_cost
-                self._study.tell(trial, [math.log(share), record.score - self._goal.reference_score])
+            if trial is not None:
+                self._study.tell(trial, values, TrialState.FAIL if values is None else TrialState.COMPLETE)
+            elif values is not None and self._may_descend(record.policy):
+                parameters, ranges = self._codec.encode(record.policy), self._codec.distributions
+                self._study.add_trial(create_trial(params=parameters, distributions=ranges, values=values))
+
+    def _may_descend(self, policy: Policy) -> bool:
+        """Tell whether a policy that was not asked for, of an earlier search, may have descendants."""
+        return policy != self._space.reference_policy and self._space.contains(policy)
 
     def _survive(self, study: Study, population: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials of the highest reward, as many as a generation has."""

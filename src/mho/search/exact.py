@@ -81,7 +81,7 @@ class ExactSearch:
         self._records: dict[Policy, EvaluationRecord] = {}
         self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
         self._known: set[Policy] = set()
-        self._turn, self._level = 0, 1.0
+        self._turn, self._level, self._is_fitted = 0, 1.0, True
         is_small = space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
         self._all = _AllPolicies(self._tables) if is_small else None
 
@@ -89,9 +89,10 @@ class ExactSearch:
         """Return the next policy; None where none is left that could win."""
         self._known = {*self._records, *pending}
         self._first = [policy for policy in self._first if policy not in self._known]
-        if self._first:
+        if self._first and len(self._records) <= FIRST:
             return self._first.pop(0)
         self._turn += 1
+        self._refit()
         harms = self._harms(self._generator if self._turn % 2 else None)
         if self._goal.whole_front:
             self._level = self._draw_level()
@@ -104,11 +105,15 @@ class ExactSearch:
         return self._best_of(few, harms) if few else self._draw()
 
     def tell(self, record: EvaluationRecord) -> None:
-        """Refit the model to all records."""
-        if record.policy in self._records:
-            return
-        self._records[record.policy] = record
-        if len(self._records) >= FIT_FROM:
+        """Keep a record, of any method; the model is refitted before the next proposal."""
+        if record.policy not in self._records:
+            self._records[record.policy] = record
+            self._is_fitted = False
+
+    def _refit(self) -> None:
+        """Fit the model to all records, where there are new ones."""
+        if not self._is_fitted and len(self._records) >= FIT_FROM:
+            self._is_fitted = True
             records = list(self._records.values())
             unit = harm_unit(self._goal, records)
             excess = [RUINED * unit if r.score is None else r.score - self._goal.reference_score for r in records]

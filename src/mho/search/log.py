@@ -58,7 +58,7 @@ class EvaluationLog:
             lines = _whole_lines(path.read_bytes())
         except OSError as error:
             raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-        header = _parse(lines[0]) if lines else None
+        header: Any = _parse(lines[0]) if lines else None
         version = _check_version(path, header)
         if not isinstance(header.get("problem"), dict):
             raise InputFileError("the problem is missing in the first line", where=str(path))

@@ -24,9 +24,7 @@ TAKEN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Which options a method takes; methods that are not named take none."""
 
-_WORDS = MappingProxyType(
-    {"algorithm": "an algorithm", "saved": "a saved agent", "knowledge": "knowledge of sensitivities"}
-)
+_WORDS = MappingProxyType({"algorithm": "algorithm", "saved": "saved agent", "knowledge": "knowledge of sensitivities"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ class MethodOptions:
             if name not in TAKEN.get(method, ()):
                 takers = [method for method, names in TAKEN.items() if name in names]
                 raise ConfigError(
-                    f"{method} takes no {_WORDS[name].split(' ', 1)[1]}",
+                    f"{method} takes no {_WORDS[name]}",
                     where="search method",
                     expected=f"{' or '.join(takers)}, or none of it",
                 )

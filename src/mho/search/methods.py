@@ -6,9 +6,9 @@ logs. A method must be deterministic under its generator: a search goes on after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal
 from mho.search.method_options import MethodOptions
 from mho.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from mho.search.agent_file import SavedAgent
 
 METHODS = ("rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random")
 
@@ -35,7 +38,19 @@ class SearchMethod(Protocol):
         ...
 
     def tell(self, record: EvaluationRecord) -> None:
-        """Learn from the record of the policy that was asked for last; the reference's comes first, unasked."""
+        """Learn from the record of the policy that was asked for last.
+
+        The reference's comes first, unasked, then those of earlier searches (of `TAUGHT` methods).
+        """
+        ...
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """A method whose agent can be kept."""
+
+    def save(self) -> SavedAgent:
+        """Return what it has learned."""
         ...
 
 
@@ -83,6 +98,20 @@ def _find_method(name: str) -> Callable[..., SearchMethod]:
 
 FRONT_METHODS = ("rl", "exact", "evolution", "tpe")
 """Methods that can look for the whole front."""
+
+
+TAUGHT = ("rl", "exact", "evolution", "tpe")
+"""Methods that learn from evaluations that they did not ask for."""
+
+
+def check_given(method: str, given: Sequence[EvaluationRecord]) -> None:
+    """Raise `ConfigError` where a method is given records of earlier searches and learns only from its own."""
+    if given and method not in TAUGHT:
+        raise ConfigError(
+            f"{method} learns from nothing but its own evaluations",
+            where="search method",
+            expected=f"{', '.join(TAUGHT)}, or no warm start",
+        )
 
 
 def check_goal(method: str, goal: Goal, space: SearchSpace) -> None:

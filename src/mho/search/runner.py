@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator
 from mho.search.goal import Goal, pareto_front, select_best
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Measurer, Timed
-from mho.search.methods import SearchMethod, check_goal, method_factory
+from mho.search.method_options import MethodOptions
+from mho.search.methods import Learned, SearchMethod, check_given, check_goal, method_factory
 from mho.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from mho.search.agent_file import SavedAgent
 
 MAX_REPEATS = 200
 """A method that proposes nothing new this often in a row has ended."""
@@ -87,9 +91,11 @@ class SearchResult:
         goal: reference, allowed loss.
         reference: the record of uniform 8/8.
         best: the winner (see `mho.search.goal.select_best`); None where no policy of the space reaches the target.
-        records: every distinct policy that this search evaluated, in order, the reference first.
+        records: every distinct policy that this search evaluated or was given, in order, the reference first.
         front: the Pareto front of cost and accuracy, cheapest first.
         ended: "budget" or "exhausted" (the method had nothing new to propose).
+        given: how many of the records, those after the reference, come from earlier searches.
+        agent: what the agent of `rl` has learned; None for other methods.
     """
 
     method: str
@@ -99,6 +105,13 @@ class SearchResult:
     records: tuple[EvaluationRecord, ...]
     front: tuple[EvaluationRecord, ...]
     ended: str
+    given: int = 0
+    agent: SavedAgent | None = None
+
+    @property
+    def tried(self) -> int:
+        """How many distinct policies this search evaluated."""
+        return len(self.records) - self.given
 
     def require_best(self) -> EvaluationRecord:
         """Return the winner.
@@ -132,9 +145,10 @@ class SearchResult:
             "whole_front": self.goal.whole_front,
             "reference": self.reference.to_json(),
             "best": None if self.best is None else self.best.to_json(),
-            "front": [record.index for record in self.front],
+            "front": [self.records.index(record) for record in self.front],
             "records": [record.to_json() for record in self.records],
             "ended": self.ended,
+            "given": self.given,
         }
 
 
@@ -147,6 +161,8 @@ def run_search(
     generator: np.random.Generator,
     on_progress: Callable[[SearchProgress], None] | None = None,
     *,
+    method_options: MethodOptions | None = None,
+    given: Sequence[EvaluationRecord] = (),
     measurer: Measurer | None = None,
 ) -> SearchResult:
     """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
@@ -159,13 +175,17 @@ def run_search(
         options: budget, and what is looked for.
         generator: randomness of the method. Pass one of the same state to go on after a kill.
         on_progress: called after every distinct policy.
+        method_options: what else the method is told.
+        given: records of earlier searches (`mho.search.warm_start.known_records`): the method learns from them, they
+            may win, and they do not count into the budget.
         measurer: who measures in the evaluator's place, several policies at a time; None: the evaluator itself.
 
     Raises:
-        ConfigError: unknown method or impossible options.
+        ConfigError: unknown method or impossible options, or the method learns from nothing but its own evaluations.
         MhoError: the reference could not be evaluated.
     """
-    make_method = method_factory(method)
+    make_method = method_factory(method, method_options)
+    check_given(method, given)
     study = _Study(method, space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator))
     (reference,) = study.evaluate([space.reference_policy])
     if reference.accuracy is None or reference.score is None:
@@ -185,19 +205,21 @@ def run_search(
         options.whole_front,
     )
     check_goal(method, goal, space)
-    study.start(goal)
+    study.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
-    method_at_work.tell(reference)
+    for record in study.records:
+        method_at_work.tell(record)
     ended = _walk(study, method_at_work)
     records = tuple(study.records)
     best = study.best()
-    return SearchResult(method, goal, reference, best, records, pareto_front(records), ended)
+    agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
+    return SearchResult(method, goal, reference, best, records, pareto_front(records), ended, len(study.given), agent)
 
 
 def _walk(study: _Study, method: SearchMethod) -> str:
     repeats = 0
-    while len(study.records) < study.options.budget:
-        policies = _ask(method, min(study.options.batch, study.options.budget - len(study.records)))
+    while study.tried < study.options.budget:
+        policies = _ask(method, min(study.options.batch, study.options.budget - study.tried))
         if not policies or repeats >= MAX_REPEATS:
             return "exhausted"
         before = len(study.records)
@@ -232,12 +254,22 @@ class _Study:
         self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
         self.options, self.on_progress = options, on_progress
         self.records: list[EvaluationRecord] = []
+        self.given: list[EvaluationRecord] = []
         self._by_policy: dict[Policy, EvaluationRecord] = {}
         self._goal: Goal | None = None
 
-    def start(self, goal: Goal) -> None:
+    @property
+    def tried(self) -> int:
+        return len(self.records) - len(self.given)
+
+    def start(self, goal: Goal, given: Sequence[EvaluationRecord]) -> None:
+        """Take in records of earlier searches, and begin to report."""
         self._goal = goal
-        self._report(self.records[-1])
+        for record in given:
+            if self._by_policy.setdefault(record.policy, record) is record:
+                self.given.append(record)
+        self.records += self.given
+        self._report(self.records[0])
 
     def best(self) -> EvaluationRecord | None:
         inside = [r for r in self.records if self.space.contains(r.policy)]
@@ -294,6 +326,7 @@ class _Study:
     def _report(self, record: EvaluationRecord) -> None:
         if self.on_progress is None:
             return
-        left = self.options.budget - len(self.records)
-        mean = sum(r.seconds for r in self.records) / len(self.records)
-        self.on_progress(SearchProgress(len(self.records), self.options.budget, record, self.best(), left * mean))
+        own = self.records[:1] + self.records[1 + len(self.given) :]
+        left = self.options.budget - len(own)
+        mean = sum(r.seconds for r in own) / len(own)
+        self.on_progress(SearchProgress(len(own), self.options.budget, record, self.best(), left * mean))

@@ -57,13 +57,22 @@ def search_schema() -> dict[str, Any]:
         "whole_front": {"type": "boolean", "description": "Whether policies of all costs were looked for."},
         "reference": {"$ref": "#/$defs/record"},
         "best": {"anyOf": [{"$ref": "#/$defs/record"}, {"type": "null"}]},
-        "front": {"type": "array", "items": {"type": "integer"}, "description": "Indices of the Pareto front."},
+        "front": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "Places of the Pareto front in records, cheapest first.",
+        },
         "records": {"type": "array", "items": {"$ref": "#/$defs/record"}},
         "ended": {"type": "string", "description": "Why the search ended."},
+        "given": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "How many records, those after the reference, come from earlier searches.",
+        },
     }
     return {
         "title": "SearchResult",
-        "description": "Every policy that a search tried, in the order in which it asked for them.",
+        "description": "Every policy that a search tried or was given, in the order in which it got to know them.",
         "type": "object",
         "properties": properties,
         "required": list(properties),
