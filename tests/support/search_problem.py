@@ -131,7 +131,7 @@ def search_at_once(method, budget, batch, *, log=None, workers=None, recipe=None
     options = SearchOptions(budget, batch=batch)
     log = EvaluationLog(None, evaluator.problem) if log is None else log
     recipe = recipe or SmoothRecipe(space.layer_names)
-    opened = nullcontext(measurer) if workers is None else workers.open(evaluator, recipe, batch)
+    opened = nullcontext(measurer) if workers is None else workers.open(evaluator, lambda: recipe, batch)
     with opened as measures:
         generator = np.random.default_rng(0)
         return run_search(method, space, evaluator, log, options, generator, measurer=measures)

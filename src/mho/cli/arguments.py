@@ -43,6 +43,13 @@ SharingBatchOption = Annotated[int, typer.Option(metavar="N", min=1, help="Sampl
 InputShapeOption = Annotated[
     str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
 ]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=1024, help="That evaluate policies, at most batch; they change no figure."),
+]
+RayOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Evaluate on a Ray cluster: host:port, auto, or local.")
+]
 EnergyOption = Annotated[bool, typer.Option("--energy", help="Energy and area, as far as the accelerator tells any.")]
 
 

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from mho.cli.arguments import ProcessesOption, RayOption
+
 
 def run(
     config: Annotated[Path, typer.Argument(help="What to do (TOML); see examples/.")],
     directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
+    processes: ProcessesOption = None,
+    ray: RayOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs left in the directory.")] = False,
 ) -> None:
     """Train, search bit widths, compile, simulate and report, as a configuration says.
@@ -27,15 +31,24 @@ def run(
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
     from mho.workflow.run import run as run_all
+    from mho.workflow.search_execution import SearchExecution
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
+    execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     console = Console()
     if sys.stdout.isatty():
         with TerminalProgress(console) as progress:
-            finished = run_all(settings, fresh=fresh, make_progress=lambda work: progress.measured_by(WorkMeter(work)))
+            finished = run_all(
+                settings,
+                fresh=fresh,
+                make_progress=lambda work: progress.measured_by(WorkMeter(work)),
+                execution=execution,
+            )
     else:
-        finished = run_all(settings, fresh=fresh, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+        finished = run_all(
+            settings, fresh=fresh, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution
+        )
     result = finished.result
     typer.echo("")
     typer.echo(result.sentence)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mho.cli.arguments import ProcessesOption, RayOption
+
 if TYPE_CHECKING:
     from mho.workflow.search_run import SearchOutcome
 
@@ -26,6 +28,11 @@ def search(
         ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Policies that the method is asked for at once, instead of the file's.")
+    ] = None,
+    processes: ProcessesOption = None,
+    ray: RayOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
@@ -40,18 +47,24 @@ def search(
     from mho.report.text import format_cost
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.search_execution import SearchExecution
     from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    settings = with_search(settings, method=method, budget=budget, objective=objective)
+    settings = with_search(settings, method=method, budget=budget, objective=objective, batch=batch)
+    execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     if sys.stdout.isatty():
         from rich.console import Console
 
         with TerminalProgress(Console()) as progress:
-            found = search_alone(settings, make_progress=lambda work: progress.measured_by(WorkMeter(work)))
+            found = search_alone(
+                settings, make_progress=lambda work: progress.measured_by(WorkMeter(work)), execution=execution
+            )
     else:
-        found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+        found = search_alone(
+            settings, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution
+        )
     if output is not None:
         _write_policy(found, output)
     unit = found.objective.unit

@@ -182,8 +182,15 @@ class Workers:
                 " policies at once, which changes what they propose",
             )
 
-    def open(self, evaluator: Evaluator, recipe: EvaluatorRecipe, batch: int) -> AbstractContextManager[Measurer]:
+    def open(
+        self, evaluator: Evaluator, make_recipe: Callable[[], EvaluatorRecipe], batch: int
+    ) -> AbstractContextManager[Measurer]:
         """Return, as a context, what measures; processes end with it.
+
+        Args:
+            evaluator: what this process would measure with.
+            make_recipe: what others make such an evaluator from; called where there are others.
+            batch: how many policies are asked for at once.
 
         Raises:
             ConfigError: more processes than policies at once.
@@ -192,7 +199,7 @@ class Workers:
         self.check(batch)
         if self.ray is None and self.processes in (None, 1):
             return nullcontext(LocalMeasurer(evaluator))
-        make, problem = MakeWork(recipe, library_versions()), problem_hash(evaluator.problem)
+        make, problem = MakeWork(make_recipe(), library_versions()), problem_hash(evaluator.problem)
         if self.ray is None:
             return PoolMeasurer(ProcessPool(make, self.processes or 1, attempts=ATTEMPTS), problem)
         return PoolMeasurer(RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS), problem)

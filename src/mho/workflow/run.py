@@ -25,6 +25,7 @@ from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import RunProgress, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
+from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import Search, make_space
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
@@ -60,6 +61,7 @@ def run(
     directory: Path | None = None,
     fresh: bool = False,
     make_progress: ProgressFactory | None = None,
+    execution: SearchExecution | None = None,
 ) -> FinishedRun:
     """Do everything that `config` asks for, going on from what earlier runs finished in the same directory.
 
@@ -68,12 +70,15 @@ def run(
         directory: instead of the configuration's.
         fresh: forget what earlier runs left in the directory.
         make_progress: what shows progress; None shows nothing.
+        execution: who evaluates the policies of the search.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses the directory.
     """
     from mho.models.runtime import use_threads
 
+    execution = execution or SearchExecution()
+    execution.check(config.search)
     use_threads(config.run.threads)
     material = load_material(config)
     path = directory or config.directory
@@ -81,7 +86,7 @@ def run(
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
         progress = make_progress(estimate_work(config, material)) if make_progress else SilentProgress()
         chain = _Chain(StageRunner(opened, progress, config.run.threads))
-        _run_stages(config, material, opened, chain)
+        _run_stages(config, material, opened, chain, execution)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         network_map = map_found(outcome)
         on_chip = schedule_found(outcome)
@@ -161,14 +166,17 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 
 
-def _run_stages(config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain) -> None:
+def _run_stages(
+    config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain, execution: SearchExecution
+) -> None:
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None
     on_arrays = config.search.has_adc_bits
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, on_arrays))
-    search = chain.get(Search(prepared, config.search, config.evaluation, seed, directory.path / EVALUATIONS))
+    logs = directory.path / EVALUATIONS
+    search = chain.get(Search(prepared, config.search, config.evaluation, seed, logs, execution=execution))
     found = chain.get(
         TrainFinalists(
             prepared,

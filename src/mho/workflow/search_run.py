@@ -15,6 +15,7 @@ from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import SilentProgress
 from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
+from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
 from mho.workflow.stage import StageRunner
@@ -53,19 +54,26 @@ class SearchOutcome:
 
 
 def with_search(
-    config: RunConfig, *, method: str | None = None, budget: int | None = None, objective: str | None = None
+    config: RunConfig,
+    *,
+    method: str | None = None,
+    budget: int | None = None,
+    objective: str | None = None,
+    batch: int | None = None,
 ) -> RunConfig:
-    """Return the configuration with another search method, budget or objective. Raises `ConfigError`."""
+    """Return the configuration with another search method, budget, objective or batch. Raises `ConfigError`."""
     from mho.settings import parse_settings
 
-    given = {"method": method, "budget": budget, "objective": objective}
+    given = {"method": method, "budget": budget, "objective": objective, "batch": batch}
     changes = {key: value for key, value in given.items() if value is not None}
     content = {**config.search.model_dump(mode="json"), **changes}
     search = parse_settings(SearchSettings, content, where="search")
     return config.model_copy(update={"search": search})
 
 
-def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = None) -> SearchOutcome:
+def search_alone(
+    config: RunConfig, *, make_progress: ProgressFactory | None = None, execution: SearchExecution | None = None
+) -> SearchOutcome:
     """Train the float network and calibrate it (or take both from earlier runs), then search.
 
     Each method, budget and objective has a stage folder of its own, so that the whole run's search stays as it is;
@@ -76,6 +84,8 @@ def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = N
     """
     from mho.models.runtime import use_threads
 
+    execution = execution or SearchExecution()
+    execution.check(config.search)
     use_threads(config.run.threads)
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
@@ -87,7 +97,9 @@ def search_alone(config: RunConfig, *, make_progress: ProgressFactory | None = N
         search = config.search
         least = "" if search.objective == Objective.LATENCY else f"-{search.objective}"
         name = f"search-{search.method}-{search.budget}{least}"
-        stage = Search(prepared, search, config.evaluation, config.run.seed, folder, name=name)
+        if search.batch != 1:
+            name += f"-batch{search.batch}"
+        stage = Search(prepared, search, config.evaluation, config.run.seed, folder, execution=execution, name=name)
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
     return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file, notes)

@@ -33,6 +33,9 @@ class SearchSettings(Section):
     (throughput); `energy`: of one input; `energy-delay`: that energy times that time."""
     budget: int = Field(ge=2, le=100_000)
     """Distinct policies to evaluate, uniform 8/8 counted in."""
+    batch: int = Field(default=1, ge=1, le=1024)
+    """How many policies the method is asked for before it is told of any of them. With more than one, so many may be
+    evaluated at the same time (`--processes`, `--ray`); other batches lead to other proposals."""
     allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
     min_weight_bits: int = Field(default=2, ge=1, le=8)
@@ -62,7 +65,10 @@ class SearchSettings(Section):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key != "adc_bits" or value}
+        content = handler(self)
+        if self.batch == 1:
+            del content["batch"]
+        return {key: value for key, value in content.items() if key != "adc_bits" or value}
 
     @property
     def has_adc_bits(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE, Prepared
+from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.stage import Figures, Report, derive_seed
 
@@ -31,13 +32,18 @@ ROUGH = (
 
 @dataclass(frozen=True)
 class Search:
-    """Search for the cheapest policy within the allowed loss of accuracy."""
+    """Search for the cheapest policy within the allowed loss of accuracy.
+
+    Attributes:
+        execution: who evaluates.
+    """
 
     prepared: Prepared
     settings: SearchSettings
     evaluation: EvaluationSettings
     seed: int
     log_folder: Path
+    execution: SearchExecution = field(default_factory=SearchExecution)
     name: str = "search"
     title: str = "Search bit widths"
 
@@ -60,7 +66,7 @@ class Search:
 
         from mho.search.evaluation import problem_hash
         from mho.search.log import EvaluationLog
-        from mho.search.runner import SearchOptions, SearchProgress, run_search
+        from mho.search.runner import SearchOptions, SearchProgress
         from mho.workflow.evaluator import make_evaluator
 
         space = self.space()
@@ -76,12 +82,12 @@ class Search:
             report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{gain}")
 
         report(0.0, "policy 1")
-        result = run_search(
+        result = self.execution.carry_out(
             self.settings.method,
             space,
             evaluator,
             log,
-            SearchOptions(self.settings.budget, self.settings.allowed_drop_points),
+            SearchOptions(self.settings.budget, self.settings.allowed_drop_points, batch=self.settings.batch),
             np.random.default_rng(derive_seed(self.seed, "search")),
             show,
         )

@@ -1,0 +1,65 @@
+"""How a run's search is carried out, which changes none of its figures: by which processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mho.ray_pool import import_ray
+from mho.workflow.search_settings import SearchSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mho.search.log import EvaluationLog
+    from mho.search.qat_evaluator import QatEvaluator
+    from mho.search.runner import SearchOptions, SearchProgress, SearchResult
+    from mho.search.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class SearchExecution:
+    """See the module.
+
+    Attributes:
+        processes: of this machine that evaluate policies, or at most so many of the cluster; None: this one alone, or
+            as many as the cluster has room for.
+        ray: address of a Ray cluster that evaluates, or "local"; None: this machine.
+    """
+
+    processes: int | None = None
+    ray: str | None = None
+
+    def check(self, settings: SearchSettings) -> None:
+        """Hold it against a search, before hours of training.
+
+        Raises:
+            ConfigError: more processes than policies are asked for at once.
+            MissingExtraError: Ray is not installed.
+        """
+        from mho.search.measuring import Workers
+
+        Workers(self.processes, self.ray).check(settings.batch)
+        if self.ray is not None:
+            import_ray()
+
+    def carry_out(
+        self,
+        method: str,
+        space: SearchSpace,
+        evaluator: QatEvaluator,
+        log: EvaluationLog,
+        options: SearchOptions,
+        generator: np.random.Generator,
+        on_progress: Callable[[SearchProgress], None],
+        **others: Any,
+    ) -> SearchResult:
+        """Run a search; arguments and errors are those of `mho.search.runner.run_search`."""
+        from mho.search.measuring import Workers
+        from mho.search.runner import run_search
+
+        with Workers(self.processes, self.ray).open(evaluator, evaluator.recipe, options.batch) as measurer:
+            return run_search(
+                method, space, evaluator, log, options, generator, on_progress, measurer=measurer, **others
+            )

@@ -1,0 +1,182 @@
+"""Who evaluates the policies of a run's search changes no figure of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mho.errors import ConfigError, MissingExtraError
+from mho.search.log import EvaluationLog
+from mho.workflow.config import load_config
+from mho.workflow.search_execution import SearchExecution
+from mho.workflow.search_run import search_alone, with_search
+
+NETWORK = """
+from torch import nn
+
+def make(classes, input_shape):
+    return nn.Sequential(
+        nn.Conv2d(input_shape[0], 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Conv2d(6, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+    )
+"""
+
+CONFIG = """
+[run]
+name = "tiny"
+threads = 1
+
+[network]
+name = "net.py:make"
+
+[data]
+name = "npz"
+root = "data.npz"
+calibration = 40
+validation = 60
+
+[accelerator]
+name = "pelke2026-4bit"
+mapping = "paper"
+
+[float_training]
+epochs = 4
+batch_size = 32
+learning_rate = 0.1
+
+[evaluation.training]
+steps = 2
+batch_size = 32
+learning_rate = 0.01
+
+[search]
+method = "exact"
+budget = 9
+batch = 4
+allowed_drop_points = 50
+hold_first_last = "none"
+weight_bits_multiple = 1
+
+[qat]
+epochs = 1
+learning_rate = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    draws = np.random.default_rng(0)
+    labels = np.arange(400) % 3
+    images = draws.normal(0, 0.6, (400, 1, 8, 8)).astype(np.float32)
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
+    np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    (folder / "net.py").write_text(NETWORK)
+    (folder / "config.toml").write_text(CONFIG)
+    return folder / "config.toml"
+
+
+def records(file: Path) -> list[dict]:
+    """What a search found, without what depends on timing."""
+    content = json.loads(file.read_text())
+    return [
+        {key: value for key, value in record.items() if key not in ("seconds", "index")}
+        for record in content["records"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory) -> list[dict]:
+    """What one process finds."""
+    found = search_alone(load_config(config, directory=tmp_path_factory.mktemp("runs") / "alone"))
+    return records(found.result_file)
+
+
+def children(process: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_a_killed_driver_and_a_killed_worker_lose_nothing_and_change_nothing(config, alone, tmp_path):
+    """Two processes; one is killed in the middle, then the driver; the search goes on with one process alone."""
+    directory = tmp_path / "killed"
+    command = [sys.executable, "-m", "mho", "search", str(config), "--directory", str(directory), "--processes", "2"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def lines() -> int:
+        return sum(log.read_bytes().count(b"\n") for log in directory.glob("evaluations/*.jsonl"))
+
+    def wait_for(count: int) -> None:
+        deadline = time.monotonic() + 120
+        while lines() < count:
+            assert driver.poll() is None, "the search ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    wait_for(3)
+    workers = [child for child in children(driver.pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    wait_for(6)
+    driver.kill()
+    driver.wait()
+    before = lines()
+    found = search_alone(load_config(config, directory=directory))
+    assert records(found.result_file) == alone
+    assert lines() == 1 + len(alone) > before
+    (log,) = directory.glob("evaluations/*.jsonl")
+    header = json.loads(log.read_bytes().splitlines()[0])
+    assert {record.status for record in EvaluationLog(log, header["problem"]).records} == {"ok"}
+
+
+def test_other_batches_are_other_searches_with_the_same_evaluations(config, alone):
+    settings = with_search(load_config(config), batch=2)
+    assert settings.search.batch == 2
+    assert with_search(settings, batch=1).search.model_dump(mode="json").get("batch") is None
+
+
+def test_too_many_processes_are_told_before_anything_is_trained(config, tmp_path):
+    directory = tmp_path / "refused"
+    with pytest.raises(ConfigError, match=r"5 processes for 4 policies at once"):
+        search_alone(load_config(config, directory=directory), execution=SearchExecution(processes=5))
+    assert not directory.exists()
+
+
+def test_without_ray_the_extra_is_named_before_anything_is_trained(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    directory = tmp_path / "refused"
+    with pytest.raises(MissingExtraError, match=r"pip install 'mho\[ray\]'"):
+        search_alone(load_config(config, directory=directory), execution=SearchExecution(ray="local"))
+    assert not directory.exists()
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_loses_a_node_finds_what_one_process_finds(config, alone, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        command = [sys.executable, "-m", "mho", "search", str(config), "--directory", str(tmp_path / "ray")]
+        driver = subprocess.Popen([*command, "--ray", cluster.address], stdout=subprocess.DEVNULL)
+        while sum(log.read_bytes().count(b"\n") for log in tmp_path.glob("ray/evaluations/*.jsonl")) < 4:
+            assert driver.poll() is None
+            time.sleep(0.01)
+        cluster.remove_node(second, allow_graceful=False)
+        assert driver.wait(timeout=300) == 0
+        (result,) = (tmp_path / "ray" / "stages").glob("search-*/search.json")
+        assert records(result) == alone
+        (log,) = tmp_path.glob("ray/evaluations/*.jsonl")
+        assert log.read_bytes().count(b"\n") == 1 + len(alone)
+    finally:
+        cluster.shutdown()
