@@ -7,8 +7,10 @@ orders layers, and searches correct it by what they measure (`mho.search.sensiti
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,15 @@ class Probes:
             return cls(tuple(layers), tuple(int(b) for b in content["bits"]), values, int(content["samples"]))
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise InputFileError(f"damaged probes: {error}", where=where, hint="delete the file") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Probes:
+        """Read a file of `to_json`. Raises `InputFileError` where it is missing or damaged."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputFileError(f"damaged probes: {error}", where=str(path), hint="delete the file") from error
+        return cls.from_json(content, where=str(path))
 
 
 def probe_layers(

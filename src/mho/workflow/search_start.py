@@ -1,0 +1,136 @@
+"""What a search starts from beyond its own evaluations: a saved agent, earlier evaluations, cheap probes of layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from mho.cache_folder import write_atomically
+from mho.errors import InputFileError
+from mho.workflow.section import Section
+from mho.workflow.stage import Report
+
+if TYPE_CHECKING:
+    from mho.search.evaluation import EvaluationRecord, Evaluator
+    from mho.search.log import EvaluationLog
+    from mho.search.method_options import MethodOptions
+    from mho.search.probes import Probes
+    from mho.search.space import SearchSpace
+    from mho.workflow.policy_stages import Prepared
+
+AGENT_FILE, GIVEN_FILE, PROBES_FILE = "agent.safetensors", "given.jsonl", "probes.json"
+OWN_LOG: Literal["log"] = "log"
+_PROBE_BATCH = 128
+
+
+class StartSettings(Section):
+    """What a search starts from."""
+
+    algorithm: Literal["ddpg", "td3", "sac", "ppo"] | None = None
+    """How the agent of `rl` learns. Left out: as the saved agent, else `ddpg`."""
+    agent: Path | None = None
+    """An agent that an earlier search with `rl` saved (.safetensors), of this network or another one."""
+    evaluations: Path | Literal["log"] | None = None
+    """Evaluations of earlier searches to learn from, which do not count into the budget: an evaluation log (.jsonl) of
+    the same network, training and data, for whatever accelerator, or "log": what this run's own log holds already."""
+    probe_images: int = Field(default=0, ge=0, le=100_000)
+    """On how many images of the calibration split the sensitivity of each layer is told by forward passes before the
+    search; 0: it is not."""
+
+    def check_method(self, method: str) -> None:
+        """Raise `ValueError` where the method cannot start from one of these."""
+        from mho.search.method_options import TAKEN
+        from mho.search.methods import TAUGHT
+
+        for key, is_given, takers in (
+            ("algorithm", self.algorithm is not None, [m for m, taken in TAKEN.items() if "algorithm" in taken]),
+            ("agent", self.agent is not None, [m for m, taken in TAKEN.items() if "saved" in taken]),
+            ("evaluations", self.evaluations is not None, TAUGHT),
+            ("probe_images", self.probe_images > 0, [m for m, taken in TAKEN.items() if "knowledge" in taken]),
+        ):
+            if is_given and method not in takers:
+                raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")
+
+    def ingredients(self) -> dict[str, Any]:
+        """Return what a search depends on through these: contents of files, not where they lie.
+
+        The run's own log grows with every search: that it is taken counts, not what it held.
+
+        Raises:
+            InputFileError: a file cannot be read.
+        """
+        content = self.model_dump(mode="json", exclude={"agent", "evaluations"}, exclude_defaults=True)
+        for key in ("agent", "evaluations"):
+            value = getattr(self, key)
+            if value is not None:
+                content[key] = value if value == OWN_LOG else _digest(value)
+        return content
+
+
+def read_options(settings: StartSettings, prepared: Prepared, folder: Path, report: Report) -> MethodOptions:
+    """Return what the method is told; probes are kept in `folder`.
+
+    Raises:
+        InputFileError: the saved agent cannot be read.
+    """
+    from mho.search.agent_file import SavedAgent
+    from mho.search.learners import Algorithm
+    from mho.search.method_options import MethodOptions
+
+    saved = None if settings.agent is None else SavedAgent.load(settings.agent)
+    probes = _probe(settings.probe_images, prepared, folder, report) if settings.probe_images else None
+    return MethodOptions(
+        algorithm=None if settings.algorithm is None else Algorithm(settings.algorithm),
+        saved=saved,
+        knowledge=None if probes is None else probes.knowledge(),
+    )
+
+
+def read_given(
+    settings: StartSettings, own: EvaluationLog, evaluator: Evaluator, space: SearchSpace, folder: Path
+) -> tuple[EvaluationRecord, ...]:
+    """Return the records that a search is given; a copy of them is kept in `folder`, for a search that goes on.
+
+    Raises:
+        InputFileError: the log cannot be read.
+        ConfigError: it is of another problem.
+    """
+    from mho.search.log import EvaluationLog
+    from mho.search.warm_start import known_records, snapshot
+
+    if settings.evaluations is None:
+        return ()
+    if settings.evaluations == OWN_LOG:
+        source, where = own, "the run's evaluation log"
+    else:
+        source, where = EvaluationLog.read(settings.evaluations), str(settings.evaluations)
+    return known_records(snapshot(source, folder / GIVEN_FILE), evaluator, space, where=where)
+
+
+def _probe(images: int, prepared: Prepared, folder: Path, report: Report) -> Probes:
+    """Return probes: those in the folder, or made now."""
+    from mho.search.probes import Probes, probe_layers
+
+    path = folder / PROBES_FILE
+    if path.exists():
+        return Probes.read(path)
+    split = prepared.material.dataset.calibration.spread(images)
+    probes = probe_layers(
+        prepared.trainable(),
+        split,
+        batch_size=_PROBE_BATCH,
+        on_progress=lambda share: report(0.0, f"probing layers, {100 * share:.0f} %"),
+    )
+    write_atomically(path, (json.dumps(probes.to_json()) + "\n").encode())
+    return probes
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
