@@ -23,6 +23,7 @@ from mho.quantization.training import TrainingOptions
 from mho.search.costs import make_costs
 from mho.search.features import layer_features
 from mho.search.log import EvaluationLog
+from mho.search.measuring import Workers
 from mho.search.objective import Objective, parse_objective
 from mho.search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
@@ -95,6 +96,9 @@ def search(
     log_path: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
     judge: NetworkJudge | None = None,
+    batch: int = 1,
+    processes: int | None = None,
+    ray: str | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
@@ -121,10 +125,16 @@ def search(
         on_progress: called after every policy.
         judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
             needed, such as `mho.workflow.array_judge.ArrayJudge`.
+        batch: how many policies the method is asked for before it is told of any.
+        processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
+            no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
 
     Raises:
         MhoError: anything wrong with what was given.
     """
+    workers = Workers(processes, ray)
+    workers.check(batch)
     hardware = as_accelerator(accelerator)
     model, least = MappingModel(mapping), parse_objective(objective)
     limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
@@ -143,5 +153,7 @@ def search(
         judge=judge, problem={"accelerator": hardware.to_json()},
     )  # fmt: skip
     log = EvaluationLog(log_path, evaluator.problem)
-    options = SearchOptions(budget, allowed_drop_points)
-    return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
+    options = SearchOptions(budget, allowed_drop_points, batch=batch)
+    with workers.open(evaluator, evaluator.recipe, batch) as measurer:
+        generator = np.random.default_rng(seed)
+        return run_search(method, space, evaluator, log, options, generator, on_progress, measurer=measurer)
