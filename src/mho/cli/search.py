@@ -28,11 +28,36 @@ def search(
         ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,
+    cost_budget: Annotated[
+        str | None,
+        typer.Option(
+            help='Search the most accurate policy that costs no more: a share of uniform 8/8 such as 0.4, or "250 us".'
+        ),
+    ] = None,
+    whole_front: Annotated[
+        bool, typer.Option("--whole-front", help="Search policies of all costs alike, and list the best of each.")
+    ] = False,
     batch: Annotated[
         int | None, typer.Option(help="Policies that the method is asked for at once, instead of the file's.")
     ] = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
+    algorithm: Annotated[
+        str | None, typer.Option(help="How the agent of rl learns: ddpg, td3, sac or ppo, instead of the file's.")
+    ] = None,
+    agent: Annotated[
+        Path | None, typer.Option(help="Start from an agent of rl that --save-agent wrote, of this network or another.")
+    ] = None,
+    save_agent: Annotated[Path | None, typer.Option(help="Write what the agent of rl has learned.")] = None,
+    learn_from: Annotated[
+        str | None,
+        typer.Option(
+            help='An evaluation log (.jsonl) of the same network to learn from first; "log": what this run has already.'
+        ),
+    ] = None,
+    probe_images: Annotated[
+        int | None, typer.Option(help="Images on which layers are probed by forward passes before the search.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
@@ -43,15 +68,31 @@ def search(
     Evaluations are kept and shared by all methods and objectives: after an interruption the same command goes on where
     it was.
     """
+    from mho.errors import ConfigError
     from mho.quantization.memory import keep_freed_memory
-    from mho.report.text import format_cost
     from mho.workflow.config import load_config
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
     from mho.workflow.search_execution import SearchExecution
     from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    settings = with_search(settings, method=method, budget=budget, objective=objective, batch=batch)
+    settings = with_search(
+        settings,
+        method=method,
+        budget=budget,
+        objective=objective,
+        cost_budget=cost_budget,
+        whole_front=True if whole_front else None,
+        start={
+            "algorithm": algorithm,
+            "agent": None if agent is None else agent.absolute(),
+            "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
+            "probe_images": probe_images,
+        },
+        batch=batch,
+    )
+    if save_agent is not None and settings.search.method != "rl":
+        raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     if sys.stdout.isatty():
@@ -62,21 +103,26 @@ def search(
                 settings, make_progress=lambda work: progress.measured_by(WorkMeter(work)), execution=execution
             )
     else:
-        found = search_alone(
-            settings, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution
-        )
+        found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution)
     if output is not None:
         _write_policy(found, output)
-    unit = found.objective.unit
+    if save_agent is not None and found.agent_file is not None:
+        _copy(found.agent_file, save_agent)
+    _tell(found, settings.search.method)
+
+
+def _tell(found: SearchOutcome, method: str) -> None:
+    from rich.console import Console
+
+    from mho.report.search_text import print_front, tell_bits, tell_winner
+
     typer.echo("")
-    typer.echo(
-        f"{settings.search.method}: {found.objective.words}"
-        f" {format_cost(found.cost, unit)} instead of {format_cost(found.reference_cost, unit)}"
-        f" at uniform 8/8, {found.gain:.2f}x less, after {found.tried} policies,"
-        f" {100 * found.accuracy:.2f} % on validation data ({100 * found.reference_accuracy:.2f} % at 8/8),"
-        " before full training"
-    )
-    typer.echo(f"weight/activation bits: {' '.join(str(bits) for bits in found.policy.layers.values())}")
+    if found.whole_front:
+        typer.echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
+        print_front(Console(), found.front, found.reference)
+    if found.best is not None:
+        typer.echo(tell_winner(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
+        typer.echo(tell_bits(found.best))
     for note in found.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"every policy tried: {found.result_file}")
@@ -88,9 +134,25 @@ def _write_policy(found: SearchOutcome, path: Path) -> None:
     from mho.cache_folder import write_atomically
     from mho.errors import InputFileError
 
+    if found.best is None:
+        raise InputFileError(
+            "there is no winner to write", where=str(path), hint=f"all policies are in {found.result_file}"
+        )
     try:
-        write_atomically(path, (json.dumps(found.policy.to_json(), indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(found.best.policy.to_json(), indent=2) + "\n").encode())
     except OSError as error:
         reason = error.strerror or "cannot be written"
         hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
         raise InputFileError(reason, where=str(path), hint=hint) from error
+
+
+def _copy(source: Path, path: Path) -> None:
+    from mho.cache_folder import write_atomically
+    from mho.errors import InputFileError
+
+    try:
+        write_atomically(path, source.read_bytes())
+    except OSError as error:
+        raise InputFileError(
+            error.strerror or "cannot be written", where=str(path), hint=f"the agent lies in {source}"
+        ) from error

@@ -6,6 +6,7 @@ and dark. No plotting library is needed to make them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
@@ -48,8 +49,7 @@ def accuracy_against_cost(result: RunResult) -> Figure:
         _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
     layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
-    layout["shapes"] = [_target_line(search.target_accuracy)]
-    layout["annotations"] = [_target_text(search.target_accuracy)]
+    layout |= _limit(search, factor)
     layout["xaxis"]["rangemode"] = "tozero"
     return {"data": traces, "layout": layout}
 
@@ -92,34 +92,55 @@ def latency_by_layer(result: RunResult) -> Figure:
 
 
 def search_progress(result: RunResult) -> Figure:
-    """Gain of each policy in the order tried, and of the cheapest accepted so far."""
+    """Gain of each policy in the order tried, and of the best so far; where its cost was limited, its accuracy."""
     search = result.search
-    accepted = [entry for entry in search.evaluations if _is_accepted(result, entry)]
-    others = [entry for entry in search.evaluations if not _is_accepted(result, entry)]
-    best, running = 0.0, []
-    for entry in search.evaluations:
-        best = max(best, entry.gain if _is_accepted(result, entry) else 0.0)
-        running.append(best or None)
+    has_budget = search.cost_budget is not None
+    accepted = [entry for entry in search.evaluations if search.accepts(entry)]
+    others = [entry for entry in search.evaluations if not search.accepts(entry)]
+
+    def value(entry: EvaluationFigures) -> float | None:
+        return _percent(entry.accuracy) if has_budget else entry.gain
 
     def points(entries: list[EvaluationFigures], name: str, marker: dict[str, Any]) -> dict[str, Any]:
         return {
             "type": "scatter", "mode": "markers", "name": name, "marker": marker,
-            "x": [entry.index + 1 for entry in entries], "y": [entry.gain for entry in entries],
+            "x": [entry.index + 1 for entry in entries], "y": [value(entry) for entry in entries],
             "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
         }  # fmt: skip
 
+    names = ("costs too much", "cheap enough") if has_budget else ("loses too much", "accurate enough")
     traces = [
-        points(others, "loses too much", {"color": "var(--tried)", "size": 7, "symbol": "circle-open"}),
-        points(accepted, "accurate enough", {"color": "var(--found)", "size": 8, "opacity": 0.7}),
+        points(others, names[0], {"color": "var(--tried)", "size": 7, "symbol": "circle-open"}),
+        points(accepted, names[1], {"color": "var(--found)", "size": 8, "opacity": 0.7}),
         {
             "type": "scatter", "mode": "lines", "name": "best so far", "hoverinfo": "skip",
-            "x": [entry.index + 1 for entry in search.evaluations], "y": running,
+            "x": [entry.index + 1 for entry in search.evaluations],
+            "y": [None if entry is None else value(entry) for entry in _best_so_far(search)],
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
     ]  # fmt: skip
-    layout = base_layout("policies tried", f"{search.objective_words}: gain over uniform 8/8", height=360)
-    layout["yaxis"] |= {"ticksuffix": TIMES}
+    gain = f"{search.objective_words}: gain over uniform 8/8"
+    title = "accuracy on validation data, %" if has_budget else gain
+    layout = base_layout("policies tried", title, height=360)
+    layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
+
+
+def _best_so_far(search: SearchFigures) -> list[EvaluationFigures | None]:
+    """Return after each policy the one that is best: cheapest, or where the cost was limited, of the lowest loss."""
+    best: EvaluationFigures | None = None
+    found = []
+    for entry in search.evaluations:
+        if search.accepts(entry) and (best is None or _rank(search, entry) < _rank(search, best)):
+            best = entry
+        found.append(best)
+    return found
+
+
+def _rank(search: SearchFigures, entry: EvaluationFigures) -> tuple[float, ...]:
+    if search.cost_budget is None:
+        return (entry.cost,)
+    return (math.inf if entry.score is None else entry.score, entry.cost)
 
 
 def training_curves(result: RunResult) -> Figure:
@@ -140,14 +161,12 @@ def training_curves(result: RunResult) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def _is_accepted(result: RunResult, entry: EvaluationFigures) -> bool:
-    return entry.accuracy is not None and entry.accuracy >= result.search.target_accuracy - 1e-12
-
-
 def _is_shown(result: RunResult, entry: EvaluationFigures) -> bool:
     if entry.accuracy is None:
         return False
-    lowest = result.search.target_accuracy - _HIDDEN_BELOW_POINTS / 100
+    search = result.search
+    least = search.evaluations[search.best].accuracy if search.target_accuracy is None else search.target_accuracy
+    lowest = (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
     return entry.accuracy >= lowest or entry.index in (result.search.best, 0)
 
 
@@ -186,6 +205,23 @@ def _bars(names: list[str], values: list[Any], label: str, colour: str, text: st
 
 def _marker(colour: str, symbol: str, size: int) -> dict[str, Any]:
     return {"color": colour, "symbol": symbol, "size": size, "line": {"color": "var(--card)", "width": 1.5}}
+
+
+def _limit(search: SearchFigures, factor: float) -> dict[str, Any]:
+    """Return the part of a layout that draws what was accepted: an accuracy, or a cost times `factor`."""
+    if search.cost_budget is not None:
+        place = search.cost_budget * factor
+        line = {
+            "type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": place, "x1": place,
+            "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
+        }  # fmt: skip
+        text = {
+            "text": f"at most {format_cost(search.cost_budget, search.unit)}", "x": place, "xanchor": "left", "y": 0,
+            "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": "var(--muted)"},
+        }  # fmt: skip
+        return {"shapes": [line], "annotations": [text]}
+    target = search.target_accuracy or 0.0
+    return {"shapes": [_target_line(target)], "annotations": [_target_text(target)]}
 
 
 def _target_line(target: float) -> dict[str, Any]:

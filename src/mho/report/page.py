@@ -28,7 +28,12 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
     from plotly.offline import get_plotlyjs
 
     environment = make_environment(_TEMPLATES)
-    environment.filters |= {"latency": format_short_time, "size": text.format_bytes, "duration": text.format_seconds}
+    environment.filters |= {
+        "cost": text.format_cost,
+        "latency": format_short_time,
+        "size": text.format_bytes,
+        "duration": text.format_seconds,
+    }
     return environment.get_template("page.html.j2").render(
         result=result,
         found=result.contender("found"),

@@ -238,16 +238,26 @@ class SearchFigures(Part):
     """Policies that it was allowed to evaluate."""
     space: str
     """Number of policies in the search space, exact, in decimal."""
-    allowed_drop_points: float
-    """Points of accuracy that may be lost against uniform 8/8."""
-    target_accuracy: float
-    """Smallest accuracy that was accepted, on validation data."""
+    allowed_drop_points: float | None
+    """Points of accuracy that may be lost against uniform 8/8; null where the cost was limited instead."""
+    target_accuracy: float | None
+    """Smallest accuracy that was accepted, on validation data; null where the cost was limited instead."""
+    cost_budget: float | None = None
+    """What the policy might cost, in `unit`: the most accurate one within it was searched; null: no limit."""
     best: int
     """Index of the policy that was trained and compiled."""
     finalists: tuple[int, ...]
     """Indices of the policies that were trained fully, in that order."""
     evaluations: tuple[EvaluationFigures, ...]
     """Every policy tried, the reference first."""
+
+    def accepts(self, entry: EvaluationFigures) -> bool:
+        """Tell whether a policy is accurate enough, or where its cost was limited, cheap enough."""
+        if entry.accuracy is None:
+            return False
+        if self.cost_budget is not None:
+            return entry.cost <= self.cost_budget
+        return entry.accuracy >= (self.target_accuracy or 0.0) - 1e-12
 
 
 class TrainingPoint(Part):

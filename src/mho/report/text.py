@@ -94,11 +94,19 @@ def tell_result(found: Contender, reference: Contender, *, network: str, acceler
 
 
 def tell_objective(search: SearchFigures) -> str:
-    """Tell what the search made least, and how much that is; nothing where it is the latency that is told anyway."""
-    if search.objective == "latency":
+    """Tell what the search made least, and how much that is; nothing where it is the latency that is told anyway.
+
+    Where the cost was limited, tell the limit.
+    """
+    if search.objective == "latency" and search.cost_budget is None:
         return ""
     reference, found = search.evaluations[0], search.evaluations[search.best]
     costs = f"{format_cost(found.cost, search.unit)} instead of {format_cost(reference.cost, search.unit)}"
+    if search.cost_budget is not None:
+        return (
+            f" They were searched for accuracy within {format_cost(search.cost_budget, search.unit)} of "
+            f"{search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
+        )
     return (
         f" They were searched for the {search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
     )

@@ -20,14 +20,18 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
+from mho.search.budget import CostBudget
 from mho.search.costs import make_costs
+from mho.search.evaluation import EvaluationRecord
 from mho.search.features import layer_features
 from mho.search.log import EvaluationLog
 from mho.search.measuring import Workers
+from mho.search.method_options import MethodOptions
 from mho.search.objective import Objective, parse_objective
 from mho.search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
 from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.warm_start import known_records
 
 
 def make_space(
@@ -90,17 +94,23 @@ def search(
     mapping: MappingModel | str = DEFAULT_MODEL,
     objective: Objective | str = Objective.LATENCY,
     allowed_drop_points: float = 1.0,
+    cost_budget: float | str | None = None,
+    whole_front: bool = False,
     constraints: SearchConstraints | None = None,
     training: TrainingOptions | None = None,
     seed: int = 0,
     log_path: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
+    method_options: MethodOptions | None = None,
+    learn_from: EvaluationLog | str | Path | None = None,
     judge: NetworkJudge | None = None,
     batch: int = 1,
     processes: int | None = None,
     ray: str | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
+
+    Or for those that keep it most accurate within a cost; or for those of all costs.
 
     Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
     `training` says so, scored by loss on the calibration split and judged on the validation split. Test data is not
@@ -117,12 +127,18 @@ def search(
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
+        cost_budget: what the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8 such as
+            0.4, or an amount such as "250 us". The most accurate policy within it is searched.
+        whole_front: search policies of all costs alike; the winner is the cheapest that keeps the allowed drop.
         constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
             paper's mapping, weights in multiples of the cell.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
         on_progress: called after every policy.
+        method_options: what else the method is told: an algorithm, a saved agent, knowledge of sensitivities.
+        learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
+            where their log lies: the method learns from them first, and they do not count into the budget.
         judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
             needed, such as `mho.workflow.array_judge.ArrayJudge`.
         batch: how many policies the method is asked for before it is told of any.
@@ -153,7 +169,15 @@ def search(
         judge=judge, problem={"accelerator": hardware.to_json()},
     )  # fmt: skip
     log = EvaluationLog(log_path, evaluator.problem)
-    options = SearchOptions(budget, allowed_drop_points, batch=batch)
+    limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)
+    options = SearchOptions(budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch)
+    given: tuple[EvaluationRecord, ...] = ()
+    if learn_from is not None:
+        source = learn_from if isinstance(learn_from, EvaluationLog) else EvaluationLog.read(learn_from)
+        given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
     with workers.open(evaluator, evaluator.recipe, batch) as measurer:
         generator = np.random.default_rng(seed)
-        return run_search(method, space, evaluator, log, options, generator, on_progress, measurer=measurer)
+        return run_search(
+            method, space, evaluator, log, options, generator, on_progress,
+            measurer=measurer, method_options=method_options, given=given,
+        )  # fmt: skip

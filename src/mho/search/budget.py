@@ -35,12 +35,12 @@ class CostBudget:
 
     @classmethod
     def parse(cls, budget: float | str, objective: Objective) -> CostBudget:
-        """Read a share such as 0.4, or an amount such as "250 us", "3.5 nJ", "1.2 nJ us" or "96 crossbars".
+        """Read a share such as 0.4 or "0.4", or an amount such as "250 us", "3.5 nJ", "1.2 nJ us" or "96 crossbars".
 
         Raises:
             ConfigError: it is neither, or its unit is not one of the objective.
         """
-        if not isinstance(budget, str):
+        if not isinstance(budget, str) or re.fullmatch(r"\d*\.?\d+", budget):
             return cls(share=float(budget))
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(.*?)\s*", budget)
         units = _UNITS[objective.unit]

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, harm_unit
-from mho.search.methods import draw_within, is_within
+from mho.search.methods import draw_new, is_within
 from mho.search.optuna_space import PolicyCodec, quiet
 from mho.search.sensitivity import Knowledge
 from mho.search.space import SearchSpace
@@ -32,7 +32,7 @@ from mho.search.starts import first_policies
 POPULATION = 10
 CROSSOVER_SHARE, MUTATION_SHARE = 0.5, 0.08
 """Of children, how many have two parents; of their widths, how many are moved."""
-MAX_ASKS = 200
+MAX_ASKS = 50
 """Children that are asked for until one is new."""
 
 
@@ -75,7 +75,7 @@ class EvolutionSearch:
                 self._study.enqueue_trial(self._codec.encode(policy))
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
-        """Return a child that was not evaluated before; None where all policies were."""
+        """Return a child that was not evaluated before; None where all policies were that may be."""
         known = {*self._records, *pending}
         if sum(self._space.contains(policy) for policy in known) == self._space.size:
             return None
@@ -87,7 +87,7 @@ class EvolutionSearch:
                     self._trials[policy] = trial
                     return policy
                 self._study.tell(trial, state=TrialState.FAIL)
-        return draw_within(self._space, self._goal, self._generator, spread=False)
+        return draw_new(self._space, self._goal, self._generator, known)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Tell Optuna the cost and the loss of a policy; a failed one has none and no descendants."""

@@ -29,7 +29,7 @@ from mho.quantization.policy import Policy
 from mho.search.choices_program import choose_least
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, budget_reward, harm_unit, select_best
-from mho.search.methods import draw_within, is_within
+from mho.search.methods import MAX_LISTED, draw_new, is_within
 from mho.search.neighbourhood import neighbours
 from mho.search.planning import ChoiceTables
 from mho.search.sensitivity import Knowledge, SensitivityModel
@@ -48,9 +48,8 @@ RUINED = 20.0
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
 BUDGET_TRIES = 5
 """Programs that find which sum of layers' costs a budget is worth."""
-MAX_DRAWS = 100
-MAX_LISTED, LISTED_PER_EVALUATION = 4096, 4
-"""Spaces of so many policies, and so many for each evaluation of the budget, are searched to the proven optimum."""
+LISTED_PER_EVALUATION = 4
+"""Spaces of so many policies for each evaluation of the budget, at most `MAX_LISTED`, are searched to the optimum."""
 
 
 class ExactSearch:
@@ -220,8 +219,7 @@ class ExactSearch:
         """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
         if sum(self._space.contains(policy) for policy in self._known) == self._space.size:
             return None
-        drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
-        return next((policy for policy in drawn if policy not in self._known), drawn[0])
+        return draw_new(self._space, self._goal, self._generator, self._known)
 
 
 def _add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:

@@ -55,6 +55,12 @@ class Goal:
             )
         if self.cost_budget is not None and self.cost_budget < 1:
             raise ConfigError(f"a cost budget of {self.cost_budget}", where="search goal", expected="1 or more")
+        if self.cost_budget is not None and self.whole_front:
+            raise ConfigError(
+                "both a cost budget and the whole front are asked for",
+                where="search goal",
+                expected="one of them: the front has policies of all costs",
+            )
 
     @property
     def target_accuracy(self) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from mho.errors import ConfigError
 from mho.quantization.policy import Policy
 from mho.ray_pool import RayPool
-from mho.search.evaluation import Evaluator, Measurement, problem_hash
+from mho.search.evaluation import EvaluationRecord, Evaluator, Measurement, problem_hash
 from mho.worker_pool import Lost, ProcessPool
 
 ATTEMPTS = 3
@@ -46,6 +46,10 @@ class Measurer(Protocol):
         """Yield the number of each policy with its measurement, in the order in which they come."""
         ...
 
+    def keep(self, record: EvaluationRecord) -> None:
+        """Take notice of a record that was measured here, once it is in the log."""
+        ...
+
 
 class LocalMeasurer:
     """Measures policies in this process, one after the other."""
@@ -57,6 +61,9 @@ class LocalMeasurer:
         """Yield number and measurement of each, in order."""
         for number, policy in enumerate(policies):
             yield number, timed(self._evaluator, policy)
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Need no notice."""
 
 
 def timed(evaluator: Evaluator, policy: Policy) -> Timed:
@@ -156,6 +163,9 @@ class PoolMeasurer:
                 yield number, Timed(Measurement(None, None, note), 0.0, is_lost=True)
             else:
                 yield number, answer
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Need no notice."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ logs. A method must be deterministic under its generator: a search goes on after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -215,17 +216,54 @@ def draw_policy(space: SearchSpace, generator: np.random.Generator, *, spread: b
     return Policy(layers)
 
 
-MAX_DRAWS = 200
-"""Policies that are drawn until one costs no more than it may."""
+MAX_DRAWS = 100
+"""Policies that are drawn until one costs no more than it may, or is new."""
+MAX_LISTED = 4096
+"""Spaces of so many policies are gone through where draws find nothing new."""
 
 
 def draw_within(space: SearchSpace, goal: Goal, generator: np.random.Generator, *, spread: bool) -> Policy:
-    """Draw policies as `draw_policy` until one costs no more than the goal's cost budget; in the end the cheapest."""
-    for _ in range(MAX_DRAWS):
-        policy = draw_policy(space, generator, spread=spread)
+    """Draw a policy that costs no more than the goal's cost budget, as `draw_policy`; in the end the cheapest.
+
+    Where budgets are so tight that such draws fail, layers take their cheapest choice more and more often.
+    """
+    for number in range(MAX_DRAWS):
+        policy = _draw_cheaper(space, generator, number / MAX_DRAWS, spread=spread)
         if is_within(space, goal, policy):
             return policy
     return cheapest_policy(space)
+
+
+def draw_new(
+    space: SearchSpace, goal: Goal, generator: np.random.Generator, known: Collection[Policy]
+) -> Policy | None:
+    """Draw a policy that is not known and costs no more than the goal's cost budget; None where none is found.
+
+    None means that there is none where the space has at most `MAX_LISTED` policies, and else that a hundred draws
+    found none.
+    """
+    share = 0.0 if goal.cost_budget is None else 1.0 / MAX_DRAWS
+    for number in range(MAX_DRAWS):
+        policy = _draw_cheaper(space, generator, number * share, spread=False)
+        if policy not in known and is_within(space, goal, policy):
+            return policy
+    listed = list_policies(space) if space.size <= MAX_LISTED else ()
+    return next((policy for policy in listed if policy not in known and is_within(space, goal, policy)), None)
+
+
+def list_policies(space: SearchSpace) -> Iterator[Policy]:
+    """Yield every policy of a space."""
+    for chosen in itertools.product(*(layer.choices for layer in space.layers)):
+        yield Policy(dict(zip(space.layer_names, chosen, strict=True)))
+
+
+def _draw_cheaper(space: SearchSpace, generator: np.random.Generator, share: float, *, spread: bool) -> Policy:
+    """Draw a policy, then give a share of its layers, drawn too, their cheapest choices."""
+    policy = draw_policy(space, generator, spread=spread)
+    if share == 0.0:
+        return policy
+    cheapest = cheapest_policy(space)
+    return Policy({name: cheapest[name] if generator.random() < share else policy[name] for name in space.layer_names})
 
 
 def is_within(space: SearchSpace, goal: Goal, policy: Policy) -> bool:

@@ -26,7 +26,7 @@ from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, harm_unit
 from mho.search.isolation import isolated
 from mho.search.learners import Algorithm, Lessons, make_learner
-from mho.search.methods import draw_within, is_within
+from mho.search.methods import draw_new, draw_within, is_within
 from mho.search.planning import ChoiceTables, FloatArray, Frontiers, Rows, exchange, improve, trade
 from mho.search.planning_environment import PlanningEnvironment, action_at
 from mho.search.sensitivity import Knowledge, SensitivityModel
@@ -38,7 +38,7 @@ INCUMBENTS = 2
 """Of the policies evaluated so far, how many of the best in a world look-ahead starts from, besides the episodes."""
 EXCHANGED = 2
 """How many of the best candidates are improved by pairs of choices."""
-MAX_REDRAWS, MAX_DRAWS = 5, 100
+MAX_REDRAWS = 5
 IMAGINED_EPISODES, IMAGINED_NOISE = 6, 1.0
 FRONT_SPAN = 8.0
 """Where the whole front is wanted, allowed harms lie within this factor of the median of those measured."""
@@ -127,8 +127,7 @@ class PlanningAgent:
                 policy = self.tables.policy(row)
                 if policy not in known and is_within(self._space, self._goal, policy):
                     return policy
-        drawn = [draw_within(self._space, self._goal, self._generator, spread=False) for _ in range(MAX_DRAWS)]
-        return next((policy for policy in drawn if policy not in known), drawn[0])
+        return draw_new(self._space, self._goal, self._generator, known)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep a record, of any method; what it teaches is learned before the next proposal."""

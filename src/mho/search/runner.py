@@ -282,7 +282,7 @@ class _Study:
         for policy in policies:
             while (found := self._find(policy)) is None:
                 number, timed = next(coming)
-                self.log.append(self._record(unknown[number], timed))
+                self.measurer.keep(self.log.append(self._record(unknown[number], timed)))
             yield self._take(policy, found)
 
     def _find(self, policy: Policy) -> EvaluationRecord | None:

@@ -20,7 +20,7 @@ from optuna.trial import create_trial
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, harm_unit
-from mho.search.methods import draw_within, is_within
+from mho.search.methods import draw_new, is_within
 from mho.search.optuna_space import PolicyCodec, quiet
 from mho.search.sensitivity import Knowledge
 from mho.search.space import SearchSpace
@@ -82,7 +82,7 @@ class TpeSearch:
                 if policy not in known and is_within(self._space, self._goal, policy):
                     return policy
                 study.tell(trial, worths[policy] if policy in worths else self._values(policy, 0.0))
-        return draw_within(self._space, self._goal, self._generator, spread=False)
+        return draw_new(self._space, self._goal, self._generator, known)
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep the record."""

@@ -17,6 +17,7 @@ from mho.data.spec import DataSpec
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.settings import parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
+from mho.workflow.search_start import OWN_LOG
 from mho.workflow.section import Section
 
 Count = Annotated[int, Field(ge=1)]
@@ -225,9 +226,16 @@ def load_config(
 
 def _resolve(content: dict[str, Any], base: Path) -> None:
     """Make paths of inputs absolute: relative ones are meant relative to the file."""
-    for section, key in (("data", "root"), ("network", "weights")):
-        table = content.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
+    search = content.get("search")
+    start = search.get("start") if isinstance(search, dict) else None
+    tables = (
+        (content.get("data"), "root"),
+        (content.get("network"), "weights"),
+        (start, "agent"),
+        (start, "evaluations"),
+    )
+    for table, key in tables:
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != OWN_LOG:
             table[key] = str(base / Path(table[key]).expanduser())
     network, accelerator = content.get("network"), content.get("accelerator")
     if isinstance(network, dict) and isinstance(network.get("name"), str):

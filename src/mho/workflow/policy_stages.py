@@ -143,13 +143,17 @@ class TrainReference:
 
 @dataclass(frozen=True)
 class TrainFinalists:
-    """Train the best policies fully, cheapest first, until one keeps the allowed drop on validation data."""
+    """Train the best policies fully, cheapest first, until one keeps the allowed drop on validation data.
+
+    Attributes:
+        allowed_drop_points: None: within a cost budget all are trained, and the most accurate one is taken.
+    """
 
     prepared: Prepared
     search: StageResult
     reference: StageResult
     training: TrainingSettings
-    allowed_drop_points: float
+    allowed_drop_points: float | None
     finalists: int
     seed: int
     on_arrays: bool = False
@@ -184,6 +188,7 @@ class TrainFinalists:
         winner = len(tried) - 1
         if not self._is_accurate(tried[winner][1]):
             winner = max(range(len(tried)), key=lambda k: (tried[k][1]["validation"]["accuracy"], -k))
+        if self.allowed_drop_points is not None and not self._is_accurate(tried[winner][1]):
             notes.append(
                 f"None of the {len(tried)} finalists kept the allowed drop on validation data after full training; "
                 "the most accurate one was taken."
@@ -218,6 +223,8 @@ class TrainFinalists:
         return Policy.from_json(record["policy"], where=str(source))
 
     def _is_accurate(self, figures: Figures) -> bool:
+        if self.allowed_drop_points is None:
+            return False
         least = self.reference.figures["validation"]["accuracy"] - self.allowed_drop_points / 100 - 1e-12
         return figures["validation"]["accuracy"] >= least
 

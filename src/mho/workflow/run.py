@@ -79,6 +79,7 @@ def run(
 
     execution = execution or SearchExecution()
     execution.check(config.search)
+    config.search.start.check_files()
     use_threads(config.run.threads)
     material = load_material(config)
     path = directory or config.directory
@@ -183,7 +184,7 @@ def _run_stages(
             search,
             reference,
             config.qat,
-            config.search.allowed_drop_points,
+            config.search.allowed_drop_points if config.search.cost_budget is None else None,
             config.search.finalists,
             seed,
             on_arrays,

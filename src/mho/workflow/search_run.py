@@ -4,11 +4,13 @@ run's."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mho.quantization.policy import Policy
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import pareto_front
 from mho.search.objective import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
@@ -18,6 +20,7 @@ from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
+from mho.workflow.search_start import AGENT_FILE
 from mho.workflow.stage import StageRunner
 
 STAGES = ("network", "float", "calibration", "search")
@@ -28,29 +31,31 @@ class SearchOutcome:
     """What a search alone found.
 
     Attributes:
-        policy: the winner.
-        accuracy, reference_accuracy: on validation data, 0..1, of the winner and of uniform 8/8.
-        objective: what was made least.
-        cost, reference_cost: of both, in the objective's unit.
-        tried: distinct policies evaluated.
+        best: the winner; None where the whole front was searched and no policy of it keeps the allowed drop.
+        reference: uniform 8/8.
+        front: the policies of the space and uniform 8/8 whose accuracy no cheaper one reaches, cheapest first.
+        cost_budget: what the winner might cost, in the objective's unit; None: what accuracy allows.
+        whole_front: whether policies of all costs were looked for.
+        tried: distinct policies evaluated, those that the search was given not counted.
+        agent_file: what the agent of `rl` has learned; None for other methods.
         result_file: JSON with every record and the Pareto front.
         notes: what the user should know about the figures.
     """
 
-    policy: Policy
-    accuracy: float
-    reference_accuracy: float
-    objective: Objective
-    cost: int
-    reference_cost: int
+    best: EvaluationRecord | None
+    reference: EvaluationRecord
+    front: tuple[EvaluationRecord, ...]
+    cost_budget: int | None
+    whole_front: bool
     tried: int
+    agent_file: Path | None
     result_file: Path
     notes: tuple[str, ...]
 
     @property
-    def gain(self) -> float:
-        """How many times less than uniform 8/8 costs."""
-        return self.reference_cost / self.cost
+    def objective(self) -> Objective:
+        """What costs are."""
+        return self.reference.objective
 
 
 def with_search(
@@ -59,25 +64,47 @@ def with_search(
     method: str | None = None,
     budget: int | None = None,
     objective: str | None = None,
+    cost_budget: str | None = None,
+    whole_front: bool | None = None,
     batch: int | None = None,
+    start: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """Return the configuration with another search method, budget, objective or batch. Raises `ConfigError`."""
+    """Return the configuration with another search. A goal goes before that of the file. Raises `ConfigError`.
+
+    `start` has keys of `mho.workflow.search_start.StartSettings`; None leaves one as it is in the file.
+    """
     from mho.settings import parse_settings
 
-    given = {"method": method, "budget": budget, "objective": objective, "batch": batch}
-    changes = {key: value for key, value in given.items() if value is not None}
-    content = {**config.search.model_dump(mode="json"), **changes}
-    search = parse_settings(SearchSettings, content, where="search")
+    given = {
+        "method": method,
+        "budget": budget,
+        "objective": objective,
+        "cost_budget": cost_budget,
+        "whole_front": whole_front,
+        "batch": batch,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    content = config.search.model_dump(mode="json", exclude_unset=True)
+    if cost_budget is not None:
+        content = {key: value for key, value in content.items() if key not in ("allowed_drop_points", "whole_front")}
+    if whole_front:
+        content.pop("cost_budget", None)
+    if told := {key: value for key, value in (start or {}).items() if value is not None}:
+        changes["start"] = {**content.get("start", {}), **told}
+    search = parse_settings(SearchSettings, {**content, **changes}, where="search")
     return config.model_copy(update={"search": search})
 
 
 def search_alone(
-    config: RunConfig, *, make_progress: ProgressFactory | None = None, execution: SearchExecution | None = None
+    config: RunConfig,
+    *,
+    make_progress: ProgressFactory | None = None,
+    execution: SearchExecution | None = None,
 ) -> SearchOutcome:
     """Train the float network and calibrate it (or take both from earlier runs), then search.
 
-    Each method, budget and objective has a stage folder of its own, so that the whole run's search stays as it is;
-    evaluations are shared.
+    Each method, budget, objective and goal has a stage folder of its own, so that the whole run's search stays as it
+    is; evaluations are shared.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses the directory.
@@ -86,6 +113,7 @@ def search_alone(
 
     execution = execution or SearchExecution()
     execution.check(config.search)
+    config.search.start.check_files()
     use_threads(config.run.threads)
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
@@ -95,26 +123,48 @@ def search_alone(
         _, prepared = prepare(config, material, runner.get)
         folder = opened.path / EVALUATIONS
         search = config.search
-        least = "" if search.objective == Objective.LATENCY else f"-{search.objective}"
-        name = f"search-{search.method}-{search.budget}{least}"
-        if search.batch != 1:
-            name += f"-batch{search.batch}"
-        stage = Search(prepared, search, config.evaluation, config.run.seed, folder, execution=execution, name=name)
+        stage = Search(
+            prepared,
+            search,
+            config.evaluation,
+            config.run.seed,
+            folder,
+            needs_winner=not search.whole_front,
+            execution=execution,
+            name=stage_name(search),
+        )
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
     return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file, notes)
 
 
+def stage_name(search: SearchSettings) -> str:
+    """Return the name of the stage of a search alone, which tells what it was."""
+    parts = ["search", search.method, str(search.budget)]
+    if search.objective != Objective.LATENCY:
+        parts.append(search.objective)
+    if search.cost_budget is not None:
+        parts.append(f"within-{str(search.cost_budget).replace(' ', '')}")
+    if search.batch != 1:
+        parts.append(f"batch{search.batch}")
+    parts += sorted(str(search.start.algorithm) if key == "algorithm" else key for key in search.start.told())
+    return "-".join([*parts, "front"] if search.whole_front else parts)
+
+
 def _read_outcome(content: dict[str, Any], result_file: Path, notes: tuple[str, ...]) -> SearchOutcome:
-    best, reference = content["best"], content["reference"]
+    def read(record: Any) -> EvaluationRecord:
+        return EvaluationRecord.from_json(record, where=str(result_file))
+
+    records = [read(record) for record in content["records"]]
+    agent_file = result_file.with_name(AGENT_FILE)
     return SearchOutcome(
-        policy=Policy.from_json(best["policy"], where=str(result_file)),
-        accuracy=best["accuracy"],
-        reference_accuracy=reference["accuracy"],
-        objective=Objective(content["objective"]),
-        cost=best["cost"],
-        reference_cost=reference["cost"],
-        tried=len(content["records"]),
+        best=None if content["best"] is None else read(content["best"]),
+        reference=read(content["reference"]),
+        front=pareto_front(records),
+        cost_budget=content["cost_budget"],
+        whole_front=content["whole_front"],
+        tried=len(records) - content["given"],
+        agent_file=agent_file if agent_file.exists() else None,
         result_file=result_file,
         notes=notes,
     )

@@ -16,7 +16,9 @@ from pydantic import (
 )
 
 from mho.accelerator.converters import MAX_ADC_BITS
+from mho.errors import MhoError
 from mho.quantization.policy import BitWidths
+from mho.workflow.search_start import StartSettings
 from mho.workflow.section import Section, Widths
 
 
@@ -38,6 +40,12 @@ class SearchSettings(Section):
     evaluated at the same time (`--processes`, `--ray`); other batches lead to other proposals."""
     allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
+    cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
+    """What the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8, such as 0.4, or an
+    amount in a unit of the objective, such as "250 us". The most accurate policy within it is searched. Left out: the
+    cheapest one within `allowed_drop_points`."""
+    whole_front: bool = False
+    """Search policies of all costs alike, instead of near the winner."""
     min_weight_bits: int = Field(default=2, ge=1, le=8)
     """Fewest bits of a weight."""
     max_weight_bits: int = Field(default=8, ge=1, le=8)
@@ -58,17 +66,25 @@ class SearchSettings(Section):
     adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
     """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
     are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
+    start: StartSettings = StartSettings()
+    """What the search starts from."""
     prune: bool | None = None
     """Drop choices that cannot win before searching. Left out: true, except for `rl-paper`."""
     finalists: int = Field(default=3, ge=1, le=20)
-    """How many of the best policies may be trained fully, fastest first, until one keeps the allowed drop."""
+    """How many of the best policies may be trained fully: cheapest first, until one keeps the allowed drop; within a
+    cost budget all of them, and the most accurate one is taken."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
+        unsaid = {"adc_bits", "cost_budget", "whole_front"}
         if self.batch == 1:
-            del content["batch"]
-        return {key: value for key, value in content.items() if key != "adc_bits" or value}
+            content.pop("batch", None)
+        if self.start == StartSettings():
+            content.pop("start", None)
+        if self.cost_budget is not None:
+            content.pop("allowed_drop_points", None)
+        return {key: value for key, value in content.items() if key not in unsaid or value}
 
     @property
     def has_adc_bits(self) -> bool:
@@ -97,4 +113,24 @@ class SearchSettings(Section):
                 raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
         if self.method == "rl-paper" and self.prune:
             raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
+        self.start.check_method(self.method)
+        self._check_goal()
         return self
+
+    def _check_goal(self) -> None:
+        from mho.search.budget import CostBudget
+        from mho.search.methods import FRONT_METHODS
+        from mho.search.objective import Objective
+
+        if self.whole_front and self.method not in FRONT_METHODS:
+            raise ValueError(f"whole_front needs one of the methods {', '.join(FRONT_METHODS)}, and not {self.method}")
+        if self.cost_budget is None:
+            return
+        if self.whole_front:
+            raise ValueError("give either cost_budget or whole_front, which has policies of all costs")
+        if "allowed_drop_points" in self.model_fields_set:
+            raise ValueError("give either allowed_drop_points or cost_budget")
+        try:
+            CostBudget.parse(self.cost_budget, Objective(self.objective))
+        except MhoError as error:
+            raise ValueError(f"{error.what}; expected {error.expected}") from error

@@ -18,11 +18,12 @@ from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE, Prepared
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import SearchSettings
+from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, read_options
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
     from mho.search.evaluation import EvaluationRecord
-    from mho.search.runner import SearchResult
+    from mho.search.runner import SearchOptions, SearchResult
     from mho.search.space import SearchSpace
 
 ROUGH = (
@@ -32,9 +33,10 @@ ROUGH = (
 
 @dataclass(frozen=True)
 class Search:
-    """Search for the cheapest policy within the allowed loss of accuracy.
+    """Search for the policy that the settings ask for.
 
     Attributes:
+        needs_winner: whether a search that ends without a winner is an error.
         execution: who evaluates.
     """
 
@@ -43,6 +45,7 @@ class Search:
     evaluation: EvaluationSettings
     seed: int
     log_folder: Path
+    needs_winner: bool = True
     execution: SearchExecution = field(default_factory=SearchExecution)
     name: str = "search"
     title: str = "Search bit widths"
@@ -55,7 +58,8 @@ class Search:
             "mapping": str(self.prepared.material.mapping),
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
-            "search": self.settings.model_dump(mode="json", exclude={"finalists"}),
+            "search": self.settings.model_dump(mode="json", exclude={"finalists", "start"}),
+            **({} if self.settings.start == StartSettings() else {"start": self.settings.start.ingredients()}),
             "evaluation": self.evaluation.model_dump(mode="json"),
             "seed": self.seed,
         }
@@ -66,7 +70,7 @@ class Search:
 
         from mho.search.evaluation import problem_hash
         from mho.search.log import EvaluationLog
-        from mho.search.runner import SearchOptions, SearchProgress
+        from mho.search.runner import SearchProgress
         from mho.workflow.evaluator import make_evaluator
 
         space = self.space()
@@ -77,9 +81,8 @@ class Search:
         log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
 
         def show(progress: SearchProgress) -> None:
-            best = progress.best
-            gain = "" if best is None else f", {space.reference_cost / best.cost:.2f}x so far"
-            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{gain}")
+            best = "" if progress.best is None else f", {self._tell(progress.best, space)} so far"
+            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{best}")
 
         report(0.0, "policy 1")
         result = self.execution.carry_out(
@@ -87,14 +90,18 @@ class Search:
             space,
             evaluator,
             log,
-            SearchOptions(self.settings.budget, self.settings.allowed_drop_points, batch=self.settings.batch),
+            make_options(self.settings),
             np.random.default_rng(derive_seed(self.seed, "search")),
             show,
+            method_options=read_options(self.settings.start, self.prepared, folder, report),
+            given=read_given(self.settings.start, log, evaluator, space, folder),
         )
-        best = result.require_best()
+        if result.agent is not None:
+            result.agent.save(folder / AGENT_FILE)
+        best = result.require_best() if self.needs_winner else result.best
         write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
         rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
-                 if space.is_rough(one.policy)]  # fmt: skip
+                 if one is not None and space.is_rough(one.policy)]  # fmt: skip
         notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
         return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
 
@@ -106,18 +113,41 @@ class Search:
         return {
             "fidelity": fidelity,
             "space": str(space.size),
-            "target_accuracy": result.goal.target_accuracy,
+            "target_accuracy": None if result.goal.cost_budget is not None else result.goal.target_accuracy,
+            "cost_budget": result.goal.cost_budget,
             "objective": str(space.objective),
             "reference_cost": space.reference_cost,
-            "order": order_finalists(result, space),
-            "gain": space.reference_cost / result.require_best().cost,
-            "tried": len(result.records),
+            "order": [] if result.best is None else order_finalists(result, space),
+            "told": "no winner" if result.best is None else self._tell(result.best, space),
+            "tried": result.tried,
         }
+
+    def _tell(self, best: EvaluationRecord, space: SearchSpace) -> str:
+        """Tell what a policy gains: less of the objective, or accuracy where its cost is limited."""
+        if self.settings.cost_budget is not None:
+            return f"{100 * (best.accuracy or 0.0):.2f} % within {self.settings.cost_budget}"
+        return f"{space.reference_cost / best.cost:.2f}x less {space.objective.words}"
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Gain and effort."""
-        words = Objective(figures["objective"]).words
-        return f"{figures['gain']:.2f}x less {words} after {figures['tried']} policies"
+        return f"{figures['told']} after {figures['tried']} policies"
+
+
+def make_options(settings: SearchSettings) -> SearchOptions:
+    """Return how long a search lasts and what it looks for."""
+    from mho.search.budget import CostBudget
+    from mho.search.runner import SearchOptions
+
+    budget = None
+    if settings.cost_budget is not None:
+        budget = CostBudget.parse(settings.cost_budget, Objective(settings.objective))
+    return SearchOptions(
+        settings.budget,
+        settings.allowed_drop_points,
+        cost_budget=budget,
+        whole_front=settings.whole_front,
+        batch=settings.batch,
+    )
 
 
 def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
@@ -167,9 +197,14 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
 def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
     """Return indices into a search's records: the winner, then dearer ones on the Pareto front, each more accurate.
 
-    Only policies of the space: uniform 8/8, which every search measures, may break its limits.
+    Within a cost budget: the policies that keep it, that of the lowest loss first. Only policies of the space: uniform
+    8/8, which every search measures, may break its limits.
     """
     best = result.require_best()
+    if result.goal.cost_budget is not None:
+        within = [record for record in result.records if record.is_ok and result.goal.allows(record.cost)]
+        within = sorted(within, key=lambda record: (record.score, record.cost))
+        return [_place(result, record) for record in within if space.contains(record.policy)]
     order = [_place(result, best)]
     for record in result.front:
         if record.cost > best.cost and record.policy != best.policy and space.contains(record.policy):

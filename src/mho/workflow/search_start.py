@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import ConfigError, InputFileError
 from mho.workflow.section import Section
 from mho.workflow.stage import Report
 
@@ -34,12 +34,16 @@ class StartSettings(Section):
     """How the agent of `rl` learns. Left out: as the saved agent, else `ddpg`."""
     agent: Path | None = None
     """An agent that an earlier search with `rl` saved (.safetensors), of this network or another one."""
-    evaluations: Path | Literal["log"] | None = None
+    evaluations: Literal["log"] | Path | None = None
     """Evaluations of earlier searches to learn from, which do not count into the budget: an evaluation log (.jsonl) of
     the same network, training and data, for whatever accelerator, or "log": what this run's own log holds already."""
     probe_images: int = Field(default=0, ge=0, le=100_000)
     """On how many images of the calibration split the sensitivity of each layer is told by forward passes before the
     search; 0: it is not."""
+
+    def told(self) -> tuple[str, ...]:
+        """Return the keys that differ from their defaults."""
+        return tuple(self.model_dump(exclude_defaults=True))
 
     def check_method(self, method: str) -> None:
         """Raise `ValueError` where the method cannot start from one of these."""
@@ -54,6 +58,27 @@ class StartSettings(Section):
         ):
             if is_given and method not in takers:
                 raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")
+
+    def check_files(self) -> None:
+        """Read the files, before hours of training.
+
+        Raises:
+            InputFileError: one is missing, damaged or something else.
+            ConfigError: the agent learned by another algorithm.
+        """
+        from mho.search.agent_file import SavedAgent
+        from mho.search.log import EvaluationLog
+
+        if self.agent is not None:
+            learned = SavedAgent.load(self.agent).algorithm
+            if self.algorithm not in (None, learned):
+                raise ConfigError(
+                    f"the agent learned by {learned}, and {self.algorithm} is asked for",
+                    where=str(self.agent),
+                    hint="leave the algorithm out, or start without the agent",
+                )
+        if self.evaluations is not None and self.evaluations != OWN_LOG:
+            EvaluationLog.read(self.evaluations)
 
     def ingredients(self) -> dict[str, Any]:
         """Return what a search depends on through these: contents of files, not where they lie.
@@ -107,7 +132,8 @@ def read_given(
     if settings.evaluations == OWN_LOG:
         source, where = own, "the run's evaluation log"
     else:
-        source, where = EvaluationLog.read(settings.evaluations), str(settings.evaluations)
+        where = str(settings.evaluations)
+        source = EvaluationLog.read(where)
     return known_records(snapshot(source, folder / GIVEN_FILE), evaluator, space, where=where)
 
 

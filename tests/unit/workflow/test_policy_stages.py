@@ -4,35 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mho.quantization.policy import BitWidths, Policy
-from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import pareto_front
 from mho.workflow.config import TrainingSettings
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, TrainFinalists
-from mho.workflow.search_stage import order_finalists
-
-
-def record(index: int, latency_ps: int, accuracy: float) -> EvaluationRecord:
-    policy = Policy({"fc": BitWidths(8, 8 - index)})
-    return EvaluationRecord(policy, 1.0 - accuracy, accuracy, latency_ps, 0, 0.0, "rl", index, "f", "ok")
-
-
-def result(*records: EvaluationRecord, best: int) -> SimpleNamespace:
-    return SimpleNamespace(records=records, front=pareto_front(records), require_best=lambda: records[best])
-
-
-def space(*outside: int) -> SimpleNamespace:
-    return SimpleNamespace(contains=lambda policy: 8 - policy["fc"].act_bits not in outside)
-
-
-def test_finalists_are_the_winner_and_then_slower_ones_that_are_more_accurate():
-    records = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 60, 0.96), record(3, 70, 0.985), record(4, 40, 0.5))
-    assert order_finalists(result(*records, best=1), space()) == [1, 3, 0]
-
-
-def test_uniform_8_8_is_no_finalist_where_it_breaks_the_limits_of_the_search():
-    records = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 70, 0.98))
-    assert order_finalists(result(*records, best=1), space(0)) == [1, 2]
 
 
 class FinalistsWithoutTraining(TrainFinalists):
@@ -57,18 +30,28 @@ class FinalistsWithoutTraining(TrainFinalists):
 def test_the_fastest_finalist_that_keeps_the_drop_is_taken_else_the_most_accurate_with_a_note(
     tmp_path, trained, tried, taken, noted
 ):
+    figures, folder = _finish(tmp_path, trained, 1.0)
+    assert (figures["finalists"], figures["index"], bool(figures["notes"])) == (tried, taken, noted)
+    assert (folder / QUANTIZED_FILE).read_text() == f"of {taken}"
+
+
+def test_within_a_cost_budget_all_finalists_are_trained_and_the_most_accurate_is_taken(tmp_path):
+    figures, folder = _finish(tmp_path, {1: 0.97, 3: 0.98, 0: 0.98}, None)
+    assert (figures["finalists"], figures["index"], figures["notes"]) == ([1, 3, 0], 3, [])
+    assert (folder / QUANTIZED_FILE).read_text() == "of 3"
+
+
+def _finish(tmp_path, trained, allowed_drop_points):
     (tmp_path / SEARCH_FILE).write_text(json.dumps({"records": []}))
     stage = FinalistsWithoutTraining(
         prepared=None,
         search=SimpleNamespace(folder=tmp_path, figures={"order": [1, 3, 0], "trained": trained}),
         reference=SimpleNamespace(figures={"validation": {"accuracy": 0.96}}),
         training=TrainingSettings(epochs=1, learning_rate=0.1),
-        allowed_drop_points=1.0,
+        allowed_drop_points=allowed_drop_points,
         finalists=3,
         seed=0,
     )
     folder = Path(tmp_path / "found")
     folder.mkdir()
-    figures = stage.make(folder, print)
-    assert (figures["finalists"], figures["index"], bool(figures["notes"])) == (tried, taken, noted)
-    assert (folder / QUANTIZED_FILE).read_text() == f"of {taken}"
+    return stage.make(folder, print), folder

@@ -1,0 +1,89 @@
+from types import SimpleNamespace
+
+import pytest
+
+from mho.errors import ConfigError
+from mho.quantization.policy import BitWidths, Policy
+from mho.search.evaluation import EvaluationRecord
+from mho.search.goal import Goal, pareto_front
+from mho.search.objective import Objective
+from mho.settings import parse_settings
+from mho.workflow.search_settings import SearchSettings
+from mho.workflow.search_stage import make_options, order_finalists
+
+
+def record(index: int, cost: int, accuracy: float) -> EvaluationRecord:
+    policy = Policy({"fc": BitWidths(8, 8 - index)})
+    return EvaluationRecord(policy, 1.0 - accuracy, accuracy, cost, 0, 0.0, "rl", index, "f", "ok")
+
+
+def result(*records: EvaluationRecord, best: int, cost_budget: int | None = None) -> SimpleNamespace:
+    goal = Goal(0.99, 1.0, 100, 0.01, cost_budget=cost_budget)
+    return SimpleNamespace(records=records, front=pareto_front(records), require_best=lambda: records[best], goal=goal)
+
+
+def space(*outside: int) -> SimpleNamespace:
+    return SimpleNamespace(contains=lambda policy: 8 - policy["fc"].act_bits not in outside)
+
+
+RECORDS = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 60, 0.96), record(3, 70, 0.985), record(4, 40, 0.5))
+
+
+def test_finalists_are_the_winner_and_then_slower_ones_that_are_more_accurate():
+    assert order_finalists(result(*RECORDS, best=1), space()) == [1, 3, 0]
+
+
+def test_uniform_8_8_is_no_finalist_where_it_breaks_the_limits_of_the_search():
+    records = (record(0, 100, 0.99), record(1, 50, 0.97), record(2, 70, 0.98))
+    assert order_finalists(result(*records, best=1), space(0)) == [1, 2]
+
+
+def test_within_a_cost_budget_finalists_are_those_that_keep_it_the_least_loss_first():
+    assert order_finalists(result(*RECORDS, best=1, cost_budget=60), space()) == [1, 2, 4]
+    assert order_finalists(result(*RECORDS, best=3, cost_budget=70), space()) == [3, 1, 2, 4]
+
+
+def settings(**given) -> SearchSettings:
+    return parse_settings(SearchSettings, {"budget": 5, **given}, where="search")
+
+
+def test_what_is_looked_for_comes_from_the_settings():
+    assert make_options(settings(allowed_drop_points=2.0)).allowed_drop_points == 2.0
+    assert make_options(settings(cost_budget=0.4)).cost_budget.share == 0.4
+    assert make_options(settings(cost_budget="0.4")).cost_budget.share == 0.4
+    assert make_options(settings(cost_budget="250 us")).cost_budget.amount == 250_000_000
+    energy = settings(cost_budget="3.5 nJ", objective="energy")
+    assert make_options(energy).cost_budget.of(10**12) == 3_500_000_000
+    assert make_options(settings(method="exact", whole_front=True)).whole_front
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cost_budget": 1.5}, "cost_budget: is 1.5"),
+        ({"cost_budget": 0}, "cost_budget: is 0"),
+        ({"cost_budget": "3 nJ"}, "the cost budget is '3 nJ'; expected a share(.|\n)*ps, ns, us"),
+        ({"cost_budget": "soon"}, "the cost budget is 'soon'"),
+        ({"cost_budget": 0.4, "allowed_drop_points": 1.0}, "either allowed_drop_points or cost_budget"),
+        ({"cost_budget": 0.4, "whole_front": True, "method": "exact"}, "either cost_budget or whole_front"),
+        ({"whole_front": True, "method": "random"}, "whole_front needs one of the methods"),
+    ],
+)
+def test_goals_that_contradict_themselves_are_told(given, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(**given)
+
+
+def test_settings_read_back_from_what_they_tell_and_tell_no_unused_keys():
+    for given in ({}, {"cost_budget": 0.4}, {"cost_budget": "250 us"}, {"whole_front": True, "method": "exact"}):
+        one = settings(**given)
+        told = one.model_dump(mode="json")
+        assert settings(**told).model_dump() == one.model_dump()
+        assert ("cost_budget" in told) == ("cost_budget" in given) != ("allowed_drop_points" in told)
+    assert "whole_front" not in settings().model_dump(mode="json")
+
+
+def test_the_unit_of_a_budget_is_one_of_the_objective():
+    for objective in Objective:
+        amount = {"ps": "5 ns", "aJ": "5 pJ", "aJ ps": "5 nJ us", "crossbars": "5 crossbars"}[objective.unit]
+        assert make_options(settings(cost_budget=amount, objective=str(objective))).cost_budget.amount > 0
