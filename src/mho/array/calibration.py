@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mho.array.converters import make_adc
 from mho.errors import ConfigError, DataError
@@ -54,6 +56,11 @@ class RangeRule:
         if not 0 < self.share <= 1:
             raise ConfigError(f"share is {self.share}", expected="above 0, up to 1")
 
+    @property
+    def counts_sums(self) -> bool:
+        """False where the ends of sums tell the range."""
+        return self.method is not RangeMethod.EXTREMES
+
 
 class SumCounts:
     """The sums of groups of conversions: their ends, then how many lie in each bin between them.
@@ -66,19 +73,32 @@ class SumCounts:
         self.low, self.high = np.zeros(groups), np.zeros(groups)
         self._counts = np.zeros((groups, BINS), dtype=np.int64)
 
-    def see(self, sums: Floats, group: NDArray[np.int64]) -> None:
-        """Note the ends of sums [n, conversions], whose groups are int64 [conversions]; zero is always within them."""
-        if len(sums):
-            np.minimum.at(self.low, group, sums.min(axis=0))
-            np.maximum.at(self.high, group, sums.max(axis=0))
+    def see(self, sums: Tensor, group: NDArray[np.int64], unit: float = 1.0) -> None:
+        """Note the ends of sums; zero is always within them.
 
-    def count(self, sums: Floats, group: NDArray[np.int64]) -> None:
-        """Count sums between the ends that were seen."""
-        width = self.high - self.low
-        bins_a_count = np.divide(BINS, width, out=np.zeros_like(width), where=width > 0)
-        place = (sums - self.low[group]) * bins_a_count[group]
-        bins = np.clip(place.astype(np.int64), 0, BINS - 1) + group * BINS
-        self._counts += np.bincount(bins.ravel(), minlength=self._counts.size).reshape(self._counts.shape)
+        Args:
+            sums: [n, conversions], in units of `unit`.
+            group: int64 [conversions], whose sums they are.
+            unit: a power of two.
+        """
+        if len(sums):
+            low, high = (end.to(torch.float64).numpy() * unit for end in torch.aminmax(sums, dim=0))
+            np.minimum.at(self.low, group, low)
+            np.maximum.at(self.high, group, high)
+
+    def count(self, sums: Tensor, group: NDArray[np.int64], unit: float = 1.0) -> None:
+        """Count sums, as for `see`, between the ends that were seen."""
+        width = (self.high - self.low)[group]
+        bins_a_unit = np.divide(BINS * unit, width, out=np.zeros_like(width), where=width > 0)
+        by_conversion = sums.t() if sums.dtype.is_floating_point else sums.t().to(torch.float64)
+        low, scale = (
+            torch.from_numpy(row).to(by_conversion.dtype)[:, None] for row in (self.low[group] / unit, bins_a_unit)
+        )
+        bins = (by_conversion - low).mul_(scale).clamp_(0, BINS - 1).to(torch.int64)
+        bins += torch.from_numpy(group * BINS)[:, None]
+        self._counts += (
+            torch.bincount(bins.reshape(-1), minlength=self._counts.size).numpy().reshape(self._counts.shape)
+        )
 
     def find_ranges(self, rule: RangeRule, bits: int) -> tuple[Floats, Floats]:
         """Return lowest and highest sums of the groups' ranges, float64 [groups].
@@ -90,10 +110,10 @@ class SumCounts:
         Raises:
             DataError: nothing was counted.
         """
+        if not rule.counts_sums:
+            return self.low.copy(), self.high.copy()
         if not self._counts.any():
             raise DataError("no sums were counted", expected="at least one input")
-        if rule.method is RangeMethod.EXTREMES:
-            return self.low.copy(), self.high.copy()
         if rule.method is RangeMethod.PERCENTILE:
             return self._cut_off((1 - rule.share) / 2)
         return self._minimize_error(bits)
@@ -115,12 +135,17 @@ class SumCounts:
 
     def _minimize_error(self, bits: int) -> tuple[Floats, Floats]:
         """Try shrinking the extremes by equal factors; sums stand in the middle of their bins."""
+        factors = np.arange(_SHRINKAGES, 0, -1) / _SHRINKAGES
+        tried = make_adc(bits, *(np.outer(end, factors).ravel() for end in (self.low, self.high)))
+        low, step = (torch.from_numpy(part.reshape(-1, _SHRINKAGES, 1)) for part in (tried.low, tried.step))
         edges = self._edges
-        middle = ((edges[:, 1:] + edges[:, :-1]) / 2).T
-        best, factor = np.full(len(self.low), np.inf), np.ones(len(self.low))
-        for tried in np.arange(_SHRINKAGES, 0, -1) / _SHRINKAGES:
-            adc = make_adc(bits, self.low * tried, self.high * tried)
-            error = (((adc.read(adc.convert(middle)) - middle) ** 2).T * self._counts).sum(axis=1)
-            is_better = error < best
-            best, factor = np.where(is_better, error, best), np.where(is_better, tried, factor)
-        return self.low * factor, self.high * factor
+        middle = torch.from_numpy((edges[:, 1:] + edges[:, :-1]) / 2)
+        best = np.ones(len(self.low))
+        for group in np.flatnonzero(self.high > self.low).tolist():  # one at a time, which caches hold
+            counts = torch.from_numpy(self._counts[group])
+            some = counts.nonzero().squeeze(1)
+            place = (middle[group, some] - low[group]).div_(step[group])
+            off = place.round().clamp_(0, tried.largest_code).sub_(place)
+            error = (off.square_() @ counts[some].to(torch.float64)) * step[group, :, 0].square()
+            best[group] = factors[int(error.argmin())]
+        return self.low * best, self.high * best

@@ -181,18 +181,25 @@ class ArrayProduct:
             self.linear = LinearProduct(periphery, whole, fraction_bits, of_results)
         self._path = _FusedPath(periphery, whole, noise, fraction_bits)
 
-    def sum_columns(self, codes: NDArray[np.integer]) -> Floats:
-        """Return what is converted, without noise, float64 [steps * batch, conversions], where it is observed.
+    def sum_columns(self, codes: Tensor) -> Tensor:
+        """Return what is converted, without noise, in units of `sum_unit`, where it is observed.
+
+        Use it within `mho.arithmetic.exactness.exact_products`.
 
         Args:
-            codes: as for `run`; memory grows with them.
+            codes: as for `run_block`; memory grows with them.
+
+        Returns:
+            [steps * batch, conversions], whole numbers, in the memory order of codes.
         """
-        feed, product = self._periphery.feed, self._observed
-        with exact_products():
-            slices = feed.slices(feed.take(codes)).flatten(0, 1)
-            sums = product.multiply(feed.drives(slices)).to(torch.float64)
-            found: Floats = sums.mul_(0.5 ** (self.fraction_bits + feed.fraction_bits)).numpy()
-        return found
+        feed = self._periphery.feed
+        return self._observed.multiply(feed.drives(feed.slices(codes).flatten(0, 1)))
+
+    @property
+    def sum_unit(self) -> float:
+        """What one is worth in `sum_columns`: a power of two."""
+        bits: int = self.fraction_bits + self._periphery.feed.fraction_bits
+        return 0.5**bits
 
     @cached_property
     def _observed(self) -> IntegerProduct:

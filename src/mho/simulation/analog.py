@@ -34,12 +34,12 @@ from mho.simulation.dequantize import dequantize
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs, present_outputs
 
-_GATHERED_CODES = 1 << 22
-"""Codes that are gathered at a time, for the windows of a tile that is observed or for sums of inputs."""
+_SHOWN_SUMS = 1 << 17
+"""Sums of columns that the windows of a tile that is observed give at a time: what a processor reaches quickly."""
 DEFAULT_BATCH = 16
 
-Observe = Callable[[str, int, AnalogTile, NDArray[Any]], None]
-"""Is told of each layer, tile (by number) and codes [n, rows] that drive it."""
+Observe = Callable[[str, int, AnalogTile, Tensor], None]
+"""Is told of each layer, tile (by number) and codes [n, rows] that drive it, as for `ArrayProduct.run_block`."""
 
 
 class AnalogExecutor:
@@ -185,7 +185,6 @@ class _AnalogLayer:
         self.output = content.dequantize.target
         self.tiles = tuple(writer.tiles(content))
         self._sizes = {item.target: program.buffers[item.target].shape[0] for item in content.quantizations}
-        self._stored = tuple(tile for tile in self.tiles if tile.operand is not None)
 
     def run(
         self,
@@ -212,13 +211,16 @@ class _AnalogLayer:
         }
         sums = {name: np.zeros((buffers[name].shape[0], samples)) for name in self._content.cleared}
         own = sums[last.accumulators]
-        if observe is None:
-            codes = Codes(made)
-            for run in self._runs:
-                run.run(codes, own, noise(run.tile))
-        for number, tile in enumerate(self.tiles if observe is not None else self._stored):
+        codes = Codes(made)
+        for run in self._runs:
+            run.run(codes, own, noise(run.tile))
+        for number, tile in enumerate(self.tiles):
             told = None if observe is None else partial(observe, self._content.layer.name, number)
-            for one, some in _list_products(tile, made, samples, first):
+            if tile.operand is None:
+                if told is not None:
+                    _show(tile, codes, told)
+                continue
+            for one, some in _store_samples(tile, made, samples, first):
                 part = Codes({tile.codes: made[tile.codes][:, some].contiguous()})
                 if told is not None:
                     _show(one, part, told)
@@ -234,26 +236,25 @@ class _AnalogLayer:
         return plan_runs((tile for tile in self.tiles if tile.operand is None), self._sizes)
 
 
-def _list_products(
+def _store_samples(
     tile: AnalogTile, codes: Mapping[str, Tensor], samples: int, first: int
 ) -> Iterator[tuple[AnalogTile, slice]]:
-    """Yield a tile with what it holds for which samples: the same for all, or an operand for each."""
-    if tile.operand is None:
-        yield tile, slice(None)
-        return
+    """Yield a tile with the operand that it stores for each sample, and the sample."""
+    assert tile.operand is not None, "the tile stores operands"
     stored = codes[tile.operand.write.codes]
     for sample in range(samples):
         product = tile.operand.store(stored[:, sample].numpy().astype(np.int64), first + sample)
         yield replace(tile, product=product), slice(sample, sample + 1)
 
 
-def _show(tile: AnalogTile, codes: Codes, observe: Callable[[AnalogTile, NDArray[Any]], None]) -> None:
+def _show(tile: AnalogTile, codes: Codes, observe: Callable[[AnalogTile, Tensor], None]) -> None:
     """Tell what drives a tile."""
     buffer = codes.buffers[tile.codes]
-    size = max(1, _GATHERED_CODES // (buffer.shape[1] * len(tile.rows)))
+    layout, conversions = tile.product.layout, tile.product.conversions
+    size = max(1, _SHOWN_SUMS // (buffer.shape[1] * layout.steps * len(conversions.plus)))
     for start in range(0, len(tile.inputs), size):
         places = torch.from_numpy(tile.rows[:, None] + tile.inputs[start : start + size])
-        observe(tile, gather(buffer, places).contiguous().numpy())
+        observe(tile, gather(buffer, places))
 
 
 def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:

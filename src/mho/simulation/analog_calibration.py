@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
@@ -33,7 +34,7 @@ def calibrate_ranges(
 ) -> Ranges:
     """Find the ranges that `AnalogExecutor` takes for calibrated ADCs.
 
-    The chip runs the data twice with ideal ADCs and without read noise; what it holds is what the seed gives.
+    The chip runs the data once or twice with ideal ADCs and without read noise; what it holds is what the seed gives.
 
     Args:
         program: as for `AnalogExecutor`.
@@ -60,9 +61,11 @@ def calibrate_ranges(
     executor = AnalogExecutor(program, seed, hardware=_idealize(hardware), conditions=conditions, is_observed=True)
     observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_sharing_adc)
     executor.run(inputs, batch_size, observe=observer.see)
-    executor.run(inputs, batch_size, observe=observer.count)
+    rule = rule or RangeRule()
+    if rule.counts_sums:
+        executor.run(inputs, batch_size, observe=observer.count)
     own_bits = {layer.name: layer.adc_bits for layer in program.layers if layer.adc_bits is not None}
-    return observer.find_ranges(rule or RangeRule(), converters.adc_bits, own_bits)
+    return observer.find_ranges(rule, converters.adc_bits, own_bits)
 
 
 class _Observer:
@@ -82,11 +85,13 @@ class _Observer:
                 self._counts[layer, number] = SumCounts(len(converters))
                 self._groups[layer, number] = group.astype(np.int64)
 
-    def see(self, layer: str, number: int, tile: AnalogTile, codes: NDArray[Any]) -> None:
-        self._counts[layer, number].see(tile.product.sum_columns(codes), self._groups[layer, number])
+    def see(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
+        product = tile.product
+        self._counts[layer, number].see(product.sum_columns(codes), self._groups[layer, number], product.sum_unit)
 
-    def count(self, layer: str, number: int, tile: AnalogTile, codes: NDArray[Any]) -> None:
-        self._counts[layer, number].count(tile.product.sum_columns(codes), self._groups[layer, number])
+    def count(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
+        product = tile.product
+        self._counts[layer, number].count(product.sum_columns(codes), self._groups[layer, number], product.sum_unit)
 
     def find_ranges(self, rule: RangeRule, bits: int, own_bits: Mapping[str, int]) -> Ranges:
         """Return ranges for codes of `bits`, or of those that a layer has of its own."""

@@ -1,18 +1,20 @@
 import numpy as np
 import pytest
+import torch
 
 from mho.array.calibration import BINS, RangeMethod, RangeRule, SumCounts
 from mho.array.converters import make_adc
 from mho.errors import ConfigError, DataError
 
 
-def counted(sums, group=None):
+def counted(sums, group=None, unit=1.0):
     group = np.zeros(sums.shape[1], dtype=np.int64) if group is None else group
     counts = SumCounts(int(group.max()) + 1)
-    for part in np.array_split(sums, 3):
-        counts.see(part, group)
-    for part in np.array_split(sums, 3):
-        counts.count(part, group)
+    parts = [torch.from_numpy(part) for part in np.array_split(sums / unit, 3)]
+    for part in parts:
+        counts.see(part, group, unit)
+    for part in parts:
+        counts.count(part, group, unit)
     return counts
 
 
@@ -66,6 +68,15 @@ def test_groups_have_ranges_of_their_own():
     alone = [counted(sums[:, part]).find_ranges(RangeRule(), 4)[1][0] for part in (slice(3), slice(3, 6))]
     assert high.tolist() == alone
     assert high[1] > 50 * high[0]
+
+
+def test_sums_in_other_units_and_types_are_the_same_sums():
+    sums = np.rint(gaussian())
+    wanted = counted(sums).find_ranges(RangeRule(), 4)
+    assert counted(sums, unit=0.25).find_ranges(RangeRule(), 4) == wanted
+    for kind in (np.int32, np.float32):
+        found = counted((8 * sums).astype(kind), unit=1.0).find_ranges(RangeRule(), 4)
+        np.testing.assert_allclose(found, 8 * np.array(wanted), rtol=0.02)
 
 
 def test_columns_that_are_always_zero_have_the_range_of_nothing():
