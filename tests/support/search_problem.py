@@ -1,7 +1,7 @@
 """A search problem without training: ResNet-18's latencies on the paper's crossbar, and a smooth model of accuracy.
 
-As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG [BATCH]``;
-with a batch in two processes.
+As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG``; with a
+BATCH behind it in two processes; with the URL of a storage behind that, alone, beside other searches.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from mho.network.layers import MvmLayer
 from mho.search.evaluation import Measurement
 from mho.search.features import scale_features
 from mho.search.log import EvaluationLog
-from mho.search.measuring import Workers
+from mho.search.measuring import LocalMeasurer, Workers
 from mho.search.runner import SearchOptions, run_search
+from mho.search.sharing import share
 from mho.search.space import SearchConstraints, SearchSpace
 
 
@@ -155,8 +156,22 @@ def search_in_processes(method, budget, path, batch):
     search_at_once(method, budget, batch, log=log, workers=Workers(2), recipe=SmoothRecipe(names, seconds=0.05))
 
 
+def search_beside_others(method, budget, path, batch, url, *, seconds=0.05):
+    """Search slowly with a log, sharing a storage; return the result and how many policies were evaluated."""
+    space = resnet18_space()
+    evaluator = SmoothEvaluator(space.layer_names, seconds=seconds)
+    log = EvaluationLog(path, evaluator.problem)
+    with share(LocalMeasurer(evaluator), url, space, evaluator, log, 1) as measurer:
+        options = SearchOptions(budget, batch=batch)
+        generator = np.random.default_rng(0)
+        result = run_search(method, space, evaluator, log, options, generator, measurer=measurer)
+    return result, evaluator.calls
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 4:
         search(sys.argv[1], int(sys.argv[2]), log_path=Path(sys.argv[3]), seconds=0.02)
-    else:
+    elif len(sys.argv) == 5:
         search_in_processes(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    else:
+        search_beside_others(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -192,6 +192,10 @@ class Workers:
                 " policies at once, which changes what they propose",
             )
 
+    def at_once(self, batch: int) -> int:
+        """Return how many policies they measure at the same time, at most."""
+        return batch if self.ray is not None and self.processes is None else self.processes or 1
+
     def open(
         self, evaluator: Evaluator, make_recipe: Callable[[], EvaluatorRecipe], batch: int
     ) -> AbstractContextManager[Measurer]:

@@ -1,8 +1,9 @@
-"""How a run's search is carried out, which changes none of its figures: by which processes."""
+"""How a run's search is carried out, which changes none of its figures: by which processes, beside whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mho.search.log import EvaluationLog
+    from mho.search.measuring import Measurer
     from mho.search.qat_evaluator import QatEvaluator
     from mho.search.runner import SearchOptions, SearchProgress, SearchResult
     from mho.search.space import SearchSpace
@@ -26,10 +28,12 @@ class SearchExecution:
         processes: of this machine that evaluate policies, or at most so many of the cluster; None: this one alone, or
             as many as the cluster has room for.
         ray: address of a Ray cluster that evaluates, or "local"; None: this machine.
+        storage: URL of a database of trials that searches share, or "sqlite" for one beside the log; None: none.
     """
 
     processes: int | None = None
     ray: str | None = None
+    storage: str | None = None
 
     def check(self, settings: SearchSettings) -> None:
         """Hold it against a search, before hours of training.
@@ -56,10 +60,25 @@ class SearchExecution:
         **others: Any,
     ) -> SearchResult:
         """Run a search; arguments and errors are those of `mho.search.runner.run_search`."""
-        from mho.search.measuring import Workers
         from mho.search.runner import run_search
 
-        with Workers(self.processes, self.ray).open(evaluator, evaluator.recipe, options.batch) as measurer:
+        with self._measurer(space, evaluator, log, options.batch) as measurer:
             return run_search(
                 method, space, evaluator, log, options, generator, on_progress, measurer=measurer, **others
             )
+
+    @contextmanager
+    def _measurer(
+        self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int
+    ) -> Iterator[Measurer]:
+        from mho.search.measuring import Workers
+
+        workers = Workers(self.processes, self.ray)
+        with workers.open(evaluator, evaluator.recipe, batch) as measurer:
+            if self.storage is None:
+                yield measurer
+                return
+            from mho.search.sharing import share
+
+            with share(measurer, self.storage, space, evaluator, log, workers.at_once(batch)) as sharing:
+                yield sharing

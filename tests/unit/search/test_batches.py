@@ -36,6 +36,9 @@ class LastFirst:
         for number in reversed(range(len(policies))):
             yield number, Timed(self.evaluator.evaluate(policies[number]), 0.0)
 
+    def keep(self, record):
+        pass
+
 
 @pytest.mark.parametrize("method", METHODS)
 def test_in_which_order_a_batch_is_evaluated_changes_nothing(method):

@@ -1,0 +1,192 @@
+"""Searches that share a storage share evaluations, and each finds what it would have found alone."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+import search_problem
+from search_problem import SmoothEvaluator, resnet18_space, search_at_once, search_beside_others
+
+from mho.errors import ConfigError, InputFileError
+from mho.quantization.policy import BitWidths, Policy
+from mho.search.evaluation import EvaluationRecord, Measurement
+from mho.search.log import EvaluationLog
+from mho.search.measuring import LocalMeasurer
+from mho.search.objective import Objective
+from mho.search.sharing import share
+from mho.search.trial_storage import TrialStorage, read_policy
+
+POLICIES = [Policy({"a": BitWidths(4, bits), "b": BitWidths(8, 8, 6)}) for bits in (2, 3, 4)]
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'trials.db'}"
+
+
+def connect(url, objective=Objective.LATENCY, fidelity="short", problem=1, **options):
+    return TrialStorage(url, {"network": problem}, objective, 1000, fidelity, **options)
+
+
+def record(policy, *, fidelity="short", status="ok", score=1.5, accuracy=0.75, objective=Objective.LATENCY):
+    return EvaluationRecord(policy, score, accuracy, 500, 7, 2.5, "exact", 0, fidelity, status, "", objective)
+
+
+def plain(result):
+    return [(one.policy, one.score, one.accuracy, one.cost, one.status) for one in result.records]
+
+
+def test_two_drivers_on_one_storage_evaluate_every_policy_once_and_find_what_one_finds(tmp_path, url):
+    command = [sys.executable, search_problem.__file__, "random", "9", str(tmp_path / "other.jsonl"), "4", url]
+    other = subprocess.Popen(command)
+    result, calls = search_beside_others("random", 9, tmp_path / "log.jsonl", 4, url)
+    assert other.wait(timeout=120) == 0
+    assert plain(result) == plain(search_at_once("random", 9, 4))
+    problem = SmoothEvaluator(resnet18_space().layer_names).problem
+    logs = [EvaluationLog(tmp_path / name, problem) for name in ("log.jsonl", "other.jsonl")]
+    assert [len(log) for log in logs] == [9, 9], "each log is whole"
+    (study,) = optuna.get_all_study_summaries(url)
+    trials = optuna.load_study(study_name=study.study_name, storage=url).trials
+    assert sum(trial.state is optuna.trial.TrialState.COMPLETE for trial in trials) == 9
+    assert calls <= 9
+
+
+def test_what_a_storage_holds_is_not_evaluated_again_and_counts(tmp_path, url):
+    first, calls = search_beside_others("random", 6, tmp_path / "log.jsonl", 1, url, seconds=0)
+    assert calls == 6
+    again, calls = search_beside_others("random", 8, tmp_path / "another.jsonl", 1, url, seconds=0)
+    assert calls == 2
+    assert plain(again)[:6] == plain(first)
+
+
+def test_a_log_is_given_to_a_storage_that_lacks_it(tmp_path, url):
+    search_problem.search("random", 5, log_path=tmp_path / "log.jsonl")
+    _, calls = search_beside_others("random", 5, tmp_path / "log.jsonl", 1, url, seconds=0)
+    assert calls == 0
+    _, calls = search_beside_others("random", 5, tmp_path / "another.jsonl", 1, url, seconds=0)
+    assert calls == 0
+
+
+def test_a_policy_is_claimed_by_one_search_at_a_time(url):
+    first, second = connect(url), connect(url)
+    assert first.claim(POLICIES[0])
+    assert not second.claim(POLICIES[0]), "although it has not seen the other's claim"
+    second.refresh()
+    assert second.is_busy(POLICIES[0])
+    first.refresh()
+    assert not first.is_busy(POLICIES[0]), "its own claims do not hold it up"
+    first.add(record(POLICIES[0]))
+    second.refresh()
+    assert not second.is_busy(POLICIES[0])
+    assert second.find(POLICIES[0]) == (Measurement(1.5, 0.75), 2.5)
+    first.close()
+    second.close()
+
+
+def test_claims_of_a_search_that_ended_or_was_killed_here_are_free_at_once(url):
+    ended, reader = connect(url), connect(url)
+    ended.claim(POLICIES[0])
+    ended.close()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    killed = connect(url)
+    killed._driver = f"{socket.gethostname()}:{gone.pid}"
+    killed.claim(POLICIES[1])
+    reader.refresh()
+    assert not reader.is_busy(POLICIES[0])
+    assert not reader.is_busy(POLICIES[1])
+    assert reader.claim(POLICIES[1])
+
+
+def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url):
+    elsewhere = connect(url, heartbeat_s=1, grace_s=1)
+    elsewhere._driver = "elsewhere:1"
+    elsewhere.claim(POLICIES[0])
+    reader = connect(url, heartbeat_s=1, grace_s=1)
+    time.sleep(2.5)
+    reader.refresh()
+    assert reader.is_busy(POLICIES[0]), "its heart beats"
+    elsewhere._ended.set()
+    deadline = time.monotonic() + 20
+    while reader.is_busy(POLICIES[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+        reader.refresh()
+
+
+def test_failed_policies_are_shared_other_fidelities_and_problems_are_not(url):
+    writer = connect(url)
+    writer.add(record(POLICIES[0], status="failed", score=None, accuracy=None))
+    writer.add(record(POLICIES[1], fidelity="long"))
+    assert connect(url).find(POLICIES[0]) == (Measurement(None, None), 2.5)
+    assert connect(url).find(POLICIES[1]) is None
+    assert connect(url, fidelity="long").find(POLICIES[0]) is None
+    assert connect(url, problem=2).find(POLICIES[0]) is None
+
+
+def test_evaluations_of_other_objectives_are_found_too(url):
+    connect(url).add(record(POLICIES[0]))
+    assert connect(url, Objective.ENERGY).find(POLICIES[0]) == (Measurement(1.5, 0.75), 2.5)
+
+
+def test_what_the_dashboard_shows(url):
+    connect(url).add(record(POLICIES[0]))
+    (summary,) = optuna.get_all_study_summaries(url)
+    study = optuna.load_study(study_name=summary.study_name, storage=url)
+    assert study.metric_names == ["cost", "loss"]
+    (trial,) = study.trials
+    widths = {"a:weight_bits": 4, "a:act_bits": 2, "b:weight_bits": 8, "b:act_bits": 8, "b:adc_bits": 6}
+    assert trial.params == widths
+    assert read_policy(widths) == POLICIES[0]
+    assert trial.values == [500.0, 1.5]
+    assert trial.user_attrs["accuracy"] == 0.75
+    assert trial.user_attrs["method"] == "exact"
+
+
+@pytest.mark.parametrize("attribute", [{"accuracy": "high"}, {"accuracy": 2.0}, {"score": None}, {"score": True}])
+def test_trials_that_others_wrote_into_the_storage_are_not_believed(url, attribute):
+    storage = connect(url)
+    ranges = {"a:weight_bits": optuna.distributions.IntDistribution(1, 8)}
+    ranges["a:act_bits"] = ranges["a:weight_bits"]
+    content = {"score": 1.5, "accuracy": 0.5, "seconds": 1.0, "fidelity": "short", "status": "ok", "note": ""}
+    trial = optuna.trial.create_trial(
+        values=[1.0, 2.0],
+        params={"a:weight_bits": 4, "a:act_bits": 4},
+        distributions=ranges,
+        user_attrs={"record": content | attribute},
+    )
+    storage._study.add_trial(trial)
+    storage.refresh()
+    assert storage.find(Policy({"a": BitWidths(4, 4)})) is None
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"lr": 0.1}, {"a:weight_bits": 4}, {"a:weight_bits": 99, "a:act_bits": 4}, {":act_bits": 4}]
+)
+def test_parameters_of_other_studies_are_no_policies(parameters):
+    assert read_policy(parameters) is None
+
+
+def test_a_storage_that_is_not_there_is_one_clear_error_without_the_password(tmp_path):
+    with pytest.raises(InputFileError, match=r"nothing/x.db: the storage of trials fails") as told:
+        connect(f"sqlite:///{tmp_path / 'nothing' / 'x.db'}")
+    assert told.value.hint
+    with pytest.raises(InputFileError, match="expected: a URL such as sqlite"):
+        connect("somewhere")
+    with pytest.raises(InputFileError) as told:
+        connect("postgresql+nosuch://me:secret@host/trials")
+    assert "secret" not in str(told.value)
+
+
+def test_a_storage_beside_the_log_needs_a_log():
+    space = resnet18_space()
+    evaluator = SmoothEvaluator(space.layer_names)
+    log = EvaluationLog(None, evaluator.problem)
+    with (
+        pytest.raises(ConfigError, match="no log is kept"),
+        share(LocalMeasurer(evaluator), "sqlite", space, evaluator, log, 1),
+    ):
+        pass
