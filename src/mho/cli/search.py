@@ -40,6 +40,14 @@ def search(
     batch: Annotated[
         int | None, typer.Option(help="Policies that the method is asked for at once, instead of the file's.")
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Store trials in a database, and share them: a URL, or sqlite for a file."),
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL", help="Show the search in tensorboard or wandb (repeat for both)."),
+    ] = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
     algorithm: Annotated[
@@ -90,6 +98,8 @@ def search(
             "probe_images": probe_images,
         },
         batch=batch,
+        storage=storage,
+        trackers=track,
     )
     if save_agent is not None and settings.search.method != "rl":
         raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")

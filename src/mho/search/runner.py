@@ -73,6 +73,8 @@ class SearchProgress:
         done, budget: distinct policies evaluated, and to evaluate.
         record: the latest one; best: the winner so far, or None.
         seconds_left: estimate from the mean time of evaluations; None before there is one.
+        goal: what is searched.
+        records: all so far.
     """
 
     done: int
@@ -80,6 +82,8 @@ class SearchProgress:
     record: EvaluationRecord
     best: EvaluationRecord | None
     seconds_left: float | None
+    goal: Goal
+    records: Sequence[EvaluationRecord]
 
 
 @dataclass(frozen=True)
@@ -329,4 +333,9 @@ class _Study:
         own = self.records[:1] + self.records[1 + len(self.given) :]
         left = self.options.budget - len(own)
         mean = sum(r.seconds for r in own) / len(own)
-        self.on_progress(SearchProgress(len(own), self.options.budget, record, self.best(), left * mean))
+        assert self._goal is not None, "nothing is told before the reference is known"
+        self.on_progress(
+            SearchProgress(
+                len(own), self.options.budget, record, self.best(), left * mean, self._goal, tuple(self.records)
+            )
+        )

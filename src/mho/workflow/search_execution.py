@@ -28,25 +28,27 @@ class SearchExecution:
         processes: of this machine that evaluate policies, or at most so many of the cluster; None: this one alone, or
             as many as the cluster has room for.
         ray: address of a Ray cluster that evaluates, or "local"; None: this machine.
-        storage: URL of a database of trials that searches share, or "sqlite" for one beside the log; None: none.
     """
 
     processes: int | None = None
     ray: str | None = None
-    storage: str | None = None
 
     def check(self, settings: SearchSettings) -> None:
-        """Hold it against a search, before hours of training.
+        """Hold it, and what shows the search, against a search, before hours of training.
 
         Raises:
             ConfigError: more processes than policies are asked for at once.
-            MissingExtraError: Ray is not installed.
+            MissingExtraError: Ray, or what is to show the search, is not installed.
         """
         from mho.search.measuring import Workers
 
         Workers(self.processes, self.ray).check(settings.batch)
         if self.ray is not None:
             import_ray()
+        if settings.trackers:
+            from mho.search.tracking import check_trackers
+
+            check_trackers(settings.trackers)
 
     def carry_out(
         self,
@@ -57,28 +59,35 @@ class SearchExecution:
         options: SearchOptions,
         generator: np.random.Generator,
         on_progress: Callable[[SearchProgress], None],
+        *,
+        storage: str | None,
         **others: Any,
     ) -> SearchResult:
-        """Run a search; arguments and errors are those of `mho.search.runner.run_search`."""
+        """Run a search.
+
+        Args:
+            storage: URL of a database of trials that searches share, "sqlite" for a file beside the log; None: none.
+            others: these and the ones before, and errors, are those of `mho.search.runner.run_search`.
+        """
         from mho.search.runner import run_search
 
-        with self._measurer(space, evaluator, log, options.batch) as measurer:
+        with self._measurer(space, evaluator, log, options.batch, storage) as measurer:
             return run_search(
                 method, space, evaluator, log, options, generator, on_progress, measurer=measurer, **others
             )
 
     @contextmanager
     def _measurer(
-        self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int
+        self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int, storage: str | None
     ) -> Iterator[Measurer]:
         from mho.search.measuring import Workers
 
         workers = Workers(self.processes, self.ray)
         with workers.open(evaluator, evaluator.recipe, batch) as measurer:
-            if self.storage is None:
+            if storage is None:
                 yield measurer
                 return
             from mho.search.sharing import share
 
-            with share(measurer, self.storage, space, evaluator, log, workers.at_once(batch)) as sharing:
+            with share(measurer, storage, space, evaluator, log, workers.at_once(batch)) as sharing:
                 yield sharing

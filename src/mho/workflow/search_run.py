@@ -4,7 +4,7 @@ run's."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ def with_search(
     cost_budget: str | None = None,
     whole_front: bool | None = None,
     batch: int | None = None,
+    storage: str | None = None,
+    trackers: Sequence[str] | None = None,
     start: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Return the configuration with another search. A goal goes before that of the file. Raises `ConfigError`.
@@ -82,6 +84,8 @@ def with_search(
         "cost_budget": cost_budget,
         "whole_front": whole_front,
         "batch": batch,
+        "storage": storage,
+        "trackers": trackers,
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     content = config.search.model_dump(mode="json", exclude_unset=True)

@@ -21,6 +21,9 @@ from mho.quantization.policy import BitWidths
 from mho.workflow.search_start import StartSettings
 from mho.workflow.section import Section, Widths
 
+EXECUTION = ("storage", "trackers")
+"""Keys that change no figure."""
+
 
 class SearchSettings(Section):
     """How bit widths are searched."""
@@ -38,6 +41,11 @@ class SearchSettings(Section):
     batch: int = Field(default=1, ge=1, le=1024)
     """How many policies the method is asked for before it is told of any of them. With more than one, so many may be
     evaluated at the same time (`--processes`, `--ray`); other batches lead to other proposals."""
+    storage: str | None = Field(default=None, min_length=1)
+    """Where trials are stored for Optuna's dashboard, and shared with other searches of the same problem: a URL such as
+    `postgresql+psycopg://user@host/name`, or `sqlite` for a file beside the log. Changes no figure."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """What shows the search while it runs: TensorBoard, Weights & Biases."""
     allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
@@ -77,7 +85,7 @@ class SearchSettings(Section):
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
-        unsaid = {"adc_bits", "cost_budget", "whole_front"}
+        unsaid = {"adc_bits", "cost_budget", "whole_front", *EXECUTION}
         if self.batch == 1:
             content.pop("batch", None)
         if self.start == StartSettings():

@@ -17,7 +17,7 @@ from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE, Prepared
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_settings import SearchSettings
+from mho.workflow.search_settings import EXECUTION, SearchSettings
 from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, read_options
 from mho.workflow.stage import Figures, Report, derive_seed
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mho.search.evaluation import EvaluationRecord
     from mho.search.runner import SearchOptions, SearchResult
     from mho.search.space import SearchSpace
+
+TRACKING = "tracking"
+"""Folder of what shows searches while they run."""
 
 ROUGH = (
     "rough: the interconnect would be near saturation, even on the fewest crossbars; mho schedule simulates the policy."
@@ -58,7 +61,7 @@ class Search:
             "mapping": str(self.prepared.material.mapping),
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
-            "search": self.settings.model_dump(mode="json", exclude={"finalists", "start"}),
+            "search": self.settings.model_dump(mode="json", exclude={"finalists", "start", *EXECUTION}),
             **({} if self.settings.start == StartSettings() else {"start": self.settings.start.ingredients()}),
             "evaluation": self.evaluation.model_dump(mode="json"),
             "seed": self.seed,
@@ -71,6 +74,7 @@ class Search:
         from mho.search.evaluation import problem_hash
         from mho.search.log import EvaluationLog
         from mho.search.runner import SearchProgress
+        from mho.search.tracking import tracked
         from mho.workflow.evaluator import make_evaluator
 
         space = self.space()
@@ -85,17 +89,19 @@ class Search:
             report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{best}")
 
         report(0.0, "policy 1")
-        result = self.execution.carry_out(
-            self.settings.method,
-            space,
-            evaluator,
-            log,
-            make_options(self.settings),
-            np.random.default_rng(derive_seed(self.seed, "search")),
-            show,
-            method_options=read_options(self.settings.start, self.prepared, folder, report),
-            given=read_given(self.settings.start, log, evaluator, space, folder),
-        )
+        with tracked(self.settings.trackers, self.log_folder.parent / TRACKING, self.name, show) as tell:
+            result = self.execution.carry_out(
+                self.settings.method,
+                space,
+                evaluator,
+                log,
+                make_options(self.settings),
+                np.random.default_rng(derive_seed(self.seed, "search")),
+                tell,
+                storage=self.settings.storage,
+                method_options=read_options(self.settings.start, self.prepared, folder, report),
+                given=read_given(self.settings.start, log, evaluator, space, folder),
+            )
         if result.agent is not None:
             result.agent.save(folder / AGENT_FILE)
         best = result.require_best() if self.needs_winner else result.best
