@@ -132,6 +132,7 @@ def _compare(question: Question, accelerator: Accelerator, examination: Examinat
         problem=problem,
         area_mm2=None if area is None else area.total_mm2,
         area_untold=() if area is None else area.untold,
+        endurance_writes=accelerator.endurance.cell_writes,
         keys_to_set=accelerator.keys_to_set,
     )
 

@@ -117,6 +117,8 @@ class ComparedAccelerator(_Section):
     """Area of the chip as far as it is told, mm2; null where the accelerator tells none."""
     area_untold: tuple[AreaComponent, ...]
     """Components whose unit area the accelerator does not tell: not in `area_mm2`."""
+    endurance_writes: int | None = Field(ge=1)
+    """Writes that a cell survives; null where the accelerator does not tell it."""
     keys_to_set: tuple[str, ...]
     """Values that no source gives, so that what follows from them is as good as your own figures."""
 

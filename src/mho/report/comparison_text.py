@@ -103,6 +103,7 @@ def _columns(document: Comparison) -> list[Column]:
         of_runs("interval", lambda run: format_time(run.interval_us)),
         of_runs("energy", _tell_energy),
         Column("area", tuple(map(_tell_area, lines))),
+        Column("cells bear", tuple(map(_tell_endurance, lines))),
         of_runs("cells last", _tell_lifetime),
     ]
     if document.samples is not None:
@@ -130,6 +131,10 @@ def _tell_area(line: ComparedAccelerator) -> str:
     if line.area_mm2 is None:
         return _NOT_TOLD
     return f"{line.area_mm2:,.4g} mm2" + (_INCOMPLETE if line.area_untold else "")
+
+
+def _tell_endurance(line: ComparedAccelerator) -> str:
+    return _NOT_TOLD if line.endurance_writes is None else f"{line.endurance_writes:,} writes"
 
 
 def _tell_lifetime(run: ComparedRun) -> str:

@@ -122,6 +122,12 @@ def test_analog_sram_has_the_throughput_and_efficiency_of_its_table():
     assert 256 * float(accelerator.area.adc_um2) == pytest.approx(497_000)
 
 
+@pytest.mark.parametrize(("name", "bits"), [("neurram", 6), ("hermes-pcm", 8), ("stt-mram", 6)])
+def test_measured_analog_chips_convert_with_their_own_bits_on_ranges_from_data(name, bits):
+    converters = load_accelerator(name).converters
+    assert (converters.adc_bits, converters.has_calibrated_adc) == (bits, True)
+
+
 @pytest.mark.parametrize("name", ["neurram", "hermes-pcm"])
 def test_levels_of_measured_chips_overlap_somewhere(name):
     """Deviations of 5 % of the range beside steps of 1/7: what makes training for such cells worth it."""
@@ -132,8 +138,8 @@ def test_levels_of_measured_chips_overlap_somewhere(name):
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("neurram", {"crossbar.write_latency_us", "converters.adc_bits", "endurance.cell_writes"}),
-        ("hermes-pcm", {"crossbar.write_latency_us", "converters.adc_bits", "endurance.cell_writes"}),
+        ("neurram", {"crossbar.write_latency_us", "endurance.cell_writes"}),
+        ("hermes-pcm", {"crossbar.write_latency_us", "converters.adc_range", "endurance.cell_writes"}),
         ("sram-analog", {"crossbar.write_latency_us", "mapping.encoding", "chip.crossbars"}),
         ("sram-digital", {"crossbar.write_latency_us", "mapping.encoding", "chip.crossbars"}),
     ],

@@ -135,6 +135,7 @@ def test_what_is_not_told_is_named(network):
     assert AreaComponent.CROSSBAR in told.area_untold
     assert (silent.run.energy_pj, silent.run.energy_untold, silent.area_mm2, silent.area_untold) == (None, (), None, ())
     assert silent.run.lifetime_inputs is None
+    assert (told.endurance_writes, silent.endurance_writes) == (10**6, None)
     assert silent.run.cell_writes > 0
 
 
