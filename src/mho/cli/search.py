@@ -24,7 +24,8 @@ def search(
         str | None,
         typer.Option(
             help="What is made least, instead of the file's: latency (on one crossbar), chip-latency (of one input on "
-            "the whole chip), interval (between inputs there), energy or energy-delay (of one input)."
+            "the whole chip), interval (between inputs there), energy or energy-delay (of one input), or crossbars "
+            "(that hold all tiles at once)."
         ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,

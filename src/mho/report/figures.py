@@ -265,6 +265,8 @@ def _cost_unit(largest: float, unit: str) -> tuple[float, str]:
     if unit == "ps":
         factor, name = _latency_unit(largest * 1e-6)
         return factor * 1e-6, name
+    if unit == "crossbars":
+        return 1.0, unit
     if unit == "aJ ps":
         return 1e-18, "µJ µs"
     return (1e-9, "nJ") if largest < 1e12 else (1e-12, "µJ")

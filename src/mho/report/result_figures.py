@@ -227,11 +227,11 @@ class SearchFigures(Part):
     method: str
     """Search method."""
     objective: str
-    """What was made least: `latency`, `chip-latency`, `interval`, `energy` or `energy-delay`."""
+    """What was made least: `latency`, `chip-latency`, `interval`, `energy`, `energy-delay` or `crossbars`."""
     objective_words: str
     """The same for people."""
     unit: str
-    """Of costs: `ps`, `aJ` or `aJ ps`."""
+    """Of costs: `ps`, `aJ`, `aJ ps` or `crossbars`."""
     fidelity: str
     """How each policy was measured."""
     budget: int

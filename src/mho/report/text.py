@@ -21,10 +21,12 @@ def format_cost(cost: float, unit: str) -> str:
 
     Args:
         cost: in `unit`.
-        unit: "ps", "aJ" or "aJ ps" (an energy times a time).
+        unit: "ps", "aJ", "aJ ps" (an energy times a time) or "crossbars".
     """
     if unit == "ps":
         return format_latency(cost * 1e-6)
+    if unit == "crossbars":
+        return f"{cost:,.0f} crossbars"
     if unit == "aJ ps":
         return f"{_significant(cost * 1e-18)}{_THIN}µJ µs"
     for limit, name, factor in ((1e9, "pJ", 1e-6), (1e12, "nJ", 1e-9), (1e15, "µJ", 1e-12)):

@@ -125,7 +125,8 @@ def search(
             "evolution", "tpe", "uniform" or "random".
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
-            chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time.
+            chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
+            "crossbars" that hold all tiles at once.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
         cost_budget: what the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8 such as
             0.4, or an amount such as "250 us". The most accurate policy within it is searched.

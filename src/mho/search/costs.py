@@ -23,6 +23,7 @@ from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.options import CopyCost, list_chip_options
 from mho.search.objective import Objective
 
 
@@ -40,6 +41,11 @@ class PolicyCosts(Protocol):
 
     def is_rough(self, policy: Policy) -> bool:
         """Tell whether the cost of a policy is rough: its model does not hold for what it asks of the hardware."""
+        ...
+
+    @property
+    def adds_up(self) -> bool:
+        """True where the cost of a policy is the sum of its layers' in `tabulate`."""
         ...
 
     def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
@@ -62,6 +68,8 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
         ConfigError: the chip has one crossbar and the objective is about several, or no energy is told.
         MappingError: a layer cannot be mapped.
     """
+    if objective is Objective.CROSSBARS:
+        return CrossbarCounts(network, accelerator, model)
     if accelerator.chip.crossbars > 1:
         return ChipCosts(network, accelerator, objective, model)
     if objective not in (Objective.ENERGY, Objective.ENERGY_DELAY):
@@ -80,6 +88,8 @@ class ChipCosts:
     In the table a layer's time is its crossbars times work over the crossbars of the chip: what it takes of a chip that
     is always busy.
     """
+
+    adds_up = False
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
         self.objective, self._accelerator = objective, accelerator
@@ -116,6 +126,8 @@ class ChipCosts:
 
 class CrossbarEnergies:
     """Energies, or energies times latencies, on one crossbar that is used again for every tile; exact."""
+
+    adds_up = False
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
         if not accelerator.energy.is_told:
@@ -167,6 +179,47 @@ class CrossbarEnergies:
             cost = cost_layer(mapping, self._accelerator)
             self._alone[key] = energy_layer(cost, self._accelerator).energy.total_aj, cost.latency_ps
         return self._alone[key]
+
+
+class CrossbarCounts:
+    """Crossbars that hold all tiles at once, whatever the chip has: what a chip needs so that weights can stay; exact.
+
+    Each layer lies on the fewest crossbars that its mapping allows (`mho.scheduling.options`), so counts add up.
+    """
+
+    objective = Objective.CROSSBARS
+    adds_up = True
+
+    def __init__(self, network: Network, accelerator: Accelerator, model: MappingModel) -> None:
+        self._accelerator, self._model = accelerator, model
+        self._layers = {layer.name: layer.without_name() for layer in derive_layer_table(network)}
+        self._known: dict[tuple[MvmLayer, BitWidths], int] = {}
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the crossbars of all layers."""
+        return sum(self._count(name, policy[name]) for name in self._layers)
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Never: counts are exact."""
+        del policy
+        return False
+
+    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+        """Return the crossbars of each layer."""
+        widths = _list_widths(adc_bits)
+        counts = np.array([[self._count(name, bits) for bits in widths] for name in self._layers], np.float64)
+        return counts.reshape(len(self._layers), MAX_BITS, MAX_BITS, 1 + len(adc_bits))
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether a layer takes no more crossbars with `wide`."""
+        return self._count(name, wide) <= self._count(name, narrow)
+
+    def _count(self, name: str, bits: BitWidths) -> int:
+        key = self._layers[name], bits
+        if key not in self._known:
+            fewest = list_chip_options(*key, self._accelerator, self._model)[0]
+            self._known[key] = CopyCost.of(fewest, self._accelerator).crossbars
+        return self._known[key]
 
 
 def _join_energy(

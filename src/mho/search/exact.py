@@ -75,7 +75,7 @@ class ExactSearch:
         self._space, self._goal, self._generator = space, goal, generator
         self._tables = ChoiceTables(space)
         self._shares = by_layer(self._tables, self._tables.shares)
-        self._is_additive = space.shared is None and space.costs is None
+        self._is_additive = space.adds_up
         self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
         self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)

@@ -19,6 +19,7 @@ class Objective(StrEnum):
         INTERVAL: time between inputs on the whole chip, its pipeline full; its inverse is the throughput.
         ENERGY: of one input on the whole chip; on one crossbar where the chip has no more.
         ENERGY_DELAY: that energy times the latency.
+        CROSSBARS: how many hold all tiles at once, each layer mapped onto the fewest; exact.
     """
 
     LATENCY = "latency"
@@ -26,10 +27,11 @@ class Objective(StrEnum):
     INTERVAL = "interval"
     ENERGY = "energy"
     ENERGY_DELAY = "energy-delay"
+    CROSSBARS = "crossbars"
 
     @property
     def unit(self) -> str:
-        """Of costs: "ps", "aJ" (attojoules) or "aJ ps"."""
+        """Of costs: "ps", "aJ" (attojoules), "aJ ps" or "crossbars"."""
         return _UNITS[self]
 
     @property
@@ -44,7 +46,7 @@ class Objective(StrEnum):
 
     @property
     def on_chip(self) -> CostObjective:
-        """The same for the cost model of chips. Not for `LATENCY`, which is that of one crossbar."""
+        """The same for the cost model of chips, which tells neither `LATENCY` on one crossbar nor `CROSSBARS`."""
         return CostObjective(str(self))
 
 
@@ -67,6 +69,7 @@ _UNITS: Mapping[Objective, str] = MappingProxyType(
         Objective.INTERVAL: "ps",
         Objective.ENERGY: "aJ",
         Objective.ENERGY_DELAY: "aJ ps",
+        Objective.CROSSBARS: "crossbars",
     }
 )
 _WORDS: Mapping[Objective, str] = MappingProxyType(
@@ -76,5 +79,6 @@ _WORDS: Mapping[Objective, str] = MappingProxyType(
         Objective.INTERVAL: "time between inputs on the whole chip",
         Objective.ENERGY: "energy of one input",
         Objective.ENERGY_DELAY: "energy-delay product of one input",
+        Objective.CROSSBARS: "number of crossbars that hold all weights",
     }
 )

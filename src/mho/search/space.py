@@ -241,6 +241,11 @@ class SearchSpace:
         return Objective.LATENCY if self.costs is None else self.costs.objective
 
     @property
+    def adds_up(self) -> bool:
+        """True where the cost of every policy is the sum of its layers' costs."""
+        return self.shared is None if self.costs is None else self.costs.adds_up
+
+    @property
     def layer_costs(self) -> NDArray[np.int64] | NDArray[np.float64]:
         """`table` where sums are converted with the accelerator's bits, [layers, 8, 8]."""
         return self.table[..., 0]

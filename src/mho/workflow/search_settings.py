@@ -32,10 +32,11 @@ class SearchSettings(Section):
     """`rl` is the improved agent, `rl-paper` follows arXiv 2601.21737 to the letter; `exact` solves a program in a
     model of sensitivities; `evolution` and `tpe` are Optuna's NSGA-II and Parzen estimator; the others are
     baselines."""
-    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay"] = "latency"
+    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"] = "latency"
     """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
     `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
-    (throughput); `energy`: of one input; `energy-delay`: that energy times that time."""
+    (throughput); `energy`: of one input; `energy-delay`: that energy times that time; `crossbars`: how many
+    hold all tiles at once."""
     budget: int = Field(ge=2, le=100_000)
     """Distinct policies to evaluate, uniform 8/8 counted in."""
     batch: int = Field(default=1, ge=1, le=1024)

@@ -1,6 +1,7 @@
 """Searches under every objective, on a network so small that all policies can be counted."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from search_problem import SmoothEvaluator
 from mho.cost.energy import energy_network
 from mho.cost.latency import cost_network
 from mho.errors import ConfigError
+from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_schedule import ChipDemand
 from mho.search.api import make_space
 from mho.search.costs import make_costs
 from mho.search.log import EvaluationLog
@@ -24,6 +27,7 @@ NETWORK = make_residual()
 ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "operation_pj": 0.1, "crossbar_leakage_uw": 2}
 CHIP = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=48, energy=ENERGY)
 CROSSBAR = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=1, energy=ENERGY)
+NARROW = make_accelerator(rows=16, cols=4, cell_bits=1, dac_bits=2, crossbars=48)
 LIMITS = SearchConstraints(
     min_weight_bits=2, min_act_bits=2, max_weight_bits=4, max_act_bits=4, weight_bits_multiple=2,
     pins={NETWORK.layer_names[-1]: BitWidths(8, 8)}, hold_first_last=None,
@@ -32,6 +36,9 @@ ON_CHIP = [Objective(str(objective)) for objective in CostObjective]
 
 
 def _space(objective: Objective, *, prune: bool = True) -> SearchSpace:
+    if objective is Objective.CROSSBARS:  # only on narrow crossbars these small layers take more with more bits
+        limits = replace(LIMITS, max_weight_bits=8, min_act_bits=3)
+        return make_space(NETWORK, NARROW, limits, prune=prune, objective=objective)
     return make_space(NETWORK, CHIP, LIMITS, prune=prune, objective=objective)
 
 
@@ -141,6 +148,33 @@ def test_energy_needs_energies(crossbars):
     silent = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=crossbars)
     with pytest.raises(ConfigError, match="tells no energies"):
         make_space(NETWORK, silent, LIMITS, objective=Objective.ENERGY)
+
+
+@pytest.mark.parametrize("model", list(MappingModel))
+@pytest.mark.parametrize("bits", [BitWidths(1, 1), BitWidths(3, 5), BitWidths(8, 8)])
+def test_crossbars_are_those_that_the_schedule_of_a_chip_takes_to_hold_each_layer_once(model, bits):
+    """Whatever the chip has: a chip of one crossbar tells the same."""
+    policy = Policy.uniform(NETWORK.layer_names, bits)
+    for hardware in (CHIP, CROSSBAR):
+        costs = make_costs(NETWORK, hardware, Objective.CROSSBARS, model)
+        assert costs.cost_of(policy) == ChipDemand.of(NETWORK, policy, CHIP, model=model).minimal_crossbars
+
+
+def test_pruning_crossbars_is_exact_and_the_optimum_needs_fewer_than_8_8():
+    """For every policy of the whole space one of the pruned space has no fewer bits and takes no more crossbars."""
+    pruned, full = _space(Objective.CROSSBARS), _space(Objective.CROSSBARS, prune=False)
+    assert pruned.size < full.size
+    for kept, every in zip(pruned.layers, full.layers, strict=True):
+        for bits, cost in zip(every.choices, every.costs, strict=True):
+            assert any(
+                c.weight_bits >= bits.weight_bits and c.act_bits >= bits.act_bits and kept.cost_of(c) <= cost
+                for c in kept.choices
+            )
+    found, space, evaluator = _search(Objective.CROSSBARS, "exact", budget=30)
+    assert space.adds_up
+    fit = [p for p in _list_all(full) if evaluator.evaluate(p).accuracy >= found.goal.target_accuracy]
+    assert found.require_best().cost == min(full.cost_of(policy) for policy in fit) < full.reference_cost
+    assert found.require_best().to_json()["unit"] == "crossbars"
 
 
 def test_an_unknown_objective_is_an_error_that_lists_all():
