@@ -37,6 +37,9 @@ def study(
         str | None, typer.Option(metavar="ADDRESS", help="Ask on a Ray cluster: host:port, auto, or local.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier studies left in the directory.")] = False,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the charts into one .svg or .png file too.")
+    ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="How to print the table.")] = Format.TEXT,
 ) -> None:
     """Sweep parameters of arrays and converters over chips of many seeds: how accurate is a program on them?
@@ -45,10 +48,14 @@ def study(
     """
     from rich.console import Console
 
+    from mho.report.drawing_files import check_suffix
+    from mho.report.study_drawing import write_chart
     from mho.report.study_text import print_study, write_csv
     from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE, run_study
     from mho.workflow.study_config import load_study
 
+    if draw is not None:
+        check_suffix(draw)
     settings = load_study(config, directory=directory, data_root=data_root)
     finished = run_study(
         settings,
@@ -58,6 +65,8 @@ def study(
         fresh=fresh,
         on_chip=_make_progress(sys.stderr.isatty()),
     )
+    if draw is not None:
+        write_chart(finished.result, draw)
     if output_format is Format.JSON:
         typer.echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
     elif output_format is Format.CSV:

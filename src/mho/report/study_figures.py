@@ -56,6 +56,21 @@ def draw_study(result: StudyResult) -> tuple[Panel, ...]:
     )
 
 
+Chart = tuple[str, SweptParameter, Mapping[str, Sequence[StudyPoint]]]
+"""Title, the parameter along the axis, and the points of each line by its name, which is empty where there is one."""
+
+
+def list_charts(result: StudyResult) -> tuple[Chart, ...]:
+    """Return what `draw_study` shows, with lines for every value of a grid's second parameter."""
+    if result.design is not Design.GRID:
+        return tuple((one.key, one, {"": result.points_of(one.key)}) for one in result.sweeps)
+    across, lines, combinations = _split_grid(result)
+    return tuple(
+        (f"{across.key}, {_tell(fixed)}" if fixed else across.key, across, _split(points, lines))
+        for fixed, points in combinations
+    )
+
+
 def count_panels(result: StudyResult) -> int:
     """Return how many charts show all points; `draw_study` may draw fewer of a grid."""
     sizes = sorted((len(one.values) for one in result.sweeps), reverse=True)
@@ -63,14 +78,10 @@ def count_panels(result: StudyResult) -> int:
 
 
 def _draw_grid(result: StudyResult) -> list[Panel]:
-    # Sorted by size alone, which keeps the order of the study where sizes are equal.
-    by_size = sorted(result.sweeps, key=lambda one: -len(one.values))
-    across, lines, others = by_size[0], by_size[1] if len(by_size) > 1 else None, by_size[2:]
+    across, lines, combinations = _split_grid(result)
     panels: list[Panel] = []
-    for values in itertools.islice(itertools.product(*(one.values for one in others)), MAX_PANELS):
-        fixed = {one.key: value for one, value in zip(others, values, strict=True)}
-        points = [point for point in result.points if all(point.values[key] == fixed[key] for key in fixed)]
-        note = ", ".join(f"{key} = {format_value(value)}" for key, value in fixed.items())
+    for fixed, points in combinations:
+        note = _tell(fixed)
         title = across.key if lines is None else f"{across.key} and {lines.key}"
         if lines is not None and len(lines.values) > MAX_LINES:
             figure = _draw_map(result, across, lines, points)
@@ -78,6 +89,25 @@ def _draw_grid(result: StudyResult) -> list[Panel]:
             figure = _draw_lines(result, across, _split(points, lines))
         panels.append(Panel(f"grid-{len(panels)}", title, note, figure))
     return panels
+
+
+def _split_grid(
+    result: StudyResult,
+) -> tuple[SweptParameter, SweptParameter | None, list[tuple[Mapping[str, Value], list[StudyPoint]]]]:
+    """Return the parameters along the axis and of the lines, and the points of each combination of the others."""
+    # Sorted by size alone, which keeps the order of the study where sizes are equal.
+    by_size = sorted(result.sweeps, key=lambda one: -len(one.values))
+    across, lines, others = by_size[0], by_size[1] if len(by_size) > 1 else None, by_size[2:]
+    combinations: list[tuple[Mapping[str, Value], list[StudyPoint]]] = []
+    for values in itertools.islice(itertools.product(*(one.values for one in others)), MAX_PANELS):
+        fixed = {one.key: value for one, value in zip(others, values, strict=True)}
+        points = [point for point in result.points if all(point.values[key] == fixed[key] for key in fixed)]
+        combinations.append((fixed, points))
+    return across, lines, combinations
+
+
+def _tell(fixed: Mapping[str, Value]) -> str:
+    return ", ".join(f"{key} = {format_value(value)}" for key, value in fixed.items())
 
 
 def _split(points: Sequence[StudyPoint], lines: SweptParameter | None) -> dict[str, Sequence[StudyPoint]]:

@@ -60,6 +60,13 @@ def test_the_json(capsys):
     assert content == json.loads(Path("studies/small/result.json").read_text())
 
 
+def test_charts_are_drawn_into_a_file(capsys):
+    assert ".pdf" in run(capsys, "--draw", "x.pdf", code=2)
+    assert not Path("studies").exists()
+    run(capsys, "--draw", "x.svg")
+    assert "array.programming_error" in Path("x.svg").read_text()
+
+
 def test_progress_is_told_on_standard_error(capsys):
     Path("small.toml").write_text(STUDY)
     assert main(["study", "small.toml"]) == 0
@@ -97,7 +104,7 @@ def test_progress_is_told_on_standard_error(capsys):
             '[calibration]\nfile = "narrow.npz"\n[base]\nconverters.adc_range = "calibrated-layer"',
             "[40, 23]",
         ),
-        ("[base]", '[calibration]\nfile = "calibration.npz"\n[base]', "no point has calibrated ADCs"),
+        ("[base]", '[calibration]\nfile = "calibration.npz"\n[base]', "no point calibrates anything"),
         ("[0, 0.1, 0.3]", "[0, 0.1, 0.1]", "sweeps.array.programming_error: a value stands there twice"),
         ("[0, 0.1, 0.3]", "[true]", "sweeps.array.programming_error: is [True]"),
     ],
