@@ -11,13 +11,30 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mho.errors import MhoError
 from mho.quantization.policy import Policy
 from mho.search.objective import Objective
 
-OK, FAILED = "ok", "failed"
+OK, FAILED, SCREENED = "ok", "failed", "screened"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another way to evaluate than the full one.
+
+    Attributes:
+        steps: of training, fewer than the full ones; 0: only calibrate; None: all.
+        repeat: another seed than the search's, by number; 0: the search's.
+    """
+
+    steps: int | None = None
+    repeat: int = 0
+
+
+FULL = Variant()
+"""The full evaluation."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class EvaluationRecord:
         method: the search method that asked first.
         index: place in the log, from 0.
         fidelity: how thoroughly it was measured; a policy is evaluated once a fidelity.
-        status: "ok" or "failed".
+        status: "ok", "failed", or "screened": not worth a full evaluation; its score is what a shorter one promises.
     """
 
     policy: Policy
@@ -104,7 +121,8 @@ class EvaluationRecord:
         if content["unit"] != objective.unit:
             raise MhoError(f"a cost in {content['unit']!r}", where=where, expected=f"{objective.unit} for {objective}")
         is_ok = content["status"] == OK
-        if content["status"] not in (OK, FAILED) or (is_ok and None in (content["score"], content["accuracy"])):
+        is_known = content["status"] in (OK, FAILED, SCREENED)
+        if not is_known or (is_ok and None in (content["score"], content["accuracy"])):
             raise MhoError(f"status {content['status']!r} does not fit score and accuracy", where=where)
         own = {key: value for key, value in content.items() if key != "unit"}
         return cls(**{**own, "objective": objective, "policy": Policy.from_json(content["policy"], where=where)})
@@ -144,6 +162,19 @@ class Evaluator(Protocol):
 
     def evaluate(self, policy: Policy) -> Measurement:
         """Measure a policy. A diverged training is a failed measurement, not an exception."""
+        ...
+
+
+@runtime_checkable
+class VariedEvaluator(Evaluator, Protocol):
+    """An evaluator that can do with less than a full evaluation, or with another seed."""
+
+    def at(self, variant: Variant) -> Evaluator:
+        """Return what evaluates so; its fidelity says how. Raises `ConfigError` where that is not possible."""
+        ...
+
+    def relative_cost(self, variant: Variant) -> float:
+        """Return what it takes as a share of a full evaluation."""
         ...
 
 

@@ -17,7 +17,15 @@ from typing import Any, Protocol
 from mho.errors import ConfigError
 from mho.quantization.policy import Policy
 from mho.ray_pool import RayPool
-from mho.search.evaluation import EvaluationRecord, Evaluator, Measurement, problem_hash
+from mho.search.evaluation import (
+    FULL,
+    EvaluationRecord,
+    Evaluator,
+    Measurement,
+    Variant,
+    VariedEvaluator,
+    problem_hash,
+)
 from mho.worker_pool import Lost, ProcessPool
 
 ATTEMPTS = 3
@@ -42,12 +50,12 @@ class Timed:
 class Measurer(Protocol):
     """Measures policies, several at a time where it can."""
 
-    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
         """Yield the number of each policy with its measurement, in the order in which they come."""
         ...
 
     def keep(self, record: EvaluationRecord) -> None:
-        """Take notice of a record that was measured here, once it is in the log."""
+        """Take notice of a record of a full evaluation that was made here, once it is in the log."""
         ...
 
 
@@ -57,13 +65,25 @@ class LocalMeasurer:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
 
-    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
         """Yield number and measurement of each, in order."""
+        evaluator = variant_of(self._evaluator, variant)
         for number, policy in enumerate(policies):
-            yield number, timed(self._evaluator, policy)
+            yield number, timed(evaluator, policy)
 
     def keep(self, record: EvaluationRecord) -> None:
         """Need no notice."""
+
+
+def variant_of(evaluator: Evaluator, variant: Variant) -> Evaluator:
+    """Return what evaluates otherwise than in full. Raises `ConfigError` where an evaluator has no variants."""
+    if variant == FULL:
+        return evaluator
+    if not isinstance(evaluator, VariedEvaluator):
+        raise ConfigError(
+            "evaluations have no shorter or repeated variants", where="search", expected="candidates that are trained"
+        )
+    return evaluator.at(variant)
 
 
 def timed(evaluator: Evaluator, policy: Policy) -> Timed:
@@ -88,10 +108,12 @@ class PolicyTask:
     Attributes:
         content: the policy as JSON.
         problem: hash of the problem, which the worker must have too.
+        variant: how it is to be measured.
     """
 
     content: dict[str, Any]
     problem: str
+    variant: Variant = FULL
 
     @property
     def place(self) -> str:
@@ -126,7 +148,7 @@ class MakeWork:
         def work(task: PolicyTask) -> Timed:
             if task.problem != ours:
                 raise ConfigError("a worker would measure another problem", where="search")
-            return timed(evaluator, Policy.from_json(task.content, where=task.place))
+            return timed(variant_of(evaluator, task.variant), Policy.from_json(task.content, where=task.place))
 
         return work
 
@@ -154,9 +176,9 @@ class PoolMeasurer:
     def __exit__(self, *error: object) -> None:
         self._pool.__exit__(*error)
 
-    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
         """Yield number and measurement of each as they come; one that workers die of, time and again, has failed."""
-        tasks = [PolicyTask(policy.to_json(), self._problem) for policy in policies]
+        tasks = [PolicyTask(policy.to_json(), self._problem, variant) for policy in policies]
         for number, answer in self._pool.answers(tasks):
             if isinstance(answer, Lost):
                 note = f"{answer.reason}, {ATTEMPTS} times"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,16 @@ import numpy as np
 import torch
 
 from mho.data.dataset import Split
-from mho.errors import DataError, TrainingError
+from mho.errors import ConfigError, DataError, TrainingError
 from mho.quantization.calibration import CalibrationTable
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
-from mho.search.evaluation import Measurement
+from mho.search.evaluation import Measurement, Variant
 from mho.search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
+
+SEED_STRIDE = 1_000_003
+"""Between the seeds of repeated measurements."""
 
 
 class NetworkJudge(Protocol):
@@ -77,6 +81,7 @@ class QatEvaluator:
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
         self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
         self._table, self._given = table, dict(problem or {})
+        self._again = ""
         trainable.set_calibration(table)
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
@@ -98,14 +103,47 @@ class QatEvaluator:
         """How thoroughly policies are measured, for people too."""
         judged = "" if self._judge is None else f", judged {self._judge.words}"
         if self._options is None:
-            return f"post-training quantization{judged}"
+            return f"post-training quantization{judged}{self._again}"
         length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
-        return f"{length} of training on {len(self._train)} samples{judged}"
+        return f"{length} of training on {len(self._train)} samples{judged}{self._again}"
 
     @property
     def problem(self) -> Mapping[str, Any]:
         """What a measurement depends on besides policy and fidelity."""
         return self._problem
+
+    def at(self, variant: Variant) -> QatEvaluator:
+        """Return an evaluator that trains for fewer steps, or with another seed; it shares the network with this one.
+
+        Raises:
+            ConfigError: candidates are not trained.
+        """
+        if self._options is None:
+            raise ConfigError(
+                "candidates are calibrated only, so that there is nothing shorter, and nothing that a seed changes",
+                where="evaluation",
+                expected="a training of candidates",
+            )
+        options = self._options
+        other = copy.copy(self)
+        if variant.steps is not None:
+            other._options = dataclasses.replace(options, steps=variant.steps, epochs=None) if variant.steps else None
+        if variant.repeat:
+            other._seed = (self._seed + SEED_STRIDE * variant.repeat) % 2**63
+            other._again = f", again with seed {variant.repeat}"
+        return other
+
+    def relative_cost(self, variant: Variant) -> float:
+        """Return what a variant takes as a share of a full evaluation, in images through the network: trained ones are
+        three, as gradients cost about two more."""
+        return self.at(variant)._work / self._work
+
+    @property
+    def _work(self) -> int:
+        judged = len(self._calibration) + len(self._validation)
+        if self._options is None:
+            return judged
+        return judged + 3 * self._options.total_steps(len(self._train)) * self._options.batch_size
 
     def seed_for(self, policy: Policy) -> int:  # noqa: ARG002 - the protocol's
         """Return the seed that evaluating `policy` uses: the same for all, so that all see the same batches.

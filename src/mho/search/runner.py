@@ -7,8 +7,8 @@ interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +16,16 @@ import numpy as np
 from mho.errors import ConfigError, MhoError
 from mho.quantization.policy import Policy
 from mho.search.budget import CostBudget
-from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator
-from mho.search.goal import Goal, pareto_front, select_best
+from mho.search.evaluation import EvaluationRecord, Evaluator, Variant
+from mho.search.goal import Goal, pareto_front
 from mho.search.log import EvaluationLog
-from mho.search.measuring import LocalMeasurer, Measurer, Timed
+from mho.search.measuring import LocalMeasurer, Measurer
 from mho.search.method_options import MethodOptions
 from mho.search.methods import Learned, SearchMethod, check_given, check_goal, method_factory
+from mho.search.screening import Screening
 from mho.search.space import SearchSpace
+from mho.search.spread import Noise, Spread
+from mho.search.study import SearchProgress, Study
 
 if TYPE_CHECKING:
     from mho.search.agent_file import SavedAgent
@@ -44,6 +47,9 @@ class SearchOptions:
             `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
         batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
             is: other batches lead to other proposals; by how many processes they are evaluated changes nothing.
+        screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
+        repeats: with how many other seeds winner and reference are measured again in the end, which tells how far
+            measurements can be trusted. They do not count into the budget.
         whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
     """
 
@@ -53,37 +59,26 @@ class SearchOptions:
     cost_budget: CostBudget | None = None
     whole_front: bool = False
     batch: int = 1
+    screening: Screening | None = None
+    repeats: int = 0
 
     def __post_init__(self) -> None:
         if self.budget < 2:
             raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
         if self.batch < 1:
             raise ConfigError(f"batch is {self.batch}", where="search: batch", expected="1 or more")
+        if self.screening is not None and (self.batch < 2 or self.whole_front):
+            raise ConfigError(
+                "stages, and " + ("a batch of one" if self.batch < 2 else "the whole front"),
+                where="search: screening",
+                expected="a batch of 2 policies or more, of which some are promoted, and a goal that tells which",
+            )
+        if self.repeats < 0:
+            raise ConfigError(f"repeats is {self.repeats}", where="search: repeats", expected="0 or more")
         if not 0.0 <= self.allowed_drop_points <= 100.0:
             raise ConfigError(
                 f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
             )
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """How far a search is.
-
-    Attributes:
-        done, budget: distinct policies evaluated, and to evaluate.
-        record: the latest one; best: the winner so far, or None.
-        seconds_left: estimate from the mean time of evaluations; None before there is one.
-        goal: what is searched.
-        records: all so far.
-    """
-
-    done: int
-    budget: int
-    record: EvaluationRecord
-    best: EvaluationRecord | None
-    seconds_left: float | None
-    goal: Goal
-    records: Sequence[EvaluationRecord]
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,8 @@ class SearchResult:
         front: the Pareto front of cost and accuracy, cheapest first.
         ended: "budget" or "exhausted" (the method had nothing new to propose).
         given: how many of the records, those after the reference, come from earlier searches.
+        spent: what all that was worth, in full evaluations (`mho.search.screening`).
+        noise: of the measurements of winner and reference; None where they were not repeated.
         agent: what the agent of `rl` has learned; None for other methods.
     """
 
@@ -110,6 +107,8 @@ class SearchResult:
     front: tuple[EvaluationRecord, ...]
     ended: str
     given: int = 0
+    spent: float = 0.0
+    noise: Noise | None = None
     agent: SavedAgent | None = None
 
     @property
@@ -153,6 +152,8 @@ class SearchResult:
             "records": [record.to_json() for record in self.records],
             "ended": self.ended,
             "given": self.given,
+            "spent": round(self.spent, 6),
+            "noise": None if self.noise is None else self.noise.to_json(),
         }
 
 
@@ -190,7 +191,8 @@ def run_search(
     """
     make_method = method_factory(method, method_options)
     check_given(method, given)
-    study = _Study(method, space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator))
+    measurer = measurer or LocalMeasurer(evaluator)
+    study = Study(method, space, evaluator, log, options.budget, on_progress, measurer, options.screening)
     (reference,) = study.evaluate([space.reference_policy])
     if reference.accuracy is None or reference.score is None:
         raise MhoError(
@@ -213,17 +215,29 @@ def run_search(
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in study.records:
         method_at_work.tell(record)
-    ended = _walk(study, method_at_work)
+    ended = _walk(study, method_at_work, options.batch)
     records = tuple(study.records)
     best = study.best()
     agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
-    return SearchResult(method, goal, reference, best, records, pareto_front(records), ended, len(study.given), agent)
+    return SearchResult(
+        method=method,
+        goal=goal,
+        reference=reference,
+        best=best,
+        records=records,
+        front=pareto_front(records),
+        ended=ended,
+        given=len(study.given),
+        spent=study.spent,
+        noise=_measure_noise(study, reference, best, options.repeats),
+        agent=agent,
+    )
 
 
-def _walk(study: _Study, method: SearchMethod) -> str:
+def _walk(study: Study, method: SearchMethod, batch: int) -> str:
     repeats = 0
-    while study.tried < study.options.budget:
-        policies = _ask(method, min(study.options.batch, study.options.budget - study.tried))
+    while room := study.room(batch):
+        policies = _ask(method, room)
         if not policies or repeats >= MAX_REPEATS:
             return "exhausted"
         before = len(study.records)
@@ -233,109 +247,20 @@ def _walk(study: _Study, method: SearchMethod) -> str:
     return "budget"
 
 
+def _measure_noise(
+    study: Study, reference: EvaluationRecord, best: EvaluationRecord | None, repeats: int
+) -> Noise | None:
+    """Measure winner and reference with other seeds; None where nothing is to be repeated."""
+    if repeats == 0 or best is None:
+        return None
+    seeds = [study.measure_as(Variant(repeat=k), [best.policy, reference.policy]) for k in range(1, repeats + 1)]
+    winners, references = zip(*seeds, strict=True)
+    return Noise(Spread.of([best, *winners]), Spread.of([reference, *references]))
+
+
 def _ask(method: SearchMethod, count: int) -> list[Policy]:
     """Ask for so many policies; fewer where the method has nothing more to propose before it is told of these."""
     policies: list[Policy] = []
     while len(policies) < count and (policy := method.ask(policies)) is not None:
         policies.append(policy)
     return policies
-
-
-class _Study:
-    """The records of one search: what was asked for, and what it took."""
-
-    def __init__(
-        self,
-        method: str,
-        space: SearchSpace,
-        evaluator: Evaluator,
-        log: EvaluationLog,
-        options: SearchOptions,
-        on_progress: Callable[[SearchProgress], None] | None,
-        measurer: Measurer,
-    ) -> None:
-        self.measurer = measurer
-        self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
-        self.options, self.on_progress = options, on_progress
-        self.records: list[EvaluationRecord] = []
-        self.given: list[EvaluationRecord] = []
-        self._by_policy: dict[Policy, EvaluationRecord] = {}
-        self._goal: Goal | None = None
-
-    @property
-    def tried(self) -> int:
-        return len(self.records) - len(self.given)
-
-    def start(self, goal: Goal, given: Sequence[EvaluationRecord]) -> None:
-        """Take in records of earlier searches, and begin to report."""
-        self._goal = goal
-        for record in given:
-            if self._by_policy.setdefault(record.policy, record) is record:
-                self.given.append(record)
-        self.records += self.given
-        self._report(self.records[0])
-
-    def best(self) -> EvaluationRecord | None:
-        inside = [r for r in self.records if self.space.contains(r.policy)]
-        return None if self._goal is None else select_best(self._goal, inside)
-
-    def evaluate(self, policies: Sequence[Policy]) -> Iterator[EvaluationRecord]:
-        """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""
-        unknown = [policy for policy in dict.fromkeys(policies) if self._find(policy) is None]
-        coming = self.measurer.measure(unknown)
-        for policy in policies:
-            while (found := self._find(policy)) is None:
-                number, timed = next(coming)
-                self.measurer.keep(self.log.append(self._record(unknown[number], timed)))
-            yield self._take(policy, found)
-
-    def _find(self, policy: Policy) -> EvaluationRecord | None:
-        return self._by_policy.get(policy) or self.log.find(policy, self.evaluator.fidelity)
-
-    def _take(self, policy: Policy, found: EvaluationRecord) -> EvaluationRecord:
-        if policy in self._by_policy:
-            return found
-        # Evaluations do not depend on the objective, costs do.
-        record = replace(found, cost=self.space.cost_of(policy), objective=self.space.objective)
-        self.records.append(record)
-        self._by_policy[policy] = record
-        if self._goal is not None:
-            self._report(record)
-        return record
-
-    def _record(self, policy: Policy, timed: Timed) -> EvaluationRecord:
-        measured = timed.measurement
-        if timed.is_lost and self._goal is None:  # no policy can be evaluated: nothing is known of this one
-            raise MhoError(
-                f"{measured.note}: the reference policy could not be evaluated",
-                where=f"search by {self.method}",
-                hint="is there enough memory for so many processes?",
-            )
-        is_ok = measured.score is not None and measured.accuracy is not None
-        return EvaluationRecord(
-            policy=policy,
-            score=measured.score,
-            accuracy=measured.accuracy,
-            cost=self.space.cost_of(policy),
-            objective=self.space.objective,
-            seed=self.evaluator.seed_for(policy),
-            seconds=timed.seconds,
-            method=self.method,
-            index=0,
-            fidelity=self.evaluator.fidelity,
-            status=OK if is_ok else FAILED,
-            note=measured.note,
-        )
-
-    def _report(self, record: EvaluationRecord) -> None:
-        if self.on_progress is None:
-            return
-        own = self.records[:1] + self.records[1 + len(self.given) :]
-        left = self.options.budget - len(own)
-        mean = sum(r.seconds for r in own) / len(own)
-        assert self._goal is not None, "nothing is told before the reference is known"
-        self.on_progress(
-            SearchProgress(
-                len(own), self.options.budget, record, self.best(), left * mean, self._goal, tuple(self.records)
-            )
-        )

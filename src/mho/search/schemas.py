@@ -24,7 +24,10 @@ def record_schema() -> dict[str, Any]:
         "seconds": {"type": "number", "minimum": 0, "description": "What the evaluation took, s."},
         "method": {"type": "string", "description": "Which method asked for it first."},
         "fidelity": {"type": "string", "description": "How thoroughly it was measured, in words."},
-        "status": {"enum": ["ok", "failed"]},
+        "status": {
+            "enum": ["ok", "failed", "screened"],
+            "description": "screened: not worth a full evaluation; its score is what a shorter one promises.",
+        },
         "note": {"type": "string", "description": "Why it failed."},
     }
     return {
@@ -33,6 +36,29 @@ def record_schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _noise_schema() -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "number"}, "description": "Of the seeds, the search's own first."}
+    properties: dict[str, Any] = {
+        "scores": numbers,
+        "accuracies": numbers,
+        "score_deviation": {**_NUMBER_OR_NULL, "description": "Standard deviation."},
+        "accuracy_deviation": {**_NUMBER_OR_NULL, "description": "Standard deviation, 0..1."},
+        "failed": {"type": "integer", "minimum": 0, "description": "Seeds that failed."},
+    }
+    spread = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"best": spread, "reference": spread},
+        "required": ["best", "reference"],
         "additionalProperties": False,
     }
 
@@ -68,6 +94,11 @@ def search_schema() -> dict[str, Any]:
             "type": "integer",
             "minimum": 0,
             "description": "How many records, those after the reference, come from earlier searches.",
+        },
+        "spent": {"type": "number", "minimum": 0, "description": "What the search took, in full evaluations."},
+        "noise": {
+            "anyOf": [_noise_schema(), {"type": "null"}],
+            "description": "Winner and reference measured with several seeds; null where they were not.",
         },
     }
     return {

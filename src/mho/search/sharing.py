@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from mho.errors import ConfigError
 from mho.quantization.policy import Policy
-from mho.search.evaluation import EvaluationRecord, Evaluator
+from mho.search.evaluation import FULL, EvaluationRecord, Evaluator, Variant
 from mho.search.log import EvaluationLog
 from mho.search.measuring import Measurer, Timed
 from mho.search.space import SearchSpace
@@ -73,8 +73,11 @@ class SharingMeasurer:
     def __init__(self, measurer: Measurer, storage: TrialStorage, at_once: int) -> None:
         self._measurer, self._storage, self._at_once = measurer, storage, at_once
 
-    def measure(self, policies: Sequence[Policy]) -> Iterator[tuple[int, Timed]]:
-        """Yield number and measurement of each as they come, wherever from."""
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each as they come, wherever from; only full evaluations are shared."""
+        if variant != FULL:
+            yield from self._measurer.measure(policies, variant)
+            return
         left = dict(enumerate(policies))
         while left:
             self._storage.refresh()

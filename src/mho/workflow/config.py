@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mho.accelerator.chip import MAX_CROSSBARS
 from mho.accelerator.spec import Encoding
@@ -139,6 +139,27 @@ class EvaluationSettings(Section):
 
     training: TrainingSettings | None = None
     """Short quantization-aware training of each candidate; left out: post-training quantization only."""
+    stages: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Shorter trainings that candidates of a batch go through first, in steps, ascending; 0: only calibrated."""
+    promote: float = Field(default=0.5, gt=0, lt=1, allow_inf_nan=False)
+    """The share of candidates that goes on from each stage."""
+    repeats: int = Field(default=0, ge=0, le=100)
+    """With how many other seeds the winner and uniform 8/8 are measured again, to tell the noise of measurements."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> EvaluationSettings:
+        if self.training is None and (self.stages or self.repeats):
+            raise ValueError("stages and repeats need a training: candidates that are only calibrated have neither")
+        if list(self.stages) != sorted(set(self.stages)):
+            raise ValueError(f"stages are {list(self.stages)}; expected ascending numbers of steps")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = handler(self)
+        if not self.stages:
+            content.pop("promote", None)
+        return {key: value for key, value in content.items() if key not in ("stages", "repeats") or value}
 
 
 class SimulationSettings(Section):

@@ -277,7 +277,7 @@ def _search(outcome: Outcome) -> form.SearchFigures:
                 accuracy=record["accuracy"],
                 seconds=record["seconds"],
                 note=record["note"],
-                on_front=record["index"] in front,
+                on_front=index in front,
             )
         )
     return form.SearchFigures(

@@ -86,7 +86,9 @@ class Search:
 
         def show(progress: SearchProgress) -> None:
             best = "" if progress.best is None else f", {self._tell(progress.best, space)} so far"
-            report(progress.done / progress.budget, f"policy {progress.done} of {progress.budget}{best}")
+            effort = "" if progress.spent == progress.done else f", worth {progress.spent:.1f}"
+            done = f"policy {progress.done}{effort} of {progress.budget}"
+            report(min(progress.spent / progress.budget, 1.0), f"{done}{best}")
 
         report(0.0, "policy 1")
         with tracked(self.settings.trackers, self.log_folder.parent / TRACKING, self.name, show) as tell:
@@ -95,7 +97,7 @@ class Search:
                 space,
                 evaluator,
                 log,
-                make_options(self.settings),
+                make_options(self.settings, self.evaluation),
                 np.random.default_rng(derive_seed(self.seed, "search")),
                 tell,
                 storage=self.settings.storage,
@@ -109,6 +111,7 @@ class Search:
         rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
                  if one is not None and space.is_rough(one.policy)]  # fmt: skip
         notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
+        notes += [] if result.noise is None else [str(result.noise)]
         return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:
@@ -139,20 +142,26 @@ class Search:
         return f"{figures['told']} after {figures['tried']} policies"
 
 
-def make_options(settings: SearchSettings) -> SearchOptions:
+def make_options(settings: SearchSettings, evaluation: EvaluationSettings | None = None) -> SearchOptions:
     """Return how long a search lasts and what it looks for."""
     from mho.search.budget import CostBudget
     from mho.search.runner import SearchOptions
+    from mho.search.screening import Screening
 
     budget = None
     if settings.cost_budget is not None:
         budget = CostBudget.parse(settings.cost_budget, Objective(settings.objective))
+    screening = None
+    if evaluation is not None and evaluation.stages:
+        screening = Screening(evaluation.stages, evaluation.promote)
     return SearchOptions(
         settings.budget,
         settings.allowed_drop_points,
         cost_budget=budget,
         whole_front=settings.whole_front,
         batch=settings.batch,
+        screening=screening,
+        repeats=0 if evaluation is None else evaluation.repeats,
     )
 
 
