@@ -7,7 +7,8 @@
 Two trainings start from the same calibrated network and make the same number of steps: plain quantization-aware
 training, and the same with fresh chips in its steps. Their last steps keep the statistics of normalizations. Each
 result is compiled and answers test images exactly and on chips of several seeds, which training never saw
-(`mho.simulation.analog`). With A the accuracy of plain training without errors, B the same network on a chip, and C
+(`mho.simulation.analog`). With --fine-tune, noise-aware training goes on from the result of the plain one. --out keeps
+both networks as ONNX files. With A the accuracy of plain training without errors, B the same network on a chip, and C
 that of the other training on the same chip, the share won back is (C - B) / (A - B).
 
 Data: "digits" (scikit-learn's), "fashion-mnist" (Debian's package), or where CIFAR-10 lies.
@@ -76,6 +77,11 @@ def main() -> None:
     parser.add_argument("--step-rate", type=float, default=1e-3, help="highest rate of quantization steps (0.001)")
     parser.add_argument("--fixed-steps", type=int, default=160, help="more steps, with fixed normalizations (160)")
     parser.add_argument("--fixed-rate", type=float, default=0.002, help="highest learning rate of these (0.002)")
+    parser.add_argument(
+        "--fine-tune", action="store_true", help="noise-aware training starts where the plain one ended"
+    )
+    parser.add_argument("--aware-steps", type=int, help="of noise-aware training, instead of --steps")
+    parser.add_argument("--aware-fixed-steps", type=int, help="of noise-aware training, instead of --fixed-steps")
     parser.add_argument("--images", type=int, default=500, help="test images (500)")
     parser.add_argument("--seeds", type=int, default=5, help="chips (5)")
     parser.add_argument("--seed", type=int, default=1, help="of the training")
@@ -90,6 +96,8 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
     dataset = load(options.data, options.seed)
     trainable, table = prepare(dataset, options)
     ideal = mho.api.accelerator(options.accelerator)
@@ -106,15 +114,19 @@ def run(options: argparse.Namespace) -> None:
     start = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
     found = {}
     for name in ("plain", "noise-aware"):
-        trainable.load_state_tensors(start)
-        trainable.set_calibration(table)
-        trainable.set_policy(policy)
+        if name == "plain" or not options.fine_tune:
+            trainable.load_state_tensors(start)
+            trainable.set_calibration(table)
+            trainable.set_policy(policy)
         noise = None
         if name != "plain":
             arrays = arrays_of_network(trainable.network, policy, ideal, options.mapping)
             noise = ArrayNoise(hardware, arrays)
         step_s = fit(trainable, dataset.train, options, noise, name)
-        program = mho.compile(trainable.to_quantized_network(), ideal, mapping=options.mapping)
+        network = trainable.to_quantized_network()
+        if options.out is not None:
+            mho.save(network, options.out / f"{name}.onnx")
+        program = mho.compile(network, ideal, mapping=options.mapping)
         found[name] = judge(program, hardware, test, options.seeds, step_s)
         print(f"{name:12} exact {found[name].exact:6.2f} %, chips {show(found[name].chips)}, {step_s:.3f} s a step")
     report(found["plain"], found["noise-aware"], options)
@@ -164,15 +176,17 @@ def fit(
         "scale_learning_rate": options.step_rate,
         "augmentation": "flip-crop" if split.sample_shape[-1] > 8 else "none",
     }
-    living = TrainingOptions(
-        steps=options.steps, learning_rate=options.rate, warmup_steps=options.steps // 20, **common
-    )
+    steps, fixed_steps = options.steps, options.fixed_steps
+    if noise is not None:
+        steps = steps if options.aware_steps is None else options.aware_steps
+        fixed_steps = fixed_steps if options.aware_fixed_steps is None else options.aware_fixed_steps
+    living = TrainingOptions(steps=steps, learning_rate=options.rate, warmup_steps=steps // 20, **common)
     phases = [("living", living)]
-    if options.fixed_steps:
+    if fixed_steps:
         fixed = TrainingOptions(
-            steps=options.fixed_steps,
+            steps=fixed_steps,
             learning_rate=options.fixed_rate,
-            warmup_steps=options.fixed_steps // 20,
+            warmup_steps=fixed_steps // 20,
             fixed_norm_share=1.0,
             **common,
         )
@@ -183,7 +197,7 @@ def fit(
         def tell(progress: TrainingProgress, phase: str = phase) -> None:
             nonlocal done
             done += 1
-            if progress.step % max(1, progress.steps // 10) == 0:
+            if progress.step % max(1, progress.steps // 20) == 0:
                 accuracy = 100 * progress.accuracy
                 print(f"  {phase} {progress.step}, loss {progress.loss:.3f}, {accuracy:.1f} %", flush=True)
 
@@ -218,7 +232,6 @@ def report(plain: Accuracies, aware: Accuracies, options: argparse.Namespace) ->
     print(f"target {TARGET}: {'met' if mean >= TARGET else 'missed'}; a step costs {aware.step_s / plain.step_s:.2f}x")
     if options.out is not None:
         content = {"plain": asdict(plain), "aware": asdict(aware), "shares": shares, "mean": float(mean)}
-        options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "figures.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
