@@ -42,12 +42,13 @@ from search_tables import show_problem
 import mho
 from mho.cache_folder import write_atomically
 from mho.quantization.policy import Policy
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import EvaluationRecord, Measurement
 from mho.search.goal import select_best
 from mho.search.log import EvaluationLog
 from mho.search.methods import METHODS
 from mho.search.runner import SearchOptions, run_search
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 ANYTIME = ("rl-paper", "uniform", "random")
 """Methods that do the same whatever their budget."""

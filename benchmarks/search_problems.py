@@ -27,8 +27,9 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 from mho.search.api import make_space
+from mho.search.constraints import SearchConstraints
 from mho.search.qat_evaluator import QatEvaluator
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 from mho.workflow.stage import versions
 
 HERE = Path(__file__).resolve().parent

@@ -22,13 +22,14 @@ from mho.accelerator.loading import load_accelerator
 from mho.cost.table import LatencyTable
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import Measurement
 from mho.search.features import scale_features
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Workers
 from mho.search.runner import SearchOptions, run_search
 from mho.search.sharing import share
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 
 def resnet18_layers() -> tuple[MvmLayer, ...]:

@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from mho.quantization.policy import BitWidths, Policy
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import Measurement
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 
 def drawn_space(seed: int, *, layers: int = 2, prune: bool = True) -> SearchSpace:

@@ -21,6 +21,7 @@ from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
 from mho.search.budget import CostBudget
+from mho.search.constraints import SearchConstraints
 from mho.search.costs import make_costs
 from mho.search.evaluation import EvaluationRecord
 from mho.search.features import layer_features
@@ -30,7 +31,7 @@ from mho.search.method_options import MethodOptions
 from mho.search.objective import Objective, parse_objective
 from mho.search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 from mho.search.warm_start import known_records
 
 

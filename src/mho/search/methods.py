@@ -115,23 +115,27 @@ def check_given(method: str, given: Sequence[EvaluationRecord]) -> None:
         )
 
 
-def check_goal(method: str, goal: Goal, space: SearchSpace) -> None:
-    """Hold a goal against a method and a space.
+def check_goal(method: str, space: SearchSpace, *, cost_budget: int | None, whole_front: bool) -> None:
+    """Hold what is looked for against a method and a space, before anything is evaluated.
+
+    Args:
+        method: one of `METHODS`.
+        space: what may be proposed.
+        cost_budget, whole_front: as of `Goal`.
 
     Raises:
         ConfigError: the method looks for single policies and the whole front is wanted, or no policy of the space may
             cost as little as the budget.
     """
-    if goal.whole_front and method not in FRONT_METHODS:
+    if whole_front and method not in FRONT_METHODS:
         raise ConfigError(
             f"{method} looks for one policy, not for the whole front",
             where="search method",
             expected=", ".join(FRONT_METHODS),
         )
-    cheapest = space.cost_of(cheapest_policy(space))
-    if not goal.allows(cheapest):
+    if cost_budget is not None and cost_budget < (cheapest := space.cost_of(cheapest_policy(space))):
         raise ConfigError(
-            f"the cost budget is {goal.cost_budget} {goal.objective.unit}, the cheapest policy costs {cheapest}",
+            f"the cost budget is {cost_budget} {space.objective.unit}, the cheapest policy costs {cheapest}",
             where="search: cost_budget",
             hint="raise it, allow fewer bits, or take pins away",
         )

@@ -191,6 +191,8 @@ def run_search(
     """
     make_method = method_factory(method, method_options)
     check_given(method, given)
+    limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
+    check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
     measurer = measurer or LocalMeasurer(evaluator)
     study = Study(method, space, evaluator, log, options.budget, on_progress, measurer, options.screening)
     (reference,) = study.evaluate([space.reference_policy])
@@ -207,10 +209,9 @@ def run_search(
         space.reference_cost,
         reference.score,
         space.objective,
-        None if options.cost_budget is None else options.cost_budget.of(space.reference_cost),
+        limit,
         options.whole_front,
     )
-    check_goal(method, goal, space)
     study.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in study.records:

@@ -11,99 +11,19 @@ to the letter keeps every choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import MAX_ADC_BITS
 from mho.cost.shared_writes import SharedWrites
-from mho.errors import ConfigError, PolicyError, suggest
-from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.errors import ConfigError, PolicyError
+from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.search.constraints import SearchConstraints
 from mho.search.costs import PolicyCosts
 from mho.search.objective import Objective
-
-
-@dataclass(frozen=True)
-class SearchConstraints:
-    """What a policy may be.
-
-    Attributes:
-        min_weight_bits, max_weight_bits, min_act_bits, max_act_bits: allowed range, 1..8 each, inclusive.
-        hold_first_last: widths at which the first and the last layer are held; None searches them too.
-        weight_bits_multiple: weight bits are multiples of it; the cell's bits where partly filled cells are to be
-            avoided,
-            1 for no such limit.
-        pins: widths of single layers, by name; they go before everything else.
-        adc_bits: with how many bits sums may be converted, ascending; empty: with the accelerator's, which are not
-            searched. Widths that are held or pinned may tell their own; where they do not, these are searched.
-    """
-
-    min_weight_bits: int = 2
-    max_weight_bits: int = 8
-    min_act_bits: int = 2
-    max_act_bits: int = 8
-    hold_first_last: BitWidths | None = UNIFORM_REFERENCE
-    weight_bits_multiple: int = 1
-    pins: Mapping[str, BitWidths] = field(default_factory=dict)
-    adc_bits: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
-        object.__setattr__(self, "adc_bits", tuple(sorted(set(self.adc_bits))))
-        if self.adc_bits and not 1 <= self.adc_bits[0] <= self.adc_bits[-1] <= MAX_ADC_BITS:
-            raise ConfigError(
-                f"adc_bits are {', '.join(map(str, self.adc_bits))}",
-                where="search constraints",
-                expected=f"within 1..{MAX_ADC_BITS}",
-            )
-        for kind in ("weight", "act"):
-            low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
-            if not MIN_BITS <= low <= high <= MAX_BITS:
-                raise ConfigError(
-                    f"min_{kind}_bits is {low} and max_{kind}_bits is {high}",
-                    where="search constraints",
-                    expected=f"{MIN_BITS} <= min_{kind}_bits <= max_{kind}_bits <= {MAX_BITS}",
-                )
-        if self.weight_bits_multiple < 1 or not self.weight_options():
-            raise ConfigError(
-                f"no weight bits in {self.min_weight_bits}..{self.max_weight_bits} are multiples of"
-                f" {self.weight_bits_multiple}",
-                where="search constraints: weight_bits_multiple",
-                hint="widen the range of weight bits, or set it to 1",
-            )
-
-    def weight_options(self) -> tuple[int, ...]:
-        """Return the allowed weight bits, ascending."""
-        every = range(self.min_weight_bits, self.max_weight_bits + 1)
-        return tuple(bits for bits in every if bits % self.weight_bits_multiple == 0)
-
-    def act_options(self) -> tuple[int, ...]:
-        """Return the allowed activation bits, ascending."""
-        return tuple(range(self.min_act_bits, self.max_act_bits + 1))
-
-    def told_adc_bits(self) -> tuple[int, ...]:
-        """Return all bits of conversions that some layer may have of its own, ascending."""
-        held = () if self.hold_first_last is None else (self.hold_first_last,)
-        fixed = (bits.adc_bits for bits in (*held, *self.pins.values()))
-        return tuple(sorted({*self.adc_bits, *(bits for bits in fixed if bits is not None)}))
-
-    def choices_for(self, name: str, *, is_end: bool) -> tuple[BitWidths, ...]:
-        """Return what a layer may take, by weight, activation and ADC bits; `is_end`: the first or the last layer."""
-        if name in self.pins:
-            return self._with_adc_bits(self.pins[name])
-        if is_end and self.hold_first_last is not None:
-            return self._with_adc_bits(self.hold_first_last)
-        pairs = (BitWidths(w, a) for w in self.weight_options() for a in self.act_options())
-        return tuple(bits for pair in pairs for bits in self._with_adc_bits(pair))
-
-    def _with_adc_bits(self, bits: BitWidths) -> tuple[BitWidths, ...]:
-        if bits.adc_bits is not None or not self.adc_bits:
-            return (bits,)
-        return tuple(replace(bits, adc_bits=own) for own in self.adc_bits)
 
 
 @dataclass(frozen=True)
@@ -336,7 +256,7 @@ def _list_layers(
         )
     if (table <= 0).any():
         raise ConfigError("a cost is not positive", where="search space")
-    _check_pins(constraints, names)
+    constraints.check_against(names)
     table.setflags(write=False)
     layers = []
     for index, name in enumerate(names):
@@ -345,14 +265,6 @@ def _list_layers(
         costs = tuple(table[(index, *_index(bits, adc_bits))].item() for bits in choices)
         layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
     return tuple(layers)
-
-
-def _check_pins(constraints: SearchConstraints, names: list[str]) -> None:
-    for name, bits in constraints.pins.items():
-        if name not in names:
-            raise PolicyError("unknown layer", where=f"search constraints: pins: {name}", hint=suggest(name, names))
-        if max(bits.weight_bits, bits.act_bits) > MAX_BITS:
-            raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=f"search constraints: pins: {name}")
 
 
 def share_index(act_index: NDArray[np.int64], adc_index: NDArray[np.int64], count: int) -> NDArray[np.int64]:

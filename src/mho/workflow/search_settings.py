@@ -25,6 +25,30 @@ EXECUTION = ("storage", "trackers")
 """Keys that change no figure."""
 
 
+Ends = tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]]
+
+
+class RangeSettings(Section):
+    """The bits that one layer may have."""
+
+    weights: Ends | None = None
+    """Fewest and most bits of its weights. Left out: as other layers."""
+    acts: Ends | None = None
+    """Fewest and most bits of its activations. Left out: as other layers."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> RangeSettings:
+        for kind in ("weights", "acts"):
+            ends = getattr(self, kind)
+            if ends is not None and ends[0] > ends[1]:
+                raise ValueError(f"{kind} are {ends[0]} to {ends[1]}; expected the fewest bits first")
+        return self
+
+
+def _tell_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
+    return {name: own.model_dump(mode="json", exclude_none=True) for name, own in ranges.items()}
+
+
 class SearchSettings(Section):
     """How bit widths are searched."""
 
@@ -72,6 +96,10 @@ class SearchSettings(Section):
         default_factory=dict
     )
     """Widths of single layers, by name."""
+    ranges: Annotated[Mapping[str, RangeSettings], PlainSerializer(_tell_ranges, return_type=dict[str, Any])] = Field(
+        default_factory=dict
+    )
+    """Ranges of single layers, by name, which go before the general ones and before hold_first_last."""
     adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
     """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
     are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
@@ -86,7 +114,7 @@ class SearchSettings(Section):
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
-        unsaid = {"adc_bits", "cost_budget", "whole_front", *EXECUTION}
+        unsaid = {"adc_bits", "cost_budget", "whole_front", "ranges", *EXECUTION}
         if self.batch == 1:
             content.pop("batch", None)
         if self.start == StartSettings():
@@ -102,10 +130,10 @@ class SearchSettings(Section):
         told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
         return bool(self.adc_bits) or any(bits is not None for bits in told)
 
-    @field_validator("pins")
+    @field_validator("pins", "ranges")
     @classmethod
-    def _freeze(cls, pins: Mapping[str, str]) -> Mapping[str, str]:
-        return MappingProxyType(dict(pins))
+    def _freeze(cls, told: Mapping[str, Any]) -> Mapping[str, Any]:
+        return MappingProxyType(dict(told))
 
     @field_validator("weight_bits_multiple")
     @classmethod
@@ -120,6 +148,8 @@ class SearchSettings(Section):
             low, high = getattr(self, f"min_{kind}_bits"), getattr(self, f"max_{kind}_bits")
             if low > high:
                 raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
+        if both := sorted(set(self.pins) & set(self.ranges)):
+            raise ValueError(f"{', '.join(both)}: a layer has either a pin or a range")
         if self.method == "rl-paper" and self.prune:
             raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
         self.start.check_method(self.method)

@@ -22,6 +22,7 @@ from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, rea
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
+    from mho.search.budget import CostBudget
     from mho.search.evaluation import EvaluationRecord
     from mho.search.runner import SearchOptions, SearchResult
     from mho.search.space import SearchSpace
@@ -144,20 +145,16 @@ class Search:
 
 def make_options(settings: SearchSettings, evaluation: EvaluationSettings | None = None) -> SearchOptions:
     """Return how long a search lasts and what it looks for."""
-    from mho.search.budget import CostBudget
     from mho.search.runner import SearchOptions
     from mho.search.screening import Screening
 
-    budget = None
-    if settings.cost_budget is not None:
-        budget = CostBudget.parse(settings.cost_budget, Objective(settings.objective))
     screening = None
     if evaluation is not None and evaluation.stages:
         screening = Screening(evaluation.stages, evaluation.promote)
     return SearchOptions(
         settings.budget,
         settings.allowed_drop_points,
-        cost_budget=budget,
+        cost_budget=read_cost_budget(settings),
         whole_front=settings.whole_front,
         batch=settings.batch,
         screening=screening,
@@ -165,18 +162,29 @@ def make_options(settings: SearchSettings, evaluation: EvaluationSettings | None
     )
 
 
+def read_cost_budget(settings: SearchSettings) -> CostBudget | None:
+    """Return what the winner may cost; None where only accuracy limits it."""
+    from mho.search.budget import CostBudget
+
+    if settings.cost_budget is None:
+        return None
+    return CostBudget.parse(settings.cost_budget, Objective(settings.objective))
+
+
 def make_space(network_file: Path, settings: SearchSettings, material: Material) -> SearchSpace:
     """Return what a search of the network in `network_file` may propose; its weights do not matter.
 
     Raises:
-        ConfigError: the settings leave no widths, or nothing to choose, or the accelerator does not suit the objective.
+        ConfigError: the settings leave no widths, or nothing to choose or nothing as cheap as the cost budget, or the
+            accelerator does not suit the objective.
         MappingError: the accelerator cannot hold a layer.
         PolicyError: a pin names an unknown layer.
     """
     from mho.network.onnx_reader import read_onnx
     from mho.search.api import make_space as derive_space
     from mho.search.api import useful_multiple
-    from mho.search.space import SearchConstraints
+    from mho.search.constraints import BitRange, SearchConstraints
+    from mho.search.methods import check_goal
 
     accelerator, held, multiple = material.accelerator, settings.hold_first_last, settings.weight_bits_multiple
     if multiple == "auto":
@@ -189,6 +197,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         hold_first_last=None if held == "none" else BitWidths.parse(held),
         weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
         pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
+        ranges={name: BitRange(own.weights, own.acts) for name, own in settings.ranges.items()},
         adc_bits=settings.adc_bits,
     )
     prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
@@ -206,6 +215,9 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
             where="search",
             hint="widen the ranges, take pins or hold_first_last away, or name an accelerator with smaller crossbars",
         )
+    budget = read_cost_budget(settings)
+    limit = None if budget is None else budget.of(space.reference_cost)
+    check_goal(settings.method, space, cost_budget=limit, whole_front=settings.whole_front)
     return space
 
 

@@ -14,7 +14,8 @@ from mho.cost.latency import cost_network
 from mho.cost.table import WIDTHS, LatencyTable
 from mho.network.layers import ConvShape, MvmLayer
 from mho.quantization.policy import MAX_BITS, BitWidths, Policy
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.constraints import SearchConstraints
+from mho.search.space import SearchSpace
 
 BATCHES = st.sampled_from([1, 2, 5])
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

@@ -9,8 +9,9 @@ import pytest
 from search_problem import SmoothEvaluator
 
 from mho.quantization.policy import BitWidths, Policy
+from mho.search.constraints import SearchConstraints
 from mho.search.log import EvaluationLog
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 

@@ -17,6 +17,7 @@ from mho.errors import ConfigError, PolicyError
 from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.api import make_space
+from mho.search.constraints import SearchConstraints
 from mho.search.environment import BitWidthEnvironment
 from mho.search.evaluation import Measurement
 from mho.search.log import EvaluationLog
@@ -24,7 +25,7 @@ from mho.search.methods import METHODS
 from mho.search.objective import Objective
 from mho.search.runner import SearchOptions, run_search
 from mho.search.sensitivity import Knowledge, SensitivityModel
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 CHAIN, NETWORK = make_chain(), make_residual()
 NAMES = NETWORK.layer_names

@@ -17,11 +17,12 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.search.api import make_space
+from mho.search.constraints import SearchConstraints
 from mho.search.costs import make_costs
 from mho.search.log import EvaluationLog
 from mho.search.objective import Objective, parse_objective
 from mho.search.runner import SearchOptions, run_search
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 NETWORK = make_residual()
 ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "operation_pj": 0.1, "crossbar_leakage_uw": 2}

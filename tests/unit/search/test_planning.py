@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from search_problem import resnet18_space
 
+from mho.search.constraints import SearchConstraints
 from mho.search.methods import draw_policy
 from mho.search.planning import ChoiceTables, Frontiers, exchange, improve, trade
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 
 def small_space(layers=4):

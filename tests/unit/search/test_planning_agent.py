@@ -9,13 +9,14 @@ from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.errors import ConfigError, InputFileError
 from mho.search.agent_file import SavedAgent
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import OK, EvaluationRecord
 from mho.search.goal import Goal
 from mho.search.learners import Algorithm
 from mho.search.planning import improve
 from mho.search.planning_agent import PlanningAgent
 from mho.search.sensitivity import UNKNOWN_STD
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 
 def goal_of(space, evaluator):

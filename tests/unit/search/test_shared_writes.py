@@ -8,11 +8,12 @@ from search_problem import SmoothEvaluator
 from mho.cost.latency import cost_network
 from mho.cost.table import LatencyTable
 from mho.network.layers import MvmLayer
+from mho.search.constraints import SearchConstraints
 from mho.search.log import EvaluationLog
 from mho.search.methods import draw_policy
 from mho.search.planning import ChoiceTables, improve
 from mho.search.runner import SearchOptions, run_search
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 
 LAYERS = tuple(MvmLayer(f"fc{number}", "linear", 6, 12 - number, 3, 1) for number in range(5))
 HARDWARE = make_accelerator(48, 48, 4, 1)

@@ -4,7 +4,8 @@ from search_problem import resnet18_space
 
 from mho.errors import ConfigError, PolicyError
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.constraints import SearchConstraints
+from mho.search.space import SearchSpace
 
 
 def build(latencies, *, prune=True, **limits):

@@ -9,10 +9,11 @@ import pytest
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import OK, EvaluationRecord
 from mho.search.features import LAYER_FEATURES
 from mho.search.log import EvaluationLog
-from mho.search.space import SearchConstraints, SearchSpace
+from mho.search.space import SearchSpace
 from mho.search.warm_start import known_records, snapshot
 
 NAMES = ("a", "b")

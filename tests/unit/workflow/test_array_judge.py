@@ -15,8 +15,8 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, train
+from mho.search.constraints import SearchConstraints
 from mho.search.qat_evaluator import QatEvaluator
-from mho.search.space import SearchConstraints
 from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
 from mho.workflow.checks import judge_logits
 from mho.workflow.search_settings import SearchSettings

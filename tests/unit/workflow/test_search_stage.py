@@ -4,12 +4,12 @@ import pytest
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
+from mho.search.budget import CostBudget
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, pareto_front
-from mho.search.objective import Objective
 from mho.settings import parse_settings
 from mho.workflow.search_settings import SearchSettings
-from mho.workflow.search_stage import make_options, order_finalists
+from mho.workflow.search_stage import order_finalists, read_cost_budget
 
 
 def record(index: int, cost: int, accuracy: float) -> EvaluationRecord:
@@ -47,14 +47,20 @@ def settings(**given) -> SearchSettings:
     return parse_settings(SearchSettings, {"budget": 5, **given}, where="search")
 
 
-def test_what_is_looked_for_comes_from_the_settings():
-    assert make_options(settings(allowed_drop_points=2.0)).allowed_drop_points == 2.0
-    assert make_options(settings(cost_budget=0.4)).cost_budget.share == 0.4
-    assert make_options(settings(cost_budget="0.4")).cost_budget.share == 0.4
-    assert make_options(settings(cost_budget="250 us")).cost_budget.amount == 250_000_000
-    energy = settings(cost_budget="3.5 nJ", objective="energy")
-    assert make_options(energy).cost_budget.of(10**12) == 3_500_000_000
-    assert make_options(settings(method="exact", whole_front=True)).whole_front
+@pytest.mark.parametrize(
+    ("given", "budget"),
+    [
+        ({}, None),
+        ({"cost_budget": 0.4}, CostBudget(share=0.4)),
+        ({"cost_budget": "0.4"}, CostBudget(share=0.4)),
+        ({"cost_budget": "250 us"}, CostBudget(amount=250_000_000)),
+        ({"cost_budget": "3.5 nJ", "objective": "energy"}, CostBudget(amount=3_500_000_000)),
+        ({"cost_budget": "2 nJ us", "objective": "energy-delay"}, CostBudget(amount=2 * 10**15)),
+        ({"cost_budget": "96 crossbars", "objective": "crossbars"}, CostBudget(amount=96)),
+    ],
+)
+def test_cost_budgets_are_read_under_the_objective(given, budget):
+    assert read_cost_budget(settings(**given)) == budget
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,10 @@ def test_what_is_looked_for_comes_from_the_settings():
         ({"cost_budget": "soon"}, "the cost budget is 'soon'"),
         ({"cost_budget": 0.4, "allowed_drop_points": 1.0}, "either allowed_drop_points or cost_budget"),
         ({"cost_budget": 0.4, "whole_front": True, "method": "exact"}, "either cost_budget or whole_front"),
+        ({"ranges": {"a": {"weights": [4, 2]}}}, r"ranges\.a: weights are 4 to 2"),
+        ({"ranges": {"a": {"weights": [0, 2]}}}, r"ranges\.a\.weights"),
+        ({"ranges": {"a": {"weight": [1, 2]}}}, r"ranges\.a\.weight: unknown key"),
+        ({"ranges": {"a": {"acts": [2, 4]}}, "pins": {"a": "8/8"}}, "a: a layer has either a pin or a range"),
         ({"whole_front": True, "method": "random"}, "whole_front needs one of the methods"),
     ],
 )
@@ -75,15 +85,17 @@ def test_goals_that_contradict_themselves_are_told(given, message):
 
 
 def test_settings_read_back_from_what_they_tell_and_tell_no_unused_keys():
-    for given in ({}, {"cost_budget": 0.4}, {"cost_budget": "250 us"}, {"whole_front": True, "method": "exact"}):
+    ranges = {"a": {"weights": [2, 4]}, "b": {"acts": [4, 8]}}
+    assert settings(ranges=ranges).model_dump(mode="json")["ranges"] == ranges
+    for given in (
+        {},
+        {"ranges": ranges},
+        {"cost_budget": 0.4},
+        {"cost_budget": "250 us"},
+        {"whole_front": True, "method": "exact"},
+    ):
         one = settings(**given)
         told = one.model_dump(mode="json")
         assert settings(**told).model_dump() == one.model_dump()
         assert ("cost_budget" in told) == ("cost_budget" in given) != ("allowed_drop_points" in told)
     assert "whole_front" not in settings().model_dump(mode="json")
-
-
-def test_the_unit_of_a_budget_is_one_of_the_objective():
-    for objective in Objective:
-        amount = {"ps": "5 ns", "aJ": "5 pJ", "aJ ps": "5 nJ us", "crossbars": "5 crossbars"}[objective.unit]
-        assert make_options(settings(cost_budget=amount, objective=str(objective))).cost_budget.amount > 0
