@@ -8,9 +8,10 @@ path is checked before it is timed: exact ones against NumPy to the last bit, no
 take turns in every round; figures are medians of processor time. `benchmarks/crossbar_wires.py` measures wires with a
 resistance.
 
-Peers were measured in another run of the same job on a machine of this kind (2 cores, AVX-512, 1 thread), beside the
-same NumPy (62,600 MVM/s with ideal, 58,700 with clipped ADCs): aihwkit-lightning, with slicing emulated around it,
-gave 46,000, aihwkit's C++ tile with noise 4,600. What each path reaches of a peer's speed is told by way of NumPy's.
+Peers (`benchmarks/crossbar_peers.py`) take their turns in the same rounds where they are installed. Where none is,
+what a path reaches of the best peer's speed is told by way of NumPy's. In another run of the same job (2 cores,
+AVX-512, 1 thread), beside the same NumPy (62,600 MVM/s with ideal, 58,700 with clipped ADCs), aihwkit-lightning, with
+slicing emulated around it, gave 46,000, aihwkit's C++ tile with noise 4,600.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from crossbar_peers import Sliced, list_peers
 
 from mho.accelerator.array import Array
 from mho.accelerator.converters import ColumnDifference
@@ -65,7 +67,9 @@ class Path:
     run: Run
     beside: str = ""
     target: float = 0
-    peer: float = 0  # speed of the best peer, as a part of NumPy's
+    peer: float = 0  # speed of the best peer elsewhere, as a part of NumPy's
+    peers: str = ""  # which paths of peers do the same
+    note: str = ""
 
 
 def main() -> None:
@@ -79,18 +83,37 @@ def main() -> None:
     paths = {
         "NumPy, ideal ADC": Path(best_of(partial(numpy_blocks, job, None))),
         "NumPy, 8-bit clipped ADC": Path(best_of(partial(numpy_blocks, job, clipping(job)))),
-        "ideal ADC": Path(ideal(job), "NumPy, ideal ADC", 10, 46_000 / 62_600),
+        "ideal ADC": Path(ideal(job), "NumPy, ideal ADC", 10, 46_000 / 62_600, "ideal"),
         "8-bit clipped ADC": Path(converted(job, clipping(job)), "NumPy, 8-bit clipped ADC", 2),
         "8-bit ADC over the full scale": Path(converted(job, full_scale(job)), "NumPy, 8-bit clipped ADC"),
         "cells with errors, ideal ADC": Path(with_errors(job, None), "NumPy, ideal ADC"),
         "cells with errors, clipped ADC": Path(with_errors(job, clipping(job)), "NumPy, 8-bit clipped ADC"),
-        "read noise, ideal ADC": Path(noisy(job, None), "NumPy, ideal ADC", 10, 4_600 / 62_600),
-        "read noise, clipped ADC": Path(noisy(job, clipping(job)), "NumPy, 8-bit clipped ADC", 4, 4_600 / 58_700),
+        "read noise, ideal ADC": Path(noisy(job, None), "NumPy, ideal ADC", 10, 4_600 / 62_600, "noise"),
+        "read noise, clipped ADC": Path(
+            noisy(job, clipping(job)), "NumPy, 8-bit clipped ADC", 4, 4_600 / 58_700, "noise"
+        ),
         "read noise, errors, clipped ADC": Path(
             noisy(job, clipping(job), with_cell_errors(job)), "NumPy, 8-bit clipped ADC"
         ),
     }
-    report(options, paths, measure(paths, options.rounds))
+    kinds = add_peers(paths, job)
+    report(options, paths, measure(paths, options.rounds), kinds)
+
+
+def add_peers(paths: dict[str, Path], job: Job) -> dict[str, str]:
+    """Add the peers that run here to the paths, say which do not, and return the kind of each that does."""
+    slices = np.ascontiguousarray(job.slices.reshape(SIZE, SLICES, SIZE).transpose(1, 0, 2))
+    sliced = Sliced(slices, job.weights, job.codes, CELL_BITS, INPUT_BITS)
+    beside = {"clipped": "NumPy, 8-bit clipped ADC"}
+    kinds = {}
+    for peer in list_peers():
+        run, words = peer.prepare(sliced)
+        if run is None:
+            print(f"{peer.name}: {words}")
+            continue
+        paths[peer.name] = Path(run, beside.get(peer.kind, "NumPy, ideal ADC"), note=words)
+        kinds[peer.name] = peer.kind
+    return kinds
 
 
 def make_job(batch: int) -> Job:
@@ -244,19 +267,22 @@ def measure(paths: dict[str, Path], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def report(options: argparse.Namespace, paths: dict[str, Path], seconds: dict[str, float]) -> None:
+def report(
+    options: argparse.Namespace, paths: dict[str, Path], seconds: dict[str, float], kinds: dict[str, str]
+) -> None:
     print(f"batches of {options.batch}, {options.threads} thread(s), medians of {options.rounds} interleaved rounds")
     for name, path in paths.items():
         line = f"  {name:34} {options.batch / seconds[name]:12,.0f} MVM/s"
         if path.beside:
             ratio = seconds[path.beside] / seconds[name]
             line += f"  {ratio:6.2f} of NumPy's speed"
+            rivals = [seconds[peer] for peer, kind in kinds.items() if path.peers == kind]
             if path.peer:
-                ratio /= path.peer
-                line += f", {ratio:6.1f} of the best peer's"
+                ratio = min(rivals) / seconds[name] if rivals else ratio / path.peer
+                line += f", {ratio:6.1f} of the best peer's" + ("" if rivals else " elsewhere")
             if path.target:
                 line += f"  (target {path.target:g}: {'met' if ratio >= path.target else 'missed'})"
-        print(line)
+        print(line + (f"  ({path.note})" if path.note else ""))
 
 
 if __name__ == "__main__":
