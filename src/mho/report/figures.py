@@ -187,7 +187,11 @@ def _points(
 def _describe(entry: EvaluationFigures, unit: str) -> str:
     words = entry.bits
     rows = [" ".join(words[start : start + 11]) for start in range(0, min(len(words), 33), 11)]
-    accuracy = "failed" if entry.accuracy is None else format_percent(entry.accuracy)
+    accuracy = (
+        ("failed" if entry.score is None else "not promoted")
+        if entry.accuracy is None
+        else format_percent(entry.accuracy)
+    )
     more = "<br>…" if len(words) > 33 else ""
     return (
         f"<b>policy {entry.index + 1}</b>: {format_cost(entry.cost, unit)}, {entry.gain:.2f}{TIMES}, {accuracy}"

@@ -44,7 +44,7 @@ class Measurement:
     Attributes:
         score: loss on the fixed calibration split, lower is better; None where the evaluation failed.
         accuracy: fraction right on validation data, 0..1; None where the evaluation failed.
-        note: why it failed.
+        note: why it failed, or was cut short.
     """
 
     score: float | None
@@ -52,10 +52,10 @@ class Measurement:
     note: str = ""
 
     @classmethod
-    def of(cls, score: float, accuracy: float) -> Measurement:
+    def of(cls, score: float, accuracy: float, note: str = "") -> Measurement:
         """Make a measurement; one that is not finite (training diverged) is a failed one."""
         if math.isfinite(score) and math.isfinite(accuracy):
-            return cls(float(score), float(accuracy))
+            return cls(float(score), float(accuracy), note)
         return cls(None, None, "training diverged: loss or accuracy is not finite")
 
 

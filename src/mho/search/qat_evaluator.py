@@ -18,6 +18,7 @@ from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
 from mho.search.evaluation import Measurement, Variant
+from mho.search.hopeless import GuessingTest, HopelessTrainingError
 from mho.search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
 
 SEED_STRIDE = 1_000_003
@@ -59,6 +60,7 @@ class QatEvaluator:
         batch_size: samples judged together.
         runnable: a compiled form of `trainable`, where there is one.
         judge: answers in place of the trained network, such as its arrays; None: the network itself does.
+        stops_hopeless: end trainings halfway that are no better than guessing (`mho.search.hopeless`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
     """
 
@@ -75,13 +77,14 @@ class QatEvaluator:
         batch_size: int = 256,
         runnable: torch.nn.Module | None = None,
         judge: NetworkJudge | None = None,
+        stops_hopeless: bool = False,
         problem: Mapping[str, Any] | None = None,
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
         self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
         self._table, self._given = table, dict(problem or {})
-        self._again = ""
+        self._again, self._stops = "", stops_hopeless
         trainable.set_calibration(table)
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
@@ -95,6 +98,7 @@ class QatEvaluator:
             },
             "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
             "seed": seed,
+            **({"stops": "hopeless"} if stops_hopeless else {}),
             **({} if judge is None else {"judge": dict(judge.problem)}),
         }  # fmt: skip
 
@@ -157,18 +161,22 @@ class QatEvaluator:
         """Measure a policy; a training that diverges is a failed measurement."""
         self.restore()
         self._trainable.set_policy(policy)
+        note = ""
         if self._options is not None:
             generator = torch.Generator().manual_seed(self.seed_for(policy))
+            test = GuessingTest(int(self._train.labels.max()) + 1) if self._stops else None
             try:
-                train(self._runnable, self._train, self._options, generator)
+                train(self._runnable, self._train, self._options, generator, on_progress=test)
             except TrainingError as error:
                 return Measurement(None, None, error.what)
+            except HopelessTrainingError as stop:
+                note = stop.note
         if self._judge is not None:
             seen, asked = self._judge.judge(self._trainable, (self._calibration, self._validation))
-            return Measurement.of(seen.loss, asked.accuracy)
+            return Measurement.of(seen.loss, asked.accuracy, note)
         score = evaluate(self._runnable, self._calibration, self._batch_size).loss
         accuracy = evaluate(self._runnable, self._validation, self._batch_size).accuracy
-        return Measurement.of(score, accuracy)
+        return Measurement.of(score, accuracy, note)
 
     def recipe(self) -> QatRecipe:
         """Return what another process makes this evaluator from. Raises `MhoError`: it cannot be written."""
@@ -186,6 +194,7 @@ class QatEvaluator:
             batch_size=self._batch_size,
             judge=self._judge,
             problem=self._given,
+            stops_hopeless=self._stops,
             is_compiled=self._runnable is not self._trainable,
             threads=torch.get_num_threads(),
         )

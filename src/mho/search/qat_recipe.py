@@ -34,7 +34,7 @@ class QatRecipe:
         network: the float network as ONNX.
         weights: its tensors, by name: ONNX leaves out what trainings alone need.
         steps: calibrated ones, by layer.
-        train, calibration, validation, options, seed, batch_size, judge, problem: of the evaluator.
+        train, calibration, validation, options, seed, batch_size, judge, problem, stops_hopeless: of the evaluator.
         is_compiled: whether trainings run compiled, where a compiler is found.
         threads: that torch computes with; figures depend on it.
     """
@@ -50,6 +50,7 @@ class QatRecipe:
     batch_size: int
     judge: NetworkJudge | None
     problem: Mapping[str, Any]
+    stops_hopeless: bool
     is_compiled: bool
     threads: int
 
@@ -72,6 +73,7 @@ class QatRecipe:
             batch_size=self.batch_size,
             runnable=compile_if_possible(module)[0] if self.is_compiled else None,
             judge=self.judge,
+            stops_hopeless=self.stops_hopeless,
             problem=self.problem,
         )
 

@@ -143,6 +143,8 @@ class EvaluationSettings(Section):
     """Shorter trainings that candidates of a batch go through first, in steps, ascending; 0: only calibrated."""
     promote: float = Field(default=0.5, gt=0, lt=1, allow_inf_nan=False)
     """The share of candidates that goes on from each stage."""
+    stop_hopeless: bool = False
+    """End trainings of candidates halfway that are no better than guessing."""
     repeats: int = Field(default=0, ge=0, le=100)
     """With how many other seeds the winner and uniform 8/8 are measured again, to tell the noise of measurements."""
 
@@ -159,7 +161,9 @@ class EvaluationSettings(Section):
         content = handler(self)
         if not self.stages:
             content.pop("promote", None)
-        return {key: value for key, value in content.items() if key not in ("stages", "repeats") or value}
+        return {
+            key: value for key, value in content.items() if key not in ("stages", "stop_hopeless", "repeats") or value
+        }
 
 
 class SimulationSettings(Section):

@@ -1,18 +1,22 @@
+import dataclasses
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from mho.data.dataset import Dataset, Split
+from mho.errors import ConfigError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, evaluate
+from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate
 from mho.search.api import search
-from mho.search.evaluation import problem_hash
+from mho.search.evaluation import Variant, problem_hash
 from mho.search.features import LAYER_FEATURES, layer_features
+from mho.search.hopeless import GuessingTest, HopelessTrainingError
 from mho.search.qat_evaluator import QatEvaluator
 
 
@@ -153,6 +157,62 @@ def test_an_evaluator_made_from_a_recipe_in_another_process_measures_the_same(ne
     assert problem_hash(made.problem) == problem_hash(evaluator.problem)
     assert made.fidelity == evaluator.fidelity
     assert made.evaluate(policy) == evaluator.evaluate(policy)
+
+
+def test_shorter_and_repeated_variants_share_the_network_and_leave_the_full_one_as_it_was(network, dataset):
+    evaluator, trainable = make(network, dataset)
+    policy = Policy.uniform(trainable.network.layer_names, BitWidths(3, 4))
+    full = evaluator.evaluate(policy)
+    calibrated, _ = make(network, dataset, options=None)
+    shorter, _ = make(network, dataset, options=dataclasses.replace(OPTIONS, steps=2))
+    assert evaluator.at(Variant(steps=0)).evaluate(policy) == calibrated.evaluate(policy)
+    assert evaluator.at(Variant(steps=2)).evaluate(policy) == shorter.evaluate(policy)
+    again = evaluator.at(Variant(repeat=1))
+    assert again.evaluate(policy) == again.evaluate(policy) != full
+    assert evaluator.evaluate(policy) == full
+    names = [evaluator.at(v).fidelity for v in (Variant(steps=0), Variant(steps=2), Variant(repeat=1))]
+    assert names == [
+        "post-training quantization",
+        "2 steps of training on 96 samples",
+        "4 steps of training on 96 samples, again with seed 1",
+    ]
+    assert again.seed_for(policy) != evaluator.seed_for(policy)
+    assert problem_hash(again.problem) == problem_hash(evaluator.problem), "one log holds them all"
+    judged, trained = 48 + 48, 3 * 4 * 16
+    assert evaluator.relative_cost(Variant(steps=0)) == judged / (judged + trained)
+    assert evaluator.relative_cost(Variant(steps=2)) == (judged + trained / 2) / (judged + trained)
+    with pytest.raises(ConfigError, match="calibrated only"):
+        calibrated.at(Variant(steps=0))
+
+
+def test_trainings_that_guess_are_stopped_halfway_where_that_is_asked_for(network, dataset):
+    hopeless = dataclasses.replace(OPTIONS, steps=8, learning_rate=1e-6)
+    trainable = TrainableNetwork(network)
+    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    wrong = dataclasses.replace(dataset.train, labels=np.random.default_rng(2).permutation(dataset.train.labels))
+    parts = wrong, dataset.calibration, dataset.validation
+    patient = QatEvaluator(trainable, table, *parts, hopeless, seed=0)
+    stopping = QatEvaluator(trainable, table, *parts, hopeless, seed=0, stops_hopeless=True)
+    policy = Policy.uniform(network.layer_names, BitWidths(3, 4))
+    stopped = stopping.evaluate(policy)
+    assert re.fullmatch(r"stopped after 4 of 8 steps: a loss of \d\.\d{3}, and guessing has 1\.099", stopped.note)
+    assert stopped.score is not None
+    assert patient.evaluate(policy).note == ""
+    assert problem_hash(patient.problem) != problem_hash(stopping.problem)
+    assert stopping.recipe().make().evaluate(policy) == stopped
+    learning = dataclasses.replace(OPTIONS, steps=40, learning_rate=0.1)
+    right = QatEvaluator(
+        TrainableNetwork(network), table, dataset.train, *parts[1:], learning, seed=0, stops_hopeless=True
+    )
+    assert right.evaluate(Policy.uniform(network.layer_names, BitWidths(8, 8))).note == ""
+
+
+def test_losses_of_steps_are_told_apart_over_epochs():
+    test = GuessingTest(3)
+    for step, mean in enumerate((9.0, 9.0, 1.0, 1.0, 9.0, 5.0, 1.0), start=1):  # epochs of two steps
+        test(TrainingProgress((step + 1) // 2, 8, step, 16, mean, 0.0, 0.0))
+    with pytest.raises(HopelessTrainingError, match=r"stopped after 8 of 16 steps: a loss of 3\.500"):
+        test(TrainingProgress(4, 8, 8, 16, 2.0, 0.0, 0.0))
 
 
 def test_training_images_that_are_not_trained_on_are_not_sent(network, dataset):
