@@ -158,6 +158,24 @@ def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(fini
     run(load_config(config, directory=finished))
 
 
+def test_searches_in_the_directory_of_a_run_explain_and_keep_cost_budgets_and_list_fronts(finished, config, capsys):
+    told = config.with_name("explanation.json")
+    command = ["search", str(config), "--directory", str(finished)]
+    assert main([*command, "--explain", "--explanation", str(told)]) == 0
+    text = capsys.readouterr().out
+    assert "one crossbar" in text
+    assert "Costs are exact" in text
+    assert len(json.loads(told.read_text())["layers"]) == 4
+    assert main([*command, "--cost-budget", "0.9"]) == 0
+    assert "allowed) instead of" in capsys.readouterr().out
+    found = json.loads((finished / "stages/search-random-8-within-0.9/search.json").read_text())
+    assert found["best"]["cost"] <= found["cost_budget"] <= 0.9 * found["reference"]["cost"]
+    assert main([*command, "--whole-front", "--method", "exact"]) == 0
+    assert "policies of all costs" in capsys.readouterr().out
+    assert main([*command, "--cost-budget", "0.01"]) == 2
+    assert "the cheapest policy costs" in capsys.readouterr().err
+
+
 def test_an_onnx_file_can_be_trained_too(finished, config, tmp_path):
     text = CONFIG.replace('"net.py:make"', f'"{finished / "stages" / "float" / "float.onnx"}"')
     path = config.with_name("onnx.toml")

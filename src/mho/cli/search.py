@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.errors import InputFileError
 
 if TYPE_CHECKING:
+    from mho.workflow.config import RunConfig
+    from mho.workflow.search_execution import SearchExecution
     from mho.workflow.search_run import SearchOutcome
 
 
@@ -67,6 +71,10 @@ def search(
     probe_images: Annotated[
         int | None, typer.Option(help="Images on which layers are probed by forward passes before the search.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell what one bit more or less of each layer would cost and bring.")
+    ] = False,
+    explanation: Annotated[Path | None, typer.Option(help="Write the same (JSON).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
@@ -80,9 +88,8 @@ def search(
     from mho.errors import ConfigError
     from mho.quantization.memory import keep_freed_memory
     from mho.workflow.config import load_config
-    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
     from mho.workflow.search_execution import SearchExecution
-    from mho.workflow.search_run import search_alone, with_search
+    from mho.workflow.search_run import with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
     settings = with_search(
@@ -106,25 +113,43 @@ def search(
         raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        with TerminalProgress(Console()) as progress:
-            found = search_alone(
-                settings, make_progress=lambda work: progress.measured_by(WorkMeter(work)), execution=execution
-            )
-    else:
-        found = search_alone(settings, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution)
+    found = _run(settings, execution, explain=explain or explanation is not None)
     if output is not None:
         _write_policy(found, output)
     if save_agent is not None and found.agent_file is not None:
-        _copy(found.agent_file, save_agent)
-    _tell(found, settings.search.method)
+        _write(found.agent_file.read_bytes(), save_agent, f"the agent lies in {found.agent_file}")
+    if explanation is not None and found.explanation is not None:
+        hint = "the same command writes it without searching again"
+        _write_json(found.explanation.to_json(), explanation, hint)
+    _tell(found, settings.search.method, explain=explain)
 
 
-def _tell(found: SearchOutcome, method: str) -> None:
+def _run(settings: RunConfig, execution: SearchExecution, *, explain: bool) -> SearchOutcome:
+    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.search_run import search_alone
+
+    if not sys.stdout.isatty():
+        return search_alone(
+            settings,
+            make_progress=lambda work: PlainProgress(WorkMeter(work)),
+            execution=execution,
+            explain=explain,
+        )
     from rich.console import Console
 
+    with TerminalProgress(Console()) as progress:
+        return search_alone(
+            settings,
+            make_progress=lambda work: progress.measured_by(WorkMeter(work)),
+            execution=execution,
+            explain=explain,
+        )
+
+
+def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
+    from rich.console import Console
+
+    from mho.report.explanation_text import print_explanation
     from mho.report.search_text import print_front, tell_bits, tell_winner
 
     typer.echo("")
@@ -134,36 +159,29 @@ def _tell(found: SearchOutcome, method: str) -> None:
     if found.best is not None:
         typer.echo(tell_winner(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
         typer.echo(tell_bits(found.best))
+    if explain and found.explanation is not None:
+        print_explanation(Console(highlight=False), found.explanation)
     for note in found.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"every policy tried: {found.result_file}")
 
 
 def _write_policy(found: SearchOutcome, path: Path) -> None:
-    import json
-
-    from mho.cache_folder import write_atomically
-    from mho.errors import InputFileError
-
     if found.best is None:
-        raise InputFileError(
-            "there is no winner to write", where=str(path), hint=f"all policies are in {found.result_file}"
-        )
-    try:
-        write_atomically(path, (json.dumps(found.best.policy.to_json(), indent=2) + "\n").encode())
-    except OSError as error:
-        reason = error.strerror or "cannot be written"
-        hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
-        raise InputFileError(reason, where=str(path), hint=hint) from error
+        hint = f"all policies are in {found.result_file}"
+        raise InputFileError("there is no winner to write", where=str(path), hint=hint)
+    hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
+    _write_json(found.best.policy.to_json(), path, hint)
 
 
-def _copy(source: Path, path: Path) -> None:
+def _write_json(content: dict[str, Any], path: Path, hint: str) -> None:
+    _write((json.dumps(content, indent=2) + "\n").encode(), path, hint)
+
+
+def _write(content: bytes, path: Path, hint: str) -> None:
     from mho.cache_folder import write_atomically
-    from mho.errors import InputFileError
 
     try:
-        write_atomically(path, source.read_bytes())
+        write_atomically(path, content)
     except OSError as error:
-        raise InputFileError(
-            error.strerror or "cannot be written", where=str(path), hint=f"the agent lies in {source}"
-        ) from error
+        raise InputFileError(error.strerror or "cannot be written", where=str(path), hint=hint) from error

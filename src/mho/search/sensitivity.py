@@ -211,6 +211,22 @@ class SensitivityModel:
         left = 1.0 - min(float(np.exp(value[self._luck])), _LARGEST_LUCK)
         return np.exp(np.minimum(logs, _LARGEST_LOG)) / left
 
+    def excess(self, generator: np.random.Generator | None = None) -> FloatArray:
+        """Return the excess loss that each operand's bits cause, in units of the allowed one, luck left out.
+
+        Args:
+            generator: draws a world from the posterior in its full spread; None takes the most probable one.
+
+        Returns:
+            float64 [layers, operands, 8] by bits 1..8.
+        """
+        value = self._mean
+        if generator is not None:
+            value = value + self._root @ generator.standard_normal(self._size)
+        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + self._decay(value)
+        found: FloatArray = np.exp(np.minimum(logs, _LARGEST_LOG))
+        return found
+
     def costs(self, generator: np.random.Generator | None = None) -> FloatArray:
         """Return the same for pairs of widths: float64 [layers, 8, 8] by weight bits and activation bits 1..8."""
         harms = self.harms(generator)

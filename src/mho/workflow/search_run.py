@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mho.errors import MhoError
 from mho.search.evaluation import EvaluationRecord
+from mho.search.explain import Explanation
 from mho.search.goal import pareto_front
 from mho.search.objective import Objective
 from mho.workflow.config import RunConfig
@@ -18,6 +20,7 @@ from mho.workflow.progress import SilentProgress
 from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
+from mho.workflow.search_explanation import explain_search, read_records
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
 from mho.workflow.search_start import AGENT_FILE
@@ -40,6 +43,7 @@ class SearchOutcome:
         agent_file: what the agent of `rl` has learned; None for other methods.
         result_file: JSON with every record and the Pareto front.
         notes: what the user should know about the figures.
+        explanation: of the winner, where it was asked for.
     """
 
     best: EvaluationRecord | None
@@ -51,6 +55,7 @@ class SearchOutcome:
     agent_file: Path | None
     result_file: Path
     notes: tuple[str, ...]
+    explanation: Explanation | None = None
 
     @property
     def objective(self) -> Objective:
@@ -104,11 +109,18 @@ def search_alone(
     *,
     make_progress: ProgressFactory | None = None,
     execution: SearchExecution | None = None,
+    explain: bool = False,
 ) -> SearchOutcome:
     """Train the float network and calibrate it (or take both from earlier runs), then search.
 
     Each method, budget, objective and goal has a stage folder of its own, so that the whole run's search stays as it
     is; evaluations are shared.
+
+    Args:
+        config: what to do; only what concerns the search is taken.
+        make_progress: what shows progress; None shows nothing.
+        execution: who evaluates policies.
+        explain: tell of each layer of the winner what one bit more or less would cost and bring.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses the directory.
@@ -139,7 +151,17 @@ def search_alone(
         )
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
-    return _read_outcome(json.loads(result_file.read_text(encoding="utf-8")), result_file, notes)
+        content = json.loads(result_file.read_text(encoding="utf-8"))
+        explanation = _explain(stage, content, result_file) if explain else None
+    return _read_outcome(content, result_file, notes, explanation)
+
+
+def _explain(stage: Search, content: dict[str, Any], result_file: Path) -> Explanation:
+    """Explain the winner of a search. Raises `MhoError` where there is none."""
+    if content["best"] is None:
+        raise MhoError("there is no winner to explain", where=str(result_file), hint="allow a larger drop")
+    place = next(k for k, record in enumerate(content["records"]) if record["policy"] == content["best"]["policy"])
+    return explain_search(stage.space(), content, str(result_file), place=place, seed=stage.seed)
 
 
 def stage_name(search: SearchSettings) -> str:
@@ -155,11 +177,13 @@ def stage_name(search: SearchSettings) -> str:
     return "-".join([*parts, "front"] if search.whole_front else parts)
 
 
-def _read_outcome(content: dict[str, Any], result_file: Path, notes: tuple[str, ...]) -> SearchOutcome:
+def _read_outcome(
+    content: dict[str, Any], result_file: Path, notes: tuple[str, ...], explanation: Explanation | None
+) -> SearchOutcome:
     def read(record: Any) -> EvaluationRecord:
         return EvaluationRecord.from_json(record, where=str(result_file))
 
-    records = [read(record) for record in content["records"]]
+    records = read_records(content, str(result_file))
     agent_file = result_file.with_name(AGENT_FILE)
     return SearchOutcome(
         best=None if content["best"] is None else read(content["best"]),
@@ -171,4 +195,5 @@ def _read_outcome(content: dict[str, Any], result_file: Path, notes: tuple[str, 
         agent_file=agent_file if agent_file.exists() else None,
         result_file=result_file,
         notes=notes,
+        explanation=explanation,
     )

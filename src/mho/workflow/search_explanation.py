@@ -1,0 +1,49 @@
+"""What a finished search says about single layers: read from its file, and told of the policy that it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mho.search.evaluation import EvaluationRecord
+from mho.search.explain import Explanation, explain_policy
+from mho.search.goal import Goal
+from mho.search.objective import Objective
+from mho.search.space import SearchSpace
+from mho.workflow.stage import derive_seed
+
+
+def read_records(content: Mapping[str, Any], where: str) -> tuple[EvaluationRecord, ...]:
+    """Return the records of a search's file, the reference first. Raises `MhoError`."""
+    return tuple(EvaluationRecord.from_json(record, where=where) for record in content["records"])
+
+
+def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *, place: int, seed: int) -> Explanation:
+    """Explain one of the policies that a search evaluated.
+
+    Args:
+        space: that was searched.
+        content: of the search's file.
+        where: the file, for messages.
+        place: of the policy among its records.
+        seed: of the run.
+
+    Raises:
+        MhoError: the search evaluated too few policies.
+    """
+    records = read_records(content, where)
+    reference = records[0]
+    assert reference.score is not None, "a search without its reference ends with an error"
+    goal = Goal(
+        content["reference_accuracy"],
+        content["allowed_drop_points"] or 0.0,
+        reference.cost,
+        reference.score,
+        Objective(content["objective"]),
+        content["cost_budget"],
+        content["whole_front"],
+    )
+    generator = np.random.default_rng(derive_seed(seed, "explanation"))
+    return explain_policy(space, goal, records, records[place].policy, generator)

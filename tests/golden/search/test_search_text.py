@@ -1,0 +1,58 @@
+"""What `mho search` prints of a front and of a policy's layers; refreshed with --refresh-golden."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from mho.quantization.policy import BitWidths, Policy
+from mho.report.explanation_text import print_explanation
+from mho.report.search_text import print_front, tell_bits, tell_winner
+from mho.search.evaluation import EvaluationRecord
+from mho.search.explain import BitStep, Explanation, LayerExplanation, Loss, OperandExplanation
+from mho.search.objective import Objective
+
+HERE = Path(__file__).parent
+
+
+def record(bits: str, cost: int, accuracy: float | None, objective: Objective = Objective.LATENCY) -> EvaluationRecord:
+    policy = Policy({"conv1": BitWidths(8, 8), "fc": BitWidths.parse(bits)})
+    score = None if accuracy is None else 1.0 - accuracy
+    return EvaluationRecord(policy, score, accuracy, cost, 0, 0.0, "exact", 0, "f", "ok", objective=objective)
+
+
+def explanation() -> Explanation:
+    weights = OperandExplanation(
+        "weight", 4, Loss(0.0021, 0.0008, 0.006),
+        BitStep(3, -1_000_000, Loss(0.0063, 0.0024, 0.018)), BitStep(5, 2_345_000, Loss(-0.0016, -0.0045, -0.0006)),
+    )  # fmt: skip
+    acts = OperandExplanation("activation", 8, Loss(1e-6, 1e-7, 2e-5), BitStep(7, 0, Loss(3e-6, 3e-7, 6e-5)), None)
+    adcs = OperandExplanation("ADC", 5, Loss(0.01, 0.002, 0.05), None, BitStep(6, 10_000, Loss(-0.008, -0.04, -0.001)))
+    layers = (LayerExplanation("conv1", (weights, acts)), LayerExplanation("fc", (acts, adcs)))
+    policy = Policy({"conv1": BitWidths(4, 8), "fc": BitWidths(8, 8, 5)})
+    return Explanation(policy, Objective.LATENCY, 50_000_000, 100_000_000, 0.0123, 40, layers)
+
+
+def print_all(console: Console) -> None:
+    reference = record("8/8", 100_000_000, 0.97)
+    front = [record("2/2", 20_000_000, 0.5), record("4/4", 50_000_000, 0.96), reference]
+    console.print(tell_winner("exact", front[1], reference, tried=40), soft_wrap=True)
+    console.print(tell_bits(front[1]))
+    console.print(tell_winner("rl", front[1], reference, tried=40, cost_budget=60_000_000), soft_wrap=True)
+    print_front(console, front, reference)
+    few = [record("8/8", 96, 0.97, Objective.CROSSBARS), record("2/4", 1200, 0.98, Objective.CROSSBARS)]
+    print_front(console, few, few[1])
+
+
+def text_of(show, *arguments):
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    show(console, *arguments)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_the_winner_and_the_front_read_as_before(check_golden):
+    check_golden(HERE / "front.txt", text_of(print_all))
+
+
+def test_the_explanation_reads_as_before(check_golden):
+    check_golden(HERE / "explanation.txt", text_of(print_explanation, explanation()))
