@@ -26,11 +26,12 @@ from mho.search.costs import make_costs
 from mho.search.evaluation import EvaluationRecord
 from mho.search.features import layer_features
 from mho.search.log import EvaluationLog
-from mho.search.measuring import Workers
+from mho.search.measuring import Workers, open_measurer
 from mho.search.method_options import MethodOptions
 from mho.search.objective import Objective, parse_objective
 from mho.search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.search.runner import SearchOptions, SearchProgress, SearchResult, run_search
+from mho.search.screening import Screening
 from mho.search.space import SearchSpace
 from mho.search.warm_start import known_records
 
@@ -108,6 +109,10 @@ def search(
     batch: int = 1,
     processes: int | None = None,
     ray: str | None = None,
+    storage: str | None = None,
+    screening: Screening | None = None,
+    repeats: int = 0,
+    stop_hopeless: bool = False,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
@@ -147,6 +152,10 @@ def search(
         processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
             no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
+        storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
+        screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
+        repeats: with how many other seeds winner and uniform 8/8 are measured again, which tells the noise.
+        stop_hopeless: end trainings halfway that are no better than guessing.
 
     Raises:
         MhoError: anything wrong with what was given.
@@ -168,16 +177,19 @@ def search(
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
-        judge=judge, problem={"accelerator": hardware.to_json()},
+        judge=judge, stops_hopeless=stop_hopeless, problem={"accelerator": hardware.to_json()},
     )  # fmt: skip
     log = EvaluationLog(log_path, evaluator.problem)
     limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)
-    options = SearchOptions(budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch)
+    options = SearchOptions(
+        budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch, screening=screening,
+        repeats=repeats,
+    )  # fmt: skip
     given: tuple[EvaluationRecord, ...] = ()
     if learn_from is not None:
         source = learn_from if isinstance(learn_from, EvaluationLog) else EvaluationLog.read(learn_from)
         given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
-    with workers.open(evaluator, evaluator.recipe, batch) as measurer:
+    with open_measurer(workers, storage, space, evaluator, log, batch) as measurer:
         generator = np.random.default_rng(seed)
         return run_search(
             method, space, evaluator, log, options, generator, on_progress,

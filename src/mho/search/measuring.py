@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mho.errors import ConfigError
 from mho.quantization.policy import Policy
@@ -27,6 +27,10 @@ from mho.search.evaluation import (
     problem_hash,
 )
 from mho.worker_pool import Lost, ProcessPool
+
+if TYPE_CHECKING:
+    from mho.search.log import EvaluationLog
+    from mho.search.space import SearchSpace
 
 ATTEMPTS = 3
 """How often a policy may cost the process that measures it its life before it counts as failed."""
@@ -239,3 +243,45 @@ class Workers:
         if self.ray is None:
             return PoolMeasurer(ProcessPool(make, self.processes or 1, attempts=ATTEMPTS), problem)
         return PoolMeasurer(RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS), problem)
+
+
+class PackableEvaluator(Evaluator, Protocol):
+    """An evaluator that other processes can make anew."""
+
+    def recipe(self) -> EvaluatorRecipe:
+        """Return what they make it from."""
+        ...
+
+
+@contextmanager
+def open_measurer(
+    workers: Workers,
+    storage: str | None,
+    space: SearchSpace,
+    evaluator: PackableEvaluator,
+    log: EvaluationLog,
+    batch: int,
+) -> Iterator[Measurer]:
+    """Return, as a context, what measures for a search.
+
+    Args:
+        workers: where.
+        storage: URL of a database that searches share, "sqlite" for a file beside the log; None: none.
+        space: tells costs.
+        evaluator: of this process.
+        log: of the search.
+        batch: how many policies are asked for at once.
+
+    Raises:
+        ConfigError: more processes than policies at once, or there is no log to be beside of.
+        MissingExtraError: Ray is not installed.
+        MhoError: there is no such cluster or storage.
+    """
+    with workers.open(evaluator, evaluator.recipe, batch) as measurer:
+        if storage is None:
+            yield measurer
+            return
+        from mho.search.sharing import share
+
+        with share(measurer, storage, space, evaluator, log, workers.at_once(batch)) as sharing:
+            yield sharing

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mho.search.log import EvaluationLog
-    from mho.search.measuring import Measurer
     from mho.search.qat_evaluator import QatEvaluator
     from mho.search.runner import SearchOptions, SearchProgress, SearchResult
     from mho.search.space import SearchSpace
@@ -69,25 +67,11 @@ class SearchExecution:
             storage: URL of a database of trials that searches share, "sqlite" for a file beside the log; None: none.
             others: these and the ones before, and errors, are those of `mho.search.runner.run_search`.
         """
+        from mho.search.measuring import Workers, open_measurer
         from mho.search.runner import run_search
 
-        with self._measurer(space, evaluator, log, options.batch, storage) as measurer:
+        workers = Workers(self.processes, self.ray)
+        with open_measurer(workers, storage, space, evaluator, log, options.batch) as measurer:
             return run_search(
                 method, space, evaluator, log, options, generator, on_progress, measurer=measurer, **others
             )
-
-    @contextmanager
-    def _measurer(
-        self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int, storage: str | None
-    ) -> Iterator[Measurer]:
-        from mho.search.measuring import Workers
-
-        workers = Workers(self.processes, self.ray)
-        with workers.open(evaluator, evaluator.recipe, batch) as measurer:
-            if storage is None:
-                yield measurer
-                return
-            from mho.search.sharing import share
-
-            with share(measurer, storage, space, evaluator, log, workers.at_once(batch)) as sharing:
-                yield sharing

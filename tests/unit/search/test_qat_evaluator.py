@@ -14,10 +14,13 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate
 from mho.search.api import search
+from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import Variant, problem_hash
 from mho.search.features import LAYER_FEATURES, layer_features
 from mho.search.hopeless import GuessingTest, HopelessTrainingError
+from mho.search.log import EvaluationLog
 from mho.search.qat_evaluator import QatEvaluator
+from mho.search.screening import Screening
 
 
 def conv(name, source, output, groups, stride):
@@ -213,6 +216,25 @@ def test_losses_of_steps_are_told_apart_over_epochs():
         test(TrainingProgress((step + 1) // 2, 8, step, 16, mean, 0.0, 0.0))
     with pytest.raises(HopelessTrainingError, match=r"stopped after 8 of 16 steps: a loss of 3\.500"):
         test(TrainingProgress(4, 8, 8, 16, 2.0, 0.0, 0.0))
+
+
+def test_a_search_from_python_screens_repeats_and_stores(network, dataset, tmp_path):
+    found = search(
+        network, dataset, "pelke2026-4bit", method="random", budget=6, batch=4, allowed_drop_points=60.0,
+        constraints=SearchConstraints(hold_first_last=None), training=OPTIONS, log_path=tmp_path / "log.jsonl",
+        storage="sqlite", screening=Screening((0,)), repeats=1, stop_hopeless=True,
+    )  # fmt: skip
+    assert 4.5 < found.spent <= 6
+    assert {record.status for record in found.records} == {"ok", "screened"}
+    assert found.noise is not None
+    assert len(found.noise.best.scores) == 2
+    assert (tmp_path / "log.db").exists()
+    fidelities = {record.fidelity for record in EvaluationLog.read(tmp_path / "log.jsonl").records}
+    assert fidelities == {
+        "post-training quantization",
+        "4 steps of training on 96 samples",
+        "4 steps of training on 96 samples, again with seed 1",
+    }
 
 
 def test_training_images_that_are_not_trained_on_are_not_sent(network, dataset):

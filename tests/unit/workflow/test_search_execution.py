@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,6 +135,26 @@ def test_a_killed_driver_and_a_killed_worker_lose_nothing_and_change_nothing(con
     (log,) = directory.glob("evaluations/*.jsonl")
     header = json.loads(log.read_bytes().splitlines()[0])
     assert {record.status for record in EvaluationLog(log, header["problem"]).records} == {"ok"}
+
+
+def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path, monkeypatch):
+    text = CONFIG.replace("[evaluation.training]", "[evaluation]\nstages = [0]\nrepeats = 1\n\n[evaluation.training]")
+    path = config.with_name("staged.toml")
+    path.write_text(text)
+    shown = []
+    tracker = SimpleNamespace(show=lambda step, _: shown.append(step), close=lambda: None)
+    monkeypatch.setattr("mho.search.tracking.check_trackers", lambda _: None)
+    monkeypatch.setattr("mho.search.tracking.TensorBoardTracker", lambda _: tracker)
+    settings = with_search(load_config(path, directory=tmp_path / "staged"), storage="sqlite", trackers=["tensorboard"])
+    found = search_alone(settings, execution=SearchExecution(processes=2))
+    content = json.loads(found.result_file.read_text())
+    assert content["spent"] <= 9
+    assert {record["status"] for record in content["records"]} == {"ok", "screened"}
+    assert shown == list(range(1, len(content["records"]) + 1))
+    assert any("Over 2 seeds" in note for note in found.notes)
+    assert list((tmp_path / "staged" / "evaluations").glob("*.db"))
+    alone = search_alone(load_config(path, directory=tmp_path / "alone"))
+    assert records(alone.result_file) == records(found.result_file)
 
 
 def test_other_batches_are_other_searches_with_the_same_evaluations(config, alone):
