@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import search_problem
+from fake_ray import FakeRay
 from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search_at_once
 
 from mho.errors import ConfigError, MhoError
@@ -74,6 +75,16 @@ def test_processes_find_what_one_process_finds_even_where_some_of_them_die(tmp_p
     assert plain(together) == plain(alone)
     assert len((tmp_path / "tries").read_text().splitlines()) == 4, "two deaths, and two lives after them"
     assert len(EvaluationLog(tmp_path / "log.jsonl", evaluator.problem)) == 10
+
+
+def test_a_cluster_finds_what_one_process_finds_even_where_it_loses_workers(monkeypatch):
+    ray = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    ray.processors, ray.lost = [3, 3, 2], {4, 7}
+    together = search_at_once("evolution", 10, 4, workers=Workers(ray="local"))
+    assert plain(together) == plain(search_at_once("evolution", 10, 4))
+    assert ray.asked == 10 + 2
+    assert ray.busiest == 3
 
 
 def test_a_policy_that_processes_always_die_of_has_failed_and_the_search_goes_on(tmp_path):
