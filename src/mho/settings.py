@@ -6,6 +6,7 @@ valid range, and the nearest known key for a misspelt one. It knows no model.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -105,6 +106,9 @@ def _step(schema: Schema, step: int | str) -> Schema | None:
     properties = schema.get("properties", {})
     if step in properties:
         return dict(properties[step])
+    for pattern, part in schema.get("patternProperties", {}).items():
+        if re.search(pattern, step):
+            return dict(part)
     extra = schema.get("additionalProperties")
     return extra if isinstance(extra, Mapping) else None
 

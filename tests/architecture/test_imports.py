@@ -29,7 +29,7 @@ DIRECT["scheduling"] = {"cost"} | DIRECT["cost"]
 DIRECT["search"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["program"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["simulation"] = {"program", *DIRECT["program"]} - {"network"}
-DIRECT["report"] = {"simulation", "network", *DIRECT["simulation"]}
+DIRECT["report"] = {"simulation", "network", "search", *DIRECT["simulation"]}
 DIRECT["workflow"] = {"report", "search", "models", *DIRECT["report"]}
 DIRECT["cli"] = {"api", "workflow", "schemas", *DIRECT["workflow"]}
 """Package -> the other packages that it may import."""

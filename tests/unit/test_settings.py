@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
@@ -68,6 +68,19 @@ def test_a_missing_key_is_named_with_what_it_must_be():
 )
 def test_nested_lists_unions_and_wrong_tables_are_located(content, expected):
     assert expected in error_of(content)
+
+
+def test_keys_of_the_users_choice_are_located():
+    class Part(BaseModel):
+        size: int = Field(gt=0)
+
+    class Whole(BaseModel):
+        parts: dict[Annotated[str, Field(pattern="^[a-z]+$")], Part]
+
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(Whole, {"parts": {"first": {"size": 1}, "other": {"size": 0}}}, where="f.toml")
+    assert caught.value.where == "f.toml: parts.other.size"
+    assert "is 0" in str(caught.value)
 
 
 def test_fractions_of_a_toml_file_are_exact(tmp_path):

@@ -40,6 +40,7 @@ COMMANDS = {
     "recalibrate": Command("mho.cli.recalibrate:recalibrate", "Correct scale and bias of a chip's channels from data."),
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
     "search": Command("mho.cli.search:search", "Search the bit widths that make a network fastest."),
+    "mix": Command("mho.cli.mix:mix", "Search the bit widths of several networks that share one accelerator."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
     "study": Command("mho.cli.study:study", "Sweep noise, faults, drift, converters over chips: how right are they?"),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),

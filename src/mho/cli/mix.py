@@ -1,0 +1,45 @@
+"""``mho mix``: bit widths of several networks that share one accelerator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def mix(
+    config: Annotated[Path, typer.Argument(help="Networks, each with the file of its run, and search (TOML).")],
+    directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the data of all networks lies, instead of their files'.")
+    ] = None,
+) -> None:
+    """Search the bit widths of several networks together: within one budget of crossbars, or each within a loss.
+
+    Each network is trained and calibrated in the directory of its own run, where its evaluations are kept too: after an
+    interruption the same command goes on where it was.
+    """
+    from rich.console import Console
+
+    from mho.quantization.memory import keep_freed_memory
+    from mho.report.mix_text import print_mix
+    from mho.workflow.mix import search_mix
+    from mho.workflow.mix_config import load_mix
+    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+
+    settings = load_mix(config, directory=directory)
+    keep_freed_memory()  # training steps are quicker, and the process is this command's own
+    if sys.stdout.isatty():
+        with TerminalProgress(Console()) as progress:
+            found = search_mix(
+                settings, data_root=data_root, make_progress=lambda work: progress.measured_by(WorkMeter(work))
+            )
+    else:
+        found = search_mix(settings, data_root=data_root, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+    typer.echo("")
+    print_mix(Console(), found.result, found.parts)
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"every policy tried, and policy.NETWORK.json of each network: {found.folder}")

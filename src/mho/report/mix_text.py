@@ -1,0 +1,41 @@
+"""What the search of a mix found, as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from mho.report.columns import Column, print_columns
+from mho.report.text import format_cost
+from mho.search.mix import MixPart
+from mho.search.runner import SearchResult
+
+
+def print_mix(console: Console, result: SearchResult, parts: Mapping[str, MixPart]) -> None:
+    """Print what each network of a mix costs and gets right with the found policy, beside uniform 8/8.
+
+    Args:
+        console: where to.
+        result: of the search.
+        parts: of the winner, by network; empty where there is none.
+    """
+    goal, best, unit = result.goal, result.best, result.goal.objective.unit
+    told = "no policy keeps the allowed loss"
+    if best is not None:
+        told = (
+            f"{format_cost(best.cost, unit)} instead of {format_cost(goal.reference_cost, unit)} at uniform 8/8,"
+            f" {goal.reference_cost / best.cost:.2f}x less"
+        )
+        told += "" if goal.cost_budget is None else f" ({format_cost(goal.cost_budget, unit)} allowed)"
+    told += f", after {result.tried} policies, before full training"
+    console.print(f"{result.method}, {goal.objective.words}, all networks: {told}", soft_wrap=True)
+    if parts:
+        columns = [
+            Column("network", tuple(parts)),
+            Column("cost", tuple(format_cost(part.cost, unit) for part in parts.values())),
+            Column("at 8/8", tuple(format_cost(part.reference_cost, unit) for part in parts.values())),
+            Column("validation", tuple(f"{100 * part.accuracy:.2f} %" for part in parts.values())),
+            Column("at 8/8", tuple(f"{100 * part.reference_accuracy:.2f} %" for part in parts.values())),
+        ]
+        print_columns(console, columns)

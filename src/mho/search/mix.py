@@ -1,0 +1,201 @@
+"""Several networks that share one accelerator, searched together: one space, one evaluation, one budget.
+
+Policies of a mix name layers NETWORK/LAYER. Costs are those of the networks added up: the crossbars that hold all of
+them, or the time or energy of some inputs of each, one after the other. What a policy loses is told by each network
+alone, so a part that was evaluated before, in whatever mix or alone, is not evaluated again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.errors import ConfigError
+from mho.quantization.policy import BitWidths, Policy
+from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator, Measurement
+from mho.search.log import EvaluationLog
+from mho.search.objective import Objective
+from mho.search.space import SearchSpace
+
+SEPARATOR = "/"
+OBJECTIVES = (Objective.LATENCY, Objective.ENERGY, Objective.CROSSBARS)
+"""What adds up over networks that share an accelerator."""
+
+
+def part_of(policy: Policy, name: str) -> Policy:
+    """Return what a policy of a mix tells of one of its networks."""
+    start = name + SEPARATOR
+    return Policy({key[len(start) :]: bits for key, bits in policy.layers.items() if key.startswith(start)})
+
+
+def join_spaces(spaces: Mapping[str, SearchSpace], inputs: Mapping[str, int]) -> SearchSpace:
+    """Return the space of several networks together.
+
+    Args:
+        spaces: of each network, by its name; all under one objective of `OBJECTIVES`, on one accelerator.
+        inputs: how many inputs of each network count in times and energies, 1 or more; crossbars are counted once.
+
+    Raises:
+        ConfigError: fewer than two networks, a name with a slash, or an objective that does not add up.
+    """
+    first = next(iter(spaces.values()), None)
+    if first is None or len(spaces) < 2 or any(not name or SEPARATOR in name for name in spaces):
+        raise ConfigError(
+            f"a mix of {', '.join(map(repr, spaces)) or 'nothing'}",
+            where="mix",
+            expected=f"two networks or more, with names without {SEPARATOR!r}",
+        )
+    objective = first.objective
+    if objective not in OBJECTIVES or any(space.objective is not objective for space in spaces.values()):
+        raise ConfigError(
+            f"the objective is {objective}", where="mix", expected=f"one of {', '.join(OBJECTIVES)}, for all networks"
+        )
+    if any(space.adc_bits for space in spaces.values()):
+        raise ConfigError("ADC bits are to be searched", where="mix", expected="bits of weights and activations")
+    factors = {name: 1 if objective is Objective.CROSSBARS else inputs[name] for name in spaces}
+    costs = _JoinedCosts(dict(spaces), factors)
+    layers = tuple(
+        replace(layer, name=name + SEPARATOR + layer.name, costs=tuple(cost * factors[name] for cost in layer.costs))
+        for name, space in spaces.items()
+        for layer in space.layers
+    )
+    features = np.concatenate([space.features for space in spaces.values()])
+    is_pruned = all(space.pruned for space in spaces.values())
+    return SearchSpace(layers, costs.tabulate(()), features, is_pruned, None, costs)
+
+
+class _JoinedCosts:
+    """`mho.search.costs.PolicyCosts` of several networks."""
+
+    def __init__(self, spaces: dict[str, SearchSpace], factors: dict[str, int]) -> None:
+        self._spaces, self._factors = spaces, factors
+        self.objective = next(iter(spaces.values())).objective
+        self.adds_up = all(space.adds_up for space in spaces.values())
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the sum of the networks' costs, in the objective's unit."""
+        return sum(self._factors[name] * space.cost_of(part_of(policy, name)) for name, space in self._spaces.items())
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether the cost of some network is rough."""
+        return any(space.is_rough(part_of(policy, name)) for name, space in self._spaces.items())
+
+    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+        """Return the tables of all networks, one after the other; `adc_bits` are empty."""
+        del adc_bits
+        return np.concatenate(
+            [np.asarray(space.table, np.float64) * self._factors[name] for name, space in self._spaces.items()]
+        )
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Never asked: the spaces of the networks are pruned already."""
+        del name, wide, narrow
+        return False
+
+
+@dataclass(frozen=True)
+class MixedNetwork:
+    """One network of a mix.
+
+    Attributes:
+        evaluator: measures its policies.
+        log: what was measured of it before; what is measured now is added.
+        space: prices its records.
+        share: how much its loss and its accuracy count, above 0.
+    """
+
+    evaluator: Evaluator
+    log: EvaluationLog
+    space: SearchSpace
+    share: float = 1.0
+
+    def accuracy_of(self, policy: Policy) -> float:
+        """Return the accuracy that a policy was measured to have, 0..1; 0 where its training failed."""
+        record = self.log.find(policy, self.evaluator.fidelity)
+        return 0.0 if record is None or record.accuracy is None else record.accuracy
+
+
+@dataclass(frozen=True)
+class MixPart:
+    """What a policy of a mix means for one network.
+
+    Attributes:
+        policy: of its layers.
+        cost, reference_cost: of one input, with that policy and at uniform 8/8, in the objective's unit.
+        accuracy, reference_accuracy: on validation data, 0..1.
+    """
+
+    policy: Policy
+    cost: int
+    reference_cost: int
+    accuracy: float
+    reference_accuracy: float
+
+    @classmethod
+    def of(cls, policy: Policy, name: str, network: MixedNetwork) -> MixPart:
+        """Tell it of a policy of the mix that was evaluated."""
+        part, space = part_of(policy, name), network.space
+        accuracies = (network.accuracy_of(one) for one in (part, space.reference_policy))
+        return cls(part, space.cost_of(part), space.reference_cost, *accuracies)
+
+
+class MixedEvaluator:
+    """Evaluates policies of a mix, each network by its own evaluator (an `mho.search.evaluation.Evaluator`).
+
+    Score and accuracy are the means of the networks' losses and accuracies, weighted by their shares: harms of layers
+    add up over networks, as methods take for granted. A mix of which one network fails has failed.
+
+    Args:
+        networks: by name.
+        method: what is noted in the logs as having asked.
+    """
+
+    def __init__(self, networks: Mapping[str, MixedNetwork], method: str) -> None:
+        self._networks, self._method = dict(networks), method
+
+    @property
+    def fidelity(self) -> str:
+        """How thoroughly each network is measured."""
+        return "; ".join(f"{name}: {one.evaluator.fidelity}" for name, one in self._networks.items())
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """The problems of all networks, and how much each counts."""
+        parts = self._networks.items()
+        return {"mix": {name: {"problem": dict(one.evaluator.problem), "share": one.share} for name, one in parts}}
+
+    def seed_for(self, policy: Policy) -> int:
+        """Return the seed of the first network's evaluation."""
+        name, one = next(iter(self._networks.items()))
+        return one.evaluator.seed_for(part_of(policy, name))
+
+    def evaluate(self, policy: Policy) -> Measurement:
+        """Measure every network that was not measured with its part of the policy before."""
+        score = accuracy = 0.0
+        for name, one in self._networks.items():
+            record = self._find(one, part_of(policy, name))
+            if record.score is None or record.accuracy is None:
+                return Measurement(None, None, f"{name}: {record.note}")
+            score, accuracy = score + one.share * record.score, accuracy + one.share * record.accuracy
+        shares = sum(one.share for one in self._networks.values())
+        return Measurement.of(score / shares, accuracy / shares)
+
+    def _find(self, one: MixedNetwork, policy: Policy) -> EvaluationRecord:
+        known = one.log.find(policy, one.evaluator.fidelity)
+        if known is not None:
+            return known
+        begin = time.perf_counter()
+        measured = one.evaluator.evaluate(policy)
+        seconds = round(time.perf_counter() - begin, 6)
+        is_ok = measured.score is not None and measured.accuracy is not None
+        return one.log.append(EvaluationRecord(
+            policy=policy, score=measured.score, accuracy=measured.accuracy, cost=one.space.cost_of(policy),
+            seed=one.evaluator.seed_for(policy), seconds=seconds, method=self._method, index=0,
+            fidelity=one.evaluator.fidelity, status=OK if is_ok else FAILED, note=measured.note,
+            objective=one.space.objective,
+        ))  # fmt: skip

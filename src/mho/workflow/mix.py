@@ -1,0 +1,142 @@
+"""The search of a mix: each network is trained and calibrated in its own run directory, then all are searched together.
+
+The networks' evaluations are kept in the logs of their runs, where searches of one network alone keep theirs too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mho.cache_folder import write_atomically
+from mho.workflow.mix_config import MixConfig, load_runs
+from mho.workflow.network_stages import FLOAT_FILE
+from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.progress import SilentProgress
+from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
+from mho.workflow.run_directory import open_run_directory
+from mho.workflow.search_stage import make_options, make_space
+from mho.workflow.stage import StageRunner, derive_seed
+
+if TYPE_CHECKING:
+    from mho.search.mix import MixedNetwork, MixPart
+    from mho.search.runner import SearchResult
+    from mho.workflow.config import RunConfig
+
+STAGES = ("network", "float", "calibration")
+
+
+@dataclass(frozen=True)
+class MixOutcome:
+    """What the search of a mix found.
+
+    Attributes:
+        result: records, winner and front; policies name layers NETWORK/LAYER.
+        parts: what the winner means for each network, by name; empty where there is none.
+        folder: where `search.json` and POLICY files lie.
+        notes: what the user should know about the figures.
+    """
+
+    result: SearchResult
+    parts: Mapping[str, MixPart]
+    folder: Path
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """A network that is ready to be searched."""
+
+    network: MixedNetwork
+    notes: tuple[str, ...]
+
+
+def search_mix(
+    config: MixConfig, *, data_root: Path | None = None, make_progress: ProgressFactory | None = None
+) -> MixOutcome:
+    """Train and calibrate the float networks (or take them from earlier runs), then search all of them together.
+
+    After an interruption the same call goes on: networks from their run directories, the search from the logs.
+
+    Args:
+        config: of the mix.
+        data_root: where the data of all networks lies, instead of their files'.
+        make_progress: shows each network's preparation and the search.
+
+    Raises:
+        MhoError: anything wrong with what the user gave, or another run uses one of the directories.
+    """
+    import numpy as np
+
+    from mho.models.runtime import use_threads
+    from mho.search.log import EvaluationLog
+    from mho.search.mix import MixedEvaluator, join_spaces
+    from mho.search.runner import SearchProgress, run_search
+
+    runs = load_runs(config, data_root=data_root)
+    use_threads(next(iter(runs.values())).run.threads)
+    with ExitStack() as stack:
+        members = {name: _prepare(run, config.networks[name].share, stack, make_progress) for name, run in runs.items()}
+        networks = {name: member.network for name, member in members.items()}
+        space = join_spaces(
+            {name: one.space for name, one in networks.items()},
+            {name: one.inputs for name, one in config.networks.items()},
+        )
+        evaluator = MixedEvaluator(networks, config.search.method)
+        progress = make_progress({"search": float(config.search.budget)}) if make_progress else SilentProgress()
+        progress.begin("search", "Search bit widths of all networks")
+
+        def show(now: SearchProgress) -> None:
+            progress.update(now.done / now.budget, f"policy {now.done} of {now.budget}")
+
+        settings = config.search.settings()
+        result = run_search(
+            config.search.method, space, evaluator, EvaluationLog(None, evaluator.problem), make_options(settings),
+            np.random.default_rng(derive_seed(config.mix.seed, "search")), show,
+        )  # fmt: skip
+        progress.end(f"{len(result.records)} policies", is_new=True)
+        if not settings.whole_front:
+            result.require_best()
+        notes = tuple(f"{name}: {note}" for name, member in members.items() for note in member.notes)
+        return _write(config, result, networks, notes)
+
+
+def _prepare(run: RunConfig, share: float, stack: ExitStack, make_progress: ProgressFactory | None) -> _Member:
+    """Train and calibrate a network, and return what measures its policies; its directory stays locked."""
+    from mho.search.evaluation import problem_hash
+    from mho.search.log import EvaluationLog
+    from mho.search.mix import MixedNetwork
+    from mho.workflow.evaluator import make_evaluator
+
+    material = load_material(run)
+    opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
+    work = estimate_work(run, material)
+    progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
+    _, prepared = prepare(run, material, StageRunner(opened, progress, run.run.threads).get)
+    space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
+    evaluator, notes = make_evaluator(prepared, run.evaluation, run.search.budget, run.run.seed)
+    log = EvaluationLog(opened.path / EVALUATIONS / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
+    return _Member(MixedNetwork(evaluator, log, space, share), tuple(notes))
+
+
+def _write(
+    config: MixConfig, result: SearchResult, networks: Mapping[str, MixedNetwork], notes: tuple[str, ...]
+) -> MixOutcome:
+    """Write the result and the winner's policies into the mix's directory."""
+    from mho.search.mix import MixPart
+
+    best = result.best
+    parts = {} if best is None else {name: MixPart.of(best.policy, name, one) for name, one in networks.items()}
+    with open_run_directory(config.directory, fresh=False) as opened:
+        for name, part in parts.items():
+            _write_json(opened.path / f"policy.{name}.json", part.policy.to_json())
+        _write_json(opened.path / SEARCH_FILE, result.to_json())
+    return MixOutcome(result, parts, config.directory, notes)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

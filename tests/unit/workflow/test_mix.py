@@ -1,0 +1,157 @@
+"""Mixes from their files to policies of each network, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mho.accelerator.loading import load_accelerator
+from mho.cli.main import main
+from mho.network.onnx_reader import read_onnx
+from mho.quantization.policy import Policy
+from mho.search.log import EvaluationLog
+from mho.search.mix import part_of
+from mho.search.objective import Objective
+from mho.workflow.mix import search_mix
+from mho.workflow.mix_config import load_mix
+
+NETWORK = """
+from torch import nn
+
+def make(classes, input_shape):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
+    )
+"""
+
+RUN = """
+[run]
+name = "NAME"
+threads = 1
+directory = "runs/NAME"
+
+[network]
+name = "NAME.py:make"
+
+[data]
+name = "digits"
+calibration = 100
+validation = 200
+
+[accelerator]
+name = "crossbar.toml"
+
+[float_training]
+epochs = 2
+learning_rate = 0.1
+
+[search]
+budget = 8
+hold_first_last = "none"
+
+[qat]
+epochs = 1
+learning_rate = 0.01
+"""
+
+MIX = """
+[mix]
+name = "both"
+
+[networks.wide]
+run = "wide.toml"
+
+[networks.slim]
+run = "slim.toml"
+share = 2
+
+[search]
+method = "exact"
+budget = 8
+cost_budget = "12 crossbars"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two networks of digits, a mix of them, searched once."""
+    folder = tmp_path_factory.mktemp("mix")
+    example = Path(__file__).parents[3] / "examples" / "crossbar-64x64.toml"
+    (folder / "crossbar.toml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
+    for name, width in (("wide", "96"), ("slim", "24")):
+        (folder / f"{name}.py").write_text(NETWORK.replace("WIDTH", width), encoding="utf-8")
+        text = RUN.replace("NAME", name).replace('"runs/', f'"{folder}/runs/')
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    (folder / "mix.toml").write_text(MIX, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return search_mix(load_mix(folder / "mix.toml", directory=folder / "both"))
+
+
+def test_the_winner_lies_within_the_budget_and_each_network_gets_its_policy(folder, found):
+    best = found.result.require_best()
+    parts = found.parts.values()
+    assert best.cost == sum(part.cost for part in parts) <= 12 < sum(part.reference_cost for part in parts)
+    for name in ("wide", "slim"):
+        content = json.loads((folder / "both" / f"policy.{name}.json").read_text(encoding="utf-8"))
+        policy = Policy.from_json(content, where=name)
+        network = read_onnx(folder / "runs" / name / "stages" / "float" / "float.onnx")
+        policy.check_against(network.layer_names)
+        assert policy == found.parts[name].policy == part_of(best.policy, name)
+    assert found.result.goal.objective is Objective.CROSSBARS
+    assert best.accuracy == pytest.approx((found.parts["wide"].accuracy + 2 * found.parts["slim"].accuracy) / 3)
+    assert load_accelerator(folder / "crossbar.toml").crossbar.rows == 64
+
+
+def test_evaluations_lie_in_the_logs_of_the_runs_and_are_not_made_again(folder, found):
+    (log,) = (folder / "runs" / "wide" / "evaluations").glob("*.jsonl")
+    before = log.read_bytes()
+    assert len(EvaluationLog.read(log)) >= 2
+    again = search_mix(load_mix(folder / "mix.toml", directory=folder / "both"))
+    assert [r.policy for r in again.result.records] == [r.policy for r in found.result.records]
+    assert again.result.require_best().policy == found.result.require_best().policy
+    assert log.read_bytes() == before
+
+
+def test_the_command_tells_each_network(folder, found, capsys):
+    assert found.result.ended
+    assert main(["mix", str(folder / "mix.toml"), "--directory", str(folder / "both")]) == 0
+    told = capsys.readouterr().out
+    assert "(12 crossbars allowed)" in told
+    for name, part in found.parts.items():
+        (line,) = (line for line in told.splitlines() if line.split()[:1] == [name])
+        assert line.split()[1] == str(part.cost)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('run = "slim.toml"', 'run = "wide.toml"', "the same run directory"),
+        ('run = "slim.toml"', 'run = "none.toml"', "none.toml"),
+        ("[networks.slim]", '[networks."a/b"]', "networks"),
+        ('method = "exact"', 'method = "rl-paper"', "search.method"),
+        ('"12 crossbars"', '"14 us"', "crossbars"),
+        ('cost_budget = "12 crossbars"', 'objective = "interval"', "search.objective"),
+        ('cost_budget = "12 crossbars"', 'cost_budget = "1 crossbars"', "the cheapest policy costs"),
+        ("share = 2", "share = 0", "share"),
+        ('[networks.slim]\nrun = "slim.toml"\nshare = 2', "", "networks"),
+    ],
+)
+def test_what_does_not_fit_is_told(folder, tmp_path, capsys, old, new, message):
+    assert old in MIX
+    (folder / "bad.toml").write_text(MIX.replace(old, new), encoding="utf-8")
+    assert main(["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_networks_must_share_the_accelerator(folder, tmp_path, capsys):
+    text = (folder / "slim.toml").read_text(encoding="utf-8").replace("crossbar.toml", "pelke2026-4bit")
+    (folder / "other.toml").write_text(text, encoding="utf-8")
+    (folder / "bad.toml").write_text(MIX.replace("slim.toml", "other.toml"), encoding="utf-8")
+    assert main(["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad")]) == 2
+    assert "slim and wide differ in accelerator" in capsys.readouterr().err
