@@ -13,18 +13,24 @@ import pytest
 import torch
 
 from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.spec import Accelerator
+from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.program.lowering import compile_network
+from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
+from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.simulation.analog import AnalogExecutor
+from mho.simulation.analog_calibration import calibrate_ranges
 
 CHIPS = 100
+RULE = RangeRule(RangeMethod.PERCENTILE, 0.98)
 ERRORS: dict[str, Any] = {"programming_error": 0.1}
 VARIED = {"programming_error": 0.05, "cell_variation": 0.1, "stuck_on_rate": 0.02, "stuck_off_rate": 0.02}
 AGED = {**VARIED, "drift_exponent": 0.05, "drift_exponent_std": 0.02, "on_off_ratio": 8, "off_current": "kept"}
@@ -38,6 +44,9 @@ CASES = [
     ("offset", "best", NOISY, {"adc_bits": 5}),
     ("offset-digital", "best", VARIED, {}),
     ("twos-complement", "best", VARIED, {"dac_inl_lsb": 0.3}),
+    ("differential-columns", "paper", VARIED, {"adc_bits": 4, "adc_range": "calibrated-layer"}),
+    ("differential-rows", "paper", NOISY, {"adc_bits": 4, "adc_range": "calibrated-columns", "columns_per_adc": 4}),
+    ("offset", "best", ERRORS, {"adc_bits": 5, "adc_range": "calibrated-columns", "adc_offset_lsb": 0.5}),
 ]
 
 
@@ -75,6 +84,15 @@ def accelerator(encoding: str, array: dict[str, Any], converters: dict[str, Any]
     return accelerator_from_json(content, where="chip")
 
 
+def ask_chip(program: Program, seed: int, x: np.ndarray, hardware: Accelerator, conditions: Conditions) -> np.ndarray:
+    """Return the outputs of a chip; calibrated ADCs find their ranges on the same inputs, as in training."""
+    ranges = None
+    if hardware.converters.has_calibrated_adc:
+        ranges = calibrate_ranges(program, seed, x, hardware=hardware, conditions=conditions, rule=RULE)
+    executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=ranges)
+    return executor.run(x)["y"].reshape(-1)
+
+
 @pytest.mark.parametrize(("encoding", "model", "array", "converters"), CASES)
 def test_training_meets_what_chips_do(
     encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
@@ -86,15 +104,10 @@ def test_training_meets_what_chips_do(
     ideal, hardware = accelerator(encoding, {}, {}), accelerator(encoding, array, converters)
     conditions = Conditions(elapsed_s=1000)
     program = compile_network(trainable.to_quantized_network(), ideal, model=MappingModel(model))
-    chips = np.array(
-        [
-            AnalogExecutor(program, seed, hardware=hardware, conditions=conditions).run(x)["y"].reshape(-1)
-            for seed in range(CHIPS)
-        ],
-        dtype=np.float64,
-    )
+    chips = np.array([ask_chip(program, seed, x, hardware, conditions) for seed in range(CHIPS)], dtype=np.float64)
     arrays = arrays_of_network(trainable.network, policy, ideal, MappingModel(model))
-    noise, generator = ArrayNoise(hardware, arrays, conditions=conditions), torch.Generator().manual_seed(1)
+    noise = ArrayNoise(hardware, arrays, conditions=conditions, renewal=RangeRenewal(RULE, steps=1))
+    generator = torch.Generator().manual_seed(1)
     trainable.train()
     draws = []
     with noise.on(trainable), torch.no_grad():

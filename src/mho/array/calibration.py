@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mho.accelerator.loading import accelerator_from_json
+from mho.accelerator.spec import Accelerator
 from mho.array.converters import make_adc
 from mho.errors import ConfigError, DataError
 
@@ -21,6 +23,16 @@ Floats = NDArray[np.float64]
 
 BINS = 1024
 _SHRINKAGES = 64
+
+
+def without_conversion(hardware: Accelerator) -> Accelerator:
+    """Return hardware whose sums are those that ranges are found for: with ideal ADCs, read without noise."""
+    content = hardware.to_json()
+    content["converters"].update(
+        adc_bits="ideal", adc_range="full-scale", adc_offset_lsb=0, adc_gain_error=0, adc_latency_us_per_bit=0
+    )
+    content["array"].update(read_noise=0)
+    return accelerator_from_json(content, where=f"{hardware.name}, with ideal ADCs")
 
 
 class RangeMethod(StrEnum):

@@ -68,6 +68,7 @@ def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArr
         weight_offset=contents[0].weight_offset,
         input_bits=mapping.bits.act_bits,
         parts=tuple(_part(one, accelerator) for one in contents),
+        adc_bits=mapping.bits.adc_bits,
     )
 
 

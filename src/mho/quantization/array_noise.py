@@ -31,6 +31,7 @@ from mho.array.model import full_scale
 from mho.array.seeds import CrossbarSeed
 from mho.errors import PolicyError, UnsupportedOperationError
 from mho.quantization.layer_arrays import LayerArrays
+from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.noisy_tiles import NoisyTiles
 from mho.quantization.noisy_weights import NoisyWeights
 from mho.quantization.products import Geometry
@@ -61,6 +62,12 @@ class LayerNoise(Protocol):
             offset: added to `streamed`, it gives codes.
         """
 
+    def passed(self) -> Tensor | None:
+        """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
+
+    def forget_ranges(self) -> None:
+        """Find ranges of calibrated ADCs again at the next product."""
+
 
 class ArrayNoise:
     """Draws chips, and lets the layers of a network train on them.
@@ -77,6 +84,7 @@ class ArrayNoise:
         *,
         conditions: Conditions | None = None,
         one_crossbar: bool | None = None,
+        renewal: RangeRenewal | None = None,
     ) -> None:
         """Prepare.
 
@@ -86,28 +94,40 @@ class ArrayNoise:
             conditions: when and how cells are read; None: at once.
             one_crossbar: all tiles are written into the same one, one after the other, and so meet the same faults and
                 variation; else each has its own. None: the same where the hardware has only one.
+            renewal: how and when ranges of calibrated ADCs are found; None: as `RangeRenewal` says by itself.
 
         Raises:
             ConfigError: the conditions do not fit the hardware.
-            UnsupportedOperationError: ranges of ADCs are calibrated, or stuck cells are got around.
+            UnsupportedOperationError: stuck cells are got around.
         """
         _check_placement(hardware)
-        if not isinstance(hardware.converters.adc_bits, str):
-            _check_ranges(hardware)
         self.hardware = hardware
+        self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
         _check_conditions(Device.of(hardware), self._conditions)
         self._input_bits = {name: one.input_bits for name, one in arrays.items()}
         self.layers: dict[str, LayerNoise] = {}
         deviates = _deviates(hardware, self._conditions)
-        self._shares = shares = hardware.chip.crossbars == 1 if one_crossbar is None else one_crossbar
+        self._shares = hardware.chip.crossbars == 1 if one_crossbar is None else one_crossbar
         for number, (name, one) in enumerate(arrays.items()):
             first = number * _NUMBERS_PER_LAYER
             if not deviates and _converts_exactly(hardware, one):
                 continue
-            quick = _is_quick(hardware) and all(part.is_plain for part in one.parts)
-            kind = NoisyWeights if quick else NoisyTiles
-            self.layers[name] = kind(hardware, one, first, self._conditions, one_crossbar=shares)
+            self.layers[name] = self._make_layer(one, first)
+
+    def _make_layer(self, arrays: LayerArrays, first: int) -> LayerNoise:
+        """Return what a layer meets whose tiles have numbers from `first` on."""
+        hardware, conditions = self.hardware, self._conditions
+        if _is_quick(hardware) and all(part.is_plain for part in arrays.parts):
+            return NoisyWeights(hardware, arrays, first, conditions, one_crossbar=self._shares)
+        if hardware.converters.has_calibrated_adc:
+            hardware = hardware.with_adc_bits(arrays.adc_bits)
+        return NoisyTiles(hardware, arrays, first, conditions, one_crossbar=self._shares, renewal=self._renewal)
+
+    def begin_epoch(self) -> None:
+        """Find ranges of calibrated ADCs again, so that an epoch depends on no earlier one."""
+        for layer in self.layers.values():
+            layer.forget_ranges()
 
     def redraw(self, generator: torch.Generator) -> None:
         """Take a fresh chip. Where arrays do nothing, nothing is drawn."""
@@ -150,6 +170,7 @@ class ArrayNoise:
             "converters": self.hardware.converters.model_dump(mode="json"),
             "crossbar": self.hardware.crossbar.model_dump(mode="json"),
             "one_crossbar": self._shares,
+            "ranges": [str(self._renewal.rule.method), self._renewal.rule.share, self._renewal.steps],
             "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
             "layers": {name: type(layer).__name__ for name, layer in self.layers.items()},
         }
@@ -169,7 +190,7 @@ def leave_out(
     content = accelerator.to_json()
     if converters:
         content["converters"] |= {"adc_bits": "ideal", "adc_latency_us_per_bit": 0, "dac_inl_lsb": 0}
-        content["converters"] |= {"adc_offset_lsb": 0, "adc_gain_error": 0}
+        content["converters"] |= {"adc_offset_lsb": 0, "adc_gain_error": 0, "adc_range": str(AdcRange.FULL_SCALE)}
     if read_noise:
         content["array"]["read_noise"] = 0
     if stuck_cells:
@@ -210,7 +231,7 @@ def _converts_exactly(hardware: Accelerator, arrays: LayerArrays) -> bool:
     converters = hardware.converters
     if isinstance(converters.adc_bits, str):
         return True
-    if converters.adc_offset_lsb or converters.adc_gain_error:
+    if converters.adc_offset_lsb or converters.adc_gain_error or converters.has_calibrated_adc:
         return False
     levels = drive_levels(converters.dac_bits, 0)
     for part in arrays.parts:
@@ -222,15 +243,6 @@ def _converts_exactly(hardware: Accelerator, arrays: LayerArrays) -> bool:
                 if not (make_adc(converters.adc_bits, *limits).step == 1).all():
                     return False
     return True
-
-
-def _check_ranges(hardware: Accelerator) -> None:
-    if hardware.converters.adc_range is not AdcRange.FULL_SCALE:
-        raise UnsupportedOperationError(
-            f"converters.adc_range is {hardware.converters.adc_range.value!r}: training knows no calibrated ranges",
-            where=hardware.name,
-            hint='take "full-scale", or train without converters',
-        )
 
 
 def _check_placement(hardware: Accelerator) -> None:

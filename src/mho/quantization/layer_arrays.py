@@ -77,6 +77,7 @@ class LayerArrays:
         weight_offset: what stored integers are above the weights: so many sums of inputs are taken back.
         input_bits: bits of a code.
         parts: what lies on arrays.
+        adc_bits: with which calibrated ADCs convert its sums; None: with all of theirs.
     """
 
     groups: int
@@ -87,6 +88,7 @@ class LayerArrays:
     weight_offset: int
     input_bits: int
     parts: tuple[ArrayPart, ...]
+    adc_bits: int | None = None
 
     @property
     def has_corrections(self) -> bool:

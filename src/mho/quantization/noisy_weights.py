@@ -91,6 +91,12 @@ class NoisyWeights:
             found = constant if found is None else found.add_(constant)
         return found
 
+    def passed(self) -> None:
+        """Return None: nothing is clipped."""
+
+    def forget_ranges(self) -> None:
+        """Do nothing: ADCs are ideal."""
+
     def _write(self, cells: NDArray[np.uint8], number: int) -> tuple[Floats, Floats | None]:
         """Return counts and variances of cells [groups, rows, cols]."""
         groups, rows, cols = cells.shape

@@ -156,7 +156,8 @@ def fake_quantized_product(
         input_q, weight_q: their quantizers.
         geometry: what product it is; see `mho.quantization.products`.
         arrays: what arrays make of the integers of a layer with weights, straight through: in integers it does not
-            depend on the operands, but it counts in the product of their steps; None for exact integers.
+            depend on the operands, but it counts in the product of their steps. Results follow the operands as far as
+            they are not clipped. None for exact integers.
     """
     result: Tensor = _FakeQuantizedProduct.apply(
         x,
@@ -196,29 +197,41 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         x_hat = _clamp_(torch.div(x, input_step).round_(), input_grid[0], input_grid[1]).mul_(input_step)
         ratio = weight / weight_step
         integers = _round_to_grid(weight, ratio, weight_step, lower, upper, binary)
+        passed = None
         if arrays is None:
             weight_hat, residual = integers.mul_(weight_step), None
         else:
             weight_hat = arrays.weights(integers) * weight_step
             residual = _residual(arrays, x_hat / input_step, integers, geometry, input_grid, input_step * weight_step)
-        ctx.save_for_backward(x, x_hat, ratio, weight_hat, residual, input_step, weight_step, *input_grid, *weight_grid)
+            passed = arrays.passed()
         ctx.geometry = geometry
         ctx.has_bias = bias is not None
-        product = multiply(x_hat, weight_hat, bias, geometry)
-        return product if residual is None else product.add_(residual)
+        product = multiply(x_hat, weight_hat, None if passed is not None else bias, geometry)
+        constant = residual
+        if residual is not None and passed is not None:  # what is clipped follows no operand
+            constant = residual + (1 - passed) * product
+        grids = *input_grid, *weight_grid
+        ctx.save_for_backward(x, x_hat, ratio, weight_hat, constant, passed, input_step, weight_step, *grids)
+        result = product if residual is None else product.add_(residual)
+        if passed is None or bias is None:
+            return result
+        return result.add_(bias[:, None, None] if geometry[0] == "conv" else bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, x_hat, ratio, weight_hat, residual, input_step, weight_step, *grids = ctx.saved_tensors
+        x, x_hat, ratio, weight_hat, constant, passed, input_step, weight_step, *grids = ctx.saved_tensors
         (x_lower, x_upper, x_scale), (w_lower, w_upper, w_scale, binary) = grids[:3], grids[3:]
         wants_x, wants_bias = ctx.needs_input_grad[0] or ctx.needs_input_grad[3], ctx.needs_input_grad[2]
         mask = (wants_x, True, wants_bias and ctx.has_bias)
-        grad_x, grad_weight, grad_bias = multiply_backward(gradient, x_hat, weight_hat, ctx.geometry, mask)
+        others = [dim for dim in range(gradient.dim()) if dim != _output_axis(ctx.geometry, gradient)]
+        followed = gradient if passed is None else gradient * passed
+        grad_x, grad_weight, grad_bias = multiply_backward(followed, x_hat, weight_hat, ctx.geometry, mask)
+        if passed is not None and mask[2]:
+            grad_bias = gradient.sum(others)
         per_output = weight_step.dim() > 0
         moment = _inner(grad_weight, weight_hat, per_output)
-        if residual is not None:  # it counts in both steps, as the product does
-            others = [dim for dim in range(gradient.dim()) if dim != _output_axis(ctx.geometry, gradient)]
-            moment = moment + (gradient * residual).sum(others)
+        if constant is not None:  # it counts in both steps, as the product does
+            moment = moment + (gradient * constant).sum(others)
         lower, upper = _as_column(w_lower, ratio), _as_column(w_upper, ratio)
         grad_weight = _pass_inside(grad_weight, ratio, lower, upper, binary)
         spent = _inner(grad_weight, ratio, per_output) * weight_step.reshape(moment.shape)

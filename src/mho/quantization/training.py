@@ -248,6 +248,8 @@ def _run_epoch(
     noise: ArrayNoise | None,
 ) -> EpochResult:
     tally = _Tally()
+    if noise is not None:
+        noise.begin_epoch()
     batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
     epochs = -(-epoch.total_steps // epoch.batches)
     for step, (inputs, labels) in zip(range(epoch.first_step, epoch.first_step + epoch.planned), batches, strict=False):

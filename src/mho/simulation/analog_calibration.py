@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
-from mho.array.calibration import RangeRule, SumCounts
+from mho.array.calibration import RangeRule, SumCounts, without_conversion
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.program.program import Program
@@ -58,7 +57,9 @@ def calibrate_ranges(
             where=hardware.name,
             expected="bits, and adc_range 'calibrated-layer' or 'calibrated-columns'",
         )
-    executor = AnalogExecutor(program, seed, hardware=_idealize(hardware), conditions=conditions, is_observed=True)
+    executor = AnalogExecutor(
+        program, seed, hardware=without_conversion(hardware), conditions=conditions, is_observed=True
+    )
     observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_sharing_adc)
     executor.run(inputs, batch_size, observe=observer.see)
     rule = rule or RangeRule()
@@ -104,13 +105,3 @@ class _Observer:
             group = self._groups[layer, number]
             found.setdefault(layer, []).append((lowest[group], highest[group]))
         return {layer: tuple(ranges) for layer, ranges in found.items()}
-
-
-def _idealize(hardware: Accelerator) -> Accelerator:
-    """Return the hardware with ideal ADCs and without read noise."""
-    content = hardware.to_json()
-    content["converters"].update(
-        adc_bits="ideal", adc_range="full-scale", adc_offset_lsb=0, adc_gain_error=0, adc_latency_us_per_bit=0
-    )
-    content["array"].update(read_noise=0)
-    return accelerator_from_json(content, where=f"{hardware.name}, with ideal ADCs")

@@ -125,6 +125,12 @@ class NoiseSettings(Section):
     """Cells that are stuck: other ones on every chip."""
     elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Time since cells were written, s, where they drift. Left out: at once."""
+    range_method: Literal["mse", "extremes", "percentile"] = "mse"
+    """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
+    range_share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
+    """For percentiles, the share of sums that is kept."""
+    range_steps: int = Field(default=100, ge=1)
+    """After so many steps ranges of calibrated ADCs are found again, and at the start of every epoch."""
 
 
 class QatSettings(TrainingSettings):

@@ -13,6 +13,7 @@ from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from mho.quantization.array_noise import ArrayNoise
+    from mho.quantization.noisy_ranges import RangeRenewal
     from mho.quantization.qat import TrainableNetwork
     from mho.workflow.material import Material
 
@@ -64,7 +65,8 @@ def make_noise(network: TrainableNetwork, settings: NoiseSettings, material: Mat
 
     assert network.policy is not None
     arrays = arrays_of_network(network.network, network.policy, material.accelerator, material.mapping)
-    return ArrayNoise(noise_hardware(settings, material.accelerator), arrays, conditions=_conditions(settings))
+    hardware = noise_hardware(settings, material.accelerator)
+    return ArrayNoise(hardware, arrays, conditions=_conditions(settings), renewal=_renewal(settings))
 
 
 def check_noise(network_file: Path, training: TrainingSettings, material: Material) -> None:
@@ -80,6 +82,13 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
     policy = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
     arrays = arrays_of_network(network, policy, material.accelerator, material.mapping)
     ArrayNoise(noise_hardware(settings, material.accelerator), arrays, conditions=_conditions(settings))
+
+
+def _renewal(settings: NoiseSettings) -> RangeRenewal:
+    from mho.array.calibration import RangeMethod, RangeRule
+    from mho.quantization.noisy_ranges import RangeRenewal
+
+    return RangeRenewal(RangeRule(RangeMethod(settings.range_method), settings.range_share), settings.range_steps)
 
 
 def _conditions(settings: NoiseSettings) -> Any:

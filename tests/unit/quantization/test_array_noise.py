@@ -399,7 +399,7 @@ def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
     assert 0 < errors[1] < 0.2 * errors[0]
 
 
-def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
+def test_zero_points_and_stored_activations_are_refused(
     attention: Callable[..., Network],
 ) -> None:
     trainable, _ = dense()
@@ -408,9 +408,6 @@ def test_zero_points_and_calibrated_ranges_and_stored_activations_are_refused(
     module.weight_quantizer.zero_point.fill_(1)
     with pytest.raises(UnsupportedOperationError, match="zero points"), noise.on(trainable):
         pass
-    calibrated = hardware(converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
-    with pytest.raises(UnsupportedOperationError, match="calibrated"):
-        ArrayNoise(calibrated, {})
     placed = hardware(array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
         ArrayNoise(placed, {})

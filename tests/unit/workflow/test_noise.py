@@ -131,6 +131,18 @@ def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
         check_noise(network_file / "dense.onnx", qat(elapsed_s=5), material(drifting))
 
 
+def test_ranges_of_calibrated_adcs_are_found_as_the_settings_say():
+    calibrated = make_accelerator(32, 16, 4, converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
+    dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
+    given = Material(dataset, hash_dataset(dataset), calibrated, MappingModel.PAPER, "none", False, 1)
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    trainable = TrainableNetwork(mho.load(layers, torch.zeros(1, 1, 8, 8)))
+    calibrate(trainable, torch.rand(8, 1, 8, 8))
+    trainable.set_policy(mho.Policy.uniform(trainable.mvm_modules, mho.BitWidths(4, 4)))
+    settings = NoiseSettings(range_method="percentile", range_share=0.99, range_steps=7)
+    assert make_noise(trainable, settings, given).describe()["ranges"] == ["percentile", 0.99, 7]
+
+
 def test_the_arrays_are_an_ingredient(tmp_path):
     (tmp_path / "arrays.toml").write_text(TOML)
     settings, found = qat(accelerator=str(tmp_path / "arrays.toml")), []

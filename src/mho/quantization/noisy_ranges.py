@@ -1,0 +1,142 @@
+"""Ranges of calibrated ADCs while a layer trains: found on its sums, kept for some steps, and found again.
+
+They come from what `mho.simulation.analog_calibration` takes them from: sums of columns without read noise and before
+conversion, by the same rule. There a finished network runs calibration data on one chip; here weights change, so the
+batch and the chip of the step stand for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mho.accelerator.converters import AdcRange
+from mho.accelerator.spec import Accelerator
+from mho.array.calibration import RangeRule, SumCounts
+from mho.array.converters import make_adc
+from mho.array.layout import Conversions
+from mho.array.product import ArrayProduct
+from mho.errors import ConfigError
+
+Floats = NDArray[np.float64]
+Range = tuple[Floats, Floats]
+
+DEFAULT_STEPS = 100
+
+
+@dataclass(frozen=True)
+class RangeRenewal:
+    """How ranges of calibrated ADCs are found while a network trains.
+
+    Attributes:
+        rule: how they follow from sums.
+        steps: after so many steps they are found again, and at the start of every epoch.
+
+    Raises:
+        ConfigError: steps is below 1.
+    """
+
+    rule: RangeRule = field(default_factory=RangeRule)
+    steps: int = DEFAULT_STEPS
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"ranges are kept for {self.steps} steps", expected="at least 1")
+
+
+class TileRanges:
+    """The ranges of one layer's ADCs, for each read of each tile."""
+
+    def __init__(self, hardware: Accelerator, renewal: RangeRenewal) -> None:
+        """Prepare; there are no ranges yet. The hardware has calibrated ADCs."""
+        converters = hardware.converters
+        self._bits, self._renewal = int(converters.adc_bits), renewal
+        self._by_layer = converters.adc_range is AdcRange.CALIBRATED_LAYER
+        self._columns_sharing_adc = converters.columns_sharing_adc
+        self._ranges: list[Range] = []
+        self._left = 0
+
+    @property
+    def are_due(self) -> bool:
+        """Whether ranges are to be found before the next product."""
+        return self._left < 1
+
+    def forget(self) -> None:
+        """Find ranges again before the next product."""
+        self._left = 0
+
+    def step(self) -> None:
+        """Count a step."""
+        self._left -= 1
+
+    def find(
+        self, bitlines: Sequence[NDArray[np.int64]], reads: Sequence[tuple[ArrayProduct, Iterable[Tensor]]]
+    ) -> None:
+        """Find all ranges.
+
+        Args:
+            bitlines: of each read, the column of the crossbar that each conversion reads first.
+            reads: of each read of each tile, its product, observed, and the batches of codes that drive it.
+        """
+        groups, counts = [], []
+        shared = SumCounts(1)
+        for columns in bitlines:
+            if self._by_layer:
+                groups.append(np.zeros_like(columns))
+                counts.append(shared)
+                continue
+            converters, group = np.unique(columns // self._columns_sharing_adc, return_inverse=True)
+            groups.append(group.astype(np.int64))
+            counts.append(SumCounts(len(converters)))
+        looks = [SumCounts.see, SumCounts.count] if self._renewal.rule.counts_sums else [SumCounts.see]
+        for look in looks:
+            for count, group, (product, batches) in zip(counts, groups, reads, strict=True):
+                for codes in batches:
+                    look(count, product.sum_columns(codes), group, product.sum_unit)
+        rule, bits = self._renewal.rule, self._bits
+        of_layer = shared.find_ranges(rule, bits) if self._by_layer else None
+        found = [of_layer or count.find_ranges(rule, bits) for count in counts]
+        self._ranges = [(low[group], high[group]) for (low, high), group in zip(found, groups, strict=True)]
+        self._left = self._renewal.steps
+
+    def of_read(self, number: int) -> Range:
+        """Return the ranges of a read, in the order in which they were found."""
+        return self._ranges[number]
+
+    def share_within(self, number: int, product: ArrayProduct, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how much of each result comes from conversions that are not clipped, and of how much.
+
+        Conversions count with their weights in the result. Errors of the ADC, and of reads, are left aside.
+
+        Args:
+            number: of the read.
+            product: observed.
+            codes: that drive it, [batch, rows].
+
+        Returns:
+            float64 [batch, outputs] and [outputs].
+        """
+        adc = make_adc(self._bits, *self._ranges[number])
+        lowest, highest = adc.low - adc.step / 2, adc.low + adc.step * (adc.largest_code + 0.5)
+        sums = product.sum_columns(codes)
+        low = torch.from_numpy(np.ceil(lowest / product.sum_unit)).to(sums.dtype)
+        high = torch.from_numpy(np.floor(highest / product.sum_unit)).to(sums.dtype)
+        is_within = ((sums >= low) & (sums <= high)).to(torch.float64)
+        layout = product.layout
+        steps = 2.0 ** (layout.step_shift * torch.arange(layout.steps, dtype=torch.float64))
+        of_conversions = torch.einsum("snc,s->nc", is_within.view(layout.steps, len(codes), -1), steps)
+        weights, output = _weights(product.conversions)
+        found = torch.zeros(len(codes), layout.outputs, dtype=torch.float64)
+        whole = torch.zeros(layout.outputs, dtype=torch.float64)
+        found.index_add_(1, output, of_conversions * weights)
+        return found, whole.index_add_(0, output, weights * steps.sum())
+
+
+def _weights(conversions: Conversions) -> tuple[Tensor, Tensor]:
+    weights = torch.from_numpy(np.abs(conversions.weight).astype(np.float64))
+    return weights, torch.from_numpy(conversions.output)
