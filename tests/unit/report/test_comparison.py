@@ -30,6 +30,7 @@ from mho.report.comparison_document import ChipAccuracy, Comparison, Regime
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand, schedule_on_chip
 from mho.scheduling.reload import ReloadSchedule
+from mho.simulation.analog import AnalogExecutor
 from mho.simulation.chip_search import simulate_best
 
 ONE = make_accelerator(
@@ -263,6 +264,26 @@ def test_several_chips_tell_their_mean_and_the_worst(classifier, samples):
     assert len(set(found.right)) > 1
     assert found.mean == pytest.approx(sum(found.right) / 240)
     assert found.worst == min(found.right) / 80
+
+
+def test_chips_that_are_all_alike_are_asked_once(classifier, samples, monkeypatch):
+    asked = []
+    run = AnalogExecutor.run
+
+    def watch(executor, inputs, *arguments):
+        asked.append(len(inputs))
+        return run(executor, inputs, *arguments)
+
+    monkeypatch.setattr(AnalogExecutor, "run", watch)
+    alike = with_array(make_accelerator(rows=16, cols=16), on_off_ratio=3, off_current="kept", drift_exponent=0.1)
+    document = ask(classifier, alike, samples=samples, chips=4)
+    assert asked == [80]
+    assert len(set(document.accelerators[0].run.accuracy.right)) == 1
+    assert len(document.accelerators[0].run.accuracy.right) == 4
+    for errors in ({"drift_exponent_std": 0.1}, {"read_noise": 0.1}, {"stuck_on_rate": 0.1}, {"cell_variation": 0.1}):
+        asked.clear()
+        ask(classifier, with_array(alike, **errors), samples=samples, chips=2)
+        assert asked == [80, 80], errors
 
 
 def test_chips_that_drift_are_less_right_later_and_others_are_not(classifier, samples):
