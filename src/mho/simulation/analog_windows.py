@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 Reads = Callable[[AnalogTile], np.random.Generator | None]
 """Gives a new stream for the reads of a tile."""
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
 """Memory that a block of windows takes in passing, at most."""
 
 
