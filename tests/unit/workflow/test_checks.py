@@ -2,12 +2,17 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 from small_programs import grid, linear_network
+from torch import Tensor, nn
 
 from mho.data.dataset import Split
 from mho.mapping.model import MappingModel
+from mho.network.torch_reader import read_torch
 from mho.program.container import write_program
 from mho.program.lowering import compile_network
-from mho.workflow.checks import judge_logits, measure_zero_slices
+from mho.quantization.export import write_qcdq_onnx
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.ptq import quantize
+from mho.workflow.checks import Comparison, judge_logits, measure_zero_slices, run_program
 
 
 def test_zero_slices_are_measured_on_images(tmp_path):
@@ -33,3 +38,29 @@ def test_logits_are_judged_by_their_largest_element_and_cross_entropy():
     found = judge_logits(logits + 500.0, np.array([0, 1]))
     assert (found["correct"], found["count"], found["accuracy"]) == (1, 2, 0.5)
     assert found["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, abs=1e-4)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+def test_attention_is_held_against_onnxruntime(tmp_path):
+    """Whatever ONNX Runtime's own optimizer makes of such files: of some it makes graphs that it refuses."""
+    network = read_torch(Attention().eval(), (1, 5, 8))
+    samples = np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)
+    quantized = quantize(network, Policy.uniform(network.layer_names, BitWidths(4, 6)), samples)
+    write_qcdq_onnx(quantized, tmp_path / "n.onnx")
+    write_program(compile_network(quantized, make_accelerator(64, 64, 4)), tmp_path / "p.mho")
+    test = Split(samples, np.zeros(16, np.int64), (0.0,), (1.0,))
+    shares: list[float] = []
+    logits = run_program(tmp_path / "p.mho", test, 8, shares.append)
+    compared = Comparison(tmp_path / "n.onnx", tmp_path / "p.mho", test, logits, 8)
+    found = compared.with_onnxruntime()
+    assert found["passed"]
+    assert "graph optimizer on, which" in found["detail"]
+    assert compared.with_reference(16)["differing"] == 0
