@@ -9,13 +9,17 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic
 
 from mho.errors import MhoError, MissingExtraError
 from mho.worker_pool import A, Failure, Lost, T, Work, attempt
 
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS, _PING_SECONDS = 5.0, 5.0
+_MOST_STILLBORN = 3
+"""So many workers in a row that cannot be started are an error."""
+_NODE_DIED = "node has died"
+"""In Ray's error for a worker that was lost with its machine."""
 WAIT_FOR_NODES_S = 60.0
 """For how long a cluster may have no processor at all before that is an error."""
 
@@ -28,7 +32,7 @@ class RayPool(Generic[T, A]):
             one that is started on this machine and ends with the pool.
         make: called in each worker before its first task, it returns what does tasks; picklable.
         processes: at most so many workers; None: one a processor of the cluster.
-        attempts: how often a task may cost a worker its life before it is given up.
+        attempts: how often a task may cost a worker its life before it is given up; lost machines do not count.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -40,6 +44,8 @@ class RayPool(Generic[T, A]):
         self._ray = import_ray()
         self._address, self._make, self._processes, self._attempts = address, make, processes, attempts
         self._workers: list[Any] = []
+        self._starting: dict[Any, Any] = {}
+        self._stillborn = 0
         self._start: Callable[[], Any] | None = None
 
     def __enter__(self) -> RayPool[T, A]:
@@ -52,13 +58,14 @@ class RayPool(Generic[T, A]):
 
     def __exit__(self, *_: object) -> None:
         self._workers.clear()
+        self._starting.clear()
         self._ray.shutdown()
 
     def answers(self, tasks: Sequence[T]) -> Iterator[tuple[int, A | Lost]]:
         """Yield the number of each task with its answer, in the order in which they come.
 
         Raises:
-            MhoError: a task failed with one, or the cluster has lost all its processors.
+            MhoError: a task failed with one, no worker can be started, or the cluster has lost all its processors.
         """
         waiting, deaths = deque(range(len(tasks))), Counter[int]()
         at_work: dict[Any, tuple[Any, int]] = {}
@@ -68,13 +75,17 @@ class RayPool(Generic[T, A]):
             for worker in [one for one in self._workers if id(one) not in busy][: len(waiting)]:
                 number = waiting.popleft()
                 at_work[worker.do.remote(tasks[number])] = worker, number
-            (done,), _ = self._ray.wait(list(at_work), num_returns=1)
+            done = self._wait_for(at_work)
+            if done in self._starting:
+                self._welcome(done)
+                continue
             worker, number = at_work.pop(done)
             try:
                 outcome: Any = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
                 self._workers = [one for one in self._workers if one is not worker]
-                deaths[number] += 1
+                self._bury_idle({id(one) for one, _ in at_work.values()})
+                deaths[number] += _NODE_DIED not in str(error)  # which is no task's fault
                 if deaths[number] < self._attempts:
                     waiting.appendleft(number)
                 else:
@@ -85,24 +96,71 @@ class RayPool(Generic[T, A]):
             yield number, outcome
 
     def _hire(self, wanted: int) -> None:
-        """Start workers for so many tasks, as far as the cluster has processors: it may have lost some, or got more."""
+        """Start workers for so many tasks, as far as the cluster has processors: it may have lost some, or got more.
+
+        They get tasks when they have said that they are there: one that waits for a processor may wait for ever.
+        """
         assert self._start is not None, "a pool is used as a context"
-        if len(self._workers) >= min(wanted, self._processes or wanted):
-            return
         deadline = time.monotonic() + WAIT_FOR_NODES_S
         while True:
-            room = min(wanted, self._processes or wanted, int(self._ray.cluster_resources().get("CPU", 0)))
-            while len(self._workers) < room:
-                self._workers.append(self._start())
-            if self._workers:
+            most = min(wanted, self._processes or wanted)
+            if len(self._workers) + len(self._starting) >= most:
+                return
+            room = min(most, int(self._ray.cluster_resources().get("CPU", 0)))
+            for _ in range(room - len(self._workers) - len(self._starting)):
+                worker = self._start()
+                self._starting[worker.is_there.remote()] = worker
+            if self._workers or self._starting:
                 return
             if time.monotonic() > deadline:
-                raise MhoError(
-                    "the cluster has no processors",
-                    where=self._address,
-                    hint="add a node, and give the same command again: it goes on where it was",
-                )
+                raise self._no_processors()
             time.sleep(0.5)
+
+    def _wait_for(self, at_work: Mapping[Any, Any]) -> Any:
+        """Return the next answer to a task or sign of life that comes."""
+        patience = None if at_work else WAIT_FOR_NODES_S
+        done, _ = self._ray.wait([*at_work, *self._starting], num_returns=1, timeout=patience)
+        if not done:
+            raise self._no_processors()
+        return done[0]
+
+    def _welcome(self, sign: Any) -> None:
+        """Take in a worker that has been started."""
+        worker = self._starting.pop(sign)
+        try:
+            self._ray.get(sign)
+        except self._ray.exceptions.RayError as error:
+            self._stillborn += 1
+            if self._stillborn == _MOST_STILLBORN:
+                raise MhoError(
+                    f"a process of the cluster cannot be started: {str(error).splitlines()[0]}",
+                    where=self._address,
+                    hint="is mho installed on all machines, in one version?",
+                ) from error
+        else:
+            self._stillborn = 0
+            self._workers.append(worker)
+
+    def _bury_idle(self, busy: set[int]) -> None:
+        """Forget idle workers that died, such as all of a lost node: tasks must not go from one to the next."""
+        asked = {worker.is_there.remote(): worker for worker in self._workers if id(worker) not in busy}
+        if not asked:
+            return
+        told, silent = self._ray.wait(list(asked), num_returns=len(asked), timeout=_PING_SECONDS)
+        gone = [asked[sign] for sign in silent]
+        for sign in told:
+            try:
+                self._ray.get(sign)
+            except self._ray.exceptions.RayError:
+                gone.append(asked[sign])
+        self._workers = [one for one in self._workers if all(one is not other for other in gone)]
+
+    def _no_processors(self) -> MhoError:
+        return MhoError(
+            "the cluster has no processors",
+            where=self._address,
+            hint="add a node, and give the same command again: it goes on where it was",
+        )
 
 
 class _RayWorker:
@@ -111,6 +169,10 @@ class _RayWorker:
     def __init__(self, make: Callable[[], Work[Any, Any]]) -> None:
         self._make = make
         self._work: Work[Any, Any] | None = None
+
+    def is_there(self) -> bool:
+        """Tell that it lives."""
+        return True
 
     def do(self, task: Any) -> Any:
         """Return the answer of a task, or how it failed."""

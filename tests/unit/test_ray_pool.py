@@ -56,6 +56,33 @@ def test_a_lost_worker_is_replaced_as_far_as_there_are_processors(ray, made):
         assert squares(pool, range(2)) == {0: Lost("a process of the cluster failed: The actor died."), 1: 1}
 
 
+def test_workers_that_are_lost_with_a_node_cost_no_task_an_attempt(ray, made):
+    with RayPool("local", MakeSquares(made), attempts=1) as pool:
+        assert len(squares(pool, range(3))) == 3
+        ray.node_lost = {4}  # the first of the next tasks: all three workers are gone, two of them idle
+        assert squares(pool, [5, 6]) == {0: 25, 1: 36}
+    assert ray.asked <= 3 + 2 + 2
+    assert ray.made == 3 + 1, "who comes for the first does the second, too"
+
+
+def test_a_worker_that_waits_for_a_processor_for_ever_holds_up_no_task(ray, made, monkeypatch):
+    ray.never_started = {2, 3}
+    with RayPool("local", MakeSquares(made)) as pool:
+        assert len(squares(pool, range(6))) == 6
+        assert ray.busiest == 1
+        ray.lost = {7}
+        ray.processors = [2]
+        with pytest.raises(MhoError, match="no processors"):
+            squares(pool, range(2))
+
+
+def test_workers_that_cannot_be_started_are_one_clear_error(ray, made):
+    ray.stillborn = True
+    message = r"local: a process of the cluster cannot be started: No module named mho.\n  hint: is mho installed"
+    with RayPool("local", MakeSquares(made)) as pool, pytest.raises(MhoError, match=message):
+        squares(pool, range(6))
+
+
 def test_a_cluster_without_processors_is_waited_for_but_not_for_ever(ray, made, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)
     ray.processors = [0, 0, 1]
@@ -92,16 +119,22 @@ def test_a_node_that_is_taken_from_a_real_cluster_loses_nothing(made, monkeypatc
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         found, removed = {}, False
-        with RayPool(cluster.address, MakeSquares(made), attempts=3) as pool:
-            for number, answer in pool.answers([Square(n, seconds=0.3) for n in range(12)]):
+        with RayPool(cluster.address, MakeSquares(made), attempts=2) as pool:
+            for number, answer in pool.answers([Square(n, seconds=0.3) for n in range(60)]):
                 assert number not in found
                 assert not isinstance(answer, Lost), answer.reason
                 found[number] = answer
-                if len(found) == 4:
-                    assert len({process for _, process in found.values()}) == 2, "both nodes work"
+                if not removed and len({process for _, process in found.values()}) == 2:  # both nodes work
                     cluster.remove_node(second, allow_graceful=False)
                     removed = True
+            third = cluster.add_node(num_cpus=2)
+            cluster.wait_for_nodes()
+            assert len(list(pool.answers([Square(n, seconds=0.3) for n in range(60)]))) == 60
+            assert len(pool._workers) == 3
+            cluster.remove_node(third, allow_graceful=False)  # while its workers have nothing to do
+            again = dict(pool.answers([Square(n) for n in range(6)]))
+            assert not [answer.reason for answer in again.values() if isinstance(answer, Lost)]
         assert removed
-        assert {number: square for number, (square, _) in found.items()} == {n: n * n for n in range(12)}
+        assert {number: square for number, (square, _) in found.items()} == {n: n * n for n in range(60)}
     finally:
         cluster.shutdown()

@@ -205,7 +205,7 @@ class TrialStorage:
                 try:
                     self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
                 except SQLAlchemyError:  # what matters fails in the search itself
-                    return
+                    continue
 
 
 def read_policy(parameters: Mapping[str, Any]) -> Policy | None:
