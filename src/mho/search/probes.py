@@ -28,8 +28,8 @@ PROBED_BITS = (2, 3, 4)
 _SMALLEST = 1e-9
 """Divergences below it, in nats, are rounding."""
 _SLOPE, _SLOPE_STD, _STD = 0.7, 0.3, 0.7
-"""How much of the order that probes tell is left after training, how sure that is, and what they do not tell
-(measured by benchmarks/search_probes.py)."""
+"""How much of the order that probes tell is believed to be left after training, how sure that is, and what they do not
+tell. Wide enough that a search's own evaluations soon count for more."""
 
 
 @dataclass(frozen=True, eq=False)
