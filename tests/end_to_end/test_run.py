@@ -158,7 +158,9 @@ def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(fini
     run(load_config(config, directory=finished))
 
 
-def test_searches_in_the_directory_of_a_run_explain_and_keep_cost_budgets_and_list_fronts(finished, config, capsys):
+def test_searches_in_the_directory_of_a_run_explain_keep_budgets_list_fronts_and_stand_in_its_report(
+    finished, config, capsys
+):
     told = config.with_name("explanation.json")
     command = ["search", str(config), "--directory", str(finished)]
     assert main([*command, "--explain", "--explanation", str(told)]) == 0
@@ -172,6 +174,10 @@ def test_searches_in_the_directory_of_a_run_explain_and_keep_cost_budgets_and_li
     assert found["best"]["cost"] <= found["cost_budget"] <= 0.9 * found["reference"]["cost"]
     assert main([*command, "--whole-front", "--method", "exact"]) == 0
     assert "policies of all costs" in capsys.readouterr().out
+    again = run(load_config(config, directory=finished)).result
+    assert [one.method for one in again.searches] == ["random", "exact", "random", "random"]
+    assert again.searches[0].gain == pytest.approx(again.search.evaluations[again.search.best].gain)
+    assert {own.layer for own in again.worths} == {layer.name for layer in again.layers}
     assert main([*command, "--cost-budget", "0.01"]) == 2
     assert "the cheapest policy costs" in capsys.readouterr().err
 

@@ -9,10 +9,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, layer_axis, limit_layout, percent
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
+from mho.report.search_charts import (
+    choices_along_front,
+    compared_searches,
+    course_of_searches,
+    front_over_time,
+    worth_of_bits,
+)
 from mho.report.text import TIMES, format_cost, format_percent
-
-Figure = dict[str, Any]
 
 _HIDDEN_BELOW_POINTS = 12.0
 """Accuracy further below the target than this is left off the chart (and said so): it would flatten the rest."""
@@ -26,6 +32,13 @@ def build_figures(result: RunResult) -> dict[str, Figure]:
         "latency": latency_by_layer(result),
         "progress": search_progress(result),
     }
+    if len(result.search.evaluations) > 2:
+        figures["front"] = front_over_time(result.search, lowest_shown(result))
+    figures["choices"] = choices_along_front(result, lowest_shown(result))
+    if any(own.less is not None for own in result.worths):
+        figures["worths"] = worth_of_bits(result.worths, result.search.unit)
+    if searches := compared_searches(result):
+        figures["searches"] = course_of_searches(searches, has_budget=result.search.cost_budget is not None)
     if any(training.points for training in result.trainings):
         figures["training"] = training_curves(result)
     return figures
@@ -34,7 +47,7 @@ def build_figures(result: RunResult) -> dict[str, Figure]:
 def accuracy_against_cost(result: RunResult) -> Figure:
     """Every policy tried: accuracy on validation data over cost, with the Pareto front."""
     search = result.search
-    factor, unit = _cost_unit(max(entry.cost for entry in search.evaluations), search.unit)
+    factor, unit = cost_unit(max(entry.cost for entry in search.evaluations), search.unit)
     shown = [entry for entry in search.evaluations if _is_shown(result, entry)]
     tried = [entry for entry in shown if entry.index not in (search.best, 0)]
     front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.cost)
@@ -42,14 +55,14 @@ def accuracy_against_cost(result: RunResult) -> Figure:
         _points(tried, search, factor, "policies tried", {"color": "var(--tried)", "size": 8, "opacity": 0.75}),
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
-            "x": [entry.cost * factor for entry in front], "y": [_percent(entry.accuracy) for entry in front],
+            "x": [entry.cost * factor for entry in front], "y": [percent(entry.accuracy) for entry in front],
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
         _points(_pick(shown, 0), search, factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
         _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
     layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
-    layout |= _limit(search, factor)
+    layout |= limit_layout(search, factor)
     layout["xaxis"]["rangemode"] = "tozero"
     return {"data": traces, "layout": layout}
 
@@ -71,14 +84,14 @@ def bits_by_layer(result: RunResult) -> Figure:
         traces.append(_bars(names, own_bits, "ADCs", "var(--reference)", "%{y} bit"))
     layout = base_layout("", "bits", height=300)
     layout["yaxis"] |= {"range": [0, max(8, *(bits or 0 for bits in own_bits)) + 0.4], "dtick": 2}
-    layout["xaxis"] |= _layer_axis(names)
+    layout["xaxis"] |= layer_axis(names)
     return {"data": traces, "layout": layout}
 
 
 def latency_by_layer(result: RunResult) -> Figure:
     """Latency of each layer at uniform 8/8 and under the found policy."""
     names = [layer.name for layer in result.layers]
-    factor, unit = _latency_unit(max(layer.reference.latency_us for layer in result.layers))
+    factor, unit = latency_unit(max(layer.reference.latency_us for layer in result.layers))
     before = [layer.reference.latency_us * factor for layer in result.layers]
     after = [layer.found.latency_us * factor for layer in result.layers]
     text = f"%{{y:.3~f}} {unit}"
@@ -87,7 +100,7 @@ def latency_by_layer(result: RunResult) -> Figure:
         _bars(names, after, "found policy", "var(--found)", text),
     ]
     layout = base_layout("", f"latency, {unit}", height=340)
-    layout["xaxis"] |= _layer_axis(names)
+    layout["xaxis"] |= layer_axis(names)
     return {"data": traces, "layout": layout}
 
 
@@ -99,7 +112,7 @@ def search_progress(result: RunResult) -> Figure:
     others = [entry for entry in search.evaluations if not search.accepts(entry)]
 
     def value(entry: EvaluationFigures) -> float | None:
-        return _percent(entry.accuracy) if has_budget else entry.gain
+        return percent(entry.accuracy) if has_budget else entry.gain
 
     def points(entries: list[EvaluationFigures], name: str, marker: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -119,8 +132,7 @@ def search_progress(result: RunResult) -> Figure:
             "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
         },
     ]  # fmt: skip
-    gain = f"{search.objective_words}: gain over uniform 8/8"
-    title = "accuracy on validation data, %" if has_budget else gain
+    title = "accuracy on validation data, %" if has_budget else "gain over uniform 8/8"
     layout = base_layout("policies tried", title, height=360)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
@@ -161,13 +173,17 @@ def training_curves(result: RunResult) -> Figure:
     return {"data": traces, "layout": layout}
 
 
+def lowest_shown(result: RunResult) -> float:
+    """Return the accuracy below which policies are left off charts."""
+    search = result.search
+    least = search.evaluations[search.best].accuracy if search.target_accuracy is None else search.target_accuracy
+    return (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
+
+
 def _is_shown(result: RunResult, entry: EvaluationFigures) -> bool:
     if entry.accuracy is None:
         return False
-    search = result.search
-    least = search.evaluations[search.best].accuracy if search.target_accuracy is None else search.target_accuracy
-    lowest = (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
-    return entry.accuracy >= lowest or entry.index in (result.search.best, 0)
+    return entry.accuracy >= lowest_shown(result) or entry.index in (result.search.best, 0)
 
 
 def _pick(entries: list[EvaluationFigures], index: int) -> list[EvaluationFigures]:
@@ -179,7 +195,7 @@ def _points(
 ) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
-        "x": [entry.cost * factor for entry in entries], "y": [_percent(entry.accuracy) for entry in entries],
+        "x": [entry.cost * factor for entry in entries], "y": [percent(entry.accuracy) for entry in entries],
         "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
 
@@ -209,78 +225,3 @@ def _bars(names: list[str], values: list[Any], label: str, colour: str, text: st
 
 def _marker(colour: str, symbol: str, size: int) -> dict[str, Any]:
     return {"color": colour, "symbol": symbol, "size": size, "line": {"color": "var(--card)", "width": 1.5}}
-
-
-def _limit(search: SearchFigures, factor: float) -> dict[str, Any]:
-    """Return the part of a layout that draws what was accepted: an accuracy, or a cost times `factor`."""
-    if search.cost_budget is not None:
-        place = search.cost_budget * factor
-        line = {
-            "type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": place, "x1": place,
-            "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
-        }  # fmt: skip
-        text = {
-            "text": f"at most {format_cost(search.cost_budget, search.unit)}", "x": place, "xanchor": "left", "y": 0,
-            "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": "var(--muted)"},
-        }  # fmt: skip
-        return {"shapes": [line], "annotations": [text]}
-    target = search.target_accuracy or 0.0
-    return {"shapes": [_target_line(target)], "annotations": [_target_text(target)]}
-
-
-def _target_line(target: float) -> dict[str, Any]:
-    return {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": _percent(target), "y1": _percent(target),
-        "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
-    }  # fmt: skip
-
-
-def _target_text(target: float) -> dict[str, Any]:
-    return {
-        "text": f"accepted from {format_percent(target)}", "x": 1, "xref": "paper", "xanchor": "right",
-        "y": _percent(target), "yanchor": "top", "showarrow": False, "font": {"color": "var(--muted)"},
-    }  # fmt: skip
-
-
-def _layer_axis(names: list[str]) -> dict[str, Any]:
-    return {"type": "category", "tickangle": -45 if len(names) > 6 else 0, "tickfont": {"size": 11}, "showgrid": False}
-
-
-def base_layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
-    """Return the layout that all charts of pages share, with the titles of both axes and a height in pixels."""
-    axis = {"gridcolor": "var(--grid)", "zerolinecolor": "var(--grid)", "linecolor": "var(--grid)", "automargin": True}
-    return {
-        "height": height,
-        "margin": {"l": 64, "r": 16, "t": 8, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "inherit", "size": 13, "color": "var(--text)"},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": "var(--grid)", "font": {"color": "var(--text)"}},
-        "bargap": 0.25,
-        "bargroupgap": 0.06,
-        "xaxis": {**axis, "title": {"text": x_title, "standoff": 10}},
-        "yaxis": {**axis, "title": {"text": y_title, "standoff": 10}},
-    }
-
-
-def _cost_unit(largest: float, unit: str) -> tuple[float, str]:
-    """Return a factor and the unit that costs have with it."""
-    if unit == "ps":
-        factor, name = _latency_unit(largest * 1e-6)
-        return factor * 1e-6, name
-    if unit == "crossbars":
-        return 1.0, unit
-    if unit == "aJ ps":
-        return 1e-18, "µJ µs"
-    return (1e-9, "nJ") if largest < 1e12 else (1e-12, "µJ")
-
-
-def _latency_unit(largest_us: float) -> tuple[float, str]:
-    if largest_us < 1e3:
-        return 1.0, "µs"
-    return (1e-3, "ms") if largest_us < 1e6 else (1e-6, "s")
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)

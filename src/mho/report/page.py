@@ -27,6 +27,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
     """
     from plotly.offline import get_plotlyjs
 
+    charts = build_figures(result)
     environment = make_environment(_TEMPLATES)
     environment.filters |= {
         "cost": text.format_cost,
@@ -45,7 +46,8 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         settings=flatten(result.settings),
         hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
         sources=result.accelerator.get("sources", {}),
-        figures=as_script(build_figures(result)),
+        charts=charts,
+        figures=as_script(charts),
         plotly=get_plotlyjs(),
     )
 

@@ -29,6 +29,7 @@ from mho.report.result_figures import StageFigures as StageFigures
 from mho.report.result_figures import TrainingFigures as TrainingFigures
 from mho.report.result_figures import TrainingPoint as TrainingPoint
 from mho.report.result_figures import ZeroSliceFigures as ZeroSliceFigures
+from mho.report.search_parts import OperandWorth, SearchSummary
 from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
@@ -64,6 +65,10 @@ class RunResult(Part):
     """How the network lies in crossbars under the found policy, and why."""
     search: SearchFigures
     """How the policy was found."""
+    worths: tuple[OperandWorth, ...] = ()
+    """What one bit more or less of each layer would cost and bring; empty where there are too few evaluations."""
+    searches: tuple[SearchSummary, ...] = ()
+    """The run's search, then others in its directory that measured policies alike."""
     trainings: tuple[TrainingFigures, ...]
     """Float training and quantization-aware trainings."""
     checks: tuple[Check, ...]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mho.report.figures import Figure, base_layout
+from mho.report.chart_parts import Figure, base_layout
 from mho.report.palette import hues, mix
 from mho.report.study_document import Design, StudyPoint, StudyResult, SweptParameter, Value
 from mho.report.study_text import format_share, format_value, tell_band

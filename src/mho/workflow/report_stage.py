@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mho.report.result as form
 from mho.cost.document import to_microseconds
@@ -20,15 +19,19 @@ from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import Policy
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_objective, tell_result
-from mho.search.objective import Objective
 from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
 from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.report_search import collect_search, collect_searches, collect_worths
 from mho.workflow.run_directory import StageResult
+from mho.workflow.search_stage import make_space
 from mho.workflow.stage import versions
+
+if TYPE_CHECKING:
+    from mho.search.space import SearchSpace
 
 FLOAT_BITS = 32
 
@@ -88,6 +91,10 @@ def _read_network(outcome: Outcome) -> Network:
     return read_onnx(outcome.stages["float"].folder / FLOAT_FILE)
 
 
+def _read_space(outcome: Outcome) -> SearchSpace:
+    return make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, outcome.material)
+
+
 def _read_layers(outcome: Outcome) -> tuple[MvmLayer, ...]:
     return derive_layer_table(_read_network(outcome))
 
@@ -115,7 +122,8 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
     costs = by_model[outcome.material.mapping]
     contenders = _contenders(outcome, layers, policies, costs)
     by_name = {contender.name: contender for contender in contenders}
-    search = _search(outcome)
+    found, seed = outcome.stages["found"].figures, outcome.config.run.seed
+    search = collect_search(outcome.stages["search"], found, outcome.config.search.budget)
     sentence = tell_result(
         by_name["found"], by_name["reference"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
@@ -136,6 +144,8 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         ),
         map=MapDocument.of(network["source"], network_map),
         search=search,
+        worths=collect_worths(outcome.stages["search"], _read_space(outcome), found["index"], seed),
+        searches=collect_searches(outcome.stages["search"], outcome.path),
         trainings=tuple(
             form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
             for name, label in _LABELS.items()
@@ -254,53 +264,6 @@ def _data(outcome: Outcome) -> form.DataFigures:
         test=len(dataset.test),
         sha256=outcome.material.data_hash,
     )
-
-
-def _search(outcome: Outcome) -> form.SearchFigures:
-    stage, found = outcome.stages["search"], outcome.stages["found"].figures
-    content = json.loads((stage.folder / SEARCH_FILE).read_text(encoding="utf-8"))
-    front = set(content["front"])
-    reference_cost, objective = stage.figures["reference_cost"], Objective(stage.figures["objective"])
-    evaluations = []
-    for index, record in enumerate(content["records"]):
-        widths = record["policy"]["layers"].values()
-        evaluations.append(
-            form.EvaluationFigures(
-                index=index,
-                method=record["method"],
-                weight_bits=tuple(bits["weight_bits"] for bits in widths),
-                act_bits=tuple(bits["act_bits"] for bits in widths),
-                adc_bits=_own_adc_bits(widths),
-                cost=record["cost"],
-                gain=reference_cost / record["cost"],
-                score=record["score"],
-                accuracy=record["accuracy"],
-                seconds=record["seconds"],
-                note=record["note"],
-                on_front=index in front,
-            )
-        )
-    return form.SearchFigures(
-        method=content["method"],
-        objective=str(objective),
-        objective_words=objective.words,
-        unit=objective.unit,
-        fidelity=stage.figures["fidelity"],
-        budget=outcome.config.search.budget,
-        space=stage.figures["space"],
-        allowed_drop_points=content["allowed_drop_points"],
-        target_accuracy=stage.figures["target_accuracy"],
-        cost_budget=stage.figures["cost_budget"],
-        best=found["index"],
-        finalists=tuple(found["finalists"]),
-        evaluations=tuple(evaluations),
-    )
-
-
-def _own_adc_bits(widths: Iterable[Mapping[str, int]]) -> tuple[int | None, ...] | None:
-    """Return the ADC bits of each layer's widths; None where no layer has its own."""
-    own = tuple(bits.get("adc_bits") for bits in widths)
-    return own if any(bits is not None for bits in own) else None
 
 
 def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Check, ...]:

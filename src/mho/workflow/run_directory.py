@@ -61,7 +61,7 @@ class RunDirectory:
 
     def finished(self, name: str, key: str) -> StageResult | None:
         """Return the finished stage of that key; None where there is none, or where its files were changed."""
-        result = self._read(self._stages / name)
+        result = _read_stage(self._stages / name)
         return result if result is not None and result.key == key else None
 
     def begin(self, name: str, key: str) -> Path:
@@ -90,7 +90,7 @@ class RunDirectory:
         _remove(final)
         partial.replace(final)
         _sync_folder(self._stages)
-        result = self._read(final)
+        result = _read_stage(final)
         if result is None:
             raise InputFileError("a finished stage does not read back", where=str(final), hint="is the disk full?")
         return result
@@ -99,18 +99,27 @@ class RunDirectory:
         """Return the clock of the stage in the making; goes on from what earlier attempts took."""
         return StageClock(self._stages / f"{name}.partial" / CLOCK_FILE)
 
-    def _read(self, folder: Path) -> StageResult | None:
-        try:
-            content = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
-            files = {str(name): str(value) for name, value in content["files"].items()}
-            if hash_files(folder) != files:
-                return None
-            return StageResult(
-                content["name"], content["key"], content["digest"], folder, content["figures"], files,
-                float(content["seconds"]),
-            )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+
+def list_stages(path: Path, prefix: str) -> Iterator[StageResult]:
+    """Yield the finished stages of a run directory whose names begin with `prefix`, by name."""
+    for folder in sorted((path / "stages").glob(f"{prefix}*")):
+        if (stage := _read_stage(folder)) is not None:
+            yield stage
+
+
+def _read_stage(folder: Path) -> StageResult | None:
+    """Return a finished stage; None where it is not finished, or where its files were changed."""
+    try:
+        content = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
+        files = {str(name): str(value) for name, value in content["files"].items()}
+        if hash_files(folder) != files:
             return None
+        return StageResult(
+            content["name"], content["key"], content["digest"], folder, content["figures"], files,
+            float(content["seconds"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 class StageClock:

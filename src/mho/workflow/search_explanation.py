@@ -20,6 +20,20 @@ def read_records(content: Mapping[str, Any], where: str) -> tuple[EvaluationReco
     return tuple(EvaluationRecord.from_json(record, where=where) for record in content["records"])
 
 
+def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
+    """Return what a search was after; `reference` is its record of uniform 8/8."""
+    assert reference.score is not None, "a search without its reference ends with an error"
+    return Goal(
+        content["reference_accuracy"],
+        content["allowed_drop_points"] or 0.0,
+        reference.cost,
+        reference.score,
+        Objective(content["objective"]),
+        content["cost_budget"],
+        content["whole_front"],
+    )
+
+
 def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *, place: int, seed: int) -> Explanation:
     """Explain one of the policies that a search evaluated.
 
@@ -34,16 +48,5 @@ def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *
         MhoError: the search evaluated too few policies.
     """
     records = read_records(content, where)
-    reference = records[0]
-    assert reference.score is not None, "a search without its reference ends with an error"
-    goal = Goal(
-        content["reference_accuracy"],
-        content["allowed_drop_points"] or 0.0,
-        reference.cost,
-        reference.score,
-        Objective(content["objective"]),
-        content["cost_budget"],
-        content["whole_front"],
-    )
     generator = np.random.default_rng(derive_seed(seed, "explanation"))
-    return explain_policy(space, goal, records, records[place].policy, generator)
+    return explain_policy(space, read_goal(content, records[0]), records, records[place].policy, generator)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mho.errors import InputFileError, MhoError
-from mho.workflow.run_directory import STAGE_FILE, RunDirectory, hash_json, open_run_directory
+from mho.workflow.run_directory import STAGE_FILE, RunDirectory, hash_json, list_stages, open_run_directory
 
 
 def make_stage(directory: RunDirectory, name: str = "float", key: str = "k1", text: str = "weights") -> Path:
@@ -52,6 +52,17 @@ def test_a_damaged_stage_file_is_not_a_finished_stage(tmp_path, content):
         made = directory.commit("float", "k1", {}, 1.0)
         (made.folder / STAGE_FILE).write_text(content)
         assert directory.finished("float", "k1") is None
+
+
+def test_finished_stages_are_listed_by_the_beginning_of_their_names_and_damaged_ones_are_not(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for name in ("search-rl-8", "search", "search-exact-8", "search-tpe-8"):
+        make_stage(directory, name)
+        directory.commit(name, "k1", {}, 1.0)
+    make_stage(directory, "search-random-8")
+    (tmp_path / "stages/search-tpe-8" / STAGE_FILE).write_text("{")
+    assert [stage.name for stage in list_stages(tmp_path, "search-")] == ["search-exact-8", "search-rl-8"]
+    assert list(list_stages(tmp_path / "nothing", "search-")) == []
 
 
 def test_what_an_interrupted_stage_left_is_kept_for_its_key_alone(tmp_path):

@@ -1,0 +1,88 @@
+"""What the charts of pages share: their layout, axes, units, and the line of what a search accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mho.report.result_figures import SearchFigures
+from mho.report.text import format_cost, format_percent
+
+Figure = dict[str, Any]
+
+
+def base_layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
+    """Return the layout that all charts of pages share, with the titles of both axes and a height in pixels."""
+    axis = {"gridcolor": "var(--grid)", "zerolinecolor": "var(--grid)", "linecolor": "var(--grid)", "automargin": True}
+    return {
+        "height": height,
+        "margin": {"l": 64, "r": 16, "t": 8, "b": 48},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "inherit", "size": 13, "color": "var(--text)"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+        "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": "var(--grid)", "font": {"color": "var(--text)"}},
+        "bargap": 0.25,
+        "bargroupgap": 0.06,
+        "xaxis": {**axis, "title": {"text": x_title, "standoff": 10}},
+        "yaxis": {**axis, "title": {"text": y_title, "standoff": 10}},
+    }
+
+
+def limit_layout(search: SearchFigures, factor: float) -> dict[str, Any]:
+    """Return the part of a layout that draws what was accepted: an accuracy, or a cost times `factor`."""
+    if search.cost_budget is not None:
+        place = search.cost_budget * factor
+        line = {
+            "type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": place, "x1": place,
+            "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
+        }  # fmt: skip
+        text = {
+            "text": f"at most {format_cost(search.cost_budget, search.unit)}", "x": place, "xanchor": "left", "y": 0,
+            "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"color": "var(--muted)"},
+        }  # fmt: skip
+        return {"shapes": [line], "annotations": [text]}
+    target = search.target_accuracy or 0.0
+    return {"shapes": [_target_line(target)], "annotations": [_target_text(target)]}
+
+
+def _target_line(target: float) -> dict[str, Any]:
+    return {
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": percent(target), "y1": percent(target),
+        "line": {"color": "var(--muted)", "width": 1, "dash": "dash"},
+    }  # fmt: skip
+
+
+def _target_text(target: float) -> dict[str, Any]:
+    return {
+        "text": f"accepted from {format_percent(target)}", "x": 1, "xref": "paper", "xanchor": "right",
+        "y": percent(target), "yanchor": "top", "showarrow": False, "font": {"color": "var(--muted)"},
+    }  # fmt: skip
+
+
+def layer_axis(names: list[str]) -> dict[str, Any]:
+    """Return what an axis of layers has besides the layout that all axes share."""
+    return {"type": "category", "tickangle": -45 if len(names) > 6 else 0, "tickfont": {"size": 11}, "showgrid": False}
+
+
+def cost_unit(largest: float, unit: str) -> tuple[float, str]:
+    """Return a factor and the unit that costs have with it."""
+    if unit == "ps":
+        factor, name = latency_unit(largest * 1e-6)
+        return factor * 1e-6, name
+    if unit == "crossbars":
+        return 1.0, unit
+    if unit == "aJ ps":
+        return 1e-18, "µJ µs"
+    return (1e-9, "nJ") if largest < 1e12 else (1e-12, "µJ")
+
+
+def latency_unit(largest_us: float) -> tuple[float, str]:
+    """Return a factor and the unit that times in microseconds have with it."""
+    if largest_us < 1e3:
+        return 1.0, "µs"
+    return (1e-3, "ms") if largest_us < 1e6 else (1e-6, "s")
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share in percent, with four digits behind the point."""
+    return None if share is None else round(100 * share, 4)

@@ -1,0 +1,189 @@
+"""Charts of the search: its front over time, what layers get along the front, what bits are worth, other searches.
+
+Like those of `mho.report.figures` they are Plotly's JSON, made from a `RunResult` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mho.report.chart_parts import Figure, base_layout, cost_unit, layer_axis, limit_layout, percent
+from mho.report.result import EvaluationFigures, RunResult, SearchFigures
+from mho.report.search_parts import OperandWorth, SearchSummary
+from mho.report.text import TIMES, format_cost, format_percent
+
+STAGES = (0.125, 0.25, 0.5, 1.0)
+"""Shares of the evaluations after which the front is drawn."""
+MOST_POLICIES = 24
+"""Of the front, how many policies are drawn layer by layer."""
+LEAST_LOSS = 1e-6
+"""Losses are drawn on a logarithmic axis from here on."""
+_COLOURS = {"weight": "var(--weights)", "activation": "var(--acts)", "ADC": "var(--reference)"}
+_LABELS = {"weight": "weights", "activation": "activations", "ADC": "ADCs"}
+_LINES = tuple(f"var(--{name})" for name in ("found", "weights", "acts", "float", "reference", "bad", "tried"))
+
+
+def front_over_time(search: SearchFigures, lowest: float) -> Figure:
+    """The Pareto front after more and more evaluations; accuracies below `lowest` are left off."""
+    factor, unit = cost_unit(max(entry.cost for entry in search.evaluations), search.unit)
+    counts = sorted({max(2, round(share * len(search.evaluations))) for share in STAGES})
+    traces = []
+    for number, count in enumerate(counts, start=1):
+        front = [entry for entry in find_front(search.evaluations[:count]) if (entry.accuracy or 0.0) >= lowest]
+        is_last = number == len(counts)
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": f"after {count}",
+                "x": [entry.cost * factor for entry in front], "y": [percent(entry.accuracy) for entry in front],
+                "line": {"color": "var(--found)", "width": 2.5 if is_last else 1.5, "shape": "hv",
+                         "dash": "solid" if is_last else ("dot", "dash", "dashdot")[(number - 1) % 3]},
+                "marker": {"color": "var(--found)", "size": 7 if is_last else 4},
+                "opacity": 1.0 if is_last else 0.35 + 0.45 * number / len(counts),
+                "hovertemplate": f"%{{x:.4~g}} {unit}: %{{y:.2f}} %<extra>after {count} policies</extra>",
+            }
+        )  # fmt: skip
+    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=360)
+    layout |= limit_layout(search, factor)
+    return {"data": traces, "layout": layout}
+
+
+def find_front(entries: Sequence[EvaluationFigures]) -> list[EvaluationFigures]:
+    """Return the policies whose accuracy no cheaper one reaches, cheapest first."""
+    front: list[EvaluationFigures] = []
+    known = [entry for entry in entries if entry.accuracy is not None]
+    for entry in sorted(known, key=lambda entry: (entry.cost, -(entry.accuracy or 0.0))):
+        if not front or (entry.accuracy or 0.0) > (front[-1].accuracy or 0.0):
+            front.append(entry)
+    return front
+
+
+def choices_along_front(result: RunResult, lowest: float) -> Figure:
+    """What layers get under the policies of the front, cheapest first, and under the found one."""
+    shown = _policies_to_show(result.search, lowest)
+    names = [layer.name for layer in result.layers]
+    labels = [_label(entry, result.search) for entry in shown]
+    places = list(range(len(shown)))
+    operands = [("weights", "weight_bits", "var(--weights)"), ("activations", "act_bits", "var(--acts)")]
+    layout = base_layout("", "", height=110 + 19 * len(names))
+    traces, annotations = [], []
+    for number, (title, key, colour) in enumerate(operands):
+        axis = "" if number == 0 else "2"
+        bits = [[getattr(entry, key)[layer] for entry in shown] for layer in range(len(names))]
+        traces.append(
+            {
+                "type": "heatmap", "x": places, "y": names, "z": bits, "zmin": 0, "zmax": 8, "showscale": False,
+                "xaxis": f"x{axis}", "yaxis": "y", "xgap": 1, "ygap": 1, "texttemplate": "%{z}",
+                "colorscale": [[0.0, "var(--card)"], [1.0, colour]],
+                "customdata": [[label.replace("<br>", " ") for label in labels]] * len(names),
+                "hovertemplate": f"%{{y}}: %{{z}} bit {title}<extra>%{{customdata}}</extra>",
+            }
+        )  # fmt: skip
+        ends = (0.0, 0.49) if number == 0 else (0.51, 1.0)
+        layout[f"xaxis{axis}"] = {
+            **layout["xaxis"], "domain": ends, "anchor": "y", "tickmode": "array", "tickvals": places,
+            "ticktext": labels, "tickfont": {"size": 10}, "tickangle": 0 if len(shown) <= 10 else -90,
+            "showgrid": False, "title": {"text": ""},
+        }  # fmt: skip
+        annotations.append(
+            {"text": f"bits of {title}", "x": sum(ends) / 2, "y": 1.0, "xref": "paper", "yref": "paper",
+             "xanchor": "center", "yanchor": "bottom", "showarrow": False}
+        )  # fmt: skip
+    layout["yaxis"] |= {
+        "type": "category", "autorange": "reversed", "showgrid": False, "tickfont": {"size": 11},
+        "title": {"text": "layer", "standoff": 10},
+    }  # fmt: skip
+    layout |= {"annotations": annotations, "margin": {**layout["margin"], "t": 28}}
+    return {"data": traces, "layout": layout}
+
+
+def _policies_to_show(search: SearchFigures, lowest: float) -> list[EvaluationFigures]:
+    """Return the policies of the front and the found one, cheapest first, thinned out where they are many."""
+    found = search.evaluations[search.best]
+    front = [entry for entry in search.evaluations if entry.on_front and (entry.accuracy or 0.0) >= lowest]
+    front = sorted((entry for entry in front if entry.index != found.index), key=lambda entry: entry.cost)
+    every = max(1, -(-len(front) // (MOST_POLICIES - 1)))
+    return sorted([*front[::every], found], key=lambda entry: entry.cost)
+
+
+def _label(entry: EvaluationFigures, search: SearchFigures) -> str:
+    star = "\u2605 " if entry.index == search.best else ""
+    accuracy = "" if entry.accuracy is None else f"<br>{100 * entry.accuracy:.1f} %"
+    return f"{star}{entry.gain:.2f}{TIMES}{accuracy}"
+
+
+def worth_of_bits(worths: Sequence[OperandWorth], unit: str) -> Figure:
+    """What the found policy would lose with the next fewer bits of each layer, and how sure that is."""
+    traces = []
+    names = list(dict.fromkeys(own.layer for own in worths))
+    for operand, colour in _COLOURS.items():
+        mine = [(own.layer, own.bits, own.less) for own in worths if own.operand == operand and own.less is not None]
+        if not mine:
+            continue
+        likely = [max(step.loss, LEAST_LOSS) for _, _, step in mine]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": _LABELS[operand],
+                "x": [layer for layer, _, _ in mine], "y": likely, "marker": {"color": colour, "size": 9},
+                "error_y": {
+                    "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": colour,
+                    "array": [max(step.high - y, 0.0) for (_, _, step), y in zip(mine, likely, strict=True)],
+                    "arrayminus": [
+                        max(y - max(step.low, LEAST_LOSS), 0.0) for (_, _, step), y in zip(mine, likely, strict=True)
+                    ],
+                },
+                "text": [_tell_step(bits, step.bits, step.cost, unit) for _, bits, step in mine],
+                "hovertemplate": f"%{{x}}, {_LABELS[operand]}: %{{text}}, loss +%{{y:.2~g}}<extra></extra>",
+            }
+        )  # fmt: skip
+    layout = base_layout("", "loss by one bit less", height=340)
+    layout["xaxis"] |= {**layer_axis(names), "categoryorder": "array", "categoryarray": names}
+    layout["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
+    layout["scattermode"] = "group"
+    return {"data": traces, "layout": layout}
+
+
+def _tell_step(now: int, bits: int, cost: float, unit: str) -> str:
+    if cost == 0:
+        return f"{now} to {bits} bit costs the same"
+    return f"{now} to {bits} bit {'saves' if cost < 0 else 'costs'} {format_cost(abs(cost), unit)}"
+
+
+def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -> Figure:
+    """What each search had after more and more evaluations: gain, or accuracy where costs were limited."""
+    traces = []
+    for number, one in enumerate(searches):
+        values = [point.accuracy if has_budget else point.gain for point in one.course]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": tell_search(one, searches),
+                "x": [point.evaluated for point in one.course],
+                "y": [percent(value) for value in values] if has_budget else values,
+                "line": {"color": _LINES[number % len(_LINES)], "width": 3 if number == 0 else 2, "shape": "hv",
+                         "dash": "solid" if number < len(_LINES) else "dash"},
+                "hovertemplate": f"%{{x}} policies: %{{y:.2f}}{' %' if has_budget else TIMES}<extra>{one.name}</extra>",
+            }
+        )  # fmt: skip
+    title = "accuracy of the best so far, %" if has_budget else "gain of the best so far"
+    layout = base_layout("policies tried", title, height=340)
+    layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
+    return {"data": traces, "layout": layout}
+
+
+def tell_search(one: SearchSummary, searches: Sequence[SearchSummary]) -> str:
+    """Name a search: by its method, and by its number of policies where several have the same method."""
+    is_alone = [other.method for other in searches].count(one.method) == 1
+    return one.method if is_alone else f"{one.method}, {one.evaluated} policies"
+
+
+def compared_searches(result: RunResult) -> tuple[SearchSummary, ...]:
+    """Return the searches that looked for the same as the run's, it first; nothing where it is the only one."""
+    if not result.searches:
+        return ()
+    own = result.searches[0]
+    alike = tuple(one for one in result.searches if (one.objective, one.goal) == (own.objective, own.goal))
+    return alike if len(alike) > 1 else ()
+
+
+def tell_accuracy(accuracy: float | None) -> str:
+    """Tell an accuracy, or that there is none."""
+    return "\u2014" if accuracy is None else format_percent(accuracy)

@@ -1,0 +1,150 @@
+"""What the page of a run tells of its search, of the layers' bits, and of other searches in the same directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mho.report.result as form
+from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
+from mho.report.text import format_cost, format_points
+from mho.search.evaluation import EvaluationRecord
+from mho.search.explain import LEAST_EVALUATIONS, BitStep
+from mho.search.goal import Goal, select_best
+from mho.search.objective import Objective
+from mho.search.space import SearchSpace
+from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.run_directory import StageResult, list_stages
+from mho.workflow.search_explanation import explain_search, read_goal, read_records
+
+COURSE_POINTS = 100
+"""Numbers of evaluations after which the best so far is told, at most."""
+
+
+def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) -> form.SearchFigures:
+    """Return the evaluations of the run's search; `found` are the figures of the policy that was trained."""
+    content = _read(stage)
+    front = set(content["front"])
+    reference_cost, objective = stage.figures["reference_cost"], Objective(stage.figures["objective"])
+    evaluations = []
+    for index, record in enumerate(content["records"]):
+        widths = record["policy"]["layers"].values()
+        evaluations.append(
+            form.EvaluationFigures(
+                index=index,
+                method=record["method"],
+                weight_bits=tuple(bits["weight_bits"] for bits in widths),
+                act_bits=tuple(bits["act_bits"] for bits in widths),
+                adc_bits=_own_adc_bits(widths),
+                cost=record["cost"],
+                gain=reference_cost / record["cost"],
+                score=record["score"],
+                accuracy=record["accuracy"],
+                seconds=record["seconds"],
+                note=record["note"],
+                on_front=index in front,
+            )
+        )
+    return form.SearchFigures(
+        method=content["method"],
+        objective=str(objective),
+        objective_words=objective.words,
+        unit=objective.unit,
+        fidelity=stage.figures["fidelity"],
+        budget=budget,
+        space=stage.figures["space"],
+        allowed_drop_points=content["allowed_drop_points"],
+        target_accuracy=stage.figures["target_accuracy"],
+        cost_budget=stage.figures["cost_budget"],
+        best=found["index"],
+        finalists=tuple(found["finalists"]),
+        evaluations=tuple(evaluations),
+    )
+
+
+def collect_worths(stage: StageResult, space: SearchSpace, place: int, seed: int) -> tuple[OperandWorth, ...]:
+    """Return what one bit more or less of each layer of a policy costs and brings; nothing where evaluations are few.
+
+    Args:
+        stage: the search.
+        space: that was searched.
+        place: of the policy among its records.
+        seed: of the run.
+    """
+    content = _read(stage)
+    if len(content["records"]) < LEAST_EVALUATIONS:
+        return ()
+    explanation = explain_search(space, content, str(stage.folder / SEARCH_FILE), place=place, seed=seed)
+    return tuple(
+        OperandWorth(layer=layer.name, operand=own.operand, bits=own.bits, less=_worth(own.less), more=_worth(own.more))
+        for layer in explanation.layers
+        for own in layer.operands
+    )
+
+
+def _worth(step: BitStep | None) -> StepWorth | None:
+    if step is None:
+        return None
+    loss = step.loss
+    return StepWorth(bits=step.bits, cost=step.cost, loss=loss.likely, low=loss.low, high=loss.high)
+
+
+def collect_searches(stage: StageResult, directory: Path) -> tuple[SearchSummary, ...]:
+    """Return the run's search, then those of `mho search` in its directory that measured policies alike."""
+    own = _read(stage)
+    found = [_summarize(stage, own)]
+    for other in list_stages(directory, "search-"):
+        content = _read(other)
+        if _measures_alike(content["reference"], own["reference"]):
+            found.append(_summarize(other, content))
+    return tuple(found)
+
+
+def _measures_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether uniform 8/8 got the same measure: of other networks, data or trainings it gets another."""
+    return all(one[key] == other[key] for key in ("score", "accuracy", "fidelity", "seed"))
+
+
+def _summarize(stage: StageResult, content: Mapping[str, Any]) -> SearchSummary:
+    records = read_records(content, str(stage.folder / SEARCH_FILE))
+    goal, objective = read_goal(content, records[0]), Objective(content["objective"])
+    best = content["best"]
+    return SearchSummary(
+        name=stage.name,
+        method=content["method"],
+        objective=str(objective),
+        unit=objective.unit,
+        goal=_tell_goal(goal),
+        evaluated=len(records),
+        cost=None if best is None else best["cost"],
+        gain=None if best is None else goal.reference_cost / best["cost"],
+        accuracy=None if best is None else best["accuracy"],
+        course=tuple(_follow(goal, records)),
+    )
+
+
+def _tell_goal(goal: Goal) -> str:
+    if goal.cost_budget is not None:
+        return f"within {format_cost(goal.cost_budget, goal.objective.unit)}"
+    return f"{'whole front, ' if goal.whole_front else ''}{format_points(goal.allowed_drop_points)} allowed"
+
+
+def _follow(goal: Goal, records: tuple[EvaluationRecord, ...]) -> Iterator[BestSoFar]:
+    every = max(1, -(-len(records) // COURSE_POINTS))
+    for count in sorted({*range(1, len(records), every), len(records)}):
+        best = select_best(goal, records[:count])
+        if best is not None and best.accuracy is not None:
+            yield BestSoFar(evaluated=count, gain=goal.reference_cost / best.cost, accuracy=best.accuracy)
+
+
+def _own_adc_bits(widths: Iterable[Mapping[str, int]]) -> tuple[int | None, ...] | None:
+    """Return the ADC bits of each layer's widths; None where no layer has its own."""
+    own = tuple(bits.get("adc_bits") for bits in widths)
+    return own if any(bits is not None for bits in own) else None
+
+
+def _read(stage: StageResult) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((stage.folder / SEARCH_FILE).read_text(encoding="utf-8"))
+    return content
