@@ -48,7 +48,6 @@ class TrialStorage:
         objective: what costs are.
         reference_cost: of uniform 8/8, which tells tables of costs apart.
         fidelity: how thoroughly policies are measured.
-        heartbeat_s, grace_s: see `HEARTBEAT_S`.
 
     Raises:
         InputFileError: there is no such storage, or it cannot be read or written.
@@ -61,12 +60,9 @@ class TrialStorage:
         objective: Objective,
         reference_cost: int,
         fidelity: str,
-        *,
-        heartbeat_s: int = HEARTBEAT_S,
-        grace_s: int = GRACE_S,
     ) -> None:
         self._place = url.rpartition("@")[2]  # without a password
-        self._fidelity, self._heartbeat_s = fidelity, heartbeat_s
+        self._fidelity = fidelity
         self._driver = f"{socket.gethostname()}:{os.getpid()}"
         self._running: dict[Policy, int] = {}
         self._found: dict[Policy, Measurement] = {}
@@ -77,7 +73,7 @@ class TrialStorage:
         self.name = f"{digest[:16]}-{objective}-{reference_cost}"
         with _told(self._place), quiet():
             options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-            rdb = RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat_s, grace_period=grace_s)
+            rdb = RDBStorage(url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S)
             self._storage = get_storage(rdb)
             self._study_id = self._open(digest)
             self._study = optuna.load_study(study_name=self.name, storage=rdb)
@@ -200,12 +196,14 @@ class TrialStorage:
             return
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._heartbeat_s):
-            for trial_id in list(self._running.values()):
-                try:
-                    self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
-                except SQLAlchemyError:  # what matters fails in the search itself
-                    continue
+        while not self._ended.wait(HEARTBEAT_S):
+            self._tell_alive()
+
+    def _tell_alive(self) -> None:
+        """Say that this search still evaluates what it claimed."""
+        for trial_id in list(self._running.values()):
+            with suppress(SQLAlchemyError):  # what matters fails in the search itself
+                self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
 
 
 def read_policy(parameters: Mapping[str, Any]) -> Policy | None:

@@ -1,9 +1,9 @@
 """Searches that share a storage share evaluations, and each finds what it would have found alone."""
 
 import socket
+import sqlite3
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
@@ -17,7 +17,7 @@ from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer
 from mho.search.objective import Objective
 from mho.search.sharing import share
-from mho.search.trial_storage import TrialStorage, read_policy
+from mho.search.trial_storage import GRACE_S, TrialStorage, read_policy
 
 POLICIES = [Policy({"a": BitWidths(4, bits), "b": BitWidths(8, 8, 6)}) for bits in (2, 3, 4)]
 
@@ -27,8 +27,8 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path / 'trials.db'}"
 
 
-def connect(url, objective=Objective.LATENCY, fidelity="short", problem=1, **options):
-    return TrialStorage(url, {"network": problem}, objective, 1000, fidelity, **options)
+def connect(url, objective=Objective.LATENCY, fidelity="short", problem=1):
+    return TrialStorage(url, {"network": problem}, objective, 1000, fidelity)
 
 
 def record(policy, *, fidelity="short", status="ok", score=1.5, accuracy=0.75, objective=Objective.LATENCY):
@@ -40,33 +40,33 @@ def plain(result):
 
 
 def test_two_drivers_on_one_storage_evaluate_every_policy_once_and_find_what_one_finds(tmp_path, url):
-    command = [sys.executable, search_problem.__file__, "random", "9", str(tmp_path / "other.jsonl"), "4", url]
+    command = [sys.executable, search_problem.__file__, "random", "7", str(tmp_path / "other.jsonl"), "4", url]
     other = subprocess.Popen(command)
-    result, calls = search_beside_others("random", 9, tmp_path / "log.jsonl", 4, url)
+    result, calls = search_beside_others("random", 7, tmp_path / "log.jsonl", 4, url)
     assert other.wait(timeout=120) == 0
-    assert plain(result) == plain(search_at_once("random", 9, 4))
+    assert plain(result) == plain(search_at_once("random", 7, 4))
     problem = SmoothEvaluator(resnet18_space().layer_names).problem
     logs = [EvaluationLog(tmp_path / name, problem) for name in ("log.jsonl", "other.jsonl")]
-    assert [len(log) for log in logs] == [9, 9], "each log is whole"
+    assert [len(log) for log in logs] == [7, 7], "each log is whole"
     (study,) = optuna.get_all_study_summaries(url)
     trials = optuna.load_study(study_name=study.study_name, storage=url).trials
-    assert sum(trial.state is optuna.trial.TrialState.COMPLETE for trial in trials) == 9
-    assert calls <= 9
+    assert sum(trial.state is optuna.trial.TrialState.COMPLETE for trial in trials) == 7
+    assert calls <= 7
 
 
 def test_what_a_storage_holds_is_not_evaluated_again_and_counts(tmp_path, url):
-    first, calls = search_beside_others("random", 6, tmp_path / "log.jsonl", 1, url, seconds=0)
-    assert calls == 6
-    again, calls = search_beside_others("random", 8, tmp_path / "another.jsonl", 1, url, seconds=0)
-    assert calls == 2
-    assert plain(again)[:6] == plain(first)
+    first, calls = search_beside_others("random", 3, tmp_path / "log.jsonl", 1, url, seconds=0)
+    assert calls == 3
+    again, calls = search_beside_others("random", 4, tmp_path / "another.jsonl", 1, url, seconds=0)
+    assert calls == 1
+    assert plain(again)[:3] == plain(first)
 
 
 def test_a_log_is_given_to_a_storage_that_lacks_it(tmp_path, url):
-    search_problem.search("random", 5, log_path=tmp_path / "log.jsonl")
-    _, calls = search_beside_others("random", 5, tmp_path / "log.jsonl", 1, url, seconds=0)
+    search_problem.search("random", 3, log_path=tmp_path / "log.jsonl")
+    _, calls = search_beside_others("random", 3, tmp_path / "log.jsonl", 1, url, seconds=0)
     assert calls == 0
-    _, calls = search_beside_others("random", 5, tmp_path / "another.jsonl", 1, url, seconds=0)
+    _, calls = search_beside_others("random", 3, tmp_path / "another.jsonl", 1, url, seconds=0)
     assert calls == 0
 
 
@@ -101,20 +101,28 @@ def test_claims_of_a_search_that_ended_or_was_killed_here_are_free_at_once(url):
     assert reader.claim(POLICIES[1])
 
 
-def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url):
-    elsewhere = connect(url, heartbeat_s=1, grace_s=1)
+def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url, tmp_path):
+    elsewhere, reader = connect(url), connect(url)
     elsewhere._driver = "elsewhere:1"
     elsewhere.claim(POLICIES[0])
-    reader = connect(url, heartbeat_s=1, grace_s=1)
-    time.sleep(2.5)
+
+    def let_time_pass(seconds):
+        database = sqlite3.connect(tmp_path / "trials.db")
+        with database:
+            database.execute(f"UPDATE trial_heartbeats SET heartbeat = datetime('now', '-{seconds} seconds')")
+        database.close()
+
+    let_time_pass(GRACE_S - 30)
     reader.refresh()
-    assert reader.is_busy(POLICIES[0]), "its heart beats"
-    elsewhere._ended.set()
-    deadline = time.monotonic() + 20
-    while reader.is_busy(POLICIES[0]):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-        reader.refresh()
+    assert reader.is_busy(POLICIES[0])
+    let_time_pass(GRACE_S + 30)
+    elsewhere._tell_alive()
+    reader.refresh()
+    assert reader.is_busy(POLICIES[0]), "it has said in time that it lives"
+    let_time_pass(GRACE_S + 30)
+    reader.refresh()
+    assert not reader.is_busy(POLICIES[0])
+    assert reader.claim(POLICIES[0])
 
 
 def test_failed_policies_are_shared_other_fidelities_and_problems_are_not(url):
