@@ -22,7 +22,7 @@ def search(
     config: Annotated[Path, typer.Argument(help="Network, data, accelerator and search (TOML); see examples/.")],
     method: Annotated[
         str | None,
-        typer.Option(help="rl, rl-paper, exact, evolution, tpe, uniform or random, instead of the file's."),
+        typer.Option(help="auto, rl, rl-paper, exact, evolution, tpe, uniform or random, instead of the file's."),
     ] = None,
     objective: Annotated[
         str | None,

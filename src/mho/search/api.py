@@ -128,7 +128,7 @@ def search(
         accelerator: the hardware, or a preset's name or TOML file.
         budget: distinct policies to evaluate, uniform 8/8 counted in; 2 or more.
         method: one of `mho.search.methods.METHODS`: "rl", "rl-paper" (which does not prune the space), "exact",
-            "evolution", "tpe", "uniform" or "random".
+            "evolution", "tpe", "uniform" or "random"; or "auto", which takes what the benchmark shows best.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;

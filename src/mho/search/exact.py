@@ -29,7 +29,7 @@ from mho.quantization.policy import Policy
 from mho.search.choices_program import choose_least
 from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, budget_reward, harm_unit, select_best
-from mho.search.methods import MAX_LISTED, draw_new, is_within
+from mho.search.methods import draw_new, is_within, searches_all
 from mho.search.neighbourhood import neighbours
 from mho.search.planning import ChoiceTables
 from mho.search.sensitivity import Knowledge, SensitivityModel
@@ -48,8 +48,6 @@ RUINED = 20.0
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
 BUDGET_TRIES = 5
 """Programs that find which sum of layers' costs a budget is worth."""
-LISTED_PER_EVALUATION = 4
-"""Spaces of so many policies for each evaluation of the budget, at most `MAX_LISTED`, are searched to the optimum."""
 
 
 class ExactSearch:
@@ -81,8 +79,7 @@ class ExactSearch:
         self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
         self._known: set[Policy] = set()
         self._turn, self._level, self._is_fitted = 0, 1.0, True
-        is_small = space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
-        self._all = _AllPolicies(self._tables) if is_small else None
+        self._all = _AllPolicies(self._tables) if searches_all(space, budget) else None
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the next policy; None where none is left that could win."""

@@ -23,6 +23,8 @@ from mho.search.space import SearchSpace
 if TYPE_CHECKING:
     from mho.search.agent_file import SavedAgent
 
+AUTO = "auto"
+"""Stands for the method that suits a space and a budget, see `mho.search.auto`."""
 METHODS = ("rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random")
 
 
@@ -93,7 +95,10 @@ def _find_method(name: str) -> Callable[..., SearchMethod]:
 
         return TpeSearch
     raise ConfigError(
-        f"unknown search method {name!r}", where="method", expected=", ".join(METHODS), hint=suggest(name, METHODS)
+        f"unknown search method {name!r}",
+        where="method",
+        expected=", ".join((AUTO, *METHODS)),
+        hint=suggest(name, (AUTO, *METHODS)),
     )
 
 
@@ -127,7 +132,7 @@ def check_goal(method: str, space: SearchSpace, *, cost_budget: int | None, whol
         ConfigError: the method looks for single policies and the whole front is wanted, or no policy of the space may
             cost as little as the budget.
     """
-    if whole_front and method not in FRONT_METHODS:
+    if whole_front and method not in (*FRONT_METHODS, AUTO):
         raise ConfigError(
             f"{method} looks for one policy, not for the whole front",
             where="search method",
@@ -224,6 +229,13 @@ MAX_DRAWS = 100
 """Policies that are drawn until one costs no more than it may, or is new."""
 MAX_LISTED = 4096
 """Spaces of so many policies are gone through where draws find nothing new."""
+LISTED_PER_EVALUATION = 4
+"""Policies for each evaluation of the budget that a space may have, to be searched to the optimum."""
+
+
+def searches_all(space: SearchSpace, budget: int) -> bool:
+    """Tell whether a space is so small that `exact` searches it to its proven optimum."""
+    return space.size <= min(MAX_LISTED, LISTED_PER_EVALUATION * budget)
 
 
 def draw_within(space: SearchSpace, goal: Goal, generator: np.random.Generator, *, spread: bool) -> Policy:

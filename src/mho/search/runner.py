@@ -15,13 +15,14 @@ import numpy as np
 
 from mho.errors import ConfigError, MhoError
 from mho.quantization.policy import Policy
+from mho.search.auto import MethodChoice, choose_method
 from mho.search.budget import CostBudget
 from mho.search.evaluation import EvaluationRecord, Evaluator, Variant
 from mho.search.goal import Goal, pareto_front
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Measurer
 from mho.search.method_options import MethodOptions
-from mho.search.methods import Learned, SearchMethod, check_given, check_goal, method_factory
+from mho.search.methods import AUTO, Learned, SearchMethod, check_given, check_goal, method_factory
 from mho.search.screening import Screening
 from mho.search.space import SearchSpace
 from mho.search.spread import Noise, Spread
@@ -97,6 +98,7 @@ class SearchResult:
         spent: what all that was worth, in full evaluations (`mho.search.screening`).
         noise: of the measurements of winner and reference; None where they were not repeated.
         agent: what the agent of `rl` has learned; None for other methods.
+        choice: why "auto" took the method; None where the method was told.
     """
 
     method: str
@@ -110,6 +112,7 @@ class SearchResult:
     spent: float = 0.0
     noise: Noise | None = None
     agent: SavedAgent | None = None
+    choice: MethodChoice | None = None
 
     @property
     def tried(self) -> int:
@@ -173,7 +176,7 @@ def run_search(
     """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
 
     Args:
-        method: one of `mho.search.methods.METHODS`.
+        method: one of `mho.search.methods.METHODS`, or "auto" (`mho.search.auto`).
         space: what may be proposed.
         evaluator: measures policies.
         log: records of this problem; answers what was evaluated before.
@@ -189,6 +192,8 @@ def run_search(
         ConfigError: unknown method or impossible options, or the method learns from nothing but its own evaluations.
         MhoError: the reference could not be evaluated.
     """
+    choice = choose_method(space, options.budget, method_options) if method == AUTO else None
+    method = method if choice is None else choice.method
     make_method = method_factory(method, method_options)
     check_given(method, given)
     limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
@@ -232,6 +237,7 @@ def run_search(
         spent=study.spent,
         noise=_measure_noise(study, reference, best, options.repeats),
         agent=agent,
+        choice=choice,
     )
 
 

@@ -52,10 +52,10 @@ def _tell_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
 class SearchSettings(Section):
     """How bit widths are searched."""
 
-    method: Literal["rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
-    """`rl` is the improved agent, `rl-paper` follows arXiv 2601.21737 to the letter; `exact` solves a program in a
-    model of sensitivities; `evolution` and `tpe` are Optuna's NSGA-II and Parzen estimator; the others are
-    baselines."""
+    method: Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
+    """`auto` takes what the benchmark of methods shows best, and says why. `rl` is the improved agent, `rl-paper`
+    follows arXiv 2601.21737 to the letter; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
+    are Optuna's NSGA-II and Parzen estimator; the others are baselines."""
     objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"] = "latency"
     """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
     `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
@@ -158,10 +158,10 @@ class SearchSettings(Section):
 
     def _check_goal(self) -> None:
         from mho.search.budget import CostBudget
-        from mho.search.methods import FRONT_METHODS
+        from mho.search.methods import AUTO, FRONT_METHODS
         from mho.search.objective import Objective
 
-        if self.whole_front and self.method not in FRONT_METHODS:
+        if self.whole_front and self.method not in (*FRONT_METHODS, AUTO):
             raise ValueError(f"whole_front needs one of the methods {', '.join(FRONT_METHODS)}, and not {self.method}")
         if self.cost_budget is None:
             return

@@ -112,7 +112,7 @@ class Search:
         rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
                  if one is not None and space.is_rough(one.policy)]  # fmt: skip
         notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
-        notes += [] if result.noise is None else [str(result.noise)]
+        notes += [str(told) for told in (result.choice, result.noise) if told is not None]
         return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:

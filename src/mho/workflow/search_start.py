@@ -48,7 +48,7 @@ class StartSettings(Section):
     def check_method(self, method: str) -> None:
         """Raise `ValueError` where the method cannot start from one of these."""
         from mho.search.method_options import TAKEN
-        from mho.search.methods import TAUGHT
+        from mho.search.methods import AUTO, TAUGHT
 
         for key, is_given, takers in (
             ("algorithm", self.algorithm is not None, [m for m, taken in TAKEN.items() if "algorithm" in taken]),
@@ -56,7 +56,7 @@ class StartSettings(Section):
             ("evaluations", self.evaluations is not None, TAUGHT),
             ("probe_images", self.probe_images > 0, [m for m, taken in TAKEN.items() if "knowledge" in taken]),
         ):
-            if is_given and method not in takers:
+            if is_given and method not in (*takers, AUTO):
                 raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")
 
     def check_files(self) -> None:
