@@ -145,6 +145,7 @@ def run(problem: str, options: argparse.Namespace) -> None:
 
 def plan(problem: str, path: Path, options: argparse.Namespace) -> list[Task]:
     """Return all searches of a problem, seeds outermost, so that every method has some early."""
+    Log.read(path)  # tells where there is none
     digest = hashlib.sha256(path.read_bytes())
     for other in read_repeats(path):
         digest.update(other.score.tobytes())

@@ -15,6 +15,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 from scipy.stats import kendalltau, spearmanr
 from search_models import FOLDS, MODELS, BitArray, FloatArray, cross_validate, judge
 
+from mho.errors import InputFileError
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, Measurement
 
@@ -52,6 +54,10 @@ class Log:
     @classmethod
     def read(cls, path: Path) -> Log:
         """Read a log of `search_log.py`, .jsonl or .jsonl.gz; a torn last line is left out."""
+        if not path.is_file():
+            raise InputFileError(
+                "there is no such log", where=str(path), hint="benchmarks/data/README.md tells how logs are made"
+            )
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
         lines = [json.loads(line) for line in text[: text.rfind("\n")].splitlines()]
@@ -204,7 +210,10 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="of the problem (the published one)")
     options = parser.parse_args()
     path = options.log or log_path(options.problem)
-    log = Log.read(path)
+    try:
+        log = Log.read(path)
+    except InputFileError as error:
+        sys.exit(f"error: {error}")
     print(f"{path.name}: {len(log)} policies, {len(log.layer_names)} layers, {FOLDS}-fold cross-validation")
     show_models(log)
     show_sources(log, "index+process")
