@@ -164,13 +164,14 @@ class ArrayNoise:
 
     def describe(self) -> dict[str, Any]:
         """Return plain values: what two trainings must have in common to be the same."""
-        conditions = self._conditions
+        conditions, rule = self._conditions, self._renewal.rule
+        ranges = {"ranges": [str(rule.method), rule.share, self._renewal.steps]}
         return {
+            **(ranges if self.hardware.converters.has_calibrated_adc else {}),
             "array": self.hardware.array.model_dump(mode="json"),
             "converters": self.hardware.converters.model_dump(mode="json"),
             "crossbar": self.hardware.crossbar.model_dump(mode="json"),
             "one_crossbar": self._shares,
-            "ranges": [str(self._renewal.rule.method), self._renewal.rule.share, self._renewal.steps],
             "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
             "layers": {name: type(layer).__name__ for name, layer in self.layers.items()},
         }
