@@ -106,7 +106,7 @@ def test_what_fails_at_a_stage_has_failed_and_is_not_promoted():
     assert ("10 steps", lost) not in evaluator.made
 
 
-@pytest.mark.parametrize("method", ["exact", "evolution"])
+@pytest.mark.parametrize("method", ["tpe", "evolution"])
 def test_a_search_that_goes_on_from_its_log_ends_the_same(method, tmp_path):
     whole, _, _ = search(method=method)
     problem = ShortEvaluator().problem
