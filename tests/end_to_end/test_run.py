@@ -99,7 +99,7 @@ def figures(directory: Path) -> dict:
         return [strip(item) for item in value] if isinstance(value, list) else value
 
     content["files"] = [entry for entry in content["files"] if not entry["path"].endswith("search.json")]
-    del content["settings"]["run"]
+    del content["settings"]["run"], content["searches"]  # the latter are what else was searched in the directory
     return strip(content)
 
 

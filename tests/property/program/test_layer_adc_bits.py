@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_networks import make_chain
@@ -154,8 +155,8 @@ def test_the_largest_error_of_sums_in_range_never_grows_with_bits(bits, below, a
 def test_more_bits_lose_less_of_what_data_gives():
     sums = np.random.default_rng(5).normal(0, 400, (4000, 1)).round()
     counts = SumCounts(1)
-    counts.see(sums, np.zeros(1, np.int64))
-    counts.count(sums, np.zeros(1, np.int64))
+    counts.see(torch.from_numpy(sums), np.zeros(1, np.int64))
+    counts.count(torch.from_numpy(sums), np.zeros(1, np.int64))
     errors = []
     for bits in range(2, 10):
         adc = make_adc(bits, *counts.find_ranges(RangeRule(), bits))

@@ -55,11 +55,12 @@ def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
     aged, later = with_array(program, drift_exponent=exponent, drift_reference_s=1), Conditions(elapsed_s=1000)
     seen, asked = random_inputs(network, 24, seed=1), random_inputs(network, 8, seed=2)
     corrections = recalibrate(program, 3, seen, hardware=aged, conditions=later)
-    np.testing.assert_allclose(corrections.layers["fc"].scale, 1000**exponent, rtol=1e-3)
+    # Cells are kept in two bytes, which tell worn ones, a sixteenth of what they were, less finely.
+    np.testing.assert_allclose(corrections.layers["fc"].scale, 1000**exponent, rtol=3e-3)
     corrected = corrections.correct(program)
     (found,) = AnalogExecutor(corrected, 3, hardware=aged, conditions=later).run(asked).values()
     (wanted,) = Executor(program).run(asked).values()
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found, wanted, rtol=3e-3, atol=3e-3 * np.abs(wanted).max())
     (wrong,) = AnalogExecutor(program, 3, hardware=aged, conditions=later).run(asked).values()
     assert np.abs(wrong - wanted).max() > 10 * np.abs(found - wanted).max()
 
