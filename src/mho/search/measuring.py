@@ -18,7 +18,9 @@ from mho.errors import ConfigError
 from mho.quantization.policy import Policy
 from mho.ray_pool import RayPool
 from mho.search.evaluation import (
+    FAILED,
     FULL,
+    OK,
     EvaluationRecord,
     Evaluator,
     Measurement,
@@ -95,6 +97,28 @@ def timed(evaluator: Evaluator, policy: Policy) -> Timed:
     begin = time.perf_counter()
     measurement = evaluator.evaluate(policy)
     return Timed(measurement, round(time.perf_counter() - begin, 6))
+
+
+def make_record(
+    policy: Policy, timed: Timed, evaluator: Evaluator, space: SearchSpace, method: str
+) -> EvaluationRecord:
+    """Return the record of a measurement that `evaluator` made of a policy, at its cost in `space`, for a log."""
+    measured = timed.measurement
+    is_ok = measured.score is not None and measured.accuracy is not None
+    return EvaluationRecord(
+        policy=policy,
+        score=measured.score,
+        accuracy=measured.accuracy,
+        cost=space.cost_of(policy),
+        objective=space.objective,
+        seed=evaluator.seed_for(policy),
+        seconds=timed.seconds,
+        method=method,
+        index=0,
+        fidelity=evaluator.fidelity,
+        status=OK if is_ok else FAILED,
+        note=measured.note,
+    )
 
 
 class EvaluatorRecipe(Protocol):

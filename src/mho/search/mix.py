@@ -7,7 +7,6 @@ alone, so a part that was evaluated before, in whatever mix or alone, is not eva
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator, Measurement
+from mho.search.evaluation import EvaluationRecord, Evaluator, Measurement
 from mho.search.log import EvaluationLog
+from mho.search.measuring import make_record, timed
 from mho.search.objective import Objective
 from mho.search.space import SearchSpace
 
@@ -189,13 +189,4 @@ class MixedEvaluator:
         known = one.log.find(policy, one.evaluator.fidelity)
         if known is not None:
             return known
-        begin = time.perf_counter()
-        measured = one.evaluator.evaluate(policy)
-        seconds = round(time.perf_counter() - begin, 6)
-        is_ok = measured.score is not None and measured.accuracy is not None
-        return one.log.append(EvaluationRecord(
-            policy=policy, score=measured.score, accuracy=measured.accuracy, cost=one.space.cost_of(policy),
-            seed=one.evaluator.seed_for(policy), seconds=seconds, method=self._method, index=0,
-            fidelity=one.evaluator.fidelity, status=OK if is_ok else FAILED, note=measured.note,
-            objective=one.space.objective,
-        ))  # fmt: skip
+        return one.log.append(make_record(policy, timed(one.evaluator, policy), one.evaluator, one.space, self._method))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from mho.errors import MhoError
 from mho.quantization.policy import Policy
-from mho.search.evaluation import FAILED, OK, EvaluationRecord, Evaluator, Variant
+from mho.search.evaluation import EvaluationRecord, Evaluator, Variant
 from mho.search.goal import Goal, select_best
 from mho.search.log import EvaluationLog
-from mho.search.measuring import Measurer, Timed, variant_of
+from mho.search.measuring import Measurer, Timed, make_record, variant_of
 from mho.search.screening import Screening, Sieve
 from mho.search.space import SearchSpace
 
@@ -142,28 +142,13 @@ class Study:
         return record
 
     def _record(self, policy: Policy, timed: Timed, evaluator: Evaluator) -> EvaluationRecord:
-        measured = timed.measurement
         if timed.is_lost and self._goal is None:  # no policy can be evaluated: nothing is known of this one
             raise MhoError(
-                f"{measured.note}: the reference policy could not be evaluated",
+                f"{timed.measurement.note}: the reference policy could not be evaluated",
                 where=f"search by {self.method}",
                 hint="is there enough memory for so many processes?",
             )
-        is_ok = measured.score is not None and measured.accuracy is not None
-        return EvaluationRecord(
-            policy=policy,
-            score=measured.score,
-            accuracy=measured.accuracy,
-            cost=self.space.cost_of(policy),
-            objective=self.space.objective,
-            seed=evaluator.seed_for(policy),
-            seconds=timed.seconds,
-            method=self.method,
-            index=0,
-            fidelity=evaluator.fidelity,
-            status=OK if is_ok else FAILED,
-            note=measured.note,
-        )
+        return make_record(policy, timed, evaluator, self.space, self.method)
 
     def _report(self, record: EvaluationRecord) -> None:
         if self.on_progress is None or self._goal is None:

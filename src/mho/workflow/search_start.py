@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mho.cache_folder import write_atomically
-from mho.errors import ConfigError, InputFileError
+from mho.errors import ConfigError
 from mho.workflow.section import Section
 from mho.workflow.stage import Report
 
@@ -88,11 +87,13 @@ class StartSettings(Section):
         Raises:
             InputFileError: a file cannot be read.
         """
+        from mho.workflow.material import read_bytes_hash
+
         content = self.model_dump(mode="json", exclude={"agent", "evaluations"}, exclude_defaults=True)
         for key in ("agent", "evaluations"):
             value = getattr(self, key)
             if value is not None:
-                content[key] = value if value == OWN_LOG else _digest(value)
+                content[key] = value if value == OWN_LOG else read_bytes_hash(value)
         return content
 
 
@@ -153,10 +154,3 @@ def _probe(images: int, prepared: Prepared, folder: Path, report: Report) -> Pro
     )
     write_atomically(path, (json.dumps(probes.to_json()) + "\n").encode())
     return probes
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
