@@ -87,12 +87,14 @@ class Problem:
     Attributes:
         make: the network, untrained.
         training: the short training of a candidate.
+        judging: images that give the score and the accuracy.
         weights: where its trained weights lie by default; None: they are the user's.
     """
 
     name: str
     make: Callable[[], nn.Module]
     training: TrainingOptions
+    judging: tuple[int, int]
     weights: Path | None = None
 
     def network(self) -> Network:
@@ -119,8 +121,12 @@ class Problem:
         table = calibrate(trainable, torch.from_numpy(images.inputs(slice(None))))
         training = self.training if steps is None else replace(self.training, steps=steps)
         hardware = accelerator()
+        calibration, validation = (
+            dataset.calibration.spread(self.judging[0]),
+            dataset.validation.spread(self.judging[1]),
+        )
         return QatEvaluator(
-            trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
+            trainable, table, dataset.train, calibration, validation, training, seed=seed,
             batch_size=EVALUATION_BATCH,
             problem={
                 "name": self.name, "accelerator": hardware.to_json(), "mapping": str(MappingModel.PAPER),
@@ -137,12 +143,14 @@ PROBLEMS = {
     "resnet20": Problem(
         "resnet20",
         make_resnet,
-        TrainingOptions(steps=32, batch_size=64, learning_rate=0.01, augmentation="flip-crop"),
+        TrainingOptions(steps=24, batch_size=32, learning_rate=0.01, augmentation="flip-crop"),
+        (500, 1000),
     ),
     "vgg11": Problem(
         "vgg11",
         make_vgg,
         TrainingOptions(steps=32, batch_size=64, learning_rate=0.005, augmentation="flip-crop"),
+        (CALIBRATION, VALIDATION),
         DATA / "search_vgg11.safetensors",
     ),
 }

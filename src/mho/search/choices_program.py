@@ -46,7 +46,7 @@ def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], ca
     if slack < 0.0:
         return None
     kept = [_undominated(value, weight) for value, weight in zip(values, weights, strict=True)]
-    slack = max(slack, _ROUNDING * capacity)
+    slack += _ROUNDING * capacity
     kept = [k[weight[k] - weight.min() <= slack] for k, weight in zip(kept, weights, strict=True)]
     kept_values = [value[k] for value, k in zip(values, kept, strict=True)]
     kept_weights = [weight[k] for weight, k in zip(weights, kept, strict=True)]

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mho.search.choices_program import choose_least
@@ -27,8 +27,13 @@ def sums(parts):
     }
 
 
+# what is left of the capacity is, by rounding, less than the difference of weights that just fits
+JUST_FITS = [np.array([1.0, 0.0]), np.array([0.0])], [np.array([0.0, 369740.701]), np.array([480418.499])]
+
+
 @settings(deadline=None, max_examples=150)
 @given(problems(), st.floats(0.0, 1.2))
+@example(JUST_FITS, 1.0)
 def test_the_program_finds_what_trying_all_choices_finds(problem, level):
     values, weights = problem
     of_values, of_weights = sums(values), sums(weights)
