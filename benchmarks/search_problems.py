@@ -149,8 +149,8 @@ PROBLEMS = {
     "vgg11": Problem(
         "vgg11",
         make_vgg,
-        TrainingOptions(steps=32, batch_size=64, learning_rate=0.005, augmentation="flip-crop"),
-        (CALIBRATION, VALIDATION),
+        TrainingOptions(steps=32, batch_size=32, learning_rate=0.005, augmentation="flip-crop"),
+        (500, 1500),
         DATA / "search_vgg11.safetensors",
     ),
 }
