@@ -27,9 +27,10 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
 
-#   make test-slow   run the checks that take minutes
+#   make test-slow   run the checks that take minutes, and property tests on all their examples
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property
 
 #   make lint   run the linter, the format check and the type checker
 lint: $(INSTALLED)

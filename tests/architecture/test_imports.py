@@ -1,6 +1,7 @@
 """Who may import whom, where heavy libraries may be imported, and how light the rest stays."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,8 +72,13 @@ def package_of(path: Path) -> str:
     return parts[0] if len(parts) > 1 else path.stem
 
 
-def imports(path: Path, *, typing_too: bool) -> Iterator[tuple[str, int]]:
-    """Yield what a module imports, in functions too, with the line."""
+@functools.cache
+def imports(path: Path, *, typing_too: bool) -> tuple[tuple[str, int], ...]:
+    """Return what a module imports, in functions too, with the line."""
+    return tuple(find_imports(path, typing_too=typing_too))
+
+
+def find_imports(path: Path, *, typing_too: bool) -> Iterator[tuple[str, int]]:
     skipped: set[ast.AST] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accelerators import accelerators
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import networks
@@ -65,7 +66,9 @@ def count_layer(program: Program, layer: Layer, encoding: Encoding) -> Activity:
     return total
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(networks(), accelerators(), st.sampled_from(MappingModel))
 def test_a_program_does_what_is_counted_for_its_energy(network, accelerator, model):
     program = compile_network(network, accelerator, model=model)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mutations import mutate, numbers
@@ -41,7 +42,7 @@ def draw_program(chooser, *, most=40):
     return network, schedule, compile_schedule(network, schedule)
 
 
-@settings(max_examples=120, **RELAXED)
+@settings(max_examples=examples(120), **RELAXED)
 @given(choosers(), st.integers(1, 3))
 def test_schedule_order_and_executor_give_the_bits_of_the_integer_reference(chooser, samples):
     network, schedule, program = draw_program(chooser)
@@ -56,7 +57,7 @@ def test_schedule_order_and_executor_give_the_bits_of_the_integer_reference(choo
         assert execution.mvms[layer.name] == layer.mapping.mvms
 
 
-@settings(max_examples=120, **RELAXED)
+@settings(max_examples=examples(120), **RELAXED)
 @given(choosers())
 def test_the_work_that_a_program_tells_is_that_of_its_schedule(chooser):
     _, schedule, program = draw_program(chooser)
@@ -116,7 +117,7 @@ def damage(program, chooser):
     return replace(program, schedule=decode_schedule(content, "damaged"))
 
 
-@settings(max_examples=200, **RELAXED)
+@settings(max_examples=examples(200), **RELAXED)
 @given(st.integers(0, 40), choosers())
 def test_engines_agree_on_every_damaged_program_that_passes(seed, chooser):
     program, inputs = small_program(seed)

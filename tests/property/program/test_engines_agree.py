@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from accelerators import accelerators, make_accelerator
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
@@ -32,7 +33,7 @@ def policy_of(network):
     return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
-@settings(max_examples=250, **RELAXED)
+@settings(max_examples=examples(250), **RELAXED)
 @given(networks(), accelerators(), MODELS, st.integers(1, 3))
 def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
     inputs = random_inputs(network, samples)
@@ -43,7 +44,7 @@ def test_interpreter_and_executor_give_the_bits_of_the_integer_reference(network
     assert_same_bits(Executor(program).run(inputs, batch_size=2), expected)
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=examples(80), **RELAXED)
 @given(networks(), accelerators(), MODELS)
 def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_counts(network, accelerator, model):
     program = compile_network(network, accelerator, model=model)

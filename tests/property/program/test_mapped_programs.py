@@ -2,6 +2,7 @@
 
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
@@ -53,7 +54,7 @@ def check(network, hardware, mapping, samples):
     return program
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(choosers(), st.sampled_from(["ideal", 0.000007]), st.integers(1, 3))
 def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_time_it_costs(
     chooser, operation_us, samples
@@ -63,7 +64,7 @@ def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_tim
     check(network, hardware, random_mapping(chooser, layer, bits, hardware), samples)
 
 
-@settings(max_examples=60, **RELAXED)
+@settings(max_examples=examples(60), **RELAXED)
 @given(choosers(), st.sampled_from(["ideal", 0.000007, 0.1]), st.integers(1, 3))
 def test_the_best_mapping_becomes_a_program_that_is_exact_and_takes_the_time_it_costs(chooser, operation_us, samples):
     network, hardware = random_layer(chooser), charge(random_accelerator(chooser), operation_us)

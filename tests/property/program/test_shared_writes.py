@@ -5,6 +5,7 @@ from pathlib import Path
 
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import networks, random_inputs
@@ -54,7 +55,7 @@ def policy_of(network):
     return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(networks(max_layers=4), large_crossbars(), st.integers(1, 3))
 def test_layers_that_are_written_at_once_give_the_bits_of_the_integer_reference(network, accelerator, samples):
     program = compile_network(network, accelerator)
@@ -65,7 +66,7 @@ def test_layers_that_are_written_at_once_give_the_bits_of_the_integer_reference(
     assert_same_bits(Executor(program).run(inputs), expected)
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(networks(max_layers=4), large_crossbars(), st.sampled_from([1, 4]))
 def test_they_take_the_writes_and_the_time_that_were_counted(network, accelerator, batch):
     program = compile_network(network, accelerator, batch=batch)

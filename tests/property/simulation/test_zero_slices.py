@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from accelerators import accelerators, make_accelerator
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
@@ -44,7 +45,7 @@ def assert_counted_as_interpreted(network, program, inputs, batch_size=None):
     return counted
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(
     networks(), accelerators(), st.sampled_from(MappingModel), st.integers(1, 3), st.sampled_from([0.0, 0.5, 0.9, 1.0])
 )

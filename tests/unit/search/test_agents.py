@@ -18,10 +18,9 @@ def speed(result):
 
 
 def test_the_improved_agent_beats_random_search_and_the_papers_agent_at_few_evaluations():
-    seeds = range(3)
-    improved = [speed(search("rl", 25, seed=seed)) for seed in seeds]
-    assert np.mean(improved) > np.mean([speed(search("random", 50, seed=seed)) for seed in seeds]) + 0.2
-    assert np.mean(improved) > np.mean([speed(search("rl-paper", 40, seed=seed)) for seed in (0, 1)]) + 0.2
+    improved = [speed(search("rl", 20, seed=seed)) for seed in range(2)]
+    assert np.mean(improved) > np.mean([speed(search("random", 50, seed=seed)) for seed in range(4)]) + 0.2
+    assert np.mean(improved) > speed(search("rl-paper", 35)) + 0.2
 
 
 def told(agent, policy, accuracy=0.69, score=1.3):

@@ -1,0 +1,12 @@
+"""How many examples property tests try."""
+
+import os
+
+ALL_EXAMPLES = "MHO_ALL_EXAMPLES"
+"""Where this is set in the environment, dear property tests try all of their examples, as `make test-slow` does."""
+SHARE = 0.4
+
+
+def examples(count: int) -> int:
+    """Return how many of `count` examples are tried now: each costs much."""
+    return count if ALL_EXAMPLES in os.environ else max(1, round(SHARE * count))
