@@ -33,16 +33,24 @@ class RayPool(Generic[T, A]):
         make: called in each worker before its first task, it returns what does tasks; picklable.
         processes: at most so many workers; None: one a processor of the cluster.
         attempts: how often a task may cost a worker its life before it is given up; lost machines do not count.
+        gpus: GPUs that each worker takes, beside its processor.
 
     Raises:
         MissingExtraError: Ray is not installed.
     """
 
     def __init__(
-        self, address: str, make: Callable[[], Work[T, A]], processes: int | None = None, *, attempts: int = 1
+        self,
+        address: str,
+        make: Callable[[], Work[T, A]],
+        processes: int | None = None,
+        *,
+        attempts: int = 1,
+        gpus: int = 0,
     ) -> None:
         self._ray = import_ray()
         self._address, self._make, self._processes, self._attempts = address, make, processes, attempts
+        self._takes = {"CPU": 1, **({"GPU": gpus} if gpus else {})}
         self._workers: list[Any] = []
         self._starting: dict[Any, Any] = {}
         self._stillborn = 0
@@ -52,7 +60,7 @@ class RayPool(Generic[T, A]):
         """Connect. Raises `MhoError`: there is no such cluster."""
         connect(self._ray, self._address)
         shared = self._ray.put(self._make)
-        kind = self._ray.remote(num_cpus=1)(_RayWorker)
+        kind = self._ray.remote(**{f"num_{name.lower()}s": count for name, count in self._takes.items()})(_RayWorker)
         self._start = lambda: kind.remote(shared)
         return self
 
@@ -106,7 +114,8 @@ class RayPool(Generic[T, A]):
             most = min(wanted, self._processes or wanted)
             if len(self._workers) + len(self._starting) >= most:
                 return
-            room = min(most, int(self._ray.cluster_resources().get("CPU", 0)))
+            found = self._ray.cluster_resources()
+            room = min(most, *(int(found.get(name, 0)) // count for name, count in self._takes.items()))
             for _ in range(room - len(self._workers) - len(self._starting)):
                 worker = self._start()
                 self._starting[worker.is_there.remote()] = worker

@@ -6,8 +6,10 @@ where that one was killed.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import traceback
@@ -19,6 +21,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 from mho.errors import MhoError
+
+_NAME = "mho-worker-"
+
+
+def worker_number() -> int:
+    """Return which worker of its pool this process is, from 0; 0 where it is none."""
+    found = re.fullmatch(rf"{_NAME}(\d+)", multiprocessing.current_process().name)
+    return int(found[1]) if found else 0
 
 
 class Task(Protocol):
@@ -84,6 +94,7 @@ class ProcessPool(Generic[T, A]):
 
     def __init__(self, make: Callable[[], Work[T, A]], processes: int, *, attempts: int = 1) -> None:
         self._make, self._count, self._attempts = make, processes, attempts
+        self._numbers = itertools.count()
         self._idle: list[Connection] = []
         self._workers: dict[Connection, BaseProcess] = {}
 
@@ -144,7 +155,8 @@ class ProcessPool(Generic[T, A]):
         # Spawned, not forked: torch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._make), daemon=True)
+        name = f"{_NAME}{next(self._numbers)}"
+        process = context.Process(target=_work, args=(theirs, self._make), name=name, daemon=True)
         process.start()
         theirs.close()  # so that ours ends when the worker does
         self._workers[ours] = process
@@ -160,8 +172,7 @@ class ProcessPool(Generic[T, A]):
 
 def _work(theirs: Connection, make: Callable[[], Work[Any, Any]]) -> None:
     """Do the tasks that come through a pipe, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     work: Work[Any, Any] | None = None
 
     def do(task: Any) -> Any:
@@ -177,8 +188,13 @@ def _work(theirs: Connection, make: Callable[[], Work[Any, Any]]) -> None:
         return
 
 
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone: a task may take long."""
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it is gone, and by nothing that is typed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

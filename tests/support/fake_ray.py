@@ -27,6 +27,9 @@ class FakeRay(ModuleType):
         """The same, of what workers are lost with their node: the idle ones of that node, too."""
         self.processors = [3]
         """How many the cluster has, each time that it is asked for them; the last number stays."""
+        self.gpus = 0
+        self.options: dict[str, int] = {}
+        """What the last workers were to take."""
         self.exceptions = SimpleNamespace(RayError=RayError)
 
     def init(self, **options):
@@ -39,13 +42,14 @@ class FakeRay(ModuleType):
 
     def cluster_resources(self):
         number = self.processors.pop(0) if len(self.processors) > 1 else self.processors[0]
-        return {"CPU": float(number)} if number else {}
+        found = {"CPU": float(number)} if number else {}
+        return found | ({"GPU": float(self.gpus)} if self.gpus else {})
 
     def put(self, value):
         return pickle.dumps(value)
 
     def remote(self, **options):
-        assert options == {"num_cpus": 1}
+        self.options = options
 
         def wrap(kind):
             return SimpleNamespace(remote=lambda *shared: self._make(kind, [pickle.loads(one) for one in shared]))

@@ -106,6 +106,7 @@ class SmoothRecipe:
     deadly: tuple = ()
     tries: Path | None = None
     lives: int = 1
+    gpus: int = 0
 
     def make(self):
         return DeadlyEvaluator(self)

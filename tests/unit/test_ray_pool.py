@@ -36,6 +36,7 @@ def test_every_task_has_one_answer_and_workers_are_used_again(ray, made):
         assert squares(pool, [7]) == {0: 49}
     assert (ray.made, ray.busiest, len(made.read_text().splitlines())) == (2, 2, 2)
     assert ray.calls[-1] == "shutdown"
+    assert ray.options == {"num_cpus": 1}
 
 
 def test_no_more_workers_than_processors_and_as_many_as_a_cluster_grows_to(ray, made):
@@ -43,6 +44,14 @@ def test_no_more_workers_than_processors_and_as_many_as_a_cluster_grows_to(ray, 
     with RayPool("local", MakeSquares(made)) as pool:
         assert len(squares(pool, range(8))) == 8
     assert ray.made == ray.busiest == 3
+
+
+def test_workers_that_take_gpus_are_no_more_than_these(ray, made):
+    ray.processors, ray.gpus = [4], 2
+    with RayPool("local", MakeSquares(made), gpus=1) as pool:
+        assert len(squares(pool, range(8))) == 8
+    assert ray.options == {"num_cpus": 1, "num_gpus": 1}
+    assert ray.made == ray.busiest == 2
 
 
 def test_a_lost_worker_is_replaced_as_far_as_there_are_processors(ray, made):

@@ -36,6 +36,7 @@ class Checkpoint:
         path: the file, or None to keep nothing.
         module, optimizers, generator: what is saved.
         identity: plain values that a checkpoint must share with the training that goes on from it.
+        writes: False for one that only restores, as another process writes.
     """
 
     def __init__(
@@ -45,13 +46,15 @@ class Checkpoint:
         optimizers: Optimizers,
         generator: torch.Generator,
         identity: Mapping[str, Any],
+        *,
+        writes: bool = True,
     ) -> None:
         self._path, self._module, self._optimizers, self._generator = path, module, optimizers, generator
-        self._identity = dict(identity)
+        self._identity, self._writes = dict(identity), writes
 
     def write(self, progress: SavedProgress) -> None:
         """Save the state, atomically."""
-        if self._path is None:
+        if self._path is None or not self._writes:
             return
         tensors = {_MODULE + name: tensor for name, tensor in self._module_tensors().items()}
         tensors |= {_OPTIMIZERS + name: tensor for name, tensor in self._optimizers.state_tensors().items()}

@@ -49,7 +49,9 @@ def compile_if_possible(module: nn.Module) -> tuple[nn.Module, str]:
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """Return the module itself where it was compiled."""
+    """Return the module itself where it was compiled, or is shared between processes."""
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        return unwrap(module.module)
     if isinstance(module, CompiledModule):
         return module.original
     original = getattr(module, "_orig_mod", module)  # torch.compile's own wrapper

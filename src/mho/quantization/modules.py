@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -66,6 +66,7 @@ class MvmModule(nn.Module):
         input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
         quantized: whether the grids are used; False is the exact float layer.
         arrays: what arrays make of the integers while training; None for nothing.
+        product_type: in which floating point the product is computed while training; None for float32.
     """
 
     weight: nn.Parameter | None
@@ -78,6 +79,7 @@ class MvmModule(nn.Module):
         self.constant_names = node.inputs[1:] if node.op != "matmul" else ()
         self.quantized = node.quantization is not None
         self.arrays: LayerNoise | None = None
+        self.product_type: torch.dtype | None = None
         self.geometry, self.padding = _geometry(node)
         self.input_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[0]]))
         if node.op == "matmul":
@@ -111,11 +113,12 @@ class MvmModule(nn.Module):
         return self._multiply(x if self.padding is None else functional.pad(x, self.padding), weight)
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        kind = self.product_type if self.training else None
         if not self.quantized:
-            return multiply(x, weight, self.bias, self.geometry)
+            return multiply(x, weight, self.bias, self.geometry, kind)
         bias, arrays = self.corrected_bias(), self.arrays if self.training else None
         return fake_quantized_product(
-            x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry, arrays
+            x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry, arrays, kind
         )
 
 
@@ -124,6 +127,7 @@ class BatchNormModule(nn.Module):
 
     Attributes:
         is_fixed: normalize by the running statistics in training too, and leave them as they are.
+        is_shared: batch statistics are those of all processes of a training (`mho.quantization.peers`).
     """
 
     def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:
@@ -134,6 +138,7 @@ class BatchNormModule(nn.Module):
         self.weight = constants.parameter(scale)
         self.bias = constants.parameter(bias)
         self.is_fixed = False
+        self.is_shared = False
         self.running_mean: Tensor
         self.running_var: Tensor
         self.register_buffer("running_mean", constants.statistic(mean))
@@ -147,6 +152,8 @@ class BatchNormModule(nn.Module):
         return self._normalize(x.flatten(0, leading - 1)).unflatten(0, x.shape[:leading])
 
     def _normalize(self, flat: Tensor) -> Tensor:
+        if self.is_shared and self.training and not self.is_fixed:
+            return self._normalize_together(flat)
         return functional.batch_norm(
             flat,
             self.running_mean,
@@ -157,6 +164,57 @@ class BatchNormModule(nn.Module):
             BATCH_NORM_MOMENTUM,
             self.epsilon,
         )
+
+    def _normalize_together(self, flat: Tensor) -> Tensor:
+        """Normalize by the mean and variance over the samples of all processes, which have as many each."""
+        from torch import distributed
+
+        others = [dim for dim in range(flat.dim()) if dim != 1]
+        count = flat.numel() // flat.shape[1] * distributed.get_world_size()
+        column = (-1, *(1,) * (flat.dim() - 2))
+        mean = _sum_over_processes(flat.sum(others)) / count
+        centred = flat - mean.reshape(column)
+        variance = _sum_over_processes((centred * centred).sum(others)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, BATCH_NORM_MOMENTUM)
+            self.running_var.lerp_(variance * (count / max(1, count - 1)), BATCH_NORM_MOMENTUM)
+        scale = self.weight * torch.rsqrt(variance + self.epsilon)
+        return centred * scale.reshape(column) + self.bias.reshape(column)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; every one's result counts in the gradient of each one's term."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 - torch's
+        from torch import distributed
+
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(ctx, gradient.contiguous())
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(values)
+    return total
+
+
+def set_product_type(module: nn.Module, product_type: torch.dtype | None) -> None:
+    """Let all MVM layers in `module` compute their products in that floating point while training."""
+    for found in module.modules():
+        if isinstance(found, MvmModule):
+            found.product_type = product_type
+
+
+def share_norms(module: nn.Module, is_shared: bool) -> None:
+    """Let all batch normalizations in `module` use the statistics of all processes of a training, or their own."""
+    for found in module.modules():
+        if isinstance(found, BatchNormModule):
+            found.is_shared = is_shared
 
 
 def fix_norms(module: nn.Module, is_fixed: bool) -> None:

@@ -15,15 +15,21 @@ Geometry = (
 )  # written out so that it stays a constant to torch.compile
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def multiply(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, kind: torch.dtype | None = None
+) -> Tensor:
     """Return the product.
 
     Args:
         x: [N, C, H, W] for "conv", [..., K] for "linear", [..., M, K] for "matmul".
         weight: [O, C / groups, kh, kw], [O, K] or [..., K, P].
         bias: [O] or None; None for "matmul".
-        geometry: the kind of product.
+        geometry: which product it is.
+        kind: the floating point to compute it in; the result is of x's. None: x's.
     """
+    if kind is not None and kind != x.dtype:
+        narrow = None if bias is None else bias.to(kind)
+        return multiply(x.to(kind), weight.to(kind), narrow, geometry).to(x.dtype)
     if geometry[0] == "linear":
         return functional.linear(x, weight, bias)
     if geometry[0] == "matmul":
@@ -33,9 +39,22 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry)
 
 
 def multiply_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, mask: tuple[bool, bool, bool]
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    mask: tuple[bool, bool, bool],
+    kind: torch.dtype | None = None,
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Return the gradients of x, weight and bias; None where `mask` does not ask (weight's is always made)."""
+    """Return the gradients of x, weight and bias; None where `mask` does not ask (weight's is always made).
+
+    They are computed in the floating point `kind` (None: as given) and of the operands' own.
+    """
+    if kind is not None and kind != x.dtype:
+        operands = gradient.to(kind), x.to(kind), weight.to(kind)
+        grad_x, grad_weight, grad_bias = multiply_backward(*operands, geometry, mask)
+        wide = [None if one is None else one.to(x.dtype) for one in (grad_x, grad_bias)]
+        return wide[0], grad_weight.to(weight.dtype), wide[1]
     if geometry[0] == "conv":
         _, strides, pads, dilations, groups = geometry  # type: ignore[misc]
         outputs = [weight.shape[0]] if mask[2] else None

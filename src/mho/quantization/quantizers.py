@@ -143,6 +143,7 @@ def fake_quantized_product(
     weight_q: Quantizer,
     geometry: Geometry,
     arrays: LayerNoise | None = None,
+    kind: torch.dtype | None = None,
 ) -> Tensor:
     """Return the product of `x` and `weight`, both rounded to their grids, plus `bias`.
 
@@ -171,6 +172,7 @@ def fake_quantized_product(
         (weight_q.lower, weight_q.upper, weight_q.gradient_scale, weight_q.binary),
         geometry,
         arrays,
+        kind,
     )
     return result
 
@@ -190,6 +192,7 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         weight_grid: tuple[Tensor, ...],
         geometry: Geometry,
         arrays: LayerNoise | None,
+        kind: torch.dtype | None,
     ) -> Tensor:
         input_step = input_base * torch.exp(input_log)
         weight_step = _as_column(weight_base * torch.exp(weight_log), weight)
@@ -204,9 +207,9 @@ class _FakeQuantizedProduct(torch.autograd.Function):
             weight_hat = arrays.weights(integers) * weight_step
             residual = _residual(arrays, x_hat / input_step, integers, geometry, input_grid, input_step * weight_step)
             passed = arrays.passed()
-        ctx.geometry = geometry
+        ctx.geometry, ctx.kind = geometry, kind
         ctx.has_bias = bias is not None
-        product = multiply(x_hat, weight_hat, None if passed is not None else bias, geometry)
+        product = multiply(x_hat, weight_hat, None if passed is not None else bias, geometry, kind)
         constant = residual
         if residual is not None and passed is not None:  # what is clipped follows no operand
             constant = residual + (1 - passed) * product
@@ -225,7 +228,7 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         mask = (wants_x, True, wants_bias and ctx.has_bias)
         others = [dim for dim in range(gradient.dim()) if dim != _output_axis(ctx.geometry, gradient)]
         followed = gradient if passed is None else gradient * passed
-        grad_x, grad_weight, grad_bias = multiply_backward(followed, x_hat, weight_hat, ctx.geometry, mask)
+        grad_x, grad_weight, grad_bias = multiply_backward(followed, x_hat, weight_hat, ctx.geometry, mask, ctx.kind)
         if passed is not None and mask[2]:
             grad_bias = gradient.sum(others)
         per_output = weight_step.dim() > 0
@@ -240,7 +243,7 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         if grad_x is not None:
             grad_x = _pass_inside(grad_x, x, x_lower * input_step, x_upper * input_step, None)
             grad_input_log = x_scale * (moment.sum() - _inner(grad_x, x, False))
-        return grad_x, grad_weight, grad_bias, grad_input_log, grad_weight_log, *[None] * 6
+        return grad_x, grad_weight, grad_bias, grad_input_log, grad_weight_log, *[None] * 7
 
 
 def _residual(

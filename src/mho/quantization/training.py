@@ -25,8 +25,10 @@ from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_ba
 from mho.quantization.bias_correction import forget_corrections
 from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
+from mho.quantization.devices import device_of
 from mho.quantization.modules import fix_norms
 from mho.quantization.optimizers import OPTIMIZERS, SCHEDULES, Optimizers
+from mho.quantization.peers import Peers
 
 ProgressCallback = Callable[["TrainingProgress"], None]
 
@@ -131,13 +133,13 @@ class Evaluation:
 @dataclass
 class _Tally:
     loss: float = 0.0
-    correct: int = 0
+    correct: float = 0
     count: int = 0
 
-    def add(self, loss: float, logits: Tensor, labels: Tensor) -> None:
-        self.loss += loss * len(labels)
-        self.correct += int((logits.argmax(1) == labels).sum())
-        self.count += len(labels)
+    def add(self, loss: float, correct: float, count: int) -> None:
+        self.loss += loss * count
+        self.correct += correct
+        self.count += count
 
     def result(self) -> EpochResult:
         return EpochResult(self.loss / self.count, self.correct / self.count)
@@ -151,8 +153,12 @@ def train(
     checkpoint: Path | None = None,
     on_progress: ProgressCallback | None = None,
     noise: ArrayNoise | None = None,
+    *,
+    peers: Peers | None = None,
 ) -> TrainingResult:
-    """Train `module` in place. Bias corrections of its calibration are forgotten: the weights that they are for change.
+    """Train `module` in place, on the device that it is on.
+
+    Bias corrections of its calibration are forgotten: the weights that they are for change.
 
     Args:
         module: maps float32 [n, ...] to logits [n, classes]; may come from `compile_if_possible`.
@@ -163,6 +169,8 @@ def train(
         on_progress: called after every step.
         noise: arrays to train on, a fresh chip (drawn from `generator`) for every step; `module` must be a
             `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not meet them.
+        peers: other processes that train the same network with this one, each on its samples of every batch; see
+            `mho.quantization.together.train_on`.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
@@ -175,17 +183,21 @@ def train(
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
     identity = _describe(original, split, options) | ({} if noise is None else {"noise": noise.describe()})
-    saved = Checkpoint(checkpoint, original, optimizers, generator, identity)
+    peers = peers or Peers()
+    peers.check(options.batch_size, len(split))
+    saved = Checkpoint(checkpoint, original, optimizers, generator, identity, writes=peers.is_first)
     progress = saved.restore()
     history = [EpochResult(**entry) for entry in progress.history]
     clock = _Clock(progress.steps, total)
     was_training = original.training
     module.train()
     try:
-        with contextlib.nullcontext() if noise is None else noise.on(module):
+        with peers.sharing(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
             while progress.steps < total:
                 epoch = _Epoch(len(history) + 1, steps_per_epoch(len(split), options.batch_size), progress.steps, total)
-                result = _run_epoch(module, split, options, generator, optimizers, epoch, clock, on_progress, noise)
+                result = _run_epoch(
+                    runnable, split, options, generator, optimizers, epoch, clock, on_progress, noise, peers
+                )
                 history.append(result)
                 progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
                 saved.write(progress)
@@ -200,17 +212,19 @@ def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluati
     original = unwrap(module)
     was_training = original.training
     original.eval()
-    tally = _Tally()
+    tally, device = _Tally(), device_of(original)
     try:
         with torch.no_grad():
             for inputs, labels in ordered_batches(split, batch_size):
+                inputs, labels = inputs.to(device), labels.to(device)
                 logits = original(inputs)
                 _check_logits(logits, labels)
-                tally.add(float(functional.cross_entropy(logits, labels)), logits, labels)
+                loss = float(functional.cross_entropy(logits, labels))
+                tally.add(loss, _count_correct(logits, labels), len(labels))
     finally:
         original.train(was_training)
     mean = tally.result()
-    return Evaluation(mean.loss, mean.accuracy, tally.count, tally.correct)
+    return Evaluation(mean.loss, mean.accuracy, tally.count, int(tally.correct))
 
 
 @dataclass(frozen=True)
@@ -246,8 +260,9 @@ def _run_epoch(
     clock: _Clock,
     on_progress: ProgressCallback | None,
     noise: ArrayNoise | None,
+    peers: Peers,
 ) -> EpochResult:
-    tally = _Tally()
+    tally, device = _Tally(), device_of(module)
     if noise is not None:
         noise.begin_epoch()
     batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
@@ -256,11 +271,12 @@ def _run_epoch(
         fix_norms(unwrap(module), step >= epoch.total_steps - round(options.fixed_norm_share * epoch.total_steps))
         if noise is not None:
             noise.redraw(generator)
+        inputs, labels = (peers.share(part).to(device) for part in (inputs, labels))
         logits = module(inputs)
         if step == epoch.first_step:
             _check_logits(logits, labels)
         loss = functional.cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
-        value = loss.item()
+        value, correct = peers.average(loss.item(), _count_correct(logits, labels))
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value}",
@@ -270,7 +286,7 @@ def _run_epoch(
         optimizers.zero_grad()
         loss.backward()
         optimizers.step(step)
-        tally.add(value, logits.detach(), labels)
+        tally.add(value, correct, len(labels))
         if on_progress is not None:
             mean = tally.result()
             on_progress(
@@ -285,6 +301,10 @@ def _run_epoch(
                 )
             )
     return tally.result()
+
+
+def _count_correct(logits: Tensor, labels: Tensor) -> int:
+    return int((logits.argmax(1) == labels).sum())
 
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:

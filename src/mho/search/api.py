@@ -17,6 +17,7 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.quantization.calibration import calibrate
+from mho.quantization.devices import Devices
 from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
@@ -113,6 +114,7 @@ def search(
     screening: Screening | None = None,
     repeats: int = 0,
     stop_hopeless: bool = False,
+    devices: Devices | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
@@ -156,6 +158,8 @@ def search(
         screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
         repeats: with how many other seeds winner and uniform 8/8 are measured again, which tells the noise.
         stop_hopeless: end trainings halfway that are no better than guessing.
+        devices: where candidates are trained and judged, such as ``mho.quantization.devices.find_devices("cuda")``;
+            each process has one. None: on the processor.
 
     Raises:
         MhoError: anything wrong with what was given.
@@ -177,7 +181,7 @@ def search(
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
-        judge=judge, stops_hopeless=stop_hopeless, problem={"accelerator": hardware.to_json()},
+        judge=judge, stops_hopeless=stop_hopeless, problem={"accelerator": hardware.to_json()}, devices=devices,
     )  # fmt: skip
     log = EvaluationLog(log_path, evaluator.problem)
     limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)

@@ -124,6 +124,11 @@ def make_record(
 class EvaluatorRecipe(Protocol):
     """Makes an evaluator in another process; picklable, and of plain values only."""
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that each evaluator takes."""
+        ...
+
     def make(self) -> Evaluator:
         """Return the evaluator. Called once a process, it may set the process up, as to threads."""
         ...
@@ -263,10 +268,13 @@ class Workers:
         self.check(batch)
         if self.ray is None and self.processes in (None, 1):
             return nullcontext(LocalMeasurer(evaluator))
-        make, problem = MakeWork(make_recipe(), library_versions()), problem_hash(evaluator.problem)
+        recipe, problem = make_recipe(), problem_hash(evaluator.problem)
+        make = MakeWork(recipe, library_versions())
         if self.ray is None:
             return PoolMeasurer(ProcessPool(make, self.processes or 1, attempts=ATTEMPTS), problem)
-        return PoolMeasurer(RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS), problem)
+        return PoolMeasurer(
+            RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS, gpus=recipe.gpus), problem
+        )
 
 
 class PackableEvaluator(Evaluator, Protocol):

@@ -14,6 +14,7 @@ import torch
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
 from mho.quantization.calibration import CalibrationTable
+from mho.quantization.devices import Devices, place
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
@@ -62,6 +63,7 @@ class QatEvaluator:
         judge: answers in place of the trained network, such as its arrays; None: the network itself does.
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.search.hopeless`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
+        devices: where networks are trained and judged, each process on one of them; None: on the processor.
     """
 
     def __init__(
@@ -79,13 +81,16 @@ class QatEvaluator:
         judge: NetworkJudge | None = None,
         stops_hopeless: bool = False,
         problem: Mapping[str, Any] | None = None,
+        devices: Devices | None = None,
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
         self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
         self._table, self._given = table, dict(problem or {})
-        self._again, self._stops = "", stops_hopeless
+        self._again, self._stops, self._devices = "", stops_hopeless, devices or Devices()
         trainable.set_calibration(table)
+        own = self._devices.own()
+        place(trainable, own.names[0], own.precision)
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
             **self._given,
@@ -98,6 +103,7 @@ class QatEvaluator:
             },
             "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
             "seed": seed,
+            **own.to_json(),
             **({"stops": "hopeless"} if stops_hopeless else {}),
             **({} if judge is None else {"judge": dict(judge.problem)}),
         }  # fmt: skip
@@ -196,6 +202,7 @@ class QatEvaluator:
             problem=self._given,
             stops_hopeless=self._stops,
             is_compiled=self._runnable is not self._trainable,
+            devices=self._devices,
             threads=torch.get_num_threads(),
         )
 

@@ -16,6 +16,7 @@ from mho.data.dataset import Split
 from mho.network.onnx_reader import read_onnx
 from mho.quantization.calibration import CalibrationTable, LayerCalibration
 from mho.quantization.compilation import compile_if_possible
+from mho.quantization.devices import Devices
 from mho.quantization.export import write_float_onnx
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
@@ -36,6 +37,7 @@ class QatRecipe:
         steps: calibrated ones, by layer.
         train, calibration, validation, options, seed, batch_size, judge, problem, stops_hopeless: of the evaluator.
         is_compiled: whether trainings run compiled, where a compiler is found.
+        devices: of the evaluator; each process takes one.
         threads: that torch computes with; figures depend on it.
     """
 
@@ -52,7 +54,13 @@ class QatRecipe:
     problem: Mapping[str, Any]
     stops_hopeless: bool
     is_compiled: bool
+    devices: Devices
     threads: int
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that each evaluator takes."""
+        return int(self.devices.has_gpus)
 
     def make(self) -> QatEvaluator:
         """Return an evaluator that measures as the one that this comes from; sets torch's threads of this process."""
@@ -75,6 +83,7 @@ class QatRecipe:
             judge=self.judge,
             stops_hopeless=self.stops_hopeless,
             problem=self.problem,
+            devices=self.devices,
         )
 
 

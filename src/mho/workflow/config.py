@@ -15,6 +15,7 @@ from mho.accelerator.chip import MAX_CROSSBARS
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.settings import parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_start import OWN_LOG
@@ -37,7 +38,14 @@ class RunSettings(Section):
     """Threads that training and simulation use. Training figures depend on it in their last digits."""
     compile: bool | Literal["auto"] = "auto"
     """Train through torch.compile: quicker steps for half a minute of start each stage. "auto": where training is long
-    enough to win that back. Where no C++ compiler is found it is skipped, and the report says so."""
+    enough to win that back. Where no C++ compiler is found it is skipped, and the report says so; several devices
+    train without it."""
+    devices: str = Field(default="auto", pattern=DEVICES_PATTERN)
+    """Where networks are trained: `auto` (every CUDA GPU, or the processor where there is none), `cpu`, `cuda`, or
+    names such as `cuda:0,cuda:1`. A training in full shares every batch out between them, a process for each;
+    candidates of a search have one each. Simulation is on the processor."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """In which numbers products of layers are computed while training. `bf16` suits GPUs that are quicker in it."""
 
 
 class NetworkSettings(Section):

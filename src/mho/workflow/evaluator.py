@@ -41,6 +41,7 @@ def make_evaluator(
         seed=derive_seed(seed, "evaluation"),
         batch_size=EVALUATION_BATCH,
         runnable=runnable,
+        devices=material.devices,
         stops_hopeless=settings.stop_hopeless,
         judge=prepared.array_judge(seed) if on_arrays else None,
         problem={

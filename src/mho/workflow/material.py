@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
 from mho.errors import InputFileError, TrainingError
 from mho.mapping.model import MappingModel
+from mho.quantization.devices import Devices
 from mho.workflow.config import TrainingSettings
 from mho.workflow.noise import make_noise, noise_settings
 from mho.workflow.stage import Report
@@ -43,6 +44,7 @@ class Material:
         augmentation: what training does to images.
         compile: use torch.compile where a compiler is found; "auto": where it pays, too.
         threads: how many torch computes with; results depend on it.
+        devices: where networks are trained; results depend on it.
     """
 
     dataset: Dataset
@@ -52,6 +54,12 @@ class Material:
     augmentation: str
     compile: bool | Literal["auto"]
     threads: int
+    devices: Devices = field(default_factory=Devices)
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """What figures depend on that is neither data nor hardware nor settings, as JSON."""
+        return {"threads": self.threads, **self.devices.to_json()}
 
 
 def hash_dataset(dataset: Dataset) -> str:
@@ -123,6 +131,8 @@ def compiled(module: TrainableNetwork, material: Material, images: float) -> tup
     """
     from mho.network.layers import derive_layer_table
 
+    if len(material.devices.names) > 1:
+        return module, []
     work_macs = images * sum(layer.macs for layer in derive_layer_table(module.network))
     if not material.compile or (material.compile == "auto" and work_macs < COMPILING_PAYS_MACS):
         return module, []
@@ -146,7 +156,8 @@ def train_with_progress(
         Loss after each epoch, and notes for the reader of the report.
     """
     from mho.models.runtime import torch_generator
-    from mho.quantization.training import TrainingProgress, train
+    from mho.quantization.together import train_on
+    from mho.quantization.training import TrainingProgress
 
     def show(progress: TrainingProgress) -> None:
         report(
@@ -163,7 +174,7 @@ def train_with_progress(
         runnable, notes = compiled(module, material, training_work(settings, material))
     split = training_images(settings, material)
     options = training_options(settings, material)
-    result = train(runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
+    result = train_on(material.devices, runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
         notes.append(str(failure))
     per_epoch = max(1, len(split) // settings.batch_size)

@@ -116,7 +116,7 @@ def _prepare(run: RunConfig, share: float, stack: ExitStack, make_progress: Prog
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
     work = estimate_work(run, material)
     progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
-    _, prepared = prepare(run, material, StageRunner(opened, progress, run.run.threads).get)
+    _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
     evaluator, notes = make_evaluator(prepared, run.evaluation, run.search.budget, run.run.seed)
     log = EvaluationLog(opened.path / EVALUATIONS / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)

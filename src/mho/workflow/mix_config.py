@@ -16,6 +16,7 @@ from mho.workflow.search_settings import SearchSettings
 from mho.workflow.section import Section
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_COMPUTING = ("threads", "devices", "precision")
 _GOAL_KEYS = ("method", "objective", "budget", "allowed_drop_points", "cost_budget", "whole_front")
 
 
@@ -120,7 +121,7 @@ def load_runs(config: MixConfig, *, data_root: Path | None = None) -> dict[str, 
 
     Raises:
         InputFileError, ConfigError: as `mho.workflow.config.load_config`; or two networks have different accelerators,
-            mappings, threads or the same run directory, or search ADC bits.
+            mappings, threads, devices or the same run directory, or search ADC bits.
     """
     runs = {}
     for name, one in config.networks.items():
@@ -132,13 +133,13 @@ def load_runs(config: MixConfig, *, data_root: Path | None = None) -> dict[str, 
     for name, run in runs.items():
         for what, ours, theirs in (
             ("accelerator", run.accelerator, first.accelerator),
-            ("run.threads", run.run.threads, first.run.threads),
+            *((f"run.{key}", getattr(run.run, key), getattr(first.run, key)) for key in _COMPUTING),
         ):
             if ours != theirs:
                 raise ConfigError(
                     f"{name} and {first_name} differ in {what}",
                     where=str(config.networks[name].run),
-                    expected="networks that share one accelerator, trained with as many threads",
+                    expected="networks that share one accelerator, trained on as many threads and the same devices",
                 )
     if len({run.directory.absolute() for run in runs.values()}) < len(runs):
         raise ConfigError("two networks have the same run directory", where="networks", expected="a run for each")

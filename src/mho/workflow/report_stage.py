@@ -16,6 +16,7 @@ from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
+from mho.quantization.devices import Devices
 from mho.quantization.policy import Policy
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_objective, tell_result
@@ -162,7 +163,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         settings=outcome.config.to_json(),
         notes=tuple(notes),
         versions=versions(),
-        machine=_machine(outcome.config),
+        machine=_machine(outcome.config, outcome.material.devices),
         stages=tuple(
             form.StageFigures(
                 name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest
@@ -304,5 +305,8 @@ def _files(outcome: Outcome) -> tuple[form.FileFigures, ...]:
     return tuple(files)
 
 
-def _machine(config: RunConfig) -> dict[str, str]:
-    return {"threads": str(config.run.threads), "system": f"{platform.system()} {platform.machine()}"}
+def _machine(config: RunConfig, devices: Devices) -> dict[str, str]:
+    found = {"threads": str(config.run.threads), "system": f"{platform.system()} {platform.machine()}"}
+    if devices != Devices():
+        found["devices"] = f"{', '.join(devices.names)}, products in {devices.precision}"
+    return found

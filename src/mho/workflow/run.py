@@ -12,6 +12,7 @@ import numpy as np
 from mho.accelerator.loading import load_accelerator, override
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
+from mho.quantization.devices import find_devices
 from mho.report.drawing_files import draw_slowest
 from mho.report.page import render_page
 from mho.report.result import RunResult
@@ -86,7 +87,7 @@ def run(
     with open_run_directory(path, fresh=fresh) as opened:
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
         progress = make_progress(estimate_work(config, material)) if make_progress else SilentProgress()
-        chain = _Chain(StageRunner(opened, progress, config.run.threads))
+        chain = _Chain(StageRunner(opened, progress, material.computing))
         _run_stages(config, material, opened, chain, execution)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         network_map = map_found(outcome)
@@ -117,6 +118,7 @@ def load_material(config: RunConfig) -> Material:
         config.data.augmentation,
         config.run.compile,
         config.run.threads,
+        find_devices(config.run.devices, config.run.precision),
     )
 
 

@@ -135,7 +135,7 @@ def search_alone(
     with open_run_directory(config.directory, fresh=False) as opened:
         work = estimate_work(config, material)
         progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
-        runner = StageRunner(opened, progress, config.run.threads)
+        runner = StageRunner(opened, progress, material.computing)
         _, prepared = prepare(config, material, runner.get)
         folder = opened.path / EVALUATIONS
         search = config.search

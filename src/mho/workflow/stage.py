@@ -55,16 +55,20 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Gets stages from a run directory, with progress."""
+    """Gets stages from a run directory, with progress.
+
+    Attributes:
+        computing: of the run's material: what figures depend on beside their stages' ingredients.
+    """
 
     directory: RunDirectory
     progress: RunProgress
-    threads: int
+    computing: Mapping[str, Any]
 
     def get(self, stage: Stage) -> StageResult:
         """Return the finished stage: as it lies in the run directory, or made now."""
         key = hash_json(
-            {"stage": stage.name, "from": dict(stage.ingredients()), "versions": versions(), "threads": self.threads}
+            {"stage": stage.name, "from": dict(stage.ingredients()), "versions": versions(), **self.computing}
         )
         found = self.directory.finished(stage.name, key)
         self.progress.begin(stage.name, stage.title)

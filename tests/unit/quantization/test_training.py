@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_training import coloured_split, seeded, short_training, trainable_network
 from torch import nn
 
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, InputFileError, TrainingError
 from mho.network.graph import Network
 from mho.quantization.batches import shuffled_batches
-from mho.quantization.calibration import calibrate
 from mho.quantization.compilation import CompiledModule, compile_if_possible, unwrap
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.policy import BitWidths, Policy
@@ -21,40 +21,15 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, TrainingResult, evaluate, train
 
 
-def _split(count: int = 160) -> Split:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 5, size=count)
-    images = random.normal(size=(count, 3, 8, 8)) * 30 + 90
-    for image, label in zip(images, labels, strict=True):
-        image += 60.0 * np.array([label & 1, label >> 1 & 1, label >> 2])[:, None, None]
-    return Split(images.clip(0, 255).astype(np.uint8), labels, (0.35,) * 3, (0.2,) * 3)
-
-
-def _options(**changes: object) -> TrainingOptions:
-    return TrainingOptions(**{"epochs": 3, "batch_size": 32, "learning_rate": 0.02, **changes})  # type: ignore[arg-type]
-
-
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _trainable(network: Network, bits: str | None) -> TrainableNetwork:
-    trainable = TrainableNetwork(network)
-    if bits is not None:
-        calibrate(trainable, torch.from_numpy(_split().inputs(slice(None))))
-        trainable.set_policy(Policy.uniform(network.layer_names, BitWidths.parse(bits)))
-    return trainable
-
-
 @pytest.mark.parametrize(("bits", "loss"), [(None, 0.6), ("4/4", 0.6), ("1/2", 1.3)])
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.1), ("adamw", 0.01)])
 def test_training_learns(
     residual: Callable[..., Network], bits: str | None, loss: float, optimizer: str, rate: float
 ) -> None:
-    trainable, split = _trainable(residual(), bits), _split()
+    trainable, split = trainable_network(residual(), bits), coloured_split()
     assert evaluate(trainable, split).loss > 1.7
-    options = _options(epochs=20, optimizer=optimizer, learning_rate=rate, scale_learning_rate=0.03)
-    result = train(trainable, split, options, _generator())
+    options = short_training(epochs=20, optimizer=optimizer, learning_rate=rate, scale_learning_rate=0.03)
+    result = train(trainable, split, options, seeded())
     after = evaluate(trainable, split)
     assert after.loss < loss
     assert after.correct == round(after.accuracy * after.count)
@@ -66,7 +41,7 @@ def test_training_learns(
 def test_an_interrupted_training_ends_in_the_same_bytes(
     residual: Callable[..., Network], tmp_path: Path, optimizer: str
 ) -> None:
-    options = _options(optimizer=optimizer, augmentation="flip-crop", warmup_steps=3, label_smoothing=0.1)
+    options = short_training(optimizer=optimizer, augmentation="flip-crop", warmup_steps=3, label_smoothing=0.1)
 
     class Interruption(Exception):
         pass
@@ -76,8 +51,8 @@ def test_an_interrupted_training_ends_in_the_same_bytes(
             raise Interruption
 
     def run(path: Path | None, on_progress: Callable[[TrainingProgress], None] | None = None) -> tuple[bytes, object]:
-        trainable = _trainable(residual(), "3/4")
-        result = train(trainable, _split(), options, _generator(), path, on_progress)
+        trainable = trainable_network(residual(), "3/4")
+        result = train(trainable, coloured_split(), options, seeded(), path, on_progress)
         trainable.save(tmp_path / "state")
         return (tmp_path / "state").read_bytes(), result
 
@@ -91,20 +66,25 @@ def test_an_interrupted_training_ends_in_the_same_bytes(
 
 def test_a_checkpoint_of_another_training_is_refused(residual: Callable[..., Network], tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    train(_trainable(residual(), "4/4"), _split(), _options(epochs=1), _generator(), path)
+    train(trainable_network(residual(), "4/4"), coloured_split(), short_training(epochs=1), seeded(), path)
     with pytest.raises(ConfigError, match="other options"):
-        train(_trainable(residual(), "4/4"), _split(), _options(epochs=2), _generator(), path)
+        train(trainable_network(residual(), "4/4"), coloured_split(), short_training(epochs=2), seeded(), path)
     with pytest.raises(ConfigError, match="other policy"):
-        train(_trainable(residual(), "4/5"), _split(), _options(epochs=1), _generator(), path)
+        train(trainable_network(residual(), "4/5"), coloured_split(), short_training(epochs=1), seeded(), path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputFileError):
-        train(_trainable(residual(), "4/4"), _split(), _options(epochs=1), _generator(), path)
+        train(trainable_network(residual(), "4/4"), coloured_split(), short_training(epochs=1), seeded(), path)
 
 
 def test_steps_may_end_within_an_epoch(residual: Callable[..., Network]) -> None:
     seen: list[TrainingProgress] = []
     result = train(
-        _trainable(residual(), None), _split(), _options(epochs=None, steps=7), _generator(), None, seen.append
+        trainable_network(residual(), None),
+        coloured_split(),
+        short_training(epochs=None, steps=7),
+        seeded(),
+        None,
+        seen.append,
     )
     assert result.steps == 7
     assert [p.step for p in seen] == list(range(1, 8))
@@ -115,17 +95,17 @@ def test_steps_may_end_within_an_epoch(residual: Callable[..., Network]) -> None
 
 def test_a_diverged_training_stops_with_advice(residual: Callable[..., Network]) -> None:
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        train(_trainable(residual(), None), _split(), _options(learning_rate=1e30), _generator())
+        train(trainable_network(residual(), None), coloured_split(), short_training(learning_rate=1e30), seeded())
 
 
 def test_samples_and_labels_that_do_not_fit_are_refused(residual: Callable[..., Network]) -> None:
-    split = _split()
+    split = coloured_split()
     wrong = Split(split.images, split.labels + 3, split.mean, split.std)
     with pytest.raises(DataError, match="only 5 outputs"):
-        train(_trainable(residual(), None), wrong, _options(), _generator())
+        train(trainable_network(residual(), None), wrong, short_training(), seeded())
     features = Split(np.zeros((8, 4), np.float32), np.zeros(8, np.int64), (0.0,), (1.0,))
     with pytest.raises(DataError, match="cannot be augmented"):
-        train(nn.Linear(4, 2), features, _options(augmentation="flip-crop"), _generator())
+        train(nn.Linear(4, 2), features, short_training(augmentation="flip-crop"), seeded())
 
 
 @pytest.mark.parametrize(
@@ -142,19 +122,19 @@ def test_samples_and_labels_that_do_not_fit_are_refused(residual: Callable[..., 
 )
 def test_impossible_options_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        _options(**changes)
+        short_training(**changes)
 
 
 def test_any_module_can_be_trained() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
-    result: TrainingResult = train(module, _split(), _options(), _generator())
+    result: TrainingResult = train(module, coloured_split(), short_training(), seeded())
     assert result.epochs[-1].loss < result.epochs[0].loss
 
 
 def test_decay_spares_biases_normalizations_and_steps(residual: Callable[..., Network]) -> None:
-    trainable = _trainable(residual(), "4/4")
-    optimizers = Optimizers(trainable, _options(weight_decay=0.5, learning_rate=0.1), 10)
+    trainable = trainable_network(residual(), "4/4")
+    optimizers = Optimizers(trainable, short_training(weight_decay=0.5, learning_rate=0.1), 10)
     before = {name: p.detach().clone() for name, p in trainable.named_parameters()}
     for parameter in trainable.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -164,19 +144,19 @@ def test_decay_spares_biases_normalizations_and_steps(residual: Callable[..., Ne
 
 
 def test_rates_warm_up_and_fall_like_a_cosine() -> None:
-    optimizers = Optimizers(nn.Linear(2, 2), _options(warmup_steps=4), 24)
+    optimizers = Optimizers(nn.Linear(2, 2), short_training(warmup_steps=4), 24)
     shares = [optimizers.rate_share(step) for step in range(24)]
     assert shares[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
     assert shares[14] == pytest.approx(0.5)
     assert all(a > b for a, b in itertools.pairwise(shares[4:]))
-    constant = Optimizers(nn.Linear(2, 2), _options(schedule="constant"), 24)
+    constant = Optimizers(nn.Linear(2, 2), short_training(schedule="constant"), 24)
     assert {constant.rate_share(step) for step in range(24)} == {1.0}
 
 
 def test_augmentation_moves_and_mirrors_whole_images() -> None:
     images = np.arange(1, 1 + 64 * 1 * 8 * 8).reshape(64, 1, 8, 8).astype(np.float32)
     split = Split(images, np.arange(64), (0.0,), (1.0,))
-    (inputs, labels), *_ = shuffled_batches(split, 64, "flip-crop", _generator())
+    (inputs, labels), *_ = shuffled_batches(split, 64, "flip-crop", seeded())
     forms = set()
     for image, label in zip(inputs.numpy()[:, 0], labels.tolist(), strict=True):
         padded = np.pad(images[label, 0], 1)
@@ -193,7 +173,7 @@ def test_augmentation_moves_and_mirrors_whole_images() -> None:
 
 
 def test_the_generator_alone_gives_the_order() -> None:
-    orders = [[b[1].tolist() for b in shuffled_batches(_split(), 16, "none", _generator(s))] for s in (1, 1, 2)]
+    orders = [[b[1].tolist() for b in shuffled_batches(coloured_split(), 16, "none", seeded(s))] for s in (1, 1, 2)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
 
@@ -223,11 +203,11 @@ def test_a_failing_compilation_falls_back_with_a_note() -> None:
 
 @pytest.mark.slow
 def test_one_compilation_serves_every_policy(residual: Callable[..., Network]) -> None:
-    trainable = _trainable(residual(), "4/4")
+    trainable = trainable_network(residual(), "4/4")
     compiled, note = compile_if_possible(trainable)
     if note:
         pytest.fail(note)
-    x = torch.from_numpy(_split(32).inputs(slice(None)))
+    x = torch.from_numpy(coloured_split(32).inputs(slice(None)))
     torch._dynamo.reset()
     counter = torch._dynamo.utils.counters["stats"]
     compiled(x).sum().backward()
@@ -247,7 +227,7 @@ def _statistics(trainable: TrainableNetwork) -> list[torch.Tensor]:
 
 def test_normalizations_keep_their_statistics_in_the_last_steps(residual: Callable[..., Network]) -> None:
     """Of 15 steps, 40 %, the last six: within them the network trains as it will answer."""
-    trainable, split, seen = _trainable(residual(), "4/4"), _split(), []
+    trainable, split, seen = trainable_network(residual(), "4/4"), coloured_split(), []
     x = torch.from_numpy(split.inputs(slice(8)))
 
     def look(_: TrainingProgress) -> None:
@@ -257,7 +237,7 @@ def test_normalizations_keep_their_statistics_in_the_last_steps(residual: Callab
             seen.append((torch.equal(trainable(x), as_trained), _statistics(trainable)))
             trainable.train()
 
-    train(trainable, split, _options(fixed_norm_share=0.4), _generator(), on_progress=look)
+    train(trainable, split, short_training(fixed_norm_share=0.4), seeded(), on_progress=look)
     assert [same for same, _ in seen] == [False] * 9 + [True] * 6
     assert all(map(torch.equal, seen[9][1], seen[-1][1]))
     assert not all(map(torch.equal, seen[0][1], seen[8][1]))

@@ -1,0 +1,117 @@
+"""The processes that train one network together, each on its share of every batch (torch's distributed data parallel).
+
+All draw the same batches and take their own samples of them, all average their gradients and their statistics of batch
+normalizations: they do what one process does on the whole batch, up to rounding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mho.errors import ConfigError
+from mho.quantization.modules import MvmModule, share_norms
+
+TIMEOUT = timedelta(minutes=10)
+"""After which a process gives up waiting for the others."""
+
+
+@dataclass(frozen=True)
+class Peers:
+    """One process among those of a training.
+
+    Attributes:
+        rank: which one this is, 0..count - 1; the first keeps checkpoints and tells the progress.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one keeps checkpoints and tells the progress."""
+        return self.rank == 0
+
+    def check(self, batch_size: int, samples: int) -> None:
+        """Hold the number of processes against the batches of a split of `samples`. Raises `ConfigError`."""
+        taken = min(batch_size, samples)
+        if taken % self.count:
+            raise ConfigError(
+                f"batches of {taken} for {self.count} devices",
+                where="training",
+                expected=f"a multiple of {self.count}, so that all take as many samples",
+            )
+
+    def share(self, batch: Tensor) -> Tensor:
+        """Return this process' samples of a batch."""
+        return batch if self.count == 1 else batch[self.rank :: self.count]
+
+    def average(self, *numbers: float) -> list[float]:
+        """Return the means of numbers over all processes."""
+        if self.count == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        if distributed.get_backend() == distributed.Backend.NCCL:
+            sums = sums.cuda()
+        distributed.all_reduce(sums)
+        return [value / self.count for value in sums.tolist()]
+
+    @contextmanager
+    def sharing(self, module: nn.Module) -> Iterator[nn.Module]:
+        """Return what runs `module` so that gradients and statistics are those of all processes."""
+        if self.count == 1:
+            yield module
+            return
+        # Statistics are the same everywhere already; steps of layers in float have no gradients.
+        in_float = [m for m in module.modules() if isinstance(m, MvmModule) and not m.quantized]
+        idle = {id(q.log_ratio) for m in in_float for q in (m.input_quantizer, m.weight_quantizer)}
+        quiet = [name for name, parameter in module.named_parameters() if id(parameter) in idle]
+        quiet += [name for name, _ in module.named_buffers()]
+        share_norms(module, True)
+        try:
+            with warnings.catch_warnings():
+                # Of weights of one channel, whose memory formats torch cannot tell apart.
+                warnings.filterwarnings("ignore", message="Grad strides do not match")
+                DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, quiet)
+                yield DistributedDataParallel(module)
+        finally:
+            share_norms(module, False)
+
+
+@contextmanager
+def joined(peers: Peers, device: torch.device, meeting: Path) -> Iterator[None]:
+    """Be one of the processes meanwhile.
+
+    Args:
+        peers: which.
+        device: this process' own.
+        meeting: a file that does not exist yet, the same for all of them.
+
+    Raises:
+        ConfigError: this process belongs to others already.
+    """
+    if distributed.is_initialized():
+        raise ConfigError(
+            "this process is part of a distributed training already",
+            where="training",
+            hint="do not start mho by torchrun: it starts its processes itself",
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(
+        backend, init_method=f"file://{meeting}", rank=peers.rank, world_size=peers.count, timeout=TIMEOUT
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,159 @@
+"""Training on several devices: this process takes the first, and starts one for each of the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+
+from mho.data.dataset import Split
+from mho.errors import MhoError, TrainingError, UnsupportedOperationError
+from mho.network.onnx_reader import read_onnx
+from mho.quantization.array_noise import ArrayNoise
+from mho.quantization.compilation import unwrap
+from mho.quantization.devices import Devices, placed
+from mho.quantization.export import write_float_onnx
+from mho.quantization.peers import Peers, joined
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import ProgressCallback, TrainingOptions, TrainingResult, train
+from mho.worker_pool import end_with_parent
+
+_NETWORK, _STATE, _MEETING = "network.onnx", "state.safetensors", "meeting"
+
+
+def train_on(
+    devices: Devices,
+    module: torch.nn.Module,
+    split: Split,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    checkpoint: Path | None = None,
+    on_progress: ProgressCallback | None = None,
+    noise: ArrayNoise | None = None,
+) -> TrainingResult:
+    """Train `module` in place on `devices`; it is on the processor before and after.
+
+    On several devices every batch is shared out between them, and the result is that of one device up to rounding.
+
+    Args:
+        devices: where. Of several of one processor, each process has its share of this one's threads.
+        module: as `mho.quantization.training.train` takes it; a `TrainableNetwork`, not compiled, for several devices.
+        split, options, generator, checkpoint, on_progress, noise: these and errors are those of `train`.
+
+    Raises:
+        ConfigError: batches cannot be shared out evenly.
+        TrainingError: a process of the training ended early.
+        UnsupportedOperationError: array noise, or a module that is no `TrainableNetwork`, on other devices than one
+            processor.
+    """
+    original = unwrap(module)
+    if noise is not None and devices.names != ("cpu",):
+        raise UnsupportedOperationError(
+            "training on arrays runs on the processor", where="training", hint='set devices to "cpu"'
+        )
+    if len(devices.names) == 1:
+        with placed(original, devices.names[0], devices.precision):
+            return train(module, split, options, generator, checkpoint, on_progress, noise)
+    if not isinstance(module, TrainableNetwork):
+        raise UnsupportedOperationError(
+            f"{type(module).__name__} on several devices", where="training", expected="a TrainableNetwork, not compiled"
+        )
+    peers = Peers(0, len(devices.names))
+    peers.check(options.batch_size, len(split))
+    before = torch.get_num_threads()
+    threads = max(1, before // peers.count) if devices.names[0] == "cpu" else before
+    with tempfile.TemporaryDirectory(prefix="mho-training-") as folder:
+        write_float_onnx(module.network, Path(folder) / _NETWORK)
+        module.save(Path(folder) / _STATE)
+        shared = _Shared(devices, Path(folder), split, options, generator.get_state(), checkpoint, threads)
+        torch.set_num_threads(threads)
+        try:
+            with (
+                _helped(shared) as helpers,
+                placed(module, devices.names[0], devices.precision),
+                joined(peers, torch.device(devices.names[0]), shared.meeting),
+            ):
+                return _watched(
+                    helpers, lambda: train(module, split, options, generator, checkpoint, on_progress, peers=peers)
+                )
+        finally:
+            torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What every process of a training is given."""
+
+    devices: Devices
+    folder: Path
+    split: Split
+    options: TrainingOptions
+    generator_state: torch.Tensor
+    checkpoint: Path | None
+    threads: int
+
+    @property
+    def meeting(self) -> Path:
+        return self.folder / _MEETING
+
+
+@contextmanager
+def _helped(shared: _Shared) -> Iterator[list[BaseProcess]]:
+    """Start a process for every device but the first; they end with this."""
+    context = multiprocessing.get_context("spawn")
+    helpers: list[BaseProcess] = [
+        context.Process(target=_help, args=(shared, rank), daemon=True) for rank in range(1, len(shared.devices.names))
+    ]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield helpers
+    except BaseException:
+        for helper in helpers:
+            helper.kill()
+        raise
+    finally:
+        for helper in helpers:
+            helper.join()
+
+
+def _watched(helpers: list[BaseProcess], work: Callable[[], TrainingResult]) -> TrainingResult:
+    """Do the work; where it fails because a process is gone, tell that."""
+    try:
+        return work()
+    except RuntimeError as error:  # of torch, whose peer does not answer
+        for helper in helpers:
+            helper.join(timeout=1.0)
+        if gone := [helper.exitcode for helper in helpers if helper.exitcode]:
+            raise TrainingError(
+                f"a process of the training ended with code {gone[0]}",
+                where="training on several devices",
+                hint="what it said is above; the same command goes on from the last checkpoint",
+            ) from error
+        raise
+
+
+def _help(shared: _Shared, rank: int) -> None:
+    """Train beside the first process, on one of the other devices; what stops all of them is told by the first."""
+    end_with_parent()
+    try:
+        _train_beside(shared, rank)
+    except MhoError:
+        raise SystemExit(1) from None
+
+
+def _train_beside(shared: _Shared, rank: int) -> None:
+    torch.set_num_threads(shared.threads)
+    module = TrainableNetwork(read_onnx(shared.folder / _NETWORK))
+    module.load(shared.folder / _STATE)
+    generator = torch.Generator()
+    generator.set_state(shared.generator_state)
+    device, peers = shared.devices.names[rank], Peers(rank, len(shared.devices.names))
+    with placed(module, device, shared.devices.precision), joined(peers, torch.device(device), shared.meeting):
+        train(module, shared.split, shared.options, generator, shared.checkpoint, peers=peers)

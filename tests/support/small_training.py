@@ -1,0 +1,40 @@
+"""A few images whose class can be seen, and a network that is to learn them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mho.data.dataset import Split
+from mho.network.graph import Network
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions
+
+
+def coloured_split(count: int = 160) -> Split:
+    """Images [3, 8, 8] of five classes, told by their mean colour."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, size=count)
+    images = random.normal(size=(count, 3, 8, 8)) * 30 + 90
+    for image, label in zip(images, labels, strict=True):
+        image += 60.0 * np.array([label & 1, label >> 1 & 1, label >> 2])[:, None, None]
+    return Split(images.clip(0, 255).astype(np.uint8), labels, (0.35,) * 3, (0.2,) * 3)
+
+
+def short_training(**changes: object) -> TrainingOptions:
+    return TrainingOptions(**{"epochs": 3, "batch_size": 32, "learning_rate": 0.02, **changes})  # type: ignore[arg-type]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def trainable_network(network: Network, bits: str | None) -> TrainableNetwork:
+    """The network in float, or calibrated and set to uniform bits such as "4/3"."""
+    trainable = TrainableNetwork(network)
+    if bits is not None:
+        calibrate(trainable, torch.from_numpy(coloured_split().inputs(slice(None))))
+        trainable.set_policy(Policy.uniform(network.layer_names, BitWidths.parse(bits)))
+    return trainable

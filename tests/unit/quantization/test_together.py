@@ -1,0 +1,81 @@
+import multiprocessing
+
+import pytest
+import torch
+from small_training import coloured_split, seeded, short_training, trainable_network
+from torch import nn
+
+from mho.errors import ConfigError, TrainingError, UnsupportedOperationError
+from mho.quantization.compilation import CompiledModule
+from mho.quantization.devices import Devices, Precision
+from mho.quantization.together import train_on
+
+TWO = Devices(("cpu", "cpu"))
+
+
+class Interruption(Exception):
+    pass
+
+
+def test_two_processes_do_what_one_does_on_the_whole_batch_even_after_an_interruption(residual, tmp_path):
+    options = short_training(augmentation="flip-crop", label_smoothing=0.1)
+
+    def run(devices, checkpoint=None, on_progress=None):
+        network = trainable_network(residual(), "3/4")
+        result = train_on(devices, network, coloured_split(), options, seeded(), checkpoint, on_progress)
+        return network.state_tensors(), result
+
+    def interrupt(progress):
+        if progress.step == 8:
+            raise Interruption
+
+    alone, of_one = run(Devices())
+    with pytest.raises(Interruption):
+        run(TWO, tmp_path / "checkpoint", interrupt)
+    assert not multiprocessing.active_children()
+    assert not torch.distributed.is_initialized()
+    together, of_two = run(TWO, tmp_path / "checkpoint")
+    assert together.keys() == alone.keys()
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    assert of_two.steps == of_one.steps
+    for ours, theirs in zip(of_two.epochs, of_one.epochs, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+        assert ours.accuracy == theirs.accuracy
+
+
+def test_a_network_in_float_is_trained_together_and_a_process_that_dies_is_told(residual):
+    def kill(progress):
+        if progress.step == 3:
+            multiprocessing.active_children()[0].kill()
+
+    network, threads = trainable_network(residual(), None), torch.get_num_threads()
+    with pytest.raises(TrainingError, match="a process of the training ended with code -9"):
+        train_on(TWO, network, coloured_split(), short_training(epochs=50), seeded(), None, kill)
+    assert not torch.distributed.is_initialized()
+    assert torch.get_num_threads() == threads
+
+
+def test_batches_that_cannot_be_shared_out_and_what_runs_on_one_processor_only_are_told(residual):
+    network = trainable_network(residual(), "4/4")
+    with pytest.raises(ConfigError, match=r"batches of 31 for 2 devices\n  expected: a multiple of 2"):
+        train_on(TWO, network, coloured_split(), short_training(batch_size=31), seeded())
+    with pytest.raises(ConfigError, match="batches of 3 for 2 devices"):
+        train_on(TWO, network, coloured_split(3), short_training(), seeded())
+    for module in (nn.Flatten(), CompiledModule(network)):
+        with pytest.raises(UnsupportedOperationError, match="expected: a TrainableNetwork, not compiled"):
+            train_on(TWO, module, coloured_split(), short_training(), seeded())
+    with pytest.raises(UnsupportedOperationError, match="training on arrays runs on the processor"):
+        train_on(TWO, network, coloured_split(), short_training(), seeded(), noise=object())
+
+
+def test_training_in_bf16_learns_what_float32_learns(residual):
+    losses = {}
+    for precision in Precision:
+        network = trainable_network(residual(), "4/4")
+        options = short_training(epochs=15, learning_rate=0.1, scale_learning_rate=0.03)
+        result = train_on(Devices(("cpu",), precision), network, coloured_split(), options, seeded())
+        losses[precision] = result.epochs[-1].loss
+    assert losses[Precision.BF16] != losses[Precision.FLOAT32]
+    assert losses[Precision.BF16] == pytest.approx(losses[Precision.FLOAT32], abs=0.15)
+    assert losses[Precision.BF16] < 0.8
