@@ -28,13 +28,14 @@ from numpy.typing import NDArray
 from mho.quantization.policy import Policy
 from mho.search.choices_program import choose_least
 from mho.search.evaluation import EvaluationRecord
-from mho.search.goal import Goal, budget_reward, harm_unit, select_best
+from mho.search.goal import Goal, budget_reward, harm_unit
 from mho.search.methods import draw_new, is_within, searches_all
 from mho.search.neighbourhood import neighbours
 from mho.search.planning import ChoiceTables
 from mho.search.sensitivity import Knowledge, SensitivityModel
 from mho.search.space import SearchSpace
 from mho.search.starts import by_layer, spread_policies
+from mho.search.winning import affordable, near_winner
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -92,10 +93,13 @@ class ExactSearch:
         harms = self._harms(self._generator if self._turn % 2 else None)
         if self._goal.whole_front:
             self._level = self._draw_level()
+        records = list(self._records.values())
         if self._all is not None:
-            return self._all.pick(self._worth, harms, self._may_win())
-        is_local = len(self._records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front
-        candidates = self._near_best(harms) if is_local else self._best_in_model(harms)
+            return self._all.pick(self._worth, harms, self._known, affordable(self._space, self._goal, records))
+        candidates = self._best_in_model(harms)
+        if len(records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front:
+            near = near_winner(self._tables, self._goal, records, harms, self._reward, NEIGHBOURS)
+            candidates = itertools.chain(near, candidates)
         new = (p for p in candidates if p not in self._known and is_within(self._space, self._goal, p))
         few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
         return self._best_of(few, harms) if few else self._draw()
@@ -128,23 +132,6 @@ class ExactSearch:
         start = _add_up(harms, chosen), _add_up(self._shares, chosen)
         for numbers in neighbours(chosen, harms, self._shares, start, self._reward, NEIGHBOURS):
             yield self._tables.policy(numbers)
-
-    def _near_best(self, harms: list[FloatArray]) -> Iterator[Policy]:
-        """Yield neighbours of the best policy so far that could win, best first; then as `_best_in_model`."""
-        best = self._winner()
-        if best is not None and best.score is not None:
-            center = self._tables.row(best.policy)
-            unit = harm_unit(self._goal, list(self._records.values()))
-            measured = max(best.score - self._goal.reference_score, 0.0) / unit
-            share = _add_up(self._shares, center)
-
-            def reward(harm: FloatArray, shares: FloatArray) -> FloatArray:
-                could_win = (shares < share * (1.0 - 1e-12)) | (self._goal.cost_budget is not None)
-                return np.where(could_win, self._reward(harm, shares), -np.inf)
-
-            for numbers in neighbours(center, harms, self._shares, (measured, share), reward, NEIGHBOURS):
-                yield self._tables.policy(numbers)
-        yield from self._best_in_model(harms)
 
     def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
         """Return the cheapest choices whose harm is allowed, or the least harmful ones that cost what they may."""
@@ -198,20 +185,6 @@ class ExactSearch:
         level = least * (most / least) ** self._generator.random()
         return float(level**self._space.objective.exponent)
 
-    def _winner(self) -> EvaluationRecord | None:
-        inside = [record for policy, record in self._records.items() if self._space.contains(policy)]
-        return select_best(self._goal, inside)
-
-    def _may_win(self) -> Callable[[Policy, int], bool]:
-        """Return what tells of a policy and its cost whether evaluating it could change who wins."""
-        best = None if self._goal.whole_front or self._goal.cost_budget is not None else self._winner()
-
-        def may_win(policy: Policy, cost: int) -> bool:
-            is_cheaper = best is None or cost < best.cost
-            return policy not in self._known and is_cheaper and self._goal.allows(cost)
-
-        return may_win
-
     def _draw(self) -> Policy | None:
         """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
         if sum(self._space.contains(policy) for policy in self._known) == self._space.size:
@@ -237,9 +210,11 @@ class _AllPolicies:
         self,
         worth: Callable[[FloatArray, FloatArray], FloatArray],
         harms: list[FloatArray],
-        may_win: Callable[[Policy, int], bool],
+        known: Collection[Policy],
+        could_win: Callable[[int], bool],
     ) -> Policy | None:
         """Return, of the policies that may win, the one of most worth in a world; None: no such."""
         harm = np.sum([part[numbers] for part, numbers in zip(harms, self._numbers.T, strict=True)], axis=0)
         places = np.argsort(-worth(harm, self._shares), kind="stable")
-        return next((self._policies[k] for k in places if may_win(self._policies[k], int(self._costs[k]))), None)
+        promising = (self._policies[k] for k in places if could_win(int(self._costs[k])))
+        return next((policy for policy in promising if policy not in known), None)

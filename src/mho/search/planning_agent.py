@@ -13,6 +13,7 @@ what it learned holds for other budgets, accelerators and networks (`mho.search.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -26,15 +27,19 @@ from mho.search.evaluation import EvaluationRecord
 from mho.search.goal import Goal, harm_unit
 from mho.search.isolation import isolated
 from mho.search.learners import Algorithm, Lessons, make_learner
-from mho.search.methods import draw_new, draw_within, is_within
+from mho.search.methods import draw_new, draw_within
 from mho.search.planning import ChoiceTables, FloatArray, Frontiers, Rows, exchange, improve, trade
 from mho.search.planning_environment import PlanningEnvironment, action_at
 from mho.search.sensitivity import Knowledge, SensitivityModel
 from mho.search.space import SearchSpace
+from mho.search.starts import by_layer
+from mho.search.winning import affordable, near_winner
 
 MIN_WARM_UP, MAX_WARM_UP = 4, 6
 CANDIDATES, CANDIDATE_NOISE = 8, 0.4
 INCUMBENTS = 2
+NEIGHBOURS = 400
+"""Of the winner, how many are gone through for one that is new."""
 """Of the policies evaluated so far, how many of the best in a world look-ahead starts from, besides the episodes."""
 EXCHANGED = 2
 """How many of the best candidates are improved by pairs of choices."""
@@ -114,18 +119,26 @@ class PlanningAgent:
 
     @isolated()
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
-        """Return the most promising of the agent's episodes that was not evaluated before; None when all were."""
+        """Return the most promising new policy that could win; None when all policies of the space were evaluated.
+
+        It is one of the agent's episodes, improved; where all of them are known, one next to the winner so far.
+        """
         known = {*self._records, *pending}
         if sum(self._space.contains(policy) for policy in known) == self._space.size:
             return None
         if len(self._records) < self._warm_up:
             return self._first(known)
         self._catch_up()
+        records = list(self._records.values())
+        # Of every two proposals one is to beat the winner. Measurements are noisy, so who wins may be luck.
+        could_win = affordable(self._space, self._goal, records if len(known) % 2 else ())
         for attempt in range(1, MAX_REDRAWS + 1):
             harms = self.tables.harms(self.world.harms(self._generator)) / self._draw_budget()
-            for row in self._candidates(harms, CANDIDATE_NOISE * attempt):
-                policy = self.tables.policy(row)
-                if policy not in known and is_within(self._space, self._goal, policy):
+            candidates = map(self.tables.policy, self._candidates(harms, CANDIDATE_NOISE * attempt))
+            own = by_layer(self.tables, harms)
+            near = near_winner(self.tables, self._goal, records, own, self.tables.reward, NEIGHBOURS)
+            for policy in itertools.chain(candidates, () if self._goal.whole_front else near):
+                if policy not in known and could_win(self._space.cost_of(policy)):
                     return policy
         return draw_new(self._space, self._goal, self._generator, known)
 
