@@ -49,6 +49,7 @@ class Peers:
                 f"batches of {taken} for {self.count} devices",
                 where="training",
                 expected=f"a multiple of {self.count}, so that all take as many samples",
+                hint="change batch_size, or name fewer devices",
             )
 
     def share(self, batch: Tensor) -> Tensor:

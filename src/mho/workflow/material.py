@@ -174,7 +174,8 @@ def train_with_progress(
         runnable, notes = compiled(module, material, training_work(settings, material))
     split = training_images(settings, material)
     options = training_options(settings, material)
-    result = train_on(material.devices, runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
+    devices = material.devices if arrays is None else Devices(precision=material.devices.precision)
+    result = train_on(devices, runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
         notes.append(str(failure))
     per_epoch = max(1, len(split) // settings.batch_size)
