@@ -221,7 +221,9 @@ def test_large_buffers_are_like_unlimited_ones_where_windows_are_needed_in_order
         simulate_chip(case.graph, case.plan, accelerator, batch=case.batch).finish_ps
         for accelerator in (limited, unlimited)
     ]
-    assert ends[0] == ends[1]
+    # Moves of several inputs that are ready at the same instant take a shared bus in either order.
+    told = slice(-1, None) if interconnect["kind"] == "bus" else slice(None)
+    assert ends[0][told] == ends[1][told]
 
 
 @st.composite
