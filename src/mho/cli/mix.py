@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mho.cli.arguments import ProcessesOption, RayOption
+
 
 def mix(
     config: Annotated[Path, typer.Argument(help="Networks, each with the file of its run, and search (TOML).")],
@@ -15,6 +17,8 @@ def mix(
     data_root: Annotated[
         Path | None, typer.Option(help="Where the data of all networks lies, instead of their files'.")
     ] = None,
+    processes: ProcessesOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Search the bit widths of several networks together: within one budget of crossbars, or each within a loss.
 
@@ -28,16 +32,26 @@ def mix(
     from mho.workflow.mix import search_mix
     from mho.workflow.mix_config import load_mix
     from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.search_execution import SearchExecution
 
     settings = load_mix(config, directory=directory)
+    execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     if sys.stdout.isatty():
         with TerminalProgress(Console()) as progress:
             found = search_mix(
-                settings, data_root=data_root, make_progress=lambda work: progress.measured_by(WorkMeter(work))
+                settings,
+                data_root=data_root,
+                make_progress=lambda work: progress.measured_by(WorkMeter(work)),
+                execution=execution,
             )
     else:
-        found = search_mix(settings, data_root=data_root, make_progress=lambda work: PlainProgress(WorkMeter(work)))
+        found = search_mix(
+            settings,
+            data_root=data_root,
+            make_progress=lambda work: PlainProgress(WorkMeter(work)),
+            execution=execution,
+        )
     typer.echo("")
     print_mix(Console(), found.result, found.parts)
     for note in found.notes:

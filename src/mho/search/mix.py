@@ -7,7 +7,7 @@ alone, so a part that was evaluated before, in whatever mix or alone, is not eva
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.evaluation import EvaluationRecord, Evaluator, Measurement
+from mho.search.evaluation import FULL, EvaluationRecord, Evaluator, Measurement, Variant
 from mho.search.log import EvaluationLog
-from mho.search.measuring import make_record, timed
+from mho.search.measuring import LocalMeasurer, Measurer, Timed, make_record, timed
 from mho.search.objective import Objective
 from mho.search.space import SearchSpace
 
@@ -116,8 +116,16 @@ class MixedNetwork:
 
     def accuracy_of(self, policy: Policy) -> float:
         """Return the accuracy that a policy was measured to have, 0..1; 0 where its training failed."""
-        record = self.log.find(policy, self.evaluator.fidelity)
+        record = self.find(policy)
         return 0.0 if record is None or record.accuracy is None else record.accuracy
+
+    def find(self, part: Policy) -> EvaluationRecord | None:
+        """Return what was measured of its part of a policy; None: nothing yet."""
+        return self.log.find(part, self.evaluator.fidelity)
+
+    def keep(self, part: Policy, measured: Timed, method: str) -> EvaluationRecord:
+        """Add a measurement of its part of a policy to the log."""
+        return self.log.append(make_record(part, measured, self.evaluator, self.space, method))
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,51 @@ class MixedEvaluator:
         return Measurement.of(score / shares, accuracy / shares)
 
     def _find(self, one: MixedNetwork, policy: Policy) -> EvaluationRecord:
-        known = one.log.find(policy, one.evaluator.fidelity)
-        if known is not None:
-            return known
-        return one.log.append(make_record(policy, timed(one.evaluator, policy), one.evaluator, one.space, self._method))
+        return one.find(policy) or one.keep(policy, timed(one.evaluator, policy), self._method)
+
+
+class MixedMeasurer:
+    """Measures policies of a mix several at a time, each network's parts by what measures that network (a `Measurer`).
+
+    Args:
+        networks: by name.
+        measurers: of each network, by its name.
+        method: what is noted in the logs as having asked.
+    """
+
+    def __init__(self, networks: Mapping[str, MixedNetwork], measurers: Mapping[str, Measurer], method: str) -> None:
+        self._networks, self._measurers, self._method = dict(networks), dict(measurers), method
+        self._whole = LocalMeasurer(MixedEvaluator(networks, method))
+
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each, in order, once all their parts are measured.
+
+        Raises:
+            ConfigError: a variant is asked for; a mix is measured in full only.
+        """
+        lost = {name: self._measure_parts(name, policies) for name in self._networks}
+        for number, policy in enumerate(policies):
+            notes = [f"{name}: {told[part]}" for name, told in lost.items() if (part := part_of(policy, name)) in told]
+            if notes:
+                yield number, Timed(Measurement(None, None, "; ".join(notes)), 0.0, is_lost=True)
+            else:
+                ((_, found),) = self._whole.measure([policy], variant)
+                yield number, found
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Need no notice: the parts are in the logs of their networks."""
+
+    def _measure_parts(self, name: str, policies: Sequence[Policy]) -> dict[Policy, str]:
+        """Measure what is not known of a network's parts into its log; return why parts that workers died of have none.
+
+        These are in no log: the next search tries them again.
+        """
+        one = self._networks[name]
+        parts = [part for part in dict.fromkeys(part_of(policy, name) for policy in policies) if one.find(part) is None]
+        lost = {}
+        for number, measured in self._measurers[name].measure(parts):
+            if measured.is_lost:
+                lost[parts[number]] = measured.measurement.note
+            else:
+                one.keep(parts[number], measured, self._method)
+        return lost

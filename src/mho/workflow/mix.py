@@ -19,10 +19,12 @@ from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import SilentProgress
 from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
+from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import make_options, make_space
 from mho.workflow.stage import StageRunner, derive_seed
 
 if TYPE_CHECKING:
+    from mho.search.measuring import Measurer
     from mho.search.mix import MixedNetwork, MixPart
     from mho.search.runner import SearchResult
     from mho.workflow.config import RunConfig
@@ -52,11 +54,16 @@ class _Member:
     """A network that is ready to be searched."""
 
     network: MixedNetwork
+    measurer: Measurer
     notes: tuple[str, ...]
 
 
 def search_mix(
-    config: MixConfig, *, data_root: Path | None = None, make_progress: ProgressFactory | None = None
+    config: MixConfig,
+    *,
+    data_root: Path | None = None,
+    make_progress: ProgressFactory | None = None,
+    execution: SearchExecution | None = None,
 ) -> MixOutcome:
     """Train and calibrate the float networks (or take them from earlier runs), then search all of them together.
 
@@ -66,6 +73,7 @@ def search_mix(
         config: of the mix.
         data_root: where the data of all networks lies, instead of their files'.
         make_progress: shows each network's preparation and the search.
+        execution: who evaluates, each network in processes of its own; None: this process.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses one of the directories.
@@ -74,13 +82,18 @@ def search_mix(
 
     from mho.models.runtime import use_threads
     from mho.search.log import EvaluationLog
-    from mho.search.mix import MixedEvaluator, join_spaces
+    from mho.search.mix import MixedEvaluator, MixedMeasurer, join_spaces
     from mho.search.runner import SearchProgress, run_search
 
+    settings, carrying = config.search.settings(), execution or SearchExecution()
+    carrying.check(settings)
     runs = load_runs(config, data_root=data_root)
     use_threads(next(iter(runs.values())).run.threads)
     with ExitStack() as stack:
-        members = {name: _prepare(run, config.networks[name].share, stack, make_progress) for name, run in runs.items()}
+        members = {
+            name: _prepare(run, config.networks[name].share, carrying, settings.batch, stack, make_progress)
+            for name, run in runs.items()
+        }
         networks = {name: member.network for name, member in members.items()}
         space = join_spaces(
             {name: one.space for name, one in networks.items()},
@@ -93,10 +106,11 @@ def search_mix(
         def show(now: SearchProgress) -> None:
             progress.update(now.done / now.budget, f"policy {now.done} of {now.budget}")
 
-        settings = config.search.settings()
+        measurers = {name: member.measurer for name, member in members.items()}
         result = run_search(
             config.search.method, space, evaluator, EvaluationLog(None, evaluator.problem), make_options(settings),
             np.random.default_rng(derive_seed(config.mix.seed, "search")), show,
+            measurer=MixedMeasurer(networks, measurers, config.search.method),
         )  # fmt: skip
         progress.end(f"{len(result.records)} policies", is_new=True)
         if not settings.whole_front:
@@ -105,7 +119,14 @@ def search_mix(
         return _write(config, result, networks, notes)
 
 
-def _prepare(run: RunConfig, share: float, stack: ExitStack, make_progress: ProgressFactory | None) -> _Member:
+def _prepare(
+    run: RunConfig,
+    share: float,
+    execution: SearchExecution,
+    batch: int,
+    stack: ExitStack,
+    make_progress: ProgressFactory | None,
+) -> _Member:
     """Train and calibrate a network, and return what measures its policies; its directory stays locked."""
     from mho.search.evaluation import problem_hash
     from mho.search.log import EvaluationLog
@@ -120,7 +141,8 @@ def _prepare(run: RunConfig, share: float, stack: ExitStack, make_progress: Prog
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
     evaluator, notes = make_evaluator(prepared, run.evaluation, run.search.budget, run.run.seed)
     log = EvaluationLog(opened.path / EVALUATIONS / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
-    return _Member(MixedNetwork(evaluator, log, space, share), tuple(notes))
+    measurer = stack.enter_context(execution.open(space, evaluator, log, batch, storage=None))
+    return _Member(MixedNetwork(evaluator, log, space, share), measurer, tuple(notes))
 
 
 def _write(

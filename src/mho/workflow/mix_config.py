@@ -17,7 +17,7 @@ from mho.workflow.section import Section
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _COMPUTING = ("threads", "devices", "precision")
-_GOAL_KEYS = ("method", "objective", "budget", "allowed_drop_points", "cost_budget", "whole_front")
+_SEARCH_KEYS = ("method", "objective", "budget", "allowed_drop_points", "cost_budget", "whole_front", "batch")
 
 
 class MixSettings(Section):
@@ -60,6 +60,9 @@ class MixSearch(Section):
     """What the mix may cost, such as "96 crossbars" or 0.5 of uniform 8/8, instead of what it may lose."""
     whole_front: bool = False
     """Search policies of all costs alike."""
+    batch: int = Field(default=1, ge=1, le=1024)
+    """How many policies the method is asked for before it is told of any of them, so that several can be evaluated at
+    the same time (`--processes`, `--ray`); other batches lead to other proposals."""
 
     @model_validator(mode="after")
     def _is_a_goal(self) -> MixSearch:
@@ -68,7 +71,7 @@ class MixSearch(Section):
 
     def settings(self) -> SearchSettings:
         """Return the same as a run's search, which checks it. Raises `ValueError`."""
-        told = self.model_dump(exclude_none=True, include=set(_GOAL_KEYS))
+        told = self.model_dump(exclude_none=True, include=set(_SEARCH_KEYS))
         return SearchSettings.model_validate(told)
 
 

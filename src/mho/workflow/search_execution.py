@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mho.search.log import EvaluationLog
+    from mho.search.measuring import Measurer
     from mho.search.qat_evaluator import QatEvaluator
     from mho.search.runner import SearchOptions, SearchProgress, SearchResult
     from mho.search.space import SearchSpace
@@ -48,6 +50,14 @@ class SearchExecution:
 
             check_trackers(settings.trackers)
 
+    def open(
+        self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int, *, storage: str | None
+    ) -> AbstractContextManager[Measurer]:
+        """Return, as a context, what measures: arguments and errors are `mho.search.measuring.open_measurer`'s."""
+        from mho.search.measuring import Workers, open_measurer
+
+        return open_measurer(Workers(self.processes, self.ray), storage, space, evaluator, log, batch)
+
     def carry_out(
         self,
         method: str,
@@ -67,11 +77,9 @@ class SearchExecution:
             storage: URL of a database of trials that searches share, "sqlite" for a file beside the log; None: none.
             others: these and the ones before, and errors, are those of `mho.search.runner.run_search`.
         """
-        from mho.search.measuring import Workers, open_measurer
         from mho.search.runner import run_search
 
-        workers = Workers(self.processes, self.ray)
-        with open_measurer(workers, storage, space, evaluator, log, options.batch) as measurer:
+        with self.open(space, evaluator, log, options.batch, storage=storage) as measurer:
             return run_search(
                 method, space, evaluator, log, options, generator, on_progress, measurer=measurer, **others
             )

@@ -12,11 +12,12 @@ from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.api import make_space
 from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import Measurement
+from mho.search.evaluation import FULL, Measurement
 from mho.search.log import EvaluationLog
+from mho.search.measuring import LocalMeasurer, Timed
 from mho.search.method_options import MethodOptions
 from mho.search.methods import draw_policy
-from mho.search.mix import MixedEvaluator, MixedNetwork, join_spaces, part_of
+from mho.search.mix import MixedEvaluator, MixedMeasurer, MixedNetwork, join_spaces, part_of
 from mho.search.objective import Objective
 from mho.search.runner import SearchOptions, run_search
 from mho.search.sensitivity import Knowledge
@@ -88,20 +89,31 @@ class Told:
         return self.found[bits.weight_bits]
 
 
-def test_each_network_is_measured_once_and_counts_by_its_share(counts):
+@pytest.fixture
+def members(counts):
+    """Two networks of which a few policies are told, the first of three times the share."""
     first = Told("big", {8: Measurement.of(1.0, 0.9), 4: Measurement.of(1.4, 0.87)})
     second = Told(
         "small", {8: Measurement.of(2.0, 0.7), 4: Measurement.of(2.1, 0.72), 2: Measurement(None, None, "no")}
     )
-    members = {
+    return {
         "big": MixedNetwork(first, EvaluationLog(None, first.problem), counts["big"], 3.0),
         "small": MixedNetwork(second, EvaluationLog(None, second.problem), counts["small"]),
     }
+
+
+def uniform(counts, **weight_bits):
+    return Policy({
+        f"{n}/{layer}": BitWidths(weight_bits[n], 8) for n, one in counts.items() for layer in one.layer_names
+    })  # fmt: skip
+
+
+def test_each_network_is_measured_once_and_counts_by_its_share(counts, members):
     evaluator = MixedEvaluator(members, "exact")
+    first, second = (one.evaluator for one in members.values())
 
     def policy(big, small):
-        bits = {"big": big, "small": small}
-        return Policy({f"{n}/{layer}": BitWidths(bits[n], 8) for n, one in counts.items() for layer in one.layer_names})
+        return uniform(counts, big=big, small=small)
 
     reference = evaluator.evaluate(policy(8, 8))
     assert reference.score == pytest.approx((3 * 1.0 + 2.0) / 4)
@@ -113,6 +125,32 @@ def test_each_network_is_measured_once_and_counts_by_its_share(counts):
     assert (len(first.asked), len(second.asked)) == (2, 3)
     assert len(members["small"].log) == 3
     assert evaluator.seed_for(policy(8, 8)) == len(counts["big"].layer_names)
+
+
+class Several(LocalMeasurer):
+    """A pool that answers in reverse order, and whose workers die of two weight bits."""
+
+    def __init__(self, evaluator):
+        super().__init__(evaluator)
+        self.asked = []
+
+    def measure(self, policies, variant=FULL):
+        self.asked.append(len(policies))
+        for number, found in reversed(list(super().measure(policies, variant))):
+            is_lost = found.measurement.score is None
+            yield number, Timed(found.measurement, found.seconds, is_lost=is_lost)
+
+
+def test_parts_of_a_batch_are_measured_together_with_the_figures_of_one_after_the_other(counts, members):
+    policies = [uniform(counts, big=big, small=small) for big, small in ((8, 8), (4, 8), (8, 4), (4, 4), (8, 2))]
+    pools = {name: Several(one.evaluator) for name, one in members.items()}
+    answers = dict(MixedMeasurer(members, pools, "exact").measure(policies))
+    assert {name: pool.asked for name, pool in pools.items()} == {"big": [2], "small": [3]}
+    alone = MixedEvaluator(members, "exact")
+    assert [answers[k].measurement for k in range(4)] == [alone.evaluate(policy) for policy in policies[:4]]
+    assert answers[4].is_lost
+    assert answers[4].measurement == Measurement(None, None, "small: no")
+    assert [len(one.log) for one in members.values()] == [2, 2]  # what workers died of is in no log
 
 
 @pytest.mark.parametrize("method", ["rl", "exact"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mho.search.mix import part_of
 from mho.search.objective import Objective
 from mho.workflow.mix import search_mix
 from mho.workflow.mix_config import load_mix
+from mho.workflow.search_execution import SearchExecution
 
 NETWORK = """
 from torch import nn
@@ -128,6 +130,25 @@ def test_the_command_tells_each_network(folder, found, capsys):
         assert line.split()[1] == str(part.cost)
 
 
+@pytest.mark.slow
+def test_several_processes_measure_what_one_does(folder, found, tmp_path):
+    """In run directories of their own, so that all is evaluated anew; both searches try all that may win."""
+    for network in ("wide", "slim"):
+        text = (folder / f"{network}.toml").read_text(encoding="utf-8")
+        (folder / f"{network}-anew.toml").write_text(text.replace("/runs/", "/anew/"), encoding="utf-8")
+        runs, anew = folder / "runs" / network, folder / "anew" / network
+        shutil.copytree(runs, anew, ignore=shutil.ignore_patterns("evaluations"))
+    text = MIX.replace('.toml"', '-anew.toml"').replace("budget = 8", "budget = 8\nbatch = 2")
+    (folder / "anew.toml").write_text(text, encoding="utf-8")
+    execution = SearchExecution(processes=2)
+    anew = search_mix(load_mix(folder / "anew.toml", directory=tmp_path / "anew"), execution=execution)
+    one, two = (
+        {r.policy: (r.cost, r.score, r.accuracy) for r in mix.result.records} for mix in (found, anew)
+    )  # fmt: skip
+    assert one == two
+    assert len(one) > 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -155,3 +176,10 @@ def test_networks_must_share_the_accelerator(folder, tmp_path, capsys):
     (folder / "bad.toml").write_text(MIX.replace("slim.toml", "other.toml"), encoding="utf-8")
     assert main(["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad")]) == 2
     assert "slim and wide differ in accelerator" in capsys.readouterr().err
+
+
+def test_more_processes_than_policies_at_once_are_told_before_anything_is_trained(folder, tmp_path, capsys):
+    (folder / "bad.toml").write_text(MIX, encoding="utf-8")
+    arguments = ["mix", str(folder / "bad.toml"), "--directory", str(tmp_path / "bad"), "--processes", "2"]
+    assert main(arguments) == 2
+    assert "2 processes for 1 policy at once" in capsys.readouterr().err
