@@ -1,13 +1,15 @@
-"""The two problems of the search benchmark: network, data, accelerator, and how a policy is measured by training.
+"""The problems of the search benchmark: network, data, accelerator, and how a policy is measured by training.
 
 `resnet20` is the trained ResNet-20 of `examples/cifar10_resnet20.toml`; `vgg11` a narrow VGG-like network that is
-trained here (`train_float`). Both run on crossbars of 64 x 64 under the paper's mapping.
+trained here (`train_float`), `vgg8` a shorter and wider one, to which agents that learned on `vgg11` are taken. All run
+on crossbars of 64 x 64 under the paper's mapping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,20 +41,25 @@ SHAPE, CLASSES = (3, 32, 32), 10
 CALIBRATION, VALIDATION, RANGE_IMAGES = 1000, 2000, 500
 SEED = 1
 EVALUATION_BATCH = 500
-VGG_WIDTHS = (16, 24, "pool", 32, 32, "pool", 48, 48, 64, "pool", 64, 64, 64)
+VGG11_WIDTHS = (16, 24, "pool", 32, 32, "pool", 48, 48, 64, "pool", 64, 64, 64)
+VGG8_WIDTHS = (24, 24, "pool", 48, 48, "pool", 80, 80, "pool", 96)
 FLOAT_TRAINING = TrainingOptions(
     epochs=8, batch_size=128, learning_rate=0.1, warmup_steps=500, label_smoothing=0.05, augmentation="flip-crop"
 )
 
 
 class NarrowVgg(nn.Module):
-    """Ten 3x3 convolutions with batch normalization, three max pools, global average, one linear layer."""
+    """3x3 convolutions with batch normalization, three max pools, global average, one linear layer.
 
-    def __init__(self) -> None:
+    Args:
+        widths: channels of each convolution, and "pool".
+    """
+
+    def __init__(self, widths: Sequence[int | str]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = SHAPE[0]
-        for entry in VGG_WIDTHS:
+        for entry in widths:
             if isinstance(entry, str):
                 layers.append(nn.MaxPool2d(2))
                 continue
@@ -70,10 +77,10 @@ class NarrowVgg(nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def make_vgg() -> nn.Module:
+def make_vgg(widths: Sequence[int | str]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return NarrowVgg()
+        return NarrowVgg(widths)
 
 
 def make_resnet() -> nn.Module:
@@ -139,6 +146,8 @@ class Problem:
         return make_space(self.network(), accelerator(), constraints, mapping=MappingModel.PAPER, prune=prune)
 
 
+VGG_TRAINING = TrainingOptions(steps=32, batch_size=32, learning_rate=0.005, augmentation="flip-crop")
+
 PROBLEMS = {
     "resnet20": Problem(
         "resnet20",
@@ -148,10 +157,13 @@ PROBLEMS = {
     ),
     "vgg11": Problem(
         "vgg11",
-        make_vgg,
-        TrainingOptions(steps=32, batch_size=32, learning_rate=0.005, augmentation="flip-crop"),
+        partial(make_vgg, VGG11_WIDTHS),
+        VGG_TRAINING,
         (500, 1500),
         DATA / "search_vgg11.safetensors",
+    ),
+    "vgg8": Problem(
+        "vgg8", partial(make_vgg, VGG8_WIDTHS), VGG_TRAINING, (500, 1500), DATA / "search_vgg8.safetensors"
     ),
 }
 

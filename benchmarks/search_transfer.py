@@ -1,6 +1,7 @@
 """What a saved agent of `rl` is worth elsewhere, and how good a front one search gives.
 
     python benchmarks/search_transfer.py [--problem synthetic] [--seeds 10] [--budget 48] [--parts accelerator front]
+    python benchmarks/search_transfer.py --problem vgg11 --parts network --network vgg8
 
 On a surrogate of a published log (`search_surrogate.py`), or on `synthetic`: ResNet-18's latencies and a loss that adds
 up over layers (`search_small.py`). What policies find is judged without noise.
@@ -8,6 +9,7 @@ up over layers (`search_small.py`). What policies find is judged without noise.
 - accelerator: an agent searches for one accelerator (4-bit cells, the paper's mapping) and is saved; then for another
   one (128x128, 2-bit cells) it starts where it left off, beside an untrained agent and `exact`. Shown: after how many
   evaluations each reaches what the untrained agent ends with. The saved agent learned under other noise.
+- network: the same for another network on the same accelerator, on a surrogate of its own log.
 - front: one search for the whole front (`whole_front`) against a search of its own for each of five allowed losses, of
   as many evaluations each. Shown: the speedup of both at each loss.
 """
@@ -53,6 +55,7 @@ DROP = 1.0
 DROPS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Points of accuracy that may be lost, of the front's five budgets."""
 TARGET_CELL_BITS, TARGET_SIDE = 2, 128
+PARTS = ("accelerator", "network", "front")
 
 
 def main() -> None:
@@ -62,7 +65,8 @@ def main() -> None:
     parser.add_argument("--model", default="index+process", help="of the surrogate (index+process)")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--budget", type=int, default=48, help="evaluations of every search (48)")
-    parser.add_argument("--parts", nargs="+", choices=("accelerator", "front"), default=["accelerator", "front"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["accelerator", "front"])
+    parser.add_argument("--network", choices=PROBLEMS, default="vgg8", help="that agents are taken to (vgg8)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -131,7 +135,11 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     print(f"{options.problem}: {options.seeds} seeds, {options.budget} evaluations a search")
     if "accelerator" in options.parts:
-        show_transfer(options, world)
+        place = f"{TARGET_SIDE}x{TARGET_SIDE} with {TARGET_CELL_BITS}-bit cells"
+        show_transfer(options, world, world, world.target, place)
+    if "network" in options.parts:
+        target = SurrogateWorld(options.network, None, options.model)
+        show_transfer(options, world, target, target.space, options.network)
     if "front" in options.parts:
         show_front(options, world)
 
@@ -163,7 +171,8 @@ def found_gains(result: SearchResult, world: World, space: SearchSpace, drop: fl
     return np.maximum.accumulate(np.where(accuracies >= accuracies[0] - drop / 100 - 1e-12, gains, 1.0))
 
 
-def show_transfer(options: argparse.Namespace, world: World) -> None:
+def show_transfer(options: argparse.Namespace, world: World, target: World, space: SearchSpace, place: str) -> None:
+    """Print what agents that searched in `world` are worth in `target` with its costs of `space`."""
     curves: dict[str, list[NDArray[np.float64]]] = {"rl, saved agent": [], "rl, untrained": [], "exact": []}
     for seed in range(1, options.seeds + 1):
         taught = search("rl", world.space, world, options.budget, 1000 + seed)
@@ -171,11 +180,11 @@ def show_transfer(options: argparse.Namespace, world: World) -> None:
         for name, method, agent in (
             ("rl, saved agent", "rl", saved), ("rl, untrained", "rl", None), ("exact", "exact", None),
         ):  # fmt: skip
-            result = search(method, world.target, world, options.budget, seed, saved=agent)
-            curves[name].append(found_gains(result, world, world.target, DROP))
+            result = search(method, space, target, options.budget, seed, saved=agent)
+            curves[name].append(found_gains(result, target, space, DROP))
         print(f"seed {seed} of {options.seeds}", file=sys.stderr, flush=True)
     ends = [float(curve[-1]) for curve in curves["rl, untrained"]]
-    print(f"\nto {TARGET_SIDE}x{TARGET_SIDE} with {TARGET_CELL_BITS}-bit cells, {DROP:g} point allowed")
+    print(f"\nto {place}, {DROP:g} point allowed")
     checkpoints = [count for count in (4, 6, 12, 24, 48, 96) if count <= options.budget]
     print(f"{'':18} {'evaluations to the untrained end':>34}  speedup after {checkpoints}")
     for name, found in curves.items():

@@ -43,7 +43,7 @@ TRAINING = {
         epochs=3, batch_size=128, learning_rate=0.02, warmup_steps=100, augmentation="flip-crop"
     ),
     "vgg11": TrainingOptions(
-        epochs=5, batch_size=128, learning_rate=0.02, warmup_steps=100, label_smoothing=0.05, augmentation="flip-crop"
+        epochs=3, batch_size=128, learning_rate=0.02, warmup_steps=100, label_smoothing=0.05, augmentation="flip-crop"
     ),
 }
 METHODS = ("rl-paper", "rl", "exact", "evolution")
