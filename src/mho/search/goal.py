@@ -1,9 +1,10 @@
 """What a search is after, how methods are rewarded, and how the winner is chosen in spite of noise.
 
 Accuracy on a thousand validation images is uncertain by about a point: as much as one allows to lose. Whoever picks the
-cheapest policy that seems to reach the target picks the luckiest. Hence `estimate_accuracies`: the loss on the
-calibration split orders policies with less noise than accuracy does, so accuracy is smoothed along it, and a winner
-must reach the target both as measured and as smoothed.
+cheapest policy that seems to reach the target picks the luckiest, and where the reference itself was measured too low,
+everything seems to reach it. Hence `estimate_accuracies`: the loss on the calibration split orders policies with less
+noise than accuracy does, so accuracy is smoothed along it. A winner must lose no more than is allowed as measured, and
+as smoothed, where the reference is smoothed too.
 """
 
 from __future__ import annotations
@@ -144,8 +145,30 @@ def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:
     return estimates
 
 
+def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: FloatArray) -> float:
+    """Return the smallest accuracy that a winner may have as smoothed, 0..1: never below the goal's target.
+
+    What may be lost counts from the smoothed accuracy of the reference, where it is among the records: policies of like
+    loss contribute to it, as a single measurement may be too low by as much as may be lost.
+
+    Args:
+        goal: with the reference.
+        records: of the search.
+        estimates: their smoothed accuracies.
+    """
+    if goal.cost_budget is not None:
+        return goal.target_accuracy
+    told = (goal.reference_cost, goal.reference_score, goal.reference_accuracy)
+    smoothed = (
+        float(estimate)
+        for record, estimate in zip(records, estimates, strict=True)
+        if (record.cost, record.score, record.accuracy) == told
+    )
+    return max(goal.target_accuracy, next(smoothed, 0.0) - goal.allowed_drop_points / 100.0)
+
+
 def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
-    """Return the excess loss over the reference's at which smoothed accuracy meets the target.
+    """Return the excess loss over the reference's at which smoothed accuracy meets the target (`smoothed_target`).
 
     Loss is what methods learn from: it is less noisy than accuracy. Between two levels of the smoothed accuracy it is
     interpolated; where all records reach the target it is 1.5 times the largest excess seen, where none does half the
@@ -153,7 +176,8 @@ def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
     """
     blocks = _isotonic_blocks(records)
     scores = np.array([block.score for block in blocks]) - goal.reference_score
-    drops = goal.target_accuracy - np.array([block.accuracy for block in blocks])
+    target = smoothed_target(goal, records, estimate_accuracies(records))
+    drops = target - np.array([block.accuracy for block in blocks])
     if not blocks or drops[-1] <= 0:
         excess = 1.5 * scores[-1] if blocks else 0.0
     elif drops[0] > 0:
@@ -210,20 +234,20 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
 def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
     """Return the winner; None where no record is one.
 
-    The cheapest record whose accuracy, as measured and as smoothed, reaches the target. Of equally cheap ones the one
-    with the lower score (loss) is taken, then the earlier one in `records` (not in the log, whose order other searches
-    shape). Within a cost budget: the record of the highest smoothed accuracy, which is that of the lowest score; of
-    equals the cheaper one.
+    The cheapest record whose accuracy as measured reaches the target, and as smoothed `smoothed_target`. Of equally
+    cheap ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in the log, whose
+    order other searches shape). Within a cost budget: the record of the highest smoothed accuracy, which is that of the
+    lowest score; of equals the cheaper one.
     """
     if goal.cost_budget is not None:
         within = [record for record in records if record.is_ok and goal.allows(record.cost)]
         return min(within, key=lambda record: (record.score, record.cost), default=None)
     estimates = estimate_accuracies(records)
-    target = goal.target_accuracy - 1e-12
+    measured, smoothed = goal.target_accuracy - 1e-12, smoothed_target(goal, records, estimates) - 1e-12
     fit = [
         record
         for record, estimate in zip(records, estimates, strict=True)
-        if record.is_ok and record.accuracy is not None and min(record.accuracy, float(estimate)) >= target
+        if record.is_ok and (record.accuracy or 0.0) >= measured and estimate >= smoothed
     ]
     return min(fit, key=lambda record: (record.cost, record.score), default=None)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from mho.search.goal import (
     pareto_front,
     select_best,
     smooth_reward,
+    smoothed_target,
 )
 
 GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)
@@ -59,6 +62,25 @@ def test_a_lucky_accuracy_alone_does_not_win():
     honest = [record(k, 1.0 + 0.1 * k, 0.70 - 0.02 * k, 900 - k) for k in range(3)]
     lucky = record(3, 1.25, 0.695, 100)
     assert select_best(GOAL, [*honest, lucky]) is honest[0]
+
+
+def test_a_reference_measured_too_low_makes_no_room_for_what_loses_more():
+    """It was measured two points too low: four policies of like loss tell."""
+    reference = record(0, GOAL.reference_score, GOAL.reference_accuracy, GOAL.reference_cost)
+    like = [record(k, 1.0 + k / 100, 0.72, 900 - k) for k in range(1, 5)]
+    loses = record(5, 1.3, 0.695, 100)
+    records = [reference, *like, loses]
+    estimates = estimate_accuracies(records)
+    assert estimates[0] == pytest.approx(0.716)
+    assert smoothed_target(GOAL, records, estimates) == pytest.approx(0.706)
+    assert select_best(GOAL, records) is like[-1]
+    assert allowed_excess(GOAL, records) < 0.2
+    # Measured too high, what is measured counts; and where others told the reference's accuracy, that does.
+    high = record(0, 1.0, 0.74, GOAL.reference_cost)
+    goal = replace(GOAL, reference_accuracy=0.74)
+    assert smoothed_target(goal, [high, *like], estimate_accuracies([high, *like])) == goal.target_accuracy
+    told = replace(GOAL, reference_accuracy=0.69)
+    assert smoothed_target(told, records, estimates) == told.target_accuracy
 
 
 def test_the_fastest_that_reaches_the_target_wins_and_failures_never_do():
