@@ -1,12 +1,12 @@
 """One crossbar, all that it may be: products a second on each path, beside blocked NumPy in the same run.
 
-    python benchmarks/crossbar.py [--rounds 15] [--batch 1024]
+    python benchmarks/crossbar.py [--rounds 15] [--batch 1024] [--parts]
 
 The job: 256x256 signed 8-bit weights in two 4-bit slices, differential columns that are subtracted before conversion,
 8-bit unsigned inputs in eight 1-bit steps; one MVM is the full product, that is 32 array reads; one thread. Every
 path is checked before it is timed: exact ones against NumPy to the last bit, noisy ones by mean and variance. All
 take turns in every round; figures are medians of processor time. `benchmarks/crossbar_wires.py` measures wires with a
-resistance.
+resistance. With --parts it tells where the time of a clipped ADC goes instead.
 
 Peers (`benchmarks/crossbar_peers.py`) take their turns in the same rounds where they are installed. Where none is,
 what a path reaches of the best peer's speed is told by way of NumPy's. In another run of the same job (2 cores,
@@ -33,11 +33,15 @@ from crossbar_peers import Sliced, list_peers
 
 from mho.accelerator.array import Array
 from mho.accelerator.converters import ColumnDifference
+from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Device
 from mho.array.converters import Adc, make_adc
+from mho.array.integers import IntegerProduct, Route, has_fast_bytes
 from mho.array.layout import ArrayLayout, list_conversions
 from mho.array.noise import read_variance
+from mho.array.periphery import Periphery
 from mho.array.product import ArrayProduct
+from mho.array.variance import draw_normal
 
 SIZE, SLICES, CELL_BITS, INPUT_BITS = 256, 2, 4, 8
 READ_NOISE = "0.02"
@@ -77,9 +81,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parts", action="store_true", help="tell what parts of a clipped ADC take")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     job = make_job(options.batch)
+    print(f"{torch.backends.cpu.get_cpu_capability()}, {'' if has_fast_bytes() else 'no '}fast products of bytes")
+    if options.parts:
+        tell_parts(job, options.rounds)
+        return
     paths = {
         "NumPy, ideal ADC": Path(best_of(partial(numpy_blocks, job, None))),
         "NumPy, 8-bit clipped ADC": Path(best_of(partial(numpy_blocks, job, clipping(job)))),
@@ -98,6 +107,39 @@ def main() -> None:
     }
     kinds = add_peers(paths, job)
     report(options, paths, measure(paths, options.rounds), kinds)
+
+
+def tell_parts(job: Job, rounds: int) -> None:
+    """Time the parts of the path with a clipped ADC, on blocks of 128 inputs, and the product by each route."""
+    adc, block = clipping(job), 128
+    periphery = Periphery(job.layout, difference=ColumnDifference.ANALOG, adc=adc)
+    feed, readout = periphery.feed, periphery.readout(are_whole=True, are_noisy=False)
+    matrix = periphery.conversions.subtract(job.counts).astype(np.int64)
+    codes = feed.take(job.codes[:block])
+    drives = feed.slices(codes).flatten(0, 1)
+    floats, plain = drives.numpy().astype(np.float32), matrix.astype(np.float32)
+    whole = ArrayProduct(job.layout, job.counts, difference=ColumnDifference.ANALOG, adc=adc)
+    products = {route: IntegerProduct(matrix, feed.largest, route) for route in Route}
+    best = IntegerProduct(matrix, feed.largest)
+    with exact_products():
+        sums = best.multiply(drives)
+        parts = {
+            "cut inputs into steps": Path(lambda: feed.slices(codes).numpy()),
+            "NumPy's product of the steps": Path(lambda: floats @ plain),
+            **{f"product by {route}": Path(partial(each.multiply, drives)) for route, each in products.items()},
+            "clip, shift and add": Path(lambda: readout.run(sums, block)),
+            "a normal number a conversion": Path(lambda: draw_normal(sums.to(torch.float32), None)),
+            "all, as it runs": Path(lambda: whole.run(job.codes[:block])),
+            "NumPy, all": Path(best_of(partial(numpy_blocks, job, adc))),
+        }
+        seconds = measure(parts, rounds)
+    for name in parts:
+        batch = len(job.codes) if name == "NumPy, all" else block
+        print(f"  {name:34} {1e6 * seconds[name] / batch:8.2f} us an MVM")
+    sums_of_one = INPUT_BITS * SLICES * SIZE
+    print(
+        f"one MVM: {SIZE * sums_of_one:,} multiplications, {sums_of_one:,} conversions; the product is by {best.route}"
+    )
 
 
 def add_peers(paths: dict[str, Path], job: Job) -> dict[str, str]:

@@ -6,11 +6,13 @@ The job: 256 x 256 signed 8-bit weights in two 4-bit slices, differential column
 steps; one MVM is the full product, that is 32 reads of 256 x 256 cells. Rows are driven on the left, columns grounded
 at the bottom, each segment has 1 ohm. Four arrays, a slice and a sign each; random weights and inputs, batches of 1024.
 
-Beside mho, in the same interleaved rounds: blocked NumPy (a float32 product a slice, ideal wires). Where badcrossbar is
-installed (its plotting is not needed: `pip install --no-deps badcrossbar pathvalidate sigfig`), it solves the first
-array for its first inputs. analog-cim-sim, the fastest peer with IR drop, gave 96 MVM/s with the resistance of columns
-alone, on a 2-core AVX-512 machine. Times are of the processor; rates
-are medians.
+Beside mho, in the same interleaved rounds: blocked NumPy of `benchmarks/crossbar.py`, whose wires are ideal. Where
+badcrossbar is installed (its plotting is not needed: `pip install --target DIR --no-deps badcrossbar pathvalidate
+sigfig`, and DIR in PYTHONPATH), it solves the first array for its first inputs. analog-cim-sim, the fastest peer with
+IR drop, gave 96 MVM/s with the resistance of columns alone, on a 2-core AVX-512 machine. Times are of the processor;
+rates are medians.
+
+Results that are further than 1e-9 from the nodal solution, or from badcrossbar's, end it with an error.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ import importlib
 import logging
 import os
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from crossbar import Job as PlainJob
+from crossbar import best_of, numpy_blocks
 from numpy.typing import NDArray
 
 from mho.accelerator.converters import ColumnDifference
@@ -47,7 +53,11 @@ SIZE, SLICES, SLICE_BITS, INPUT_BITS, BATCH = 256, 2, 4, 8, 1024
 LEVELS = (1 << SLICE_BITS) - 1
 PEER_MVM_S = 96
 TARGETS = {"ideal": 1000, "clipped": 100}
+SETUP_S = 2.0
 NODAL_INPUTS = 2
+LARGEST_GAP = 1e-9
+"""How far results may be from another solution of the same network, of the largest of them."""
+NUMPY_IDEAL, NUMPY_CLIPPED = "NumPy, ideal wires, ideal ADC", "NumPy, ideal wires, 8-bit clipped ADC"
 WEIGHTS = np.array([[sign << SLICE_BITS * k for sign in (1, -1)] for k in range(SLICES)])
 """What the columns of each array count for, [slices, signs]."""
 
@@ -69,10 +79,11 @@ class Job:
 
 @dataclass
 class Path:
-    """run answers one batch; seconds collects what it took."""
+    """run answers one batch; beside: NumPy's path with the same ADC; seconds collects what it took."""
 
     name: str
     run: Callable[[], object]
+    beside: str = ""
     seconds: list[float] = field(default_factory=list)
 
     @property
@@ -92,7 +103,8 @@ def main() -> None:
     job = make_job(options.seed, options.lrs_siemens, Wires(options.segment_ohm, options.segment_ohm))
     arrays = SLICES * 2
     transfer, seconds = timed(lambda: transfer_matrix(job.cells, job.wires))
-    print(f"set-up             {seconds / arrays:.3f} s an array of {SIZE} x {SIZE}")
+    reached = "reached" if seconds / arrays <= SETUP_S else "missed"
+    print(f"set-up             {seconds / arrays:.3f} s an array of {SIZE} x {SIZE} (target {SETUP_S:g} s: {reached})")
     noise, seconds = timed(lambda: linearize_noise(job.cells, options.read_noise * job.cells, job.wires))
     print(f"  with read noise  {seconds / arrays:.3f} s an array")
     variance = in_level_steps(noise, job.one_step)
@@ -109,18 +121,23 @@ def main() -> None:
         for deviations in (None, variance)
         for converter in (None, adc)
     )
-    check(job, ideal, clipped, adc)
+    gap = check(job, ideal, clipped, adc)
     reads = np.random.default_rng(options.seed)
+    plain = PlainJob(np.empty(0), by_columns(np.rint(job.cells / job.one_step)), job.codes, make_layout())
     paths = [
-        Path("blocked NumPy, ideal wires, ideal ADC", lambda: blocked_numpy(job)),
-        Path("IR drop, ideal ADC", lambda: ideal.run(job.codes)),
-        Path("IR drop, 8-bit clipped ADC", lambda: clipped.run(job.codes)),
-        Path("IR drop, read noise, ideal ADC", lambda: noisy_ideal.run(job.codes, reads)),
-        Path("IR drop, read noise, 8-bit clipped ADC", lambda: noisy_clipped.run(job.codes, reads)),
+        Path(NUMPY_IDEAL, best_of(partial(numpy_blocks, plain, None))),
+        Path(NUMPY_CLIPPED, best_of(partial(numpy_blocks, plain, adc))),
+        Path("IR drop, ideal ADC", lambda: ideal.run(job.codes), NUMPY_IDEAL),
+        Path("IR drop, 8-bit clipped ADC", lambda: clipped.run(job.codes), NUMPY_CLIPPED),
+        Path("IR drop, read noise, ideal ADC", lambda: noisy_ideal.run(job.codes, reads), NUMPY_IDEAL),
+        Path("IR drop, read noise, 8-bit clipped ADC", lambda: noisy_clipped.run(job.codes, reads), NUMPY_CLIPPED),
     ]
     measure(paths, options.rounds)
-    report(paths)
-    run_badcrossbar(job, transfer)
+    exact_mvm_per_second, other_gap = run_badcrossbar(job, transfer)
+    report(paths, exact_mvm_per_second)
+    for name, found in (("the nodal solution", gap), ("badcrossbar", other_gap)):
+        if not found <= LARGEST_GAP:
+            sys.exit(f"results are {found:.1e} from {name}, more than {LARGEST_GAP:g}")
 
 
 def make_job(seed: int, lrs_siemens: float, wires: Wires) -> Job:
@@ -145,8 +162,8 @@ def make_layout() -> ArrayLayout:
     )
 
 
-def check(job: Job, ideal: ArrayProduct, clipped: ArrayProduct, adc: Adc) -> None:
-    """Hold the first results against sums of nodal solutions, step by step."""
+def check(job: Job, ideal: ArrayProduct, clipped: ArrayProduct, adc: Adc) -> float:
+    """Hold the first results against sums of nodal solutions, step by step; return how far ideal ADCs are from them."""
     inputs = job.steps[:, :NODAL_INPUTS].reshape(-1, SIZE)
     nodal = np.array([[solve_nodal(cells, inputs, job.wires).currents_ampere for cells in pair] for pair in job.cells])
     sums = (nodal[:, 0] - nodal[:, 1]).reshape(SLICES, INPUT_BITS, NODAL_INPUTS, SIZE) / job.one_step
@@ -156,9 +173,11 @@ def check(job: Job, ideal: ArrayProduct, clipped: ArrayProduct, adc: Adc) -> Non
     read = adc.low[0] + adc.step[0] * np.clip(np.rint((sums - adc.low[0]) / adc.step[0]), 0, adc.largest_code)
     same = (place * read).sum(axis=(0, 1)) == clipped.run(job.codes[:NODAL_INPUTS])
     ideal_wires = job.codes[:NODAL_INPUTS] @ (job.cells * WEIGHTS[..., None, None]).sum(axis=(0, 1)) / job.one_step
-    print(f"ideal ADC          {np.abs(found - exact).max() / np.abs(exact).max():.1e} from the nodal solution")
+    gap = float(np.abs(found - exact).max() / np.abs(exact).max())
+    print(f"ideal ADC          {gap:.1e} from the nodal solution")
     print(f"clipped ADC        {same.mean():.1%} of results as from the nodal solution, to the last bit")
     print(f"ideal wires        {np.abs(ideal_wires - exact).max() / np.abs(exact).max():.1%} from it")
+    return gap
 
 
 def by_columns(parts: Floats) -> Floats:
@@ -176,36 +195,31 @@ def in_level_steps(noise: WireNoise, one_step: float) -> WireNoise:
     )
 
 
-def blocked_numpy(job: Job) -> Floats:
-    """Return exact results of ideal wires: a float32 product a step and slice, of the difference of two arrays."""
-    total = np.zeros((BATCH, SIZE))
-    levels = np.rint((job.cells[:, 0] - job.cells[:, 1]) / job.one_step).astype(np.float32)
-    for step in range(INPUT_BITS):
-        drives = (job.codes >> step & 1).astype(np.float32)
-        for place in range(SLICES):
-            total += (drives @ levels[place]).astype(np.float64) * (1 << step + SLICE_BITS * place)
-    return total
-
-
 def measure(paths: list[Path], rounds: int) -> None:
     for _ in range(rounds):
         for path in paths:
             path.seconds.append(timed(path.run)[1])
 
 
-def report(paths: list[Path]) -> None:
-    plain = paths[0].mvm_per_second
-    print(f"\n{'path':<40}{'MVM/s':>10}{'x blocked NumPy':>18}{f'x {PEER_MVM_S} (peer)':>16}")
+def report(paths: list[Path], exact_mvm_per_second: float | None) -> None:
+    """Print rates, beside those of NumPy, of the fastest peer and of badcrossbar where it is known."""
+    rates = {path.name: path.mvm_per_second for path in paths}
+    print(f"\n{'path':<40}{'MVM/s':>10}{'x NumPy':>10}{f'x {PEER_MVM_S} (peer)':>16}{'x badcrossbar':>16}")
     for path in paths:
-        rate = path.mvm_per_second
-        print(f"{path.name:<40}{rate:>10,.0f}{rate / plain:>18.2f}{rate / PEER_MVM_S:>16,.0f}")
-    for word, path in zip(TARGETS, paths[1:], strict=False):
-        reached = path.mvm_per_second / PEER_MVM_S >= TARGETS[word]
+        rate = rates[path.name]
+        beside = f"{rate / rates[path.beside]:.2f}" if path.beside else ""
+        exact = f"{rate / exact_mvm_per_second:,.0f}" if exact_mvm_per_second else ""
+        print(f"{path.name:<40}{rate:>10,.0f}{beside:>10}{rate / PEER_MVM_S:>16,.0f}{exact:>16}")
+    for word, path in zip(TARGETS, paths[2:], strict=False):
+        reached = rates[path.name] / PEER_MVM_S >= TARGETS[word]
         print(f"target, {word} ADC: {TARGETS[word]} x {PEER_MVM_S} MVM/s, {'reached' if reached else 'missed'}")
 
 
-def run_badcrossbar(job: Job, transfer: Floats) -> None:
-    """Compare with badcrossbar's solution of one array for a batch of one-bit inputs, if it is there."""
+def run_badcrossbar(job: Job, transfer: Floats) -> tuple[float | None, float]:
+    """Return MVM/s of badcrossbar and how far it is: None and 0 where it is not there.
+
+    It solves one array for the eight one-bit steps of one input; an MVM is that four times.
+    """
     logging.disable(logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -213,7 +227,7 @@ def run_badcrossbar(job: Job, transfer: Floats) -> None:
             badcrossbar = importlib.import_module("badcrossbar")
         except ImportError:
             print("badcrossbar is not installed")
-            return
+            return None, 0.0
         inputs = job.steps[:, :1].reshape(-1, SIZE)
         with np.errstate(divide="ignore"):
             ohms = 1 / job.cells[0, 0]
@@ -223,12 +237,13 @@ def run_badcrossbar(job: Job, transfer: Floats) -> None:
             )
         )
     expected = inputs @ transfer[0, 0]
-    error = np.abs(solution.currents.output - expected).max() / np.abs(expected).max()
+    gap = float(np.abs(solution.currents.output - expected).max() / np.abs(expected).max())
     rate = 1 / (seconds * SLICES * 2)
     print(
-        f"badcrossbar: {seconds:.1f} s for the {INPUT_BITS} reads of one input and one array, {rate:.2f} MVM/s; "
-        f"{error:.1e} apart"
+        f"badcrossbar        {gap:.1e} apart; {seconds:.1f} s for the {INPUT_BITS} reads of one input and one array, "
+        f"{rate:.2f} MVM/s"
     )
+    return rate, gap
 
 
 def timed(run: Callable[[], Result]) -> tuple[Result, float]:

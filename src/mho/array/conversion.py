@@ -42,7 +42,8 @@ class Readout:
         weight = conversions.weight.astype(np.float64)
         if float(np.bincount(conversions.output, largest * np.abs(weight)).max()) * steps >= FLOAT64_LIMIT:
             raise DataError("results of an ADC may pass 2^53", hint="lower bit widths")
-        self._accumulates_in_int32 = float(largest.max()) * steps < _INT32_LIMIT
+        limits = {torch.int32: _INT32_LIMIT, torch.float32: FLOAT32_LIMIT}
+        self._accumulates_in = [kind for kind, limit in limits.items() if float(largest.max()) * steps < limit]
         self._type = torch.float32 if are_noisy and adc.largest_code * steps < FLOAT32_LIMIT else torch.float64
         self._low, self._step, self._gain, self._offset = (
             _number_or_row(part) for part in (adc.low, adc.step, adc.gain, adc.offset)
@@ -71,9 +72,7 @@ class Readout:
         else:
             low, high = torch.as_tensor(self._low), torch.as_tensor(self._high)
             torch.clamp(sums, low.to(sums.dtype), high.to(sums.dtype), out=sums)
-        if sums.dtype == torch.int32 and self._accumulates_in_int32:
-            return sums
-        return sums.to(torch.float64)
+        return sums if sums.dtype in self._accumulates_in else sums.to(torch.float64)
 
     def _convert(self, sums: Tensor) -> Tensor:
         values = sums.to(self._type)

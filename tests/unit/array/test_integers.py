@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.arithmetic.exactness import exact_products
+from mho.array import integers
 from mho.array.integers import IntegerProduct, Route, split_digits
 from mho.errors import DataError
 
@@ -28,10 +29,12 @@ def test_there_are_no_more_digits_than_needed(value, count):
 @settings(deadline=None)
 def test_every_route_is_exact(data, route, largest):
     rows, cols, batch = (data.draw(st.integers(1, 9)) for _ in range(3))
-    bits = data.draw(st.integers(1, 28 if route is not Route.FLOAT32 else 3))
+    bits = data.draw(st.integers(1, 28 if route not in (Route.FLOAT32, Route.PAIRS) else 3))
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     if route is Route.FLOAT32:
         largest = min(largest, 1 << 17)
+    if route is Route.PAIRS:  # 9 rows of 8 times 28 are below 2^11
+        largest = min(largest, 28)
     matrix = generator.integers(-(1 << bits), (1 << bits) + 1, (rows, cols))
     inputs = generator.integers(0, largest + 1, (batch, rows))
     inputs[0], matrix[:, 0] = largest, 1 << bits
@@ -52,6 +55,26 @@ def test_sums_that_a_route_does_not_hold_are_errors(route, limit):
     with pytest.raises(DataError, match=rf"2\^{limit}"):
         IntegerProduct(matrix, 1 << 10, route)
     IntegerProduct(matrix[:3], 1 << 10, route)
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+@pytest.mark.parametrize("columns", [2, 3, 8])
+def test_pairs_hold_the_largest_sums_of_both_columns_and_refuse_larger_ones(signs, columns):
+    matrix = np.resize(signs, columns) * np.full((2047, 1), 1)
+    inputs = torch.ones(2, 2047, dtype=torch.uint8)
+    with exact_products():
+        found = IntegerProduct(matrix, 1, Route.PAIRS).multiply(inputs)
+    assert (found.numpy() == 2047 * np.resize(signs, columns)).all()
+    with pytest.raises(DataError, match=r"2\^11"):
+        IntegerProduct(matrix, 2, Route.PAIRS)
+
+
+def test_pairs_are_chosen_where_sums_are_small_and_there_are_many(monkeypatch):
+    monkeypatch.setattr(integers, "has_fast_bytes", lambda: False)
+    ones = np.ones((128, 128), dtype=np.int64)
+    assert IntegerProduct(ones, 15).route is Route.PAIRS
+    assert IntegerProduct(ones, 16).route is Route.FLOAT32
+    assert IntegerProduct(ones[:127], 1).route is IntegerProduct(ones[:, :127], 1).route is Route.FLOAT32
 
 
 def test_positive_and_negative_terms_do_not_hide_each_other():
