@@ -68,7 +68,7 @@ class Job:
 class Path:
     """One row of the table: what runs, which path of NumPy it stands beside, what is to be reached of whose speed."""
 
-    run: Run
+    run: Callable[[], object]
     beside: str = ""
     target: float = 0
     peer: float = 0  # speed of the best peer elsewhere, as a part of NumPy's
@@ -110,36 +110,38 @@ def main() -> None:
 
 
 def tell_parts(job: Job, rounds: int) -> None:
-    """Time the parts of the path with a clipped ADC, on blocks of 128 inputs, and the product by each route."""
-    adc, block = clipping(job), 128
+    """Time the parts of the path with a clipped ADC, block by block, and the product by each route."""
+    adc, block, blocks = clipping(job), 128, len(job.codes) // 128
     periphery = Periphery(job.layout, difference=ColumnDifference.ANALOG, adc=adc)
     feed, readout = periphery.feed, periphery.readout(are_whole=True, are_noisy=False)
     matrix = periphery.conversions.subtract(job.counts).astype(np.int64)
     codes = feed.take(job.codes[:block])
     drives = feed.slices(codes).flatten(0, 1)
     floats, plain = drives.numpy().astype(np.float32), matrix.astype(np.float32)
-    whole = ArrayProduct(job.layout, job.counts, difference=ColumnDifference.ANALOG, adc=adc)
     products = {route: IntegerProduct(matrix, feed.largest, route) for route in Route}
-    best = IntegerProduct(matrix, feed.largest)
+    chosen = IntegerProduct(matrix, feed.largest)
     with exact_products():
-        sums = best.multiply(drives)
-        parts = {
-            "cut inputs into steps": Path(lambda: feed.slices(codes).numpy()),
-            "NumPy's product of the steps": Path(lambda: floats @ plain),
-            **{f"product by {route}": Path(partial(each.multiply, drives)) for route, each in products.items()},
-            "clip, shift and add": Path(lambda: readout.run(sums, block)),
-            "a normal number a conversion": Path(lambda: draw_normal(sums.to(torch.float32), None)),
-            "all, as it runs": Path(lambda: whole.run(job.codes[:block])),
-            "NumPy, all": Path(best_of(partial(numpy_blocks, job, adc))),
+        sums = chosen.multiply(drives)
+        parts: dict[str, Callable[[], object]] = {
+            "cut inputs into steps": lambda: feed.slices(codes),
+            "NumPy's product of the steps": lambda: floats @ plain,
+            **{f"product by {route}": partial(product.multiply, drives) for route, product in products.items()},
+            "clip, shift and add": lambda: readout.run(sums, block),
+            "a normal number a conversion": lambda: draw_normal(sums.to(torch.float32), None),
         }
-        seconds = measure(parts, rounds)
-    for name in parts:
-        batch = len(job.codes) if name == "NumPy, all" else block
-        print(f"  {name:34} {1e6 * seconds[name] / batch:8.2f} us an MVM")
+        paths = {name: Path(partial(repeat, run, blocks)) for name, run in parts.items()}
+        paths["all, as it runs"] = Path(converted(job, adc))
+        paths["NumPy, all"] = Path(best_of(partial(numpy_blocks, job, adc)))
+        seconds = measure(paths, rounds)
+    for name in paths:
+        print(f"  {name:34} {1e6 * seconds[name] / len(job.codes):8.2f} us an MVM")
     sums_of_one = INPUT_BITS * SLICES * SIZE
-    print(
-        f"one MVM: {SIZE * sums_of_one:,} multiplications, {sums_of_one:,} conversions; the product is by {best.route}"
-    )
+    print(f"one MVM: {SIZE * sums_of_one:,} multiplications, {sums_of_one:,} conversions; product by {chosen.route}")
+
+
+def repeat(run: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        run()
 
 
 def add_peers(paths: dict[str, Path], job: Job) -> dict[str, str]:
