@@ -134,7 +134,7 @@ def calibrate(
     hardware: Accelerator | str | Path | None = None,
     method: RangeMethodName = "mse",
     share: float = 0.9999,
-    per: Literal["layer", "adc"] | None = None,
+    per: Literal["layer", "slice", "adc"] | None = None,
     conditions: Conditions | None = None,
     placement: PlacementName | None = None,
 ) -> AdcRanges:
@@ -148,8 +148,8 @@ def calibrate(
         method: "extremes" (all that occurs), "percentile" (`share` of it) or "mse" (the part of the extremes with the
             least mean squared error).
         share: of the sums that is kept, for "percentile".
-        per: what shares a range: "layer", all columns of a layer, or "adc", the columns of each ADC; None: what the
-            hardware says.
+        per: what shares a range: "layer", all columns of a layer, "slice", those of each of its weight slices, or
+            "adc", those of each ADC; None: what the hardware says.
         conditions: when and how warm its cells are read.
         placement: as for `simulate`.
 
@@ -161,12 +161,17 @@ def calibrate(
     from mho.array.calibration import RangeMethod, RangeRule
     from mho.simulation.adc_ranges import calibrate_adcs
 
-    kinds = {None: None, "layer": AdcRange.CALIBRATED_LAYER, "adc": AdcRange.CALIBRATED_COLUMNS}
+    kinds = {
+        None: None,
+        "layer": AdcRange.CALIBRATED_LAYER,
+        "slice": AdcRange.CALIBRATED_SLICES,
+        "adc": AdcRange.CALIBRATED_COLUMNS,
+    }
     if method not in tuple(RangeMethod) or per not in kinds:
         raise MhoError(
             f"method {method!r}, per {per!r}",
             where="mho.calibrate",
-            expected="'extremes', 'percentile' or 'mse'; 'layer' or 'adc'",
+            expected="'extremes', 'percentile' or 'mse'; 'layer', 'slice' or 'adc'",
         )
     program = _program(program)
     return calibrate_adcs(

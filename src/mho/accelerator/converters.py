@@ -26,6 +26,8 @@ class AdcRange(StrEnum):
     Attributes:
         FULL_SCALE: every sum that rows, cells and DACs can give.
         CALIBRATED_LAYER: what occurs in data, one range for all columns of a layer.
+        CALIBRATED_SLICES: what occurs in data, one range for each weight slice of a layer: the columns whose sums count
+            equally much. An ADC that serves several of them switches its range between conversions.
         CALIBRATED_COLUMNS: what occurs in data, one range for the columns of each ADC.
 
     What calibrated ranges leave out or tell too coarsely is lost: programs may ask for sums that they do not resolve.
@@ -33,6 +35,7 @@ class AdcRange(StrEnum):
 
     FULL_SCALE = "full-scale"
     CALIBRATED_LAYER = "calibrated-layer"
+    CALIBRATED_SLICES = "calibrated-slices"
     CALIBRATED_COLUMNS = "calibrated-columns"
 
 
@@ -85,8 +88,8 @@ class Converters(Section):
     adc_range: AdcRange = Field(
         default=AdcRange.FULL_SCALE,
         description='What the codes of adc_bits are spread over: "full-scale", every sum that can occur; '
-        '"calibrated-layer" or "calibrated-columns", what occurs in data, in a whole layer or in the columns of each '
-        "ADC.",
+        '"calibrated-layer", "calibrated-slices" or "calibrated-columns", what occurs in data, in a whole layer, in '
+        "each of its weight slices (columns that count equally much) or in the columns of each ADC.",
     )
     adc_offset_lsb: Annotated[Ratio, *from_zero(MAX_ERROR_LSB)] = Field(
         default=Decimal(0),

@@ -38,6 +38,7 @@ class ArrayLayout:
         dac_bits: bits that one step takes of a code.
         steps: steps of an input, at least 1.
         step_shift: bits from one step to the next.
+        is_correction: bool [cols], columns that hold ones and so add inputs up; None: there are none.
 
     Raises:
         DataError: lengths or values do not fit.
@@ -52,12 +53,15 @@ class ArrayLayout:
     dac_bits: int
     steps: int
     step_shift: int
+    is_correction: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         magnitude = np.abs(self.col_weight)
         checks = {
             "rows differ in number": self.row_sign.shape == self.row_shift.shape and self.row_sign.ndim == 1,
-            "columns differ in number": self.col_output.shape == self.col_weight.shape and self.col_output.ndim == 1,
+            "columns differ in number": self.col_output.shape == self.col_weight.shape
+            and self.col_output.ndim == 1
+            and (self.is_correction is None or self.is_correction.shape == self.col_output.shape),
             "there are no rows or no columns": bool(self.row_sign.size and self.col_output.size),
             "signs of rows are not +1 or -1": bool((np.abs(self.row_sign) == 1).all()),
             "shifts of rows are negative": bool((self.row_shift >= 0).all()),

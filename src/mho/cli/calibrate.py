@@ -24,13 +24,18 @@ from mho.program.container import read_program
 
 
 class Sharing(StrEnum):
-    """What shares a range: all columns of a layer, or those of each ADC."""
+    """What shares a range: all columns of a layer, those of each of its weight slices, or those of each ADC."""
 
     LAYER = "layer"
+    SLICE = "slice"
     ADC = "adc"
 
 
-_RANGES = {Sharing.LAYER: AdcRange.CALIBRATED_LAYER, Sharing.ADC: AdcRange.CALIBRATED_COLUMNS}
+_RANGES = {
+    Sharing.LAYER: AdcRange.CALIBRATED_LAYER,
+    Sharing.SLICE: AdcRange.CALIBRATED_SLICES,
+    Sharing.ADC: AdcRange.CALIBRATED_COLUMNS,
+}
 
 
 def calibrate(

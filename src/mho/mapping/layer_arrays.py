@@ -100,9 +100,9 @@ def _tiles(contents: PartContents, accelerator: Accelerator) -> Iterator[ArrayTi
         numbers = part.groups.start + start + np.arange(count)
         all_inputs = _for_groups(inputs, numbers, _code_stride(contents))
         all_sums = _for_groups(sums, numbers, _sum_stride(contents))
-        signs, shifts, weights = (np.tile(one, count) for one in (rows.sign, rows.shift, cols.weight))
+        lines = [np.tile(one, count) for one in (rows.sign, rows.shift, cols.weight, cols.output)]
         for block in split_tiles(count * part.rows, count * part.cols, accelerator.crossbar):
-            layout, tile_sums = _lay_out_tile(contents, accelerator, block, (signs, shifts, weights), all_sums)
+            layout, tile_sums = _lay_out_tile(contents, accelerator, block, lines, all_sums)
             yield ArrayTile(
                 groups=slice(start, start + count),
                 rows=slice(block.row_start, block.row_stop),
@@ -121,11 +121,14 @@ def _lay_out_tile(
     contents: PartContents,
     accelerator: Accelerator,
     block: Tile,
-    lines: tuple[Integers, Integers, Integers],
+    lines: list[Integers],
     all_sums: Integers,
 ) -> tuple[ArrayLayout, Integers]:
-    """Return the layout of a tile, and the sums of its results: columns that go to the same sums are one result."""
-    signs, shifts, weights = lines
+    """Return the layout of a tile, and the sums of its results: columns that go to the same sums are one result.
+
+    `lines` are signs and shifts of rows, and weights and outputs of columns, of all groups of the tile.
+    """
+    signs, shifts, weights, outputs = lines
     rows, cols = slice(block.row_start, block.row_stop), slice(block.col_start, block.col_stop)
     sums, output = np.unique(all_sums[:, cols], axis=1, return_inverse=True)
     layout = ArrayLayout(
@@ -138,6 +141,7 @@ def _lay_out_tile(
         dac_bits=accelerator.converters.dac_bits,
         steps=contents.part.num_steps,
         step_shift=contents.step_shift,
+        is_correction=outputs[cols] == CORRECTION,
     )
     return layout, np.ascontiguousarray(sums)
 

@@ -15,16 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.converters import AdcRange
 from mho.accelerator.spec import Accelerator
-from mho.array.calibration import RangeRule, SumCounts
+from mho.array.calibration import RangeRule
 from mho.array.converters import make_adc
 from mho.array.layout import Conversions
 from mho.array.product import ArrayProduct
+from mho.array.range_groups import Range, RangeGroups
 from mho.errors import ConfigError
-
-Floats = NDArray[np.float64]
-Range = tuple[Floats, Floats]
 
 DEFAULT_STEPS = 100
 
@@ -56,9 +53,8 @@ class TileRanges:
         """Prepare; there are no ranges yet. The hardware has calibrated ADCs."""
         converters = hardware.converters
         self._bits, self._renewal = int(converters.adc_bits), renewal
-        self._by_layer = converters.adc_range is AdcRange.CALIBRATED_LAYER
-        self._columns_sharing_adc = converters.columns_sharing_adc
-        self._ranges: list[Range] = []
+        self._converters = converters
+        self._ranges: tuple[Range, ...] = ()
         self._left = 0
 
     @property
@@ -83,25 +79,13 @@ class TileRanges:
             bitlines: of each read, the column of the crossbar that each conversion reads first.
             reads: of each read of each tile, its product, observed, and the batches of codes that drive it.
         """
-        groups, counts = [], []
-        shared = SumCounts(1)
-        for columns in bitlines:
-            if self._by_layer:
-                groups.append(np.zeros_like(columns))
-                counts.append(shared)
-                continue
-            converters, group = np.unique(columns // self._columns_sharing_adc, return_inverse=True)
-            groups.append(group.astype(np.int64))
-            counts.append(SumCounts(len(converters)))
-        looks = [SumCounts.see, SumCounts.count] if self._renewal.rule.counts_sums else [SumCounts.see]
+        groups = RangeGroups([product for product, _ in reads], bitlines, self._converters)
+        looks = [groups.see, groups.count] if self._renewal.rule.counts_sums else [groups.see]
         for look in looks:
-            for count, group, (product, batches) in zip(counts, groups, reads, strict=True):
+            for number, (product, batches) in enumerate(reads):
                 for codes in batches:
-                    look(count, product.sum_columns(codes), group, product.sum_unit)
-        rule, bits = self._renewal.rule, self._bits
-        of_layer = shared.find_ranges(rule, bits) if self._by_layer else None
-        found = [of_layer or count.find_ranges(rule, bits) for count in counts]
-        self._ranges = [(low[group], high[group]) for (low, high), group in zip(found, groups, strict=True)]
+                    look(number, product, codes)
+        self._ranges = groups.find_ranges(self._renewal.rule, self._bits)
         self._left = self._renewal.steps
 
     def of_read(self, number: int) -> Range:

@@ -18,11 +18,12 @@ from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
+from mho.array.range_groups import Range
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
 from mho.program.program import Program
 from mho.simulation.analog_calibration import DEFAULT_BATCH, calibrate_ranges
-from mho.simulation.analog_tiles import Range, Ranges
+from mho.simulation.analog_tiles import Ranges
 from mho.simulation.arrays import read_arrays, write_arrays
 
 _EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.converters import AdcRange
+from mho.accelerator.converters import AdcRange, Converters
 from mho.accelerator.spec import Accelerator
-from mho.array.calibration import RangeRule, SumCounts, without_conversion
+from mho.array.calibration import RangeRule, without_conversion
 from mho.array.conductances import Conditions
+from mho.array.range_groups import RangeGroups
 from mho.errors import ConfigError
 from mho.program.program import Program
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
 from mho.simulation.analog_tiles import AnalogTile, Ranges
-
-Integers = NDArray[np.int64]
 
 
 def calibrate_ranges(
@@ -39,8 +37,8 @@ def calibrate_ranges(
         program: as for `AnalogExecutor`.
         seed: of the chip.
         inputs: calibration data, as for `AnalogExecutor.run`.
-        hardware: `converters.adc_range` says which conversions share a range: those of a layer or those of an ADC.
-            Ranges of a layer are for codes of its own bits, where the program tells some.
+        hardware: `converters.adc_range` says which conversions share a range: those of a layer, of one of its weight
+            slices or of an ADC. Ranges of a layer are for codes of its own bits, where the program tells some.
         rule: how; None: least mean squared error.
         conditions: when and how cells are read.
         batch_size: samples at once; changes speed and memory alone.
@@ -55,12 +53,12 @@ def calibrate_ranges(
         raise ConfigError(
             f"converters.adc_bits is {converters.adc_bits!r} and adc_range {converters.adc_range.value!r}",
             where=hardware.name,
-            expected="bits, and adc_range 'calibrated-layer' or 'calibrated-columns'",
+            expected="bits, and adc_range 'calibrated-layer', 'calibrated-slices' or 'calibrated-columns'",
         )
     executor = AnalogExecutor(
         program, seed, hardware=without_conversion(hardware), conditions=conditions, is_observed=True
     )
-    observer = _Observer(executor, converters.adc_range is AdcRange.CALIBRATED_LAYER, converters.columns_sharing_adc)
+    observer = _Observer(executor, converters)
     executor.run(inputs, batch_size, observe=observer.see)
     rule = rule or RangeRule()
     if rule.counts_sums:
@@ -70,38 +68,21 @@ def calibrate_ranges(
 
 
 class _Observer:
-    """Collects the sums of all tiles, by layer or by the converters of each tile."""
+    """Collects the sums of all tiles, by layer and by what shares a range."""
 
-    def __init__(self, executor: AnalogExecutor, by_layer: bool, columns_sharing_adc: int) -> None:
-        self._counts: dict[tuple[str, int], SumCounts] = {}
-        self._groups: dict[tuple[str, int], Integers] = {}
+    def __init__(self, executor: AnalogExecutor, converters: Converters) -> None:
+        self._groups: dict[str, RangeGroups] = {}
         for layer, tiles in executor.tiles.items():
-            shared = SumCounts(1)
-            for number, tile in enumerate(tiles):
-                columns = tile.bitlines[tile.product.conversions.plus]
-                if by_layer:
-                    self._counts[layer, number], self._groups[layer, number] = shared, np.zeros_like(columns)
-                    continue
-                converters, group = np.unique(columns // columns_sharing_adc, return_inverse=True)
-                self._counts[layer, number] = SumCounts(len(converters))
-                self._groups[layer, number] = group.astype(np.int64)
+            products = [tile.product for tile in tiles]
+            bitlines = [tile.bitlines[tile.product.conversions.plus] for tile in tiles]
+            self._groups[layer] = RangeGroups(products, bitlines, converters)
 
     def see(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
-        product = tile.product
-        self._counts[layer, number].see(product.sum_columns(codes), self._groups[layer, number], product.sum_unit)
+        self._groups[layer].see(number, tile.product, codes)
 
     def count(self, layer: str, number: int, tile: AnalogTile, codes: Tensor) -> None:
-        product = tile.product
-        self._counts[layer, number].count(product.sum_columns(codes), self._groups[layer, number], product.sum_unit)
+        self._groups[layer].count(number, tile.product, codes)
 
     def find_ranges(self, rule: RangeRule, bits: int, own_bits: Mapping[str, int]) -> Ranges:
         """Return ranges for codes of `bits`, or of those that a layer has of its own."""
-        found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-        done: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        for (layer, number), counts in self._counts.items():
-            if id(counts) not in done:
-                done[id(counts)] = counts.find_ranges(rule, own_bits.get(layer, bits))
-            lowest, highest = done[id(counts)]
-            group = self._groups[layer, number]
-            found.setdefault(layer, []).append((lowest[group], highest[group]))
-        return {layer: tuple(ranges) for layer, ranges in found.items()}
+        return {layer: groups.find_ranges(rule, own_bits.get(layer, bits)) for layer, groups in self._groups.items()}

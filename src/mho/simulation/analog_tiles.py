@@ -23,9 +23,11 @@ from mho.array.conductances import Conditions, Device
 from mho.array.layout import ArrayLayout
 from mho.array.model import ProductMaker, WrittenCells, write_crossbar
 from mho.array.product import MIN_FRACTION_BITS, ArrayProduct
+from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, ProgramError
-from mho.program.instructions import Affine, Layer, QuantizeInput, WriteTile
+from mho.program.geometry import AccumulatorLayout
+from mho.program.instructions import Affine, Layer, QuantizeInput, ShiftAdd, WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
 from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
@@ -33,11 +35,8 @@ from mho.simulation.analog_operands import StoredOperand
 
 Integers = NDArray[np.int64]
 
-Range = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Lowest and highest sum of each conversion of a tile, for calibrated ADCs."""
-
 Ranges = Mapping[str, tuple[Range, ...]]
-"""Of each layer and tile, in execution order."""
+"""Of calibrated ADCs: those of each layer and tile, in execution order."""
 
 _CELL_LIMIT = 32639
 """The largest whole number of two signed bytes, balanced (`mho.array.integers.split_digits`)."""
@@ -180,6 +179,7 @@ class TileWriter:
         targets, output = np.unique(offsets[used], return_inverse=True)
         quantize = next(item for item in content.quantizations if item.target == load.codes)
         layout = _lay_out(self._program, use, quantize, steps, used, output, len(targets))
+        layout = replace(layout, is_correction=used & _add_inputs(content.dequantize.layout, add, offsets))
         rows = _cut(constants[load.row_offsets], load.rows.start, load.rows.stop)
         maker = ProductMaker(
             hardware,
@@ -379,6 +379,14 @@ def _lay_out(
         steps=steps[0][1] if steps else 1,
         step_shift=dict(load.shift.strides)[steps[0][0]] if steps else load.dac_bits,
     )
+
+
+def _add_inputs(layout: AccumulatorLayout, add: ShiftAdd, offsets: Integers) -> NDArray[np.bool_]:
+    """Tell which columns go to sums of inputs, bool [cols]: those that hold ones."""
+    first = add.address.at({variable: 0 for variable, _ in add.address.strides})
+    channel = (first + offsets) // layout.strides[3] % layout.shape[3]
+    is_correction: NDArray[np.bool_] = channel == layout.channels
+    return is_correction
 
 
 def _cut(constant: NDArray[Any], start: int, stop: int) -> Integers:

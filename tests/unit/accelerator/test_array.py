@@ -4,7 +4,8 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.accelerator.array import Array
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, override
+from mho.accelerator.converters import AdcRange
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, override, to_toml
 from mho.errors import ConfigError
 
 
@@ -101,6 +102,14 @@ def test_impossible_converters_are_errors(values, told):
     with pytest.raises(ConfigError) as caught:
         with_values("converters", **values)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("adc_range", AdcRange)
+def test_ranges_of_converters_come_back_from_a_file(adc_range, tmp_path):
+    made = with_values("converters", adc_bits=6, adc_range=str(adc_range))
+    (tmp_path / "a.toml").write_text(to_toml(made))
+    read = load_accelerator(tmp_path / "a.toml").converters
+    assert (read.adc_range, read.has_calibrated_adc) == (adc_range, adc_range is not AdcRange.FULL_SCALE)
 
 
 def test_errors_of_converters_go_with_bits():

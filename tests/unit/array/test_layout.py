@@ -86,6 +86,7 @@ def test_rows_that_are_driven_alone_keep_their_signs_and_shifts():
         ({"row_sign": np.array([1, 0])}, "signs of rows"),
         ({"row_shift": np.array([0, -1])}, "shifts of rows"),
         ({"col_output": np.array([0])}, "columns differ"),
+        ({"is_correction": np.array([True])}, "columns differ"),
         ({"col_output": np.array([0, 1])}, "outputs of columns"),
         ({"col_weight": np.array([1, 3])}, "powers of two"),
         ({"col_weight": np.array([1, 0])}, "powers of two"),

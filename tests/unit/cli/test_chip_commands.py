@@ -103,14 +103,22 @@ def test_conditions_are_those_of_python(folder):
     assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="old.toml", conditions=conditions), seen[-1])
 
 
-@pytest.mark.parametrize("options", [(), ("--method", "extremes"), ("--method", "percentile", "--share", "0.9")])
-def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(folder, options):
+@pytest.mark.parametrize(
+    ("per", "options"),
+    [
+        ("adc", ()),
+        ("slice", ()),
+        ("adc", ("--method", "extremes")),
+        ("adc", ("--method", "percentile", "--share", "0.9")),
+    ],
+)
+def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(folder, per, options):
     inputs, exact = read_arrays("x.npz"), outputs_of("simulate", "p.mho", "--inputs", "x.npz")["y"]
-    assert main([*CALIBRATE, "--hardware", "coarse.toml", "--per", "adc", *options]) == 0
+    assert main([*CALIBRATE, "--hardware", "coarse.toml", "--per", per, *options]) == 0
     found = outputs_of(*ON_CHIP, "--hardware", "coarse.toml", "--ranges", "r.npz")
     method = options[1] if options else "mse"
     share = {"share": 0.9} if "--share" in options else {}
-    ranges = mho.calibrate("p.mho", inputs, seed=5, hardware="coarse.toml", per="adc", method=method, **share)
+    ranges = mho.calibrate("p.mho", inputs, seed=5, hardware="coarse.toml", per=per, method=method, **share)
     assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="coarse.toml", ranges=ranges), found)
     assert_same_bits(mho.simulate("p.mho", inputs, seed=5, hardware="coarse.toml", ranges="r.npz"), found)
     mho.save(ranges, "again.npz")
@@ -153,6 +161,9 @@ def test_what_was_found_is_told(folder, capsys):
     # Five outputs of one 4-bit digit each, in two columns each; 40 rows in one tile.
     out = capsys.readouterr().out
     assert out.endswith("r.npz: ranges of 3-bit ADCs for 1 layers, 1 tiles, 10 conversions; 1 differ\n")
+    assert main([*CALIBRATE, "--hardware", "layer.toml", "--per", "slice"]) == 0
+    assert capsys.readouterr().out.endswith("10 conversions; 2 differ\n")
+    assert str(read_arrays("r.npz")["adc_range"]) == "calibrated-slices"
 
 
 def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does_not(folder, capsys):
@@ -186,6 +197,8 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "none.npz"), "none.npz"),
         ((*CALIBRATE,), "adc_bits is 'ideal'"),
         ((*CALIBRATE, "--per", "layer"), "adc_bits is 'ideal'"),
+        ((*CALIBRATE, "--per", "slice"), "adc_bits is 'ideal'"),
+        ((*CALIBRATE, "--hardware", "coarse.toml"), "'calibrated-layer', 'calibrated-slices' or 'calibrated-columns'"),
         ((*CALIBRATE, "--hardware", "coarse.toml"), "adc_range 'full-scale'"),
         ((*CALIBRATE, "--hardware", "layer.toml", "--share", "0.9"), "--method percentile"),
         ((*CALIBRATE, "--hardware", "layer.toml", "--method", "percentile", "--share", "2"), "share is 2"),

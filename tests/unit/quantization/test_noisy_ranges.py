@@ -63,7 +63,7 @@ def run(trainable: TrainableNetwork, noise: ArrayNoise, x: torch.Tensor) -> torc
         return trainable(x)
 
 
-@pytest.mark.parametrize("adc_range", ["calibrated-columns", "calibrated-layer"])
+@pytest.mark.parametrize("adc_range", ["calibrated-columns", "calibrated-slices", "calibrated-layer"])
 @pytest.mark.parametrize("rule", [EXTREMES, HALF, RangeRule()])
 def test_layers_convert_as_chips_whose_ranges_come_from_the_same_inputs(adc_range: str, rule: RangeRule) -> None:
     trainable, x = dense()
@@ -75,6 +75,26 @@ def test_layers_convert_as_chips_whose_ranges_come_from_the_same_inputs(adc_rang
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     exact = trainable.eval()(x).detach().numpy()
     assert np.abs(found - exact).max() > 1e-3
+
+
+@pytest.mark.parametrize("model", MappingModel)
+@pytest.mark.parametrize("encoding", ["differential-columns", "offset"])
+def test_tiles_in_training_have_the_weight_slices_of_chips(encoding: str, model: MappingModel) -> None:
+    """Digits in two slices, and ones, in two tiles; by the best mapping one of them takes two bits of inputs at once."""
+    trainable, _ = dense("4/4")
+    assert trainable.policy is not None
+    accelerator = make_accelerator(8, 12, 2, encoding=encoding, mapping={"allowed": {"encodings": [encoding]}})
+    arrays = arrays_of_network(trainable.network, trainable.policy, accelerator, model)
+    program = compile_network(trainable.to_quantized_network(), accelerator, model=model)
+    layouts = [tile.layout for part in arrays["fc"].parts for tile in part.make_tiles()]
+    on_chip = [tile.product.layout for tile in AnalogExecutor(program, 0).tiles["fc"]]
+    assert len(layouts) == len(on_chip) > 1
+    for one, other in zip(layouts, on_chip, strict=True):
+        assert one.is_correction is not None
+        np.testing.assert_array_equal(one.is_correction, other.is_correction)
+        np.testing.assert_array_equal(one.col_weight, other.col_weight)
+        np.testing.assert_array_equal(one.row_shift, other.row_shift)
+    assert any(layout.is_correction.any() for layout in layouts) == (encoding == "offset")
 
 
 def test_bits_of_a_layer_of_its_own_are_those_that_its_ranges_are_for() -> None:

@@ -304,8 +304,9 @@ def chips_of(network, hardware, samples, conditions, **keys):
     return ChipAccuracy.of([round(samples.share_right(outputs) * len(samples))], len(samples))
 
 
-def test_calibrated_adcs_find_their_ranges_on_calibration_inputs(classifier, samples):
-    ranged = make_accelerator(rows=16, cols=16, adc_bits=3, converters={"adc_range": "calibrated-columns"})
+@pytest.mark.parametrize("adc_range", ["calibrated-columns", "calibrated-slices"])
+def test_calibrated_adcs_find_their_ranges_on_calibration_inputs(classifier, samples, adc_range):
+    ranged = make_accelerator(rows=16, cols=16, adc_bits=3, converters={"adc_range": adc_range})
     drifting = with_array(ranged, drift_exponent=0.2)
     calibration = samples.inputs[:20]
     document = ask(classifier, ranged, drifting, samples=samples, calibration=calibration, elapsed_s=1e4)

@@ -81,10 +81,13 @@ def test_they_fit_the_program_and_the_bits_that_they_were_found_for(network, pro
         ranges.fit(compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
 
 
-def test_what_shares_a_range_may_be_told_beside_the_hardware(network, program):
+@pytest.mark.parametrize("adc_range", [AdcRange.CALIBRATED_LAYER, AdcRange.CALIBRATED_SLICES])
+def test_what_shares_a_range_may_be_told_beside_the_hardware(network, program, adc_range, tmp_path):
     hardware, inputs = with_adc(program, adc_range="full-scale"), random_inputs(network, 2)
-    found = calibrate_adcs(program, 0, inputs, hardware=hardware, adc_range=AdcRange.CALIBRATED_LAYER)
-    assert found.adc_range is AdcRange.CALIBRATED_LAYER
+    found = calibrate_adcs(program, 0, inputs, hardware=hardware, adc_range=adc_range)
+    assert found.adc_range is adc_range
+    write_ranges(found, tmp_path / "r.npz")
+    assert read_ranges(tmp_path / "r.npz").fit(program, hardware).converters.adc_range is adc_range
     with pytest.raises(ConfigError, match="adc_range"):
         calibrate_adcs(program, 0, inputs, hardware=hardware)
     with pytest.raises(ConfigError, match="'ideal'"):

@@ -15,10 +15,11 @@ from small_programs import compile_small, conv_network
 
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.calibration import RangeMethod, RangeRule
+from mho.array.range_groups import group_conversions
 from mho.errors import ConfigError, DataError
 from mho.program.lowering import compile_network
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import _Observer, calibrate_ranges
+from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.executor import Executor
 
 
@@ -49,7 +50,7 @@ def calibrated(program, inputs, made, **options):
     return AnalogExecutor(program, 1, hardware=made, ranges=ranges).run(inputs)["y"]
 
 
-@pytest.mark.parametrize("adc_range", ["calibrated-layer", "calibrated-columns"])
+@pytest.mark.parametrize("adc_range", ["calibrated-layer", "calibrated-slices", "calibrated-columns"])
 def test_calibrated_ranges_lose_less_than_full_scale(program, inputs, adc_range):
     exact = Executor(program).run(inputs)["y"]
     full = AnalogExecutor(program, 1, hardware=hardware(program, 3, "full-scale")).run(inputs)["y"]
@@ -68,6 +69,40 @@ def test_a_layer_shares_one_range(program, inputs):
     (tiles,) = ranges.values()
     assert len(tiles) > 1
     assert len(np.unique(np.concatenate([high for _, high in tiles]))) == 1
+
+
+@pytest.mark.parametrize("difference", ["digital", "analog"])
+def test_a_weight_slice_shares_one_range(network, inputs, difference):
+    """Weights from -8 to 7 in cells of one bit: digits of 1, 2, 4, 8, and with digital differences of minus as much."""
+    program = compile_small(network, make_accelerator(40, 24, 1))
+    made = hardware(program, 3, "calibrated-slices", difference=difference)
+    ranges = calibrate_ranges(program, 1, inputs, hardware=made)["conv"]
+    tiles = AnalogExecutor(program, 1, hardware=made, ranges={"conv": ranges}).tiles["conv"]
+    found = {}
+    for tile, (lowest, highest) in zip(tiles, ranges, strict=True):
+        for weight, *pair in zip(tile.product.conversions.weight.tolist(), lowest, highest, strict=True):
+            found.setdefault(weight, set()).add(tuple(pair))
+    assert set(found) == {1, 2, 4, 8} | ({-1, -2, -4, -8} if difference == "digital" else set())
+    assert all(len(pairs) == 1 for pairs in found.values())
+    assert len(set.union(*(found[weight] for weight in (1, 2, 4, 8)))) == 4
+
+
+@pytest.mark.parametrize("adc_range", ["calibrated-slices", "calibrated-layer"])
+def test_sums_of_inputs_are_no_slice_of_the_weights(network, inputs, adc_range):
+    """A column of ones weighs what the lowest digits weigh, and carries larger sums."""
+    accelerator = make_accelerator(80, 24, 2, encoding="offset")
+    program = compile_small(network, accelerator)
+    made = hardware(program, 3, adc_range)
+    ranges = calibrate_ranges(program, 1, inputs, hardware=made)["conv"]
+    tiles = AnalogExecutor(program, 1, hardware=made, ranges={"conv": ranges}).tiles["conv"]
+    ones, digits = set(), set()
+    for tile, (_, highest) in zip(tiles, ranges, strict=True):
+        layout, conversions = tile.product.layout, tile.product.conversions
+        is_correction = layout.is_correction[conversions.plus]
+        ones |= set(highest[is_correction].tolist())
+        digits |= set(highest[~is_correction & (conversions.weight == 1)].tolist())
+    assert len(ones) == len(digits) == 1
+    assert (ones == digits) == (adc_range == "calibrated-layer")
 
 
 def test_columns_of_one_converter_share_one_range(program, inputs):
@@ -96,9 +131,9 @@ def test_ranges_reach_below_zero_where_sums_do(network, inputs, difference, is_s
 def test_converters_are_those_of_the_crossbar_where_a_layer_does_not_begin_with_one():
     """Six columns from column 2 on, three to a converter: the first is the last of the first converter."""
     product = SimpleNamespace(conversions=SimpleNamespace(plus=np.arange(6)))
-    executor = SimpleNamespace(tiles={"layer": (SimpleNamespace(product=product, bitlines=np.arange(2, 8)),)})
-    observer = _Observer(executor, False, 3)
-    assert observer._groups["layer", 0].tolist() == [0, 1, 1, 1, 2, 2]
+    converters = make_accelerator(converters={"adc_range": "calibrated-columns", "columns_per_adc": 3}).converters
+    (groups,) = group_conversions([product], [np.arange(2, 8)[product.conversions.plus]], converters)
+    assert groups.tolist() == [0, 1, 1, 1, 2, 2]
 
 
 def test_ranges_follow_what_the_chip_holds_but_not_its_noise():

@@ -194,8 +194,9 @@ def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):
     assert len(lines()) == 1
 
 
-def test_calibrated_converters_get_ranges_for_every_chip(folder):
-    text = STUDY.replace("on_off_ratio = 20", 'cell_variation = 0.2\nconverters.adc_range = "calibrated-layer"')
+@pytest.mark.parametrize("adc_range", ["calibrated-layer", "calibrated-slices"])
+def test_calibrated_converters_get_ranges_for_every_chip(folder, adc_range):
+    text = STUDY.replace("on_off_ratio = 20", f'cell_variation = 0.2\nconverters.adc_range = "{adc_range}"')
     text = text.replace("[0, 0.1, 0.3]", "[0]").replace('[2, 4, "ideal"]', "[4]")
     text += '\n[calibration]\nfile = "calibration.npz"\nimages = 10\nmethod = "extremes"\n'
     (folder / "small.toml").write_text(text)
@@ -204,7 +205,7 @@ def test_calibrated_converters_get_ranges_for_every_chip(folder):
     inputs, labels = make_samples(program)
     content = program.accelerator.to_json()
     content["array"]["cell_variation"] = 0.2
-    content["converters"].update(adc_bits=4, adc_range="calibrated-layer")
+    content["converters"].update(adc_bits=4, adc_range=adc_range)
     hardware = accelerator_from_json(content, where="test")
     from mho.array.calibration import RangeMethod, RangeRule
 
