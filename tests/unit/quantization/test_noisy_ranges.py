@@ -80,7 +80,7 @@ def test_layers_convert_as_chips_whose_ranges_come_from_the_same_inputs(adc_rang
 @pytest.mark.parametrize("model", MappingModel)
 @pytest.mark.parametrize("encoding", ["differential-columns", "offset"])
 def test_tiles_in_training_have_the_weight_slices_of_chips(encoding: str, model: MappingModel) -> None:
-    """Digits in two slices, and ones, in two tiles; by the best mapping one of them takes two bits of inputs at once."""
+    """Digits in two slices, and ones, in two tiles; in the best mapping one takes two bits of inputs at once."""
     trainable, _ = dense("4/4")
     assert trainable.policy is not None
     accelerator = make_accelerator(8, 12, 2, encoding=encoding, mapping={"allowed": {"encodings": [encoding]}})
