@@ -3,14 +3,16 @@
     python benchmarks/adc_ranges.py RUN.toml NETWORK.onnx [--bits 4/4] [--adc-bits 5 6 7] [--images 500]
 
 RUN.toml names the data and the accelerator. NETWORK.onnx is quantized, or is float and gets calibrated at --bits. It is
-compiled in each mapping and difference of columns, and answers test images, spread evenly over the test set, on a chip
-whose cells are ideal: what is lost is lost by ADCs alone. Ranges come from the run's calibration images. With
---programming-error cells have errors too, on as many chips as --seeds says.
+compiled in each mapping and difference of columns, for calibrated ADCs, and answers test images, spread evenly over
+the test set, on a chip whose cells are ideal: what is lost is lost by ADCs alone. Ranges come from the run's
+calibration images; which of them changes accuracies by some images, so that --draws takes means over several draws.
+With --programming-error cells have errors too, on as many chips as --seeds says.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -43,11 +45,14 @@ ROWS: tuple[tuple[str, Any, RangeMethod | None], ...] = (
     ("ADC, 99.99 %", "adc", RangeMethod.PERCENTILE),
     ("ADC, least error", "adc", RangeMethod.MSE),
 )
-MAPPINGS: tuple[tuple[str, Any, str], ...] = (
-    ("differential columns", "paper", "digital"),
-    ("differences converted", "paper", "analog"),
-    ("best", "best", "digital"),
+MAPPINGS: tuple[tuple[str, Any, str, list[str] | None], ...] = (
+    ("differential columns", "paper", "digital", None),
+    ("differences converted", "paper", "analog", None),
+    ("best", "best", "digital", None),
+    ("best of differential columns", "best", "digital", ["differential-columns"]),
+    ("best of converted differences", "best", "analog", ["differential-columns"]),
 )
+"""Names, models of mapping, where columns are subtracted, and which encodings are allowed; None: all."""
 
 
 def main() -> None:
@@ -60,9 +65,10 @@ def main() -> None:
     parser.add_argument("--adc-bits", type=int, nargs="+", default=[4, 5, 6, 7, 8], metavar="N")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--calibration", type=int, default=100, help="images")
+    parser.add_argument("--draws", type=int, default=1, help="of calibration images; one: spread evenly over them all")
     parser.add_argument("--programming-error", type=float, default=0.0, help="part of the range")
     parser.add_argument("--seeds", type=int, default=1, help="chips; more than one tell more where cells have errors")
-    mappings, rows = [name for name, _, _ in MAPPINGS], [name for name, _, _ in ROWS]
+    mappings, rows = [name for name, *_ in MAPPINGS], [name for name, *_ in ROWS]
     parser.add_argument("--mappings", nargs="+", choices=mappings, default=mappings)
     parser.add_argument("--ranges", nargs="+", choices=rows, default=rows)
     options = parser.parse_args()
@@ -74,25 +80,27 @@ def main() -> None:
     if not network.is_quantized:
         network = mho.quantize(network, options.bits, calibration)
     test = dataset.test.spread(options.images)
-    seen = dataset.calibration.spread(options.calibration).inputs(slice(None))
+    seen = draw(dataset.calibration, options.calibration, options.draws)
     hardware = mho.accelerator(options.accelerator or config.accelerator.name)
-    for name, mapping, difference in MAPPINGS:
+    for name, mapping, difference, encodings in MAPPINGS:
         if name not in options.mappings:
             continue
-        compiled = with_values(hardware, options.programming_error, column_difference=difference)
-        program = mho.compile(network, compiled, mapping=mapping)
+        chip = with_values(hardware, options.programming_error, column_difference=difference)
+        calibrated = {"adc_bits": max(options.adc_bits), "adc_range": "calibrated-columns"}
+        program = mho.compile(network, allow(with_values(chip, 0, **calibrated), encodings), mapping=mapping)
         exact = accuracy(mho.simulate(program, test.inputs(slice(None))), test)
-        print(f"\n{name}: {exact:.2f} % of {len(test)} images with exact integers")
+        time_us = mho.timing(program).latency_ps / 1e6
+        print(f"\n{name}: {exact:.2f} % of {len(test)} images with exact integers, {time_us:,.1f} us each")
         print(f"| {'ranges':18} | " + " | ".join(f"{bits} bits" for bits in options.adc_bits) + " |")
         print("|---" * (len(options.adc_bits) + 1) + "|")
-        for row, cells in measure(program, compiled, options, seen, test):
+        for row, cells in measure(program, chip, options, seen, test):
             print(f"| {row:18} | {' | '.join(f'{cell:6.2f}' for cell in cells)} |", flush=True)
 
 
 def measure(
-    program: Program, hardware: Accelerator, options: argparse.Namespace, seen: NDArray[Any], test: Split
+    program: Program, hardware: Accelerator, options: argparse.Namespace, seen: list[NDArray[Any]], test: Split
 ) -> Iterator[tuple[str, list[float]]]:
-    """Yield the accuracies of each kind of ranges by bits, percent, means over chips."""
+    """Yield the accuracies of each kind of ranges by bits, percent, means over chips and draws of `seen`."""
     inputs = test.inputs(slice(None))
     for name, per, method in ROWS:
         if name not in options.ranges:
@@ -102,14 +110,28 @@ def measure(
             start = time.perf_counter()
             chosen = with_values(hardware, options.programming_error, adc_bits=bits)
             shares = []
-            for seed in range(options.seeds):
+            for seed, some in itertools.product(range(options.seeds), seen if method is not None else [None]):
                 ranges = None
                 if method is not None:
-                    ranges = mho.calibrate(program, seen, seed=seed, hardware=chosen, method=method.value, per=per)
+                    ranges = mho.calibrate(program, some, seed=seed, hardware=chosen, method=method.value, per=per)
                 shares.append(accuracy(mho.simulate(program, inputs, seed=seed, hardware=chosen, ranges=ranges), test))
             found.append(float(np.mean(shares)))
             print(f"{name}, {bits} bits: {shares}, {time.perf_counter() - start:.0f} s", file=sys.stderr)
         yield name, found
+
+
+def draw(calibration: Split, images: int, draws: int) -> list[NDArray[Any]]:
+    if draws == 1:
+        return [calibration.spread(images).inputs(slice(None))]
+    everything = calibration.inputs(slice(None))
+    return [np.random.default_rng(seed).permutation(everything)[:images] for seed in range(draws)]
+
+
+def allow(hardware: Accelerator, encodings: list[str] | None) -> Accelerator:
+    content = hardware.to_json()
+    if encodings is not None:
+        content["mapping"]["allowed"]["encodings"] = encodings
+    return accelerator_from_json(content, where=hardware.name)
 
 
 def with_values(hardware: Accelerator, error: float, **converters: Any) -> Accelerator:
