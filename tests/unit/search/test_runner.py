@@ -66,7 +66,7 @@ def test_what_the_log_holds_is_not_evaluated_again_but_counts():
 @pytest.mark.parametrize("method", ["random", "rl"])
 def test_a_killed_search_goes_on_and_ends_as_if_it_had_never_been_killed(tmp_path, method):
     path = tmp_path / "log.jsonl"
-    command = [sys.executable, search_problem.__file__, method, "25", str(path)]
+    command = [sys.executable, search_problem.__file__, method, "16", str(path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not path.exists() or path.read_bytes().count(b"\n") < 9):
@@ -76,8 +76,8 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_never_been_killed(tmp_pat
     with path.open("ab") as file:
         file.write(b'{"index": 9, "policy": {"lay')
     done = EvaluationLog(path, SmoothEvaluator(resnet18_space().layer_names).problem).records
-    assert 8 <= len(done) < 25
-    resumed, uninterrupted = search(method, 25, log_path=path), search(method, 25)
+    assert 8 <= len(done) < 16
+    resumed, uninterrupted = search(method, 16, log_path=path), search(method, 16)
     assert resumed.records[: len(done)] == done
     assert timeless(resumed.records) == timeless(uninterrupted.records)
     assert resumed.require_best().policy == uninterrupted.require_best().policy
