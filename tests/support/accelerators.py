@@ -53,20 +53,22 @@ def accelerators(draw: Any) -> Accelerator:
         "groups_per_tile": draw(st.sampled_from([1, 65536])),
         "splits": draw(st.booleans()),
     }
-    columns_per_adc, is_charged = draw(st.sampled_from([(1, False), (3, True)]))
-    most_bits = 4 if is_charged else 8  # what 14 bits resolve on 24 rows
-    conversion = {"adc_bits": 14, "adc_latency_us_per_bit": 0.000013} if is_charged else {}
+    columns_per_adc, adc_bits, per_bit_us = draw(
+        st.sampled_from([(1, "ideal", 0), (3, 14, 0.000013), (3, "ideal", 0.01)])
+    )
+    most_bits = 8 if adc_bits == "ideal" else 4  # what 14 bits resolve on 24 rows
     return make_accelerator(
         rows=draw(st.integers(1, 24)),
         cols=draw(st.integers(1, 24)),
         cell_bits=draw(st.integers(1, most_bits)),
         dac_bits=draw(st.integers(1, most_bits)),
+        adc_bits=adc_bits,
         encoding=encoding,
         crossbar={"active_rows": draw(st.sampled_from(["all", "all", 1]))},
         converters={
             "columns_per_adc": columns_per_adc,
             "column_difference": draw(st.sampled_from(["digital", "digital", "analog"])),
-            **conversion,
+            "adc_latency_us_per_bit": per_bit_us,
         },
         mapping={"encoding": str(encoding), "allowed": allowed},
         digital={"operation_latency_us": draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))},

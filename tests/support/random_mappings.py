@@ -39,7 +39,10 @@ def random_accelerator(chooser: Chooser, *, most: int = 40) -> Accelerator:
         encoding=encoding,
         crossbars=chooser.choice((1, 2)),
         crossbar={"active_rows": chooser.choice(("all", max(1, rows // 2), max(1, rows // 3)))},
-        converters={"column_difference": chooser.choice(("digital", "analog"))},
+        converters={
+            "column_difference": chooser.choice(("digital", "analog")),
+            "adc_latency_us_per_bit": chooser.choice((0, 0.01)),
+        },
         mapping={"encoding": str(encoding), "allowed": allowed},
     )
 

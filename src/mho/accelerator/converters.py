@@ -52,6 +52,20 @@ class ColumnDifference(StrEnum):
     ANALOG = "analog"
 
 
+class ConversionTime(StrEnum):
+    """What an accelerator tells of the time of conversions.
+
+    Attributes:
+        TOLD: a time for each bit, on top of the MVM's.
+        WITHIN_MVM: the MVM's latency holds it, as a source says.
+        NOT_TOLD: nothing. Conversions take no time of their own, an assumption.
+    """
+
+    TOLD = "told"
+    WITHIN_MVM = "within-mvm"
+    NOT_TOLD = "not-told"
+
+
 class Converters(Section):
     """What stands between digital numbers and the array."""
 
@@ -62,7 +76,8 @@ class Converters(Section):
     )
     adc_bits: Annotated[StrictInt, Field(ge=1, le=MAX_ADC_BITS)] | Literal["ideal"] = Field(
         description='Resolution with which a column sum is read, or "ideal": every sum is read exactly. '
-        "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits.",
+        "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits, and time and energy by the "
+        "bit count that many.",
     )
     columns_per_adc: StrictInt = Field(
         default=1,
@@ -76,8 +91,9 @@ class Converters(Section):
         ge=0,
         le=MAX_LATENCY_US,
         json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
-        description="Time that one conversion takes for each bit of adc_bits (successive approximation), us, on top of "
-        "crossbar.mvm_latency_us. 0: conversion is counted in mvm_latency_us.",
+        description="Time that one conversion takes for each bit of adc_bits (successive approximation; of an ideal "
+        "ADC: for each bit that the largest column sum needs), us, on top of crossbar.mvm_latency_us. 0: conversion is "
+        "counted in mvm_latency_us, which a source told for this key confirms, or it takes no time of its own.",
     )
 
     column_difference: ColumnDifference = Field(
@@ -117,16 +133,10 @@ class Converters(Section):
             raise ValueError("dac_inl_lsb is so large that a larger input drives less; at most a quarter of the range")
         return self
 
-    @model_validator(mode="after")
-    def _check_adc_time(self) -> Converters:
-        if self.adc_latency_us_per_bit and self.has_ideal_adc:
-            raise ValueError('adc_latency_us_per_bit needs adc_bits as a number; "ideal" has no bits to count')
-        return self
-
     @property
-    def conversion_latency_ps(self) -> int:
-        """Time of one conversion beyond what the MVM's latency holds, ps."""
-        return 0 if self.adc_bits == _IDEAL else to_steps(self.adc_latency_us_per_bit, 6) * int(self.adc_bits)
+    def adc_latency_ps_per_bit(self) -> int:
+        """Time of one bit of a conversion beyond what the MVM's latency holds, ps."""
+        return to_steps(self.adc_latency_us_per_bit, 6)
 
     @property
     def has_ideal_adc(self) -> bool:

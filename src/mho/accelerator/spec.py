@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PlainSerializer, StrictBool, StrictInt, f
 
 from mho.accelerator.array import Array
 from mho.accelerator.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
-from mho.accelerator.converters import MAX_LATENCY_US, MAX_LINES, Converters
+from mho.accelerator.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, Converters
 from mho.accelerator.energy import Area, Endurance, Energy
 from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.section import Microseconds, Section, to_steps
@@ -244,6 +244,15 @@ class Accelerator(Section):
         """Pulses that a write takes of a cell on average; 1 where they are counted in the unit figures of writes."""
         pulses = WriteVerify.of(self.array)
         return Decimal(1) if pulses is None else pulses.count_for_row(1)
+
+    @property
+    def conversion_time(self) -> ConversionTime:
+        """What is told of the time of conversions; a source of a time of 0 says that the MVM's latency holds it."""
+        key = "converters.adc_latency_us_per_bit"
+        if self.converters.adc_latency_us_per_bit:
+            return ConversionTime.TOLD
+        has_source = key in self.sources and key not in self.keys_to_set
+        return ConversionTime.WITHIN_MVM if has_source else ConversionTime.NOT_TOLD
 
     @property
     def keys_to_set(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from mho.cost.latency import cost_network
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy, write_widths
 from mho.report.columns import Column, print_columns
+from mho.report.hardware_words import tell_adc, tell_times
 
 _DISPENSABLE = ("mapping", "share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
 """Columns of the text that a narrow terminal does without, the first one first."""
@@ -110,13 +111,12 @@ def _csv_energies(spent: EnergyDocument | EnergyRow) -> dict[str, float]:
 def _print_text(document: CostDocument) -> None:
     console = Console(highlight=False)
     hardware = document.accelerator
-    crossbar, adc = hardware.crossbar, hardware.converters.adc_bits
+    crossbar = hardware.crossbar
     console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))
     console.print(
         f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
-        f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC, "
-        f"{_encodings(document)}; write {hardware.write_latency_us} us, "
-        f"MVM {crossbar.mvm_latency_us} us; {document.mapping} mapping"
+        f"{hardware.converters.dac_bits}-bit DAC, {tell_adc(hardware)}, {_encodings(document)}; "
+        f"{tell_times(hardware)}; {document.mapping} mapping"
         + (f"; {document.batch} samples a write" if document.batch > 1 else ""),
         style="dim",
         soft_wrap=True,

@@ -15,6 +15,7 @@ from rich.text import Text
 from mho.accelerator.loading import list_presets, load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.area import area_chip
+from mho.report.hardware_words import tell_conversion
 
 _SOURCE_WIDTH = 90
 
@@ -49,6 +50,7 @@ def _print(accelerator: Accelerator) -> None:
             source = accelerator.sources.get(key, "")
             table.add_row(Text(key), Text(value), Text(source, style="yellow" if key in to_set else "dim"))
     console.print(table)
+    console.print(tell_conversion(accelerator), style="dim", soft_wrap=True)
     if accelerator.area.is_told:
         _print_area(console, accelerator)
     if to_set:

@@ -71,15 +71,15 @@ def bound_network(mapping: NetworkMapping, accelerator: Accelerator, *, batch: i
     """
     layers = mapping.layers
     alone = [bound_layer(one.layer, one.bits, accelerator, batch=batch) for one in layers]
-    bounds, writes, prices = list(alone), 0, Prices.of(accelerator, batch)
+    bounds, writes = list(alone), 0
     for run in _find_sharing([one.layer for one in layers], alone, accelerator):
         cells = sum(_count_cells(layers[number].layer, layers[number].bits, accelerator) for number in run)
         writes += ceil_divide(cells, accelerator.crossbar.rows * accelerator.crossbar.cols)
         for number in run:
             counts = replace(alone[number].counts, tiles=0)
-            own = Prices.of(layer_hardware(accelerator, layers[number].bits), batch)
-            bounds[number] = LayerBound(counts, own.reading_ps(counts))
-    total = sum(bound.latency_ps for bound in bounds) + writes * prices.write_ps
+            prices = _least_prices(layer_hardware(accelerator, layers[number].bits), batch)
+            bounds[number] = LayerBound(counts, prices.reading_ps(counts))
+    total = sum(bound.latency_ps for bound in bounds) + writes * accelerator.write_latency_ps
     return NetworkBound(tuple(bounds), writes, total)
 
 
@@ -150,11 +150,16 @@ def bound_layer(
         conversions=max(mvms, ceil_divide(conversions, adcs)),
         operations=conversions,
     )
-    prices = Prices.of(layer_hardware(accelerator, bits), batch)
+    prices = _least_prices(layer_hardware(accelerator, bits), batch)
     time = prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
     if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
         time = min(time, prices.reading_ps(Counts(0, 0, 0, layer.macs)))
     return LayerBound(counts, time)
+
+
+def _least_prices(accelerator: Accelerator, batch: int) -> Prices:
+    """Return the prices in the encoding whose conversions take the least."""
+    return min(Prices.by_encoding(accelerator, batch).values(), key=lambda prices: prices.conversion_ps)
 
 
 def _columns_a_conversion(accelerator: Accelerator) -> int:

@@ -24,7 +24,7 @@ from mho.accelerator.section import to_steps
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cost.latency import LayerCost, NetworkCost
 from mho.mapping.activity import Activity, count_activity
-from mho.mapping.converters import layer_hardware, required_adc_bits
+from mho.mapping.converters import conversion_bits, layer_hardware
 from mho.mapping.parts import LayerMapping
 
 _AJ_PER_PJ = 1_000_000
@@ -124,14 +124,8 @@ def add_energies(energies: Iterable[EnergyBreakdown]) -> EnergyBreakdown:
 
 
 def conversion_energy_aj(accelerator: Accelerator, encoding: Encoding) -> int | None:
-    """Return the energy of one conversion, aJ; None where it is not told.
-
-    An ideal ADC is taken to have the bits that tell apart every sum of as many rows as may be active at once.
-    """
-    bits = accelerator.converters.adc_bits
-    if isinstance(bits, str):
-        bits = required_adc_bits(accelerator, encoding, accelerator.crossbar.rows_at_once)
-    return accelerator.energy.conversion_aj(bits)
+    """Return the energy of one conversion, aJ; None where it is not told."""
+    return accelerator.energy.conversion_aj(conversion_bits(accelerator, encoding))
 
 
 def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encoding) -> EnergyBreakdown:

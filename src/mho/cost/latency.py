@@ -94,7 +94,7 @@ def cost_layer(
         batch: samples that share the writes of weights.
         joins_write: True where an earlier layer's write holds the layer's tile.
     """
-    prices = Prices.of(layer_hardware(accelerator, mapping.bits), batch)
+    prices = Prices.of(layer_hardware(accelerator, mapping.bits), mapping.encoding, batch)
     is_dynamic = mapping.layer.is_stored_dynamically
     writing = 0 if joins_write else prices.writing_ps(mapping.counts, is_stored_dynamically=is_dynamic)
     return LayerCost(mapping, 0 if joins_write else mapping.tiles, writing, prices.reading_ps(mapping.counts))

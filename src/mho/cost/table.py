@@ -176,13 +176,15 @@ def _check_size(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: i
 
 def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:
     counts = count_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator).counts
-    return Prices.of(accelerator, batch).time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+    own = Prices.by_encoding(accelerator, batch).values()
+    return max(prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically) for prices in own)
 
 
 def _paper_times_ps(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> NDArray[np.int64]:
     for layer in layers:
         plan_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
-    widths, prices = np.array(WIDTHS, dtype=np.int64), Prices.of(accelerator, batch)
+    widths = np.array(WIDTHS, dtype=np.int64)
+    prices = Prices.of(accelerator, accelerator.mapping.encoding, batch)
     counts = count_layers(layers, widths[:, None], widths[None, :], accelerator).counts
     is_dynamic = np.array([layer.is_stored_dynamically for layer in layers])[:, None, None]
     written = np.where(

@@ -8,6 +8,7 @@ that it shares, for `mho.mapping.sharing`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,11 @@ class MappingChoice:
     def __init__(self, layer: MvmLayer, weight_bits: int, accelerator: Accelerator, batch: int) -> None:
         self._layer, self._weight_bits, self._accelerator = layer, weight_bits, accelerator
         self._values = stored_range(layer, weight_bits)
-        self._prices, self._unit_ps = Prices.of(accelerator, batch).in_units()
+        prices = Prices.by_encoding(accelerator, batch)
+        self._unit_ps = math.gcd(*(own.unit_ps for own in prices.values()))
+        self._prices = {encoding: own.in_units(self._unit_ps) for encoding, own in prices.items()}
+        # Encodings differ by the time of conversions alone: writes and operations are those of any of them.
+        self._dearest = max(self._prices.values(), key=lambda own: own.conversion_ps)
         self._check_size()
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
@@ -120,7 +125,7 @@ class MappingChoice:
 
     def shares(self, act_bits: Sequence[int]) -> Shares:
         """Return what the layer takes in a stack for each of the activation widths, [widths]."""
-        crossbar, prices = self._accelerator.crossbar, self._prices
+        crossbar, write_time = self._accelerator.crossbar, self._dearest.write_ps
         room, times = Room(crossbar), self._times.min(axis=0)
         reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
         for encoding, blocks in self._blocks.items():
@@ -130,7 +135,7 @@ class MappingChoice:
                 least = blocks.least_times(lines, room.unit(axis), count) + self._sums_time(encoding)
                 np.minimum(own, least, out=own)
         extra = (reads - times[:, None]).swapaxes(0, 1)
-        pays = extra < prices.write_ps
+        pays = extra < write_time
         extra_ps = np.where(pays, np.where(pays, extra, 0).astype(np.int64) * self._unit_ps, NEVER)
         numbers = [self._number(bits) for bits in act_bits]
         return Shares(extra_ps[numbers], self._is_digital[numbers])
@@ -166,7 +171,7 @@ class MappingChoice:
         """Refuse layers whose time is not exact in float64: the search compares times in it."""
         layer, widest = self._layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS)
         counts = count_layer(layer, widest, self._accelerator).counts
-        time = self._prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
+        time = self._dearest.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
         if time > _EXACT:
             raise MappingError(
                 f"the layer takes {time * self._unit_ps / 1e12:.3g} s at {widest} bits",
@@ -197,7 +202,7 @@ class MappingChoice:
 
     @property
     def _digital_time(self) -> int:
-        return self._prices.reading_ps(Counts(0, 0, 0, self._digital_operations))
+        return self._dearest.reading_ps(Counts(0, 0, 0, self._digital_operations))
 
     @property
     def _digital_operations(self) -> int:
@@ -214,12 +219,12 @@ class MappingChoice:
 
     def _sums_time(self, encoding: Encoding) -> int:
         """Return the time of the digital unit's sums for a batch, in the unit of the prices."""
-        return self._input_sums(encoding) * self._prices.operation_ps * self._prices.batch
+        return self._dearest.reading_ps(Counts(0, 0, 0, self._input_sums(encoding)))
 
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""
-        allowed = self._accelerator.mapping.allowed.encodings
-        if not (self._accelerator.digital.is_ideal and self._accelerator.converters.has_ideal_adc):
+        allowed, is_ideal = self._accelerator.mapping.allowed.encodings, self._accelerator.converters.has_ideal_adc
+        if not (self._accelerator.digital.is_ideal and is_ideal) or self._dearest.conversion_ps:
             return allowed
         cell_bits = self._accelerator.crossbar.cell_bits
         shifts = range(int(self._slices[-1]) * self._accelerator.converters.dac_bits)
@@ -244,7 +249,7 @@ class MappingChoice:
             self._values,
             encoding,
             self._accelerator,
-            self._prices,
+            self._prices[encoding],
             self._slices,
             is_stored_dynamically=self._layer.is_stored_dynamically,
         )

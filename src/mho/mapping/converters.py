@@ -1,4 +1,4 @@
-"""What an ADC must resolve so that every column sum is read exactly."""
+"""What an ADC must resolve so that every column sum is read exactly, and what conversions take for it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,26 @@ def largest_count(accelerator: Accelerator, encoding: Encoding, rows: int) -> in
 def required_adc_bits(accelerator: Accelerator, encoding: Encoding, rows: int) -> int:
     """Return the bits that tell every column sum of `rows` rows apart; sums of both signs need one more."""
     return largest_count(accelerator, encoding, rows).bit_length() + int(_has_signed_sums(accelerator, encoding))
+
+
+def full_adc_bits(accelerator: Accelerator) -> int:
+    """Return the bits that tell apart every sum of all rows that may be active at once, in every allowed encoding."""
+    encodings, rows = accelerator.mapping.allowed.encodings, accelerator.crossbar.rows_at_once
+    return max(required_adc_bits(accelerator, encoding, rows) for encoding in encodings)
+
+
+def conversion_bits(accelerator: Accelerator, encoding: Encoding) -> int:
+    """Return the bits that one conversion takes time and energy for.
+
+    An ideal ADC is taken to have those that tell apart every sum of as many rows as may be active at once.
+    """
+    bits = accelerator.converters.adc_bits
+    return required_adc_bits(accelerator, encoding, accelerator.crossbar.rows_at_once) if bits == "ideal" else bits
+
+
+def conversion_latency_ps(accelerator: Accelerator, encoding: Encoding) -> int:
+    """Return the time of one conversion beyond what the MVM's latency holds, ps."""
+    return accelerator.converters.adc_latency_ps_per_bit * conversion_bits(accelerator, encoding)
 
 
 def converts_differences(accelerator: Accelerator, encoding: Encoding) -> bool:

@@ -9,10 +9,11 @@ Tiles that hold weights are written once for all samples of a batch; tiles that 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
-from mho.accelerator.spec import Accelerator
+from mho.accelerator.spec import Accelerator, Encoding
+from mho.mapping.converters import conversion_latency_ps
 from mho.mapping.slicing import Count
 
 
@@ -44,7 +45,7 @@ class Counts(Generic[Count]):
 
 @dataclass(frozen=True)
 class Prices:
-    """What each count costs on an accelerator, ps, for a batch of samples that share writes of weights."""
+    """What each count costs on an accelerator in one encoding, ps, for a batch of samples that share writes."""
 
     write_ps: int
     mvm_ps: int
@@ -53,22 +54,33 @@ class Prices:
     batch: int = 1
 
     @classmethod
-    def of(cls, accelerator: Accelerator, batch: int = 1) -> Prices:
-        """Return the prices of an accelerator."""
+    def of(cls, accelerator: Accelerator, encoding: Encoding, batch: int = 1) -> Prices:
+        """Return the prices of an accelerator; an ideal ADC's bits, and so its time, depend on the encoding."""
         return cls(
             write_ps=accelerator.write_latency_ps,
             mvm_ps=accelerator.crossbar.mvm_latency_ps,
-            conversion_ps=accelerator.converters.conversion_latency_ps,
+            conversion_ps=conversion_latency_ps(accelerator, encoding),
             operation_ps=accelerator.digital.operation_latency_ps,
             batch=batch,
         )
 
-    def in_units(self) -> tuple[Prices, int]:
-        """Return the prices in their greatest common unit, and that unit in ps: smaller numbers for long searches."""
+    @classmethod
+    def by_encoding(cls, accelerator: Accelerator, batch: int = 1) -> dict[Encoding, Prices]:
+        """Return the prices in each encoding that is allowed; they differ by conversion alone."""
+        encodings = accelerator.mapping.allowed.encodings
+        own = cls.of(accelerator, encodings[0], batch)
+        return {one: replace(own, conversion_ps=conversion_latency_ps(accelerator, one)) for one in encodings}
+
+    @property
+    def unit_ps(self) -> int:
+        """The greatest common unit of the prices, ps."""
+        return math.gcd(self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
+
+    def in_units(self, unit_ps: int) -> Prices:
+        """Return the prices in a unit that divides all of them: smaller numbers for long searches."""
         own = (self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
-        unit = math.gcd(*own)
-        write, mvm, conversion, operation = (price // unit for price in own)
-        return Prices(write, mvm, conversion, operation, self.batch), unit
+        write, mvm, conversion, operation = (price // unit_ps for price in own)
+        return Prices(write, mvm, conversion, operation, self.batch)
 
     def writing_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
         """Return the time of all writes of a batch."""

@@ -149,7 +149,7 @@ class _Variants:
     batch: int
 
     def time_ps(self, mapping: LayerMapping) -> int:
-        prices = Prices.of(layer_hardware(self.accelerator, self.bits), self.batch)
+        prices = Prices.of(layer_hardware(self.accelerator, self.bits), mapping.encoding, self.batch)
         return prices.time_ps(mapping.counts, is_stored_dynamically=self.layer.is_stored_dynamically)
 
     def beside_best(self, mapping: LayerMapping) -> Iterator[Alternative]:

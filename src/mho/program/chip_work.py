@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ProgramError, ScheduleError
-from mho.mapping.counts import Prices
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import derive_layer
-from mho.program.conversions import count_shift_add
+from mho.program.conversions import count_shift_add, price_layer
 from mho.program.geometry import ConvGeometry, LinearGeometry
 from mho.program.instructions import (
     Digital,
@@ -241,7 +240,7 @@ def _count_bits(item: QuantizeInput) -> int:
 
 def _count_cost(program: Program, content: LayerContent) -> CopyCost:
     """Count what one copy takes: the slowest tile's reads, and all that the digital unit does."""
-    prices = Prices.of(program.accelerator.with_adc_bits(content.layer.adc_bits))
+    prices = price_layer(program, content.layer)
     windows, body = find_window(content.layer.body)
     read_ps: dict[int, int] = {}
     operations = 0

@@ -1,4 +1,6 @@
-"""What the ADCs do for a program's instructions: which column sums are converted, alone or as differences."""
+"""What the ADCs do for a program's instructions: which column sums are converted, alone or as differences, and what
+that and everything else takes of time.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.converters import ColumnDifference
+from mho.accelerator.spec import Encoding
 from mho.array.layout import begin_pairs
-from mho.mapping.counts import Counts
+from mho.mapping.counts import Counts, Prices
 from mho.mapping.slicing import ceil_divide
-from mho.program.instructions import ShiftAdd
-from mho.program.program import Program
+from mho.program.instructions import Layer, LoadInput, ShiftAdd
+from mho.program.program import Program, walk
 
 
 def list_differences(program: Program, item: ShiftAdd) -> NDArray[np.bool_]:
@@ -30,3 +33,23 @@ def count_shift_add(program: Program, item: ShiftAdd) -> Counts[int]:
     conversions = len(item.cols) - int(list_differences(program, item).sum())
     rounds = ceil_divide(conversions, accelerator.converters.count_adcs(accelerator.crossbar.cols))
     return Counts(0, 0, rounds, conversions)
+
+
+def price_layer(program: Program, layer: Layer) -> Prices:
+    """Return what each thing that a layer does takes for one sample, with ADC bits of its own where it has some."""
+    return Prices.of(program.accelerator.with_adc_bits(layer.adc_bits), _find_encoding(program, layer))
+
+
+def _find_encoding(program: Program, layer: Layer) -> Encoding:
+    """Return an encoding whose sums are as large, and signed, as those that a layer converts.
+
+    Instructions do not name encodings: differences of columns, and rows that are driven with both signs, tell them.
+    The sums of all others are alike.
+    """
+    signs: dict[str, bool] = {}
+    for item, _ in walk(layer.body):
+        if isinstance(item, ShiftAdd) and list_differences(program, item).any():
+            return Encoding.DIFFERENTIAL_COLUMNS
+        if isinstance(item, LoadInput) and item.row_signs not in signs:
+            signs[item.row_signs] = bool((program.constants[item.row_signs] < 0).any())
+    return Encoding.DIFFERENTIAL_ROWS if any(signs.values()) else Encoding.TWOS_COMPLEMENT

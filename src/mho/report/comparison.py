@@ -18,7 +18,7 @@ from mho.cost.energy import energy_network
 from mho.cost.energy_document import EnergyDocument
 from mho.cost.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
-from mho.mapping.converters import required_adc_bits, resolvable_rows
+from mho.mapping.converters import full_adc_bits, resolvable_rows
 from mho.mapping.digits import count_stored_bits, stored_range_of_width
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.parts import LayerMapping
@@ -133,6 +133,7 @@ def _compare(question: Question, accelerator: Accelerator, examination: Examinat
         area_mm2=None if area is None else area.total_mm2,
         area_untold=() if area is None else area.untold,
         endurance_writes=accelerator.endurance.cell_writes,
+        conversion_time=accelerator.conversion_time,
         keys_to_set=accelerator.keys_to_set,
     )
 
@@ -259,13 +260,12 @@ def _tell_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator) -> 
     encodings = dict.fromkeys(mapping.encoding for mapping in in_cells) or {accelerator.mapping.encoding: None}
     slices = [part.num_weight_slices for mapping in in_cells for part in mapping.parts] or [0]
     steps = [part.num_steps for mapping in in_cells for part in mapping.parts] or [0]
-    converters, rows = accelerator.converters, accelerator.crossbar.rows_at_once
     return ComparedWidths(
         cell_bits=accelerator.crossbar.cell_bits,
         one_cell_weight_bits=max(_widest_weight(one, accelerator.crossbar.cell_bits) for one in encodings),
-        dac_bits=converters.dac_bits,
-        adc_bits=converters.adc_bits,
-        full_adc_bits=max(required_adc_bits(accelerator, one, rows) for one in encodings),
+        dac_bits=accelerator.converters.dac_bits,
+        adc_bits=accelerator.converters.adc_bits,
+        full_adc_bits=full_adc_bits(accelerator),
         adc_rows=min(resolvable_rows(accelerator, one) for one in encodings),
         weight_slices=(min(slices), max(slices)),
         input_steps=(min(steps), max(steps)),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mho.accelerator.converters import ConversionTime
 from mho.cost.area import AreaComponent
 from mho.cost.energy import Component
 from mho.mapping.model import MappingModel
@@ -43,7 +44,7 @@ class ComparedWidths(_Section):
     adc_bits: int | Literal["ideal"]
     """Bits of an ADC."""
     full_adc_bits: int
-    """Bits that tell apart every sum of all rows that may be driven at once."""
+    """Bits that tell apart every sum of all rows that may be driven at once, in every encoding that is allowed."""
     adc_rows: int
     """Rows that are driven at once, so that the ADC tells apart every sum."""
     weight_slices: tuple[int, int]
@@ -119,6 +120,9 @@ class ComparedAccelerator(_Section):
     """Components whose unit area the accelerator does not tell: not in `area_mm2`."""
     endurance_writes: int | None = Field(ge=1)
     """Writes that a cell survives; null where the accelerator does not tell it."""
+    conversion_time: ConversionTime
+    """Whether the time of conversions is told for each bit, is within the MVM's as a source says, or is not told, so
+    that conversions take no time of their own."""
     keys_to_set: tuple[str, ...]
     """Values that no source gives, so that what follows from them is as good as your own figures."""
 

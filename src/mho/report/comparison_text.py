@@ -16,6 +16,7 @@ from mho.report.comparison_document import (
     Comparison,
     Regime,
 )
+from mho.report.hardware_words import CONVERSION_TIMES
 from mho.report.schedule_text import format_energy, format_time
 
 _DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")
@@ -158,6 +159,8 @@ def _print_missing(console: Console, line: ComparedAccelerator) -> None:
     parts = []
     if line.run is not None:
         parts += [_without("energy", line.run.energy_untold), _without("area", line.area_untold)]
+    if line.conversion_time in CONVERSION_TIMES:
+        parts.append(CONVERSION_TIMES[line.conversion_time])
     if line.keys_to_set:
         parts.append(f"yours to set: {', '.join(line.keys_to_set)}")
     if told := "; ".join(filter(None, parts)):

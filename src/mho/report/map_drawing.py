@@ -32,6 +32,7 @@ from mho.report.drawing import (
     text_width,
     wrap_text,
 )
+from mho.report.hardware_words import tell_adc
 from mho.report.map_words import tell_layer, tell_loops, tell_mapping, tell_piece, tell_stack
 from mho.report.palette import CORRECTION, FREE, NEIGHBOUR, ZERO, darker, hues, shades
 from mho.report.text import format_latency
@@ -102,10 +103,9 @@ def _draw_header(layer: LayerMap, network_map: NetworkMap) -> Drawing:
 
 def _tell_hardware(accelerator: Accelerator) -> str:
     crossbar, converters = accelerator.crossbar, accelerator.converters
-    adc = "ideal ADC" if converters.has_ideal_adc else f"{converters.adc_bits}-bit ADC"
     return (
         f"{accelerator.name}: {crossbar.rows} x {crossbar.cols} cells of {crossbar.cell_bits} "
-        f"bit{'s' if crossbar.cell_bits > 1 else ''}, {converters.dac_bits}-bit DAC, {adc}"
+        f"bit{'s' if crossbar.cell_bits > 1 else ''}, {converters.dac_bits}-bit DAC, {tell_adc(accelerator)}"
     )
 
 

@@ -16,6 +16,7 @@ from mho.mapping.explain import Alternative
 from mho.mapping.occupancy import PartOccupancy
 from mho.mapping.windows import SINGLE
 from mho.report.columns import Column, print_columns
+from mho.report.hardware_words import tell_adc, tell_times
 from mho.report.map_words import (
     tell_alternative,
     tell_choice,
@@ -148,13 +149,12 @@ def print_layer(console: Console, network_map: NetworkMap, name: str, *, tiles: 
 
 def _print_heading(console: Console, network_map: NetworkMap, title: str) -> None:
     hardware = network_map.accelerator
-    crossbar, adc = hardware.crossbar, hardware.converters.adc_bits
+    crossbar = hardware.crossbar
     console.print(Text.assemble((title, "bold"), " on ", (hardware.name, "bold")))
     console.print(
         f"{crossbar.rows} x {crossbar.cols} crossbar, {crossbar.cell_bits}-bit cells, "
-        f"{hardware.converters.dac_bits}-bit DAC, {adc if adc == 'ideal' else f'{adc}-bit'} ADC; "
-        f"write {hardware.write_latency_us} us, MVM {crossbar.mvm_latency_us} us; {network_map.model} mapping"
-        + (f"; {network_map.batch} samples a write" if network_map.batch > 1 else ""),
+        f"{hardware.converters.dac_bits}-bit DAC, {tell_adc(hardware)}; {tell_times(hardware)}; "
+        f"{network_map.model} mapping" + (f"; {network_map.batch} samples a write" if network_map.batch > 1 else ""),
         style="dim",
         soft_wrap=True,
     )

@@ -85,6 +85,8 @@ class RunResult(Part):
     """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
     accelerator: dict[str, Any]
     """Description of the hardware, with sources."""
+    conversion: str = ""
+    """What its ADCs are, with the bits that ideal ones stand for, and what conversions take of time, in words."""
     settings: dict[str, Any]
     """Configuration of the run."""
     notes: tuple[str, ...]

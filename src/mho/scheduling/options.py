@@ -75,7 +75,7 @@ class CopyCost:
             accelerator=accelerator,
             encoding=mapping.encoding,
         )
-        prices, is_written = Prices.of(accelerator), layer.is_stored_dynamically
+        prices, is_written = Prices.of(accelerator, mapping.encoding), layer.is_stored_dynamically
         write_ps = prices.write_ps + stored_sums * prices.operation_ps if is_written else 0
         windows = PositionGrid.of(layer).count_windows(window)
         return cls(mapping.tiles, windows, int(window_ps), write_ps)
@@ -234,7 +234,7 @@ def _list_packs(candidates: Candidates, rows: Array, cols: Array, groups: int) -
     most = np.minimum(crossbar.rows // rows, crossbar.cols // cols)
     most = most.clip(1, min(groups, accelerator.mapping.allowed.groups_per_tile))
     yield np.ones_like(rows)
-    if candidates.rows_at_once == crossbar.rows and not accelerator.converters.conversion_latency_ps:
+    if candidates.rows_at_once == crossbar.rows and not candidates.prices.conversion_ps:
         yield most  # the time of a window does not depend on what shares a tile
         return
     # The least numbers for some number of tiles: fewer groups are read and converted faster, in more tiles.
@@ -281,7 +281,7 @@ def _window_ps(
         accelerator: crossbar, converters and prices.
         encoding: how signed weights are held.
     """
-    crossbar, prices = accelerator.crossbar, Prices.of(accelerator)
+    crossbar, prices = accelerator.crossbar, Prices.of(accelerator, encoding)
     tile_rows = (groups_per_tile * rows).clip(max=crossbar.rows)
     tile_cols = (groups_per_tile * cols).clip(max=crossbar.cols)
     read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator, encoding) * prices.conversion_ps

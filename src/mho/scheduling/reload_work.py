@@ -141,7 +141,7 @@ class ReloadWork:
         groups = [_list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
         if isinstance(mappings, NetworkMapping):
             groups = list(_join_written_at_once(mappings, groups))
-        operation_ps = Prices.of(accelerator).operation_ps
+        operation_ps = accelerator.digital.operation_latency_ps
         return cls(
             tuple(mapping.layer.name for mapping in layers),
             tuple(sorted((g for one in groups for g in one), key=lambda g: (g.layer, -g.held_ps))),
@@ -166,7 +166,7 @@ class ReloadWork:
 
 def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
     """List the tiles of one layer; equal ones together."""
-    prices = Prices.of(layer_hardware(accelerator, mapping.bits))
+    prices = Prices.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
     is_stored = mapping.layer.is_stored_dynamically
     found: dict[TileGroup, dict[int, int]] = {}
     for part in mapping.parts:

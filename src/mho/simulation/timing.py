@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.errors import ProgramError
-from mho.mapping.counts import Counts, Prices
-from mho.program.conversions import count_shift_add
+from mho.mapping.counts import Counts
+from mho.program.conversions import count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
 
@@ -83,6 +83,6 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
         elif isinstance(item, DigitalProduct):
             macs = len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
             counts += Counts(0, 0, 0, times * macs)
-    prices = Prices.of(program.accelerator.with_adc_bits(layer.adc_bits))
+    prices = price_layer(program, layer)
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))

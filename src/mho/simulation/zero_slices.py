@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import DataError, ProgramError
-from mho.mapping.counts import Counts, Prices
-from mho.program.conversions import count_shift_add
+from mho.mapping.counts import Counts
+from mho.program.conversions import count_shift_add, price_layer
 from mho.program.families import largest_code
 from mho.program.instructions import (
     Affine,
@@ -181,7 +181,7 @@ class _LayerCounter:
 
     def __init__(self, program: Program, layer: Layer, timing: LayerTiming) -> None:
         self._program, self._timing = program, timing
-        self._prices = Prices.of(program.accelerator.with_adc_bits(layer.adc_bits))
+        self._prices = price_layer(program, layer)
         drives: dict[_Drive, Counts[int]] = {}
         _collect_drives(program, layer, layer.body, (), drives)
         made = {item.target: item for item in layer.body if isinstance(item, QuantizeInput)}

@@ -18,6 +18,7 @@ from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.devices import Devices
 from mho.quantization.policy import Policy
+from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_objective, tell_result
 from mho.workflow.chip_figures import OnChip, schedule_policies
@@ -160,6 +161,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         ),
         chip=on_chip.figures,
         accelerator=outcome.material.accelerator.to_json(),
+        conversion=tell_conversion(outcome.material.accelerator),
         settings=outcome.config.to_json(),
         notes=tuple(notes),
         versions=versions(),

@@ -35,7 +35,7 @@ def accelerators(draw):
     content["converters"].update(dac_bits=draw(st.integers(1, 4)))
     if draw(st.booleans()):
         content["converters"].update(
-            adc_bits=draw(st.integers(13, 16)),
+            adc_bits=draw(st.just("ideal") | st.integers(13, 16)),
             adc_latency_us_per_bit=0.05,
             columns_per_adc=draw(st.sampled_from([1, 8, 37])),
         )

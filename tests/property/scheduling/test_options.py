@@ -46,6 +46,18 @@ def ceil(number, divisor):
     return -(-number // divisor)
 
 
+def count_conversion_bits(accelerator, encoding):
+    """Return the bits of one conversion: of an ideal ADC, those that the largest sum of all active rows needs."""
+    crossbar, converters = accelerator.crossbar, accelerator.converters
+    if converters.adc_bits != "ideal":
+        return converters.adc_bits
+    is_rows, is_columns = (encoding is one for one in (Encoding.DIFFERENTIAL_ROWS, Encoding.DIFFERENTIAL_COLUMNS))
+    is_signed = is_rows or (is_columns and converters.column_difference == "analog" and crossbar.cols > 1)
+    driven = ceil(crossbar.rows_at_once, 2) if is_rows else crossbar.rows_at_once
+    largest = driven * (2**crossbar.cell_bits - 1) * (2**converters.dac_bits - 1)
+    return len(f"{largest:b}") + is_signed
+
+
 def count_every_way(layer, bits, accelerator):
     """Return {(crossbars, time of all windows, ps)} of every window, number of slices and pack, told plainly."""
     crossbar, converters, allowed = accelerator.crossbar, accelerator.converters, accelerator.mapping.allowed
@@ -54,7 +66,7 @@ def count_every_way(layer, bits, accelerator):
     num_slices = ceil(bits.act_bits, converters.dac_bits)
     is_analog = converters.column_difference is ColumnDifference.ANALOG
     adcs = ceil(crossbar.cols, max(converters.columns_per_adc, 2 if is_analog else 1))
-    read_ps, round_ps = crossbar.mvm_latency_ps, converters.conversion_latency_ps
+    read_ps = crossbar.mvm_latency_ps
     values = stored_range(layer, bits.weight_bits)
     sizes = product(range(1, grid.height.positions + 1), range(1, grid.width.positions + 1))
     options = product(allowed.encodings, sizes, range(1, num_slices + 1), range(1, layer.repeat + 1))
@@ -87,6 +99,7 @@ def count_every_way(layer, bits, accelerator):
         matrices = [per_tile] * (layer.repeat // per_tile) + [layer.repeat % per_tile] * bool(layer.repeat % per_tile)
         tiles = sum(ceil(count * rows, crossbar.rows) * ceil(count * cols, crossbar.cols) for count in matrices)
         reads = ceil(min(packed[0], crossbar.rows), rows_at_once)
+        round_ps = converters.adc_latency_ps_per_bit * count_conversion_bits(accelerator, encoding)
         pair = 2 if is_analog and encoding is Encoding.DIFFERENTIAL_COLUMNS else 1
         rounds = ceil(ceil(min(packed[1], crossbar.cols), pair), adcs)
         operations = 0

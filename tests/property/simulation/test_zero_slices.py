@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
 
-from mho.mapping.counts import Prices
 from mho.mapping.model import MappingModel
 from mho.network.reference import run_quantized
+from mho.program.conversions import price_layer
 from mho.program.lowering import compile_network
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program
@@ -32,13 +32,14 @@ def sparse_inputs(network, samples, share, seed):
 def assert_counted_as_interpreted(network, program, inputs, batch_size=None):
     counted = count_zero_slices(program, inputs, batch_size)
     execution = interpret(program, inputs, skip_zero_slices=True)
-    timing, prices = time_program(program), Prices.of(program.accelerator)
+    timing = time_program(program)
+    prices = {layer.name: price_layer(program, layer) for layer in program.layers}
     assert [layer.name for layer in counted.layers] == list(execution.skipped)
     for layer, timed in zip(counted.layers, timing.layers, strict=True):
         skipped = execution.skipped[layer.name]
         assert (layer.mvms, layer.latency_ps) == (timed.mvms, timed.latency_ps)
         np.testing.assert_array_equal(layer.skipped, skipped.mvms)
-        np.testing.assert_array_equal(layer.saved_ps, prices.reading_ps(skipped))
+        np.testing.assert_array_equal(layer.saved_ps, prices[layer.name].reading_ps(skipped))
         assert (layer.skipped <= layer.mvms).all()
         assert (layer.saved_ps <= timed.read_ps).all()
     assert_same_bits(execution.outputs, run_quantized(network, inputs))

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from mho.accelerator.array import Array, PartOf
+from mho.accelerator.converters import ConversionTime
 from mho.accelerator.loading import list_presets, load_accelerator
 from mho.accelerator.spec import Encoding
 
@@ -146,6 +147,13 @@ def test_levels_of_measured_chips_overlap_somewhere(name):
 )
 def test_of_measured_chips_little_is_left_to_set(name, keys):
     assert set(load_accelerator(name).keys_to_set) == keys
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_conversions_are_within_the_mvm_where_the_preset_names_a_source_for_it(name):
+    within = {"isaac", "puma", "hermes-pcm", "neurram", "sram-analog", "sram-digital"}
+    expected = ConversionTime.WITHIN_MVM if name in within else ConversionTime.NOT_TOLD
+    assert load_accelerator(name).conversion_time is expected
 
 
 @pytest.mark.parametrize("name", ["rram-hfo2", "fefet"])

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
+from mho.accelerator.converters import ConversionTime
 from mho.accelerator.loading import accelerator_from_json, load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.errors import ConfigError
@@ -78,6 +79,29 @@ def test_both_ends_of_a_range_are_possible(key, low, high):
     for value in (low, high):
         accelerator = accelerator_from_json(content_with(f"crossbar.{key}", value), where="test")
         assert getattr(accelerator.crossbar, key) == value
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 9])
+def test_conversions_take_time_for_each_bit_of_any_adc(adc_bits):
+    content = content_with("converters.adc_latency_us_per_bit", 0.013)
+    content["converters"]["adc_bits"] = adc_bits
+    accelerator = accelerator_from_json(content, where="test")
+    assert accelerator.converters.adc_latency_ps_per_bit == 13_000
+    assert accelerator.conversion_time is ConversionTime.TOLD
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (None, ConversionTime.NOT_TOLD),
+        ("yours to set: nothing was found", ConversionTime.NOT_TOLD),
+        ("a paper: a read takes 1 us with its conversion", ConversionTime.WITHIN_MVM),
+    ],
+)
+def test_a_source_says_whether_the_mvm_holds_the_time_of_conversions(source, told):
+    content = load_accelerator(PRESET).to_json()
+    content["sources"] = {} if source is None else {"converters.adc_latency_us_per_bit": source}
+    assert accelerator_from_json(content, where="test").conversion_time is told
 
 
 def test_a_source_for_a_key_that_does_not_exist_is_an_error():

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import mho.cost.layer_tables as layer_tables
-from mho.accelerator.loading import load_accelerator, to_toml
+from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.errors import InputFileError
 from mho.network.layers import MvmLayer
@@ -120,6 +120,16 @@ def test_text_has_layers_and_total_without_a_speedup_at_8_8(capsys, arguments):
         assert layer.name in text
     assert "latency 586.6 ms" in text
     assert "speedup" not in text
+
+
+def test_text_tells_the_bits_of_an_ideal_adc_and_the_time_of_its_conversions(capsys, tmp_path):
+    assert "1-bit DAC, ideal ADC (needs 12 bits), " in run(capsys, "net", *ACCELERATOR)
+    content = load_accelerator("pelke2026-4bit").to_json()
+    content["converters"]["adc_latency_us_per_bit"] = 0.01
+    (tmp_path / "timed.toml").write_text(to_toml(accelerator_from_json(content, where="test")))
+    text = run(capsys, "net", "--accelerator", str(tmp_path / "timed.toml"), "--mapping", "paper")
+    assert "MVM 1.4 us, conversion 0.01 us a bit; paper mapping" in text
+    assert "latency 635.6 ms" in text  # 586.6 ms, and 12 bits of 10 ns for each of 408,256 MVMs
 
 
 def test_text_has_the_speedup_over_8_8(capsys, policy_file):

@@ -77,6 +77,13 @@ def test_the_values_of_an_accelerator_are_shown_with_their_sources_and_marks(
     assert "yours to set: interconnect.cycle_ns, interconnect.hop_latency_cycles" in lines
     assert any(line.startswith("area 85.42 mm2") for line in lines)
     assert not any("energy.cell_read_pj" in line for line in lines)
+    assert "9-bit ADC; time of conversions: within the MVM" in lines
+
+
+def test_the_price_of_an_ideal_adc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "pelke2026-4bit"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "ideal ADC (needs 12 bits); time of conversions: not told, they take no time of their own" in lines
 
 
 def test_an_accelerator_file_is_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,12 @@ def test_the_page_shows_sentence_and_key_figures(page, result):
         assert layer.name in page
 
 
+def test_the_page_tells_the_price_of_an_ideal_adc(page, result):
+    told = "ideal ADC (needs 12 bits); time of conversions: 0.01 us a bit"
+    assert told not in page
+    assert f"{told}." in render_page(result.model_copy(update={"conversion": told}))
+
+
 def test_every_chart_of_the_page_has_its_place_and_labelled_axes(page, result):
     for name, figure in build_figures(result).items():
         assert f'id="chart-{name}"' in page

@@ -32,6 +32,15 @@ def test_all_tiles_of_a_copy_are_read_at_the_same_time():
     assert [cost.window_ps for cost in costs] == [1_300_001, 1_300_001]
 
 
+def test_conversions_of_an_ideal_adc_take_the_bits_that_its_rows_need():
+    """40 rows of 15 at most, driven with 1 bit: 64 * 15 = 960 of all rows, 10 bits; 32 columns on 16 ADCs; 8 steps."""
+    layer = MvmLayer("layer", "linear", 16, 40, 3, 1)
+    converters = {"columns_per_adc": 2, "adc_latency_us_per_bit": 0.01}
+    hardware = make_accelerator(rows=64, cols=32, cell_bits=4, converters=converters)
+    (mapping,) = list_chip_options(layer, BitWidths(4, 8), hardware, MappingModel.PAPER)
+    assert CopyCost.of(mapping, hardware).window_ps == 8 * (1_300_001 + 2 * 10 * 10_000)
+
+
 def test_a_stored_activation_is_written_and_its_sums_are_charged():
     integers = LayerIntegers(0, 255, 8, takes_input_sums=False, takes_stored_sums=True)
     layer = MvmLayer("layer", "matmul", 5, 7, 3, 2, integers=integers)

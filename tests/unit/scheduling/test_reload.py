@@ -37,6 +37,7 @@ def map_layers(hardware, layers=LAYERS, model=MappingModel.BEST, batch=1):
         {"digital": {"operation_latency_us": 0.000013}},
         {"crossbar": {"active_rows": 3}},
         {"converters": {"columns_per_adc": 3, "adc_bits": 9, "adc_latency_us_per_bit": 0.1}},
+        {"converters": {"columns_per_adc": 3, "column_difference": "analog", "adc_latency_us_per_bit": 0.1}},
     ],
 )
 def test_one_crossbar_takes_what_the_cost_model_says(model, batch, changes):
