@@ -10,24 +10,24 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from accelerators import make_accelerator
 from plain_array import make_layout
+from plain_reads import PlainCrossbar, hold_all_together, plain_adc, plain_answers, plain_moments
 
 from mho.accelerator.spec import Accelerator
-from mho.array.conductances import Conditions, Device
-from mho.array.converters import drive_levels
-from mho.array.layout import NO_COLUMN, ArrayLayout, list_conversions
+from mho.array.conductances import Conditions
+from mho.array.layout import ArrayLayout, list_conversions
 from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.seeds import CrossbarSeed, Purpose
 
 ROWS, COLS, CELL_BITS, INPUT_BITS = 10, 12, 2, 4
 SEED = CrossbarSeed(11)
 LATER = Conditions(3000.0, 330.0, 50)
-READS = 600
+READS = 200
 
 CELLS = {
     "ideal": {},
@@ -42,14 +42,14 @@ CELLS = {
         "programming_error_of": "conductance",
     },
 }
-WIRES = {"no wires": {}, "wires": {"row_segment_ohm": 3, "col_segment_ohm": 5, "lrs_siemens": 1e-4}}
+WIRES = {"no wires": {}, "wires": {"row_segment_ohm": 30, "col_segment_ohm": 50, "lrs_siemens": 1e-4}}
 CURRENTS = {"subtracted": {}, "kept": {"off_current": "kept"}}
 ADCS = {
     "ideal": ({}, False),
     "full scale": ({"adc_bits": 6}, False),
-    "calibrated": ({"adc_bits": 5, "adc_range": "calibrated-columns"}, True),
+    "calibrated": ({"adc_bits": 4, "adc_range": "calibrated-columns"}, True),
     "with errors": (
-        {"adc_bits": 6, "adc_range": "calibrated-columns", "adc_offset_lsb": 0.7, "adc_gain_error": 0.03},
+        {"adc_bits": 4, "adc_range": "calibrated-columns", "adc_offset_lsb": 0.7, "adc_gain_error": 0.03},
         True,
     ),
 }
@@ -58,6 +58,7 @@ DACS = {"bits": {"dac_bits": 1}, "curved": {"dac_bits": 2, "dac_inl_lsb": 0.2812
 DIFFERENCES = ("digital", "analog")
 
 
+@functools.cache
 def layouts(dac_bits: int) -> dict[str, ArrayLayout]:
     """Columns of two signs, a sign bit that counts against the rest, rows of two signs."""
     both = make_layout(ROWS, 3, (1, -1, 4, -4), input_bits=INPUT_BITS, dac_bits=dac_bits)
@@ -92,6 +93,13 @@ def written(array: str) -> WrittenCells:
     return write_crossbar(hardware, draw_digits(), SEED, conditions=LATER)
 
 
+@functools.cache
+def plain_crossbar(array: str) -> PlainCrossbar:
+    """Return the same, told plainly."""
+    hardware = make_accelerator(ROWS, COLS, CELL_BITS, array={"on_off_ratio": 8, **json.loads(array)})
+    return PlainCrossbar.written(hardware, draw_digits(), SEED, LATER)
+
+
 def draw_digits() -> np.ndarray:
     return np.random.default_rng(5).integers(0, 1 << CELL_BITS, (ROWS, COLS))
 
@@ -111,35 +119,13 @@ def make_case(array, converters, layout_name, *, has_ranges):
     return Case(hardware, layout, digits, codes, cells, ranges)
 
 
-def plain_model(case: Case, product, noise: np.random.Generator | None = None, count: int = 1) -> np.ndarray:
-    """Return results [count * codes, outputs]: sums of the cells of every column in every step, converted, added.
-
-    Cells are told as finely as the product tells them: sums next to a threshold must fall on its side.
-    """
-    layout, converters, counts = case.layout, case.hardware.converters, case.cells.counts
-    conversions, adc = list_conversions(layout, converters.column_difference), product._periphery.adc
-    levels = drive_levels(layout.dac_bits, float(converters.dac_inl_lsb))
-    volts = layout.row_sign * levels[layout.slice_codes(np.repeat(case.codes, count, axis=0))]  # [steps, batch, rows]
-    kept = Device.of(case.hardware).off_steps if case.hardware.array.off_current == "kept" else 0.0
-    single = conversions.minus == NO_COLUMN
-    matrix = counts[:, conversions.plus] + np.where(single, kept, -counts[:, conversions.minus])
+def plain_model(case: Case, product) -> np.ndarray:
+    """Return results [codes, outputs], as plainly as can be, of cells that are told as finely as the product does."""
+    adc = plain_adc(case.hardware, case.layout, SEED, ranges=case.ranges)
     assert product.fraction_bits == 0 or product.fraction_bits >= 8
-    unit = 2.0**product.fraction_bits
-    sums = volts @ (np.rint(matrix * unit) / unit)
-    if noise is not None:
-        # Every column of a conversion has noise of its own, and each conversion reads its columns anew.
-        variance = case.cells.variance
-        own = variance[:, conversions.plus] + np.where(single, 0.0, variance[:, conversions.minus])
-        sums = sums + np.sqrt(volts**2 @ own) * noise.standard_normal(sums.shape)
-    if adc is not None:
-        steps = np.rint((adc.gain * sums + adc.offset - adc.low) / adc.step)
-        sums = adc.low + adc.step * np.clip(steps, 0, 2**adc.bits - 1)
-    shifts = 2.0 ** (np.arange(layout.steps) * layout.step_shift)
-    weighted = np.einsum("s,sbc,c->bc", shifts, sums, conversions.weight)
-    results = np.zeros((len(weighted), layout.outputs))
-    for number, output in enumerate(conversions.output):
-        results[:, output] += weighted[:, number]
-    return results
+    return plain_answers(
+        case.hardware, case.layout, case.cells.counts, case.codes, adc, fraction_bits=product.fraction_bits
+    )
 
 
 @pytest.mark.parametrize("wires", WIRES)
@@ -160,52 +146,42 @@ def test_every_combination_without_noise_is_the_plain_model(cells, wires):
     assert checked == 96
 
 
+@pytest.mark.parametrize("wires", WIRES)
 @pytest.mark.parametrize("cells", CELLS)
-def test_every_combination_with_noise_has_the_mean_and_spread_of_the_plain_model(cells):
-    """Against noise of single cells, drawn anew for each read; each comparison may err by chance once in 10^7."""
-    checked = 0
+def test_every_combination_with_noise_has_the_moments_of_the_plain_model(cells, wires):
+    """Means and variances of all answers, and, sharper, of all of them together.
+
+    With ideal wires nothing else than chance may lie between them. With others, which take a sixth of the current and
+    nearly half of the variance, cells deviate to first order, from nodal solutions: what the product takes instead may
+    be off by 7 % of a variance in arrays so small, but not all of them together.
+    """
+    checked, found, seen = 0, [], {}
+    first_read = 100 * (2 * list(CELLS).index(cells) + list(WIRES).index(wires))
+    array = {**CELLS[cells], **WIRES[wires], "read_noise": 0.08}
+    crossbar = plain_crossbar(json.dumps(array))
     for current, adc, dac, difference, name in itertools.product(CURRENTS, ADCS, DACS, DIFFERENCES, layouts(1)):
         converters, has_ranges = ADCS[adc]
-        array = {**CELLS[cells], **CURRENTS[current], "read_noise": 0.08}
         case = make_case(
-            array, {**converters, **DACS[dac], "column_difference": difference}, name, has_ranges=has_ranges
+            {**array, **CURRENTS[current]},
+            {**converters, **DACS[dac], "column_difference": difference},
+            name,
+            has_ranges=has_ranges,
         )
-        product, told = case.product(), str((current, adc, dac, difference, name))
+        told = str((current, adc, dac, difference, name))
+        moments = plain_moments(
+            replace(crossbar, hardware=case.hardware),
+            case.layout,
+            case.codes,
+            plain_adc(case.hardware, case.layout, SEED, ranges=case.ranges),
+            seen,
+        )
         codes = np.repeat(case.codes, READS, axis=0)
-        found = product.run(codes, SEED.stream(Purpose.READS, 1)).reshape(len(case.codes), READS, -1)
-        plain = plain_model(case, product, np.random.default_rng(3), READS).reshape(found.shape)
-        spread = np.sqrt((found.var(axis=1) + plain.var(axis=1)) / READS)
-        gaps = np.abs(found.mean(axis=1) - plain.mean(axis=1))
-        assert (gaps <= 5.6 * spread + 1e-4).all(), told
-        both = [((sample - sample.mean(axis=1, keepdims=True)) ** 2) for sample in (found, plain)]
-        errors = np.sqrt((both[0].var(axis=1) + both[1].var(axis=1)) / READS)  # of variances, rare steps included
-        assert (np.abs(both[0].mean(axis=1) - both[1].mean(axis=1)) <= 5.6 * errors + 1e-4).all(), told
+        reads = SEED.stream(Purpose.READS, first_read + checked)
+        answers = case.product().run(codes, reads).reshape(len(case.codes), READS, -1)
+        found.append(moments.hold(answers.swapaxes(0, 1), told, first_order=0.07 if WIRES[wires] else 0))
         checked += 1
     assert checked == 96
-
-
-@pytest.mark.parametrize("cells", CELLS)
-def test_noise_under_wires_goes_with_every_converter(cells):
-    """What it is, is held against per-read nodal solutions elsewhere; here, that its mean is the quiet answer, and that
-    quiet answers and noisy ones of converters are near each other."""
-    for current, adc, dac, difference, name in itertools.product(CURRENTS, ADCS, DACS, DIFFERENCES, layouts(1)):
-        converters, has_ranges = ADCS[adc]
-        array = {**CELLS[cells], **WIRES["wires"], **CURRENTS[current]}
-        converters = {**converters, **DACS[dac], "column_difference": difference}
-        quiet = make_case(array, converters, name, has_ranges=has_ranges)
-        noisy = make_case({**array, "read_noise": 0.004}, converters, name, has_ranges=has_ranges)
-        answers = noisy.product().run(np.repeat(noisy.codes, 200, axis=0), SEED.stream(Purpose.READS, 1))
-        wanted = quiet.product().run(quiet.codes)
-        answers = answers.reshape(len(quiet.codes), 200, -1)
-        if adc == "ideal":
-            assert (answers.std(axis=1).max(axis=0) > 0).all()
-            spread = answers.std(axis=1) / np.sqrt(200)
-            assert (np.abs(answers.mean(axis=1) - wanted) <= 5.6 * spread + 1e-4).all(), (
-                current,
-                dac,
-                difference,
-                name,
-            )
+    hold_all_together(found)
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES)
