@@ -12,7 +12,7 @@ from mho.accelerator.spec import Encoding
 from mho.array.conductances import Conditions, Device
 from mho.array.converters import make_adc
 from mho.array.layout import list_conversions
-from mho.array.model import full_scale, make_product, write_crossbar
+from mho.array.model import ProductMaker, full_scale, make_product, write_crossbar
 from mho.array.seeds import CrossbarSeed
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
@@ -186,6 +186,26 @@ def test_noise_under_wires_is_that_of_each_read_solved_anew(digits, codes):
     currents = volts @ transfer_matrix(device.to_siemens(drawn), Wires(30.0, 30.0)) / device.step_siemens
     assert (np.abs(results.mean(axis=0) - currents.mean(axis=0)) < 0.1 * currents.std(axis=0)).all()
     assert (np.abs(results.std(axis=0) / currents.std(axis=0) - 1) < 0.02 + 5 / np.sqrt(2 * reads)).all()
+
+
+@pytest.mark.parametrize(("of", "difference"), zip(["range", "conductance"], ColumnDifference, strict=True))
+def test_answers_of_chips_deviate_as_the_errors_of_their_writes_add_up(of, difference, layout, digits, codes):
+    """Over chips no cell of which comes near zero: codes times weights of columns times errors, squared and added.
+
+    Within five standard errors: answers of random codes one by one, and of single rows, independent ones, in all.
+    """
+    array = {"on_off_ratio": 2, "programming_error": 0.05, "programming_error_of": of}
+    made, chips = hardware(array=array, converters={"column_difference": difference}), 600
+    codes = np.concatenate([15 * np.eye(9, dtype=np.int64), codes[:5]])
+    maker, seeds = ProductMaker(made, layout), [CrossbarSeed(chip) for chip in range(chips)]
+    answers = np.array([maker.make(write_crossbar(made, digits, seed), seed).run(codes) for seed in seeds])
+    errors = np.full(digits.shape, 0.15) if of == "range" else 0.05 * (digits + 3)
+    variance = np.zeros((len(codes), layout.outputs))
+    np.add.at(variance.T, layout.col_output, (codes.astype(float) ** 2 @ (errors * layout.col_weight) ** 2).T)
+    assert (np.abs(answers.mean(axis=0) - ideal(layout, digits, codes)) < 5 * np.sqrt(variance / chips)).all()
+    ratio = answers.var(axis=0, ddof=1) / variance
+    assert (np.abs(ratio - 1) < 5 * np.sqrt(2 / chips)).all()
+    assert abs(ratio[:9].mean() - 1) < 5 * np.sqrt(2 / (chips * ratio[:9].size))
 
 
 def test_full_scale_holds_every_sum():
