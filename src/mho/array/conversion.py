@@ -18,6 +18,9 @@ class Readout:
     """Converts sums and puts results together, by the formula of `Adc`, operation by operation.
 
     Where whole sums are only clipped, they are clipped as whole numbers, with the same results.
+
+    Attributes:
+        kept_types: sums of these types are not copied into another.
     """
 
     def __init__(
@@ -43,7 +46,8 @@ class Readout:
         if float(np.bincount(conversions.output, largest * np.abs(weight)).max()) * steps >= FLOAT64_LIMIT:
             raise DataError("results of an ADC may pass 2^53", hint="lower bit widths")
         limits = {torch.int32: _INT32_LIMIT, torch.float32: FLOAT32_LIMIT}
-        self._accumulates_in = [kind for kind, limit in limits.items() if float(largest.max()) * steps < limit]
+        kept = (kind for kind, limit in limits.items() if float(largest.max()) * steps < limit)
+        self.kept_types: frozenset[torch.dtype] = frozenset(kept) if self._only_clips else frozenset()
         self._type = torch.float32 if are_noisy and adc.largest_code * steps < FLOAT32_LIMIT else torch.float64
         self._low, self._step, self._gain, self._offset = (
             _number_or_row(part) for part in (adc.low, adc.step, adc.gain, adc.offset)
@@ -72,7 +76,7 @@ class Readout:
         else:
             low, high = torch.as_tensor(self._low), torch.as_tensor(self._high)
             torch.clamp(sums, low.to(sums.dtype), high.to(sums.dtype), out=sums)
-        return sums if sums.dtype in self._accumulates_in else sums.to(torch.float64)
+        return sums if sums.dtype in self.kept_types else sums.to(torch.float64)
 
     def _convert(self, sums: Tensor) -> Tensor:
         values = sums.to(self._type)

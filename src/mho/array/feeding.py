@@ -27,6 +27,7 @@ class Feed:
         takes_codes: that sum is the code itself.
         steps: steps of an input.
         kind: type of codes, uint8 where they are narrow, else int64.
+        bytes_per_drive: memory that looking up one drive takes in passing, beside the slice.
     """
 
     def __init__(self, layout: ArrayLayout, levels: NDArray[np.float64]) -> None:
@@ -35,6 +36,7 @@ class Feed:
         linear = np.arange(1 << layout.dac_bits)
         self.is_linear = bool((levels == linear).all())
         self.fraction_bits = 0 if self.is_linear else DRIVE_BITS
+        self.bytes_per_drive = 0 if self.is_linear else 16
         fixed = np.rint(levels * (1 << self.fraction_bits)).astype(np.int64)
         self._levels = torch.from_numpy(fixed)
         self._volts = torch.from_numpy(levels.astype(np.float32))

@@ -50,6 +50,7 @@ class IntegerProduct:
 
     Attributes:
         route: how it is computed.
+        columns: of the matrix.
         bound: no partial sum is larger.
         bytes_per_row: memory that one row of inputs takes in passing, about.
     """
@@ -66,7 +67,7 @@ class IntegerProduct:
             DataError: sums may pass 2^53, or 2^24 in float32, or 2^11 in pairs.
         """
         self.bound = check_sums(matrix, largest, _LIMITS.get(route, FLOAT64_LIMIT))
-        self._columns = matrix.shape[1]
+        self.columns = matrix.shape[1]
         digits = split_digits(matrix)
         self._digits, self._input_digits = len(digits), _count_input_digits(largest)
         self.route = self._choose(matrix.shape[0]) if route is None else route
@@ -75,21 +76,21 @@ class IntegerProduct:
             # Codes up to 255 are signed bytes once 128 is taken off: 128 times the sums of columns is given back.
             self._is_moved = 127 < largest <= 255
             self._moved = torch.from_numpy(128 * self._by_columns.numpy().sum(axis=1, dtype=np.int32))
-            self._columns_at_once = self._input_digits * self._digits * self._columns
+            self._columns_at_once = self._input_digits * self._digits * self.columns
         elif self.route is Route.PAIRS:
             self._place = 2.0 ** (self.bound.bit_length() + 1)
             self._by_columns = _lay_out(_pack_pairs(matrix, self._place).T)
-            self._columns_at_once = self._columns
+            self._columns_at_once = self.columns
         else:
             self._by_columns = _lay_out(matrix.T).to(getattr(torch, str(self.route)))
-            self._columns_at_once = self._columns
+            self._columns_at_once = self.columns
         self.bytes_per_row = 8 * self._columns_at_once + 8 * matrix.shape[0]
 
     def _choose(self, rows: int) -> Route:
         routes = {Route.FLOAT64: _COST["float64"]}
         if self.bound < FLOAT32_LIMIT:
             routes[Route.FLOAT32] = _COST["float32"]
-        if self.bound < _PAIRS_LIMIT and min(rows, self._columns) >= _PAIRS_FROM:
+        if self.bound < _PAIRS_LIMIT and min(rows, self.columns) >= _PAIRS_FROM:
             routes[Route.PAIRS] = _COST["pairs"]
         if has_fast_bytes() and rows <= _MAX_BYTE_ROWS:
             routes[Route.BYTES] = _COST["bytes"] * self._digits * self._input_digits
@@ -134,12 +135,12 @@ class IntegerProduct:
 
         Products go where second sums will be: memory that comes and goes costs more than the sums.
         """
-        firsts = self._columns - len(self._by_columns)
+        firsts = self.columns - len(self._by_columns)
         if inputs.is_contiguous():
-            sums = torch.empty(len(inputs), self._columns)
+            sums = torch.empty(len(inputs), self.columns)
             torch.mm(inputs, self._by_columns.t(), out=sums[:, firsts:])
         else:
-            sums = torch.empty(self._columns, len(inputs)).t()
+            sums = torch.empty(self.columns, len(inputs)).t()
             torch.mm(self._by_columns, inputs.t(), out=sums[:, firsts:].t())
         first, second = sums[:, :firsts], sums[:, firsts : 2 * firsts]
         torch.mul(second, 1 / self._place, out=first).round_()
@@ -152,7 +153,7 @@ class IntegerProduct:
 
     def _join(self, sums: Tensor) -> Tensor:
         """Put the sums of digits together, in int32 where they fit, else in float64."""
-        parts = torch.split(sums, self._columns, dim=1)
+        parts = torch.split(sums, self.columns, dim=1)
         if self.bound < _INT32_LIMIT:
             whole = torch.add(parts[-2], parts[-1], alpha=256) if len(parts) > 1 else parts[0]
             for part in reversed(parts[:-2]):

@@ -25,7 +25,7 @@ from torch import Tensor
 from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array.converters import Adc
-from mho.array.integers import IntegerProduct, refuse_large_sums
+from mho.array.integers import IntegerProduct, Route, refuse_large_sums
 from mho.array.layout import NO_COLUMN, ArrayLayout
 from mho.array.periphery import Periphery
 from mho.array.variance import draw_normal, result_noise, result_variance, step_noise
@@ -281,7 +281,7 @@ class _FusedPath:
         rows, outputs = self._matrix.shape
         total: int = self._product.bytes_per_row + 16 * outputs
         if not self._feed.takes_codes:
-            total += 8 * self._feed.steps * rows
+            total += (8 + self._feed.bytes_per_drive // 2) * self._feed.steps * rows
         return total if self._noise is None else total + self._noise.bytes_per_input
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -317,8 +317,13 @@ class _SteppedPath:
 
     @cached_property
     def bytes_per_input(self) -> int:
-        of_noise = 0 if self._noise is None else self._noise.bytes_per_row
-        per_step: int = self._product.bytes_per_row // 2 + of_noise + self._rows
+        product, of_noise = self._product, 0 if self._noise is None else self._noise.bytes_per_row
+        is_wide = product.route is Route.FLOAT64
+        per_step: int = (product.bytes_per_row if is_wide else product.bytes_per_row // 2) + of_noise + self._rows
+        per_step += self._feed.bytes_per_drive * self._rows
+        kind = torch.int32 if product.route is Route.BYTES else torch.float32
+        if self._noise is None and not is_wide and kind not in self._readout.kept_types:
+            per_step += 8 * product.columns  # sums become float64
         return self._feed.steps * per_step
 
     def run(self, codes: Tensor, noise: torch.Generator | None) -> Tensor:

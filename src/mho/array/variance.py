@@ -114,7 +114,7 @@ class _CellSteps:
     def __init__(self, feed: Feed, variance: Floats, *, are_bits: bool) -> None:
         self._feed, self._are_bits = feed, are_bits
         self._product = VarianceProduct(variance, are_bits=are_bits)
-        self.bytes_per_row = self._product.bytes_per_row
+        self.bytes_per_row = self._product.bytes_per_row + (0 if are_bits else 12 * len(variance))
 
     def deviations(self, slices: Tensor) -> Tensor:
         return self._product.deviations(slices if self._are_bits else self._feed.squares(slices))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from memory import PeakMemory
 from plain_array import make_layout
 
 from mho.accelerator.array import Array
@@ -17,7 +18,8 @@ from mho.array.conductances import Device
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.noise import read_variance
-from mho.array.product import ArrayProduct
+from mho.array.product import _BLOCK_BYTES, ArrayProduct
+from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 
 READS = 20_000
@@ -178,6 +180,33 @@ def test_memory_does_not_grow_with_the_batch():
     product.run(np.zeros((5000, 256), np.uint8))
     assert sum(largest) == 5000
     assert max(largest) * product._path.bytes_per_input <= 4 << 20
+
+
+@pytest.mark.parametrize("dac_bits", [1, 4])
+@pytest.mark.parametrize("noise", ["quiet", "noise", "wires"])
+@pytest.mark.parametrize("cells", ["whole", "between"])
+@pytest.mark.parametrize("adc_bits", ["ideal", 8])
+def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(adc_bits, cells, noise, dac_bits):
+    """What torch takes: no more for nine blocks than for three, near what is planned, far below what all take at once.
+
+    DACs of more than one bit are not linear.
+    """
+    layout, generator = make_layout(128, 16, WEIGHTS, input_bits=8, dac_bits=dac_bits), np.random.default_rng(1)
+    counts = generator.integers(0, 4, (128, 64)) + (0.1 if cells == "between" else 0.0)
+    squares = generator.random(counts.shape) / 100
+    variance = {"quiet": None, "noise": squares, "wires": WireNoise(counts, squares, squares / 9, np.full(64, 1e-3))}
+    adc = None if adc_bits == "ideal" else symmetric_adc(layout, ColumnDifference.DIGITAL, adc_bits, 100)
+    levels = drive_levels(dac_bits, 0.3) if dac_bits > 1 else None
+    product = ArrayProduct(layout, counts, adc=adc, levels=levels, variance=variance[noise])
+    block = _BLOCK_BYTES // product.bytes_per_input
+    product.run(np.zeros((1, 128), np.uint8), generator)  # what is made once
+    peaks = []
+    for blocks in (3, 9):
+        with PeakMemory() as memory:
+            product.run(generator.integers(0, 256, (blocks * block, 128)).astype(np.uint8), generator)
+        peaks.append(memory.peak)
+    assert peaks[0] == peaks[1]
+    assert 0.3 * _BLOCK_BYTES < peaks[0] < 1.75 * _BLOCK_BYTES
 
 
 def test_the_same_stream_gives_the_same_reads(layout, counts, codes):

@@ -9,6 +9,7 @@ from accelerators import make_accelerator
 from bits import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
+from memory import PeakMemory
 from random_networks import random_inputs
 from small_programs import conv_network
 
@@ -17,7 +18,7 @@ from mho.mapping.model import MappingModel
 from mho.program.lowering import compile_network
 from mho.simulation import analog_windows
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_windows import Targets, gather
+from mho.simulation.analog_windows import Targets, WindowRun, _SumProduct, gather
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(0, 2))
@@ -82,3 +83,38 @@ def test_blocks_of_windows_change_nothing(program, adc_bits, monkeypatch):
     wanted = AnalogExecutor(program, 1, hardware=hardware).run(inputs)
     monkeypatch.setattr(analog_windows, "_BLOCK_BYTES", 1)
     assert_same_bits(AnalogExecutor(program, 1, hardware=hardware).run(inputs), wanted)
+
+
+WIRES = {"lrs_siemens": 1e-4, "row_segment_ohm": 2, "col_segment_ohm": 2}
+
+
+@pytest.mark.parametrize("array", [{}, {"read_noise": 0.05}, WIRES, {**WIRES, "read_noise": 0.05}], ids=str)
+@pytest.mark.parametrize("adc_bits", ["ideal", 8])
+def test_memory_of_windows_is_bounded_for_any_batch(adc_bits, array, monkeypatch):
+    """Blocks of a sixteenth of the memory, which windows of all samples would take many times over."""
+    network = conv_network((1, 3, 24, 24), outputs=4)
+    program = compile_network(network, make_accelerator(27, 16, 2), model=MappingModel.PAPER)
+    content = program.accelerator.to_json()
+    content["array"].update(array)
+    content["converters"]["adc_bits"] = adc_bits
+    executor = AnalogExecutor(program, 1, hardware=accelerator_from_json(content, where="test"))
+    block = analog_windows._BLOCK_BYTES // 16
+    monkeypatch.setattr(analog_windows, "_BLOCK_BYTES", block)
+    peaks, planned, original = [], [], WindowRun.run
+
+    def run(self, codes, sums, reads):
+        for feeds in (False, True):  # made of all codes once, beside blocks
+            if isinstance(self._product, _SumProduct) and (self._product._has_noise or not feeds):
+                codes.planes(self.tile.codes, self._product._feeds, are_squares=feeds)
+        with PeakMemory() as memory:
+            original(self, codes, sums, reads)
+        peaks.append(memory.peak)
+        planned.append(len(self._inputs) * sums.shape[1] * self._product.bytes_per_input)
+
+    executor.run(random_inputs(network, 1))
+    monkeypatch.setattr(WindowRun, "run", run)
+    for batch in (8, 32):
+        executor.run(random_inputs(network, batch), batch_size=batch)
+    assert len(peaks) == 2
+    assert planned[1] > 8 * block
+    assert max(peaks) < 1.75 * block
