@@ -259,8 +259,8 @@ class TileWriter:
 def _count_fraction_bits(hardware: Accelerator) -> int:
     """Return how finely cells are told that are not whole numbers: with two bytes up to twice their range.
 
-    A chip of thousands of crossbars fits into memory so, and its products are those of two bytes. What is rounded is
-    less than 2^-15 of the range, far below any error that cells are written with.
+    But at least `MIN_FRACTION_BITS`. A chip of thousands of crossbars fits into memory so, and its products are those
+    of two bytes. What is rounded is at most 2^-14 of the range, far below any error of a write (docs/arrays.md).
     """
     return max(MIN_FRACTION_BITS, (_CELL_LIMIT // (2 * Device.of(hardware).span)).bit_length() - 1)
 
