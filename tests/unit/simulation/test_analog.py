@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_networks import make_chain
@@ -17,11 +18,13 @@ from small_programs import compile_small, conv_network, grid, linear_network, ma
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
+from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError, DataError
 from mho.program.instructions import WriteDynamicTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk
 from mho.program.tile_uses import collect_layers
+from mho.simulation import analog_tiles
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.analog_tiles import TileWriter
@@ -282,6 +285,60 @@ def test_a_chip_with_copies_gives_the_same_bits_for_every_batch_and_run(copied):
     wanted = AnalogExecutor(copied, 2, hardware=hardware).run(inputs)
     assert_same_bits(AnalogExecutor(copied, 2, hardware=hardware).run(inputs, batch_size=2), wanted)
     assert difference(AnalogExecutor(replace(copied, schedule=None), 2, hardware=hardware).run(inputs), wanted) > 0
+
+
+def test_two_threads_write_and_read_the_chip_that_one_does(copied, monkeypatch):
+    """Copies of a matrix are written by a pool of threads: cells, figures and answers are the same, to the last bit."""
+    wires = {"row_segment_ohm": 5, "col_segment_ohm": 5, "lrs_siemens": 1e-4}
+    converters = {"adc_bits": 9, "adc_offset_lsb": 0.5}
+    hardware = with_array(copied, converters, **WORST, **wires, read_noise=0.02, placement="fault-aware")
+    inputs = np.random.default_rng(1).standard_normal((2, 1, 6, 6)).astype(np.float32)
+    pools, original = [], analog_tiles.ThreadPoolExecutor
+    monkeypatch.setattr(analog_tiles, "ThreadPoolExecutor", lambda count: pools.append(count) or original(count))
+    made, answers, threads = [], [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            made.append(AnalogExecutor(copied, 6, hardware=hardware, conditions=Conditions(100)))
+            answers.append(made[-1].run(inputs))
+    finally:
+        torch.set_num_threads(threads)
+    assert set(pools) == {2}
+    assert made[0].faults == made[1].faults
+    for one, other in zip(*([tile for tiles in chip.tiles.values() for tile in tiles] for chip in made), strict=True):
+        assert (one.crossbar, one.bitlines.tolist()) == (other.crossbar, other.bitlines.tolist())
+        codes = np.eye(one.product.layout.rows, dtype=np.int64)
+        assert (one.product.run(codes, reads(one)) == other.product.run(codes, reads(other))).all()
+    assert_same_bits(answers[1], answers[0])
+
+
+def reads(tile):
+    return CrossbarSeed(6, tile.crossbar).stream(Purpose.READS, 99)
+
+
+@pytest.mark.parametrize("adc_bits", ["ideal", 5])
+def test_reads_agree_in_distribution_whatever_the_batch(adc_bits):
+    """One chip asked 256 times for the same sample, at once, 64 by 64 and one by one: no output is told apart.
+
+    By mean, deviation and the largest gap of the distributions (Kolmogorov and Smirnov), each with a chance of 10^-5.
+    """
+    network = linear_network(np.random.default_rng(0).integers(-8, 8, (5, 14)), grid(4))
+    program = compile_small(network, make_accelerator(9, 12, 2))
+    hardware = with_array(program, {"adc_bits": adc_bits}, read_noise=0.1, programming_error=0.05, on_off_ratio=8)
+    inputs = {name: np.repeat(values, 256, axis=0) for name, values in random_inputs(network, 1).items()}
+    executor = AnalogExecutor(program, 3, hardware=hardware)
+    samples = [executor.run(inputs, batch_size=size)["y"].reshape(256, 5) for size in (256, 64, 1)]
+    assert (samples[0].std(axis=0) > 0).all()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        left, right = samples[one], samples[other]
+        assert (left != right).any()
+        spread = np.sqrt((left.var(axis=0) + right.var(axis=0)) / 256)
+        assert (np.abs(left.mean(axis=0) - right.mean(axis=0)) < 4.4 * spread).all()
+        assert (np.abs(np.log(left.std(axis=0) / right.std(axis=0))) < 4.4 / np.sqrt(256)).all()
+        for output in range(5):
+            values = np.unique(np.concatenate([left[:, output], right[:, output]]))
+            shares = [np.searchsorted(np.sort(some[:, output]), values, side="right") / 256 for some in (left, right)]
+            assert np.abs(shares[0] - shares[1]).max() < 2.47 * np.sqrt(2 / 256)
 
 
 def test_copies_have_ranges_of_their_own(copied):
