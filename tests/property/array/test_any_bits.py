@@ -16,7 +16,7 @@ from mho.array.model import make_product, write_crossbar
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import DataError
 
-READS = 250
+READS = 400
 LATER = Conditions(1000.0, reads=20)
 ERRORS = (
     {"programming_error": 0.03, "cell_variation": 0.05},
@@ -41,7 +41,7 @@ def draw_ranges(hardware, layout, draws, largest: float):
     return -largest * draws.uniform(0.1, 1, count), largest * draws.uniform(0.1, 1, count)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     layouts(),
     st.integers(1, 8),

@@ -13,6 +13,7 @@ from mho.array.conductances import Conditions, Device
 from mho.array.converters import make_adc
 from mho.array.layout import list_conversions
 from mho.array.model import ProductMaker, full_scale, make_product, write_crossbar
+from mho.array.placement import Lines
 from mho.array.seeds import CrossbarSeed
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
@@ -206,6 +207,21 @@ def test_answers_of_chips_deviate_as_the_errors_of_their_writes_add_up(of, diffe
     ratio = answers.var(axis=0, ddof=1) / variance
     assert (np.abs(ratio - 1) < 5 * np.sqrt(2 / chips)).all()
     assert abs(ratio[:9].mean() - 1) < 5 * np.sqrt(2 / (chips * ratio[:9].size))
+
+
+def test_lines_take_along_what_cells_hold_and_how_they_deviate():
+    """Digits on chosen lines are those of a crossbar that they are written into line by line, wires and noise too."""
+    wires = {"lrs_siemens": 1e-4, "row_segment_ohm": 60, "col_segment_ohm": 90, "read_noise": 0.1, "on_off_ratio": 9}
+    made, draws, seed = hardware(array=wires), np.random.default_rng(5), CrossbarSeed(4)
+    digits, lines = draws.integers(0, 4, (ROWS, COLS)), Lines(draws.permutation(ROWS), draws.permutation(COLS))
+    placed = np.empty_like(digits)
+    placed[lines.rows[:, None], lines.cols] = digits
+    moved, whole = write_crossbar(made, digits, seed, lines=lines), write_crossbar(made, placed, seed)
+    assert (moved.counts == lines.find(whole.counts)).all()
+    assert (moved.bitlines == lines.cols).all()
+    for name in ("transfer", "squares", "products"):
+        assert (getattr(moved.variance, name) == lines.find(getattr(whole.variance, name))).all()
+    assert (moved.variance.currents == whole.variance.currents[lines.cols]).all()
 
 
 def test_full_scale_holds_every_sum():
