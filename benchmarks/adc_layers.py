@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from adc_ranges import MAPPINGS, accuracy, allow, with_values
+from adc_ranges import MAPPINGS, accuracy, allow, deviation, with_values
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -72,19 +72,14 @@ def main() -> None:
         print(f"\n{options.adc_bits} bits, ranges per {per}")
         print("| layer | accuracy | outputs off by | beyond the range | by weight of columns |")
         print("|---" * 5 + "|")
-        print(f"| all | {accuracy(found, test):.2f} % | {deviation(found, exact):.1%} | | |", flush=True)
+        print(f"| all | {accuracy(found, test):.2f} % | {deviation(found, exact):.1f} % | | |", flush=True)
         errors = Errors(plain, all_layers, few, seen)
         for name in network.layer_names:
             program = mho.compile(network, hardware, mapping=mapping, adc_bits={name: options.adc_bits})
             ranges = mho.calibrate(program, seen, seed=0, hardware=hardware, per=per)
             alone = mho.simulate(program, inputs, seed=0, hardware=hardware, ranges=ranges)
-            figures = f"{accuracy(alone, test):.2f} % | {deviation(alone, exact):.1%}"
+            figures = f"{accuracy(alone, test):.2f} % | {deviation(alone, exact):.1f} %"
             print(f"| {name} | {figures} | {errors.tell(name)} |", flush=True)
-
-
-def deviation(outputs: dict[str, NDArray[np.float32]], exact: dict[str, NDArray[np.float32]]) -> float:
-    ((found,), (wanted,)) = outputs.values(), exact.values()
-    return float(np.sqrt(np.square(found - wanted).mean()) / wanted.std())
 
 
 class Errors:

@@ -4,7 +4,8 @@
 
 RUN.toml names the data and the accelerator. NETWORK.onnx is quantized, or is float and gets calibrated at --bits. It is
 compiled in each mapping and difference of columns, for calibrated ADCs, and answers test images, spread evenly over
-the test set, on a chip whose cells are ideal: what is lost is lost by ADCs alone. Ranges come from the run's
+the test set, on a chip whose cells are ideal: what is lost is lost by ADCs alone. Told are accuracies, and in brackets
+how far outputs are off: root mean square, in percent of their standard deviation. Ranges come from the run's
 calibration images; which of them changes accuracies by some images, so that --draws takes means over several draws.
 With --programming-error cells have errors too, on as many chips as --seeds says.
 """
@@ -88,19 +89,26 @@ def main() -> None:
         chip = with_values(hardware, options.programming_error, column_difference=difference)
         calibrated = {"adc_bits": max(options.adc_bits), "adc_range": "calibrated-columns"}
         program = mho.compile(network, allow(with_values(chip, 0, **calibrated), encodings), mapping=mapping)
-        exact = accuracy(mho.simulate(program, test.inputs(slice(None))), test)
+        exact = mho.simulate(program, test.inputs(slice(None)))
         time_us = mho.timing(program).latency_ps / 1e6
-        print(f"\n{name}: {exact:.2f} % of {len(test)} images with exact integers, {time_us:,.1f} us each")
+        print(
+            f"\n{name}: {accuracy(exact, test):.2f} % of {len(test)} images with exact integers, {time_us:,.1f} us each"
+        )
         print(f"| {'ranges':18} | " + " | ".join(f"{bits} bits" for bits in options.adc_bits) + " |")
         print("|---" * (len(options.adc_bits) + 1) + "|")
-        for row, cells in measure(program, chip, options, seen, test):
-            print(f"| {row:18} | {' | '.join(f'{cell:6.2f}' for cell in cells)} |", flush=True)
+        for row, cells in measure(program, chip, options, seen, test, exact):
+            print(f"| {row:18} | {' | '.join(cells)} |", flush=True)
 
 
 def measure(
-    program: Program, hardware: Accelerator, options: argparse.Namespace, seen: list[NDArray[Any]], test: Split
-) -> Iterator[tuple[str, list[float]]]:
-    """Yield the accuracies of each kind of ranges by bits, percent, means over chips and draws of `seen`."""
+    program: Program,
+    hardware: Accelerator,
+    options: argparse.Namespace,
+    seen: list[NDArray[Any]],
+    test: Split,
+    exact: dict[str, NDArray[np.float32]],
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the accuracies (and deviations) of each kind of ranges by bits, means over chips and draws of `seen`."""
     inputs = test.inputs(slice(None))
     for name, per, method in ROWS:
         if name not in options.ranges:
@@ -109,14 +117,18 @@ def measure(
         for bits in options.adc_bits:
             start = time.perf_counter()
             chosen = with_values(hardware, options.programming_error, adc_bits=bits)
-            shares = []
+            told = []
             for seed, some in itertools.product(range(options.seeds), seen if method is not None else [None]):
                 ranges = None
                 if method is not None:
                     ranges = mho.calibrate(program, some, seed=seed, hardware=chosen, method=method.value, per=per)
-                shares.append(accuracy(mho.simulate(program, inputs, seed=seed, hardware=chosen, ranges=ranges), test))
-            found.append(float(np.mean(shares)))
-            print(f"{name}, {bits} bits: {shares}, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+                outputs = mho.simulate(program, inputs, seed=seed, hardware=chosen, ranges=ranges)
+                told.append((accuracy(outputs, test), deviation(outputs, exact)))
+            found.append("{:.2f} ({:.1f})".format(*np.mean(told, axis=0)))
+            print(
+                f"{name}, {bits} bits: {np.round(told, 2).tolist()}, {time.perf_counter() - start:.0f} s",
+                file=sys.stderr,
+            )
         yield name, found
 
 
@@ -139,6 +151,11 @@ def with_values(hardware: Accelerator, error: float, **converters: Any) -> Accel
     content["converters"].update(converters)
     content["array"].update(programming_error=error)
     return accelerator_from_json(content, where=hardware.name)
+
+
+def deviation(outputs: dict[str, NDArray[np.float32]], exact: dict[str, NDArray[np.float32]]) -> float:
+    ((found,), (wanted,)) = outputs.values(), exact.values()
+    return 100 * float(np.sqrt(np.square(found - wanted).mean()) / wanted.std())
 
 
 def accuracy(outputs: dict[str, NDArray[np.float32]], test: Split) -> float:
