@@ -23,7 +23,7 @@ STEP_PS = 1_400_000
         ("tinyyolov4", 21, 117, 113_061),
         ("torchvision:vgg16", 13, 233, 137_788),
         ("resnet50v1", 53, 390, 58_310),
-        ("resnet152v1", 155, 936, 85_358),
+        pytest.param("resnet152v1", 155, 936, 85_358, marks=pytest.mark.slow),
     ],
 )
 def test_minimal_crossbars_and_steps_of_layers_one_after_the_other(network, convolutions, crossbars, steps):

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_mapping
@@ -109,14 +110,14 @@ def layers_and_choices(draw):
 
 
 @given(layers_and_choices(), st.integers(0, 2**32 - 1))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_best_mapping_gives_the_integers_of_a_plain_product(case, seed):
     hardware, _, bits, choice = case
     check_mapping(choice.mapping(bits), hardware, np.random.default_rng(seed))
 
 
 @given(layers_and_choices(), choosers(), st.integers(0, 2**32 - 1))
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_allowed_mapping_gives_the_integers_of_a_plain_product(case, chooser, seed):
     hardware, layer, bits, _ = case
     check_mapping(random_mapping(chooser, layer, bits, hardware), hardware, np.random.default_rng(seed))

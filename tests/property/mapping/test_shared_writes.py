@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -74,7 +75,7 @@ def without_sharing(hardware):
     return hardware.model_copy(update={"mapping": hardware.mapping.model_copy(update={"allowed": allowed})})
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=examples(80), **RELAXED)
 @given(small_layers(), large_crossbars(), BATCHES, st.integers(0, 1000))
 def test_sharing_is_never_slower_and_never_below_the_bound(layers, hardware, batch, seed):
     policy = random_policy(layers, seed)
@@ -90,7 +91,7 @@ def test_sharing_is_never_slower_and_never_below_the_bound(layers, hardware, bat
     assert bound.latency_ps <= bound_network(alone.mapping, without_sharing(hardware), batch=batch).latency_ps
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=examples(80), **RELAXED)
 @given(small_layers(), large_crossbars(), BATCHES, st.integers(0, 1000))
 def test_tiles_of_one_write_do_not_overlap_and_have_one_write_between_them(layers, hardware, batch, seed):
     cost = cost_network(layers, random_policy(layers, seed), hardware, batch=batch)
@@ -111,7 +112,7 @@ def test_tiles_of_one_write_do_not_overlap_and_have_one_write_between_them(layer
     assert all(cells.max() == 1 for cells in taken.values())
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(small_layers(), large_crossbars(), BATCHES)
 def test_the_table_tells_of_every_policy_what_the_cost_model_tells(layers, hardware, batch):
     table = LatencyTable.build(layers, hardware, batch=batch)
@@ -124,7 +125,7 @@ def test_the_table_tells_of_every_policy_what_the_cost_model_tells(layers, hardw
         assert cost.latency_ps == time == table.policy_latency_ps(policy)
 
 
-@settings(max_examples=25, **RELAXED)
+@settings(max_examples=examples(25), **RELAXED)
 @given(small_layers(), large_crossbars(), st.integers(0, 1000))
 def test_fewer_bits_are_never_slower_where_layers_stay_whole(layers, hardware, seed):
     content = hardware.to_json()
@@ -136,7 +137,7 @@ def test_fewer_bits_are_never_slower_where_layers_stay_whole(layers, hardware, s
     assert (table.latencies_ps(narrow[:, 0], narrow[:, 1]) <= table.latencies_ps(wide[:, 0], wide[:, 1])).all()
 
 
-@settings(max_examples=25, **RELAXED)
+@settings(max_examples=examples(25), **RELAXED)
 @given(small_layers(), large_crossbars(), st.integers(0, 1000))
 def test_for_every_policy_the_pruned_space_holds_one_that_is_as_wide_and_no_slower(layers, hardware, seed):
     table, features = LatencyTable.build(layers, hardware), np.zeros((len(layers), 8), np.float32)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
@@ -63,7 +64,7 @@ def coarsest_step(program, bits):
     return max(steps)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(choosers(), st.sampled_from(["digital", "analog"]))
 def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
     network, mapping, program = map_at_random(chooser, difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from accelerators import accelerators
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
@@ -23,7 +24,7 @@ from mho.simulation.analog import AnalogExecutor
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(networks(), accelerators(), st.sampled_from(MappingModel), st.integers(1, 3))
 def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerator, model, samples):
     inputs = random_inputs(network, samples)
@@ -31,7 +32,7 @@ def test_ideal_arrays_give_the_bits_of_the_integer_reference(network, accelerato
     assert_same_bits(executor.run(inputs, batch_size=2), run_quantized(network, inputs))
 
 
-@settings(max_examples=20, **RELAXED)
+@settings(max_examples=examples(20), **RELAXED)
 @given(choosers(), st.integers(1, 3))
 def test_chips_with_copies_of_layers_give_them(chooser, samples):
     network = random_chip_network(chooser)
@@ -43,7 +44,7 @@ def test_chips_with_copies_of_layers_give_them(chooser, samples):
     assert_same_bits(AnalogExecutor(program, 1).run(inputs, batch_size=2), run_quantized(network, inputs))
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(choosers(), st.sampled_from(["digital", "analog"]), st.integers(1, 3))
 def test_every_mapping_and_either_difference_gives_them(chooser, difference, samples):
     network, content = random_layer(chooser), random_accelerator(chooser).to_json()

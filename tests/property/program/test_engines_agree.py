@@ -60,7 +60,7 @@ def test_a_program_takes_the_time_that_the_cost_model_predicts_and_does_what_it_
     assert execution.mvms == {layer.name: layer.mvms for layer in timing.layers}
 
 
-@settings(max_examples=50, **RELAXED)
+@settings(max_examples=examples(50), **RELAXED)
 @given(networks(), accelerators(), MODELS)
 def test_a_program_survives_its_file_and_writes_the_same_bytes_again(network, accelerator, model):
     program = compile_network(network, accelerator, model=model, metadata={"note": "ä", "numbers": [1, 2.5, None]})

@@ -6,6 +6,7 @@ from itertools import pairwise, product
 
 from accelerators import accelerators, make_accelerator
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import choosers, networks, random_inputs
@@ -122,7 +123,7 @@ def count_every_way(layer, bits, accelerator):
 WIDTHS = st.builds(BitWidths, st.sampled_from([1, 2, 3, 8]), st.sampled_from([1, 2, 3, 5]))
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(layers(), WIDTHS, accelerators())
 def test_options_are_all_that_no_other_way_beats(layer, bits, accelerator):
     options = list_chip_options(layer, bits, accelerator, MappingModel.BEST)
@@ -135,7 +136,7 @@ def test_options_are_all_that_no_other_way_beats(layer, bits, accelerator):
     assert set(found) <= ways
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(networks(), accelerators(), choosers(), st.sampled_from(MappingModel))
 def test_every_option_makes_a_program_that_gives_the_integers(network, accelerator, chooser, model):
     mappings = {}
