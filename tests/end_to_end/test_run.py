@@ -120,7 +120,10 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
     assert result.contender("reference").test.count == 100
     assert result.search.evaluations[result.search.best].gain == pytest.approx(result.contender("found").speedup)
     assert sum(layer.found.latency_us for layer in result.layers) == pytest.approx(result.contender("found").latency_us)
-    assert result.sentence in (finished / "report.html").read_text().replace("&#39;", "'")
+    page = (finished / "report.html").read_text()
+    assert result.sentence in page.replace("&#39;", "'")
+    assert result.conversion.startswith("ideal ADC (needs ")
+    assert result.conversion in page
     for file in result.files:
         assert (finished / file.path).stat().st_size == file.bytes
 
