@@ -139,8 +139,13 @@ def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:
     Returns:
         float64 [records], 0..1.
     """
-    estimates = np.zeros(len(records))
-    for block in _isotonic_blocks(records):
+    return _spread(_isotonic_blocks(records), len(records))
+
+
+def _spread(blocks: Sequence[_Block], count: int) -> FloatArray:
+    """Return the accuracy of its block for each of `count` records, 0 where it has none."""
+    estimates = np.zeros(count)
+    for block in blocks:
         estimates[block.members] = block.accuracy
     return estimates
 
@@ -176,7 +181,7 @@ def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
     """
     blocks = _isotonic_blocks(records)
     scores = np.array([block.score for block in blocks]) - goal.reference_score
-    target = smoothed_target(goal, records, estimate_accuracies(records))
+    target = smoothed_target(goal, records, _spread(blocks, len(records)))
     drops = target - np.array([block.accuracy for block in blocks])
     if not blocks or drops[-1] <= 0:
         excess = 1.5 * scores[-1] if blocks else 0.0
