@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from adc_ranges import MAPPINGS, accuracy, allow, deviation, with_values
+from adc_ranges import MAPPINGS, accuracy, add_arguments, allow, deviation, with_values
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,14 +37,8 @@ MOST_BITS = 16
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("network", type=Path)
-    parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--accelerator", help="instead of the run's")
-    parser.add_argument("--bits", default="4/4")
+    add_arguments(parser)
     parser.add_argument("--adc-bits", type=int, default=6)
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--calibration", type=int, default=100, help="images")
     parser.add_argument("--mapping", choices=[name for name, *_ in MAPPINGS], default="best")
     parser.add_argument("--per", nargs="+", choices=("layer", "slice", "adc"), default=["layer", "slice", "adc"])
     options = parser.parse_args()

@@ -58,14 +58,8 @@ MAPPINGS: tuple[tuple[str, Any, str, list[str] | None], ...] = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("network", type=Path)
-    parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--accelerator", help="instead of the run's")
-    parser.add_argument("--bits", default="4/4")
+    add_arguments(parser)
     parser.add_argument("--adc-bits", type=int, nargs="+", default=[4, 5, 6, 7, 8], metavar="N")
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--calibration", type=int, default=100, help="images")
     parser.add_argument("--draws", type=int, default=1, help="of calibration images; one: spread evenly over them all")
     parser.add_argument("--programming-error", type=float, default=0.0, help="part of the range")
     parser.add_argument("--seeds", type=int, default=1, help="chips; more than one tell more where cells have errors")
@@ -98,6 +92,17 @@ def main() -> None:
         print("|---" * (len(options.adc_bits) + 1) + "|")
         for row, cells in measure(program, chip, options, seen, test, exact):
             print(f"| {row:18} | {' | '.join(cells)} |", flush=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what tells the network, its data and its accelerator."""
+    parser.add_argument("run", type=Path)
+    parser.add_argument("network", type=Path)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--accelerator", help="instead of the run's")
+    parser.add_argument("--bits", default="4/4")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--calibration", type=int, default=100, help="images")
 
 
 def measure(
