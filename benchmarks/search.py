@@ -10,6 +10,9 @@ the same noise. What a method found is judged without noise, so luck does not co
 - found: speedup over 8/8 of the fastest policy evaluated that truly keeps the allowed drop;
 - picked: speedup of the policy that the search would return, from what it measured, and how much that truly loses.
 
+With --repeats a policy is measured with so many other seeds before it may win; that counts into the evaluations.
+`rl-paper` measures once, as its paper has it, whatever --repeats.
+
 Every run is one file in --out; a kill loses the runs in the making, and the same command goes on. Methods that take
 note of their budget are run once for each; the others once for the largest, as smaller ones are its beginning.
 """
@@ -23,7 +26,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,18 +40,18 @@ from search_models import MODELS
 from search_optimum import find_optimum
 from search_problems import PROBLEMS
 from search_surrogate import Log, Surrogate, log_path, measure_noise, read_repeats
-from search_tables import FASTER, show_problem
+from search_tables import FASTER, PAPER, show_problem
 
 import mho
 from mho.cache_folder import write_atomically
 from mho.quantization.policy import Policy
 from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import EvaluationRecord, Measurement
-from mho.search.goal import select_best
+from mho.search.evaluation import Measurement, Variant
 from mho.search.log import EvaluationLog
 from mho.search.methods import METHODS
 from mho.search.runner import SearchOptions, run_search
 from mho.search.space import SearchSpace
+from mho.search.study import SearchProgress
 
 ANYTIME = ("rl-paper", "uniform", "random")
 """Methods that do the same whatever their budget."""
@@ -68,6 +71,7 @@ class Task:
     model: str
     with_noise: bool
     log: str
+    repeats: int
 
     @property
     def name(self) -> str:
@@ -79,8 +83,8 @@ class Task:
 class Clock:
     """An evaluator that takes the time of another, so that a method's own time can be told from it."""
 
-    def __init__(self, evaluator: Surrogate) -> None:
-        self._evaluator, self.seconds = evaluator, 0.0
+    def __init__(self, evaluator: Surrogate, spent: list[float]) -> None:
+        self._evaluator, self.spent = evaluator, spent
 
     @property
     def fidelity(self) -> str:
@@ -93,10 +97,17 @@ class Clock:
     def seed_for(self, policy: Policy) -> int:
         return self._evaluator.seed_for(policy)
 
+    def at(self, variant: Variant) -> Clock:
+        """Return a clock of another variant, which this one's time takes in."""
+        return Clock(self._evaluator.at(variant), self.spent)
+
+    def relative_cost(self, variant: Variant) -> float:
+        return self._evaluator.relative_cost(variant)
+
     def evaluate(self, policy: Policy) -> Measurement:
         begin = time.process_time()
         found = self._evaluator.evaluate(policy)
-        self.seconds += time.process_time() - begin
+        self.spent.append(time.process_time() - begin)
         return found
 
 
@@ -106,6 +117,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=int, default=[50, 200], help="evaluations (50 200)")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=4, help="other seeds before a policy may win (4)")
     parser.add_argument("--drop", type=float, default=1.0, help="points of accuracy that may be lost (1)")
     parser.add_argument("--model", choices=MODELS, default="index+process", help="of the surrogate (index+process)")
     parser.add_argument("--no-noise", action="store_true", help="measurements are exact")
@@ -150,8 +162,9 @@ def plan(problem: str, path: Path, options: argparse.Namespace) -> list[Task]:
     for other in read_repeats(path):
         digest.update(other.score.tobytes())
     common = (options.drop, options.model, not options.no_noise, digest.hexdigest())
+    repeats = 0 if options.no_noise else options.repeats
     return [
-        Task(problem, method, budget, seed, *common)
+        Task(problem, method, budget, seed, *common, 0 if method == PAPER else repeats)
         for seed in range(1, options.seeds + 1)
         for method in options.methods
         for budget in sorted(options.budgets)
@@ -187,36 +200,40 @@ def _search(task: Task) -> dict[str, Any]:
     """Run one search and return what it evaluated, judged without noise."""
     _, surrogate, pruned, whole = _PREPARED[0]
     space = whole if task.method == "rl-paper" else pruned
-    evaluator = Clock(surrogate.with_seed(task.seed))
+    evaluator = Clock(surrogate.with_seed(task.seed), [])
     log = EvaluationLog(None, evaluator.problem)
-    budget = SearchOptions(task.budget, task.allowed_drop_points)
+    options = SearchOptions(task.budget, task.allowed_drop_points, repeats=task.repeats)
+    picks: dict[int, Policy | None] = {}
+
+    def note(progress: SearchProgress) -> None:
+        """Keep what the search would have returned at every checkpoint."""
+        picks.update({
+            count: None if progress.best is None else progress.best.policy
+            for count in CHECKPOINTS
+            if progress.spent <= count <= task.budget
+        })  # fmt: skip
+
     begin = time.process_time()
-    result = run_search(task.method, space, evaluator, log, budget, np.random.default_rng(task.seed))
-    seconds = time.process_time() - begin - evaluator.seconds
-    scores, accuracies = surrogate.means([record.policy for record in result.records])
+    result = run_search(task.method, space, evaluator, log, options, np.random.default_rng(task.seed), note)
+    seconds = time.process_time() - begin - sum(evaluator.spent)
+    policies = [record.policy for record in result.records]
+    scores, accuracies = surrogate.means(policies)
+    picks[task.budget] = None if result.best is None else result.best.policy
     return {
         "task": asdict(task),
         "reference_cost": space.reference_cost,
         "target": true_target(surrogate, space, task.allowed_drop_points),
         "costs": [record.cost for record in result.records],
+        "evaluations": len(log),
+        "evaluated_at": [record.index + 1 for record in result.records],
         "accuracies": accuracies.tolist(),
         "scores": scores.tolist(),
         "measured": [record.accuracy for record in result.records],
-        "picked": pick(result.records, result.goal, space),
+        "picked": {str(n): None if policy is None else policies.index(policy) for n, policy in picks.items()},
         "winner": None if result.best is None else result.best.policy.to_json(),
         "ended": result.ended,
         "seconds": seconds,
     }
-
-
-def pick(records: Sequence[EvaluationRecord], goal: Any, space: SearchSpace) -> dict[str, int | None]:
-    """Return, for each checkpoint, which record the search would have returned then."""
-    found: dict[str, int | None] = {}
-    for count in [count for count in CHECKPOINTS if count < len(records)] + [len(records)]:
-        inside = [record for record in records[:count] if space.contains(record.policy)]
-        best = select_best(goal, inside)
-        found[str(count)] = None if best is None else best.index
-    return found
 
 
 if __name__ == "__main__":

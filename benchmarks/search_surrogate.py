@@ -27,7 +27,7 @@ from search_models import FOLDS, MODELS, BitArray, FloatArray, cross_validate, j
 
 from mho.errors import InputFileError
 from mho.quantization.policy import Policy
-from mho.search.evaluation import EvaluationRecord, Measurement
+from mho.search.evaluation import EvaluationRecord, Measurement, Variant
 
 DATA = Path(__file__).resolve().parent / "data"
 NEAR_POINTS = 3.0
@@ -142,7 +142,7 @@ class Surrogate:
         self.layer_names, self._noise, self._seed, self._model = log.layer_names, noise, seed, model
         self._score = MODELS[model]().fit(log.bits, log.log_score)
         self._error = MODELS[model]().fit(log.bits, log.log_error)
-        self._size = len(log)
+        self._size, self._repeat = len(log), 0
 
     def with_seed(self, seed: int) -> Surrogate:
         """Return the same surrogate under other noise."""
@@ -150,9 +150,18 @@ class Surrogate:
         other.__dict__ |= self.__dict__ | {"_seed": seed}
         return other
 
+    def at(self, variant: Variant) -> Surrogate:
+        """Return what measures with another seed."""
+        other = self.with_seed(self._seed)
+        other.__dict__ |= {"_repeat": variant.repeat}
+        return other
+
+    def relative_cost(self, variant: Variant) -> float:  # noqa: ARG002 - the protocol's
+        return 1.0
+
     @property
     def fidelity(self) -> str:
-        return "surrogate"
+        return f"surrogate, again with seed {self._repeat}" if self._repeat else "surrogate"
 
     @property
     def problem(self) -> Mapping[str, Any]:
@@ -171,7 +180,7 @@ class Surrogate:
         bits = bits_of(self.layer_names, policy)
         log_score, log_error = float(self._score.predict(bits[None])[0]), float(self._error.predict(bits[None])[0])
         if self._noise is not None:
-            digest = hashlib.sha256(bits.tobytes() + str(self._seed).encode()).digest()
+            digest = hashlib.sha256(bits.tobytes() + str(self._seed).encode() + b"again" * self._repeat).digest()
             first, second = np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(2)
             shared = self._noise.correlation
             log_score += self._noise.score * first

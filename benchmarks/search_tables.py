@@ -24,7 +24,7 @@ class Run:
 
     Attributes:
         speedups: float64 [evaluations]: of the fastest policy so far that truly keeps the drop.
-        policy_speedups, losses: float64 [evaluations]: of every policy, losses in points against 8/8.
+        policy_speedups, losses: float64 [policies]: of every policy, losses in points against 8/8.
         picks: by number of evaluations: index of the policy that the search would have returned.
         allowed: points that may be lost.
     """
@@ -44,12 +44,13 @@ class Run:
         task = result["task"]
         each = result["reference_cost"] / np.array(result["costs"], np.float64)
         accuracies = np.array(result["accuracies"])
-        kept = np.where(accuracies >= result["target"] - 1e-12, each, 0.0)
+        kept = np.zeros(result["evaluations"])
+        kept[np.array(result["evaluated_at"]) - 1] = np.where(accuracies >= result["target"] - 1e-12, each, 0.0)
         losses = 100.0 * (result["target"] - accuracies) + task["allowed_drop_points"]
         picks = {int(count): index for count, index in result["picked"].items()}
         return cls(
             task["method"], task["budget"], task["seed"], np.maximum.accumulate(kept), each, losses, picks,
-            task["allowed_drop_points"], 1000.0 * result["seconds"] / len(each),
+            task["allowed_drop_points"], 1000.0 * result["seconds"] / result["evaluations"],
         )  # fmt: skip
 
     def found(self, count: int) -> float:

@@ -32,7 +32,7 @@ def search(
             "(that hold all tiles at once)."
         ),
     ] = None,
-    budget: Annotated[int | None, typer.Option(help="Distinct policies to evaluate, instead of the file's.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Evaluations, instead of the file's.")] = None,
     cost_budget: Annotated[
         str | None,
         typer.Option(

@@ -128,7 +128,7 @@ def search(
         network: float, with trained weights.
         dataset: its four splits.
         accelerator: the hardware, or a preset's name or TOML file.
-        budget: distinct policies to evaluate, uniform 8/8 counted in; 2 or more.
+        budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
         method: one of `mho.search.methods.METHODS`: "rl", "rl-paper" (which does not prune the space), "exact",
             "evolution", "tpe", "uniform" or "random"; or "auto", which takes what the benchmark shows best.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
@@ -156,7 +156,8 @@ def search(
         ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
         storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
         screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
-        repeats: with how many other seeds winner and uniform 8/8 are measured again, which tells the noise.
+        repeats: with how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning;
+            they count into the budget. Without them the winner is often the luckiest of many.
         stop_hopeless: end trainings halfway that are no better than guessing.
         devices: where candidates are trained and judged, such as ``mho.quantization.devices.find_devices("cuda")``;
             each process has one. None: on the processor.

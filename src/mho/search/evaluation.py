@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from mho.errors import MhoError
@@ -75,6 +76,7 @@ class EvaluationRecord:
         index: place in the log, from 0.
         fidelity: how thoroughly it was measured; a policy is evaluated once a fidelity.
         status: "ok", "failed", or "screened": not worth a full evaluation; its score is what a shorter one promises.
+        seeds: how many measurements, each with another seed, score and accuracy are the mean of.
     """
 
     policy: Policy
@@ -89,6 +91,7 @@ class EvaluationRecord:
     status: str
     note: str = ""
     objective: Objective = Objective.LATENCY
+    seeds: int = 1
 
     @property
     def is_ok(self) -> bool:
@@ -96,12 +99,13 @@ class EvaluationRecord:
         return self.status == OK
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of a log line."""
+        """Return the content of a log line; "seeds" is told of means, which no log has."""
         return {
             "index": self.index, "policy": self.policy.to_json(), "score": self.score, "accuracy": self.accuracy,
             "objective": str(self.objective), "cost": self.cost, "unit": self.objective.unit,
             "seed": self.seed, "seconds": self.seconds, "method": self.method,
             "fidelity": self.fidelity, "status": self.status, "note": self.note,
+            **({} if self.seeds == 1 else {"seeds": self.seeds}),
         }  # fmt: skip
 
     @classmethod
@@ -113,7 +117,10 @@ class EvaluationRecord:
             value = content.get(key)
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise MhoError(f"key {key!r} is missing or is {value!r}", where=where)
-        if unknown := set(content) - set(_RECORD_TYPES):
+        seeds = content.get("seeds", 1)
+        if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+            raise MhoError(f"key 'seeds' is {seeds!r}", where=where, expected="a number of measurements, 1 or more")
+        if unknown := set(content) - {*_RECORD_TYPES, "seeds"}:
             raise MhoError(f"unknown key {min(unknown)!r}", where=where)
         if content["objective"] not in list(Objective):
             raise MhoError(f"unknown objective {content['objective']!r}", where=where, expected=", ".join(Objective))
@@ -141,6 +148,19 @@ _RECORD_TYPES: dict[str, Any] = {
     "objective": str, "cost": int, "unit": str,
     "seed": int, "seconds": (float, int), "method": str, "fidelity": str, "status": str, "note": str,
 }  # fmt: skip
+
+
+def pool(measured: Sequence[EvaluationRecord]) -> EvaluationRecord:
+    """Return one record of a policy that several seeds measured: the means of score and accuracy, and all seconds.
+
+    Policy, cost, seed and the rest are those of the first. A policy whose evaluation fails with any of them failed.
+    """
+    first = replace(measured[0], seconds=sum(record.seconds for record in measured), seeds=len(measured))
+    failed = next((record for record in measured if record.score is None or record.accuracy is None), None)
+    if failed is not None:
+        return replace(first, score=None, accuracy=None, status=FAILED, note=f"{failed.note} ({failed.fidelity})")
+    score, accuracy = (statistics.fmean(getattr(r, key) for r in measured) for key in ("score", "accuracy"))
+    return replace(first, score=score, accuracy=accuracy)
 
 
 class Evaluator(Protocol):

@@ -91,7 +91,8 @@ class EvolutionSearch:
 
     def tell(self, record: EvaluationRecord) -> None:
         """Tell Optuna the cost and the loss of a policy; a failed one has none and no descendants."""
-        is_new = self._records.setdefault(record.policy, record) is record
+        is_new = record.policy not in self._records
+        self._records[record.policy] = record
         trial = self._trials.pop(record.policy, None)
         if not is_new:
             return

@@ -106,9 +106,8 @@ class ExactSearch:
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep a record, of any method; the model is refitted before the next proposal."""
-        if record.policy not in self._records:
-            self._records[record.policy] = record
-            self._is_fitted = False
+        self._records[record.policy] = record
+        self._is_fitted = False
 
     def _refit(self) -> None:
         """Fit the model to all records, where there are new ones."""

@@ -4,7 +4,7 @@ Accuracy on a thousand validation images is uncertain by about a point: as much 
 cheapest policy that seems to reach the target picks the luckiest, and where the reference itself was measured too low,
 everything seems to reach it. Hence `estimate_accuracies`: the loss on the calibration split orders policies with less
 noise than accuracy does, so accuracy is smoothed along it. A winner must lose no more than is allowed as measured, and
-as smoothed, where the reference is smoothed too.
+as smoothed, where the reference is smoothed too. What several seeds measured counts as so many measurements.
 """
 
 from __future__ import annotations
@@ -212,14 +212,16 @@ def harm_unit(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
 class _Block:
     accuracy: float
     score: float
+    seeds: int
     members: list[int]
 
     def merge(self, other: _Block) -> _Block:
-        mine, theirs = len(self.members), len(other.members)
+        mine, theirs = self.seeds, other.seeds
         total = mine + theirs
         return _Block(
             (self.accuracy * mine + other.accuracy * theirs) / total,
             (self.score * mine + other.score * theirs) / total,
+            total,
             self.members + other.members,
         )
 
@@ -229,32 +231,47 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
     known = [(r.score, k, r.accuracy) for k, r in enumerate(records) if r.score is not None and r.accuracy is not None]
     blocks: list[_Block] = []
     for score, k, accuracy in sorted(known):
-        block = _Block(accuracy, score, [k])
+        block = _Block(accuracy, score, records[k].seeds, [k])
         while blocks and blocks[-1].accuracy <= block.accuracy:
             block = blocks.pop().merge(block)
         blocks.append(block)
     return blocks
 
 
-def select_best(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
+def select_best(goal: Goal, records: Sequence[EvaluationRecord], *, seeds: int = 1) -> EvaluationRecord | None:
     """Return the winner; None where no record is one.
 
     The cheapest record whose accuracy as measured reaches the target, and as smoothed `smoothed_target`. Of equally
     cheap ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in the log, whose
     order other searches shape). Within a cost budget: the record of the highest smoothed accuracy, which is that of the
     lowest score; of equals the cheaper one.
+
+    Args:
+        goal: what is searched.
+        records: what was measured.
+        seeds: whoever was measured with fewer seeds wins only where nobody else does.
     """
-    if goal.cost_budget is not None:
-        within = [record for record in records if record.is_ok and goal.allows(record.cost)]
-        return min(within, key=lambda record: (record.score, record.cost), default=None)
+    fit = _within_budget(goal, records) if goal.cost_budget is not None else _within_drop(goal, records)
+    return min(
+        [record for record in fit if record.seeds >= seeds] or fit,
+        key=lambda r: (r.score, r.cost) if goal.cost_budget is not None else (r.cost, r.score),
+        default=None,
+    )
+
+
+def _within_budget(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    return [record for record in records if record.is_ok and goal.allows(record.cost)]
+
+
+def _within_drop(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Return the records that reach the target, as measured and as smoothed."""
     estimates = estimate_accuracies(records)
     measured, smoothed = goal.target_accuracy - 1e-12, smoothed_target(goal, records, estimates) - 1e-12
-    fit = [
+    return [
         record
         for record, estimate in zip(records, estimates, strict=True)
         if record.is_ok and (record.accuracy or 0.0) >= measured and estimate >= smoothed
     ]
-    return min(fit, key=lambda record: (record.cost, record.score), default=None)
 
 
 def pareto_front(records: Sequence[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:

@@ -43,7 +43,8 @@ class SearchMethod(Protocol):
     def tell(self, record: EvaluationRecord) -> None:
         """Learn from the record of the policy that was asked for last.
 
-        The reference's comes first, unasked, then those of earlier searches (of `TAUGHT` methods).
+        The reference's comes first, unasked, then those of earlier searches. Where another seed has measured a policy,
+        `TAUGHT` methods are told of it again, by the record of the mean.
         """
         ...
 
@@ -107,7 +108,7 @@ FRONT_METHODS = ("rl", "exact", "evolution", "tpe")
 
 
 TAUGHT = ("rl", "exact", "evolution", "tpe")
-"""Methods that learn from evaluations that they did not ask for."""
+"""Methods that learn from evaluations that they did not ask for, and from repeated ones."""
 
 
 def check_given(method: str, given: Sequence[EvaluationRecord]) -> None:

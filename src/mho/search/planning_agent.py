@@ -144,9 +144,8 @@ class PlanningAgent:
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep a record, of any method; what it teaches is learned before the next proposal."""
-        if record.policy not in self._records:
-            self._records[record.policy] = record
-            self._news += 1
+        self._news += record.policy not in self._records
+        self._records[record.policy] = record
 
     @isolated()
     def save(self) -> SavedAgent:

@@ -18,6 +18,7 @@ from mho.quantization.calibration import CalibrationTable, LayerCalibration
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices
 from mho.quantization.export import write_float_onnx
+from mho.quantization.memory import keep_freed_memory
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
 
@@ -63,10 +64,14 @@ class QatRecipe:
         return int(self.devices.has_gpus)
 
     def make(self) -> QatEvaluator:
-        """Return an evaluator that measures as the one that this comes from; sets torch's threads of this process."""
+        """Return an evaluator that measures as the one that this comes from.
+
+        This process gets as many threads as that one, and keeps freed memory.
+        """
         from mho.search.qat_evaluator import QatEvaluator
 
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         module = TrainableNetwork(_read(self.network))
         table = CalibrationTable({name: _layer(*arrays) for name, arrays in self.steps.items()})
         module.load_state_tensors({name: torch.from_numpy(array.copy()) for name, array in self.weights.items()})

@@ -17,15 +17,15 @@ from mho.errors import ConfigError, MhoError
 from mho.quantization.policy import Policy
 from mho.search.auto import MethodChoice, choose_method
 from mho.search.budget import CostBudget
-from mho.search.evaluation import EvaluationRecord, Evaluator, Variant
+from mho.search.evaluation import EvaluationRecord, Evaluator
 from mho.search.goal import Goal, pareto_front
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Measurer
 from mho.search.method_options import MethodOptions
-from mho.search.methods import AUTO, Learned, SearchMethod, check_given, check_goal, method_factory
+from mho.search.methods import AUTO, TAUGHT, Learned, SearchMethod, check_given, check_goal, method_factory
 from mho.search.screening import Screening
 from mho.search.space import SearchSpace
-from mho.search.spread import Noise, Spread
+from mho.search.spread import Noise
 from mho.search.study import SearchProgress, Study
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class SearchOptions:
     """How long a search lasts and what it may lose.
 
     Attributes:
-        budget: distinct policies to evaluate, the reference counted in; the same count for every method, whether an
-            evaluation was made now or comes from the log.
+        budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
+            whether an evaluation was made now or comes from the log.
         allowed_drop_points: points (percent) of accuracy that the winner may lose against the reference, >= 0.
         reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
         cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
@@ -49,8 +49,8 @@ class SearchOptions:
         batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
             is: other batches lead to other proposals; by how many processes they are evaluated changes nothing.
         screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
-        repeats: with how many other seeds winner and reference are measured again in the end, which tells how far
-            measurements can be trusted. They do not count into the budget.
+        repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
+            is held against it. What counts is the mean over seeds, and the winner is not just the luckiest of many.
         whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
     """
 
@@ -76,6 +76,12 @@ class SearchOptions:
             )
         if self.repeats < 0:
             raise ConfigError(f"repeats is {self.repeats}", where="search: repeats", expected="0 or more")
+        if self.repeats > self.budget - 2:
+            raise ConfigError(
+                f"{self.repeats} repeats within a budget of {self.budget}",
+                where="search: repeats",
+                expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
+            )
         if not 0.0 <= self.allowed_drop_points <= 100.0:
             raise ConfigError(
                 f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
@@ -96,7 +102,7 @@ class SearchResult:
         ended: "budget" or "exhausted" (the method had nothing new to propose).
         given: how many of the records, those after the reference, come from earlier searches.
         spent: what all that was worth, in full evaluations (`mho.search.screening`).
-        noise: of the measurements of winner and reference; None where they were not repeated.
+        noise: of the measurements of winner and reference; None where nothing was repeated.
         agent: what the agent of `rl` has learned; None for other methods.
         choice: why "auto" took the method; None where the method was told.
     """
@@ -199,8 +205,12 @@ def run_search(
     limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
     measurer = measurer or LocalMeasurer(evaluator)
-    study = Study(method, space, evaluator, log, options.budget, on_progress, measurer, options.screening)
+    study = Study(
+        method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats
+    )
     (reference,) = study.evaluate([space.reference_policy])
+    for _ in range(options.repeats):
+        reference = study.measure_again(reference)
     if reference.accuracy is None or reference.score is None:
         raise MhoError(
             f"the reference policy could not be evaluated: {reference.note}",
@@ -235,7 +245,7 @@ def run_search(
         ended=ended,
         given=len(study.given),
         spent=study.spent,
-        noise=_measure_noise(study, reference, best, options.repeats),
+        noise=None if best is None else study.noise_of(best, reference),
         agent=agent,
         choice=choice,
     )
@@ -250,19 +260,11 @@ def _walk(study: Study, method: SearchMethod, batch: int) -> str:
         before = len(study.records)
         for record in study.evaluate(policies):
             method.tell(record)
+        for record in study.settle():
+            if study.method in TAUGHT:
+                method.tell(record)
         repeats = repeats + len(policies) if len(study.records) == before else 0
     return "budget"
-
-
-def _measure_noise(
-    study: Study, reference: EvaluationRecord, best: EvaluationRecord | None, repeats: int
-) -> Noise | None:
-    """Measure winner and reference with other seeds; None where nothing is to be repeated."""
-    if repeats == 0 or best is None:
-        return None
-    seeds = [study.measure_as(Variant(repeat=k), [best.policy, reference.policy]) for k in range(1, repeats + 1)]
-    winners, references = zip(*seeds, strict=True)
-    return Noise(Spread.of([best, *winners]), Spread.of([reference, *references]))
 
 
 def _ask(method: SearchMethod, count: int) -> list[Policy]:

@@ -29,13 +29,18 @@ def record_schema() -> dict[str, Any]:
             "description": "screened: not worth a full evaluation; its score is what a shorter one promises.",
         },
         "note": {"type": "string", "description": "Why it failed."},
+        "seeds": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "Of how many measurements score and accuracy are the mean, where more than one.",
+        },
     }
     return {
         "title": "EvaluationRecord",
         "description": "One evaluated policy. The log's first line names its format, version and problem instead.",
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [key for key in properties if key != "seeds"],
         "additionalProperties": False,
     }
 
@@ -98,7 +103,7 @@ def search_schema() -> dict[str, Any]:
         "spent": {"type": "number", "minimum": 0, "description": "What the search took, in full evaluations."},
         "noise": {
             "anyOf": [_noise_schema(), {"type": "null"}],
-            "description": "Winner and reference measured with several seeds; null where they were not.",
+            "description": "Winner and reference, each seed by itself; null where nothing was repeated.",
         },
     }
     return {

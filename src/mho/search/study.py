@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from mho.errors import MhoError
 from mho.quantization.policy import Policy
-from mho.search.evaluation import EvaluationRecord, Evaluator, Variant
+from mho.search.evaluation import EvaluationRecord, Evaluator, Variant, pool
 from mho.search.goal import Goal, select_best
 from mho.search.log import EvaluationLog
 from mho.search.measuring import Measurer, Timed, make_record, variant_of
 from mho.search.screening import Screening, Sieve
 from mho.search.space import SearchSpace
+from mho.search.spread import Noise, Spread
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Study:
         on_progress: told of every policy.
         measurer: measures.
         screening: shorter trainings that policies go through first; None: none.
+        repeats: with how many other seeds a policy is measured before it may win.
     """
 
     def __init__(
@@ -62,13 +64,15 @@ class Study:
         on_progress: Callable[[SearchProgress], None] | None,
         measurer: Measurer,
         screening: Screening | None = None,
+        repeats: int = 0,
     ) -> None:
         self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
-        self.budget, self.on_progress, self.measurer = budget, on_progress, measurer
+        self.budget, self.on_progress, self.measurer, self.repeats = budget, on_progress, measurer, repeats
         self.records: list[EvaluationRecord] = []
         self.given: list[EvaluationRecord] = []
         self.spent = 0.0
         self._by_policy: dict[Policy, EvaluationRecord] = {}
+        self._measured: dict[Policy, list[EvaluationRecord]] = {}
         self._goal: Goal | None = None
         self._sieve = None if screening is None else Sieve(screening, evaluator, space, self.measure_as)
 
@@ -94,9 +98,39 @@ class Study:
         self._report(self.records[0])
 
     def best(self) -> EvaluationRecord | None:
-        """Return the winner so far."""
+        """Return the winner so far: one that was measured with all seeds, where there is one."""
+        return self._contender(self.repeats + 1)
+
+    def measure_again(self, record: EvaluationRecord) -> EvaluationRecord:
+        """Measure a policy with the next seed; return its record, now the mean of its seeds."""
+        measured = self._measured.setdefault(record.policy, [record])
+        measured += self.measure_as(Variant(repeat=len(measured)), [record.policy])
+        self.spent += 1.0
+        pooled = pool(measured)
+        self.records[self.records.index(record)] = self._by_policy[record.policy] = pooled
+        if self._goal is not None:
+            self._report(pooled)
+        return pooled
+
+    def settle(self) -> Iterator[EvaluationRecord]:
+        """Measure whoever would win again until one has stood all seeds; yield the records that change.
+
+        After every measurement it is asked anew who would win: most that owe it to luck fall at the first.
+        """
+        while self.room(1) and (contender := self._contender(1)) is not None and contender.seeds <= self.repeats:
+            yield self.measure_again(contender)
+
+    def noise_of(self, best: EvaluationRecord, reference: EvaluationRecord) -> Noise | None:
+        """Return the spread of winner and reference over seeds; None where none are repeated."""
+        if self.repeats == 0:
+            return None
+        winners, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
+        return Noise(Spread.of(winners), Spread.of(references))
+
+    def _contender(self, seeds: int) -> EvaluationRecord | None:
+        """Return who would win, of those that were measured with so many seeds where there is one."""
         inside = [r for r in self.records if self.space.contains(r.policy)]
-        return None if self._goal is None else select_best(self._goal, inside)
+        return None if self._goal is None else select_best(self._goal, inside, seeds=seeds)
 
     def evaluate(self, policies: Sequence[Policy]) -> Iterator[EvaluationRecord]:
         """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""

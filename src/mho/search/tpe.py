@@ -86,7 +86,7 @@ class TpeSearch:
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep the record."""
-        self._records.setdefault(record.policy, record)
+        self._records[record.policy] = record
 
     def _judge(self, pending: Collection[Policy]) -> dict[Policy, list[float]]:
         """Return what every policy of the space is worth that was evaluated, or is pending: the more, the better."""

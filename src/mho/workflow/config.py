@@ -160,7 +160,7 @@ class EvaluationSettings(Section):
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
     repeats: int = Field(default=0, ge=0, le=100)
-    """With how many other seeds the winner and uniform 8/8 are measured again, to tell the noise of measurements."""
+    """With how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> EvaluationSettings:

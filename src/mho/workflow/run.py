@@ -27,7 +27,7 @@ from mho.workflow.progress import RunProgress, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_stage import Search, make_space
+from mho.workflow.search_stage import Search, make_options, make_space
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
@@ -79,8 +79,7 @@ def run(
     from mho.models.runtime import use_threads
 
     execution = execution or SearchExecution()
-    execution.check(config.search)
-    config.search.start.check_files()
+    check_search(config, execution)
     use_threads(config.run.threads)
     material = load_material(config)
     path = directory or config.directory
@@ -98,6 +97,13 @@ def run(
         page = render_page(result, draw_slowest(network_map, DRAWN_LAYERS), on_chip.timeline)
         write_atomically(path / PAGE_FILE, page.encode())
     return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
+
+
+def check_search(config: RunConfig, execution: SearchExecution) -> None:
+    """Hold all that a search is told against each other, before anything is trained. Raises `MhoError`."""
+    execution.check(config.search)
+    config.search.start.check_files()
+    make_options(config.search, config.evaluation)
 
 
 def load_material(config: RunConfig) -> Material:

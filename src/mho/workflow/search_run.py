@@ -17,7 +17,7 @@ from mho.search.objective import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import SilentProgress
-from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
+from mho.workflow.run import EVALUATIONS, ProgressFactory, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_explanation import explain_search, read_records
@@ -128,8 +128,7 @@ def search_alone(
     from mho.models.runtime import use_threads
 
     execution = execution or SearchExecution()
-    execution.check(config.search)
-    config.search.start.check_files()
+    check_search(config, execution)
     use_threads(config.run.threads)
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:

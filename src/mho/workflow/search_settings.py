@@ -62,7 +62,7 @@ class SearchSettings(Section):
     (throughput); `energy`: of one input; `energy-delay`: that energy times that time; `crossbars`: how many
     hold all tiles at once."""
     budget: int = Field(ge=2, le=100_000)
-    """Distinct policies to evaluate, uniform 8/8 counted in."""
+    """Evaluations: distinct policies, uniform 8/8 counted in, and repeated measurements."""
     batch: int = Field(default=1, ge=1, le=1024)
     """How many policies the method is asked for before it is told of any of them. With more than one, so many may be
     evaluated at the same time (`--processes`, `--ray`); other batches lead to other proposals."""

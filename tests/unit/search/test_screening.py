@@ -124,16 +124,16 @@ def plain(record):
     return dataclasses.replace(record, seconds=0.0, index=0)
 
 
-def test_winner_and_reference_are_measured_with_other_seeds_outside_of_the_budget():
-    result, evaluator, _ = search(budget=8, stages=(), repeats=3)
-    assert len(evaluator.made) == 8 + 2 * 3
-    assert result.spent == 8
+def test_repeated_measurements_are_full_evaluations_of_what_was_promoted():
+    result, evaluator, _ = search(budget=20, repeats=2)
+    full = [fidelity for fidelity, _ in evaluator.made if "10 steps" in fidelity]
+    assert full.count("10 steps, again 2") >= 2
+    assert result.best.seeds == result.reference.seeds == 3
+    assert result.spent == pytest.approx(len(full) + (len(evaluator.made) - len(full)) / 11)
     noise = result.noise
-    assert len(noise.best.accuracies) == len(noise.reference.scores) == 4
-    assert noise.best.accuracies[0] == result.best.accuracy
-    assert noise.reference.scores[0] == result.reference.score
+    assert len(noise.best.accuracies) == len(noise.reference.scores) == 3
     assert noise.best.accuracy_deviation == pytest.approx(float(np.std(noise.best.accuracies, ddof=1)))
-    assert "Over 4 seeds" in str(noise)
+    assert "Over 3 seeds" in str(noise)
     jsonschema.validate(result.to_json(), search_schema())
 
 

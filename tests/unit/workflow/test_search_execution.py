@@ -150,11 +150,20 @@ def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path
     content = json.loads(found.result_file.read_text())
     assert content["spent"] <= 9
     assert {record["status"] for record in content["records"]} == {"ok", "screened"}
-    assert shown == list(range(1, len(content["records"]) + 1))
+    assert sorted(set(shown)) == list(range(1, len(content["records"]) + 1))
+    assert shown == sorted(shown), "repeated measurements are shown at the policy of before"
     assert any("Over 2 seeds" in note for note in found.notes)
     assert list((tmp_path / "staged" / "evaluations").glob("*.db"))
     alone = search_alone(load_config(path, directory=tmp_path / "alone"))
     assert records(alone.result_file) == records(found.result_file)
+
+
+def test_repeats_that_do_not_fit_are_told_before_anything_is_trained(config, tmp_path):
+    path = config.with_name("repeating.toml")
+    path.write_text(CONFIG.replace("[evaluation.training]", "[evaluation]\nrepeats = 50\n\n[evaluation.training]"))
+    with pytest.raises(ConfigError, match="50 repeats within a budget of"):
+        search_alone(load_config(path, directory=tmp_path / "nothing"))
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_other_batches_are_other_searches_with_the_same_evaluations(config, alone):
