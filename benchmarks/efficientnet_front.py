@@ -23,6 +23,7 @@ from efficientnet_lite import CLASSES, CROP, DEVIATION, MEAN, Photos, choose_pho
 import mho
 from mho.data import Dataset
 from mho.data.dataset import Split
+from mho.quantization.memory import keep_freed_memory
 from mho.search.runner import SearchResult
 from mho.search.study import SearchProgress
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("efficientnet_front.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         run(options)
     except mho.MhoError as error:

@@ -21,7 +21,13 @@ from torch.nn import functional
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
 from mho.quantization.array_noise import ArrayNoise
-from mho.quantization.batches import AUGMENTATIONS, ordered_batches, shuffled_batches, steps_per_epoch
+from mho.quantization.batches import (
+    AUGMENTATIONS,
+    ordered_batches,
+    samples_at_once,
+    shuffled_batches,
+    steps_per_epoch,
+)
 from mho.quantization.bias_correction import forget_corrections
 from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
@@ -208,11 +214,22 @@ def train(
 
 
 def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluation:
-    """Return loss and accuracy of `module` on all of `split`, with running statistics. Raises `DataError`."""
+    """Return loss and accuracy of `module` on all of `split`, with running statistics.
+
+    Args:
+        module: the network.
+        split: what it is asked.
+        batch_size: samples at a time, at most; on a processor fewer of large ones (`samples_at_once`).
+
+    Raises:
+        DataError: an answer is not finite, or labels and answers do not fit.
+    """
     original = unwrap(module)
     was_training = original.training
     original.eval()
     tally, device = _Tally(), device_of(original)
+    if device.type == "cpu":
+        batch_size = min(batch_size, samples_at_once(split))
     try:
         with torch.no_grad():
             for inputs, labels in ordered_batches(split, batch_size):

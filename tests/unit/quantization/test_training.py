@@ -178,6 +178,24 @@ def test_the_generator_alone_gives_the_order() -> None:
     assert orders[0] != orders[2]
 
 
+@pytest.mark.parametrize(
+    ("shape", "batches"), [((3, 224, 224), [13, 13, 4]), ((2,), [30]), ((3, 1000, 1000), [1] * 30)]
+)
+def test_a_processor_is_given_few_large_samples_at_a_time(shape: tuple[int, ...], batches: list[int]) -> None:
+    seen = []
+
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return torch.nn.functional.one_hot(torch.zeros(len(x), dtype=torch.long), 4).float()
+
+    one = np.zeros((1, *shape), np.uint8)
+    split = Split(np.broadcast_to(one, (30, *shape)), np.arange(30) % 4, (0.0,) * shape[0], (1.0,) * shape[0])
+    found = evaluate(Counting(), split, 256)
+    assert seen == batches
+    assert (found.count, found.correct) == (30, 8)
+
+
 def test_without_a_compiler_the_module_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
