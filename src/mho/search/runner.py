@@ -31,7 +31,7 @@ from mho.search.study import SearchProgress, Study
 if TYPE_CHECKING:
     from mho.search.agent_file import SavedAgent
 
-MAX_REPEATS = 200
+MAX_BARREN = 200
 """A method that proposes nothing new this often in a row has ended."""
 
 
@@ -208,25 +208,8 @@ def run_search(
     study = Study(
         method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats
     )
-    (reference,) = study.evaluate([space.reference_policy])
-    for _ in range(options.repeats):
-        reference = study.measure_again(reference)
-    if reference.accuracy is None or reference.score is None:
-        raise MhoError(
-            f"the reference policy could not be evaluated: {reference.note}",
-            where=f"search by {method}",
-            hint="lower the learning rate of the evaluation, or calibrate on more samples",
-        )
-    known = options.reference_accuracy
-    goal = Goal(
-        reference.accuracy if known is None else known,
-        options.allowed_drop_points,
-        space.reference_cost,
-        reference.score,
-        space.objective,
-        limit,
-        options.whole_front,
-    )
+    reference = _measure_reference(study)
+    goal = _make_goal(reference, options, space, limit)
     study.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in study.records:
@@ -251,11 +234,43 @@ def run_search(
     )
 
 
+def _measure_reference(study: Study) -> EvaluationRecord:
+    """Return the record of the reference, with all seeds. Raises `MhoError` where it cannot be evaluated."""
+    (reference,) = study.evaluate([study.space.reference_policy])
+    while reference.is_ok and reference.seeds <= study.repeats:
+        reference = study.measure_again(reference)
+    if not reference.is_ok:
+        raise MhoError(
+            f"the reference policy could not be evaluated: {reference.note}",
+            where=f"search by {study.method}",
+            hint="lower the learning rate of the evaluation, or calibrate on more samples",
+        )
+    return reference
+
+
+def _make_goal(
+    reference: EvaluationRecord, options: SearchOptions, space: SearchSpace, cost_budget: int | None
+) -> Goal:
+    assert reference.accuracy is not None, "the reference was measured"
+    assert reference.score is not None, "the reference was measured"
+    known = options.reference_accuracy
+    return Goal(
+        reference.accuracy if known is None else known,
+        options.allowed_drop_points,
+        space.reference_cost,
+        reference.score,
+        space.objective,
+        cost_budget,
+        options.whole_front,
+    )
+
+
 def _walk(study: Study, method: SearchMethod, batch: int) -> str:
-    repeats = 0
+    """Ask, evaluate and tell until the budget is spent or nothing new comes; return which."""
+    barren = 0
     while room := study.room(batch):
         policies = _ask(method, room)
-        if not policies or repeats >= MAX_REPEATS:
+        if not policies or barren >= MAX_BARREN:
             return "exhausted"
         before = len(study.records)
         for record in study.evaluate(policies):
@@ -263,7 +278,7 @@ def _walk(study: Study, method: SearchMethod, batch: int) -> str:
         for record in study.settle():
             if study.method in TAUGHT:
                 method.tell(record)
-        repeats = repeats + len(policies) if len(study.records) == before else 0
+        barren = barren + len(policies) if len(study.records) == before else 0
     return "budget"
 
 
