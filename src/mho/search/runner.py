@@ -7,7 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,8 @@ class SearchOptions:
             is: other batches lead to other proposals; by how many processes they are evaluated changes nothing.
         screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
         repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
-            is held against it. What counts is the mean over seeds, and the winner is not just the luckiest of many.
+            is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
+            seeds, so that the winner is not just the luckiest of many.
         whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
     """
 
@@ -215,6 +216,7 @@ def run_search(
     for record in study.records:
         method_at_work.tell(record)
     ended = _walk(study, method_at_work, options.batch)
+    _tell_again(study, method_at_work, study.end())
     records = tuple(study.records)
     best = study.best()
     agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
@@ -275,11 +277,16 @@ def _walk(study: Study, method: SearchMethod, batch: int) -> str:
         before = len(study.records)
         for record in study.evaluate(policies):
             method.tell(record)
-        for record in study.settle():
-            if study.method in TAUGHT:
-                method.tell(record)
+        _tell_again(study, method, study.settle())
         barren = barren + len(policies) if len(study.records) == before else 0
     return "budget"
+
+
+def _tell_again(study: Study, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> None:
+    """Tell of policies that other seeds measured, where the method learns from that."""
+    for record in repeated:
+        if study.method in TAUGHT:
+            method.tell(record)
 
 
 def _ask(method: SearchMethod, count: int) -> list[Policy]:

@@ -74,6 +74,7 @@ class Study:
         self._by_policy: dict[Policy, EvaluationRecord] = {}
         self._measured: dict[Policy, list[EvaluationRecord]] = {}
         self._goal: Goal | None = None
+        self._has_ended = False
         self._sieve = None if screening is None else Sieve(screening, evaluator, space, self.measure_as)
 
     @property
@@ -98,8 +99,8 @@ class Study:
         self._report(self.records[0])
 
     def best(self) -> EvaluationRecord | None:
-        """Return the winner so far: one that was measured with all seeds, where there is one."""
-        return self._contender(self.repeats + 1)
+        """Return the winner so far: one that was measured with as many seeds as by now, where there is one."""
+        return self._contender(self._seeds)
 
     def measure_again(self, record: EvaluationRecord) -> EvaluationRecord:
         """Measure a policy with the next seed; return its record, now the mean of its seeds."""
@@ -113,12 +114,26 @@ class Study:
         return pooled
 
     def settle(self) -> Iterator[EvaluationRecord]:
-        """Measure whoever would win again until one has stood all seeds; yield the records that change.
+        """Measure whoever would win again until one has stood as many seeds as by now; yield the records that change.
 
         After every measurement it is asked anew who would win: most that owe it to luck fall at the first.
         """
-        while self.room(1) and (contender := self._contender(1)) is not None and contender.seeds <= self.repeats:
+        while self.room(1) and (contender := self._contender(1)) is not None and contender.seeds < self._seeds:
             yield self.measure_again(contender)
+
+    def end(self) -> Iterator[EvaluationRecord]:
+        """Ask all seeds of the winner, as the method proposes no more; yield the records that change."""
+        self._has_ended = True
+        yield from self.settle()
+
+    @property
+    def _seeds(self) -> int:
+        """With how many seeds a winner must have been measured by now.
+
+        All of them once half of the budget is spent, and fewer before: early winners are replaced soon.
+        """
+        share = 1.0 if self._has_ended else min(1.0, 2.0 * self.spent / self.budget)
+        return 1 + int(share * self.repeats)
 
     def noise_of(self, best: EvaluationRecord, reference: EvaluationRecord) -> Noise | None:
         """Return the spread of winner and reference over seeds; None where none are repeated."""

@@ -113,6 +113,18 @@ def test_whoever_falls_at_the_first_repeat_is_not_measured_further():
     assert any(2 <= count < 9 for count in times.values())
 
 
+def test_early_winners_stand_fewer_seeds():
+    early, _ = search(80, method="random", repeats=8)
+    times = [record.seeds for record in early.records[1:]]
+    where = [k for k, seeds in enumerate(times) if seeds > 1]
+    assert times[where[0]] < 9, "the first winner is measured again, but not with all seeds"
+    assert early.best.seeds == 9
+    # A method that has nothing more to propose early asks all seeds of its winner nevertheless.
+    short, _ = search(1000, method="uniform", repeats=8)
+    assert (short.ended, short.best.seeds) == ("exhausted", 9)
+    assert short.spent < 500
+
+
 def test_a_policy_that_fails_with_another_seed_has_failed():
     first, _ = search(method="evolution")
     lost = first.best.policy
