@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mho
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
+from mho.data.loading import load_dataset
 from mho.program.container import read_program
 from mho.report.result import read_result
 from mho.workflow.config import load_config
@@ -129,16 +131,27 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
 
 
 def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(config, tmp_path):
-    chip = load_accelerator("pelke2026-4bit").to_json() | {"name": "chip", "chip": {"crossbars": 12}, "sources": {}}
+    own = {"name": "chip", "chip": {"crossbars": 12}, "array": {"programming_error": 0.3}, "sources": {}}
+    chip = load_accelerator("pelke2026-4bit").to_json() | own
     (config.parent / "chip.toml").write_text(to_toml(accelerator_from_json(chip, where="chip")))
     content = CONFIG.replace("pelke2026-4bit", "chip.toml").replace("budget = 8", "budget = 3")
-    (config.parent / "on_chip.toml").write_text(content.replace("epochs = 12", "epochs = 4"))
+    content = content.replace("epochs = 12", "epochs = 4") + "chips = 2\nchip_images = 60\n"
+    (config.parent / "on_chip.toml").write_text(content)
     result = run(load_config(config.parent / "on_chip.toml", directory=tmp_path / "chip")).result
     assert [check.name for check in result.checks if "whole chip" in check.name and check.passed]
     assert all(check.passed for check in result.checks), result.checks
     assert any(file.path.endswith("chip.mho") for file in result.files)
     program = read_program(tmp_path / "chip" / "stages" / "program" / "chip.mho")
     assert sum(program.schedule.copies.values()) > len(program.layers)
+    # Chips whose cells err answer too, as `mho simulate --seed` tells them.
+    (reference, found) = result.chip_answers
+    assert (reference.images, found.images) == (60, 60)
+    dataset = load_dataset(load_config(config).data, np.random.default_rng(0))
+    test = dataset.test.spread(100).spread(60)
+    file = tmp_path / "chip" / "stages" / "program" / "program.mho"
+    (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=2).values()
+    assert found.accuracies[1] == (logits.argmax(axis=1) == test.labels).mean()
+    assert any(note.startswith("On 2 chips, ") for note in result.notes)
 
 
 def test_a_finished_run_is_not_made_again(finished, config):

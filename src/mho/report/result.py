@@ -13,6 +13,7 @@ from mho.errors import InputFileError
 from mho.mapping.model import MappingModel
 from mho.report.map_document import MapDocument
 from mho.report.result_figures import Check as Check
+from mho.report.result_figures import ChipAnswers as ChipAnswers
 from mho.report.result_figures import ChipFigures as ChipFigures
 from mho.report.result_figures import Contender as Contender
 from mho.report.result_figures import DataFigures as DataFigures
@@ -81,6 +82,8 @@ class RunResult(Part):
     """Uniform 8/8 and the found policy under every mapping."""
     zero_slices: tuple[ZeroSliceFigures, ...] = ()
     """What skipping reads of zero slices would save, where that was measured."""
+    chip_answers: tuple[ChipAnswers, ...] = ()
+    """What uniform 8/8 and the found policy answer on chips, where that was asked for."""
     chip: tuple[ChipFigures, ...] = ()
     """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
     accelerator: dict[str, Any]

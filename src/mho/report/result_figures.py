@@ -126,6 +126,24 @@ class ZeroSliceFigures(Part):
     """Longest of these times."""
 
 
+class ChipAnswers(Part):
+    """What a program answers on chips whose cells, wires and converters are those that the accelerator tells."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    images: Annotated[int, Field(ge=1)]
+    """Test images that each chip answers."""
+    accuracies: tuple[Share, ...]
+    """Of chips of seeds 1, 2 and so on."""
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy, 0..1."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+
 class LayerCostFigures(Part):
     """What one layer costs under one policy."""
 

@@ -193,6 +193,11 @@ class SimulationSettings(Section):
     """Of these, on how many the reads are counted that only drive zero slices; 0: none."""
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
+    chips: int = Field(default=0, ge=0, le=1000)
+    """On how many chips, of seeds 1, 2 and so on, both programs answer too: cells, wires and converters are those that
+    the accelerator tells. 0: none."""
+    chip_images: int = Field(default=500, ge=1)
+    """Of the test images, on how many."""
 
 
 class RunConfig(Section):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
 RANGES_FILE = "ranges.npz"
+_PROGRAMS = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
+"""Files of programs of one crossbar, by who they belong to."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class Simulate:
         return {
             **exact,
             **self._ask_arrays(folder, test, exact, report),
+            **self._ask_chips(test, report),
             "float": self._judge_float(test),
             "checks": outcomes,
             "zero_slices": self._measure_zero_slices(test),
@@ -214,7 +217,7 @@ class Simulate:
         from mho.simulation.adc_ranges import write_ranges
 
         figures: Figures = {}
-        for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
+        for name, file in _PROGRAMS.items():
             report(0.97, f"arrays, {name}")
             (told,), ranges = self.arrays.ask_file(self.program.folder / file, (test,))
             figures[name] = asdict(told)
@@ -226,6 +229,22 @@ class Simulate:
             f"convert with the bits of each layer in ranges from calibration images; with exact sums: {told_exact}."
         )
         return {**figures, "notes": [note]}
+
+    def _ask_chips(self, test: Split, report: Report) -> Figures:
+        """Return what the programs get right on chips, where chips are asked for."""
+        if not self.settings.chips:
+            return {}
+        from mho.workflow.chips import ask_chips
+
+        return {
+            "chips": ask_chips(
+                {name: self.program.folder / file for name, file in _PROGRAMS.items()},
+                self.settings.chips,
+                test.spread(min(self.settings.chip_images, len(test))),
+                self.material.dataset.calibration,
+                lambda share, what: report(0.97 + 0.03 * share, what),
+            )
+        }
 
     @property
     def _has_chip_program(self) -> bool:
@@ -243,8 +262,7 @@ class Simulate:
         if not self.settings.zero_slice_images:
             return {}
         images = test.spread(self.settings.zero_slice_images)
-        files = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
-        return {name: measure_zero_slices(self.program.folder / file, images) for name, file in files.items()}
+        return {name: measure_zero_slices(self.program.folder / file, images) for name, file in _PROGRAMS.items()}
 
     def _judge_float(self, test: Split) -> Figures:
         from mho.network.onnx_reader import read_onnx

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mho.report.result as form
+from mho.accelerator.array import Array
 from mho.cost.document import to_microseconds
 from mho.cost.latency import LayerCost, NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
@@ -22,6 +23,7 @@ from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_objective, tell_result
 from mho.workflow.chip_figures import OnChip, schedule_policies
+from mho.workflow.chips import tell_chips
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -130,7 +132,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         by_name["found"], by_name["reference"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
     ) + tell_objective(search)  # fmt: skip
-    notes = dict.fromkeys(note for stage in outcome.stages.values() for note in stage.figures.get("notes", ()))
+    notes = _notes(outcome)
     return form.RunResult(
         name=outcome.config.run.name,
         sentence=sentence,
@@ -159,11 +161,12 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
+        chip_answers=_chips(outcome.stages["simulation"].figures.get("chips", {})),
         chip=on_chip.figures,
         accelerator=outcome.material.accelerator.to_json(),
         conversion=tell_conversion(outcome.material.accelerator),
         settings=outcome.config.to_json(),
-        notes=tuple(notes),
+        notes=notes,
         versions=versions(),
         machine=_machine(outcome.config, outcome.material.devices),
         stages=tuple(
@@ -223,6 +226,28 @@ def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
         share=found["share"],
         **{f"{key}_us": to_microseconds(found[f"{key}_ps"]) for key in ("latency", "min_latency", "max_latency")},
     )
+
+
+def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
+    return tuple(
+        form.ChipAnswers(name=name, label=_LABELS[name], images=found["images"], accuracies=tuple(found[name]))
+        for name in ("reference", "found")
+        if name in found
+    )
+
+
+def _notes(outcome: Outcome) -> tuple[str, ...]:
+    """Return what the stages note, once each, and what chips answer, or that none were asked that would err."""
+    notes = [note for stage in outcome.stages.values() for note in stage.figures.get("notes", ())]
+    hardware, sees_adcs = outcome.material.accelerator, outcome.config.search.has_adc_bits
+    if chips := outcome.stages["simulation"].figures.get("chips"):
+        notes.append(tell_chips(chips))
+    elif hardware.array != Array() or not (hardware.converters.has_ideal_adc or sees_adcs):
+        notes.append(
+            f"Cells, wires or converters of {hardware.name} are not ideal, and accuracies are those of exact sums:"
+            " chips = 5 in [simulation] asks five chips too."
+        )
+    return tuple(dict.fromkeys(notes))
 
 
 def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, float]:

@@ -138,6 +138,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
     qat = QAT_WORK * training_work(config.qat, material)
     images = config.simulation.executor_images
     tested = len(material.dataset.test) if images == "all" else images
+    on_chips = min(tested, config.simulation.chip_images)
     return {
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
@@ -146,7 +147,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "search": config.search.budget * (judged + trained),
         "found": qat,
         "program": 1000.0,
-        "simulation": 2 * SIMULATION_WORK * tested,
+        "simulation": 2 * (SIMULATION_WORK * tested + ARRAY_WORK * config.simulation.chips * on_chips / 3),
     }
 
 

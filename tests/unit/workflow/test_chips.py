@@ -1,0 +1,70 @@
+"""What a run's programs answer on chips: as `mho calibrate` and `mho simulate` tell it for the same seeds."""
+
+import numpy as np
+import pytest
+import torch
+from accelerators import make_accelerator
+
+import mho
+from mho.data.dataset import Split
+from mho.workflow.chips import ask_chips, tell_chips
+
+CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
+NOISY = {"programming_error": 0.2, "read_noise": 0.05}
+
+
+@pytest.fixture(scope="module")
+def splits():
+    draws = np.random.default_rng(0)
+    images = draws.normal(size=(150, 1, 4, 4)).astype(np.float32)
+    split = Split(images, (images.reshape(150, -1)[:, :5]).argmax(axis=1), (0.0,), (1.0,))
+    return split.take(slice(0, 40)), split.take(slice(40, 150))
+
+
+def compile_files(splits, folder, hardware):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 12), torch.nn.ReLU(), torch.nn.Linear(12, 5))
+    network = mho.load(module, torch.zeros(1, 1, 4, 4))
+    files = {}
+    for name, bits in (("reference", "8/8"), ("found", "4/4")):
+        quantized = mho.quantize(network, bits, splits[0].inputs(slice(None)))
+        mho.save(mho.compile(quantized, hardware), folder / f"{name}.mho")
+        files[name] = folder / f"{name}.mho"
+    return files
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, calibrated):
+    options = {"adc_bits": 5, "converters": CALIBRATED} if calibrated else {}
+    files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2, array=NOISY, **options))
+    calibration, test = splits
+    told = []
+    found = ask_chips(files, 3, test, calibration, lambda share, what: told.append((share, what)))
+    assert found["images"] == 110
+    for name, file in files.items():
+        for seed, accuracy in enumerate(found[name], start=1):
+            ranges = mho.calibrate(file, calibration.inputs(slice(None)), seed=seed) if calibrated else None
+            (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=seed, ranges=ranges).values()
+            assert accuracy == pytest.approx((logits.argmax(axis=1) == test.labels).mean())
+    assert len(set(found["reference"] + found["found"])) > 2, "chips differ"
+    assert [what for _, what in told] == [f"chip {k}, {file.name}" for file in files.values() for k in (1, 2, 3)]
+    assert [share for share, _ in told] == pytest.approx([k / 6 for k in range(6)])
+
+
+def test_ideal_chips_answer_as_exact_sums_do(splits, tmp_path):
+    files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2))
+    found = ask_chips(files, 2, splits[1], splits[0], lambda *_: None)
+    for name, file in files.items():
+        (logits,) = mho.simulate(file, splits[1].inputs(slice(None))).values()
+        assert found[name] == [(logits.argmax(axis=1) == splits[1].labels).mean()] * 2
+
+
+def test_what_chips_answer_is_told_in_a_sentence():
+    told = tell_chips({"images": 500, "reference": [0.9, 0.91], "found": [0.8, 0.9]})
+    assert told == (
+        "On 2 chips, whose cells, wires and converters are what the accelerator tells, with 500 test images: "
+        "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
+    )
+    one = tell_chips({"images": 5, "reference": [1.0], "found": [0.8]})
+    assert one.startswith("On 1 chip, ")
+    assert one.endswith("uniform 8/8 100.00 %, found policy 80.00 %.")
