@@ -18,8 +18,9 @@ from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.evaluation import FULL, EvaluationRecord, Evaluator, Measurement, Variant
 from mho.search.log import EvaluationLog
-from mho.search.measuring import LocalMeasurer, Measurer, Timed, make_record, timed
+from mho.search.measuring import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
 from mho.search.objective import Objective
+from mho.search.screening import relative_cost
 from mho.search.space import SearchSpace
 
 SEPARATOR = "/"
@@ -114,6 +115,10 @@ class MixedNetwork:
     space: SearchSpace
     share: float = 1.0
 
+    def at(self, variant: Variant) -> MixedNetwork:
+        """Return the same network, evaluated otherwise. Raises `ConfigError` where its evaluator has no variants."""
+        return replace(self, evaluator=variant_of(self.evaluator, variant))
+
     def accuracy_of(self, policy: Policy) -> float:
         """Return the accuracy that a policy was measured to have, 0..1; 0 where its training failed."""
         record = self.find(policy)
@@ -135,7 +140,7 @@ class MixPart:
     Attributes:
         policy: of its layers.
         cost, reference_cost: of one input, with that policy and at uniform 8/8, in the objective's unit.
-        accuracy, reference_accuracy: on validation data, 0..1.
+        accuracy, reference_accuracy: on validation data, 0..1, with the run's own seed.
     """
 
     policy: Policy
@@ -177,6 +182,15 @@ class MixedEvaluator:
         parts = self._networks.items()
         return {"mix": {name: {"problem": dict(one.evaluator.problem), "share": one.share} for name, one in parts}}
 
+    def at(self, variant: Variant) -> MixedEvaluator:
+        """Return what evaluates every network so. Raises `ConfigError` where one of them cannot be."""
+        return MixedEvaluator({name: one.at(variant) for name, one in self._networks.items()}, self._method)
+
+    def relative_cost(self, variant: Variant) -> float:
+        """Return the mean of what it takes of the networks' evaluations."""
+        costs = [relative_cost(one.evaluator, variant) for one in self._networks.values()]
+        return sum(costs) / len(costs)
+
     def seed_for(self, policy: Policy) -> int:
         """Return the seed of the first network's evaluation."""
         name, one = next(iter(self._networks.items()))
@@ -208,35 +222,37 @@ class MixedMeasurer:
 
     def __init__(self, networks: Mapping[str, MixedNetwork], measurers: Mapping[str, Measurer], method: str) -> None:
         self._networks, self._measurers, self._method = dict(networks), dict(measurers), method
-        self._whole = LocalMeasurer(MixedEvaluator(networks, method))
 
     def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
         """Yield number and measurement of each, in order, once all their parts are measured.
 
         Raises:
-            ConfigError: a variant is asked for; a mix is measured in full only.
+            ConfigError: a network has no such variant.
         """
-        lost = {name: self._measure_parts(name, policies) for name in self._networks}
+        networks = {name: one.at(variant) for name, one in self._networks.items()}
+        whole = LocalMeasurer(MixedEvaluator(networks, self._method))
+        lost = {name: self._measure_parts(name, one, policies, variant) for name, one in networks.items()}
         for number, policy in enumerate(policies):
             notes = [f"{name}: {told[part]}" for name, told in lost.items() if (part := part_of(policy, name)) in told]
             if notes:
                 yield number, Timed(Measurement(None, None, "; ".join(notes)), 0.0, is_lost=True)
             else:
-                ((_, found),) = self._whole.measure([policy], variant)
+                ((_, found),) = whole.measure([policy])
                 yield number, found
 
     def keep(self, record: EvaluationRecord) -> None:
         """Need no notice: the parts are in the logs of their networks."""
 
-    def _measure_parts(self, name: str, policies: Sequence[Policy]) -> dict[Policy, str]:
+    def _measure_parts(
+        self, name: str, one: MixedNetwork, policies: Sequence[Policy], variant: Variant
+    ) -> dict[Policy, str]:
         """Measure what is not known of a network's parts into its log; return why parts that workers died of have none.
 
         These are in no log: the next search tries them again.
         """
-        one = self._networks[name]
         parts = [part for part in dict.fromkeys(part_of(policy, name) for policy in policies) if one.find(part) is None]
         lost = {}
-        for number, measured in self._measurers[name].measure(parts):
+        for number, measured in self._measurers[name].measure(parts, variant):
             if measured.is_lost:
                 lost[parts[number]] = measured.measurement.note
             else:

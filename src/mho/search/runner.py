@@ -216,7 +216,6 @@ def run_search(
     for record in study.records:
         method_at_work.tell(record)
     ended = _walk(study, method_at_work, options.batch)
-    _tell_again(study, method_at_work, study.end())
     records = tuple(study.records)
     best = study.best()
     agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
@@ -271,8 +270,10 @@ def _walk(study: Study, method: SearchMethod, batch: int) -> str:
     """Ask, evaluate and tell until the budget is spent or nothing new comes; return which."""
     barren = 0
     while room := study.room(batch):
-        policies = _ask(method, room)
-        if not policies or barren >= MAX_BARREN:
+        policies = _ask(method, room) if barren < MAX_BARREN else []
+        if not policies:
+            if _tell_again(study, method, study.end()):
+                continue  # a winner may have fallen, and others may win now
             return "exhausted"
         before = len(study.records)
         for record in study.evaluate(policies):
@@ -282,11 +283,14 @@ def _walk(study: Study, method: SearchMethod, batch: int) -> str:
     return "budget"
 
 
-def _tell_again(study: Study, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> None:
-    """Tell of policies that other seeds measured, where the method learns from that."""
+def _tell_again(study: Study, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
+    """Tell of policies that other seeds measured, where the method learns from that; return how many there were."""
+    count = 0
     for record in repeated:
+        count += 1
         if study.method in TAUGHT:
             method.tell(record)
+    return count
 
 
 def _ask(method: SearchMethod, count: int) -> list[Policy]:

@@ -122,7 +122,7 @@ class Study:
             yield self.measure_again(contender)
 
     def end(self) -> Iterator[EvaluationRecord]:
-        """Ask all seeds of the winner, as the method proposes no more; yield the records that change."""
+        """Ask all seeds of a winner from now on, as the method proposes no more; yield the records that change."""
         self._has_ended = True
         yield from self.settle()
 

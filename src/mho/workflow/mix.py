@@ -87,6 +87,7 @@ def search_mix(
 
     settings, carrying = config.search.settings(), execution or SearchExecution()
     carrying.check(settings)
+    options = make_options(settings, config.search.repeats)
     runs = load_runs(config, data_root=data_root)
     use_threads(next(iter(runs.values())).run.threads)
     with ExitStack() as stack:
@@ -104,11 +105,11 @@ def search_mix(
         progress.begin("search", "Search bit widths of all networks")
 
         def show(now: SearchProgress) -> None:
-            progress.update(now.done / now.budget, f"policy {now.done} of {now.budget}")
+            progress.update(now.spent / now.budget, f"evaluation {now.spent:.0f} of {now.budget}")
 
         measurers = {name: member.measurer for name, member in members.items()}
         result = run_search(
-            config.search.method, space, evaluator, EvaluationLog(None, evaluator.problem), make_options(settings),
+            config.search.method, space, evaluator, EvaluationLog(None, evaluator.problem), options,
             np.random.default_rng(derive_seed(config.mix.seed, "search")), show,
             measurer=MixedMeasurer(networks, measurers, config.search.method),
         )  # fmt: skip
@@ -116,7 +117,8 @@ def search_mix(
         if not settings.whole_front:
             result.require_best()
         notes = tuple(f"{name}: {note}" for name, member in members.items() for note in member.notes)
-        return _write(config, result, networks, notes)
+        noise = () if result.noise is None else (str(result.noise),)
+        return _write(config, result, networks, (*notes, *noise))
 
 
 def _prepare(

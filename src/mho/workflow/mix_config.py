@@ -36,7 +36,8 @@ class MixedRun(Section):
 
     run: Path
     """The configuration of its run (TOML): network, data, accelerator, training, and the limits of its policies
-    ([search]: ranges of bits, held and pinned layers). Its goal, method and budget are not used."""
+    ([search]: ranges of bits, held and pinned layers). Its goal, method and budget are not used, nor the stages and
+    repeats of its evaluation."""
     share: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     """How much its loss and its accuracy count against those of the others."""
     inputs: int = Field(default=1, ge=1, le=10**9)
@@ -52,7 +53,7 @@ class MixSearch(Section):
     """`crossbars`: how many hold all networks at once; `latency`, `energy`: of the inputs of all networks, one after
     the other."""
     budget: int = Field(ge=2, le=100_000)
-    """Distinct policies of the whole mix to evaluate, uniform 8/8 counted in."""
+    """Evaluations of the whole mix, uniform 8/8 and repeated ones counted in."""
     allowed_drop_points: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
     """Points of the networks' mean accuracy on validation data, weighted by their shares, that may be lost against
     uniform 8/8; 1 where no other goal is given."""
@@ -63,6 +64,9 @@ class MixSearch(Section):
     batch: int = Field(default=1, ge=1, le=1024)
     """How many policies the method is asked for before it is told of any of them, so that several can be evaluated at
     the same time (`--processes`, `--ray`); other batches lead to other proposals."""
+
+    repeats: int = Field(default=0, ge=0, le=100)
+    """With how many other seeds all networks are measured before a policy may win, and uniform 8/8 at the beginning."""
 
     @model_validator(mode="after")
     def _is_a_goal(self) -> MixSearch:
@@ -144,6 +148,12 @@ def load_runs(config: MixConfig, *, data_root: Path | None = None) -> dict[str, 
                     where=str(config.networks[name].run),
                     expected="networks that share one accelerator, trained on as many threads and the same devices",
                 )
+        if config.search.repeats and run.evaluation.training is None:
+            raise ConfigError(
+                f"search.repeats is {config.search.repeats}, and candidates of {name} are calibrated only",
+                where=str(config.networks[name].run),
+                expected="a table [evaluation.training]: a seed changes nothing otherwise",
+            )
     if len({run.directory.absolute() for run in runs.values()}) < len(runs):
         raise ConfigError("two networks have the same run directory", where="networks", expected="a run for each")
     return runs

@@ -27,7 +27,7 @@ from mho.workflow.progress import RunProgress, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_stage import Search, make_options, make_space
+from mho.workflow.search_stage import Search, make_options, make_space, read_screening
 from mho.workflow.stage import Stage, StageRunner, derive_seed
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
@@ -103,7 +103,7 @@ def check_search(config: RunConfig, execution: SearchExecution) -> None:
     """Hold all that a search is told against each other, before anything is trained. Raises `MhoError`."""
     execution.check(config.search)
     config.search.start.check_files()
-    make_options(config.search, config.evaluation)
+    make_options(config.search, config.evaluation.repeats, read_screening(config.evaluation))
 
 
 def load_material(config: RunConfig) -> Material:

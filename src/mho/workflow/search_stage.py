@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mho.search.budget import CostBudget
     from mho.search.evaluation import EvaluationRecord
     from mho.search.runner import SearchOptions, SearchResult
+    from mho.search.screening import Screening
     from mho.search.space import SearchSpace
 
 TRACKING = "tracking"
@@ -98,7 +99,7 @@ class Search:
                 space,
                 evaluator,
                 log,
-                make_options(self.settings, self.evaluation),
+                make_options(self.settings, self.evaluation.repeats, read_screening(self.evaluation)),
                 np.random.default_rng(derive_seed(self.seed, "search")),
                 tell,
                 storage=self.settings.storage,
@@ -143,14 +144,17 @@ class Search:
         return f"{figures['told']} after {figures['tried']} policies"
 
 
-def make_options(settings: SearchSettings, evaluation: EvaluationSettings | None = None) -> SearchOptions:
-    """Return how long a search lasts and what it looks for."""
-    from mho.search.runner import SearchOptions
+def read_screening(evaluation: EvaluationSettings) -> Screening | None:
+    """Return the shorter trainings that candidates go through first; None: none."""
     from mho.search.screening import Screening
 
-    screening = None
-    if evaluation is not None and evaluation.stages:
-        screening = Screening(evaluation.stages, evaluation.promote)
+    return Screening(evaluation.stages, evaluation.promote) if evaluation.stages else None
+
+
+def make_options(settings: SearchSettings, repeats: int, screening: Screening | None = None) -> SearchOptions:
+    """Return how long a search lasts and what it looks for."""
+    from mho.search.runner import SearchOptions
+
     return SearchOptions(
         settings.budget,
         settings.allowed_drop_points,
@@ -158,7 +162,7 @@ def make_options(settings: SearchSettings, evaluation: EvaluationSettings | None
         whole_front=settings.whole_front,
         batch=settings.batch,
         screening=screening,
-        repeats=0 if evaluation is None else evaluation.repeats,
+        repeats=repeats,
     )
 
 

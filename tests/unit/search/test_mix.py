@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_space
@@ -12,7 +14,7 @@ from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.api import make_space
 from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import FULL, Measurement
+from mho.search.evaluation import FULL, Measurement, Variant
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Timed
 from mho.search.method_options import MethodOptions
@@ -151,6 +153,41 @@ def test_parts_of_a_batch_are_measured_together_with_the_figures_of_one_after_th
     assert answers[4].is_lost
     assert answers[4].measurement == Measurement(None, None, "small: no")
     assert [len(one.log) for one in members.values()] == [2, 2]  # what workers died of is in no log
+
+
+class Repeated(SmoothEvaluator):
+    """Accuracies are noisy, by the seed."""
+
+    def __init__(self, names, kind):
+        super().__init__(names, 1, noise=0.01)
+        self.problem, self.fidelity = {"kind": kind}, "once"
+
+    def at(self, variant):
+        other = copy.copy(self)
+        other.seed, other.fidelity = variant.repeat, f"again {variant.repeat}"
+        return other
+
+    def relative_cost(self, variant):
+        return 1.0 if variant.steps is None else variant.steps / 10
+
+
+def test_all_networks_are_measured_with_other_seeds_before_a_policy_wins(counts):
+    parts = {name: Repeated(one.layer_names, name) for name, one in counts.items()}
+    members = {name: MixedNetwork(one, EvaluationLog(None, one.problem), counts[name]) for name, one in parts.items()}
+    evaluator, space = MixedEvaluator(members, "exact"), join(counts)
+    measurer = MixedMeasurer(members, {name: LocalMeasurer(one) for name, one in parts.items()}, "exact")
+    found = run_search(
+        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(16, 30.0, repeats=2),
+        np.random.default_rng(0), measurer=measurer,
+    )  # fmt: skip
+    best = found.require_best()
+    assert (found.reference.seeds, best.seeds) == (3, 3)
+    seeds = [evaluator.at(Variant(repeat=k)).evaluate(best.policy).accuracy for k in (1, 2)]
+    assert best.accuracy == pytest.approx(np.mean([evaluator.evaluate(best.policy).accuracy, *seeds]))
+    for name, member in members.items():
+        own = part_of(best.policy, name)
+        assert all(member.log.find(own, fidelity) for fidelity in ("once", "again 1", "again 2"))
+    assert evaluator.relative_cost(Variant(steps=5)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("method", ["rl", "exact"])

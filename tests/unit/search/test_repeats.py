@@ -14,7 +14,7 @@ from mho.search.budget import CostBudget
 from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement, pool
 from mho.search.goal import Goal, allowed_excess, estimate_accuracies, select_best
 from mho.search.log import EvaluationLog
-from mho.search.methods import METHODS
+from mho.search.methods import METHODS, list_policies
 from mho.search.runner import SearchOptions, run_search
 from mho.search.schemas import search_schema
 
@@ -123,6 +123,30 @@ def test_early_winners_stand_fewer_seeds():
     short, _ = search(1000, method="uniform", repeats=8)
     assert (short.ended, short.best.seeds) == ("exhausted", 9)
     assert short.spent < 500
+
+
+class FickleEvaluator(NoisyEvaluator):
+    """With the search's own seed, every policy loses nothing; with others, all that is true."""
+
+    def evaluate(self, policy):
+        found = super().evaluate(policy)
+        return found if self.repeat else Measurement(found.score, 0.7)
+
+
+def test_a_small_space_is_searched_on_after_its_winner_fell():
+    """`exact` ends where no cheaper policy is left; once the winner falls, there are others that may win."""
+    space = resnet18_space(pins={name: BitWidths(8, 8) for name in SPACE.layer_names[1:-3]})
+    assert space.size == 256
+    evaluator = FickleEvaluator(noise=1e-5)
+    found = run_search(
+        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(400, 0.2, repeats=1),
+        np.random.default_rng(0),
+    )  # fmt: skip
+    truth = {policy: evaluator.true_accuracy(policy) for policy in list_policies(space)}
+    # The mean of both seeds loses half of what is true.
+    fit = [p for p, accuracy in truth.items() if accuracy >= truth[space.reference_policy] - 0.004]
+    assert found.ended == "exhausted"
+    assert found.require_best().cost == min(map(space.cost_of, fit))
 
 
 def test_a_policy_that_fails_with_another_seed_has_failed():

@@ -160,6 +160,7 @@ def test_several_processes_measure_what_one_does(folder, found, tmp_path):
         ('cost_budget = "12 crossbars"', 'objective = "interval"', "search.objective"),
         ('cost_budget = "12 crossbars"', 'cost_budget = "1 crossbars"', "the cheapest policy costs"),
         ("share = 2", "share = 0", "share"),
+        ("budget = 8", "budget = 8\nrepeats = 2", "candidates of wide are calibrated only"),
         ('[networks.slim]\nrun = "slim.toml"\nshare = 2', "", "networks"),
     ],
 )
