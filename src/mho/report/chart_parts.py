@@ -8,6 +8,10 @@ from mho.report.result_figures import SearchFigures
 from mho.report.text import format_cost, format_percent
 
 Figure = dict[str, Any]
+SLANTED_FROM = 6
+"""Names of more layers are slanted, or they would overlap."""
+USUAL_LENGTH, SLANTED_CHARACTER_PX = 16, 4.6
+"""Characters of a name that charts have room for below, and what each further one takes of their height."""
 
 
 def base_layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
@@ -59,9 +63,15 @@ def _target_text(target: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def layer_axis(names: list[str]) -> dict[str, Any]:
-    """Return what an axis of layers has besides the layout that all axes share."""
-    return {"type": "category", "tickangle": -45 if len(names) > 6 else 0, "tickfont": {"size": 11}, "showgrid": False}
+def show_layers(layout: dict[str, Any], names: list[str]) -> None:
+    """Make the x axis of a layout one of layers, and the chart so much higher as their names take below it."""
+    is_slanted = len(names) > SLANTED_FROM
+    layout["xaxis"] |= {
+        "type": "category", "tickangle": -45 if is_slanted else 0, "tickfont": {"size": 11}, "showgrid": False,
+        "categoryorder": "array", "categoryarray": names,
+    }  # fmt: skip
+    if is_slanted:
+        layout["height"] += round(max(0, max(map(len, names)) - USUAL_LENGTH) * SLANTED_CHARACTER_PX)
 
 
 def cost_unit(largest: float, unit: str) -> tuple[float, str]:

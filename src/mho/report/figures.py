@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, layer_axis, limit_layout, percent
+from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
 from mho.report.search_charts import (
     choices_along_front,
@@ -84,7 +84,7 @@ def bits_by_layer(result: RunResult) -> Figure:
         traces.append(_bars(names, own_bits, "ADCs", "var(--reference)", "%{y} bit"))
     layout = base_layout("", "bits", height=300)
     layout["yaxis"] |= {"range": [0, max(8, *(bits or 0 for bits in own_bits)) + 0.4], "dtick": 2}
-    layout["xaxis"] |= layer_axis(names)
+    show_layers(layout, names)
     return {"data": traces, "layout": layout}
 
 
@@ -100,7 +100,7 @@ def latency_by_layer(result: RunResult) -> Figure:
         _bars(names, after, "found policy", "var(--found)", text),
     ]
     layout = base_layout("", f"latency, {unit}", height=340)
-    layout["xaxis"] |= layer_axis(names)
+    show_layers(layout, names)
     return {"data": traces, "layout": layout}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mho.report.chart_parts import Figure, base_layout, cost_unit, layer_axis, limit_layout, percent
+from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
 from mho.report.search_parts import OperandWorth, SearchSummary
 from mho.report.text import TIMES, format_cost, format_percent
@@ -136,7 +136,7 @@ def worth_of_bits(worths: Sequence[OperandWorth], unit: str) -> Figure:
             }
         )  # fmt: skip
     layout = base_layout("", "loss by one bit less", height=340)
-    layout["xaxis"] |= {**layer_axis(names), "categoryorder": "array", "categoryarray": names}
+    show_layers(layout, names)
     layout["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
     layout["scattermode"] = "group"
     return {"data": traces, "layout": layout}

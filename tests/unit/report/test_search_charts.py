@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from mho.report.chart_parts import base_layout, show_layers
 from mho.report.figures import build_figures, lowest_shown, search_progress
 from mho.report.page import render_page
 from mho.report.result import EvaluationFigures, RunResult
@@ -147,3 +148,19 @@ def test_the_best_so_far_within_a_budget_is_that_of_the_least_loss(result):
     search = budgeted(result).search.model_copy(update={"evaluations": tuple(entries), "best": 3})
     line = search_progress(result.model_copy(update={"search": search}))["data"][-1]
     assert line["y"] == [90.0, 91.0, 91.0, 93.0]
+
+
+def test_charts_of_layers_with_long_names_are_higher():
+    """Bars keep their room: what slanted names take below is added."""
+    heights = {}
+    for length in (10, 16, 60):
+        names = [f"{k}".rjust(length, "x") for k in range(12)]
+        layout = base_layout("", "bits", height=300)
+        show_layers(layout, names)
+        assert layout["xaxis"]["categoryarray"] == names
+        heights[length] = layout["height"]
+    assert heights[10] == heights[16] == 300
+    assert 480 < heights[60] < 540, "44 more characters of 11 px, slanted by 45 degrees"
+    few = base_layout("", "bits", height=300)
+    show_layers(few, ["x" * 60] * 3)
+    assert (few["height"], few["xaxis"]["tickangle"]) == (300, 0)
