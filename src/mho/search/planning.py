@@ -96,7 +96,7 @@ class ChoiceTables:
     def value(self, harms: FloatArray, row: NDArray[np.int64]) -> float:
         """Return the reward of a policy by its true cost; `harms` [layers, choices]."""
         share = self.space.cost_of(self.policy(row)) / self.space.reference_cost
-        return float(self._reward(harms[self._layers, row].sum(), np.asarray(share)))
+        return float(self._reward(np.asarray(harms[self._layers, row].sum()), np.asarray(share)))
 
     def sums(self, harms: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Return harm and cost share of rows [N, layers], [N] each."""
