@@ -143,10 +143,10 @@ def test_the_optimum_of_a_small_space_is_that_of_brute_force():
         assert space.cost_of(found) <= 1.01 * best
 
 
-def run_of(costs, accuracies, picked):
-    task = {"method": "rl", "budget": len(costs), "seed": 1, "allowed_drop_points": 1.0}
+def run_of(costs, accuracies, picked, at=(1, 2, 3, 4), evaluations=4):
+    task = {"method": "rl", "budget": evaluations, "seed": 1, "allowed_drop_points": 1.0}
     return Run.of({"task": task, "reference_cost": 100, "target": 0.9, "costs": costs, "accuracies": accuracies,
-                   "picked": picked, "seconds": 0.5})  # fmt: skip
+                   "evaluations": evaluations, "evaluated_at": list(at), "picked": picked, "seconds": 0.5})  # fmt: skip
 
 
 def test_only_policies_that_truly_keep_the_target_count_as_found():
@@ -156,6 +156,14 @@ def test_only_policies_that_truly_keep_the_target_count_as_found():
     assert (run.reaches(1.5), run.reaches(2.1)) == (3.0, np.inf)
     assert run.picked(4) == (2.5, pytest.approx(2.0))
     assert run.ms_per_evaluation == 125.0
+
+
+def test_repeated_measurements_count_as_evaluations_that_find_nothing():
+    run = run_of([100, 40, 50, 20], [0.91, 0.89, 0.90, 0.5], {"10": 2}, at=(1, 4, 5, 8), evaluations=10)
+    assert run.speedups.tolist() == [1.0] * 4 + [2.0] * 6
+    assert (run.found(4), run.found(5), run.reaches(1.5)) == (1.0, 2.0, 5.0)
+    assert run.picked(10) == (2.0, pytest.approx(1.0))
+    assert run.ms_per_evaluation == 50.0
 
 
 def test_a_median_with_searches_that_never_arrive_is_a_number_of_evaluations_or_infinite():
