@@ -1,10 +1,15 @@
 """What all tests share: the helper modules of tests/support, and the flag that refreshes golden files."""
 
+import os
 import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Workers run side by side, and most tensors are tiny: several threads each would mostly wait for one another. Read when
+# torch is loaded, here and in the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
@@ -18,10 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def same_random_numbers() -> None:
-    """Let tests that draw from torch's global generator draw the same numbers every time."""
+def same_start() -> None:
+    """Let tests that draw from torch's global generator draw the same numbers every time, and compute on one thread."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(0)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
