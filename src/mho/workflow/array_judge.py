@@ -48,7 +48,7 @@ class ArrayJudge:
     ) -> None:
         self.hardware = with_ideal_cells(accelerator)
         self._mapping, self._seed = mapping, derive_seed(seed, "arrays")
-        self._seen = calibration.spread(min(CALIBRATION_IMAGES, len(calibration))).inputs(slice(None))
+        self._seen = images_for_ranges(calibration)
 
     @property
     def problem(self) -> Mapping[str, Any]:
@@ -98,6 +98,11 @@ class ArrayJudge:
         from mho.program.container import read_program
 
         return self.ask(read_program(path), splits)
+
+
+def images_for_ranges(calibration: Split) -> NDArray[np.float32]:
+    """Return the inputs [n, ...] that ranges of ADCs follow from: `CALIBRATION_IMAGES`, spread over the split."""
+    return calibration.spread(min(CALIBRATION_IMAGES, len(calibration))).inputs(slice(None))
 
 
 def with_ideal_cells(accelerator: Accelerator) -> Accelerator:

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.data.dataset import Split
+from mho.report.result import ChipAnswers
+from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
 
 if TYPE_CHECKING:
     from mho.program.program import Program
 
-CALIBRATION_IMAGES = 100
-"""Images that ranges of ADCs follow from, spread over the calibration split; all where it has fewer."""
+Images = NDArray[np.float32]
 
 
 def ask_chips(
@@ -39,42 +41,41 @@ def ask_chips(
     """
     from mho.program.container import read_program
 
-    seen = calibration.spread(min(CALIBRATION_IMAGES, len(calibration)))
+    inputs, seen = test.inputs(slice(None)), images_for_ranges(calibration)
     found: dict[str, Any] = {"images": len(test)}
     for number, (name, path) in enumerate(files.items()):
         program = read_program(path)
         accuracies = []
         for seed in range(1, chips + 1):
             report((number + (seed - 1) / chips) / len(files), f"chip {seed}, {path.name}")
-            accuracies.append(_ask(program, seed, test, seen))
+            logits = _ask(program, seed, inputs, seen)
+            accuracies.append(float(judge_logits(logits, test.labels)["accuracy"]))
         found[name] = accuracies
     return found
 
 
-def _ask(program: Program, seed: int, test: Split, seen: Split) -> float:
+def _ask(program: Program, seed: int, inputs: Images, seen: Images) -> NDArray[np.float32]:
     from mho.simulation.adc_ranges import calibrate_adcs
     from mho.simulation.chip_answers import run_on_chip
 
     ranges = None
     if (hardware := program.accelerator).converters.has_calibrated_adc:
-        inputs = seen.inputs(slice(None))
-        ranges = calibrate_adcs(program, seed, inputs, hardware=hardware)
-    (logits,) = run_on_chip(program, seed, test.inputs(slice(None)), ranges=ranges).values()
-    return float(judge_logits(logits, test.labels)["accuracy"])
+        ranges = calibrate_adcs(program, seed, seen, hardware=hardware)
+    (logits,) = run_on_chip(program, seed, inputs, ranges=ranges).values()
+    return logits
 
 
-def tell_chips(figures: Mapping[str, Any]) -> str:
-    """Tell in a sentence what `ask_chips` found of uniform 8/8 and of the found policy."""
-    count, labels = len(figures["found"]), {"reference": "uniform 8/8", "found": "found policy"}
-    words = ", ".join(f"{label} {tell_spread(figures[name])}" for name, label in labels.items())
+def tell_chips(answers: Sequence[ChipAnswers]) -> str:
+    """Tell in a sentence what programs answer on chips; there is one program or more."""
+    count = len(answers[0].accuracies)
+    words = ", ".join(f"{one.label} {_tell_spread(one)}" for one in answers)
     return (
         f"On {count} {'chip' if count == 1 else 'chips'}, whose cells, wires and converters are what the accelerator"
-        f" tells, with {figures['images']} test images: {words}."
+        f" tells, with {answers[0].images} test images: {words}."
     )
 
 
-def tell_spread(accuracies: Sequence[float]) -> str:
-    """Return mean, least and most of accuracies in percent."""
-    percents = 100 * np.asarray(accuracies)
-    spread = "" if len(percents) == 1 else f" ({percents.min():.2f} to {percents.max():.2f})"
-    return f"{percents.mean():.2f} %{spread}"
+def _tell_spread(one: ChipAnswers) -> str:
+    """Return mean, least and most accuracy in percent."""
+    least, most = 100 * min(one.accuracies), 100 * max(one.accuracies)
+    return f"{100 * one.mean:.2f} %" + ("" if len(one.accuracies) == 1 else f" ({least:.2f} to {most:.2f})")

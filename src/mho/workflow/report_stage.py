@@ -132,7 +132,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         by_name["found"], by_name["reference"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
     ) + tell_objective(search)  # fmt: skip
-    notes = _notes(outcome)
+    chip_answers = _chips(outcome.stages["simulation"].figures.get("chips", {}))
     return form.RunResult(
         name=outcome.config.run.name,
         sentence=sentence,
@@ -161,12 +161,12 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
-        chip_answers=_chips(outcome.stages["simulation"].figures.get("chips", {})),
+        chip_answers=chip_answers,
         chip=on_chip.figures,
         accelerator=outcome.material.accelerator.to_json(),
         conversion=tell_conversion(outcome.material.accelerator),
         settings=outcome.config.to_json(),
-        notes=notes,
+        notes=_notes(outcome, chip_answers),
         versions=versions(),
         machine=_machine(outcome.config, outcome.material.devices),
         stages=tuple(
@@ -236,12 +236,12 @@ def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
     )
 
 
-def _notes(outcome: Outcome) -> tuple[str, ...]:
+def _notes(outcome: Outcome, chip_answers: tuple[form.ChipAnswers, ...]) -> tuple[str, ...]:
     """Return what the stages note, once each, and what chips answer, or that none were asked that would err."""
     notes = [note for stage in outcome.stages.values() for note in stage.figures.get("notes", ())]
     hardware, sees_adcs = outcome.material.accelerator, outcome.config.search.has_adc_bits
-    if chips := outcome.stages["simulation"].figures.get("chips"):
-        notes.append(tell_chips(chips))
+    if chip_answers:
+        notes.append(tell_chips(chip_answers))
     elif hardware.array != Array() or not (hardware.converters.has_ideal_adc or sees_adcs):
         notes.append(
             f"Cells, wires or converters of {hardware.name} are not ideal, and accuracies are those of exact sums:"

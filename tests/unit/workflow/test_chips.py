@@ -7,6 +7,7 @@ from accelerators import make_accelerator
 
 import mho
 from mho.data.dataset import Split
+from mho.report.result import ChipAnswers
 from mho.workflow.chips import ask_chips, tell_chips
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
@@ -59,12 +60,16 @@ def test_ideal_chips_answer_as_exact_sums_do(splits, tmp_path):
         assert found[name] == [(logits.argmax(axis=1) == splits[1].labels).mean()] * 2
 
 
+def answers(label, images, *accuracies):
+    return ChipAnswers(name="one", label=label, images=images, accuracies=accuracies)
+
+
 def test_what_chips_answer_is_told_in_a_sentence():
-    told = tell_chips({"images": 500, "reference": [0.9, 0.91], "found": [0.8, 0.9]})
+    told = tell_chips([answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)])
     assert told == (
         "On 2 chips, whose cells, wires and converters are what the accelerator tells, with 500 test images: "
         "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
     )
-    one = tell_chips({"images": 5, "reference": [1.0], "found": [0.8]})
+    one = tell_chips([answers("uniform 8/8", 5, 1.0), answers("found policy", 5, 0.8)])
     assert one.startswith("On 1 chip, ")
     assert one.endswith("uniform 8/8 100.00 %, found policy 80.00 %.")
