@@ -21,6 +21,9 @@ _DONE, _GATHERED, _ARRIVED, _WRITTEN = range(4)
 _Event = tuple[int, int, int, CopyState, Channel | None, int]
 """Time, number, kind, whose it is, channel of an arrival, window or input."""
 
+_Request = tuple[CopyState, Channel | None, int]
+"""Whose it is, channel (None: its sums go home), window over all inputs."""
+
 
 class Machine:
     """Everything that moves."""
@@ -36,21 +39,20 @@ class Machine:
         self._is_tracked = self._is_limited or not accelerator.interconnect.is_ideal
         names = (f"output buffer of core {core}" for core in range(plan.chip.cores))
         self.outputs = [Buffer("output_bytes", name, limits[1], is_passed=True) for name in names]
-        self.layers = {work.name: self._add_layer(work) for work in graph.layers}
+        self.layers = {work.name: self._add_layer(work, rank) for rank, work in enumerate(graph.layers)}
         backlogs = find_backlogs(graph) if limits[0] is not None else {}
         for layer in self.layers.values():
             self._connect(layer, backlogs)
         self.inputs = self._add_input_buffers(limits[0])
         self._events: list[_Event] = []
+        self._requests: list[_Request] = []
         self._count, self._now = 0, 0
         self.spans: list[Span] = []
         self._last_span: dict[CopyState, int] = {}
 
-    def _add_layer(self, work: LayerWork) -> LayerState:
-        total = work.windows * self._batch
-        state = LayerState(
-            work, total, Prefix(work.windows, self._batch), ends_ps=[0] * self._batch, writes=[0] * self._batch
-        )
+    def _add_layer(self, work: LayerWork, rank: int) -> LayerState:
+        total, finished = work.windows * self._batch, Prefix(work.windows, self._batch)
+        state = LayerState(work, rank, total, finished, ends_ps=[0] * self._batch, writes=[0] * self._batch)
         size = self._plan.chip.crossbars_per_core
         for place in self._plan.places[work.name]:
             state.copies.append(CopyState(state, place, place.number, list_gathered(work, place, size)))
@@ -108,7 +110,9 @@ class Machine:
         """Handle all events."""
         self._try([copy for layer in self.layers.values() for copy in layer.copies])
         events = self._events
-        while events:
+        while events or self._requests:
+            if self._requests and (not events or events[0][0] > self._now):
+                self._carry()
             self._now, _, kind, copy, channel, item = heappop(events)
             if kind == _DONE:
                 self._try(self._finish(copy, item))
@@ -254,18 +258,16 @@ class Machine:
 
     def _finish(self, copy: CopyState, item: int) -> list[CopyState]:
         """A window is read: its inputs may be dropped, and its sums go home; return who may go on."""
-        layer, ready = copy.layer, self._now
+        layer, home = copy.layer, (copy.place.home,)
         copy.since_ps = self._now
         woken = layer.finished.add(*divmod(item, layer.work.windows))
         if self._is_tracked:
             for channel in layer.streams:
                 woken += channel.forget()
-        for core, size in copy.gathered:
-            ready = max(ready, self.carrier.send(self._now, core, (copy.place.home,), size))
-        if ready == self._now:
-            woken += self._send(copy, item)
+        if any(self.carrier.takes_time(core, home, size) for core, size in copy.gathered):
+            self._requests.append((copy, None, item))
         else:
-            self._push(ready, _GATHERED, copy, None, item)
+            woken += self._send(copy, item)
         woken.append(copy)
         return woken
 
@@ -278,12 +280,24 @@ class Machine:
             for core, size in copy.gathered:
                 woken += self.outputs[core].drop(size, size)
             for channel in layer.outputs:
-                arrival = self.carrier.send(self._now, home, channel.cores, channel.sizes[window])
-                if arrival == self._now:
-                    woken += self._arrive(channel, copy, item)
+                if self.carrier.takes_time(home, channel.cores, channel.sizes[window]):
+                    self._requests.append((copy, channel, item))
                 else:
-                    self._push(arrival, _ARRIVED, copy, channel, item)
+                    woken += self._arrive(channel, copy, item)
         return woken
+
+    def _carry(self) -> None:
+        """Send what became ready at this instant, once all of it is known, in the order of `_rank`."""
+        requests, self._requests = sorted(self._requests, key=_rank), []
+        for copy, channel, item in requests:
+            home = copy.place.home
+            if channel is None:
+                arrivals = (self.carrier.send(self._now, core, (home,), size) for core, size in copy.gathered)
+                self._push(max(arrivals), _GATHERED, copy, None, item)
+            else:
+                size = channel.sizes[item % copy.layer.work.windows]
+                arrival = self.carrier.send(self._now, home, channel.cores, size)
+                self._push(arrival, _ARRIVED, copy, channel, item)
 
     def _arrive(self, channel: Channel, copy: CopyState, item: int) -> list[CopyState]:
         """What a window made has arrived everywhere; return who may go on."""
@@ -320,6 +334,12 @@ class Machine:
             expected=f"{needed:,} bytes of input always suffice: what piles up at most between layers of one core",
             hint=f"set buffers.input_bytes to {needed:,}, or take more cores or fewer copies",
         )
+
+
+def _rank(request: _Request) -> tuple[int, int, int]:
+    """Return who goes first: the earliest input, of it the first layer, of that the first window."""
+    copy, _, item = request
+    return item // copy.layer.work.windows, copy.layer.rank, item
 
 
 def _add_channel(

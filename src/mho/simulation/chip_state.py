@@ -242,6 +242,7 @@ class LayerState:
 
     Attributes:
         work: windows and times of one input.
+        rank: its place in the order of execution, from 0.
         total: windows of all inputs.
         copies: that take its windows in turn.
         finished: its windows.
@@ -258,6 +259,7 @@ class LayerState:
     """
 
     work: LayerWork
+    rank: int
     total: int
     finished: Prefix
     ends_ps: list[int]

@@ -3,7 +3,9 @@
 Every copy of a layer takes its windows in order, one after the other. A window starts once what it needs is finished
 and has arrived, its crossbars hold the operand that belongs to its input, and the buffers behind it have room for what
 it makes. What a window makes goes to the layers that need it over the interconnect. Events are handled in order of
-time, and of their making where times are equal: the same plan always gives the same times, exact in picoseconds.
+time, and of their making where times are equal. Transfers that are ready at the same instant set out once all of them
+are known: those of the earliest input first, of it those of the first layer, of that those of the first window. The
+same plan always gives the same times, exact in picoseconds.
 
 With an ideal interconnect and unlimited buffers this is what `mho.scheduling.asap` tells in closed form.
 """

@@ -44,6 +44,10 @@ class Carrier:
         if self.interconnect.kind is InterconnectKind.MESH:
             self._columns = self.interconnect.mesh_shape(self.chip.cores)[1]
 
+    def takes_time(self, source: int, targets: tuple[int, ...], size: int) -> bool:
+        """Tell whether bytes go over the interconnect; else they are at all targets at once."""
+        return not self.interconnect.is_ideal and size > 0 and any(target != source for target in targets)
+
     def send(self, time_ps: int, source: int, targets: tuple[int, ...], size: int) -> int:
         """Send bytes from a core to others.
 
@@ -56,7 +60,7 @@ class Carrier:
         Returns:
             When they have arrived at all targets, ps.
         """
-        if self.interconnect.is_ideal or size <= 0 or all(target == source for target in targets):
+        if not self.takes_time(source, targets, size):
             return time_ps
         cycles = -(-size // (self.interconnect.bytes_per_cycle or 1))
         duration = cycles * self.interconnect.cycle_ps

@@ -215,15 +215,17 @@ def test_no_simulation_is_below_the_proven_bound(case, interconnect):
 def test_large_buffers_are_like_unlimited_ones_where_windows_are_needed_in_order(case, interconnect):
     for layer in case.graph.layers:
         assume(all((np.diff(need.windows) >= 0).all() for need in layer.needs))
-    limited = make_accelerator(interconnect=interconnect, buffers={"input_bytes": 10**6, "output_bytes": 10**6})
-    unlimited = make_accelerator(interconnect=interconnect)
-    ends = [
-        simulate_chip(case.graph, case.plan, accelerator, batch=case.batch).finish_ps
-        for accelerator in (limited, unlimited)
-    ]
-    # Moves of several inputs that are ready at the same instant take a shared bus in either order.
-    told = slice(-1, None) if interconnect["kind"] == "bus" else slice(None)
-    assert ends[0][told] == ends[1][told]
+    sizes = {"input_bytes": 10**6, "output_bytes": 10**6}
+    limited, unlimited = (
+        simulate_chip(case.graph, case.plan, accelerator, batch=case.batch, with_spans=True)
+        for accelerator in (
+            make_accelerator(interconnect=interconnect, buffers=sizes), make_accelerator(interconnect=interconnect)
+        )
+    )  # fmt: skip
+    starts = list_starts(case.graph, case.plan, unlimited, case.batch)
+    # Room is taken in order: windows of the next input cannot overtake, and send later where they would have.
+    if interconnect["kind"] == "ideal" or all((np.diff(one.reshape(-1)) >= 0).all() for one in starts.values()):
+        assert limited.finish_ps == unlimited.finish_ps
 
 
 @st.composite

@@ -87,6 +87,36 @@ def test_in_one_core_nothing_is_on_its_way():
     assert (timing.total_ps, timing.interconnect_ps) == (44, 0)
 
 
+def make_step(name, window_ps, producer=None, bytes_each=8):
+    """Return a layer of one window that needs that of another."""
+    needs = () if producer is None else (Need(producer, np.array([1]), None, np.array([bytes_each])),)
+    return LayerWork(name, None, 1, 1, window_ps, needs)
+
+
+@pytest.mark.parametrize(("order", "ends"), [((0, 1, 2, 3, 4), (11, 13)), ((2, 0, 1, 3, 4), (13, 11))])
+def test_of_transfers_that_are_ready_at_once_the_first_layers_goes_first(order, ends):
+    # "late" starts after "long", so that the end of "long" is foreseen first; both send at 8 ps.
+    layers = (
+        make_step("early", 2), make_step("late", 4, "early"), make_step("long", 8),
+        make_step("of late", 1, "late"), make_step("of long", 1, "long"),
+    )  # fmt: skip
+    graph = WorkGraph("meeting", tuple(layers[number] for number in order))
+    timing = simulate(graph, (1,) * 5, crossbars=5, cores=5, interconnect=make_bus())
+    assert tuple(layer.finish_ps for layer in timing.layers[3:]) == ends
+
+
+def test_of_transfers_that_are_ready_at_once_the_earliest_inputs_goes_first():
+    # At 10 ps "wide" has finished both inputs, on a copy each, and "late" the first.
+    layers = (
+        make_step("wide", 10), make_step("early", 2), make_step("late", 8, "early", 0),
+        make_step("of wide", 0, "wide"), make_step("of late", 0, "late"),
+    )  # fmt: skip
+    timing = simulate(
+        WorkGraph("meeting", layers), (2, 1, 1, 1, 1), crossbars=6, cores=6, batch=2, interconnect=make_bus()
+    )
+    assert timing.finish_ps == (14, 20)  # 18 ps and two cycles for the second of "late"
+
+
 def test_a_slow_bus_is_what_takes_time():
     timing = simulate(make_pair(bytes_each=80), interconnect=make_bus())
     assert timing.total_ps == 10 + 4 * 20 + 10
