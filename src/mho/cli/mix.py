@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,27 +30,14 @@ def mix(
     from mho.report.mix_text import print_mix
     from mho.workflow.mix import search_mix
     from mho.workflow.mix_config import load_mix
-    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.progress import show_progress
     from mho.workflow.search_execution import SearchExecution
 
     settings = load_mix(config, directory=directory)
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    if sys.stdout.isatty():
-        with TerminalProgress(Console()) as progress:
-            found = search_mix(
-                settings,
-                data_root=data_root,
-                make_progress=lambda work: progress.measured_by(WorkMeter(work)),
-                execution=execution,
-            )
-    else:
-        found = search_mix(
-            settings,
-            data_root=data_root,
-            make_progress=lambda work: PlainProgress(WorkMeter(work)),
-            execution=execution,
-        )
+    with show_progress() as make_progress:
+        found = search_mix(settings, data_root=data_root, make_progress=make_progress, execution=execution)
     typer.echo("")
     print_mix(Console(), found.result, found.parts)
     for note in found.notes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,31 +23,18 @@ def run(
 
     What finished is kept: after an interruption the same command goes on where it was.
     """
-    from rich.console import Console
-
     from mho.quantization.memory import keep_freed_memory
     from mho.report.text import format_seconds
     from mho.workflow.config import load_config
-    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+    from mho.workflow.progress import show_progress
     from mho.workflow.run import run as run_all
     from mho.workflow.search_execution import SearchExecution
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    console = Console()
-    if sys.stdout.isatty():
-        with TerminalProgress(console) as progress:
-            finished = run_all(
-                settings,
-                fresh=fresh,
-                make_progress=lambda work: progress.measured_by(WorkMeter(work)),
-                execution=execution,
-            )
-    else:
-        finished = run_all(
-            settings, fresh=fresh, make_progress=lambda work: PlainProgress(WorkMeter(work)), execution=execution
-        )
+    with show_progress() as make_progress:
+        finished = run_all(settings, fresh=fresh, make_progress=make_progress, execution=execution)
     result = finished.result
     typer.echo("")
     typer.echo(result.sentence)

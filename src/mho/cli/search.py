@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +12,6 @@ from mho.cli.arguments import ProcessesOption, RayOption
 from mho.errors import InputFileError
 
 if TYPE_CHECKING:
-    from mho.workflow.config import RunConfig
-    from mho.workflow.search_execution import SearchExecution
     from mho.workflow.search_run import SearchOutcome
 
 
@@ -88,8 +85,9 @@ def search(
     from mho.errors import ConfigError
     from mho.quantization.memory import keep_freed_memory
     from mho.workflow.config import load_config
+    from mho.workflow.progress import show_progress
     from mho.workflow.search_execution import SearchExecution
-    from mho.workflow.search_run import with_search
+    from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
     settings = with_search(
@@ -113,7 +111,13 @@ def search(
         raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    found = _run(settings, execution, explain=explain or explanation is not None)
+    with show_progress() as make_progress:
+        found = search_alone(
+            settings,
+            make_progress=make_progress,
+            execution=execution,
+            explain=explain or explanation is not None,
+        )
     if output is not None:
         _write_policy(found, output)
     if save_agent is not None and found.agent_file is not None:
@@ -122,28 +126,6 @@ def search(
         hint = "the same command writes it without searching again"
         _write_json(found.explanation.to_json(), explanation, hint)
     _tell(found, settings.search.method, explain=explain)
-
-
-def _run(settings: RunConfig, execution: SearchExecution, *, explain: bool) -> SearchOutcome:
-    from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
-    from mho.workflow.search_run import search_alone
-
-    if not sys.stdout.isatty():
-        return search_alone(
-            settings,
-            make_progress=lambda work: PlainProgress(WorkMeter(work)),
-            execution=execution,
-            explain=explain,
-        )
-    from rich.console import Console
-
-    with TerminalProgress(Console()) as progress:
-        return search_alone(
-            settings,
-            make_progress=lambda work: progress.measured_by(WorkMeter(work)),
-            execution=execution,
-            explain=explain,
-        )
 
 
 def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:

@@ -7,7 +7,6 @@ own), and over windows, all of which meet the same cells: one product of all of 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,13 +24,14 @@ from mho.array.model import ProductMaker, WrittenCells, write_crossbar
 from mho.array.product import MIN_FRACTION_BITS, ArrayProduct
 from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed
-from mho.errors import ConfigError, ProgramError
+from mho.errors import ConfigError
 from mho.program.geometry import AccumulatorLayout
-from mho.program.instructions import Affine, Layer, QuantizeInput, ShiftAdd, WriteTile
+from mho.program.instructions import Layer, QuantizeInput, ShiftAdd, WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
 from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
 from mho.simulation.analog_operands import StoredOperand
+from mho.simulation.tile_loops import count_matrices, list_addresses, split_loops, turns
 
 Integers = NDArray[np.int64]
 
@@ -173,7 +173,7 @@ class TileWriter:
     ) -> Iterator[AnalogTile]:
         load, add, constants = use.load, use.add, self._program.constants
         hardware = layer_converters(self._hardware, content.layer)
-        steps, matrices, windows = _split_loops(use, content.layer.name)
+        steps, matrices, windows = split_loops(use, content.layer.name)
         offsets = _cut(constants[add.column_offsets], add.cols.start, add.cols.stop)
         used = offsets >= 0
         targets, output = np.unique(offsets[used], return_inverse=True)
@@ -189,7 +189,7 @@ class TileWriter:
             is_observed=self._is_observed,
             max_fraction_bits=_count_fraction_bits(hardware),
         )
-        for number, values in enumerate(_turns(matrices)):
+        for number, values in enumerate(turns(matrices)):
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
             # Copies take windows in turn; where there are fewer of these, the last copies have none.
             copies = range(min(len(crossbars), len(inputs)))
@@ -299,7 +299,7 @@ def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:
     last: dict[int, list[Write]] = {}
     counts: dict[int, int] = {}
     for content in contents:
-        counts |= {id(use.write): math.prod(_counts_of(use)) for use in content.tiles}
+        counts |= {id(use.write): count_matrices(use) for use in content.tiles}
         for block in content.writes:
             if isinstance(block, WriteTile) and block.joins:
                 last[block.crossbar].append(block)
@@ -317,37 +317,6 @@ def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:
         write = _Write(tuple(blocks), number, numbers[blocks[0].crossbar])
         writes |= {id(block): write for block in blocks}
     return writes
-
-
-def _counts_of(use: TileUse) -> list[int]:
-    """Return how often the loops over matrices turn."""
-    variables = _variables(_matrix(use.write))
-    return [count for variable, count in use.loops if variable in variables]
-
-
-def _matrix(write: Write) -> Affine:
-    """Return what tells the matrices of a write apart: their number, or where their codes lie."""
-    return write.index if isinstance(write, WriteTile) else write.address
-
-
-def _split_loops(use: TileUse, layer: str) -> tuple[Loops, Loops, Loops]:
-    """Return the loops over steps, matrices and windows.
-
-    Raises:
-        ProgramError: a loop is two of them, or there are several over steps.
-    """
-    in_shift = _variables(use.load.shift) | _variables(use.add.shift)
-    in_index = _variables(_matrix(use.write))
-    in_address = _variables(use.load.address) | _variables(use.add.address)
-    steps = tuple(loop for loop in use.loops if loop[0] in in_shift)
-    if len(steps) > 1 or in_shift & (in_index | in_address) or use.load.shift != use.add.shift or use.load.shift.base:
-        raise ProgramError("steps of input slices are not a loop of their own", where=f"layer {layer}")
-    matrices = tuple(loop for loop in use.loops if loop[0] in in_index)
-    return steps, matrices, tuple(loop for loop in use.loops if loop[0] not in in_shift | in_index)
-
-
-def _variables(address: Affine) -> set[str]:
-    return {variable for variable, stride in address.strides if stride}
 
 
 def _lay_out(
@@ -391,20 +360,3 @@ def _add_inputs(layout: AccumulatorLayout, add: ShiftAdd, offsets: Integers) -> 
 
 def _cut(constant: NDArray[Any], start: int, stop: int) -> Integers:
     return constant[start:stop].astype(np.int64)
-
-
-def _turns(loops: Loops) -> Iterator[dict[str, int]]:
-    """Yield the values of the variables in every turn, outermost loop slowest."""
-    names = [variable for variable, _ in loops]
-    for values in itertools.product(*(range(count) for _, count in loops)):
-        yield dict(zip(names, values, strict=True))
-
-
-def list_addresses(address: Affine, values: Mapping[str, int], loops: Loops) -> Integers:
-    """Return an address in every turn of `loops`, int64 [turns], for given values of other variables."""
-    strides = dict(address.strides)
-    fixed = replace(address, strides=tuple(pair for pair in address.strides if pair[0] in values))
-    total = np.full(1, fixed.at(values), dtype=np.int64)
-    for variable, count in loops:
-        total = (total[:, None] + np.arange(count, dtype=np.int64) * strides.get(variable, 0)).reshape(-1)
-    return total

@@ -26,7 +26,8 @@ from mho.array.variance import VarianceProduct, draw_normal
 from mho.errors import DataError
 from mho.program.program import Program
 from mho.program.tile_uses import DigitalSum
-from mho.simulation.analog_tiles import AnalogTile, list_addresses
+from mho.simulation.analog_tiles import AnalogTile
+from mho.simulation.tile_loops import list_addresses
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

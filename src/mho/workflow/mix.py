@@ -16,8 +16,8 @@ from mho.cache_folder import write_atomically
 from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE
-from mho.workflow.progress import SilentProgress
-from mho.workflow.run import EVALUATIONS, ProgressFactory, estimate_work, load_material, prepare
+from mho.workflow.progress import ProgressFactory, SilentProgress
+from mho.workflow.run import EVALUATIONS, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import make_options, make_space

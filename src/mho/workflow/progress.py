@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -35,6 +36,10 @@ class RunProgress(Protocol):
     def say(self, line: str) -> None:
         """Tell something that is worth a line."""
         ...
+
+
+ProgressFactory = Callable[[dict[str, float]], RunProgress]
+"""Given the estimated work of each stage, makes what shows how far they are."""
 
 
 class SilentProgress:
@@ -196,3 +201,13 @@ class PlainProgress:
         """Print a line."""
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+@contextmanager
+def show_progress() -> Iterator[ProgressFactory]:
+    """Yield what shows, on standard output, how far work is: a bar in a terminal, plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        yield lambda work: PlainProgress(WorkMeter(work))
+        return
+    with TerminalProgress(Console()) as progress:
+        yield lambda work: progress.measured_by(WorkMeter(work))

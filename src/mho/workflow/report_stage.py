@@ -81,12 +81,15 @@ def map_found(outcome: Outcome) -> NetworkMap:
 
 def schedule_found(outcome: Outcome) -> OnChip:
     """Return what uniform 8/8 and the found policy would take on the whole chip."""
-    policies = {
-        name: (_LABELS[name], Policy.from_json(outcome.stages[name].figures["policy"], where=name))
-        for name in ("reference", "found")
-    }
+    policies = {name: (_LABELS[name], policy) for name, policy in _read_policies(outcome).items()}
     material = outcome.material
     return schedule_policies(_read_network(outcome), policies, material.accelerator, model=material.mapping)
+
+
+def _read_policies(outcome: Outcome) -> dict[str, Policy]:
+    return {
+        name: Policy.from_json(outcome.stages[name].figures["policy"], where=name) for name in ("reference", "found")
+    }
 
 
 def _read_network(outcome: Outcome) -> Network:
@@ -113,16 +116,8 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
     """
     network = outcome.stages["network"].figures
     layers = tuple(layer.mapping.layer for layer in network_map.layers)
-    policies = {
-        name: Policy.from_json(outcome.stages[name].figures["policy"], where=name) for name in ("reference", "found")
-    }
-    by_model = {
-        model: {
-            name: cost_network(layers, policy, outcome.material.accelerator, model=model)
-            for name, policy in policies.items()
-        }
-        for model in MappingModel
-    }
+    policies = _read_policies(outcome)
+    by_model = {model: _cost_policies(outcome, layers, policies, model) for model in MappingModel}
     costs = by_model[outcome.material.mapping]
     contenders = _contenders(outcome, layers, policies, costs)
     by_name = {contender.name: contender for contender in contenders}
@@ -150,10 +145,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         search=search,
         worths=collect_worths(outcome.stages["search"], _read_space(outcome), found["index"], seed),
         searches=collect_searches(outcome.stages["search"], outcome.path),
-        trainings=tuple(
-            form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
-            for name, label in _LABELS.items()
-        ),
+        trainings=_trainings(outcome),
         checks=_checks(outcome, costs),
         instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
         mapping=outcome.material.mapping,
@@ -169,17 +161,35 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         notes=_notes(outcome, chip_answers),
         versions=versions(),
         machine=_machine(outcome.config, outcome.material.devices),
-        stages=tuple(
-            form.StageFigures(
-                name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest
-            )
-            for name, stage in outcome.stages.items()
-        ),
+        stages=_stages(outcome),
         files=_files(outcome),
     )
 
 
 _LABELS = {"float": "float32", "reference": "uniform 8/8", "found": "found policy"}
+
+
+def _cost_policies(
+    outcome: Outcome, layers: tuple[MvmLayer, ...], policies: Mapping[str, Policy], model: MappingModel
+) -> dict[str, NetworkCost]:
+    hardware = outcome.material.accelerator
+    return {name: cost_network(layers, policy, hardware, model=model) for name, policy in policies.items()}
+
+
+def _trainings(outcome: Outcome) -> tuple[form.TrainingFigures, ...]:
+    return tuple(
+        form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
+        for name, label in _LABELS.items()
+    )
+
+
+def _stages(outcome: Outcome) -> tuple[form.StageFigures, ...]:
+    return tuple(
+        form.StageFigures(
+            name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest
+        )
+        for name, stage in outcome.stages.items()
+    )
 
 
 def _contenders(

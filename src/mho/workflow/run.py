@@ -23,7 +23,7 @@ from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, T
 from mho.workflow.noise import check_noise
 from mho.workflow.policy_stages import Prepared, TrainFinalists, TrainReference
 from mho.workflow.program_stages import Compile, Simulate
-from mho.workflow.progress import RunProgress, SilentProgress
+from mho.workflow.progress import ProgressFactory, SilentProgress
 from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.search_execution import SearchExecution
@@ -42,9 +42,6 @@ QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 
 ARRAY_WORK = 100.0
 """What it costs to judge a candidate on arrays, over judging it in floats."""
-
-ProgressFactory = Callable[[dict[str, float]], RunProgress]
-"""Makes what shows progress from the estimated work of each stage."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from mho.search.goal import pareto_front
 from mho.search.objective import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
-from mho.workflow.progress import SilentProgress
-from mho.workflow.run import EVALUATIONS, ProgressFactory, check_search, estimate_work, load_material, prepare
+from mho.workflow.progress import ProgressFactory, SilentProgress
+from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_explanation import explain_search, read_records

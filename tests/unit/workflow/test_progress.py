@@ -1,9 +1,10 @@
 import io
+import sys
 
 from rich.console import Console
 
 from mho.workflow import progress as subject
-from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter
+from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter, show_progress
 
 
 def test_time_left_is_estimated_from_the_speed_of_the_work_that_was_done_now(monkeypatch):
@@ -43,3 +44,10 @@ def test_a_terminal_shows_stage_percentage_and_finished_stages():
         progress.end("97 % on validation data", is_new=True)
     assert "Train the float network" in output.getvalue()
     assert "97 % on validation data" in output.getvalue()
+
+
+def test_a_pipe_gets_lines_and_a_terminal_a_bar(monkeypatch):
+    for is_terminal, kind in ((False, PlainProgress), (True, TerminalProgress)):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda told=is_terminal: told)
+        with show_progress() as make_progress:
+            assert isinstance(make_progress({"float": 1.0}), kind)
