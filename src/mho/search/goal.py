@@ -251,16 +251,16 @@ def select_best(goal: Goal, records: Sequence[EvaluationRecord], *, seeds: int =
         records: what was measured.
         seeds: whoever was measured with fewer seeds wins only where nobody else does.
     """
-    fit = _within_budget(goal, records) if goal.cost_budget is not None else _within_drop(goal, records)
-    return min(
-        [record for record in fit if record.seeds >= seeds] or fit,
-        key=lambda r: (r.score, r.cost) if goal.cost_budget is not None else (r.cost, r.score),
-        default=None,
-    )
+    ranked = rank_fit(goal, records)
+    return next((record for record in ranked if record.seeds >= seeds), ranked[0] if ranked else None)
 
 
-def _within_budget(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
-    return [record for record in records if record.is_ok and goal.allows(record.cost)]
+def rank_fit(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Return the records that may win, in the order of `select_best`, whatever their seeds."""
+    if goal.cost_budget is None:
+        return sorted(_within_drop(goal, records), key=lambda record: (record.cost, record.score))
+    fit = [record for record in records if record.is_ok and goal.allows(record.cost)]
+    return sorted(fit, key=lambda record: (record.score, record.cost))
 
 
 def _within_drop(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:

@@ -47,7 +47,8 @@ class SearchOptions:
         cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
             `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
         batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
-            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing.
+            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
+            many are measured again at a time.
         screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
         repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
             is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
@@ -207,8 +208,9 @@ def run_search(
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
     measurer = measurer or LocalMeasurer(evaluator)
     study = Study(
-        method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats
-    )
+        method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats,
+        options.batch,
+    )  # fmt: skip
     reference = _measure_reference(study)
     goal = _make_goal(reference, options, space, limit)
     study.start(goal, given)
@@ -239,7 +241,7 @@ def _measure_reference(study: Study) -> EvaluationRecord:
     """Return the record of the reference, with all seeds. Raises `MhoError` where it cannot be evaluated."""
     (reference,) = study.evaluate([study.space.reference_policy])
     while reference.is_ok and reference.seeds <= study.repeats:
-        reference = study.measure_again(reference)
+        (reference,) = study.measure_again([reference])
     if not reference.is_ok:
         raise MhoError(
             f"the reference policy could not be evaluated: {reference.note}",

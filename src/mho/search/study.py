@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mho.errors import MhoError
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, Evaluator, Variant, pool
-from mho.search.goal import Goal, select_best
+from mho.search.goal import Goal, rank_fit, select_best
 from mho.search.log import EvaluationLog
 from mho.search.measuring import Measurer, Timed, make_record, variant_of
 from mho.search.screening import Screening, Sieve
@@ -52,6 +53,7 @@ class Study:
         measurer: measures.
         screening: shorter trainings that policies go through first; None: none.
         repeats: with how many other seeds a policy is measured before it may win.
+        batch: how many policies are measured again at a time.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Study:
         measurer: Measurer,
         screening: Screening | None = None,
         repeats: int = 0,
+        batch: int = 1,
     ) -> None:
         self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
-        self.budget, self.on_progress, self.measurer, self.repeats = budget, on_progress, measurer, repeats
+        self.budget, self.on_progress, self.measurer = budget, on_progress, measurer
+        self.repeats, self.batch = repeats, batch
         self.records: list[EvaluationRecord] = []
         self.given: list[EvaluationRecord] = []
         self.spent = 0.0
@@ -100,26 +104,42 @@ class Study:
 
     def best(self) -> EvaluationRecord | None:
         """Return the winner so far: one that was measured with as many seeds as by now, where there is one."""
-        return self._contender(self._seeds)
+        return None if self._goal is None else select_best(self._goal, self._inside(), seeds=self._seeds)
 
-    def measure_again(self, record: EvaluationRecord) -> EvaluationRecord:
-        """Measure a policy with the next seed; return its record, now the mean of its seeds."""
-        measured = self._measured.setdefault(record.policy, [record])
-        measured += self.measure_as(Variant(repeat=len(measured)), [record.policy])
-        self.spent += 1.0
-        pooled = pool(measured)
-        self.records[self.records.index(record)] = self._by_policy[record.policy] = pooled
-        if self._goal is not None:
-            self._report(pooled)
-        return pooled
+    def measure_again(self, records: Sequence[EvaluationRecord]) -> Iterator[EvaluationRecord]:
+        """Measure policies with the next seed, which is the same for all; yield the means of their seeds."""
+        policies = [record.policy for record in records]
+        repeat = len(self._measured.setdefault(policies[0], [records[0]]))
+        again = self.measure_as(Variant(repeat=repeat), policies)
+        for record, measurement in zip(records, again, strict=True):
+            measured = self._measured.setdefault(record.policy, [record])
+            measured.append(measurement)
+            self.spent += 1.0
+            pooled = pool(measured)
+            self.records[self.records.index(record)] = self._by_policy[record.policy] = pooled
+            if self._goal is not None:
+                self._report(pooled)
+            yield pooled
 
     def settle(self) -> Iterator[EvaluationRecord]:
         """Measure whoever would win again until one has stood as many seeds as by now; yield the records that change.
 
-        After every measurement it is asked anew who would win: most that owe it to luck fall at the first.
+        After every batch of measurements it is asked anew who would win: most that owe it to luck fall at the first.
         """
-        while self.room(1) and (contender := self._contender(1)) is not None and contender.seeds < self._seeds:
-            yield self.measure_again(contender)
+        while contenders := self._list_contenders():
+            yield from self.measure_again(contenders)
+
+    def _list_contenders(self) -> list[EvaluationRecord]:
+        """Return who is measured again next: who would win, and in a batch those who would if the ones before fell.
+
+        All of them stood as many seeds. Empty where who would win has stood enough of them, or the budget is spent.
+        """
+        if self._goal is None or not (room := min(self.batch, int(self.budget - self.spent + 1e-9))):
+            return []
+        ranked = rank_fit(self._goal, self._inside())[:room]
+        seeds = ranked[0].seeds if ranked else 1
+        alike = itertools.takewhile(lambda record: record.seeds == seeds, ranked)
+        return list(alike) if seeds < self._seeds else []
 
     def end(self) -> Iterator[EvaluationRecord]:
         """Ask all seeds of a winner from now on, as the method proposes no more; yield the records that change."""
@@ -142,10 +162,9 @@ class Study:
         winners, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
         return Noise(Spread.of(winners), Spread.of(references))
 
-    def _contender(self, seeds: int) -> EvaluationRecord | None:
-        """Return who would win, of those that were measured with so many seeds where there is one."""
-        inside = [r for r in self.records if self.space.contains(r.policy)]
-        return None if self._goal is None else select_best(self._goal, inside, seeds=seeds)
+    def _inside(self) -> list[EvaluationRecord]:
+        """Return the records of policies of the space: those that may win."""
+        return [record for record in self.records if self.space.contains(record.policy)]
 
     def evaluate(self, policies: Sequence[Policy]) -> Iterator[EvaluationRecord]:
         """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""

@@ -11,9 +11,10 @@ from search_problem import SmoothEvaluator, resnet18_space
 from mho.errors import ConfigError, MhoError
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.budget import CostBudget
-from mho.search.evaluation import FAILED, OK, EvaluationRecord, Measurement, pool
+from mho.search.evaluation import FAILED, FULL, OK, EvaluationRecord, Measurement, pool
 from mho.search.goal import Goal, allowed_excess, estimate_accuracies, select_best
 from mho.search.log import EvaluationLog
+from mho.search.measuring import LocalMeasurer
 from mho.search.methods import METHODS, list_policies
 from mho.search.runner import SearchOptions, run_search
 from mho.search.schemas import search_schema
@@ -51,13 +52,13 @@ class NoisyEvaluator(SmoothEvaluator):
         return Measurement(None, None, "diverged") if self.repeat and policy in self.ruined else found
 
 
-def search(budget=40, *, method="exact", repeats=3, evaluator=None, log=None, given=(), **options):
+def search(budget=40, *, method="exact", repeats=3, evaluator=None, log=None, given=(), measurer=None, **options):
     evaluator = evaluator or NoisyEvaluator()
     log = EvaluationLog(None, evaluator.problem) if log is None else log
     options = SearchOptions(budget, repeats=repeats, **options)
     generator = np.random.default_rng(0)
     space = WHOLE if method == "rl-paper" else SPACE
-    return run_search(method, space, evaluator, log, options, generator, given=given), evaluator
+    return run_search(method, space, evaluator, log, options, generator, given=given, measurer=measurer), evaluator
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -111,6 +112,38 @@ def test_whoever_falls_at_the_first_repeat_is_not_measured_further():
     assert {record.policy: record.seeds for record in result.records} == times
     assert times[result.best.policy] == 9
     assert any(2 <= count < 9 for count in times.values())
+
+
+class CountingMeasurer(LocalMeasurer):
+    """Keeps which policies it was given at a time, and in which variant."""
+
+    def __init__(self, evaluator):
+        super().__init__(evaluator)
+        self.given = []
+
+    def measure(self, policies, variant=FULL):
+        self.given.append((variant.repeat, len(policies)))
+        return super().measure(policies, variant)
+
+
+@pytest.mark.parametrize("method", ["rl", "exact", "random"])
+def test_a_batch_is_measured_again_at_a_time(method):
+    evaluator = NoisyEvaluator()
+    measurer = CountingMeasurer(evaluator)
+    result, _ = search(60, method=method, evaluator=evaluator, measurer=measurer, batch=4)
+    again = [count for repeat, count in measurer.given[4:] if repeat]
+    assert max(again) > 1
+    assert max(again) <= 4
+    times = {policy: sum(policy == one for _, one in evaluator.made) for _, policy in evaluator.made}
+    assert {record.policy: record.seeds for record in result.records} == times
+    assert result.spent == len(evaluator.made) <= 60
+    assert result.best.seeds == 4
+
+
+def test_the_rest_of_the_budget_is_not_exceeded_by_a_batch_of_repeats():
+    for budget in range(6, 16):
+        result, evaluator = search(budget, method="random", repeats=2, batch=5)
+        assert result.spent == len(evaluator.made) <= budget
 
 
 def test_early_winners_stand_fewer_seeds():
