@@ -111,13 +111,19 @@ class EvolutionSearch:
         return policy != self._space.reference_policy and self._space.contains(policy)
 
     def _survive(self, study: Study, population: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the trials of the highest reward, as many as a generation has."""
+        """Return the trials of the highest reward, as many as a generation has.
+
+        A policy that several seeds measured counts with their mean, not with the value that its trial was told.
+        """
         del study
         unit = harm_unit(self._goal, list(self._records.values()))
 
         def reward(trial: FrozenTrial) -> float:
-            log_share, excess = trial.values
-            return float(self._goal.reward(max(excess, 0.0) / unit, math.exp(log_share)))
+            record = self._records[self._codec.decode(trial.params)]
+            if record.score is None:
+                return -math.inf
+            excess = max(record.score - self._goal.reference_score, 0.0)
+            return float(self._goal.reward(excess / unit, record.cost / self._space.reference_cost))
 
         return sorted(population, key=reward, reverse=True)[: self._population]
 

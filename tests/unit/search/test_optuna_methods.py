@@ -1,5 +1,6 @@
 import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -78,6 +79,34 @@ def test_children_inherit_nearly_all_widths_from_the_best_parents():
         inherited = [any(child[name] == parent[name] for parent in parents) for name in space.layer_names]
         assert np.mean(inherited) > 0.6
         told(method, space, child, evaluator)
+
+
+def test_a_policy_that_falls_to_other_seeds_has_no_descendants_any_longer():
+    space = resnet18_space()
+    evaluator = SmoothEvaluator(space.layer_names)
+
+    def count_inherited(has_fallen):
+        method = EvolutionSearch(space, GOAL, 100, np.random.default_rng(0))
+        first = []
+        for _ in range(POPULATION):
+            first.append(method.ask(first))
+        star = min(first, key=space.cost_of)  # is said to lose nothing at first
+        record = EvaluationRecord(star, 1.2, 0.7, space.cost_of(star), 0, 0.0, "m", 0, "f", OK)
+        method.tell(record)
+        for policy in first:
+            if policy != star:
+                told(method, space, policy, evaluator)
+        if has_fallen:
+            method.tell(replace(record, score=9.0, accuracy=0.1, seeds=2))
+        children = []
+        for _ in range(2 * POPULATION):
+            children.append(method.ask())
+            told(method, space, children[-1], evaluator)
+        # Whose first half descends from all of the first, and the second from whoever survived.
+        late = children[POPULATION:]
+        return np.mean([child[name] == star[name] for child in late for name in space.layer_names])
+
+    assert count_inherited(has_fallen=True) < count_inherited(has_fallen=False) - 0.1
 
 
 def test_evolution_gets_better_from_generation_to_generation():
