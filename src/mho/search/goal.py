@@ -151,10 +151,11 @@ def _spread(blocks: Sequence[_Block], count: int) -> FloatArray:
 
 
 def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: FloatArray) -> float:
-    """Return the smallest accuracy that a winner may have as smoothed, 0..1: never below the goal's target.
+    """Return the smallest accuracy that a winner may have as smoothed, 0..1: not below the goal's target.
 
     What may be lost counts from the smoothed accuracy of the reference, where it is among the records: policies of like
-    loss contribute to it, as a single measurement may be too low by as much as may be lost.
+    loss contribute to it, as a single measurement may be too low by as much as may be lost. No more is asked than the
+    reference itself has: where policies of luckily low loss pull it below the target, it can still win.
 
     Args:
         goal: with the reference.
@@ -164,12 +165,14 @@ def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: 
     if goal.cost_budget is not None:
         return goal.target_accuracy
     told = (goal.reference_cost, goal.reference_score, goal.reference_accuracy)
-    smoothed = (
+    known = (
         float(estimate)
         for record, estimate in zip(records, estimates, strict=True)
         if (record.cost, record.score, record.accuracy) == told
     )
-    return max(goal.target_accuracy, next(smoothed, 0.0) - goal.allowed_drop_points / 100.0)
+    if (reference := next(known, None)) is None:
+        return goal.target_accuracy
+    return min(reference, max(goal.target_accuracy, reference - goal.allowed_drop_points / 100.0))
 
 
 def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:

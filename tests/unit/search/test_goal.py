@@ -83,6 +83,17 @@ def test_a_reference_measured_too_low_makes_no_room_for_what_loses_more():
     assert smoothed_target(told, records, estimates) == told.target_accuracy
 
 
+def test_the_reference_itself_may_win_where_policies_of_luckily_low_loss_pull_its_smoothed_accuracy_below_the_target():
+    reference = record(0, GOAL.reference_score, GOAL.reference_accuracy, GOAL.reference_cost)
+    lucky = [record(k, 1.0 - k / 100, 0.66, 400 - k) for k in range(1, 5)]
+    records = [reference, *lucky]
+    assert estimate_accuracies(records)[0] == pytest.approx(0.668)  # the target is 0.69
+    assert select_best(GOAL, records) is reference
+    # A policy that keeps what is asked, as measured, is as good as the reference as smoothed.
+    keeps = record(5, 0.99, 0.695, 300)
+    assert select_best(GOAL, [*records, keeps]) is keeps
+
+
 def test_the_fastest_that_reaches_the_target_wins_and_failures_never_do():
     records = [
         record(0, 1.0, 0.70, 1000),
