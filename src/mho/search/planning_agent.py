@@ -38,9 +38,9 @@ from mho.search.winning import affordable, near_winner
 MIN_WARM_UP, MAX_WARM_UP = 4, 6
 CANDIDATES, CANDIDATE_NOISE = 8, 0.4
 INCUMBENTS = 2
+"""Of the policies evaluated so far, how many of the best in a world look-ahead starts from, besides the episodes."""
 NEIGHBOURS = 400
 """Of the winner, how many are gone through for one that is new."""
-"""Of the policies evaluated so far, how many of the best in a world look-ahead starts from, besides the episodes."""
 EXCHANGED = 2
 """How many of the best candidates are improved by pairs of choices."""
 MAX_REDRAWS = 5
@@ -131,9 +131,11 @@ class PlanningAgent:
         self._catch_up()
         records = list(self._records.values())
         # Of every two proposals one is to beat the winner. Measurements are noisy, so who wins may be luck.
-        could_win = affordable(self._space, self._goal, records if len(known) % 2 else ())
+        rivals, unit = records if len(known) % 2 else [], harm_unit(self._goal, records)
         for attempt in range(1, MAX_REDRAWS + 1):
-            harms = self.tables.harms(self.world.harms(self._generator)) / self._draw_budget()
+            budget = self._draw_budget()
+            could_win = affordable(self._space, self._goal, rivals, budget * unit)
+            harms = self.tables.harms(self.world.harms(self._generator)) / budget
             candidates = map(self.tables.policy, self._candidates(harms, CANDIDATE_NOISE * attempt))
             own = by_layer(self.tables, harms)
             near = near_winner(self.tables, self._goal, records, own, self.tables.reward, NEIGHBOURS)

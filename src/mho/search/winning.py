@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -23,14 +24,23 @@ def find_winner(space: SearchSpace, goal: Goal, records: Sequence[EvaluationReco
     return select_best(goal, [record for record in records if space.contains(record.policy)])
 
 
-def affordable(space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord]) -> Callable[[int], bool]:
+def affordable(
+    space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord], excess: float | None = None
+) -> Callable[[int], bool]:
     """Return what tells whether a policy of some cost could win.
 
-    That is a cost that the goal allows and, where the cheapest policy wins, one below that of the winner so far.
+    That is a cost that the goal allows and, where the cheapest policy wins, one below that of the winner so far. On the
+    whole front any cost; with `excess`, one below those of all policies whose loss exceeds the reference's by no more.
     """
-    is_cheapest_wanted = not goal.whole_front and goal.cost_budget is None
-    winner = find_winner(space, goal, records) if is_cheapest_wanted else None
-    return lambda cost: goal.allows(cost) and (winner is None or cost < winner.cost)
+    if goal.cost_budget is not None:
+        return goal.allows
+    if goal.whole_front:
+        limit = -math.inf if excess is None else goal.reference_score + excess
+        inside = (record for record in records if space.contains(record.policy))
+        least = min((r.cost for r in inside if r.score is not None and r.score <= limit), default=math.inf)
+        return lambda cost: cost < least
+    winner = find_winner(space, goal, records)
+    return lambda cost: winner is None or cost < winner.cost
 
 
 def near_winner(

@@ -40,6 +40,16 @@ def test_within_a_budget_and_on_the_front_costs_below_the_winner_are_not_needed(
     assert affordable(space, dataclasses.replace(goal, whole_front=True), records)(space.reference_cost)
 
 
+def test_on_the_front_a_policy_may_have_to_cost_less_than_all_that_lose_as_little(measured):
+    space, goal, records = measured
+    front = dataclasses.replace(goal, whole_front=True)
+    for excess in (0.0, 0.1, 1.0, 10.0):
+        least = min(record.cost for record in records if record.score <= goal.reference_score + excess)
+        could_win = affordable(space, front, records, excess)
+        assert (could_win(least - 1), could_win(least)) == (True, False)
+    assert affordable(space, front, [], 1.0)(space.reference_cost)
+
+
 def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(measured):
     space, goal, records = measured
     tables, generator = ChoiceTables(space), np.random.default_rng(1)
