@@ -53,7 +53,7 @@ class SearchOptions:
         repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
             is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
             seeds, so that the winner is not just the luckiest of many.
-        whole_front: search policies of all costs, not only near the winner: "exact", "evolution" and "tpe" can.
+        whole_front: search policies of all costs, not only near the winner (`mho.search.methods.FRONT_METHODS`).
     """
 
     budget: int
