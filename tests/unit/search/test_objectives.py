@@ -1,5 +1,6 @@
 """Searches under every objective, on a network so small that all policies can be counted."""
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -36,6 +37,7 @@ LIMITS = SearchConstraints(
 ON_CHIP = [Objective(str(objective)) for objective in CostObjective]
 
 
+@functools.cache
 def _space(objective: Objective, *, prune: bool = True) -> SearchSpace:
     if objective is Objective.CROSSBARS:  # only on narrow crossbars these small layers take more with more bits
         limits = replace(LIMITS, max_weight_bits=8, min_act_bits=3)
