@@ -6,7 +6,7 @@ is near it), and which widths of a layer can never be better than others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,9 @@ from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Poli
 from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.options import CopyCost, list_chip_options
 from mho.search.objective import Objective
+
+Needed = Sequence[Collection[BitWidths]]
+"""Widths of each layer whose costs are asked for; those of uniform 8/8 are told besides."""
 
 
 class PolicyCosts(Protocol):
@@ -48,8 +51,8 @@ class PolicyCosts(Protocol):
         """True where the cost of a policy is the sum of its layers' in `tabulate`."""
         ...
 
-    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
-        """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about.
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about; NaN where they are not needed.
 
         They are told by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then with
         each of `adc_bits`.
@@ -104,14 +107,13 @@ class ChipCosts:
         """Tell whether a policy keeps the interconnect near saturation, even on the fewest crossbars."""
         return self.model.cost(policy).is_rough
 
-    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
-        options = [self.model.options.options(name, bits) for name in self._names for bits in _list_widths(adc_bits)]
-        chip, shape = self._accelerator.chip, (len(self._names), MAX_BITS, MAX_BITS, -1)
-        times = np.array([one.volume_ps for one in options]).reshape(shape) / chip.crossbars
+        chip, options = self._accelerator.chip, self.model.options.options
+        times = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).volume_ps) / chip.crossbars
         if self.objective in (Objective.CHIP_LATENCY, Objective.INTERVAL):
             return np.maximum(times, 1.0)
-        energies = np.array([one.energy_aj.min() for one in options], np.float64).reshape(shape)
+        energies = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).energy_aj.min())
         second = price_leakage(self._accelerator, 10**12, crossbars=chip.crossbars, cores=chip.cores).total_aj
         return _join_energy(self.objective, energies + times * (second / 1e12), times)
 
@@ -156,11 +158,10 @@ class CrossbarEnergies:
         del policy
         return False
 
-    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
-        widths = _list_widths(adc_bits)
-        found = np.array([[self._price(layer, bits) for bits in widths] for layer in self._layers], np.float64)
-        energies, times = (found[..., k].reshape(-1, MAX_BITS, MAX_BITS, 1 + len(adc_bits)) for k in range(2))
+        energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[0])
+        times = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[1])
         return _join_energy(self.objective, energies, times)
 
     def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
@@ -204,11 +205,10 @@ class CrossbarCounts:
         del policy
         return False
 
-    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return the crossbars of each layer."""
-        widths = _list_widths(adc_bits)
-        counts = np.array([[self._count(name, bits) for bits in widths] for name in self._layers], np.float64)
-        return counts.reshape(len(self._layers), MAX_BITS, MAX_BITS, 1 + len(adc_bits))
+        names = list(self._layers)
+        return _fill(adc_bits, needed, lambda k, bits: self._count(names[k], bits))
 
     def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
         """Tell whether a layer takes no more crossbars with `wide`."""
@@ -233,6 +233,12 @@ def _join_energy(
     return mean
 
 
-def _list_widths(adc_bits: Sequence[int]) -> list[BitWidths]:
-    widths = range(1, MAX_BITS + 1)
-    return [BitWidths(w, a, own) for w in widths for a in widths for own in (None, *adc_bits)]
+def _fill(adc_bits: Sequence[int], needed: Needed, price: Callable[[int, BitWidths], float]) -> NDArray[np.float64]:
+    """Return a table as of `PolicyCosts.tabulate` of what `price` tells of a layer, by its number, and widths."""
+    places = (None, *adc_bits)
+    table = np.full((len(needed), MAX_BITS, MAX_BITS, len(places)), np.nan)
+    for number, widths in enumerate(needed):
+        for bits in {*widths, UNIFORM_REFERENCE}:
+            place = bits.weight_bits - 1, bits.act_bits - 1, places.index(bits.adc_bits)
+            table[(number, *place)] = price(number, bits)
+    return table

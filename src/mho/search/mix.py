@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths, Policy
+from mho.search.costs import Needed
 from mho.search.evaluation import FULL, EvaluationRecord, Evaluator, Measurement, Variant
 from mho.search.log import EvaluationLog
 from mho.search.measuring import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
@@ -67,7 +68,7 @@ def join_spaces(spaces: Mapping[str, SearchSpace], inputs: Mapping[str, int]) ->
     )
     features = np.concatenate([space.features for space in spaces.values()])
     is_pruned = all(space.pruned for space in spaces.values())
-    return SearchSpace(layers, costs.tabulate(()), features, is_pruned, None, costs)
+    return SearchSpace(layers, costs.tabulate((), ()), features, is_pruned, None, costs)
 
 
 class _JoinedCosts:
@@ -86,9 +87,9 @@ class _JoinedCosts:
         """Tell whether the cost of some network is rough."""
         return any(space.is_rough(part_of(policy, name)) for name, space in self._spaces.items())
 
-    def tabulate(self, adc_bits: Sequence[int]) -> NDArray[np.float64]:
-        """Return the tables of all networks, one after the other; `adc_bits` are empty."""
-        del adc_bits
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return the tables of all networks, one after the other; what is needed is known to them."""
+        del adc_bits, needed
         return np.concatenate(
             [np.asarray(space.table, np.float64) * self._factors[name] for name, space in self._spaces.items()]
         )

@@ -73,7 +73,7 @@ class SearchSpace:
         table: [layers, 8, 8, 1 + ADC bits]: cost of a layer by itself at weight bits 1..8 (axis 1), activation bits
             1..8, and conversions with the accelerator's bits, then with each of `adc_bits`. For the latency on one
             crossbar int64, ps; else float64 of any unit, whose sums over layers, to the power of
-            `objective.exponent`, are about in proportion to costs.
+            `objective.exponent`, are about in proportion to costs; NaN at widths other than 8/8 that no layer may have.
         features: float32 [layers, 8]: what an agent sees of each layer (`mho.search.features`), 0..1.
         pruned: True where dominated choices were dropped.
         shared: what layers save that are written at once; None where costs add up.
@@ -147,7 +147,8 @@ class SearchSpace:
             ConfigError, PolicyError: as `build`.
         """
         names, adc_bits = list(layer_names), constraints.told_adc_bits()
-        table = costs.tabulate(adc_bits)
+        constraints.check_against(names)
+        table = costs.tabulate(adc_bits, [_list_choices(names, number, constraints) for number in range(len(names))])
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
             return _non_dominated(choices, lambda a, b: costs.covers(names[index], choices[a], choices[b]))
@@ -260,11 +261,16 @@ def _list_layers(
     table.setflags(write=False)
     layers = []
     for index, name in enumerate(names):
-        choices = constraints.choices_for(name, is_end=index in (0, len(names) - 1))
+        choices = _list_choices(names, index, constraints)
         kept = range(len(choices)) if keep is None else keep(index, choices)
         costs = tuple(table[(index, *_index(bits, adc_bits))].item() for bits in choices)
         layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
     return tuple(layers)
+
+
+def _list_choices(names: Sequence[str], number: int, constraints: SearchConstraints) -> tuple[BitWidths, ...]:
+    """Return what the layer of a number may take, before any choice is dropped."""
+    return constraints.choices_for(names[number], is_end=number in (0, len(names) - 1))
 
 
 def share_index(act_index: NDArray[np.int64], adc_index: NDArray[np.int64], count: int) -> NDArray[np.int64]:

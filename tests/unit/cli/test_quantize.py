@@ -1,6 +1,7 @@
 """`mho quantize`: a float file and samples become a file that `mho cost` and `mho compile` take at its own widths."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,14 +10,22 @@ import mho
 from mho.cli.main import main
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A float network, samples and a policy."""
+    folder = tmp_path_factory.mktemp("files")
     network = mho.load("resnet8", input_shape=(1, 8, 8))
-    mho.save(network, "float.onnx")
-    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(32, 1, 8, 8)).astype(np.float32))
+    mho.save(network, folder / "float.onnx")
+    np.savez(folder / "x.npz", x=np.random.default_rng(0).normal(size=(32, 1, 8, 8)).astype(np.float32))
     policy = mho.Policy.uniform(network.layer_names, mho.BitWidths(4, 5))
-    (tmp_path / "policy.json").write_text(json.dumps(policy.to_json()))
+    (folder / "policy.json").write_text(json.dumps(policy.to_json()))
+    return folder
+
+
+@pytest.fixture
+def folder(files, tmp_path, monkeypatch):
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

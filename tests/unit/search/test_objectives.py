@@ -105,6 +105,17 @@ def test_pruned_choices_gain_nothing(objective):
             assert any(costs.covers(kept.name, wide, bits) for wide in wider)
 
 
+@pytest.mark.parametrize("objective", [Objective.CROSSBARS, *ON_CHIP])
+def test_a_table_tells_what_choices_and_uniform_8_8_cost_alone(objective):
+    full, pruned = _space(objective, prune=False), _space(objective)
+    for space in (full, pruned):
+        for layer, table, every in zip(space.layers, space.layer_costs, full.layers, strict=True):
+            told = {BitWidths(int(w) + 1, int(a) + 1) for w, a in np.argwhere(~np.isnan(table))}
+            assert told == {*every.choices, BitWidths(8, 8)}
+            assert layer.costs == tuple(table[bits.weight_bits - 1, bits.act_bits - 1] for bits in layer.choices)
+    np.testing.assert_array_equal(full.table, pruned.table)
+
+
 def test_one_log_serves_all_objectives(tmp_path):
     path, names = tmp_path / "log.jsonl", NETWORK.layer_names
     first, _, evaluator = _search(
