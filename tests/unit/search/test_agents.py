@@ -17,6 +17,7 @@ def speed(result):
     return result.goal.reference_cost / result.require_best().cost
 
 
+@pytest.mark.slow
 def test_the_improved_agent_beats_random_search_and_the_papers_agent_at_few_evaluations():
     improved = [speed(search("rl", 20, seed=seed)) for seed in range(2)]
     assert np.mean(improved) > np.mean([speed(search("random", 50, seed=seed)) for seed in range(4)]) + 0.2

@@ -58,7 +58,9 @@ def test_every_algorithm_finds_fast_policies_and_is_deterministic(algorithm):
     assert gains[-1] > 1.9
 
 
-@pytest.mark.parametrize(("algorithm", "rounds"), [(Algorithm.DDPG, 8), (Algorithm.PPO, 24)])
+@pytest.mark.parametrize(
+    ("algorithm", "rounds"), [(Algorithm.DDPG, 8), pytest.param(Algorithm.PPO, 24, marks=pytest.mark.slow)]
+)
 def test_the_agent_itself_learns(algorithm, rounds):
     """Without noise and look-ahead its episodes get nearer to what look-ahead makes of them."""
     agent, evaluator = make(algorithm)
