@@ -123,7 +123,8 @@ class SearchSpace:
             demands = _demands(index, [_index(bits, adc_bits) for bits in choices], table, shared)
             return _non_dominated(choices, lambda a, b: bool((demands[a] <= demands[b]).all()))
 
-        layers = _list_layers(layer_names, table, features, constraints, keep if prune else None)
+        choices = _list_choices(layer_names, constraints)
+        layers = _list_layers(layer_names, table, features, choices, adc_bits, keep if prune else None)
         return cls(layers, table, np.asarray(features, dtype=np.float32), prune, shared, None, adc_bits)
 
     @classmethod
@@ -147,13 +148,13 @@ class SearchSpace:
             ConfigError, PolicyError: as `build`.
         """
         names, adc_bits = list(layer_names), constraints.told_adc_bits()
-        constraints.check_against(names)
-        table = costs.tabulate(adc_bits, [_list_choices(names, number, constraints) for number in range(len(names))])
+        choices = _list_choices(names, constraints)
+        table = costs.tabulate(adc_bits, choices)
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
             return _non_dominated(choices, lambda a, b: costs.covers(names[index], choices[a], choices[b]))
 
-        layers = _list_layers(names, table, features, constraints, keep if prune else None)
+        layers = _list_layers(names, table, features, choices, adc_bits, keep if prune else None)
         return cls(layers, table, np.asarray(features, dtype=np.float32), prune, None, costs, adc_bits)
 
     @property
@@ -242,11 +243,12 @@ def _list_layers(
     layer_names: Sequence[str],
     table: NDArray[np.int64] | NDArray[np.float64],
     features: NDArray[np.float32],
-    constraints: SearchConstraints,
+    choices: Sequence[Sequence[BitWidths]],
+    adc_bits: tuple[int, ...],
     keep: Callable[[int, Sequence[BitWidths]], list[int]] | None,
 ) -> tuple[LayerChoices, ...]:
     """Return what each layer may take; `keep` says which of the choices of a layer, by its number."""
-    names, adc_bits = list(layer_names), constraints.told_adc_bits()
+    names = list(layer_names)
     shape = len(names), MAX_BITS, MAX_BITS, 1 + len(adc_bits)
     if not names or table.shape != shape or len(features) != len(names):
         raise ConfigError(
@@ -257,20 +259,20 @@ def _list_layers(
         )
     if (table <= 0).any():
         raise ConfigError("a cost is not positive", where="search space")
-    constraints.check_against(names)
     table.setflags(write=False)
     layers = []
-    for index, name in enumerate(names):
-        choices = _list_choices(names, index, constraints)
-        kept = range(len(choices)) if keep is None else keep(index, choices)
-        costs = tuple(table[(index, *_index(bits, adc_bits))].item() for bits in choices)
-        layers.append(LayerChoices(name, tuple(choices[k] for k in kept), tuple(costs[k] for k in kept)))
+    for index, (name, own) in enumerate(zip(names, choices, strict=True)):
+        kept = range(len(own)) if keep is None else keep(index, own)
+        costs = tuple(table[(index, *_index(bits, adc_bits))].item() for bits in own)
+        layers.append(LayerChoices(name, tuple(own[k] for k in kept), tuple(costs[k] for k in kept)))
     return tuple(layers)
 
 
-def _list_choices(names: Sequence[str], number: int, constraints: SearchConstraints) -> tuple[BitWidths, ...]:
-    """Return what the layer of a number may take, before any choice is dropped."""
-    return constraints.choices_for(names[number], is_end=number in (0, len(names) - 1))
+def _list_choices(names: Sequence[str], constraints: SearchConstraints) -> list[tuple[BitWidths, ...]]:
+    """Return what each layer may take, before any choice is dropped. Raises `PolicyError`, see `SearchSpace.build`."""
+    constraints.check_against(names)
+    ends = (0, len(names) - 1)
+    return [constraints.choices_for(name, is_end=number in ends) for number, name in enumerate(names)]
 
 
 def share_index(act_index: NDArray[np.int64], adc_index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
