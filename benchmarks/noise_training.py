@@ -42,6 +42,7 @@ from mho.network.torch_reader import read_torch
 from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import CalibrationTable, calibrate
+from mho.quantization.optimizers import OPTIMIZERS
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
@@ -73,6 +74,11 @@ def main() -> None:
     parser.add_argument("--adc-bits", type=int, help="of the chips and in training (ideal)")
     parser.add_argument("--steps", type=int, default=400, help="of each training (400)")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(sgd)")
+    parser.add_argument("--float-steps", type=int, help="of the float network, where it is trained (as --steps)")
+    parser.add_argument(
+        "--float-rate", type=float, default=0.1, help="highest rate of the float network (0.1)"
+    )
     parser.add_argument("--rate", type=float, default=0.02, help="highest learning rate (0.02)")
     parser.add_argument("--step-rate", type=float, default=1e-3, help="highest rate of quantization steps (0.001)")
     parser.add_argument("--fixed-steps", type=int, default=160, help="more steps, with fixed normalizations (160)")
@@ -152,7 +158,12 @@ def prepare(dataset: Dataset, options: argparse.Namespace) -> tuple[TrainableNet
         load_weights(model, options.weights)
     trainable = TrainableNetwork(read_torch(model, (1, *shape)))
     if options.weights is None:
-        training = TrainingOptions(steps=options.steps, batch_size=options.batch_size, learning_rate=0.1)
+        training = TrainingOptions(
+            steps=options.float_steps or options.steps,
+            batch_size=options.batch_size,
+            learning_rate=options.float_rate,
+            optimizer=options.optimizer,
+        )
         train(trainable, dataset.train, training, torch.Generator().manual_seed(options.seed))
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     return trainable, table
@@ -173,6 +184,7 @@ def fit(
     """Train in place, with living and then with fixed normalizations; return seconds of processor time a step."""
     common: dict[str, Any] = {
         "batch_size": options.batch_size,
+        "optimizer": options.optimizer,
         "scale_learning_rate": options.step_rate,
         "augmentation": "flip-crop" if split.sample_shape[-1] > 8 else "none",
     }

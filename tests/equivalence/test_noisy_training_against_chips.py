@@ -48,6 +48,15 @@ CASES = [
     ("differential-rows", "paper", NOISY, {"adc_bits": 4, "adc_range": "calibrated-columns", "columns_per_adc": 4}),
     ("offset", "best", ERRORS, {"adc_bits": 5, "adc_range": "calibrated-columns", "adc_offset_lsb": 0.5}),
 ]
+STORED_CASES = [
+    *itertools.product(("differential-columns", "differential-rows", "offset"), ["paper"], (ERRORS, AGED, NOISY), [{}]),
+    ("differential-columns", "paper", VARIED, {"adc_bits": 4}),
+    ("offset", "best", NOISY, {"adc_bits": 5}),
+    ("offset-digital", "best", VARIED, {"dac_inl_lsb": 0.3}),
+    ("differential-columns", "paper", WIRES, {}),
+    ("differential-columns", "paper", VARIED, {"adc_bits": 4, "adc_range": "calibrated-layer"}),
+    ("offset", "best", ERRORS, {"adc_bits": 5, "adc_range": "calibrated-columns"}),
+]
 
 
 def network() -> Network:
@@ -68,6 +77,17 @@ def network() -> Network:
     infos = [TensorInfo(name, shape) for name, shape in shapes.items()]
     node = Node("conv", "conv", ("x", "w", "b"), "y", sizes)
     return Network("one", (infos[0],), (infos[1],), (node,), constants, shapes)
+
+
+def attention() -> Network:
+    """The product of three tokens with themselves in two heads, whose streamed values have a sign."""
+    shapes = {"x": (1, 2, 3, 8), "t": (1, 2, 8, 3), "y": (1, 2, 3, 3)}
+    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
+    nodes = (
+        Node("turn", "transpose", ("x",), "t", {"perm": (0, 1, 3, 2)}),
+        Node("product", "matmul", ("x", "t"), "y"),
+    )
+    return Network("two", (infos[0],), (infos[1],), nodes, {}, shapes)
 
 
 def accelerator(encoding: str, array: dict[str, Any], converters: dict[str, Any]) -> Any:
@@ -97,7 +117,22 @@ def ask_chip(program: Program, seed: int, x: np.ndarray, hardware: Accelerator, 
 def test_training_meets_what_chips_do(
     encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
 ) -> None:
-    trainable, x = TrainableNetwork(network()), np.random.default_rng(1).normal(size=(2, 4, 4, 4)).astype(np.float32)
+    hold_against_chips(network(), encoding, model, array, converters)
+
+
+@pytest.mark.parametrize(("encoding", "model", "array", "converters"), STORED_CASES)
+def test_training_meets_what_chips_do_with_stored_activations(
+    encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
+) -> None:
+    hold_against_chips(attention(), encoding, model, array, converters)
+
+
+def hold_against_chips(
+    network: Network, encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
+) -> None:
+    """Compare the outputs of two inputs in training with those of chips."""
+    shape = network.inputs[0].shape[1:]
+    trainable, x = TrainableNetwork(network), np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
     calibrate(trainable, torch.from_numpy(x))
     policy = Policy.uniform(trainable.mvm_modules, BitWidths(4, 4))
     trainable.set_policy(policy)

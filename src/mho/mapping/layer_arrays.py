@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
 from mho.array.layout import ArrayLayout
-from mho.errors import UnsupportedOperationError
 from mho.mapping.contents import PartContents, lay_out
 from mho.mapping.encoding import CORRECTION
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
@@ -37,25 +36,14 @@ def arrays_of_network(
 
     Raises:
         PolicyError, MappingError: as `mho.mapping.network.map_network`.
-        UnsupportedOperationError: a product of two activations is written into cells.
     """
     mapped = map_network(derive_layer_table(network), policy, accelerator, model)
     return {one.layer.name: arrays_of_layer(one, accelerator) for one in mapped.layers if not one.is_digital}
 
 
 def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArrays:
-    """Tell where the weights of one layer lie.
-
-    Raises:
-        UnsupportedOperationError: activations are written into cells.
-    """
+    """Tell where the weights of one layer lie, or the activations that it stores."""
     layer = mapping.layer
-    if layer.is_stored_dynamically:
-        raise UnsupportedOperationError(
-            "activations are written into cells, for which training knows no noise",
-            where=f"layer {layer.name}",
-            hint="let the digital unit multiply activations (digital.operation_latency_us), or train without noise",
-        )
     contents = tuple(lay_out(mapping, part, accelerator) for part in mapping.parts)
     grid = contents[0].grid
     pixels = grid.height.pixels, grid.width.pixels
@@ -69,6 +57,7 @@ def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArr
         input_bits=mapping.bits.act_bits,
         parts=tuple(_part(one, accelerator) for one in contents),
         adc_bits=mapping.bits.adc_bits,
+        is_stored=layer.is_stored_dynamically,
     )
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mho.quantization.modules import MvmModule
 
 _NUMBERS_PER_LAYER = 1 << 24
-"""Numbers of tiles that a layer has to itself, so that no two draw from the same stream."""
+"""Numbers of tiles, and of what is written for each sample, that a layer has to itself: no two share a stream."""
 
 
 class LayerNoise(Protocol):
@@ -50,7 +50,10 @@ class LayerNoise(Protocol):
         """Take another chip, whose seed is `chip`."""
 
     def weights(self, integers: Tensor) -> Tensor:
-        """Return the integers that cells stand for, float32, of centred integers [outputs, ...]."""
+        """Return the integers that cells stand for, float32, of centred integers of the stored operand.
+
+        These are [outputs, ...] of weights, or [N, ..., K, P] of an activation, which is written for each sample.
+        """
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what results have beyond the product with `weights`, in integers; None for nothing.

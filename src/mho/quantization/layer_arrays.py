@@ -1,4 +1,4 @@
-"""Where the weights of a layer lie on arrays, as far as noise-aware training asks.
+"""Where the weights (or stored activations) of a layer lie on arrays, as far as noise-aware training asks.
 
 `mho.mapping.layer_arrays` tells it of a mapping; nothing here knows how mappings are found, and nothing needs torch.
 """
@@ -78,6 +78,7 @@ class LayerArrays:
         input_bits: bits of a code.
         parts: what lies on arrays.
         adc_bits: with which calibrated ADCs convert its sums; None: with all of theirs.
+        is_stored: the matrix is an activation, which is written anew for each sample.
     """
 
     groups: int
@@ -89,6 +90,7 @@ class LayerArrays:
     input_bits: int
     parts: tuple[ArrayPart, ...]
     adc_bits: int | None = None
+    is_stored: bool = False
 
     @property
     def has_corrections(self) -> bool:

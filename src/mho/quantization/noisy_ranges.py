@@ -7,7 +7,7 @@ batch and the chip of the step stand for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,20 +71,23 @@ class TileRanges:
         self._left -= 1
 
     def find(
-        self, bitlines: Sequence[NDArray[np.int64]], reads: Sequence[tuple[ArrayProduct, Iterable[Tensor]]]
+        self,
+        bitlines: Sequence[NDArray[np.int64]],
+        reads: Sequence[ArrayProduct],
+        run: Callable[[], Iterable[tuple[int, ArrayProduct, Tensor]]],
     ) -> None:
         """Find all ranges.
 
         Args:
             bitlines: of each read, the column of the crossbar that each conversion reads first.
-            reads: of each read of each tile, its product, observed, and the batches of codes that drive it.
+            reads: of each read of each tile, its product; where operands are stored, that of any sample.
+            run: goes through the number of a read, its product, observed, and codes that drive it; all of them.
         """
-        groups = RangeGroups([product for product, _ in reads], bitlines, self._converters)
+        groups = RangeGroups(reads, bitlines, self._converters)
         looks = [groups.see, groups.count] if self._renewal.rule.counts_sums else [groups.see]
         for look in looks:
-            for number, (product, batches) in enumerate(reads):
-                for codes in batches:
-                    look(number, product, codes)
+            for number, product, codes in run():
+                look(number, product, codes)
         self._ranges = groups.find_ranges(self._renewal.rule, self._bits)
         self._left = self._renewal.steps
 

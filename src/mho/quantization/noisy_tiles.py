@@ -6,7 +6,7 @@ ADCs find their ranges here (`mho.quantization.noisy_ranges`), and what they cli
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,10 @@ from mho.arithmetic.exactness import exact_products
 from mho.array.calibration import without_conversion
 from mho.array.conductances import Conditions
 from mho.array.model import WrittenCells, make_product, write_crossbar
+from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.quantization.layer_arrays import ArrayTile, LayerArrays
+from mho.quantization.matrices import give_results, take_matrices
 from mho.quantization.noisy_ranges import RangeRenewal, TileRanges
 from mho.quantization.products import Geometry, multiply
 
@@ -83,20 +85,20 @@ class NoisyTiles:
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return what tiles give beyond the product of both integers."""
         arrays = self._arrays
-        whole = integers.detach().cpu().numpy().astype(np.int64).reshape(arrays.groups, arrays.outputs, arrays.inputs)
+        whole = take_matrices(integers, arrays)
         codes = self._lay_out_codes(streamed, geometry, offset)
         shape = len(codes), arrays.groups, arrays.outputs + 1, arrays.positions
         sums, passed = self._run(codes, whole)
         sums = sums.view(shape)
-        results = sums[:, :, :-1] - offset * torch.from_numpy(whole.sum(axis=2))[None, :, :, None]
+        results = sums[:, :, :-1] - offset * torch.from_numpy(whole.sum(axis=3))[..., None]
         ideal = multiply(streamed, integers, None, geometry)
         if arrays.weight_offset:
             of_inputs = sums[:, :, -1:]
             if not arrays.has_corrections:
                 of_inputs = self._add_up(streamed, integers, geometry, offset)
             results = results - arrays.weight_offset * of_inputs
-        self._passed = None if passed is None else _shape_as(passed.view(shape)[:, :, :-1], ideal, geometry)
-        return _shape_as(results, ideal, geometry) - ideal
+        self._passed = None if passed is None else give_results(passed.view(shape)[:, :, :-1], ideal, geometry)
+        return give_results(results, ideal, geometry) - ideal
 
     def passed(self) -> Tensor | None:
         """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
@@ -112,7 +114,7 @@ class NoisyTiles:
             if (height, width) != (1, codes.shape[2] * codes.shape[3]):  # else all pixels count as one line
                 codes = codes[:, :, :height, :width]
         else:
-            codes = codes.reshape(-1, self._arrays.positions, codes.shape[-1]).transpose(1, 2)
+            codes = codes.reshape(-1, self._arrays.groups, self._arrays.positions, self._arrays.inputs).transpose(2, 3)
         kind = torch.uint8 if self._arrays.input_bits <= 8 else torch.int64
         flat = codes.to(kind).flatten(1)
         return np.ascontiguousarray(functional.pad(flat, (0, 1)).cpu().numpy())
@@ -122,23 +124,35 @@ class NoisyTiles:
         arrays = self._arrays
         count = arrays.groups * (arrays.outputs + 1) * arrays.positions
         sums = torch.zeros(len(codes), count + 1, dtype=torch.float64)  # the last one is dropped
-        cells = [part.encode(whole) for part in arrays.parts]
         if self._ranges is not None and self._ranges.are_due:
-            self._find_ranges(self._ranges, cells, codes)
+            self._find_ranges(self._ranges, whole, codes)
         within = None if self._ranges is None else _Within(torch.zeros_like(sums), torch.zeros_like(sums))
-        number = 0
-        for placed in self._tiles:
-            written, seed = self._write(placed, cells)
-            for rows in placed.tile.reads:
-                self._run_read(placed, rows, written, seed, number, codes, sums, within)
-                number += 1
+        for sample, some in self._list_samples(whole, codes):
+            cells = [part.encode(whole[sample]) for part in arrays.parts]
+            number = 0
+            for placed in self._tiles:
+                written, seed = self._write(placed, cells, sample)
+                for rows in placed.tile.reads:
+                    own = None if within is None else within.cut(some)
+                    self._run_read(placed, rows, written, seed, number, codes[some], sums[some], own)
+                    number += 1
         return sums[:, :-1].contiguous(), None if within is None else within.share()[:, :-1].contiguous()
 
-    def _write(self, placed: _PlacedTile, cells: list[NDArray[np.uint8]]) -> tuple[WrittenCells, CrossbarSeed]:
-        """Write a tile, and return the seed of its crossbar too."""
+    def _list_samples(self, whole: NDArray[np.int64], codes: NDArray[np.integer]) -> Iterator[tuple[int, slice]]:
+        """Yield the number of each set of matrices, and the inputs that meet it: all of them, or a sample's own."""
+        if not self._arrays.is_stored:
+            yield 0, slice(len(codes))
+            return
+        for sample in range(len(whole)):
+            yield sample, slice(sample, sample + 1)
+
+    def _write(
+        self, placed: _PlacedTile, cells: list[NDArray[np.uint8]], sample: int
+    ) -> tuple[WrittenCells, CrossbarSeed]:
+        """Write a tile for a sample, and return the seed of its crossbar too."""
         seed = CrossbarSeed(self._chip, 0 if self._one_crossbar else placed.number)
-        digits = _pack(cells[placed.part], placed.tile)
-        written = write_crossbar(self._hardware, digits, seed, write=placed.number, conditions=self._conditions)
+        digits, write = _pack(cells[placed.part], placed.tile), placed.number + sample * len(self._tiles)
+        written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
         return written, seed
 
     def _run_read(
@@ -174,27 +188,43 @@ class NoisyTiles:
                     share, whole = ranges.share_within(number, product, torch.from_numpy(driven))
                 within.add(places, share.reshape(len(codes), -1), whole)
 
-    def _find_ranges(self, ranges: TileRanges, cells: list[NDArray[np.uint8]], codes: NDArray[np.integer]) -> None:
+    def _find_ranges(self, ranges: TileRanges, whole: NDArray[np.int64], codes: NDArray[np.integer]) -> None:
         """Let all tiles of the chip run with ideal ADCs, and find ranges for what occurs."""
-        bitlines, observed = [], []
-        for placed in self._tiles:
-            written, seed = self._write(placed, cells)
-            for rows in placed.tile.reads:
-                layout = placed.tile.layout.drive_rows(rows.start, rows.stop)
-                product = make_product(self._ideal, layout, written, seed, first_row=rows.start, is_observed=True)
-                bitlines.append(written.bitlines[product.conversions.plus])
-                observed.append((product, _Batches(placed.tile, rows, codes)))
+        bitlines, first = [], []
+        for _, product, written, _ in self._read_ideally(whole[:1], codes[:0]):
+            bitlines.append(written.bitlines[product.conversions.plus])
+            first.append(product)
+
+        def run() -> Iterator[tuple[int, ArrayProduct, Tensor]]:
+            for number, product, _, batches in self._read_ideally(whole, codes):
+                yield from ((number, product, driven) for driven in batches)
+
         with exact_products():
-            ranges.find(bitlines, observed)
+            ranges.find(bitlines, first, run)
+
+    def _read_ideally(
+        self, whole: NDArray[np.int64], codes: NDArray[np.integer]
+    ) -> Iterator[tuple[int, ArrayProduct, WrittenCells, Iterable[Tensor]]]:
+        """Yield each read of each tile and sample with ideal ADCs: its number, product, cells, and what drives it."""
+        for sample, some in self._list_samples(whole, codes):
+            cells, number = [part.encode(whole[sample]) for part in self._arrays.parts], 0
+            for placed in self._tiles:
+                written, seed = self._write(placed, cells, sample)
+                for rows in placed.tile.reads:
+                    layout = placed.tile.layout.drive_rows(rows.start, rows.stop)
+                    product = make_product(self._ideal, layout, written, seed, first_row=rows.start, is_observed=True)
+                    driven = (torch.from_numpy(one) for _, one in _gather(placed.tile, rows, codes[some]))
+                    yield number, product, written, driven
+                    number += 1
 
     def _add_up(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return the sums of codes that the digital unit takes, [images, groups, 1, positions]."""
-        groups, inputs = self._arrays.groups, self._arrays.inputs
-        ones = torch.ones(groups, *integers.shape[1:])
-        total = multiply(streamed, ones, None, geometry) + offset * inputs
-        if geometry[0] != "conv":
-            total = total.reshape(-1, self._arrays.positions, groups).transpose(1, 2)
-        return total.reshape(len(total), groups, 1, self._arrays.positions)
+        groups, inputs, positions = self._arrays.groups, self._arrays.inputs, self._arrays.positions
+        if geometry[0] == "conv":
+            total = multiply(streamed, torch.ones(groups, *integers.shape[1:]), None, geometry)
+        else:
+            total = streamed.sum(dim=-1).reshape(-1, groups, positions)
+        return (total + offset * inputs).reshape(-1, groups, 1, positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +233,10 @@ class _Within:
 
     found: Tensor
     whole: Tensor
+
+    def cut(self, some: slice) -> _Within:
+        """Return that of some images."""
+        return _Within(self.found[some], self.whole[some])
 
     def add(self, places: Tensor, found: Tensor, whole: Tensor) -> None:
         """Add those of some results [images, windows * outputs], whose conversions weigh `whole` [outputs]."""
@@ -214,33 +248,13 @@ class _Within:
         return torch.where(self.whole > 0, self.found / self.whole.clamp(min=1), 1.0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Batches:
-    """Codes that drive some rows of a tile, batch by batch; they are gathered each time."""
-
-    tile: ArrayTile
-    rows: slice
-    codes: NDArray[np.integer]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (torch.from_numpy(driven) for _, driven in _gather(self.tile, self.rows, self.codes))
-
-
 def _gather(tile: ArrayTile, rows: slice, codes: NDArray[np.integer]) -> Iterator[tuple[slice, NDArray[np.integer]]]:
     """Yield some windows of a tile, and the codes that drive its rows there, [images * windows, rows]."""
     count = rows.stop - rows.start
-    size = max(1, _GATHERED_CODES // (len(codes) * count))
+    size = max(1, _GATHERED_CODES // max(1, len(codes) * count))
     for start in range(0, len(tile.inputs), size):
         some = slice(start, start + size)
         yield some, codes[:, tile.inputs[some, rows]].reshape(-1, count)
-
-
-def _shape_as(results: Tensor, ideal: Tensor, geometry: Geometry) -> Tensor:
-    """Return results [images, groups, outputs, positions] as a product's, float32."""
-    flat = results.flatten(1, 2)
-    if geometry[0] != "conv":
-        flat = flat.transpose(1, 2)
-    return flat.reshape(ideal.shape).to(torch.float32)
 
 
 def _pack(cells: NDArray[np.uint8], tile: ArrayTile) -> NDArray[np.uint8]:

@@ -1,5 +1,7 @@
 """A layer whose sums are linear in cells and codes: errors of cells are errors of its integers.
 
+An operand that is an activation is written anew for each sample: each has errors of its own, in the same cells.
+
 With cells c of a weight, of sign s(c) and weight w(c) in the sum, the integer that they stand for is the sum of
 s(c) w(c) count(c), less the offset of the encoding times what its column of ones gives. The variance of a result at one
 read is the sum over rows of S(code) times the sum of w(c)^2 variance(c), with S(code) the squares of all that the steps
@@ -25,6 +27,7 @@ from mho.array.layout import ArrayLayout
 from mho.array.noise import read_variance
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.quantization.layer_arrays import ArrayPart, LayerArrays
+from mho.quantization.matrices import give_constants, give_matrices, take_matrices
 from mho.quantization.products import Geometry, multiply
 
 Floats = NDArray[np.float64]
@@ -35,8 +38,8 @@ class _Written:
     """What the cells of a layer stand for, or the variances of it.
 
     Attributes:
-        weights: float64 [groups, outputs, inputs], of stored integers.
-        ones: float64 [groups, inputs], of the column that adds inputs up.
+        weights: float64 [samples, groups, outputs, inputs], of stored integers; one sample stands for all of weights.
+        ones: float64 [samples, groups, inputs], of the column that adds inputs up.
     """
 
     weights: Floats
@@ -64,30 +67,30 @@ class NoisyWeights:
         self._chip, self._reads = chip, 0
 
     def weights(self, integers: Tensor) -> Tensor:
-        """Return the integers that cells stand for, of centred integers [outputs, ...]."""
+        """Return the integers that cells stand for, of centred integers of the operand."""
         arrays = self._arrays
-        whole = integers.detach().cpu().numpy().astype(np.int64).reshape(arrays.groups, arrays.outputs, arrays.inputs)
-        means, variances = self._empty(), self._empty()
-        for number, part in enumerate(arrays.parts):
-            cells = part.encode(whole)
-            counts, variance = self._write(cells, self._first + number)
-            _put_together(part, counts + self._kept, means, is_variance=False)
-            if variance is not None:
-                _put_together(part, variance, variances, is_variance=True)
+        whole = take_matrices(integers, arrays)
+        found, variances = self._empty(len(whole)), self._empty(len(whole))
+        for sample, matrices in enumerate(whole):
+            for number, part in enumerate(arrays.parts):
+                cells = part.encode(matrices)
+                counts, variance = self._write(cells, self._first + number, sample)
+                _put_together(part, counts + self._kept, found, sample, is_variance=False)
+                if variance is not None:
+                    _put_together(part, variance, variances, sample, is_variance=True)
         self._variance = variances if self._device.array.read_noise else None
-        ones = means.ones if arrays.has_corrections else np.ones_like(means.ones)
-        stood_for = means.weights - arrays.weight_offset * ones[:, None]
-        self._errors_of_sums = (stood_for - whole).sum(axis=2).reshape(-1)
-        return torch.from_numpy(stood_for.reshape(integers.shape).astype(np.float32))
+        ones = found.ones if arrays.has_corrections else np.ones_like(found.ones)
+        stood_for = found.weights - arrays.weight_offset * ones[:, :, None]
+        self._errors_of_sums = (stood_for - whole).sum(axis=3)
+        return give_matrices(stood_for, arrays, integers)
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return read noise, and what errors of cells make of the offset of signed codes."""
         found = None
         if self._variance is not None:
-            found = self._read(streamed, integers.shape[1:], geometry, offset, self._variance)
+            found = self._read(streamed, integers, geometry, offset, self._variance)
         if offset and self._errors_of_sums.any():
-            constant = torch.from_numpy((offset * self._errors_of_sums).astype(np.float32))
-            constant = constant[:, None, None] if geometry[0] == "conv" else constant
+            constant = give_constants(offset * self._errors_of_sums, integers, geometry)
             found = constant if found is None else found.add_(constant)
         return found
 
@@ -97,8 +100,8 @@ class NoisyWeights:
     def forget_ranges(self) -> None:
         """Do nothing: ADCs are ideal."""
 
-    def _write(self, cells: NDArray[np.uint8], number: int) -> tuple[Floats, Floats | None]:
-        """Return counts and variances of cells [groups, rows, cols]."""
+    def _write(self, cells: NDArray[np.uint8], number: int, sample: int) -> tuple[Floats, Floats | None]:
+        """Return counts and variances of cells [groups, rows, cols] of a part, written for a sample."""
         groups, rows, cols = cells.shape
         digits = cells.reshape(groups * rows, cols)
         if self._one_crossbar is None:
@@ -108,17 +111,19 @@ class NoisyWeights:
             seed = CrossbarSeed(self._chip, 0)
             places = np.ix_(np.tile(np.arange(rows), groups) % self._one_crossbar[0], np.arange(cols))
             identity = _repeat(draw_identity(self._device, self._one_crossbar, seed), places[0], places[1])
-        counts = write_cells(self._device, digits, identity, seed, number)
+        write = number + sample * len(self._arrays.parts)
+        counts = write_cells(self._device, digits, identity, seed, write)
         counts = age_cells(self._device, counts, identity, self._conditions).reshape(cells.shape)
         return counts, read_variance(self._device, counts)
 
-    def _empty(self) -> _Written:
+    def _empty(self, samples: int) -> _Written:
         arrays = self._arrays
-        weights = np.zeros((arrays.groups, arrays.outputs, arrays.inputs))
-        return _Written(weights, np.zeros((arrays.groups, arrays.inputs)))
+        weights = np.zeros((samples, arrays.groups, arrays.outputs, arrays.inputs))
+        return _Written(weights, np.zeros((samples, arrays.groups, arrays.inputs)))
 
-    def _read(self, streamed: Tensor, shape: torch.Size, geometry: Geometry, offset: int, variance: _Written) -> Tensor:
+    def _read(self, streamed: Tensor, like: Tensor, geometry: Geometry, offset: int, variance: _Written) -> Tensor:
         """Draw the noise of all sums; that of a column of ones is common to the outputs of its group."""
+        arrays = self._arrays
         squares = self._squares[(streamed + offset).to(torch.int64)]
         if offset and geometry[0] == "conv":
             _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
@@ -127,12 +132,12 @@ class NoisyWeights:
         stream = CrossbarSeed(self._chip, self._first).stream(Purpose.READS, self._reads)
         self._reads += 1
         generator = torch.Generator().manual_seed(int(stream.integers(1 << 63)))
-        noise = _draw(squares, variance.weights, shape, geometry, generator)
-        if self._arrays.has_corrections:
-            common = _draw(squares, variance.ones[:, None], shape, geometry, generator)
-            axis = 1 if geometry[0] == "conv" else -1
-            common = common.repeat_interleave(self._arrays.outputs, dim=axis)
-            noise.sub_(common, alpha=self._arrays.weight_offset)
+        noise = _draw(squares, give_matrices(variance.weights, arrays, like), geometry, generator)
+        if arrays.has_corrections:
+            common = _draw(squares, give_matrices(variance.ones[:, :, None], arrays, like), geometry, generator)
+            if not arrays.is_stored:
+                common = common.repeat_interleave(arrays.outputs, dim=1 if geometry[0] == "conv" else -1)
+            noise.sub_(common, alpha=arrays.weight_offset)
         return noise
 
 
@@ -143,8 +148,8 @@ def _repeat(identity: CellIdentity, rows: NDArray[np.int64], cols: NDArray[np.in
     return CellIdentity(factor, stuck, exponent)
 
 
-def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_variance: bool) -> None:
-    """Add what the cells [groups, rows, cols] of a part say of the weights and ones that they hold."""
+def _put_together(part: ArrayPart, values: Floats, result: _Written, sample: int, *, is_variance: bool) -> None:
+    """Add what the cells [groups, rows, cols] of a part say of the weights and ones of a sample that they hold."""
     signs = values.shape[1] // (part.inputs.stop - part.inputs.start)
     outputs = part.outputs.stop - part.outputs.start
     sign, weight = part.row_sign.astype(np.float64), part.col_weight.astype(np.float64)
@@ -156,17 +161,14 @@ def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_varia
     columns, ones = of_inputs[..., :digits], of_inputs[..., digits:]
     per_output = digits // outputs
     found = columns.reshape(*columns.shape[:2], outputs, per_output) @ weight[:per_output]
-    result.weights[part.groups, part.outputs, part.inputs] += found.transpose(0, 2, 1)
+    result.weights[sample, part.groups, part.outputs, part.inputs] += found.transpose(0, 2, 1)
     if part.correction_cols:
-        result.ones[part.groups, part.inputs] += ones @ weight[digits:]
+        result.ones[sample, part.groups, part.inputs] += ones @ weight[digits:]
 
 
-def _draw(
-    squares: Tensor, variance: Floats, shape: torch.Size, geometry: Geometry, generator: torch.Generator
-) -> Tensor:
-    """Draw a number for each sum: variances [groups, outputs, inputs] (of weights [_, *shape]) meet squares."""
-    matrix = torch.from_numpy(variance.astype(np.float32)).reshape(-1, *shape)
-    deviations = multiply(squares, matrix, None, geometry).clamp_(min=0).sqrt_()
+def _draw(squares: Tensor, variance: Tensor, geometry: Geometry, generator: torch.Generator) -> Tensor:
+    """Draw a number for each sum: variances of the stored operand meet squares."""
+    deviations = multiply(squares, variance, None, geometry).clamp_(min=0).sqrt_()
     return torch.empty_like(deviations).normal_(generator=generator).mul_(deviations)
 
 

@@ -156,7 +156,7 @@ def fake_quantized_product(
         bias: [outputs] or None.
         input_q, weight_q: their quantizers.
         geometry: what product it is; see `mho.quantization.products`.
-        arrays: what arrays make of the integers of a layer with weights, straight through: in integers it does not
+        arrays: what arrays make of the integers of a layer, straight through: in integers it does not
             depend on the operands, but it counts in the product of their steps. Results follow the operands as far as
             they are not clipped. None for exact integers.
     """
@@ -234,7 +234,7 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         per_output = weight_step.dim() > 0
         moment = _inner(grad_weight, weight_hat, per_output)
         if constant is not None:  # it counts in both steps, as the product does
-            moment = moment + (gradient * constant).sum(others)
+            moment = moment + (gradient * constant).sum(others if per_output else None)
         lower, upper = _as_column(w_lower, ratio), _as_column(w_upper, ratio)
         grad_weight = _pass_inside(grad_weight, ratio, lower, upper, binary)
         spent = _inner(grad_weight, ratio, per_output) * weight_step.reshape(moment.shape)

@@ -48,19 +48,38 @@ def _finish(
     return Network("one", (TensorInfo("x", shape),), (TensorInfo("y", out),), nodes, constants, shapes)
 
 
+def matmul(heads: int, tokens: int, inputs: int) -> Network:
+    """Return a float network of a ReLU and the product of its values with the network's input, which is stored."""
+    shape, turned = (1, heads, tokens, inputs), (1, heads, inputs, tokens)
+    nodes = (
+        Node("relu", "relu", ("x",), "r"),
+        Node("turn", "transpose", ("x",), "t", {"perm": (0, 1, 3, 2)}),
+        Node("layer", "matmul", ("r", "t"), "y"),
+    )
+    shapes = {"x": shape, "r": shape, "t": turned, "y": (1, heads, tokens, tokens)}
+    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
+    return Network("one", (infos[0],), (infos[1],), nodes, {}, shapes)
+
+
 def without_relu(network: Network) -> Network:
     """Return the network of the layer alone, whose inputs have a sign."""
-    layer = replace(network.nodes[1], inputs=("x", "w", "b"))
-    return replace(network, nodes=(layer,), shapes={name: network.shapes[name] for name in ("x", "y")})
+    *between, last = network.nodes[1:]
+    layer = replace(last, inputs=("x", *last.inputs[1:]))
+    shapes = {name: shape for name, shape in network.shapes.items() if name != "r"}
+    return replace(network, nodes=(*between, layer), shapes=shapes)
 
 
 @st.composite
 def layers(draw: Any) -> tuple[TrainableNetwork, torch.Tensor]:
     """Strategy of quantized networks of one layer, with what runs through it."""
     torch.manual_seed(draw(st.integers(0, 100)))
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["linear", "conv", "matmul"]))
+    if kind == "linear":
         shape: tuple[int, ...] = draw(st.sampled_from([(7,), (5, 4)]))
         network = linear(shape, draw(st.integers(1, 5)))
+    elif kind == "matmul":
+        shape = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
+        network = matmul(*shape)
     else:
         groups = draw(st.integers(1, 3))
         channels = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))

@@ -399,9 +399,7 @@ def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
     assert 0 < errors[1] < 0.2 * errors[0]
 
 
-def test_zero_points_and_stored_activations_are_refused(
-    attention: Callable[..., Network],
-) -> None:
+def test_zero_points_and_mended_faults_are_refused() -> None:
     trainable, _ = dense()
     noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
     (module,) = trainable.mvm_modules.values()
@@ -415,10 +413,6 @@ def test_zero_points_and_stored_activations_are_refused(
     with pytest.raises(UnsupportedOperationError, match="fault_compensation"):
         ArrayNoise(made_up, {})
     ArrayNoise(hardware(array={"placement": "fault-aware", "fault_compensation": "digits"}), {})
-    network = attention()
-    policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
-    with pytest.raises(UnsupportedOperationError, match="activations"):
-        arrays_of_network(network, policy, hardware(), MappingModel.PAPER)
 
 
 @pytest.mark.parametrize("adc_bits", ["ideal", 4])
