@@ -76,9 +76,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(sgd)")
     parser.add_argument("--float-steps", type=int, help="of the float network, where it is trained (as --steps)")
-    parser.add_argument(
-        "--float-rate", type=float, default=0.1, help="highest rate of the float network (0.1)"
-    )
+    parser.add_argument("--float-rate", type=float, default=0.1, help="highest rate of the float network (0.1)")
     parser.add_argument("--rate", type=float, default=0.02, help="highest learning rate (0.02)")
     parser.add_argument("--step-rate", type=float, default=1e-3, help="highest rate of quantization steps (0.001)")
     parser.add_argument("--fixed-steps", type=int, default=160, help="more steps, with fixed normalizations (160)")

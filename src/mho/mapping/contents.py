@@ -119,16 +119,18 @@ class PartContents:
                 yield TilePlace(Range(group, group + 1), block)
 
     def encode(self, weights: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Return the cells of all groups of the part, uint8 [groups, rows, cols].
+        """Return the cells of all groups of the part, uint8 [..., groups, rows, cols].
 
         Args:
-            weights: integers [groups, outputs, inputs] of the whole layer.
+            weights: integers [..., groups, outputs, inputs] of the whole layer.
 
         Raises:
             MappingError: an integer is outside of `mapping.values`.
         """
-        self.mapping.values.check(weights[self.part.groups.start : self.part.groups.stop])
-        return _encode(self, weights)
+        own = weights[..., self.part.groups.start : self.part.groups.stop, :, :]
+        self.mapping.values.check(own)
+        cells = _encode(self, own.reshape(-1, *own.shape[-2:]))
+        return cells.reshape(*own.shape[:-2], *cells.shape[1:])
 
 
 def lay_out(mapping: LayerMapping, part: Part, accelerator: Accelerator) -> PartContents:
@@ -214,11 +216,10 @@ def _list_digits(mapping: LayerMapping, part: Part, accelerator: Accelerator) ->
     return _Digits(weight, shift, is_sign_bit)
 
 
-def _encode(contents: PartContents, weights: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Fill the matrix block by block: all channels and outputs that one pixel and one position have in common."""
+def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Fill matrices of groups block by block: all channels and outputs that a pixel and a position have in common."""
     part, grid, rows, cols = contents.part, contents.grid, contents.rows, contents.cols
-    groups = weights[part.groups.start : part.groups.stop]
-    cells = np.zeros((len(part.groups), part.rows, part.cols), dtype=np.uint8)
+    cells = np.zeros((len(groups), part.rows, part.cols), dtype=np.uint8)
     mask = np.int64((1 << contents.accelerator.crossbar.cell_bits) - 1)
     rows_of, cols_of = _group_by(rows.pixel), _group_by(cols.position)
     for pixel, its_rows in rows_of.items():

@@ -45,7 +45,8 @@ class ArrayPart:
     """A rectangle of a layer's logical matrix.
 
     Attributes:
-        encode: integers [groups, outputs, inputs] of the whole layer to cells, uint8 [groups, rows, cols] of this part.
+        encode: integers [..., groups, outputs, inputs] of the whole layer to cells, uint8 [..., groups, rows, cols] of
+            this part.
         groups, outputs, inputs: what of the layer it holds.
         row_sign: int64 [rows], +1 or -1.
         col_weight: int64 [cols], a signed power of two; columns of one output after the other.

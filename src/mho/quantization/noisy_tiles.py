@@ -127,9 +127,9 @@ class NoisyTiles:
         if self._ranges is not None and self._ranges.are_due:
             self._find_ranges(self._ranges, whole, codes)
         within = None if self._ranges is None else _Within(torch.zeros_like(sums), torch.zeros_like(sums))
+        encoded = [part.encode(whole) for part in arrays.parts]
         for sample, some in self._list_samples(whole, codes):
-            cells = [part.encode(whole[sample]) for part in arrays.parts]
-            number = 0
+            cells, number = [one[sample] for one in encoded], 0
             for placed in self._tiles:
                 written, seed = self._write(placed, cells, sample)
                 for rows in placed.tile.reads:
@@ -206,8 +206,9 @@ class NoisyTiles:
         self, whole: NDArray[np.int64], codes: NDArray[np.integer]
     ) -> Iterator[tuple[int, ArrayProduct, WrittenCells, Iterable[Tensor]]]:
         """Yield each read of each tile and sample with ideal ADCs: its number, product, cells, and what drives it."""
+        encoded = [part.encode(whole) for part in self._arrays.parts]
         for sample, some in self._list_samples(whole, codes):
-            cells, number = [part.encode(whole[sample]) for part in self._arrays.parts], 0
+            cells, number = [one[sample] for one in encoded], 0
             for placed in self._tiles:
                 written, seed = self._write(placed, cells, sample)
                 for rows in placed.tile.reads:

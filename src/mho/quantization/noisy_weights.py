@@ -71,13 +71,12 @@ class NoisyWeights:
         arrays = self._arrays
         whole = take_matrices(integers, arrays)
         found, variances = self._empty(len(whole)), self._empty(len(whole))
-        for sample, matrices in enumerate(whole):
-            for number, part in enumerate(arrays.parts):
-                cells = part.encode(matrices)
-                counts, variance = self._write(cells, self._first + number, sample)
-                _put_together(part, counts + self._kept, found, sample, is_variance=False)
-                if variance is not None:
-                    _put_together(part, variance, variances, sample, is_variance=True)
+        for number, part in enumerate(arrays.parts):
+            counts = self._write(part.encode(whole), self._first + number)
+            _put_together(part, counts + self._kept, found, is_variance=False)
+            variance = read_variance(self._device, counts)
+            if variance is not None:
+                _put_together(part, variance, variances, is_variance=True)
         self._variance = variances if self._device.array.read_noise else None
         ones = found.ones if arrays.has_corrections else np.ones_like(found.ones)
         stood_for = found.weights - arrays.weight_offset * ones[:, :, None]
@@ -100,10 +99,9 @@ class NoisyWeights:
     def forget_ranges(self) -> None:
         """Do nothing: ADCs are ideal."""
 
-    def _write(self, cells: NDArray[np.uint8], number: int, sample: int) -> tuple[Floats, Floats | None]:
-        """Return counts and variances of cells [groups, rows, cols] of a part, written for a sample."""
-        groups, rows, cols = cells.shape
-        digits = cells.reshape(groups * rows, cols)
+    def _write(self, cells: NDArray[np.uint8], number: int) -> Floats:
+        """Return counts of the cells [samples, groups, rows, cols] of a part, which is written for each sample."""
+        samples, groups, rows, cols = cells.shape
         if self._one_crossbar is None:
             seed = CrossbarSeed(self._chip, number)
             identity = draw_identity(self._device, (groups * rows, cols), seed)
@@ -111,10 +109,12 @@ class NoisyWeights:
             seed = CrossbarSeed(self._chip, 0)
             places = np.ix_(np.tile(np.arange(rows), groups) % self._one_crossbar[0], np.arange(cols))
             identity = _repeat(draw_identity(self._device, self._one_crossbar, seed), places[0], places[1])
-        write = number + sample * len(self._arrays.parts)
-        counts = write_cells(self._device, digits, identity, seed, write)
-        counts = age_cells(self._device, counts, identity, self._conditions).reshape(cells.shape)
-        return counts, read_variance(self._device, counts)
+        counts = np.empty(cells.shape)
+        for sample in range(samples):
+            digits, write = cells[sample].reshape(groups * rows, cols), number + sample * len(self._arrays.parts)
+            held = write_cells(self._device, digits, identity, seed, write)
+            counts[sample] = age_cells(self._device, held, identity, self._conditions).reshape(groups, rows, cols)
+        return counts
 
     def _empty(self, samples: int) -> _Written:
         arrays = self._arrays
@@ -148,22 +148,22 @@ def _repeat(identity: CellIdentity, rows: NDArray[np.int64], cols: NDArray[np.in
     return CellIdentity(factor, stuck, exponent)
 
 
-def _put_together(part: ArrayPart, values: Floats, result: _Written, sample: int, *, is_variance: bool) -> None:
-    """Add what the cells [groups, rows, cols] of a part say of the weights and ones of a sample that they hold."""
-    signs = values.shape[1] // (part.inputs.stop - part.inputs.start)
+def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_variance: bool) -> None:
+    """Add what the cells [samples, groups, rows, cols] of a part say of the weights and ones that they hold."""
+    signs = values.shape[2] // (part.inputs.stop - part.inputs.start)
     outputs = part.outputs.stop - part.outputs.start
     sign, weight = part.row_sign.astype(np.float64), part.col_weight.astype(np.float64)
     if is_variance:
         sign, weight = sign**2, weight**2
     signed = values * sign[:, None]
-    of_inputs = signed.reshape(len(values), -1, signs, values.shape[2]).sum(axis=2)
-    digits = values.shape[2] - part.correction_cols
+    of_inputs = signed.reshape(*values.shape[:2], -1, signs, values.shape[3]).sum(axis=3)
+    digits = values.shape[3] - part.correction_cols
     columns, ones = of_inputs[..., :digits], of_inputs[..., digits:]
     per_output = digits // outputs
-    found = columns.reshape(*columns.shape[:2], outputs, per_output) @ weight[:per_output]
-    result.weights[sample, part.groups, part.outputs, part.inputs] += found.transpose(0, 2, 1)
+    found = columns.reshape(*columns.shape[:3], outputs, per_output) @ weight[:per_output]
+    result.weights[:, part.groups, part.outputs, part.inputs] += found.swapaxes(2, 3)
     if part.correction_cols:
-        result.ones[sample, part.groups, part.inputs] += ones @ weight[digits:]
+        result.ones[:, part.groups, part.inputs] += ones @ weight[digits:]
 
 
 def _draw(squares: Tensor, variance: Tensor, geometry: Geometry, generator: torch.Generator) -> Tensor:
