@@ -38,11 +38,27 @@ def arrays_of_network(
         PolicyError, MappingError: as `mho.mapping.network.map_network`.
     """
     mapped = map_network(derive_layer_table(network), policy, accelerator, model)
-    return {one.layer.name: arrays_of_layer(one, accelerator) for one in mapped.layers if not one.is_digital}
+    grids = {node.name: node.quantization for node in network.mvm_nodes}
+    found = {}
+    for one in mapped.layers:
+        if not one.is_digital:
+            grid = grids[one.layer.name]
+            is_own = grid is not None and grid.weight.bits == one.bits.weight_bits
+            zeros = grid.weight.zero_points if grid is not None and is_own else None
+            found[one.layer.name] = arrays_of_layer(one, accelerator, zeros)
+    return found
 
 
-def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArrays:
-    """Tell where the weights of one layer lie, or the activations that it stores."""
+def arrays_of_layer(
+    mapping: LayerMapping, accelerator: Accelerator, zero_points: NDArray[np.int64] | None = None
+) -> LayerArrays:
+    """Tell where the weights of one layer lie, or the activations that it stores.
+
+    Args:
+        mapping: of the layer.
+        accelerator: what it is mapped onto.
+        zero_points: of stored integers, int64 [] or [groups * outputs]; None: 0.
+    """
     layer = mapping.layer
     contents = tuple(lay_out(mapping, part, accelerator) for part in mapping.parts)
     grid = contents[0].grid
@@ -58,7 +74,13 @@ def arrays_of_layer(mapping: LayerMapping, accelerator: Accelerator) -> LayerArr
         parts=tuple(_part(one, accelerator) for one in contents),
         adc_bits=mapping.bits.adc_bits,
         is_stored=layer.is_stored_dynamically,
+        zero_points=None if zero_points is None else _per_output(zero_points, layer.repeat, layer.outputs),
     )
+
+
+def _per_output(zero_points: Integers, groups: int, outputs: int) -> Integers:
+    shape = groups, outputs
+    return np.broadcast_to(zero_points.reshape(shape if zero_points.ndim else (1, 1)), shape)
 
 
 def _part(contents: PartContents, accelerator: Accelerator) -> ArrayPart:
@@ -84,6 +106,8 @@ def _part(contents: PartContents, accelerator: Accelerator) -> ArrayPart:
 def _tiles(contents: PartContents, accelerator: Accelerator) -> Iterator[ArrayTile]:
     part, rows, cols = contents.part, contents.rows, contents.cols
     inputs, sums = _inputs(contents), _sums(contents)
+    if not len(inputs):  # one of the windows of a pattern, on a layer that is too small to need it
+        return
     for start in range(0, len(part.groups), part.groups_per_tile):
         count = min(part.groups_per_tile, len(part.groups) - start)
         numbers = part.groups.start + start + np.arange(count)

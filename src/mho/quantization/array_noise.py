@@ -108,7 +108,7 @@ class ArrayNoise:
         self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
         _check_conditions(Device.of(hardware), self._conditions)
-        self._input_bits = {name: one.input_bits for name, one in arrays.items()}
+        self._arrays = dict(arrays)
         self.layers: dict[str, LayerNoise] = {}
         deviates = _deviates(hardware, self._conditions)
         self._shares = hardware.chip.crossbars == 1 if one_crossbar is None else one_crossbar
@@ -145,8 +145,8 @@ class ArrayNoise:
         """Let a network meet the arrays meanwhile, wherever it is in training mode.
 
         Raises:
-            PolicyError: the network does not have the layers or the widths that were mapped.
-            UnsupportedOperationError: its grids have zero points.
+            PolicyError: the network does not have the layers, widths or zero points that were mapped.
+            UnsupportedOperationError: it is no `TrainableNetwork`.
         """
         modules: dict[str, MvmModule] | None = getattr(trainable, "mvm_modules", None)
         if modules is None:
@@ -155,8 +155,8 @@ class ArrayNoise:
                 expected="a TrainableNetwork",
                 hint="train without compiling",
             )
-        for name, bits in self._input_bits.items():
-            _check_layer(name, modules.get(name), bits)
+        for name, one in self._arrays.items():
+            _check_layer(name, modules.get(name), one)
         for name, layer in self.layers.items():
             modules[name].arrays = layer
         try:
@@ -265,12 +265,17 @@ def _check_conditions(device: Device, conditions: Conditions) -> None:
     age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(0)), conditions)
 
 
-def _check_layer(name: str, module: MvmModule | None, input_bits: int) -> None:
+def _check_layer(name: str, module: MvmModule | None, arrays: LayerArrays) -> None:
     if module is None or not module.quantized:
         raise PolicyError("the layer was mapped, but is in float or unknown", where=name)
-    if int(module.input_quantizer.bits) != input_bits:
+    if int(module.input_quantizer.bits) != arrays.input_bits:
         raise PolicyError(
-            f"activations have {int(module.input_quantizer.bits)} bits, but {input_bits} were mapped", where=name
+            f"activations have {int(module.input_quantizer.bits)} bits, but {arrays.input_bits} were mapped", where=name
         )
-    if module.input_quantizer.zero_point.any() or module.weight_quantizer.zero_point.any():
-        raise UnsupportedOperationError("grids with zero points cannot be trained on arrays", where=name)
+    zeros, mapped = module.weight_quantizer.zero_point.cpu().numpy(), arrays.zeros.reshape(-1)
+    if (zeros != mapped).any():
+        raise PolicyError(
+            f"zero points of stored integers are {zeros.tolist()}, but {mapped.tolist()} were mapped",
+            where=name,
+            hint="map the network that is trained, with the grids that it has",
+        )

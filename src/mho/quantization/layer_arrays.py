@@ -75,11 +75,12 @@ class LayerArrays:
         groups, outputs, inputs: of its logical matrix; outputs and inputs of one group.
         positions: input vectors of one image.
         pixels: of one channel of the padded input that windows may read: height and width.
-        weight_offset: what stored integers are above the weights: so many sums of inputs are taken back.
+        weight_offset: what cells hold above the stored integers: so many sums of codes are taken back.
         input_bits: bits of a code.
         parts: what lies on arrays.
         adc_bits: with which calibrated ADCs convert its sums; None: with all of theirs.
         is_stored: the matrix is an activation, which is written anew for each sample.
+        zero_points: int64 [groups, outputs] of stored integers; None: 0.
     """
 
     groups: int
@@ -92,6 +93,20 @@ class LayerArrays:
     parts: tuple[ArrayPart, ...]
     adc_bits: int | None = None
     is_stored: bool = False
+    zero_points: Integers | None = None
+
+    @property
+    def zeros(self) -> Integers:
+        """The stored integer that counts as 0, of each output: int64 [groups, outputs]."""
+        shape = self.groups, self.outputs
+        return np.zeros(shape, dtype=np.int64) if self.zero_points is None else self.zero_points.reshape(shape)
+
+    @property
+    def offsets(self) -> Integers:
+        """What lies in cells beyond the weight that is meant: so many sums of codes are taken back, int64 [groups,
+        outputs].
+        """
+        return self.weight_offset + self.zeros
 
     @property
     def has_corrections(self) -> bool:

@@ -85,18 +85,19 @@ class NoisyTiles:
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return what tiles give beyond the product of both integers."""
         arrays = self._arrays
-        whole = take_matrices(integers, arrays)
+        whole = take_matrices(integers, arrays) + arrays.zeros[:, :, None]
         codes = self._lay_out_codes(streamed, geometry, offset)
         shape = len(codes), arrays.groups, arrays.outputs + 1, arrays.positions
         sums, passed = self._run(codes, whole)
         sums = sums.view(shape)
-        results = sums[:, :, :-1] - offset * torch.from_numpy(whole.sum(axis=3))[..., None]
+        of_stored = offset * (whole.sum(axis=3) - arrays.inputs * arrays.zeros)
+        results = sums[:, :, :-1] - torch.from_numpy(of_stored)[..., None]
         ideal = multiply(streamed, integers, None, geometry)
-        if arrays.weight_offset:
+        if arrays.offsets.any():
             of_inputs = sums[:, :, -1:]
             if not arrays.has_corrections:
                 of_inputs = self._add_up(streamed, integers, geometry, offset)
-            results = results - arrays.weight_offset * of_inputs
+            results = results - torch.from_numpy(arrays.offsets)[..., None] * of_inputs
         self._passed = None if passed is None else give_results(passed.view(shape)[:, :, :-1], ideal, geometry)
         return give_results(results, ideal, geometry) - ideal
 

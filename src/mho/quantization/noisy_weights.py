@@ -3,9 +3,9 @@
 An operand that is an activation is written anew for each sample: each has errors of its own, in the same cells.
 
 With cells c of a weight, of sign s(c) and weight w(c) in the sum, the integer that they stand for is the sum of
-s(c) w(c) count(c), less the offset of the encoding times what its column of ones gives. The variance of a result at one
-read is the sum over rows of S(code) times the sum of w(c)^2 variance(c), with S(code) the squares of all that the steps
-drive, each times 4^shift (`mho.array.noise`, `mho.array.variance`).
+s(c) w(c) count(c), less the offset of the encoding and the zero point times what the column of ones gives. The variance
+of a result at one read is the sum over rows of S(code) times the sum of w(c)^2 variance(c), with S(code) the squares of
+all that the steps drive, each times 4^shift (`mho.array.noise`, `mho.array.variance`).
 """
 
 from __future__ import annotations
@@ -70,16 +70,17 @@ class NoisyWeights:
         """Return the integers that cells stand for, of centred integers of the operand."""
         arrays = self._arrays
         whole = take_matrices(integers, arrays)
+        stored = whole + arrays.zeros[:, :, None]
         found, variances = self._empty(len(whole)), self._empty(len(whole))
         for number, part in enumerate(arrays.parts):
-            counts = self._write(part.encode(whole), self._first + number)
+            counts = self._write(part.encode(stored), self._first + number)
             _put_together(part, counts + self._kept, found, is_variance=False)
             variance = read_variance(self._device, counts)
             if variance is not None:
                 _put_together(part, variance, variances, is_variance=True)
         self._variance = variances if self._device.array.read_noise else None
         ones = found.ones if arrays.has_corrections else np.ones_like(found.ones)
-        stood_for = found.weights - arrays.weight_offset * ones[:, :, None]
+        stood_for = found.weights - arrays.offsets[:, :, None] * ones[:, :, None]
         self._errors_of_sums = (stood_for - whole).sum(axis=3)
         return give_matrices(stood_for, arrays, integers)
 
@@ -137,7 +138,8 @@ class NoisyWeights:
             common = _draw(squares, give_matrices(variance.ones[:, :, None], arrays, like), geometry, generator)
             if not arrays.is_stored:
                 common = common.repeat_interleave(arrays.outputs, dim=1 if geometry[0] == "conv" else -1)
-            noise.sub_(common, alpha=arrays.weight_offset)
+            offsets = np.broadcast_to(arrays.offsets, variance.weights.shape[:3])
+            noise.sub_(common * give_constants(offsets, like, geometry))
         return noise
 
 

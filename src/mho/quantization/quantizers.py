@@ -101,6 +101,11 @@ class Quantizer(nn.Module):
         qmin, qmax = (int(bound.flatten()[0].item()) + shift for bound in (self.lower, self.upper))
         return Grid(self.step().cpu().numpy().copy(), zero_points, qmin, qmax, int(self.bits))
 
+    def code_of_zero(self) -> int:
+        """Return the code that a DAC is given for 0: codes are q, or q - qmin where qmin is negative. For one step."""
+        zero_point = int(self.zero_point)
+        return zero_point + max(0, -(int(self.lower) + zero_point))
+
     def step(self) -> Tensor:
         """Return the current step, float32 [] or [outputs]."""
         return self.base_step * torch.exp(self.log_ratio)
@@ -171,7 +176,7 @@ def fake_quantized_product(
         (input_q.lower, input_q.upper, input_q.gradient_scale),
         (weight_q.lower, weight_q.upper, weight_q.gradient_scale, weight_q.binary),
         geometry,
-        arrays,
+        None if arrays is None else (arrays, input_q.code_of_zero()),
         kind,
     )
     return result
@@ -191,7 +196,7 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         input_grid: tuple[Tensor, ...],
         weight_grid: tuple[Tensor, ...],
         geometry: Geometry,
-        arrays: LayerNoise | None,
+        on_arrays: tuple[LayerNoise, int] | None,
         kind: torch.dtype | None,
     ) -> Tensor:
         input_step = input_base * torch.exp(input_log)
@@ -201,11 +206,12 @@ class _FakeQuantizedProduct(torch.autograd.Function):
         ratio = weight / weight_step
         integers = _round_to_grid(weight, ratio, weight_step, lower, upper, binary)
         passed = None
-        if arrays is None:
+        if on_arrays is None:
             weight_hat, residual = integers.mul_(weight_step), None
         else:
+            arrays, offset = on_arrays
             weight_hat = arrays.weights(integers) * weight_step
-            residual = _residual(arrays, x_hat / input_step, integers, geometry, input_grid, input_step * weight_step)
+            residual = _residual(arrays, x_hat / input_step, integers, geometry, offset, input_step * weight_step)
             passed = arrays.passed()
         ctx.geometry, ctx.kind = geometry, kind
         ctx.has_bias = bias is not None
@@ -247,15 +253,9 @@ class _FakeQuantizedProduct(torch.autograd.Function):
 
 
 def _residual(
-    arrays: LayerNoise,
-    streamed: Tensor,
-    integers: Tensor,
-    geometry: Geometry,
-    input_grid: tuple[Tensor, ...],
-    steps: Tensor,
+    arrays: LayerNoise, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, steps: Tensor
 ) -> Tensor | None:
     """Return what arrays add to a product, in the layer's own numbers; None for nothing."""
-    offset = max(0, -int(input_grid[0]))
     found = arrays.residual(streamed.round_(), integers, geometry, offset)
     if found is None:
         return None

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from accelerators import accelerators, make_accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import SeededChooser, random_network
 
 from mho.accelerator.spec import Accelerator
 from mho.arithmetic.shapes import infer_shape
@@ -18,6 +20,7 @@ from mho.errors import MappingError
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
+from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.noisy_tiles import NoisyTiles
 from mho.quantization.noisy_weights import NoisyWeights
@@ -120,6 +123,45 @@ def test_ideal_arrays_change_no_bit(
         if all(part.is_plain for part in found.parts):
             module.arrays = NoisyWeights(accelerator, found, 0, Conditions(), one_crossbar=True)
             assert torch.equal(trainable(x), plain)
+
+
+@pytest.mark.parametrize("model", list(MappingModel))
+@pytest.mark.parametrize("seed", [3, 24, 25, 51, 59, 60, 82])
+def test_ideal_arrays_change_nothing_of_imported_integers(seed: int, model: MappingModel) -> None:
+    """Whatever grids they have: zero points, an uneven range, unsigned or binary integers."""
+    network = random_network(SeededChooser(seed))
+    encoding = ("offset", "differential-columns")[seed // 4 % 2]
+    accelerator = make_accelerator(*((8, 7, 2), (1, 1, 1), (2, 3, 1), (4, 2, 4))[seed % 4], encoding=encoding)
+    trainable = TrainableNetwork(network).train()
+    assert trainable.policy is not None
+    try:
+        arrays = arrays_of_network(network, trainable.policy, accelerator, model)
+    except MappingError:
+        return
+    with ArrayNoise(accelerator, arrays).on(trainable):  # all zero points are those that were mapped
+        pass
+    generator = torch.Generator().manual_seed(seed)
+    for node in network.mvm_nodes:
+        if node.name not in arrays:
+            continue
+        module, found = trainable.mvm_modules[node.name], arrays[node.name]
+        names = node.inputs if node.op == "matmul" else node.inputs[:1]
+        operands = [2 * torch.randn(2, *network.shapes[name], generator=generator) for name in names]
+        plain = module(*operands)
+        # Sums that float32 does not hold are rounded otherwise.
+        tolerance = 0.0 if _largest_sum(node, found.inputs) <= 2**24 else 1e-5 * float(plain.detach().abs().max())
+        module.arrays = NoisyTiles(accelerator, found, 0, Conditions(), one_crossbar=True)
+        torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
+        if all(part.is_plain for part in found.parts):
+            module.arrays = NoisyWeights(accelerator, found, 0, Conditions(), one_crossbar=True)
+            torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
+
+
+def _largest_sum(node: Node, inputs: int) -> int:
+    assert node.quantization is not None
+    streamed, stored = node.quantization.input, node.quantization.weight
+    largest = [np.abs(np.subtract.outer([one.qmin, one.qmax], one.zero_points)).max() for one in (streamed, stored)]
+    return inputs * int(largest[0]) * int(largest[1])
 
 
 def test_the_tiles_of_a_part_cover_its_matrix_once() -> None:

@@ -399,12 +399,12 @@ def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
     assert 0 < errors[1] < 0.2 * errors[0]
 
 
-def test_zero_points_and_mended_faults_are_refused() -> None:
+def test_other_zero_points_and_mended_faults_are_refused() -> None:
     trainable, _ = dense()
     noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
     (module,) = trainable.mvm_modules.values()
     module.weight_quantizer.zero_point.fill_(1)
-    with pytest.raises(UnsupportedOperationError, match="zero points"), noise.on(trainable):
+    with pytest.raises(PolicyError, match="zero points"), noise.on(trainable):
         pass
     placed = hardware(array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
