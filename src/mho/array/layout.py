@@ -167,17 +167,17 @@ def list_conversions(layout: ArrayLayout, difference: ColumnDifference) -> Conve
 
 
 def begin_pairs(output: NDArray[np.integer], weight: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Tell which columns of an array begin a pair, bool [cols]: two neighbours of one result, with weights w and -w.
+    """Tell which columns of an array begin a pair, bool [cols]: neighbours of one result, with weights w > 0 and -w.
 
     There are pairs only where all columns are in one, but for the first and the last, whose partners may lie in other
-    arrays: columns of other encodings, whose weights may be opposite by chance, are no pairs.
+    arrays. Columns of other encodings are none: in these, columns of one result that count negatively come first.
 
     Args:
         output: integers [cols], the result that a column counts for.
         weight: integers [cols], with which it counts.
     """
     begins = np.zeros(len(output), dtype=np.bool_)
-    fits = (output[:-1] == output[1:]) & (weight[:-1] == -weight[1:])
+    fits = (output[:-1] == output[1:]) & (weight[:-1] == -weight[1:]) & (weight[:-1] > 0)
     for first in (0, 1):
         pairs = fits[first::2]
         if pairs.size and pairs.all():

@@ -203,14 +203,15 @@ def _list_digits(mapping: LayerMapping, part: Part, accelerator: Accelerator) ->
     last_shift = (part.slices_at_once - 1) * accelerator.converters.dac_bits
     signs = (1, -1) if encoding is Encoding.DIFFERENTIAL_COLUMNS else (1,)
     unit, sign_bit = first_shift(values, encoding), count_stored_bits(values, encoding)
+    # The sign bit comes first: after a digit of the same weight it would look like the second of differential columns.
     columns = [
+        (-1 << (sign_bit + number * cell_bits), number * cell_bits, 1)
+        for number in range(count_sign_slices(values, encoding, cell_bits, last_shift))
+    ]
+    columns += [
         (sign << (unit + number * cell_bits), number * cell_bits, 0)
         for number in range(part.num_weight_slices)
         for sign in signs
-    ]
-    columns += [
-        (-1 << (sign_bit + number * cell_bits), number * cell_bits, 1)
-        for number in range(count_sign_slices(values, encoding, cell_bits, last_shift))
     ]
     weight, shift, is_sign_bit = np.array(columns, dtype=np.int64).T
     return _Digits(weight, shift, is_sign_bit)

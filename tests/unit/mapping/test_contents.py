@@ -1,5 +1,6 @@
 """What lies in the cells of small layers, worked out by hand."""
 
+import itertools
 import tracemalloc
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+from mho.array.layout import begin_pairs
 from mho.errors import MappingError
 from mho.mapping.best import MappingChoice
 from mho.mapping.contents import lay_out
@@ -84,9 +86,18 @@ def test_twos_complement_holds_the_bits_below_the_sign_and_the_sign_bit_for_itse
     contents = lay_out_best(Encoding.TWOS_COMPLEMENT, dense(1, 4, FULL), (1, 1))
     assert contents.weight_offset == 0
     # -128 is a sign bit and no more; -1 is a sign bit and 127.
-    assert cells_of(contents, [[0x5A, -0x21, -128, -1]]) == [[0xA, 5, 0], [0xF, 5, 1], [0, 0, 1], [0xF, 7, 1]]
-    assert contents.cols.weight.tolist() == [1, 16, -128]
-    assert contents.cols.is_sign_bit.tolist() == [0, 0, 1]
+    assert cells_of(contents, [[0x5A, -0x21, -128, -1]]) == [[0, 0xA, 5], [1, 0xF, 5], [1, 0, 0], [1, 0xF, 7]]
+    assert contents.cols.weight.tolist() == [-128, 1, 16]
+    assert contents.cols.is_sign_bit.tolist() == [1, 0, 0]
+
+
+def test_no_columns_of_twos_complement_look_like_differential_ones():
+    """Two slices side by side shift a weight of five bits, so that a digit counts as much as the sign bit."""
+    layer = dense(2, 3, StoredRange(-16, 15), weight_bits=5)
+    cols = lay_out_best(Encoding.TWOS_COMPLEMENT, layer, (1, 2), weight_bits=5).cols
+    assert cols.weight.tolist() == [-16, 1, 16] * 2
+    for first, last in itertools.combinations(range(7), 2):  # wherever tiles are cut
+        assert not begin_pairs(cols.output[first:last], cols.weight[first:last]).any()
 
 
 def test_unsigned_weights_have_no_sign_bit_in_twos_complement():
@@ -137,7 +148,7 @@ def test_ones_and_sign_bits_are_shifted_with_their_input_slices():
     ]
     twos = lay_out_best(Encoding.TWOS_COMPLEMENT, dense(1, 1), (1, 8))
     assert twos.cols.weight[twos.cols.is_sign_bit == 1].tolist() == [-128, -2048]
-    assert [row[-2:] for row in cells_of(twos, [[-1]])] == [row[-2:] for row in cells_of(offset, [[0]])]
+    assert [row[:2] for row in cells_of(twos, [[-1]])] == [row[-2:] for row in cells_of(offset, [[0]])]
 
 
 def convolution(width=6, pads=(0, 1, 0, 1), kernel=(1, 3), stride=1, groups=1):

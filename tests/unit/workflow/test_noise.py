@@ -124,8 +124,10 @@ def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
     clean = make_accelerator(32, 16, 4)
     check_noise(network_file / "dense.onnx", qat(), material(clean))
     check_noise(network_file / "product.onnx", TrainingSettings(steps=1, learning_rate=0.1), material(clean))
-    with pytest.raises(UnsupportedOperationError, match="activations"):
-        check_noise(network_file / "product.onnx", qat(), material(clean))
+    check_noise(network_file / "product.onnx", qat(), material(clean))
+    placed = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
+    with pytest.raises(UnsupportedOperationError, match="placement"):
+        check_noise(network_file / "dense.onnx", qat(stuck_cells=True), material(placed))
     drifting = make_accelerator(32, 16, 4, array={"drift_exponent": 0.1, "drift_reference_s": 10})
     with pytest.raises(ConfigError, match="elapsed_s"):
         check_noise(network_file / "dense.onnx", qat(elapsed_s=5), material(drifting))
