@@ -67,6 +67,7 @@ def simulate(
     ranges: AdcRanges | str | Path | None = None,
     placement: PlacementName | None = None,
     corrections: ChannelCorrections | str | Path | None = None,
+    transferred: bool = False,
 ) -> dict[str, NDArray[np.float32]]:
     """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
 
@@ -85,11 +86,14 @@ def simulate(
         placement: "as-mapped" or "fault-aware": lines of crossbars are chosen by their stuck cells; None: what the
             hardware says.
         corrections: of channels, as `mho.recalibrate` finds them, or their file; None: as the program says.
+        transferred: take ranges and corrections although they were found on another chip, for other cells or at another
+            age; never for another program or other ADCs.
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
         InputFileError, ProgramError: a file is not a sound program, no ranges or no corrections.
-        ConfigError: hardware, conditions, ranges or corrections do not fit the program, or there is no seed for them.
+        ConfigError: hardware, conditions, ranges or corrections do not fit the program, or there is no seed for them;
+            ranges or corrections were found elsewhere.
         UnsupportedOperationError: the program does what chips do not.
     """
     program = _program(program)
@@ -107,11 +111,12 @@ def simulate(
             conditions=conditions,
             ranges=_ranges(ranges),
             corrections=read_corrections(corrections) if isinstance(corrections, (str, Path)) else corrections,
+            transferred=transferred,
             batch_size=batch_size,
         )
-    if any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
+    if transferred or any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
         raise ConfigError(
-            "hardware, conditions, ranges, placement, corrections are of a chip",
+            "hardware, conditions, ranges, placement, corrections, transferred are of a chip",
             where="mho.simulate",
             expected="a seed",
         )
@@ -194,6 +199,7 @@ def recalibrate(
     conditions: Conditions | None = None,
     ranges: AdcRanges | str | Path | None = None,
     placement: PlacementName | None = None,
+    transferred: bool = False,
     batch_size: int | None = None,
 ) -> ChannelCorrections:
     """Find the scale and the bias of each channel that put right what a chip's cells do to it; `mho.save` writes them.
@@ -209,12 +215,13 @@ def recalibrate(
         conditions: when and how warm its cells are read.
         ranges: of calibrated ADCs, as `mho.calibrate` finds them for the same chip, or their file.
         placement: as for `simulate`.
+        transferred: take ranges although they were found on another chip, for other cells or at another age.
         batch_size: samples on the chip at once; changes corrections only where reads are noisy.
 
     Raises:
         DataError: inputs do not fit.
         InputFileError, ProgramError: a file is not a sound program, or no ranges.
-        ConfigError: hardware, conditions or ranges do not fit the program.
+        ConfigError: hardware, conditions or ranges do not fit the program; ranges were found elsewhere.
     """
     from mho.simulation.recalibration import recalibrate as find
 
@@ -226,6 +233,7 @@ def recalibrate(
         hardware=_fit_hardware(program, hardware, placement, where="mho.recalibrate"),
         conditions=conditions,
         ranges=_ranges(ranges),
+        transferred=transferred,
         batch_size=batch_size,
     )
 

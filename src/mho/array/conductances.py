@@ -123,6 +123,19 @@ class Conditions:
         if self.reads < 0:
             raise ConfigError(f"reads is {self.reads}", expected="a whole number from 0")
 
+    def noticed_by(self, array: Array) -> Conditions:
+        """Return the conditions as far as cells notice them; the rest is as if it were not told.
+
+        Args:
+            array: the cells. Time and temperature count where they drift, reads where these disturb.
+        """
+        elapsed_s, kelvins, drifts = self.elapsed_s, self.temperature_k, array.drifts
+        if not drifts or elapsed_s == float(array.drift_reference_s):
+            elapsed_s = None
+        if not drifts or array.drift_activation_ev is None or kelvins == float(array.drift_reference_k):
+            kelvins = None
+        return Conditions(elapsed_s, kelvins, 0 if isinstance(array.read_disturb_reads, str) else self.reads)
+
 
 def draw_identity(device: Device, shape: tuple[int, int], seed: CrossbarSeed) -> CellIdentity:
     """Draw what the cells of a whole crossbar are for good.

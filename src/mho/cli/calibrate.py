@@ -71,16 +71,19 @@ def calibrate(
 
     from mho.simulation.adc_ranges import calibrate_adcs, write_ranges
 
+    fitted = chip.fit(loaded)
     found = calibrate_adcs(
         loaded,
         seed,
         Samples.read(inputs, loaded).inputs,
-        hardware=chip.fit(loaded),
+        hardware=fitted,
         adc_range=None if per is None else _RANGES[per],
         rule=rule,
         conditions=chip.conditions,
     )
     write_ranges(found, output)
+    if (told := chip.tell_unnoticed(fitted)) is not None:
+        typer.echo(told)
     tiles = [tile for layer in found.layers.values() for tile in layer]
     conversions = sum(len(lowest) for lowest, _ in tiles)
     different = len({(low, high) for lowest, highest in tiles for low, high in zip(lowest, highest, strict=True)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +32,13 @@ PlacementOption = Annotated[
 RangesOption = Annotated[
     Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
 ]
+TransferredOption = Annotated[
+    bool,
+    typer.Option(
+        "--transferred",
+        help="Take ranges and corrections although they were found on another chip, for other cells or at another age.",
+    ),
+]
 ReadsOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written.")]
 
 
@@ -50,6 +57,19 @@ class Chip:
     def fit(self, program: Program) -> Accelerator:
         """Return the hardware that a program runs on."""
         return override(self.hardware or program.accelerator, placement=self.placement)
+
+    def tell_unnoticed(self, hardware: Accelerator) -> str | None:
+        """Return which of the conditions that were told change nothing on some hardware, in words; None for none."""
+        noticed = self.conditions.noticed_by(hardware.array)
+        names = [field.name for field in fields(Conditions)]
+        unnoticed = [
+            f"--{name.replace('_', '-')}"
+            for name in names
+            if getattr(self.conditions, name) and not getattr(noticed, name)
+        ]
+        if not unnoticed:
+            return None
+        return f"{' and '.join(unnoticed)} {'change' if len(unnoticed) > 1 else 'changes'} nothing on {hardware.name}"
 
 
 def load_chip(

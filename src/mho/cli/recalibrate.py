@@ -15,8 +15,10 @@ from mho.cli.chip import (
     ReadsOption,
     Samples,
     TemperatureOption,
+    TransferredOption,
     load_chip,
 )
+from mho.errors import ConfigError
 from mho.program.container import read_program
 
 
@@ -33,6 +35,7 @@ def recalibrate(
     reads: ReadsOption = None,
     placement: PlacementOption = None,
     ranges: RangesOption = None,
+    transferred: TransferredOption = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples at once.")] = None,
 ) -> None:
     """Find the scale and the bias of each channel that put right what errors of cells and drift do to it.
@@ -41,6 +44,8 @@ def recalibrate(
     mean and standard deviation. No labels are needed. `mho simulate --seed N --corrections C.npz` runs programs with
     what was found.
     """
+    if transferred and ranges is None:
+        raise ConfigError("--transferred is of ranges", expected="--ranges R.npz beside it")
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
     samples = Samples.read(inputs, loaded)
@@ -49,16 +54,20 @@ def recalibrate(
     from mho.simulation.corrections import write_corrections
     from mho.simulation.recalibration import recalibrate as find
 
+    fitted = chip.fit(loaded)
     found = find(
         loaded,
         seed,
         samples.inputs,
-        hardware=chip.fit(loaded),
+        hardware=fitted,
         conditions=chip.conditions,
         ranges=None if ranges is None else read_ranges(ranges),
+        transferred=transferred,
         batch_size=batch_size,
     )
     write_corrections(found, output)
+    if (told := chip.tell_unnoticed(fitted)) is not None:
+        typer.echo(told)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)
     changed = sum(int(((layer.scale != 1) | (layer.shift != 0)).sum()) for layer in layers)

@@ -21,6 +21,7 @@ from mho.cli.chip import (
     ReadsOption,
     Samples,
     TemperatureOption,
+    TransferredOption,
     load_chip,
 )
 from mho.errors import ConfigError
@@ -30,6 +31,7 @@ from mho.program.program import Program
 if TYPE_CHECKING:
     from mho.simulation.analog_faults import FaultFigures
     from mho.simulation.chip_answers import Outputs
+    from mho.simulation.chip_origin import ChipOrigin
     from mho.simulation.zero_slices import ZeroSlices
 
 
@@ -77,6 +79,7 @@ def simulate(
     corrections: Annotated[
         Path | None, typer.Option(metavar="C.npz", help="Corrections of channels, of `mho recalibrate`.")
     ] = None,
+    transferred: TransferredOption = False,
     skip_zero_slices: Annotated[
         bool, typer.Option("--skip-zero-slices", help="Tell which MVMs could be skipped: all their slices are zero.")
     ] = False,
@@ -98,6 +101,8 @@ def simulate(
     files = {"ranges": ranges, "corrections": corrections}
     of_chip = [name for name, value in {**given, **files}.items() if value is not None]
     _check_chip_options(inputs, engine, seed, of_chip)
+    if transferred and ranges is None and corrections is None:
+        raise ConfigError("--transferred is of ranges and corrections", expected="--ranges or --corrections beside it")
     loaded = read_program(program)
     if timing:
         _tell_timing(loaded, batch or 1, trace)
@@ -109,7 +114,9 @@ def simulate(
             chip = load_chip(
                 seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
             )
-            results = _run_on_chip(loaded, samples, chip, ranges, corrections, batch_size)
+            results = _run_on_chip(
+                loaded, samples, chip, ranges, corrections, transferred=transferred, batch_size=batch_size
+            )
         if output is not None:
             _write(results, output)
         if skip_zero_slices:
@@ -200,28 +207,38 @@ def _run_on_chip(
     chip: Chip,
     ranges: Path | None,
     corrections: Path | None,
+    *,
+    transferred: bool,
     batch_size: int | None,
 ) -> Outputs:
     """Run a program on a chip, and tell what differs from exact integers."""
     from mho.simulation.adc_ranges import read_ranges
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.chip_answers import Difference, write_chip
+    from mho.simulation.chip_origin import ChipOrigin
     from mho.simulation.corrections import read_corrections
     from mho.simulation.executor import Executor
 
     start, hardware = time.perf_counter(), chip.fit(loaded)
+    own_ranges = None if ranges is None else read_ranges(ranges)
+    own_corrections = None if corrections is None else read_corrections(corrections)
     executor = write_chip(
         loaded,
         chip.seed,
         hardware=hardware,
         conditions=chip.conditions,
-        ranges=None if ranges is None else read_ranges(ranges),
-        corrections=None if corrections is None else read_corrections(corrections),
+        ranges=own_ranges,
+        corrections=own_corrections,
+        transferred=transferred,
     )
     results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start
     exact = Executor(loaded).run(samples.inputs)
     _tell_outputs(loaded, results)
+    _echo(chip.tell_unnoticed(hardware))
+    here = ChipOrigin.of(loaded, chip.seed, executor.hardware, chip.conditions)
+    for name, one in {"ranges": own_ranges, "corrections": own_corrections}.items():
+        _echo(None if one is None else _tell_elsewhere(name, one.origin, here))
     _echo(_tell_pulses(hardware))
     _echo(_tell_faults(hardware, executor.faults))
     for output, found in results.items():
@@ -234,6 +251,12 @@ def _run_on_chip(
     _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
     _tell_seconds(results, seconds, "chip")
     return results
+
+
+def _tell_elsewhere(what: str, origin: ChipOrigin, here: ChipOrigin) -> str | None:
+    """Return how the chip on which something was found differs from this one, in words; None where it does not."""
+    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in origin.differences(here).items()]
+    return f"{what} from elsewhere: {', '.join(told)}" if told else None
 
 
 def _tell_pulses(hardware: Accelerator) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,24 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.accelerator.array import Placement
-from mho.accelerator.converters import MAX_ADC_BITS, AdcRange
+from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
 from mho.array.range_groups import Range
-from mho.errors import ConfigError, InputFileError
-from mho.program.container import program_digest
+from mho.errors import InputFileError
 from mho.program.program import Program
 from mho.simulation.analog_calibration import DEFAULT_BATCH, calibrate_ranges
 from mho.simulation.analog_tiles import Ranges
-from mho.simulation.arrays import read_arrays, write_arrays
+from mho.simulation.arrays import check_kinds, read_arrays, write_arrays
+from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 _EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"
-_CALIBRATED = tuple(kind for kind in AdcRange if kind is not AdcRange.FULL_SCALE)
-_MAX_SEED_DIGITS = 1000
-_HEAD = ("digest", "seed", "adc_bits", "adc_range", "placement")
-_BODY = ("layers", "tiles", "conversions", "lowest", "highest")
+_KINDS = {"layers": ("U", 1), "tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
+_ALWAYS = ("converters.adc_bits", "converters.column_difference", "array.placement")
+_SHARING = "converters.columns_per_adc"
+_LINES = ("seed", "array.stuck_on_rate", "array.stuck_off_rate", "array.spare_cols", "array.fault_compensation")
+"""What lines that are chosen by stuck cells follow from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,53 +40,66 @@ class AdcRanges:
     """Ranges of all ADCs of a program on one chip.
 
     Attributes:
-        digest: of the program, SHA-256, hexadecimal.
-        seed: of the chip whose sums were seen.
-        adc_bits: bits of a code that they were chosen for.
-        adc_range: which conversions share a range.
-        placement: with which the chip was written.
+        origin: on which chip they were found, and how it was read; its converters tell bits, and what shares a range.
         layers: lowest and highest sum of each conversion, float64, by layer and tile in execution order. Read-only.
     """
 
-    digest: str
-    seed: int
-    adc_bits: int
-    adc_range: AdcRange
-    placement: Placement
+    origin: ChipOrigin
     layers: Ranges
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
-    def fit(self, program: Program, hardware: Accelerator) -> Accelerator:
+    @property
+    def adc_bits(self) -> int:
+        """Bits of a code that they were chosen for; layers of a program may have fewer of their own."""
+        return int(self.origin.converters.adc_bits)
+
+    @property
+    def adc_range(self) -> AdcRange:
+        """Which conversions share a range."""
+        return self.origin.converters.adc_range
+
+    @property
+    def digest(self) -> str:
+        """What identifies them: SHA-256 of the origin and all ranges, hexadecimal."""
+        found = hashlib.sha256(str(self.origin.to_array()).encode())
+        for name, tiles in self.layers.items():
+            found.update(f"{name}\0{len(tiles)}\0".encode())
+            for end in itertools.chain.from_iterable(tiles):
+                found.update(np.ascontiguousarray(end, np.float64).tobytes())
+        return found.hexdigest()
+
+    def fit(
+        self,
+        program: Program,
+        seed: int,
+        hardware: Accelerator,
+        conditions: Conditions | None = None,
+        *,
+        transferred: bool = False,
+    ) -> Accelerator:
         """Return hardware whose ADCs have these ranges.
 
         Args:
             program: that runs.
-            hardware: that it runs on; what its codes are spread over is what these ranges say.
+            seed: of the chip that it runs on.
+            hardware: of that chip; what its codes are spread over is what these ranges say.
+            conditions: when and how cells are read; None: at once.
+            transferred: whether ranges of another chip, other cells or another age are meant.
 
         Raises:
-            ConfigError: they were found for another program, other bits or another placement.
+            ConfigError: they were found for another program, or elsewhere; or for ADCs or lines that these are not,
+                even where they are `transferred`.
         """
-        if self.digest != program_digest(program):
-            raise ConfigError(
-                "the ranges of ADCs were found for another program", where=program.name, hint="calibrate again"
-            )
-        if hardware.converters.adc_bits != self.adc_bits:
-            raise ConfigError(
-                f"the ranges were found for ADCs of {self.adc_bits} bits, and converters.adc_bits is "
-                f"{hardware.converters.adc_bits}",
-                where=hardware.name,
-                hint="calibrate again",
-            )
-        if hardware.array.placement is not self.placement:
-            raise ConfigError(
-                f"the ranges were found with {self.placement.value} placement, and array.placement is "
-                f"{hardware.array.placement.value!r}",
-                where=hardware.name,
-                hint="calibrate again",
-            )
-        return with_adc_range(hardware, self.adc_range)
+        fitted = with_adc_range(hardware, self.adc_range)
+        always = _ALWAYS
+        if self.adc_range is AdcRange.CALIBRATED_COLUMNS:  # else the columns of an ADC would have several ranges
+            is_aware = hardware.array.placement is Placement.FAULT_AWARE
+            always = (*always, _SHARING, *(_LINES if is_aware else ()))
+        here = ChipOrigin.of(program, seed, fitted, conditions)
+        self.origin.check(here, "ranges of ADCs", where=hardware.name, always=always, transferred=transferred)
+        return fitted
 
 
 def with_adc_range(hardware: Accelerator, adc_range: AdcRange) -> Accelerator:
@@ -121,15 +136,7 @@ def calibrate_adcs(
     layers = calibrate_ranges(
         program, seed, inputs, hardware=hardware, rule=rule, conditions=conditions, batch_size=batch_size
     )
-    converters = hardware.converters
-    return AdcRanges(
-        program_digest(program),
-        seed,
-        int(converters.adc_bits),
-        converters.adc_range,
-        hardware.array.placement,
-        layers,
-    )
+    return AdcRanges(ChipOrigin.of(program, seed, hardware, conditions), layers)
 
 
 def write_ranges(ranges: AdcRanges, path: str | Path) -> None:
@@ -139,11 +146,7 @@ def write_ranges(ranges: AdcRanges, path: str | Path) -> None:
     write_arrays(
         path,
         {
-            "digest": np.frombuffer(bytes.fromhex(ranges.digest), dtype=np.uint8),
-            "seed": np.array(str(ranges.seed)),
-            "adc_bits": np.array(ranges.adc_bits, dtype=np.int64),
-            "adc_range": np.array(str(ranges.adc_range)),
-            "placement": np.array(str(ranges.placement)),
+            ORIGIN: ranges.origin.to_array(),
             "layers": np.array(list(ranges.layers), dtype=np.str_),
             "tiles": np.array([len(layer) for layer in ranges.layers.values()], dtype=np.int64),
             "conversions": np.array([len(lowest) for lowest, _ in tiles], dtype=np.int64),
@@ -159,25 +162,12 @@ def read_ranges(path: str | Path) -> AdcRanges:
     Raises:
         InputFileError: missing, damaged, or no ranges.
     """
-    arrays = read_arrays(path)
-    if missing := [name for name in (*_HEAD, *_BODY) if name not in arrays]:
-        raise InputFileError(f"holds no {missing[0]!r}", where=str(path), expected=_EXPECTED)
-    kinds = {"digest": ("u", 1), "seed": ("U", 0), "adc_bits": ("i", 0), "adc_range": ("U", 0), "placement": ("U", 0)}
-    kinds |= {"layers": ("U", 1), "tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
-    for name, (kind, rank) in kinds.items():
-        if arrays[name].dtype.kind != kind or arrays[name].ndim != rank:
-            raise InputFileError(
-                f"{name!r} is {arrays[name].dtype} of shape {list(arrays[name].shape)}",
-                where=str(path),
-                expected=_EXPECTED,
-            )
-    seed, bits, adc_range, placement = (arrays[name].item() for name in _HEAD[1:])
-    is_sound = arrays["digest"].dtype == np.uint8 and arrays["digest"].size == 32 and 1 <= bits <= MAX_ADC_BITS
-    is_seed = seed.isascii() and seed.isdigit() and len(seed) <= _MAX_SEED_DIGITS
-    if not (is_sound and is_seed and adc_range in _CALIBRATED and placement in tuple(Placement)):
-        raise InputFileError("its head is damaged", where=str(path), expected=_EXPECTED)
-    digest = arrays["digest"].tobytes().hex()
-    return AdcRanges(digest, int(seed), bits, AdcRange(adc_range), Placement(placement), _cut(arrays, str(path)))
+    arrays, where = read_arrays(path), str(path)
+    origin = ChipOrigin.read(arrays, where=where, expected=_EXPECTED)
+    check_kinds(arrays, _KINDS, where=where, expected=_EXPECTED)
+    if not origin.converters.has_calibrated_adc:
+        raise InputFileError("its ADCs have no ranges", where=where, expected=_EXPECTED)
+    return AdcRanges(origin, _cut(arrays, where))
 
 
 def _cut(arrays: Mapping[str, NDArray[Any]], where: str) -> dict[str, tuple[Range, ...]]:

@@ -43,6 +43,28 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def check_kinds(
+    arrays: Mapping[str, NDArray[Any]], kinds: Mapping[str, tuple[str, int]], *, where: str, expected: str
+) -> None:
+    """Hold the arrays of a file against the kinds and ranks that they must have.
+
+    Args:
+        arrays: of the file.
+        kinds: by name, of NumPy's letters for kinds ("i", "f", "U") and the number of dimensions.
+        where: the file.
+        expected: what the file should be.
+
+    Raises:
+        InputFileError: one is missing, or of another kind or rank.
+    """
+    for name, (kind, rank) in kinds.items():
+        if name not in arrays:
+            raise InputFileError(f"holds no {name!r}", where=where, expected=expected)
+        if arrays[name].dtype.kind != kind or arrays[name].ndim != rank:
+            told = f"{name!r} is {arrays[name].dtype} of shape {list(arrays[name].shape)}"
+            raise InputFileError(told, where=where, expected=expected)
+
+
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an .npz file, atomically. Raises `InputFileError` where it cannot be written."""
     content = io.BytesIO()

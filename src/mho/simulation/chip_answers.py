@@ -14,6 +14,7 @@ from mho.array.conductances import Conditions
 from mho.program.program import Program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.chip_origin import ChipOrigin
 from mho.simulation.corrections import ChannelCorrections
 
 Outputs = dict[str, NDArray[np.float32]]
@@ -59,6 +60,7 @@ def run_on_chip(
     conditions: Conditions | None = None,
     ranges: AdcRanges | None = None,
     corrections: ChannelCorrections | None = None,
+    transferred: bool = False,
     batch_size: int | None = None,
 ) -> Outputs:
     """Run a program on the chip that a seed gives; return float32 outputs [N, ...] by name.
@@ -69,13 +71,21 @@ def run_on_chip(
         conditions: when and how cells are read; None: at once.
         ranges: of calibrated ADCs; they also say what codes are spread over.
         corrections: of channels; None: constants are those of the program.
+        transferred: whether ranges and corrections of another chip, other cells or another age are meant.
         batch_size: samples at once; None: 16.
 
     Raises:
-        MhoError: as `AnalogExecutor`; or ranges or corrections are those of another program.
+        MhoError: as `AnalogExecutor`; or ranges or corrections are those of another program or, where they are not
+            `transferred`, of another chip.
     """
     executor = write_chip(
-        program, seed, hardware=hardware, conditions=conditions, ranges=ranges, corrections=corrections
+        program,
+        seed,
+        hardware=hardware,
+        conditions=conditions,
+        ranges=ranges,
+        corrections=corrections,
+        transferred=transferred,
     )
     return executor.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
 
@@ -88,12 +98,15 @@ def write_chip(
     conditions: Conditions | None = None,
     ranges: AdcRanges | None = None,
     corrections: ChannelCorrections | None = None,
+    transferred: bool = False,
 ) -> AnalogExecutor:
     """Write a program into the chip that a seed gives. Arguments and errors are those of `run_on_chip`."""
     hardware = program.accelerator if hardware is None else hardware
     if ranges is not None:
-        hardware = ranges.fit(program, hardware)
+        hardware = ranges.fit(program, seed, hardware, conditions, transferred=transferred)
     if corrections is not None:
+        here = ChipOrigin.of(program, seed, hardware, conditions)
+        corrections.check(here, ranges, where=hardware.name, transferred=transferred)
         program = corrections.correct(program)
     layers = None if ranges is None else ranges.layers
     return AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)

@@ -72,6 +72,7 @@ def ask_chip(
             conditions=conditions if care.calibrates_when_reading else None,
             batch_size=batch_size,
         )
+    is_earlier = care is not None and not care.calibrates_when_reading
     if care is not None and care.recalibrates:
         corrections = recalibrate(
             program,
@@ -80,6 +81,7 @@ def ask_chip(
             hardware=hardware,
             conditions=conditions,
             ranges=ranges,
+            transferred=is_earlier,
             batch_size=batch_size,
         )
     return run_on_chip(
@@ -90,5 +92,6 @@ def ask_chip(
         conditions=conditions,
         ranges=ranges,
         corrections=corrections,
+        transferred=is_earlier,
         batch_size=batch_size,
     )

@@ -20,13 +20,13 @@ from mho.accelerator.spec import Accelerator
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Conditions
 from mho.errors import DataError
-from mho.program.container import program_digest
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.product import LayerProduct
 from mho.program.program import Program
 from mho.program.verify import prove_program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.chip_origin import ChipOrigin
 from mho.simulation.corrections import ChannelCorrections, Correction
 from mho.simulation.layers import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs
@@ -46,6 +46,7 @@ def recalibrate(
     hardware: Accelerator | None = None,
     conditions: Conditions | None = None,
     ranges: AdcRanges | None = None,
+    transferred: bool = False,
     batch_size: int | None = None,
 ) -> ChannelCorrections:
     """Find the corrections of a program's channels on one chip.
@@ -58,6 +59,7 @@ def recalibrate(
         hardware: cells, wires and converters; None: those that the program was compiled for.
         conditions: when and how cells are read; None: at once.
         ranges: of calibrated ADCs, found on the same chip before.
+        transferred: whether ranges of another chip, other cells or another age are meant.
         batch_size: samples on the chip at once; None: 16. As for `AnalogExecutor.run`.
 
     Returns:
@@ -66,11 +68,11 @@ def recalibrate(
 
     Raises:
         DataError: inputs do not fit.
-        MhoError: as `AnalogExecutor`; or the ranges are those of another program.
+        MhoError: as `AnalogExecutor`; or the ranges are those of another program or chip, see `AdcRanges.fit`.
     """
     hardware = program.accelerator if hardware is None else hardware
     if ranges is not None:
-        hardware = ranges.fit(program, hardware)
+        hardware = ranges.fit(program, seed, hardware, conditions, transferred=transferred)
     layers = None if ranges is None else ranges.layers
     size = DEFAULT_BATCH if batch_size is None else batch_size
     if size < 1:
@@ -79,7 +81,8 @@ def recalibrate(
     arrays = check_inputs(program, inputs)
     with exact_products():
         found = _Walk(program, executor, arrays, size).run()
-    return ChannelCorrections(program_digest(program), seed, found)
+    origin = ChipOrigin.of(program, seed, hardware, conditions)
+    return ChannelCorrections(origin, None if ranges is None else ranges.digest, found)
 
 
 class _Walk:

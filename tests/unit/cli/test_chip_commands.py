@@ -16,6 +16,7 @@ from mho.cli.main import main
 from mho.errors import MhoError
 from mho.program.container import read_program
 from mho.quantization.export import write_qcdq_onnx
+from mho.simulation.adc_ranges import read_ranges
 from mho.simulation.arrays import read_arrays, write_arrays
 
 ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5")
@@ -149,7 +150,7 @@ def test_pulses_and_their_time_are_told(folder, capsys):
 def test_ranges_are_of_the_placement_that_they_were_found_with(folder, capsys):
     assert main([*CALIBRATE, "--hardware", "layer.toml", "--placement", "fault-aware"]) == 0
     on_chip = (*ON_CHIP, "--hardware", "layer.toml", "--ranges", "r.npz")
-    assert "found with fault-aware placement" in fails(capsys, *on_chip)
+    assert "found with array.placement = fault-aware, and it is as-mapped" in fails(capsys, *on_chip)
     found = outputs_of(*on_chip, "--placement", "fault-aware")
     ranges = mho.calibrate("p.mho", read_arrays("x.npz"), seed=5, hardware="layer.toml", placement="fault-aware")
     options = {"ranges": ranges, "hardware": "layer.toml", "placement": "fault-aware"}
@@ -163,7 +164,16 @@ def test_what_was_found_is_told(folder, capsys):
     assert out.endswith("r.npz: ranges of 3-bit ADCs for 1 layers, 1 tiles, 10 conversions; 1 differ\n")
     assert main([*CALIBRATE, "--hardware", "layer.toml", "--per", "slice"]) == 0
     assert capsys.readouterr().out.endswith("10 conversions; 2 differ\n")
-    assert str(read_arrays("r.npz")["adc_range"]) == "calibrated-slices"
+    assert read_ranges("r.npz").adc_range == "calibrated-slices"
+
+
+def test_conditions_that_change_nothing_are_told(folder, capsys):
+    outputs_of(*ON_CHIP, "--elapsed-s", "1000", "--reads", "5")
+    assert "--elapsed-s and --reads change nothing on pelke2026-4bit\n" in capsys.readouterr().out
+    outputs_of(*ON_CHIP, "--hardware", "old.toml", "--elapsed-s", "1000", "--reads", "5")
+    assert "nothing on" not in capsys.readouterr().out
+    assert main([*CALIBRATE, "--hardware", "layer.toml", "--temperature-k", "350"]) == 0
+    assert "--temperature-k changes nothing on layer\n" in capsys.readouterr().out
 
 
 def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does_not(folder, capsys):
@@ -193,7 +203,7 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         ((*ON_CHIP, "--hardware", "nowhere.toml"), "nowhere.toml"),
         ((*ON_CHIP, "--hardware", "pelke2026-2bit"), "crossbar.cell_bits is 2"),
         ((*ON_CHIP, "--hardware", "layer.toml"), "mho calibrate"),
-        ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "x.npz"), "holds no 'digest'"),
+        ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "x.npz"), "holds no 'origin'"),
         ((*ON_CHIP, "--hardware", "layer.toml", "--ranges", "none.npz"), "none.npz"),
         ((*CALIBRATE,), "adc_bits is 'ideal'"),
         ((*CALIBRATE, "--per", "layer"), "adc_bits is 'ideal'"),

@@ -78,6 +78,37 @@ def test_ranges_of_adcs_come_first(folder, capsys):
     assert_same_bits(mho.simulate("p.mho", inputs, **given, corrections=corrections), read_arrays("y.npz"))
 
 
+def test_what_was_found_elsewhere_is_refused_unless_that_is_said(folder, capsys):
+    chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
+    assert main(["calibrate", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
+    other = (*RECALIBRATE[:4], "--seed", "6", "-o", "c.npz", *chip, "--ranges", "r.npz")
+    assert "ranges of ADCs were found with seed = 5, and it is 6" in fails(capsys, *other)
+    assert main([*other, "--transferred"]) == 0
+    assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
+    on_chip = (*ON_CHIP, *chip[:3], "2000", "--corrections", "c.npz")
+    assert "elapsed_s = 1000.0, and it is 2000.0" in fails(capsys, *on_chip, "--ranges", "r.npz")
+    assert main(["calibrate", *RECALIBRATE[1:-1], "r2.npz", *chip[:3], "2000"]) == 0
+    assert "corrections were found with elapsed_s = 1000.0" in fails(capsys, *on_chip, "--ranges", "r2.npz")
+    assert main([*on_chip, "--ranges", "r.npz", "--transferred"]) == 0
+    told = capsys.readouterr().out
+    for what in ("ranges", "corrections"):
+        assert f"{what} from elsewhere: elapsed_s = 1000.0 (here 2000.0)\n" in told
+    inputs, later = read_arrays("x.npz"), mho.Conditions(elapsed_s=2000)
+    given = {"seed": 5, "hardware": "coarse.toml", "conditions": later, "ranges": "r.npz", "corrections": "c.npz"}
+    assert_same_bits(mho.simulate("p.mho", inputs, **given, transferred=True), read_arrays("y.npz"))
+    with pytest.raises(MhoError, match="found with elapsed_s"):
+        mho.simulate("p.mho", inputs, **given)
+
+
+def test_corrections_are_of_the_ranges_that_they_were_found_with(folder, capsys):
+    chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
+    for name, method in (("r.npz", "mse"), ("r2.npz", "extremes")):
+        assert main(["calibrate", *RECALIBRATE[1:-1], name, *chip, "--method", method]) == 0
+    assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
+    told = fails(capsys, *ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz")
+    assert "found with other ranges" in told
+
+
 def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):
     assert main([*RECALIBRATE]) == 0
     assert capsys.readouterr().out.endswith("5 channels; 0 change\n")
@@ -87,10 +118,12 @@ def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):
     ("arguments", "told"),
     [
         (("simulate", "p.mho", "--inputs", "x.npz", "--corrections", "c.npz"), "--corrections is of a chip"),
-        ((*ON_CHIP, "--corrections", "x.npz"), "holds no 'digest'"),
+        ((*ON_CHIP, "--corrections", "x.npz"), "holds no 'origin'"),
         ((*ON_CHIP, "--corrections", "none.npz"), "none.npz"),
+        ((*ON_CHIP, "--transferred"), "--ranges or --corrections"),
+        ((*RECALIBRATE, "--transferred"), "--ranges R.npz"),
         ((*RECALIBRATE, "--elapsed-s", "0"), "elapsed_s is 0"),
-        ((*RECALIBRATE, "--ranges", "x.npz"), "holds no 'digest'"),
+        ((*RECALIBRATE, "--ranges", "x.npz"), "holds no 'origin'"),
         ((*RECALIBRATE[:3], "old.toml", *RECALIBRATE[4:]), "old.toml"),
         ((*RECALIBRATE[:-1], "x.npz/c.npz"), "x.npz"),
     ],

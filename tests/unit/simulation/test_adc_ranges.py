@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from accelerators import make_accelerator
@@ -11,10 +14,12 @@ from small_programs import conv_network
 from mho.accelerator.array import Placement
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json, override
+from mho.array.conductances import Conditions
 from mho.errors import ConfigError, InputFileError
 from mho.program.lowering import compile_network
 from mho.simulation.adc_ranges import AdcRanges, calibrate_adcs, read_ranges, write_ranges
 from mho.simulation.arrays import read_arrays, write_arrays
+from mho.simulation.chip_origin import ORIGIN
 
 
 def with_adc(program, bits=3, adc_range="calibrated-columns"):
@@ -43,42 +48,83 @@ def test_a_file_holds_all_of_it_in_the_same_bytes(ranges, tmp_path):
         write_ranges(ranges, tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     read = read_ranges(tmp_path / "a.npz")
-    assert (read.digest, read.seed, read.adc_bits, read.adc_range) == (ranges.digest, 7, 3, AdcRange.CALIBRATED_COLUMNS)
+    assert (read.origin, read.digest) == (ranges.origin, ranges.digest)
+    assert (read.origin.seed, read.adc_bits, read.adc_range) == (7, 3, AdcRange.CALIBRATED_COLUMNS)
     assert list(read.layers) == list(ranges.layers) == ["conv"]
     assert len(read.layers["conv"]) == len(ranges.layers["conv"]) > 1
     for one, other in zip(read.layers["conv"], ranges.layers["conv"], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_layers_of_no_tiles_and_several_layers_keep_their_order(tmp_path):
+def test_layers_of_no_tiles_and_several_layers_keep_their_order(ranges, tmp_path):
     ends = [np.arange(count, dtype=float) for count in (1, 3, 2)]
     tiles = [(-end, end + 1) for end in ends]
     layers = {"z": (tiles[0],), "none": (), "a/b": (tiles[1], tiles[2])}
-    write_ranges(
-        AdcRanges("00" * 32, 2**70, 4, AdcRange.CALIBRATED_LAYER, Placement.AS_MAPPED, layers), tmp_path / "r.npz"
-    )
+    write_ranges(AdcRanges(ranges.origin.model_copy(update={"seed": 2**70}), layers), tmp_path / "r.npz")
     read = read_ranges(tmp_path / "r.npz")
-    assert read.seed == 2**70
+    assert read.origin.seed == 2**70
     assert {name: len(found) for name, found in read.layers.items()} == {"z": 1, "none": 0, "a/b": 2}
     assert list(read.layers) == ["z", "none", "a/b"]
     np.testing.assert_array_equal(read.layers["a/b"][1], tiles[2])
 
 
-def test_they_fit_the_program_and_the_bits_that_they_were_found_for(network, program, ranges):
-    fitted = ranges.fit(program, with_adc(program, adc_range="full-scale"))
+def test_they_fit_the_chip_that_they_were_found_on(program, ranges):
+    fitted = ranges.fit(program, 7, with_adc(program, adc_range="full-scale"))
     assert fitted.converters.adc_range is AdcRange.CALIBRATED_COLUMNS
     assert fitted.converters.adc_bits == 3
-    with pytest.raises(ConfigError, match=r"ADCs of 3 bits, and converters\.adc_bits is 4"):
-        ranges.fit(program, with_adc(program, bits=4))
-    placed = override(with_adc(program), placement=Placement.FAULT_AWARE)
-    with pytest.raises(ConfigError, match="found with as-mapped placement"):
-        ranges.fit(program, placed)
+
+
+def with_array(hardware, **array):
+    content = hardware.to_json()
+    content["array"].update(array)
+    return accelerator_from_json(content, where="test")
+
+
+def test_another_chip_other_cells_and_another_age_are_refused_unless_they_are_meant(program, ranges):
+    hardware = with_adc(program)
+    noisy, drifting = with_array(hardware, read_noise=0.5), with_array(hardware, drift_exponent=0.1)
+    for told, seed, given, when in [
+        ("seed = 7, and it is 8", 8, hardware, None),
+        ("array.read_noise = 0, and it is 0.5", 7, noisy, None),
+        ("array.drift_exponent = 0, and it is 0.1", 7, drifting, Conditions(1e4)),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            ranges.fit(program, seed, given, when)
+        assert ranges.fit(program, seed, given, when, transferred=True) == given
+
+
+def test_ages_that_cells_notice_count(network, program):
+    hardware = with_array(with_adc(program), drift_exponent=0.1)
+    inputs, day = random_inputs(network, 2), Conditions(86400)
+    found = calibrate_adcs(program, 7, inputs, hardware=hardware, conditions=day)
+    with pytest.raises(ConfigError, match=r"elapsed_s = 86400\.0, and it is not told"):
+        found.fit(program, 7, hardware)
+    with pytest.raises(ConfigError, match=r"elapsed_s = 86400\.0, and it is 100\.0"):
+        found.fit(program, 7, hardware, Conditions(100))
+    # Without an activation energy, and where reads disturb nothing, cells do not notice the rest.
+    assert found.fit(program, 7, hardware, Conditions(86400, 350, reads=5)) == hardware
+
+
+def test_other_programs_bits_and_lines_are_refused_in_any_case(network, program, ranges):
+    def refused(found, told, other, hardware, seed=7):
+        with pytest.raises(ConfigError, match=told):
+            found.fit(other, seed, hardware, transferred=True)
+
+    refused(ranges, "another program", compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
+    refused(ranges, r"converters\.adc_bits = 3, and it is 4", program, with_adc(program, bits=4))
+    shared = with_adc(program).to_json()
+    shared["converters"]["columns_per_adc"] = 8
+    shared = accelerator_from_json(shared, where="test")
+    refused(ranges, r"columns_per_adc = 1, and it is 8", program, shared)
+    of_slices = AdcRange.CALIBRATED_SLICES
+    found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=with_adc(program), adc_range=of_slices)
+    assert found.fit(program, 7, shared, transferred=True).converters.columns_per_adc == 8
+    aware = override(with_adc(program), placement=Placement.FAULT_AWARE)
+    refused(ranges, r"array\.placement = as-mapped, and it is fault-aware", program, aware)
+    placed = with_array(aware, stuck_on_rate=0.01)
     found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=placed)
-    assert found.fit(program, placed).array.placement is Placement.FAULT_AWARE
-    with pytest.raises(ConfigError, match="found with fault-aware placement"):
-        found.fit(program, with_adc(program))
-    with pytest.raises(ConfigError, match="another program"):
-        ranges.fit(compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
+    assert found.fit(program, 7, placed).array.placement is Placement.FAULT_AWARE
+    refused(found, "seed = 7, and it is 8", program, placed, seed=8)
 
 
 @pytest.mark.parametrize("adc_range", [AdcRange.CALIBRATED_LAYER, AdcRange.CALIBRATED_SLICES])
@@ -87,7 +133,7 @@ def test_what_shares_a_range_may_be_told_beside_the_hardware(network, program, a
     found = calibrate_adcs(program, 0, inputs, hardware=hardware, adc_range=adc_range)
     assert found.adc_range is adc_range
     write_ranges(found, tmp_path / "r.npz")
-    assert read_ranges(tmp_path / "r.npz").fit(program, hardware).converters.adc_range is adc_range
+    assert read_ranges(tmp_path / "r.npz").fit(program, 0, hardware).converters.adc_range is adc_range
     with pytest.raises(ConfigError, match="adc_range"):
         calibrate_adcs(program, 0, inputs, hardware=hardware)
     with pytest.raises(ConfigError, match="'ideal'"):
@@ -99,10 +145,11 @@ def test_what_shares_a_range_may_be_told_beside_the_hardware(network, program, a
     [
         ({"lowest": None}, "holds no 'lowest'"),
         ({"tiles": np.array([1.0])}, "'tiles' is float64"),
-        ({"digest": np.zeros(3, np.uint8)}, "head is damaged"),
-        ({"adc_bits": np.array(0)}, "head is damaged"),
-        ({"adc_range": np.array("full-scale")}, "head is damaged"),
-        ({"seed": np.array("-1")}, "head is damaged"),
+        ({ORIGIN: None}, "holds no 'origin'"),
+        ({ORIGIN: None, "digest": np.zeros(32, np.uint8)}, "an earlier mho did not tell"),
+        ({ORIGIN: np.array(3)}, "origin: damaged"),
+        ({ORIGIN: np.array("[]")}, "origin: "),
+        ({ORIGIN: np.array("[" * 100_000)}, "origin: damaged"),
         ({"tiles": np.array([-1])}, "do not fit each other"),
         ({"tiles": np.array([1])}, "do not fit each other"),
         ({"layers": np.array(["conv", "conv"])}, "do not fit each other"),
@@ -115,6 +162,29 @@ def test_damage_is_told(ranges, tmp_path, change, told):
     write_ranges(ranges, path)
     arrays = {**read_arrays(path), **change}
     write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(InputFileError, match=told):
+        read_ranges(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": -1}, "seed: is -1"),
+        ({"reads": 0.5}, "reads"),
+        ({"elapsed_s": float("nan")}, "elapsed_s"),
+        ({"program": "00"}, "program"),
+        ({"array": {"read_noise": -1}}, "array.read_noise: is -1"),
+        ({"else": 1}, "else: unknown key"),
+        ({"converters": {"dac_bits": 1, "adc_bits": 3}}, "no ranges"),
+        ({"converters": {"dac_bits": 1, "adc_bits": "ideal", "adc_range": "calibrated-layer"}}, "no ranges"),
+    ],
+)
+def test_origins_that_cannot_be_are_told(ranges, tmp_path, change, told):
+    path = tmp_path / "r.npz"
+    write_ranges(ranges, path)
+    arrays = read_arrays(path)
+    origin = json.loads(arrays[ORIGIN].item()) | change
+    write_arrays(path, {**arrays, ORIGIN: np.array(json.dumps(origin))})
     with pytest.raises(InputFileError, match=told):
         read_ranges(path)
 

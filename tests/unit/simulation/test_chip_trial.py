@@ -38,10 +38,11 @@ def test_a_chip_is_calibrated_and_corrected_as_by_hand(inputs, when_reading, rec
     (found,) = ask_chip(program, 2, inputs, conditions=LATER, care=care).values()
     when = LATER if when_reading else None
     ranges = mho.calibrate(program, inputs[:10], seed=2, method="percentile", share=0.9, conditions=when)
+    chip = {"seed": 2, "conditions": LATER, "ranges": ranges, "transferred": not when_reading}
     corrections = None
     if recalibrates:
-        corrections = mho.recalibrate(program, inputs[:10], seed=2, conditions=LATER, ranges=ranges)
-    (wanted,) = mho.simulate(program, inputs, seed=2, conditions=LATER, ranges=ranges, corrections=corrections).values()
+        corrections = mho.recalibrate(program, inputs[:10], **chip)
+    (wanted,) = mho.simulate(program, inputs, **chip, corrections=corrections).values()
     np.testing.assert_array_equal(found, wanted)
 
 

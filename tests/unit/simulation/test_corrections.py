@@ -12,9 +12,10 @@ from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network
 
 from mho.errors import ConfigError, InputFileError
-from mho.program.container import program_digest, read_program, write_program
+from mho.program.container import read_program, write_program
 from mho.program.verify import verify_program
 from mho.simulation.arrays import read_arrays, write_arrays
+from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 from mho.simulation.corrections import ChannelCorrections, Correction, read_corrections, write_corrections
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
@@ -23,7 +24,8 @@ ONES = np.ones((1, 4))
 
 
 def corrections(program, scale, shift, layer="conv"):
-    return ChannelCorrections(program_digest(program), 7, {layer: Correction(scale, shift)})
+    origin = ChipOrigin.of(program, 7, program.accelerator, None)
+    return ChannelCorrections(origin, None, {layer: Correction(scale, shift)})
 
 
 @pytest.fixture(scope="module")
@@ -78,25 +80,28 @@ def test_another_program_is_refused(program):
         found.correct(found.correct(program))
 
 
-def test_a_file_holds_all_of_it_in_the_same_bytes(tmp_path):
+def test_a_file_holds_all_of_it_in_the_same_bytes(program, tmp_path):
     layers = {
         "z": Correction(np.arange(6.0).reshape(2, 3), -np.arange(6.0).reshape(2, 3)),
         "a/b": Correction(np.full((1, 1), 0.1), np.full((1, 1), 1e-30)),
     }
-    found = ChannelCorrections("ab" * 32, 2**70, layers)
+    origin = ChipOrigin.of(program, 2**70, program.accelerator, None)
+    found = ChannelCorrections(origin, "ab" * 32, layers)
     for name in ("a.npz", "b.npz"):
         write_corrections(found, tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     read = read_corrections(tmp_path / "a.npz")
-    assert (read.digest, read.seed, list(read.layers)) == ("ab" * 32, 2**70, ["z", "a/b"])
+    assert (read.origin, read.ranges, list(read.layers)) == (origin, "ab" * 32, ["z", "a/b"])
     for name, one in layers.items():
         np.testing.assert_array_equal(read.layers[name].scale, one.scale)
         np.testing.assert_array_equal(read.layers[name].shift, one.shift)
 
 
-def test_no_layers_are_a_file_too(tmp_path):
-    write_corrections(ChannelCorrections("00" * 32, 0, {}), tmp_path / "c.npz")
-    assert dict(read_corrections(tmp_path / "c.npz").layers) == {}
+def test_no_layers_are_a_file_too(program, tmp_path):
+    origin = ChipOrigin.of(program, 0, program.accelerator, None)
+    write_corrections(ChannelCorrections(origin, None, {}), tmp_path / "c.npz")
+    read = read_corrections(tmp_path / "c.npz")
+    assert (read.origin, read.ranges, dict(read.layers)) == (origin, None, {})
 
 
 @pytest.mark.parametrize(
@@ -105,8 +110,9 @@ def test_no_layers_are_a_file_too(tmp_path):
         ({"scale": None}, "holds no 'scale'"),
         ({"scale": np.array([1])}, "'scale' is int64"),
         ({"shapes": np.array([1, 4])}, "'shapes' is int64 of shape"),
-        ({"digest": np.zeros(3, np.uint8)}, "head is damaged"),
-        ({"seed": np.array("-1")}, "head is damaged"),
+        ({ORIGIN: None}, "holds no 'origin'"),
+        ({ORIGIN: np.array("{")}, "origin: damaged"),
+        ({"ranges": np.array(3)}, "'ranges' is int64"),
         ({"shapes": np.array([[2, 4]])}, "do not fit each other"),
         ({"shapes": np.array([[4, 1, 1]])}, "do not fit each other"),
         ({"shapes": np.array([[-1, -4]])}, "do not fit each other"),

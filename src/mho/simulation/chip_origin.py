@@ -1,0 +1,141 @@
+"""On which chip something was found, and how it was read: what ranges of ADCs and corrections of channels hold for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, StrictInt
+
+from mho.accelerator.array import Array
+from mho.accelerator.converters import Converters
+from mho.accelerator.section import Section
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
+from mho.array.seeds import CrossbarSeed
+from mho.errors import ConfigError, InputFileError
+from mho.program.container import program_digest
+from mho.program.program import Program
+from mho.settings import parse_settings
+
+ORIGIN = "origin"
+"""Name of the origin in a file of arrays."""
+
+_OF_TIME = "converters.adc_latency_us_per_bit"
+_ELSEWHERE = "say that they come from elsewhere (transferred=True, --transferred)"
+
+
+class ChipOrigin(Section):
+    """A program on a chip: what its answers follow from, beside what it is asked.
+
+    Raises:
+        pydantic.ValidationError: an impossible value.
+    """
+
+    program: str = Field(pattern="^[0-9a-f]{64}$", description="Digest of the program, SHA-256, hexadecimal.")
+    seed: StrictInt = Field(ge=0, description="Of the chip.")
+    array: Array = Field(description="Its cells and wires.")
+    converters: Converters = Field(description="Its DACs and ADCs.")
+    elapsed_s: float | None = Field(gt=0, allow_inf_nan=False, description="Since cells were written, s.")
+    temperature_k: float | None = Field(gt=0, allow_inf_nan=False, description="Of the chip, K.")
+    reads: StrictInt = Field(ge=0, description="Since cells were written.")
+
+    @classmethod
+    def of(cls, program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
+        """Return the origin of what is found on a chip.
+
+        Args:
+            program: that runs.
+            seed: of the chip.
+            hardware: of the chip.
+            conditions: when and how cells are read; None: at once. What its cells do not notice counts for nothing.
+
+        Raises:
+            ConfigError: the seed is negative.
+        """
+        CrossbarSeed(seed)
+        noticed = (conditions or Conditions()).noticed_by(hardware.array)
+        return cls(
+            program=program_digest(program),
+            seed=int(seed),
+            array=hardware.array,
+            converters=hardware.converters,
+            elapsed_s=noticed.elapsed_s,
+            temperature_k=noticed.temperature_k,
+            reads=noticed.reads,
+        )
+
+    def differences(self, other: ChipOrigin) -> dict[str, tuple[str, str]]:
+        """Return what differs, by dotted key: what it is here and there, in words. Program and times are left out.
+
+        Args:
+            other: where what was found here is to be used.
+        """
+        one, two = dict(self._values()), dict(other._values())
+        keys = [key for key in one if one[key] != two[key] and key not in ("program", _OF_TIME)]
+        return {key: (_tell(one[key]), _tell(two[key])) for key in keys}
+
+    def check(
+        self, other: ChipOrigin, what: str, *, where: str, always: Collection[str] = (), transferred: bool = False
+    ) -> None:
+        """Refuse what was found for another program or, unless it is `transferred`, on another chip.
+
+        Args:
+            other: where what was found here is to be used.
+            what: was found, for messages, in the plural.
+            where: it is to be used, for messages.
+            always: keys that may not differ even so.
+            transferred: whether the user says that it comes from elsewhere.
+
+        Raises:
+            ConfigError: names what differs, and how.
+        """
+        if self.program != other.program:
+            raise ConfigError(f"the {what} were found for another program", where=where, hint="find them again")
+        for key, (found, wanted) in self.differences(other).items():
+            if not transferred or key in always:
+                raise ConfigError(
+                    f"the {what} were found with {key} = {found}, and it is {wanted}",
+                    where=where,
+                    hint="find them again" + ("" if key in always else f", or {_ELSEWHERE}"),
+                )
+
+    def to_array(self) -> NDArray[np.str_]:
+        """Return a text for a file of arrays, the same for equal origins."""
+        return np.array(json.dumps(self.model_dump(mode="json"), sort_keys=True))
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, NDArray[Any]], *, where: str, expected: str) -> ChipOrigin:
+        """Return the origin that a file of arrays tells.
+
+        Raises:
+            InputFileError: it tells none, or an impossible one.
+        """
+        if ORIGIN not in arrays:
+            hint = "an earlier mho did not tell where they were found: find them again" if "digest" in arrays else ""
+            raise InputFileError(f"holds no {ORIGIN!r}", where=where, expected=expected, hint=hint)
+        text, place = arrays[ORIGIN], f"{where}: {ORIGIN}"
+        try:
+            if text.dtype.kind != "U" or text.ndim:
+                raise ValueError("no text")
+            return parse_settings(cls, json.loads(text.item()), where=place)
+        except (ValueError, RecursionError) as error:
+            raise InputFileError(f"damaged: {error}", where=place, expected=expected) from error
+        except ConfigError as error:
+            raise InputFileError(error.what, where=error.where, expected=error.expected) from error
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Section):
+                yield from ((f"{name}.{key}", getattr(value, key)) for key in type(value).model_fields)
+            else:
+                yield name, value
+
+
+def _tell(value: Any) -> str:
+    """Return a value in words; times and temperatures that were not told are those of the hardware."""
+    return "not told" if value is None else str(value)
