@@ -265,6 +265,11 @@ def age_cells(device: Device, counts: Floats, identity: CellIdentity, conditions
     return aged if identity.stuck is None else np.where(identity.stuck == 0, aged, counts)
 
 
+def check_conditions(device: Device, conditions: Conditions) -> None:
+    """Let one cell age: tells what is wrong with the conditions. Raises `ConfigError` as `age_cells` does."""
+    age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(chip=0)), conditions)
+
+
 def _log_of_time(array: Array, conditions: Conditions) -> float:
     """Return ln(t / t0) with the time that counts at the temperature; not below 0."""
     reference = float(array.drift_reference_s)

@@ -24,11 +24,10 @@ from mho.accelerator.array import OffCurrent, Placement
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
-from mho.array.conductances import Conditions, Device, age_cells, draw_identity
+from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.model import full_scale
-from mho.array.seeds import CrossbarSeed
 from mho.errors import PolicyError, UnsupportedOperationError
 from mho.quantization.layer_arrays import LayerArrays
 from mho.quantization.noisy_ranges import RangeRenewal
@@ -107,7 +106,7 @@ class ArrayNoise:
         self.hardware = hardware
         self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
-        _check_conditions(Device.of(hardware), self._conditions)
+        check_conditions(Device.of(hardware), self._conditions)
         self._arrays = dict(arrays)
         self.layers: dict[str, LayerNoise] = {}
         deviates = _deviates(hardware, self._conditions)
@@ -202,12 +201,17 @@ def leave_out(
     return accelerator_from_json(content, where=accelerator.name)
 
 
+def is_ideal(hardware: Accelerator, conditions: Conditions) -> bool:
+    """Tell whether hardware answers every program as exact integers do."""
+    return hardware.converters.has_ideal_adc and not _deviates(hardware, conditions)
+
+
 def _deviates(hardware: Accelerator, conditions: Conditions) -> bool:
     """Tell whether cells, wires or drives may differ from whole numbers."""
     array = hardware.array
     errors = array.cell_variation, array.stuck_on_rate, array.stuck_off_rate, array.read_noise
     is_kept = array.off_current is OffCurrent.KEPT and Device.of(hardware).off_steps > 0
-    ages = array.drifts or (conditions.reads > 0 and not isinstance(array.read_disturb_reads, str))
+    ages = conditions.noticed_by(array) != Conditions()
     has_levels = not isinstance(array.levels, str)
     return (
         any(errors)
@@ -258,11 +262,6 @@ def _check_placement(hardware: Accelerator) -> None:
             where=hardware.name,
             hint=f"take {Placement.AS_MAPPED.value!r} without compensation, or train without stuck cells",
         )
-
-
-def _check_conditions(device: Device, conditions: Conditions) -> None:
-    """Let one cell age."""
-    age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(0)), conditions)
 
 
 def _check_layer(name: str, module: MvmModule | None, arrays: LayerArrays) -> None:

@@ -127,7 +127,7 @@ class ZeroSliceFigures(Part):
 
 
 class ChipAnswers(Part):
-    """What a program answers on chips whose cells, wires and converters are those that the accelerator tells."""
+    """What a program answers on chips."""
 
     name: str
     """`reference` or `found`."""
@@ -135,6 +135,8 @@ class ChipAnswers(Part):
     """For people."""
     images: Annotated[int, Field(ge=1)]
     """Test images that each chip answers."""
+    hardware: str
+    """Name of the accelerator whose cells, wires and converters the chips have."""
     accuracies: tuple[Share, ...]
     """Of chips of seeds 1, 2 and so on."""
 

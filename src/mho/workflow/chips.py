@@ -1,68 +1,99 @@
-"""What a run's programs answer on chips: cells, wires and converters are those that the accelerator tells.
+"""What a run's programs answer on chips: cells, wires and converters are those of an accelerator, the run's or another.
 
 The chips are those that `mho simulate --seed` simulates: seeds 1, 2 and so on. Ranges of calibrated ADCs are found on
-each chip, from calibration images, as `mho calibrate` does.
+each chip, from calibration images, under the conditions under which it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions, Device, check_conditions
 from mho.data.dataset import Split
+from mho.errors import ConfigError
 from mho.report.result import ChipAnswers
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
+from mho.workflow.config import SimulationSettings
+from mho.workflow.noise import check_noticed, load_alike
 
-if TYPE_CHECKING:
-    from mho.program.program import Program
 
-Images = NDArray[np.float32]
+@dataclass(frozen=True)
+class Chips:
+    """Which chips are asked.
+
+    Attributes:
+        count: how many, 1 or more, of seeds 1, 2 and so on.
+        hardware: their cells, wires and converters.
+        conditions: when and how they are read.
+    """
+
+    count: int
+    hardware: Accelerator
+    conditions: Conditions
+
+
+def read_chips(settings: SimulationSettings, accelerator: Accelerator) -> Chips | None:
+    """Return the chips that a run asks; None where it asks none.
+
+    Args:
+        settings: of the run.
+        accelerator: the run's.
+
+    Raises:
+        ConfigError, InputFileError: their accelerator cannot be read or does not fit the run's; conditions that it
+            cannot have or does not notice.
+    """
+    if not settings.chips:
+        return None
+    hardware = load_alike(settings.accelerator, accelerator, where="simulation.accelerator")
+    conditions = Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)
+    check_noticed(conditions, hardware, where="simulation")
+    try:
+        check_conditions(Device.of(hardware), conditions)
+    except ConfigError as error:
+        raise ConfigError(error.what, where="simulation", expected=error.expected) from error
+    return Chips(settings.chips, hardware, conditions)
 
 
 def ask_chips(
-    files: Mapping[str, Path], chips: int, test: Split, calibration: Split, report: Callable[[float, str], None]
+    files: Mapping[str, Path], chips: Chips, test: Split, calibration: Split, report: Callable[[float, str], None]
 ) -> dict[str, Any]:
-    """Return what programs get right on chips: the number of images, and for each program accuracies by seed.
+    """Return what programs get right on chips.
 
     Args:
         files: programs, by name.
-        chips: how many, 1 or more.
+        chips: which.
         test: what they are asked.
         calibration: what ranges follow from.
         report: told of the share that is done, 0..1, and of what is being done.
+
+    Returns:
+        The number of images, the name of the hardware, and for each program accuracies by seed.
 
     Raises:
         MhoError: a program does what chips do not.
     """
     from mho.program.container import read_program
+    from mho.simulation.chip_trial import ChipCare, ask_chip
 
-    inputs, seen = test.inputs(slice(None)), images_for_ranges(calibration)
-    found: dict[str, Any] = {"images": len(test)}
+    inputs, care = test.inputs(slice(None)), ChipCare(images_for_ranges(calibration))
+    found: dict[str, Any] = {"images": len(test), "hardware": chips.hardware.name}
     for number, (name, path) in enumerate(files.items()):
         program = read_program(path)
         accuracies = []
-        for seed in range(1, chips + 1):
-            report((number + (seed - 1) / chips) / len(files), f"chip {seed}, {path.name}")
-            logits = _ask(program, seed, inputs, seen)
+        for seed in range(1, chips.count + 1):
+            report((number + (seed - 1) / chips.count) / len(files), f"chip {seed}, {path.name}")
+            (logits,) = ask_chip(
+                program, seed, inputs, hardware=chips.hardware, conditions=chips.conditions, care=care
+            ).values()
             accuracies.append(float(judge_logits(logits, test.labels)["accuracy"]))
         found[name] = accuracies
     return found
-
-
-def _ask(program: Program, seed: int, inputs: Images, seen: Images) -> NDArray[np.float32]:
-    from mho.simulation.adc_ranges import calibrate_adcs
-    from mho.simulation.chip_answers import run_on_chip
-
-    ranges = None
-    if (hardware := program.accelerator).converters.has_calibrated_adc:
-        ranges = calibrate_adcs(program, seed, seen, hardware=hardware)
-    (logits,) = run_on_chip(program, seed, inputs, ranges=ranges).values()
-    return logits
 
 
 def tell_chips(answers: Sequence[ChipAnswers]) -> str:
@@ -70,8 +101,8 @@ def tell_chips(answers: Sequence[ChipAnswers]) -> str:
     count = len(answers[0].accuracies)
     words = ", ".join(f"{one.label} {_tell_spread(one)}" for one in answers)
     return (
-        f"On {count} {'chip' if count == 1 else 'chips'}, whose cells, wires and converters are what the accelerator"
-        f" tells, with {answers[0].images} test images: {words}."
+        f"On {count} {'chip' if count == 1 else 'chips'} of {answers[0].hardware}, with its cells, wires and converters"
+        f" and {answers[0].images} test images: {words}."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from mho.accelerator.array import MAX_READS
 from mho.accelerator.chip import MAX_CROSSBARS
 from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
@@ -133,6 +134,13 @@ class NoiseSettings(Section):
     """Cells that are stuck: other ones on every chip."""
     elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Time since cells were written, s, where they drift. Left out: at once."""
+    temperature_k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Temperature, K, where drift depends on it. Left out: that at which it was measured."""
+    reads: int = Field(default=0, ge=0, le=MAX_READS)
+    """Reads since cells were written, where these disturb."""
+    one_crossbar: bool | None = None
+    """Whether all tiles are written into one crossbar and so meet the same faults and variation. Left out: where the
+    hardware has only one."""
     range_method: Literal["mse", "extremes", "percentile"] = "mse"
     """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
     range_share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
@@ -194,10 +202,26 @@ class SimulationSettings(Section):
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
     chips: int = Field(default=0, ge=0, le=1000)
-    """On how many chips, of seeds 1, 2 and so on, both programs answer too: cells, wires and converters are those that
-    the accelerator tells. 0: none."""
+    """On how many chips, of seeds 1, 2 and so on, both programs answer too. 0: none."""
     chip_images: int = Field(default=500, ge=1)
     """Of the test images, on how many."""
+    accelerator: str | None = Field(default=None, min_length=1)
+    """A preset or a TOML file: cells, wires and converters of the chips, where these are not the run's. Crossbars,
+    cells and DACs must be the same."""
+    elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Time since the chips' cells were written, s, where they drift. Left out: at once."""
+    temperature_k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Temperature of the chips, K. Left out: that at which drift was measured."""
+    reads: int = Field(default=0, ge=0, le=MAX_READS)
+    """Reads of the chips since their cells were written."""
+
+    @model_validator(mode="after")
+    def _asks_chips(self) -> SimulationSettings:
+        of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads")
+        told = [name for name in of_chips if getattr(self, name)]
+        if told and not self.chips:
+            raise ValueError(f"{told[0]} is of chips, and none are asked: chips is 0")
+        return self
 
 
 class RunConfig(Section):
@@ -230,6 +254,17 @@ class RunConfig(Section):
             raise ValueError("network.weights: an ONNX file has its own weights")
         if not self.network.has_weights and self.float_training is None:
             raise ValueError("the network has no weights: add [float_training] or network.weights")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_which_chips(self) -> RunConfig:
+        trained = None if self.qat.noise is None else self.qat.noise.accelerator
+        asks = self.simulation.chips and self.simulation.accelerator is None
+        if asks and trained not in (None, self.accelerator.name):
+            raise ValueError(
+                "simulation.accelerator: chips are asked, and qat.noise.accelerator is not the run's accelerator: "
+                "name the one whose chips are meant"
+            )
         return self
 
     @property
@@ -290,6 +325,6 @@ def _resolve(content: dict[str, Any], base: Path) -> None:
             network["name"] = f"{base / Path(file).expanduser()}{colon}{function}"
     qat = content.get("qat")
     noise = qat.get("noise") if isinstance(qat, dict) else None
-    for named, key in ((accelerator, "name"), (noise, "accelerator")):
+    for named, key in ((accelerator, "name"), (noise, "accelerator"), (content.get("simulation"), "accelerator")):
         if isinstance(named, dict) and re.search(r"\.toml$", str(named.get(key, ""))):
             named[key] = str(base / Path(named[key]).expanduser())

@@ -172,6 +172,8 @@ def train_with_progress(
     notes: list[str] = []
     if arrays is None or not arrays.layers:  # what arrays do cannot be compiled
         runnable, notes = compiled(module, material, training_work(settings, material))
+    if arrays is not None and not arrays.layers:
+        notes.append(f"{arrays.hardware.name} reads all sums of this policy exactly: qat.noise changed nothing.")
     split = training_images(settings, material)
     options = training_options(settings, material)
     devices = material.devices if arrays is None else Devices(precision=material.devices.precision)

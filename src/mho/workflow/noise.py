@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mho.accelerator.loading import load_accelerator
 from mho.accelerator.spec import Accelerator
+from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
@@ -36,6 +37,50 @@ def noise_ingredients(training: TrainingSettings | None, material: Material) -> 
     return {"arrays": {name: one.to_json() for name, one in parts.items()} | {"mapping": str(material.mapping)}}
 
 
+def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Accelerator:
+    """Return another accelerator onto which a run's layers are mapped just as onto its own.
+
+    Args:
+        name: a preset or a TOML file; None: the run's own is meant.
+        accelerator: the run's.
+        where: the key that names it.
+
+    Raises:
+        ConfigError, InputFileError: it cannot be read, or does not fit the mapping.
+    """
+    if name is None:
+        return accelerator
+    hardware = load_accelerator(name)
+    for key in _SAME:
+        section, value = key.split(".")
+        wanted, found = (getattr(getattr(one, section), value) for one in (accelerator, hardware))
+        if wanted != found:
+            raise ConfigError(f"{key} is {found}, but the run's is {wanted}", where=where)
+    return hardware
+
+
+def check_noticed(conditions: Conditions, hardware: Accelerator, *, where: str) -> None:
+    """Refuse times, temperatures and reads of which cells notice nothing: most often another key was forgotten.
+
+    Args:
+        conditions: as told.
+        hardware: whose cells they are.
+        where: the table that tells them.
+
+    Raises:
+        ConfigError: names the first that changes nothing.
+    """
+    noticed = conditions.noticed_by(hardware.array)
+    needs = {
+        "elapsed_s": "cells that drift (array.drift_exponent), and a time other than array.drift_reference_s",
+        "temperature_k": "cells whose drift depends on it (array.drift_activation_ev)",
+        "reads": "cells that reads disturb (array.read_disturb_reads)",
+    }
+    for name, expected in needs.items():
+        if getattr(conditions, name) and not getattr(noticed, name):
+            raise ConfigError(f"{name} changes nothing on {hardware.name}", where=where, expected=expected)
+
+
 def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Accelerator:
     """Return the hardware that a training meets.
 
@@ -44,12 +89,7 @@ def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Acceler
     """
     from mho.quantization.array_noise import leave_out
 
-    hardware = accelerator if settings.accelerator is None else load_accelerator(settings.accelerator)
-    for key in _SAME:
-        section, name = key.split(".")
-        wanted, found = (getattr(getattr(one, section), name) for one in (accelerator, hardware))
-        if wanted != found:
-            raise ConfigError(f"{key} is {found}, but the run's is {wanted}", where="qat.noise.accelerator")
+    hardware = load_alike(settings.accelerator, accelerator, where="qat.noise.accelerator")
     return leave_out(
         hardware,
         converters=not settings.converters,
@@ -66,22 +106,35 @@ def make_noise(network: TrainableNetwork, settings: NoiseSettings, material: Mat
     assert network.policy is not None
     arrays = arrays_of_network(network.network, network.policy, material.accelerator, material.mapping)
     hardware = noise_hardware(settings, material.accelerator)
-    return ArrayNoise(hardware, arrays, conditions=_conditions(settings), renewal=_renewal(settings))
+    conditions, renewal = _conditions(settings), _renewal(settings)
+    return ArrayNoise(hardware, arrays, conditions=conditions, one_crossbar=settings.one_crossbar, renewal=renewal)
 
 
 def check_noise(network_file: Path, training: TrainingSettings, material: Material) -> None:
-    """Hold the settings against network and hardware before hours of training. Raises `MhoError`."""
+    """Hold the settings against network and hardware before hours of training.
+
+    Raises:
+        MhoError: hardware, network and settings do not fit, or the hardware is as good as an ideal one.
+    """
     settings = noise_settings(training)
     if settings is None:
         return
     from mho.mapping.layer_arrays import arrays_of_network
     from mho.network.onnx_reader import read_onnx
-    from mho.quantization.array_noise import ArrayNoise
+    from mho.quantization.array_noise import ArrayNoise, is_ideal
 
+    hardware, conditions = noise_hardware(settings, material.accelerator), _conditions(settings)
+    check_noticed(conditions, hardware, where="qat.noise")
+    if is_ideal(hardware, conditions):
+        raise ConfigError(
+            f"nothing that training would meet on {hardware.name} is other than ideal",
+            where="qat.noise",
+            expected="an accelerator with errors of cells, wires or converters; or no such table",
+        )
     network = read_onnx(network_file)
     policy = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
     arrays = arrays_of_network(network, policy, material.accelerator, material.mapping)
-    ArrayNoise(noise_hardware(settings, material.accelerator), arrays, conditions=_conditions(settings))
+    ArrayNoise(hardware, arrays, conditions=conditions)
 
 
 def _renewal(settings: NoiseSettings) -> RangeRenewal:
@@ -91,7 +144,5 @@ def _renewal(settings: NoiseSettings) -> RangeRenewal:
     return RangeRenewal(RangeRule(RangeMethod(settings.range_method), settings.range_share), settings.range_steps)
 
 
-def _conditions(settings: NoiseSettings) -> Any:
-    from mho.array.conductances import Conditions
-
-    return Conditions(elapsed_s=settings.elapsed_s)
+def _conditions(settings: NoiseSettings) -> Conditions:
+    return Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)

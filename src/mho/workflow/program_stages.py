@@ -21,6 +21,7 @@ from mho.workflow.stage import Figures, Report, versions
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.workflow.array_judge import ArrayJudge
+    from mho.workflow.chips import Chips
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
 RANGES_FILE = "ranges.npz"
@@ -148,6 +149,7 @@ class Simulate:
     program: StageResult
     settings: SimulationSettings
     arrays: ArrayJudge | None = None
+    chips: Chips | None = None
     name: str = "simulation"
     title: str = "Simulate on test data"
 
@@ -165,6 +167,7 @@ class Simulate:
             "data": self.material.data_hash,
             "settings": self.settings.model_dump(mode="json"),
             **({} if self.arrays is None else {"arrays": dict(self.arrays.problem)}),
+            **({} if self.chips is None else {"chips": self.chips.hardware.to_json()}),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -232,14 +235,14 @@ class Simulate:
 
     def _ask_chips(self, test: Split, report: Report) -> Figures:
         """Return what the programs get right on chips, where chips are asked for."""
-        if not self.settings.chips:
+        if self.chips is None:
             return {}
         from mho.workflow.chips import ask_chips
 
         return {
             "chips": ask_chips(
                 {name: self.program.folder / file for name, file in _PROGRAMS.items()},
-                self.settings.chips,
+                self.chips,
                 test.spread(min(self.settings.chip_images, len(test))),
                 self.material.dataset.calibration,
                 lambda share, what: report(0.97 + 0.03 * share, what),

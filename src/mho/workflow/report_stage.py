@@ -240,7 +240,13 @@ def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
 
 def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
     return tuple(
-        form.ChipAnswers(name=name, label=_LABELS[name], images=found["images"], accuracies=tuple(found[name]))
+        form.ChipAnswers(
+            name=name,
+            label=_LABELS[name],
+            images=found["images"],
+            hardware=found["hardware"],
+            accuracies=tuple(found[name]),
+        )
         for name in ("reference", "found")
         if name in found
     )

@@ -17,6 +17,7 @@ from mho.report.drawing_files import draw_slowest
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
+from mho.workflow.chips import read_chips
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
@@ -177,6 +178,7 @@ def _run_stages(
     config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain, execution: SearchExecution
 ) -> None:
     seed = config.run.seed
+    chips = read_chips(config.simulation, material.accelerator)
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None
@@ -199,4 +201,4 @@ def _run_stages(
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     program = chain.get(Compile(material, found, reference, least))
     arrays = prepared.array_judge(seed) if on_arrays else None
-    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays))
+    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays, chips))

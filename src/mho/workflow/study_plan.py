@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from mho.accelerator.array import Array, Placement
 from mho.accelerator.converters import AdcRange, Converters
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
-from mho.array.conductances import Conditions, Device, age_cells, draw_identity
-from mho.array.seeds import CrossbarSeed
+from mho.array.conductances import Conditions, Device, check_conditions
 from mho.errors import ConfigError, suggest
 from mho.report.study_document import Design, Value
 from mho.report.study_text import format_value
@@ -180,9 +177,8 @@ def _make_conditions(given: Mapping[str, Value], where: str, place: str) -> Cond
 
 def _check_time(point: PlannedPoint, *, where: str) -> None:
     """Let one cell age: tells what is wrong with the conditions."""
-    device = Device.of(point.hardware)
     try:
-        age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(chip=0)), point.conditions)
+        check_conditions(Device.of(point.hardware), point.conditions)
     except ConfigError as error:
         raise ConfigError(f"conditions.{error.what}", where=where, expected=error.expected) from error
 

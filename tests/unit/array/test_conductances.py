@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mho.accelerator.array import Array
 from mho.accelerator.pulses import WriteVerify
@@ -260,3 +263,27 @@ def test_a_time_before_drift_is_told_is_an_error():
     made = device(drift_exponent=0.1, drift_reference_s=20)
     with pytest.raises(ConfigError, match="before"):
         age_cells(made, filled(1).astype(float), draw_identity(made, SHAPE, SEED), Conditions(19))
+
+
+@given(
+    drift=st.sampled_from([0, 0.1]),
+    activation=st.sampled_from([None, 0.3]),
+    disturbed=st.sampled_from(["never", 50]),
+    elapsed_s=st.sampled_from([None, 20, 3e4]),
+    kelvins=st.sampled_from([None, 250, 300, 380]),
+    reads=st.sampled_from([0, 7]),
+)
+def test_what_cells_do_not_notice_changes_nothing_and_what_they_notice_does(
+    drift, activation, disturbed, elapsed_s, kelvins, reads
+):
+    made = device(
+        drift_exponent=drift, drift_activation_ev=activation, read_disturb_reads=disturbed, drift_reference_s=20
+    )
+    identity, counts = draw_identity(made, (2, 3), SEED), np.full((2, 3), 2.0)
+    told = Conditions(elapsed_s, kelvins, reads)
+    noticed = told.noticed_by(made.array)
+    assert (age_cells(made, counts, identity, told) == age_cells(made, counts, identity, noticed)).all()
+    for name in ("elapsed_s", "temperature_k", "reads"):
+        if (value := getattr(noticed, name)) and not (name == "temperature_k" and value < 300):  # cold stops drift
+            left_out = replace(noticed, **{name: getattr(Conditions(), name)})
+            assert (age_cells(made, counts, identity, left_out) != age_cells(made, counts, identity, noticed)).all()

@@ -6,9 +6,12 @@ import torch
 from accelerators import make_accelerator
 
 import mho
+from mho.accelerator.loading import to_toml
 from mho.data.dataset import Split
+from mho.errors import ConfigError
 from mho.report.result import ChipAnswers
-from mho.workflow.chips import ask_chips, tell_chips
+from mho.workflow.chips import Chips, ask_chips, read_chips, tell_chips
+from mho.workflow.config import SimulationSettings
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 NOISY = {"programming_error": 0.2, "read_noise": 0.05}
@@ -37,11 +40,14 @@ def compile_files(splits, folder, hardware):
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, calibrated):
     options = {"adc_bits": 5, "converters": CALIBRATED} if calibrated else {}
-    files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2, array=NOISY, **options))
+    hardware = make_accelerator(32, 32, 2, array=NOISY, **options)
+    files = compile_files(splits, tmp_path, hardware)
     calibration, test = splits
     told = []
-    found = ask_chips(files, 3, test, calibration, lambda share, what: told.append((share, what)))
-    assert found["images"] == 110
+    found = ask_chips(
+        files, Chips(3, hardware, mho.Conditions()), test, calibration, lambda share, what: told.append((share, what))
+    )
+    assert (found["images"], found["hardware"]) == (110, "test")
     for name, file in files.items():
         for seed, accuracy in enumerate(found[name], start=1):
             ranges = mho.calibrate(file, calibration.inputs(slice(None)), seed=seed) if calibrated else None
@@ -53,23 +59,65 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
 
 
 def test_ideal_chips_answer_as_exact_sums_do(splits, tmp_path):
-    files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2))
-    found = ask_chips(files, 2, splits[1], splits[0], lambda *_: None)
+    hardware = make_accelerator(32, 32, 2)
+    files = compile_files(splits, tmp_path, hardware)
+    found = ask_chips(files, Chips(2, hardware, mho.Conditions()), splits[1], splits[0], lambda *_: None)
     for name, file in files.items():
         (logits,) = mho.simulate(file, splits[1].inputs(slice(None))).values()
         assert found[name] == [(logits.argmax(axis=1) == splits[1].labels).mean()] * 2
 
 
+def named(name, **array):
+    return make_accelerator(32, 32, 2, array=array).model_copy(update={"name": name})
+
+
+def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits, tmp_path):
+    files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2))
+    worn = named("worn", drift_exponent=0.1, drift_exponent_std=0.1)
+    later, (calibration, test) = mho.Conditions(1e5), splits
+    found = ask_chips(files, Chips(1, worn, later), test, calibration, lambda *_: None)
+    assert found["hardware"] == "worn"
+    for name, file in files.items():
+        (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=1, hardware=worn, conditions=later).values()
+        assert found[name] == [pytest.approx((logits.argmax(axis=1) == test.labels).mean())]
+
+
+def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
+    own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
+    assert read_chips(SimulationSettings(), own) is None
+    assert read_chips(SimulationSettings(chips=2), own) == Chips(2, own, mho.Conditions())
+    other = named("other", drift_exponent=0.1, drift_activation_ev=0.3)
+    (tmp_path / "other.toml").write_text(to_toml(other))
+    there = {"chips": 1, "accelerator": str(tmp_path / "other.toml")}
+    found = read_chips(SimulationSettings(**there, elapsed_s=50, temperature_k=350), own)
+    assert found == Chips(1, other, mho.Conditions(50, 350))
+    (tmp_path / "small.toml").write_text(to_toml(make_accelerator(16, 32, 2)))
+    for settings, told in [
+        ({"chips": 1, "accelerator": str(tmp_path / "small.toml")}, "rows is 16, but the run's is 32"),
+        ({"chips": 1, "elapsed_s": 5}, "simulation: elapsed_s is 5"),
+        ({"chips": 1, "temperature_k": 350}, "simulation: temperature_k changes nothing on test"),
+        ({"chips": 1, "reads": 3}, "simulation: reads changes nothing on test"),
+    ]:
+        with pytest.raises(ConfigError, match=told):
+            read_chips(SimulationSettings(**settings), own)
+
+
+@pytest.mark.parametrize("told", [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}])
+def test_what_is_of_chips_needs_some(told):
+    with pytest.raises(ValueError, match="is of chips, and none are asked"):
+        SimulationSettings(**told)
+
+
 def answers(label, images, *accuracies):
-    return ChipAnswers(name="one", label=label, images=images, accuracies=accuracies)
+    return ChipAnswers(name="one", label=label, images=images, hardware="worn", accuracies=accuracies)
 
 
 def test_what_chips_answer_is_told_in_a_sentence():
     told = tell_chips([answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)])
     assert told == (
-        "On 2 chips, whose cells, wires and converters are what the accelerator tells, with 500 test images: "
+        "On 2 chips of worn, with its cells, wires and converters and 500 test images: "
         "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
     )
     one = tell_chips([answers("uniform 8/8", 5, 1.0), answers("found policy", 5, 0.8)])
-    assert one.startswith("On 1 chip, ")
+    assert one.startswith("On 1 chip of worn, ")
     assert one.endswith("uniform 8/8 100.00 %, found policy 80.00 %.")

@@ -94,6 +94,15 @@ def test_a_file_of_arrays_lies_beside_the_configuration_and_the_settings_are_kep
     assert RunConfig.model_validate(config.to_json()).qat == config.qat
 
 
+def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
+    (tmp_path / "config.toml").write_text(RUN + "\n[simulation]\nchips = 2\n")
+    with pytest.raises(ConfigError, match=r"simulation\.accelerator: chips are asked"):
+        load_config(tmp_path / "config.toml")
+    for name, wanted in (("arrays.toml", str(tmp_path / "arrays.toml")), ("pelke2026-4bit", "pelke2026-4bit")):
+        (tmp_path / "config.toml").write_text(RUN + f'\n[simulation]\nchips = 2\naccelerator = "{name}"\n')
+        assert load_config(tmp_path / "config.toml").simulation.accelerator == wanted
+
+
 def test_other_trainings_meet_no_arrays(tmp_path):
     (tmp_path / "config.toml").write_text(RUN + "\n[float_training.noise]\n")
     with pytest.raises(ConfigError, match="float_training"):
@@ -121,10 +130,9 @@ def test_hardware_of_other_crossbars_is_refused(tmp_path):
 
 
 def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
-    clean = make_accelerator(32, 16, 4)
-    check_noise(network_file / "dense.onnx", qat(), material(clean))
-    check_noise(network_file / "product.onnx", TrainingSettings(steps=1, learning_rate=0.1), material(clean))
-    check_noise(network_file / "product.onnx", qat(), material(clean))
+    for file in ("dense.onnx", "product.onnx"):
+        check_noise(network_file / file, qat(), material(NOISY))
+        check_noise(network_file / file, TrainingSettings(steps=1, learning_rate=0.1), material(NOISY))
     placed = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
         check_noise(network_file / "dense.onnx", qat(stuck_cells=True), material(placed))
@@ -133,14 +141,47 @@ def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
         check_noise(network_file / "dense.onnx", qat(elapsed_s=5), material(drifting))
 
 
+def test_arrays_that_are_ideal_and_conditions_that_change_nothing_are_told(network_file):
+    dense, clean = network_file / "dense.onnx", make_accelerator(32, 16, 4)
+    drifting = make_accelerator(32, 16, 4, array={"drift_exponent": 0.1})
+    stuck = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1})
+    for hardware in (clean, drifting, stuck):  # nothing drifts at once, and stuck cells are left out
+        with pytest.raises(ConfigError, match=r"qat\.noise: nothing .* is other than ideal"):
+            check_noise(dense, qat(), material(hardware))
+    check_noise(dense, qat(elapsed_s=1e4), material(drifting))
+    check_noise(dense, qat(stuck_cells=True, one_crossbar=True), material(stuck))
+    for name, value in (("elapsed_s", 10), ("temperature_k", 350), ("reads", 5)):
+        with pytest.raises(ConfigError, match=f"{name} changes nothing"):
+            check_noise(dense, qat(**{name: value}), material(NOISY))
+
+
+def test_conditions_and_what_tiles_share_are_those_of_the_settings():
+    dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
+    changing = {"drift_exponent": 0.1, "drift_activation_ev": 0.3, "read_disturb_reads": 100}
+    hardware = make_accelerator(32, 16, 4, array=changing, crossbars=4)
+    given = Material(dataset, hash_dataset(dataset), hardware, MappingModel.PAPER, "none", False, 1)
+    trainable = make_trainable(torch.rand(8, 1, 8, 8))
+    settings = NoiseSettings(elapsed_s=1e4, temperature_k=350, reads=7, one_crossbar=True)
+    told = make_noise(trainable, settings, given).describe()
+    assert told["conditions"] == [1e4, 350, 7]
+    assert told["one_crossbar"] is True
+    assert make_noise(trainable, NoiseSettings(), given).describe()["one_crossbar"] is False
+
+
+def make_trainable(calibration):
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    trainable = TrainableNetwork(mho.load(layers, torch.zeros(1, 1, 8, 8)))
+    calibrate(trainable, calibration)
+    trainable.set_policy(mho.Policy.uniform(trainable.mvm_modules, mho.BitWidths(4, 4)))
+    return trainable
+
+
 def test_ranges_of_calibrated_adcs_are_found_as_the_settings_say():
     calibrated = make_accelerator(32, 16, 4, converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
     dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
     given = Material(dataset, hash_dataset(dataset), calibrated, MappingModel.PAPER, "none", False, 1)
-    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    trainable = TrainableNetwork(mho.load(layers, torch.zeros(1, 1, 8, 8)))
-    calibrate(trainable, torch.rand(8, 1, 8, 8))
-    trainable.set_policy(mho.Policy.uniform(trainable.mvm_modules, mho.BitWidths(4, 4)))
+    trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(range_method="percentile", range_share=0.99, range_steps=7)
     assert make_noise(trainable, settings, given).describe()["ranges"] == ["percentile", 0.99, 7]
 
@@ -161,14 +202,12 @@ def test_a_run_trains_on_the_arrays_that_it_is_told():
     noisy = Material(dataset, hash_dataset(dataset), NOISY, MappingModel.PAPER, "none", True, 1)
     weights = []
     for given, settings in ((whole, qat()), (noisy, qat(converters=False)), (whole, qat().model_copy())):
-        torch.manual_seed(0)
-        layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-        network = TrainableNetwork(mho.load(layers, torch.zeros(1, 1, 8, 8)))
-        calibrate(network, torch.from_numpy(dataset.calibration.inputs(slice(None))))
-        network.set_policy(mho.Policy.uniform(network.mvm_modules, mho.BitWidths(4, 4)))
+        network = make_trainable(torch.from_numpy(dataset.calibration.inputs(slice(None))))
         assert bool(make_noise(network, settings.noise, given).layers) is (given is noisy)
         _, notes = train_with_progress(network, given, settings, 1, None, lambda *_: None)
-        assert not notes  # also where compiling was asked for: arrays are not compiled
+        # No other notes, also where compiling was asked for: arrays are not compiled.
+        told = () if given is noisy else ("test reads all sums of this policy exactly: qat.noise changed nothing.",)
+        assert tuple(notes) == told
         weights.append(network.state_tensors()["1.weight"].clone())
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[0], weights[2])
