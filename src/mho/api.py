@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import as_accelerator, load_accelerator
+from mho.accelerator.loading import as_accelerator, load_accelerator, load_distinct
 from mho.accelerator.spec import Accelerator
 from mho.cost.latency import NetworkCost, cost_network
 from mho.cost.network_map import NetworkMap
@@ -187,7 +187,8 @@ def compare(
 
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
-        accelerators: each the hardware, or a preset's name or TOML file.
+        accelerators: each the hardware, or a preset's name or TOML file; of several with one name, those of files have
+            their file in it.
         policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
             quantized network, else 8/8.
         crossbars: of every chip, instead of its own; cores keep their size.
@@ -226,7 +227,7 @@ def compare(
         simulate=simulate,
         asking=asking,
     )
-    return compare_accelerators(question, [as_accelerator(one) for one in accelerators], name=network.name)
+    return compare_accelerators(question, load_distinct(accelerators), name=network.name)
 
 
 def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int | None = None) -> Network:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -62,6 +63,28 @@ def accelerator_from_json(content: Any, *, where: str) -> Accelerator:
 def as_accelerator(value: Accelerator | str | Path) -> Accelerator:
     """Return an accelerator as it is, or that of a preset's name or TOML file, see `load_accelerator`."""
     return value if isinstance(value, Accelerator) else load_accelerator(value)
+
+
+def load_distinct(values: Sequence[Accelerator | str | Path]) -> tuple[Accelerator, ...]:
+    """Return accelerators that people can tell apart: of several with one name, those of files have the file's too.
+
+    Args:
+        values: accelerators, presets' names or TOML files. Accelerators stay as they are.
+
+    Raises:
+        InputFileError, ConfigError: as `load_accelerator`; or a name or file is there twice.
+    """
+    named = Counter(str(value) for value in values if not isinstance(value, Accelerator))
+    if twice := [name for name, count in named.items() if count > 1]:
+        raise ConfigError(f"{twice[0]!r} is named twice", where="accelerators", expected="each accelerator once")
+    loaded = [as_accelerator(value) for value in values]
+    counts = Counter(one.name for one in loaded)
+    return tuple(
+        one.model_copy(update={"name": f"{one.name} ({value})"})
+        if counts[one.name] > 1 and not isinstance(value, Accelerator) and str(value) != one.name
+        else one
+        for one, value in zip(loaded, values, strict=True)
+    )
 
 
 def override(

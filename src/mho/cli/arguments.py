@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mho.accelerator.loading import load_accelerator, override
+from mho.accelerator.loading import load_accelerator, load_distinct, override
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.cache_folder import cache_folder
 from mho.cost.layer_tables import load_layer_table, network_policy
@@ -174,13 +174,11 @@ def load_compared(
 
     widths = _Widths.read(policy, bits)
     names = [name.strip() for name in accelerators.split(",")]
-    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise ConfigError(f"{twice[0]!r} is named twice", where="--accelerators", expected="each accelerator once")
     if "" in names:
         raise ConfigError(
             "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
         )
-    hardware = tuple(load_accelerator(name) for name in names)
+    hardware = load_distinct(names)
     loaded = load_network(network, input_shape=parse_shape(input_shape))
     return Compared(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
 

@@ -110,7 +110,14 @@ def _inspect_program(path: Path, output_format: Format) -> None:
         [layer.name, layer.geometry, *(f"{n:,}" for n in (layer.tiles, layer.writes, layer.mvms, layer.cells_bytes))]
         for layer in summary.layers
     ]
-    _print_table(console, ["layer", "product", "tiles", "writes", "MVMs", "bytes"], rows, names=2)
+    titles = ["layer", "product", "tiles", "writes", "MVMs", "bytes"]
+    if any(layer.adc_bits is not None for layer in summary.layers):
+        titles.append("ADC bits")
+        rows = [
+            [*row, "" if layer.adc_bits is None else str(layer.adc_bits)]
+            for row, layer in zip(rows, summary.layers, strict=True)
+        ]
+    _print_table(console, titles, rows, names=2)
     writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))
     console.print(f"{len(summary.layers)} layers, {writes:,} crossbar writes and {mvms:,} MVMs a sample")
     _print_counts(console, summary.digital)

@@ -49,6 +49,7 @@ class LayerSummary:
         writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none.
         mvms: crossbar reads.
         cells_bytes: size of the constants that its tiles come from.
+        adc_bits: with which its sums are converted; None: all that the ADCs have.
     """
 
     name: str
@@ -57,6 +58,7 @@ class LayerSummary:
     writes: int
     mvms: int
     cells_bytes: int
+    adc_bits: int | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _summarize_layer(program: Program, content: LayerContent) -> LayerSummary:
     tiles = {use.write for use in content.tiles}
     cells = {write.cells for write in tiles if isinstance(write, WriteTile)}
     size = sum(program.constants[name].nbytes for name in cells)
-    return LayerSummary(layer.name, describe_geometry(layer.geometry), len(tiles), writes, mvms, size)
+    return LayerSummary(layer.name, describe_geometry(layer.geometry), len(tiles), writes, mvms, size, layer.adc_bits)
 
 
 def describe_geometry(geometry: Geometry) -> str:

@@ -101,8 +101,8 @@ def compare_accelerators(question: Question, accelerators: Sequence[Accelerator]
         mapping=question.model,
         batch=question.batch,
         layers=tuple(
-            ComparedLayer(name=one, weight_bits=policy[one].weight_bits, act_bits=policy[one].act_bits)
-            for one in question.network.layer_names
+            ComparedLayer(name=one, weight_bits=bits.weight_bits, act_bits=bits.act_bits, adc_bits=bits.adc_bits)
+            for one, bits in ((one, policy[one]) for one in question.network.layer_names)
         ),
         accelerators=lines,
         samples=None if asking is None else len(asking.samples),
@@ -164,7 +164,9 @@ def _run(question: Question, accelerator: Accelerator, examination: Examination 
     accuracy, aged, accuracy_problem = None, None, None
     if examination is not None:
         try:
-            accuracy, aged = examination.measure(found.compile())
+            program = found.compile()
+            accuracy = examination.measure(program)
+            aged = examination.measure_later(program, accuracy)
         except _CANNOT_RUN as error:
             accuracy_problem = str(error)
     return ComparedRun(
@@ -260,11 +262,14 @@ def _tell_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator) -> 
     encodings = dict.fromkeys(mapping.encoding for mapping in in_cells) or {accelerator.mapping.encoding: None}
     slices = [part.num_weight_slices for mapping in in_cells for part in mapping.parts] or [0]
     steps = [part.num_steps for mapping in in_cells for part in mapping.parts] or [0]
+    adc_bits = accelerator.converters.adc_bits
+    told = [] if isinstance(adc_bits, str) else [mapping.bits.adc_bits or adc_bits for mapping in in_cells]
     return ComparedWidths(
         cell_bits=accelerator.crossbar.cell_bits,
         one_cell_weight_bits=max(_widest_weight(one, accelerator.crossbar.cell_bits) for one in encodings),
         dac_bits=accelerator.converters.dac_bits,
-        adc_bits=accelerator.converters.adc_bits,
+        adc_bits=adc_bits,
+        layer_adc_bits=(min(told), max(told)) if any(mapping.bits.adc_bits for mapping in in_cells) and told else None,
         full_adc_bits=full_adc_bits(accelerator),
         adc_rows=min(resolvable_rows(accelerator, one) for one in encodings),
         weight_slices=(min(slices), max(slices)),

@@ -186,22 +186,33 @@ class Examination:
         self.asking = asking
         self.exact_accuracy: float | None = None
 
-    def measure(self, program: Program) -> tuple[ChipAccuracy, ChipAccuracy | None]:
-        """Return how right chips of all seeds answer at once, and later where that is asked.
+    def measure(self, program: Program) -> ChipAccuracy:
+        """Return how right chips of all seeds answer at once.
 
         Raises:
             MhoError: its arrays cannot run the program, or samples do not suit it.
         """
         from mho.simulation.executor import Executor
 
-        asking = self.asking
+        samples = self.asking.samples
         if self.exact_accuracy is None:
-            self.exact_accuracy = asking.samples.share_right(Executor(program).run(asking.samples.inputs))
-        fresh = self._ask(program, Conditions())
-        if asking.elapsed_s is None:
-            return fresh, None
-        # Where nothing drifts, time changes nothing: the same chips would give the same answers.
-        return fresh, self._ask(program, Conditions(asking.elapsed_s)) if program.accelerator.array.drifts else fresh
+            self.exact_accuracy = samples.share_right(Executor(program).run(samples.inputs))
+        return self._ask(program, Conditions())
+
+    def measure_later(self, program: Program, fresh: ChipAccuracy) -> ChipAccuracy | None:
+        """Return how right they answer later; None where that is not asked.
+
+        Args:
+            program: as for `measure`.
+            fresh: what it found; where cells do not notice the time, the same chips would give the same answers.
+
+        Raises:
+            MhoError: the time is before that from when on drift is told.
+        """
+        if self.asking.elapsed_s is None:
+            return None
+        later = Conditions(self.asking.elapsed_s)
+        return fresh if later.noticed_by(program.accelerator.array) == Conditions() else self._ask(program, later)
 
     def _ask(self, program: Program, conditions: Conditions) -> ChipAccuracy:
         from mho.simulation.chip_trial import ChipCare, ask_chip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.accelerator.converters import ConversionTime
 from mho.cost.area import AreaComponent
+from mho.cost.document import leave_out_adc_bits
 from mho.cost.energy import Component
 from mho.mapping.model import MappingModel
 
@@ -43,6 +44,8 @@ class ComparedWidths(_Section):
     """The widest input that one MVM takes."""
     adc_bits: int | Literal["ideal"]
     """Bits of an ADC."""
+    layer_adc_bits: tuple[int, int] | None
+    """Bits with which sums of layers are converted, fewest and most, where the policy tells some; else null."""
     full_adc_bits: int
     """Bits that tell apart every sum of all rows that may be driven at once, in every encoding that is allowed."""
     adc_rows: int
@@ -98,7 +101,7 @@ class ComparedRun(_Section):
     aged_accuracy: ChipAccuracy | None
     """How right they answer `elapsed_s` after they were written; null alike, and where that is not asked."""
     accuracy_problem: str | None
-    """Why its arrays cannot be simulated."""
+    """Why its arrays cannot be simulated, at once or `elapsed_s` after they were written."""
 
 
 class ComparedAccelerator(_Section):
@@ -136,6 +139,12 @@ class ComparedLayer(_Section):
     """Bits of a weight, or of the stored operand of a product."""
     act_bits: int
     """Bits of an input."""
+    adc_bits: int | None = None
+    """Bits with which its sums are converted; left out where these are all that ADCs have."""
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_adc_bits(handler(self))
 
 
 class Comparison(_Section):

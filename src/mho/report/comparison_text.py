@@ -48,8 +48,8 @@ def print_comparison(console: Console, document: Comparison) -> None:
     left_out = print_columns(console, _columns(document), _DISPENSABLE)
     console.print(
         "a cell: widest weight that a cell (a pair of cells where weights are differences) holds / widest input that "
-        "an MVM takes; slices: columns of cells a weight; steps: MVMs an input; ADC: its bits, and those that tell "
-        "apart every sum of all rows",
+        "an MVM takes; slices: columns of cells a weight; steps: MVMs an input; ADC: bits of its "
+        "conversions, and those that tell apart every sum of all rows",
         style="dim",
         soft_wrap=True,
     )
@@ -78,10 +78,12 @@ def _tell_asking(document: Comparison) -> str:
 
 
 def _tell_bits(document: Comparison) -> str:
-    """Return the widths of all layers: ``4/8``, or ``2..8/4..8``."""
-    weights = [layer.weight_bits for layer in document.layers]
-    inputs = [layer.act_bits for layer in document.layers]
-    return f"{_span(min(weights), max(weights), '..')}/{_span(min(inputs), max(inputs), '..')}"
+    """Return the widths of all layers: ``4/8``, ``2..8/4..8``, or with bits of conversions, where told, ``4/8/6``."""
+    layers = document.layers
+    widths = [[layer.weight_bits for layer in layers], [layer.act_bits for layer in layers]]
+    if own := [layer.adc_bits for layer in layers if layer.adc_bits is not None]:
+        widths.append(own)
+    return "/".join(_span(min(bits), max(bits), "..") for bits in widths)
 
 
 def _columns(document: Comparison) -> list[Column]:
@@ -119,7 +121,8 @@ def _span(least: int, most: int, between: str = "-") -> str:
 
 
 def _tell_adc(widths: ComparedWidths) -> str:
-    return f"{widths.adc_bits} ({widths.full_adc_bits})"
+    bits = widths.adc_bits if widths.layer_adc_bits is None else _span(*widths.layer_adc_bits)
+    return f"{bits} ({widths.full_adc_bits})"
 
 
 def _tell_energy(run: ComparedRun) -> str:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 import mho.accelerator
-from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator, override, to_toml
+from mho.accelerator.loading import (
+    accelerator_from_json,
+    list_presets,
+    load_accelerator,
+    load_distinct,
+    override,
+    to_toml,
+)
 from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import ConfigError, InputFileError
 
@@ -143,3 +150,16 @@ def test_crossbars_are_overridden_in_whole_cores():
 def test_crossbars_that_do_not_fill_cores_are_an_error(crossbars, near):
     with pytest.raises(ConfigError, match=near):
         override(load_accelerator("puma"), crossbars=crossbars)
+
+
+def test_accelerators_of_one_name_are_told_apart_by_their_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("mine.toml", "other.toml"):
+        Path(file).write_text(to_toml(load_accelerator("neurram")), encoding="utf-8")
+    found = load_distinct(["neurram", "mine.toml", Path("other.toml"), "isaac"])
+    assert [one.name for one in found] == ["neurram", "neurram (mine.toml)", "neurram (other.toml)", "isaac"]
+    assert load_distinct(["mine.toml"]) == (load_accelerator("neurram"),)
+    assert load_distinct([load_accelerator("isaac")] * 2) == (load_accelerator("isaac"),) * 2
+    for twice in (["isaac", "isaac"], ["mine.toml", Path("mine.toml")]):
+        with pytest.raises(ConfigError, match="is named twice"):
+            load_distinct(twice)

@@ -165,6 +165,12 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, argument
     assert told in run(capsys, *arguments, code=2)
 
 
+def test_files_of_one_name_are_told_apart(capsys, tmp_path):
+    (tmp_path / "more.toml").write_text((tmp_path / "few.toml").read_text())
+    content = compare_json(capsys, accelerators="few.toml,more.toml")
+    assert [line["accelerator"] for line in content["accelerators"]] == ["few (few.toml)", "few (more.toml)"]
+
+
 @pytest.mark.parametrize(
     ("accelerators", "told"),
     [
@@ -172,6 +178,7 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, argument
         ("hermes-pcm,,neurram", "a name is missing"),
         ("", "a name is missing"),
         ("isaac,isaac", "'isaac' is named twice"),
+        (",", "a name is missing"),
     ],
 )
 def test_accelerators_that_cannot_be_found_are_errors(capsys, accelerators, told):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 from chip_schedules import ACCELERATOR as MESH
 from reload_schedules import ACCELERATOR as FEW
+from rich.console import Console
 from small_programs import grid, linear_network
 
 import mho
@@ -18,6 +21,7 @@ from mho.array.conductances import Conditions
 from mho.cost.area import AreaComponent
 from mho.cost.energy import Component, energy_network
 from mho.cost.latency import cost_network
+from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError, DataError, InputFileError, PolicyError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
@@ -27,6 +31,7 @@ from mho.quantization.ptq import quantize
 from mho.report.comparison import Question, compare_accelerators
 from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples
 from mho.report.comparison_document import ChipAccuracy, Comparison, Regime
+from mho.report.comparison_text import print_comparison
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand, schedule_on_chip
 from mho.scheduling.reload import ReloadSchedule
@@ -296,6 +301,39 @@ def test_chips_that_drift_are_less_right_later_and_others_are_not(classifier, sa
     assert aged.aged_accuracy.mean < 0.7
     assert steady.aged_accuracy == steady.accuracy
     assert ask(classifier, drifting, samples=samples).accelerators[0].run.aged_accuracy is None
+
+
+def test_what_cannot_be_told_of_a_later_time_leaves_what_is_told_of_now(classifier, samples):
+    slow = {"drift_exponent": 0.2, "drift_reference_s": 50}
+    drifting = with_array(make_accelerator(rows=16, cols=16), **slow)
+    (line,) = ask(classifier, drifting, samples=samples, elapsed_s=10).accelerators
+    assert line.run.accuracy == chips_of(classifier, drifting, samples, None)
+    assert line.run.aged_accuracy is None
+    assert "before array.drift_reference_s" in line.run.accuracy_problem
+
+
+def test_bits_of_conversions_that_a_policy_tells_are_told(classifier, samples):
+    ranged = make_accelerator(rows=16, cols=16, adc_bits=6, converters={"adc_range": "calibrated-layer"})
+    own = network_policy(classifier)
+    (name,) = classifier.layer_names
+    asking = Asking(samples, calibration=samples.inputs[:20])
+    question = Question(classifier, own.with_adc_bits({name: 3}), asking=asking)
+    document = compare_accelerators(question, (ranged, ONE), name="mine")
+    line, ideal = document.accelerators
+    assert document.layers[0].adc_bits == 3
+    assert (line.run.widths.adc_bits, line.run.widths.layer_adc_bits) == (6, (3, 3))
+    program = mho.compile(classifier, ranged, adc_bits={name: 3})
+    ranges = mho.calibrate(program, samples.inputs[:20], seed=0)
+    outputs = mho.simulate(program, samples.inputs, seed=0, ranges=ranges)
+    assert line.run.accuracy.mean == samples.share_right(outputs)
+    assert "ADC" in str(ideal.problem or ideal.run.accuracy_problem)
+    told = StringIO()
+    print_comparison(Console(file=told, width=250), document)
+    assert "at 4/4/3 on 2 accelerators" in told.getvalue()
+    assert re.search(r"test +16 x 16 +\S+ +\S+ +\S+ +3 \(", told.getvalue())
+    plain = ask(classifier, ranged, samples=samples, calibration=samples.inputs[:20])
+    assert plain.accelerators[0].run.widths.layer_adc_bits is None
+    assert "adc_bits" not in plain.model_dump(mode="json")["layers"][0]
 
 
 def chips_of(network, hardware, samples, conditions, **keys):
