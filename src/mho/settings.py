@@ -59,6 +59,9 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
     for detail in error.errors(include_url=False):
         problem = _explain_one(schema, detail)
         problems.setdefault(problem[0], problem)
+    # Of a value that fits no member of a union, what is wrong within it tells more than that it is no other member.
+    for key in [key for key in problems if any(other.startswith(f"{key}.") for other in problems)]:
+        del problems[key]
     if len(problems) == 1:
         key, what, expected = next(iter(problems.values()))
         hint = _hint(schema, key) if what.startswith("unknown key") else ""
@@ -73,7 +76,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
 
 def _explain_one(schema: Schema, detail: Any) -> tuple[str, str, str]:
     """Return the dotted key, what is wrong with it and what was expected."""
-    keys, field = _walk(schema, detail["loc"])
+    keys, field = _walk(schema, detail["loc"], into_tables=not detail["type"].endswith("_type"))
     expected = describe_values(schema, field)
     if detail["type"] == "extra_forbidden":
         return ".".join((*keys, str(detail["loc"][-1]))), "unknown key", ""
@@ -84,16 +87,27 @@ def _explain_one(schema: Schema, detail: Any) -> tuple[str, str, str]:
     return ".".join(keys), f"is {_show(detail['input'])}", expected
 
 
-def _walk(schema: Schema, location: Sequence[int | str]) -> tuple[tuple[str, ...], Schema]:
-    """Follow a pydantic error location through the schema; stops at what are not keys (members of unions)."""
+def _walk(schema: Schema, location: Sequence[int | str], *, into_tables: bool) -> tuple[tuple[str, ...], Schema]:
+    """Follow a pydantic error location through the schema; stops at what are not keys (members of unions).
+
+    Args:
+        schema: of the model.
+        location: keys, indices, and what pydantic calls members of unions.
+        into_tables: go on into a last member that is a table: the value is a table too.
+    """
     keys: list[str] = []
     here: Schema = schema
-    for step in location:
+    for number, step in enumerate(location, start=1):
         here = _resolve(schema, here)
         options = [_resolve(schema, option) for option in here.get("anyOf", [])]
         below = next((found for option in (here, *options) if (found := _step(option, step)) is not None), None)
         if below is None:
-            break
+            name = re.search(r"(\w+)]?$", str(step))  # such as function-after[_check_ends(), Range]
+            reference = {"$ref": f"#/$defs/{name[1]}"} if name else {}
+            if (number == len(location) and not into_tables) or reference not in here.get("anyOf", []):
+                break
+            here = reference
+            continue
         keys.append(str(step))
         here = below
     return tuple(keys), _with_own_text(schema, here)

@@ -20,6 +20,7 @@ class Outer(BaseModel):
     many: list[Inner] = []
     maybe: Inner | None = None
     table: dict[str, StrictInt] = {}
+    either: Inner | list[int] = []
 
 
 def error_of(content):
@@ -64,6 +65,13 @@ def test_a_missing_key_is_named_with_what_it_must_be():
         ({"inner": 3}, "a.toml: inner: is 3\n  expected: a table"),
         ({"inner": {"count": 3, "width": 1.5}}, "inner.width: is 1.5\n  expected: a whole number or 'free'"),
         (3, "a.toml: is 3\n  expected: a table"),
+        ({"inner": {"count": 3}, "either": 3}, "a.toml: either: is 3\n  expected: a table or a list"),
+        (
+            {"inner": {"count": 3}, "either": {"count": 0}},
+            "a.toml: either.count: is 0\n  expected: a whole number, 1..9",
+        ),
+        ({"inner": {"count": 3}, "either": {}}, "a.toml: either.count: missing"),
+        ({"inner": {"count": 3}, "either": {"count": "x"}}, "a.toml: either.count: is 'x'"),
     ],
 )
 def test_nested_lists_unions_and_wrong_tables_are_located(content, expected):

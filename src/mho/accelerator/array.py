@@ -22,6 +22,7 @@ from mho.accelerator.section import (
     Seconds,
     Section,
     Siemens,
+    above,
     above_zero,
     from_zero,
 )
@@ -127,7 +128,7 @@ class Array(Section):
     lrs_siemens: Annotated[Siemens, *above_zero(MAX_SIEMENS)] | None = Field(
         default=None, description="Conductance of the highest level, S. Only wires need it; the rest is relative."
     )
-    on_off_ratio: Annotated[Ratio, Field(gt=1, le=MAX_RATIO)] | Literal["infinite"] = Field(
+    on_off_ratio: Annotated[Ratio, *above(1, MAX_RATIO)] | Literal["infinite"] = Field(
         default=_INFINITE,
         description='Conductance of the highest level over that of the lowest, or "infinite": the lowest does not '
         "conduct.",

@@ -54,10 +54,15 @@ def from_zero(maximum: int) -> tuple[Any, ...]:
     return (Field(ge=0, le=maximum), WithJsonSchema(limits))
 
 
+def above(minimum: int, maximum: int) -> tuple[Any, ...]:
+    """Return what limits a number to more than `minimum` and at most `maximum`, for use in `Annotated`."""
+    limits = {"type": "number", "exclusiveMinimum": minimum, "maximum": maximum}
+    return (Field(gt=minimum, le=maximum), WithJsonSchema(limits))
+
+
 def above_zero(maximum: int) -> tuple[Any, ...]:
     """Return what limits a number to more than 0 and at most `maximum`, for use in `Annotated`."""
-    limits = {"type": "number", "exclusiveMinimum": 0, "maximum": maximum}
-    return (Field(gt=0, le=maximum), WithJsonSchema(limits))
+    return above(0, maximum)
 
 
 def within(limit: int) -> tuple[Any, ...]:

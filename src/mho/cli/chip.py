@@ -103,6 +103,14 @@ class Samples:
         labels = arrays.pop(LABELS) if LABELS in arrays and LABELS not in program.inputs else None
         return cls(arrays, None if labels is None else LabelledSamples(arrays, labels))
 
+    def check(self, program: Program) -> None:
+        """Hold inputs and labels against the program that is to answer them. Raises `DataError`."""
+        from mho.simulation.samples import check_inputs, present_shapes
+
+        count = len(next(iter(check_inputs(program, self.inputs).values())))
+        if self.labels is not None:
+            self.labels.check({name: (count, *shape) for name, shape in present_shapes(program).items()})
+
     def tell_accuracy(self, **outputs: dict[str, NDArray[np.float32]]) -> str | None:
         """Return the share of samples that each set of outputs gets right, in words; None without labels."""
         if self.labels is None:

@@ -108,6 +108,7 @@ def simulate(
         _tell_timing(loaded, batch or 1, trace)
     if inputs is not None:
         samples = Samples.read(inputs, loaded)
+        samples.check(loaded)
         if seed is None:
             results = _run(loaded, samples, engine, batch_size)
         else:

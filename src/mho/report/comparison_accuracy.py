@@ -63,17 +63,24 @@ class LabelledSamples:
         Raises:
             DataError: there are more outputs, of another shape, or other samples or classes.
         """
+        self.check({name: array.shape for name, array in outputs.items()})
         found = next(iter(outputs.values()))
-        if len(outputs) != 1 or found.ndim != 2 or found.shape[1] < 2:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
-            raise DataError(f"outputs {shapes} are no scores of classes", expected="one output [N, classes]")
-        if len(found) != len(self.labels):
-            raise DataError(
-                f"{len(self.labels)} labels for {len(found)} samples", where=LABELS, expected="one a sample"
-            )
-        if (largest := int(self.labels.max())) >= found.shape[1]:
-            raise DataError(f"a label is {largest}", where=LABELS, expected=f"0..{found.shape[1] - 1}")
         return float((found.argmax(axis=1) == self.labels).mean())
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Hold labels against the shapes of outputs [N, ...], by name.
+
+        Raises:
+            DataError: as `share_right`.
+        """
+        shape = next(iter(shapes.values()))
+        if len(shapes) != 1 or len(shape) != 2 or shape[1] < 2:
+            told = ", ".join(f"{name} {list(one)}" for name, one in shapes.items())
+            raise DataError(f"outputs {told} are no scores of classes", expected="one output [N, classes]")
+        if shape[0] != len(self.labels):
+            raise DataError(f"{len(self.labels)} labels for {shape[0]} samples", where=LABELS, expected="one a sample")
+        if (largest := int(self.labels.max())) >= shape[1]:
+            raise DataError(f"a label is {largest}", where=LABELS, expected=f"0..{shape[1] - 1}")
 
 
 def read_samples(path: str | Path) -> LabelledSamples:

@@ -43,3 +43,9 @@ def check_inputs(program: Program, inputs: Mapping[str, Any] | NDArray[Any]) -> 
 def present_outputs(program: Program, buffers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Return the outputs by name, as a user sees them."""
     return {name: from_samples(buffers[name], program.buffers[name].shape) for name in program.outputs}
+
+
+def present_shapes(program: Program) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that outputs of one sample have, by name, as a user sees them."""
+    shapes = {name: program.buffers[name].shape for name in program.outputs}
+    return {name: from_samples(np.empty((0, *shape)), shape).shape[1:] for name, shape in shapes.items()}

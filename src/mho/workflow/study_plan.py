@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mho.accelerator.array import Array, Placement
+from mho.accelerator.array import Array, OffCurrent, PartOf, Placement
 from mho.accelerator.converters import AdcRange, Converters
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
@@ -195,24 +195,31 @@ def _comparable(value: Value) -> Value:
     return tuple(map(float, value)) if isinstance(value, tuple) else value
 
 
-def _runs(hardware: Accelerator, conditions: Conditions) -> bool:
-    """True where time changes conductances."""
-    reference = float(hardware.array.drift_reference_s)
-    is_later = conditions.elapsed_s is not None and conditions.elapsed_s > reference
-    return hardware.array.drifts and (is_later or _is_warmer(hardware, conditions))
+def _is_disturbed(hardware: Accelerator, conditions: Conditions) -> bool:
+    return conditions.noticed_by(hardware.array).reads > 0
 
 
 def _is_warmer(hardware: Accelerator, conditions: Conditions) -> bool:
-    kelvins = conditions.temperature_k
-    return (
-        hardware.array.drift_activation_ev is not None
-        and kelvins is not None
-        and kelvins != float(hardware.array.drift_reference_k)
-    )
+    return conditions.noticed_by(hardware.array).temperature_k is not None
 
 
-def _is_disturbed(hardware: Accelerator, conditions: Conditions) -> bool:
-    return conditions.reads > 0 and not isinstance(hardware.array.read_disturb_reads, str)
+def _runs(hardware: Accelerator, conditions: Conditions) -> bool:
+    """True where time changes conductances."""
+    return conditions.noticed_by(hardware.array).elapsed_s is not None or _is_warmer(hardware, conditions)
+
+
+def _has_off_current(hardware: Accelerator, _: Conditions) -> bool:
+    """True where the lowest level conducts, and that counts."""
+    array = hardware.array
+    return array.off_current is OffCurrent.KEPT and not isinstance(array.on_off_ratio, str)
+
+
+def _errs_by_conductance(hardware: Accelerator, conditions: Conditions) -> bool:
+    """True where cells deviate by more or less as their lowest level conducts more."""
+    array = hardware.array
+    read_noise = array.read_noise and array.read_noise_of is PartOf.CONDUCTANCE
+    of_cells = array.has_programming_error, array.cell_variation, read_noise, array.has_wires
+    return any(of_cells) or _runs(hardware, conditions) or _has_off_current(hardware, conditions)
 
 
 def _has_adcs_of_their_own(hardware: Accelerator, _: Conditions) -> bool:
@@ -237,7 +244,7 @@ _DRIFT: tuple[_Acts, str] = (
     "drift: array.drift_exponent or array.drift_exponent_std, and conditions.elapsed_s after array.drift_reference_s",
 )
 _WARMTH: tuple[_Acts, str] = (
-    lambda hardware, conditions: hardware.array.drifts and _is_warmer(hardware, conditions),
+    _is_warmer,
     "drift that depends on temperature: array.drift_exponent, array.drift_activation_ev, and conditions.temperature_k "
     "other than array.drift_reference_k",
 )
@@ -264,6 +271,11 @@ _EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
         "array.drift_activation_ev": _WARMTH,
         "array.read_disturb_reads": _DISTURB,
         "array.read_disturb_towards": _DISTURB,
+        "array.on_off_ratio": (
+            _errs_by_conductance,
+            'array.off_current = "kept", wires, drift, or errors of cells or reads that depend on conductances',
+        ),
+        "array.off_current": (_has_off_current, 'array.on_off_ratio as a number, and "kept" among the values'),
         "array.lrs_siemens": _WIRES,
         "array.driven_ends": _WIRES,
         "array.programming_error_of": (lambda hardware, _: hardware.array.has_programming_error, "a programming_error"),

@@ -229,6 +229,16 @@ def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, c
     assert "labels" in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", "--seed", "5")
 
 
+def test_labels_are_held_against_the_program_before_it_runs(folder, capsys, monkeypatch):
+    monkeypatch.setattr("mho.simulation.analog.AnalogExecutor.run", None)
+    monkeypatch.setattr("mho.simulation.executor.Executor.run", None)
+    inputs = read_arrays("x.npz")
+    for labels, told in ((np.zeros(19, int), "19 labels for 20 samples"), (np.full(20, 5), "a label is 5")):
+        write_arrays("odd.npz", {**inputs, "labels": labels})
+        for seed in ((), ("--seed", "5")):
+            assert told in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", *seed)
+
+
 def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(folder):
     inputs = read_arrays("x.npz")
     for given in (

@@ -141,6 +141,23 @@ def test_a_study_survives_json():
             {"base": {"array.pulse_error": 0.1}, "sweeps": {"array.verify_tolerance": [0, 0.1]}},
             "array.verify_pulses above 1",
         ),
+        (
+            {"base": {"array.cell_variation": 0}, "sweeps": {"array.on_off_ratio": [2, 100]}},
+            "array.on_off_ratio: changes nothing",
+        ),
+        (
+            {"base": {"array.on_off_ratio": 9, "array.cell_variation": 0}, "sweeps": {"array.stuck_on_rate": [0, 0.1]}},
+            'array.off_current = "kept"',
+        ),
+        ({"sweeps": {"array.off_current": ["kept", "subtracted"]}}, "array.on_off_ratio as a number"),
+        (
+            {"sweeps": {"array.off_current": ["subtracted"]}, "base": {"array.on_off_ratio": 9}},
+            '"kept" among the values',
+        ),
+        ({"sweeps": {"array.on_off_ratio": [1, 2]}}, "expected: a number, above 1, at most 100000 or 'infinite'"),
+        ({"sweeps": {"array.read_noise": {"from": 0, "to": 1, "points": 1}}}, "sweeps.array.read_noise.points: is 1"),
+        ({"sweeps": {"array.read_noise": {"from": 0, "to": 1}}}, "sweeps.array.read_noise.points: missing"),
+        ({"sweeps": {"array.read_noise": 1}}, "is 1\n  expected: a table or a list"),
         ({"sweeps": {"converters.columns_per_adc": [1, 8]}}, "errors of ADCs, or ranges of their own"),
         ({"sweeps": {"converters.dac_inl_lsb": [0, 0.2]}}, "DACs of more than one bit"),
         ({"base": {"converters.column_difference": "analog"}}, "converters.adc_bits in numbers"),
@@ -180,5 +197,17 @@ def test_what_acts_at_some_point_is_no_error():
     assert plan(tables(base=faults, sweeps={"array.spare_cols": [0, 4]}))[1].hardware.array.spare_cols == 4
     pulses = {"array.pulse_error": 0.1, "array.verify_tolerance": 0.05}
     assert plan(tables(base=pulses, sweeps={"array.verify_pulses": [1, 4]}))[1].hardware.array.verify_pulses == 4
+    ratios = {"array.on_off_ratio": [2, 100]}
+    plain = {"array.cell_variation": 0}
+    for errors in (
+        {"array.off_current": "kept"},
+        {"array.lrs_siemens": 1e-4, "array.col_segment_ohm": 1},
+        {"array.programming_error": 0.1},
+        {"array.cell_variation": 0.1},
+        {"array.read_noise": 0.1},
+        {"array.drift_exponent": 0.1, "conditions.elapsed_s": 9},
+    ):
+        assert plan(tables(base=plain | errors, sweeps=ratios))[0].hardware.array.on_off_ratio == 2
+    plan(tables(base={"array.on_off_ratio": 9}, sweeps={"array.off_current": ["kept", "subtracted"]}))
     activated = make_accelerator(array={"drift_exponent": 0.1, "drift_activation_ev": 0.2})
     assert plan(tables(sweeps={"conditions.temperature_k": [300, 350]}), activated)[1].conditions.temperature_k == 350
