@@ -268,6 +268,7 @@ def study(
     *,
     program: Program | None = None,
     samples: tuple[Mapping[str, NDArray[Any]] | NDArray[Any], NDArray[Any]] | None = None,
+    calibration: Mapping[str, NDArray[Any]] | NDArray[Any] | None = None,
     directory: str | Path | None = None,
     processes: int | None = None,
     ray: str | None = None,
@@ -281,6 +282,8 @@ def study(
         study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
         program: what `mho.compile` made, instead of the table program.
         samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
+        calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
+            calibration.file; calibration.images of them are taken.
         directory: where results go, instead of the study's own; studies/NAME where it tells none.
         processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
             More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
@@ -309,6 +312,7 @@ def study(
         fresh=fresh,
         program=program,
         samples=None if samples is None else LabelledSamples(*samples),
+        calibration=calibration,
     ).result
 
 

@@ -31,7 +31,7 @@ from mho.workflow.study_log import StudyLog, chip_key
 from mho.workflow.study_material import LoadedStudy, load_material
 from mho.workflow.study_plan import PlannedPoint, plan_study
 from mho.workflow.study_ray import ask_chips_on_ray
-from mho.workflow.study_workers import ChipAnswers, ChipTask, StudyMaterial, ask_chips
+from mho.workflow.study_workers import ChipAnswers, ChipTask, Inputs, StudyMaterial, ask_chips
 
 if TYPE_CHECKING:
     from mho.program.program import Program
@@ -107,6 +107,7 @@ def run_study(
     fresh: bool = False,
     program: Program | None = None,
     samples: LabelledSamples | None = None,
+    calibration: Inputs | None = None,
     on_chip: OnChip | None = None,
 ) -> FinishedStudy:
     """Ask all chips of a study, going on from what earlier studies found in the same directory.
@@ -120,6 +121,7 @@ def run_study(
         fresh: forget what earlier studies left in the directory.
         program: instead of the configuration's table program.
         samples: instead of the configuration's data.
+        calibration: inputs, instead of the configuration's calibration.file.
         on_chip: is told of progress.
 
     Raises:
@@ -128,10 +130,11 @@ def run_study(
     """
     if ray is not None:
         import_ray()
-    loaded = load_material(config, where=where, program=program, samples=samples)
+    loaded = load_material(config, where=where, program=program, samples=samples, calibration=calibration)
     points = plan_study(config, loaded.program.accelerator, where=where)
     needs_calibration = any(point.needs_calibration for point in points)
-    loaded.check_calibration(needs_calibration, config.calibration.file is not None, where=where)
+    is_given = calibration is not None or config.calibration.file is not None
+    loaded.check_calibration(needs_calibration, is_given, where=where)
     exact_accuracy = loaded.measure_exactly()
     path = directory or config.directory
     with _open_directory(path, fresh=fresh) as log:

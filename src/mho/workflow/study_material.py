@@ -92,7 +92,12 @@ class LoadedStudy:
 
 
 def load_material(
-    config: StudyConfig, *, where: str, program: Program | None = None, samples: LabelledSamples | None = None
+    config: StudyConfig,
+    *,
+    where: str,
+    program: Program | None = None,
+    samples: LabelledSamples | None = None,
+    calibration: Inputs | None = None,
 ) -> LoadedStudy:
     """Read and compile what a study works with.
 
@@ -100,21 +105,28 @@ def load_material(
         config: what is asked for.
         where: the study's file, for messages.
         program, samples: instead of the configuration's.
+        calibration: inputs, instead of the configuration's calibration.file.
 
     Raises:
-        ConfigError: there is no program, or there are no samples, or both are given twice.
+        ConfigError: there is no program, or there are no samples, or something is given twice.
         MhoError: something cannot be read or compiled.
     """
     _check_given_once(config.program is not None, program is not None, "program", where)
     has_samples = config.data is not None or config.samples.file is not None
     _check_given_once(has_samples, samples is not None, "data", where)
+    if calibration is not None:
+        if config.data is not None:
+            raise ConfigError("data has calibration images of its own", where=f"{where}: data", expected="samples")
+        if config.calibration.file is not None:
+            raise ConfigError("given here and in Python", where=f"{where}: calibration.file", expected="one of them")
     source = "given in Python"
     if program is None:
         program, source = _load_program(config)
-    asked, samples_source, calibration = _load_samples(config, samples)
+    asked, samples_source, of_data = _load_samples(config, samples)
+    seen = of_data if config.data is not None else _load_calibration(config, calibration)
     rule = RangeRule(config.calibration.method, config.calibration.share)
-    hashes = _hash_inputs(asked.inputs, asked.labels), _hash_inputs(calibration)
-    return LoadedStudy(program, source, asked, samples_source, calibration, rule, *hashes)
+    hashes = _hash_inputs(asked.inputs, asked.labels), _hash_inputs(seen)
+    return LoadedStudy(program, source, asked, samples_source, seen, rule, *hashes)
 
 
 def _check_given_once(in_file: bool, in_python: bool, table: str, where: str) -> None:
@@ -142,8 +154,8 @@ def _load_program(config: StudyConfig) -> tuple[Program, str]:
 
 
 def _load_samples(config: StudyConfig, given: LabelledSamples | None) -> tuple[LabelledSamples, str, Inputs | None]:
-    """Return samples, where they came from, and calibration inputs."""
-    settings, calibration_file = config.samples, config.calibration.file
+    """Return samples, where they came from, and calibration inputs that the data has of its own."""
+    settings = config.samples
     if config.data is not None:
         generator = np.random.default_rng(derive_seed(settings.split_seed, "splits"))
         dataset = load_dataset(config.data, generator)
@@ -160,15 +172,23 @@ def _load_samples(config: StudyConfig, given: LabelledSamples | None) -> tuple[L
     if settings.images != "all":
         index = _spread(_check_count(settings.images, len(given)), len(given))
         given = LabelledSamples(_take(given.inputs, index), given.labels[index])
-    if calibration_file is None:
-        return given, source, None
-    from mho.simulation.arrays import read_arrays
+    return given, source, None
 
-    arrays = {name: array for name, array in read_arrays(calibration_file).items() if name != LABELS}
-    first = next(iter(arrays.values()), np.zeros(0))
+
+def _load_calibration(config: StudyConfig, given: Inputs | None) -> Inputs | None:
+    """Return calibration inputs that are given, or those of the file, if there is one."""
+    where, file = "calibration", config.calibration.file
+    if given is None:
+        if file is None:
+            return None
+        from mho.simulation.arrays import read_arrays
+
+        where = str(file)
+        given = {name: array for name, array in read_arrays(file).items() if name != LABELS}
+    first = np.asarray(next(iter(given.values()), np.zeros(0)) if isinstance(given, Mapping) else given)
     count = len(first) if first.ndim else 0
-    _check_lengths(arrays, count, where=str(calibration_file))
-    return given, source, _take(arrays, _spread(min(config.calibration.images, count), count))
+    _check_lengths(given, count, where=where)
+    return _take(given, _spread(min(config.calibration.images, count), count))
 
 
 def _check_lengths(inputs: Inputs, count: int, *, where: str) -> None:
@@ -193,8 +213,8 @@ def _spread(count: int, of: int) -> NDArray[np.int64]:
 
 def _take(inputs: Inputs, index: NDArray[np.int64]) -> Inputs:
     if isinstance(inputs, Mapping):
-        return {name: array[index] for name, array in inputs.items()}
-    return inputs[index]
+        return {name: np.asarray(array)[index] for name, array in inputs.items()}
+    return np.asarray(inputs)[index]
 
 
 def _hash_inputs(inputs: Inputs | None, labels: NDArray[Any] | None = None) -> str:
