@@ -18,6 +18,7 @@ from mho.program.program import Program
 
 if TYPE_CHECKING:
     from mho.report.comparison_accuracy import LabelledSamples
+    from mho.simulation.chip_origin import ChipOrigin
 
 HardwareOption = Annotated[
     str | None,
@@ -119,3 +120,9 @@ class Samples:
             f"{100 * self.labels.share_right(one):.2f} % {name.replace('_', ' ')}" for name, one in outputs.items()
         ]
         return f"accuracy on {len(self.labels):,} labels: {', '.join(shares)}"
+
+
+def tell_elsewhere(what: str, origin: ChipOrigin, here: ChipOrigin) -> str | None:
+    """Return how the chip on which something was found differs from this one, in words; None where it does not."""
+    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in origin.differences(here).items()]
+    return f"{what} from elsewhere: {', '.join(told)}" if told else None

@@ -17,6 +17,7 @@ from mho.cli.chip import (
     TemperatureOption,
     TransferredOption,
     load_chip,
+    tell_elsewhere,
 )
 from mho.errors import ConfigError
 from mho.program.container import read_program
@@ -54,19 +55,20 @@ def recalibrate(
     from mho.simulation.corrections import write_corrections
     from mho.simulation.recalibration import recalibrate as find
 
-    fitted = chip.fit(loaded)
+    fitted, own_ranges = chip.fit(loaded), None if ranges is None else read_ranges(ranges)
     found = find(
         loaded,
         seed,
         samples.inputs,
         hardware=fitted,
         conditions=chip.conditions,
-        ranges=None if ranges is None else read_ranges(ranges),
+        ranges=own_ranges,
         transferred=transferred,
         batch_size=batch_size,
     )
     write_corrections(found, output)
-    if (told := chip.tell_unnoticed(fitted)) is not None:
+    elsewhere = None if own_ranges is None else tell_elsewhere("ranges", own_ranges.origin, found.origin)
+    for told in filter(None, (chip.tell_unnoticed(fitted), elsewhere)):
         typer.echo(told)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)

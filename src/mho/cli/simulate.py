@@ -23,6 +23,7 @@ from mho.cli.chip import (
     TemperatureOption,
     TransferredOption,
     load_chip,
+    tell_elsewhere,
 )
 from mho.errors import ConfigError
 from mho.program.container import read_program
@@ -31,7 +32,6 @@ from mho.program.program import Program
 if TYPE_CHECKING:
     from mho.simulation.analog_faults import FaultFigures
     from mho.simulation.chip_answers import Outputs
-    from mho.simulation.chip_origin import ChipOrigin
     from mho.simulation.zero_slices import ZeroSlices
 
 
@@ -239,7 +239,7 @@ def _run_on_chip(
     _echo(chip.tell_unnoticed(hardware))
     here = ChipOrigin.of(loaded, chip.seed, executor.hardware, chip.conditions)
     for name, one in {"ranges": own_ranges, "corrections": own_corrections}.items():
-        _echo(None if one is None else _tell_elsewhere(name, one.origin, here))
+        _echo(None if one is None else tell_elsewhere(name, one.origin, here))
     _echo(_tell_pulses(hardware))
     _echo(_tell_faults(hardware, executor.faults))
     for output, found in results.items():
@@ -252,12 +252,6 @@ def _run_on_chip(
     _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
     _tell_seconds(results, seconds, "chip")
     return results
-
-
-def _tell_elsewhere(what: str, origin: ChipOrigin, here: ChipOrigin) -> str | None:
-    """Return how the chip on which something was found differs from this one, in words; None where it does not."""
-    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in origin.differences(here).items()]
-    return f"{what} from elsewhere: {', '.join(told)}" if told else None
 
 
 def _tell_pulses(hardware: Accelerator) -> str | None:

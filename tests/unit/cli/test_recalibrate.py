@@ -84,6 +84,7 @@ def test_what_was_found_elsewhere_is_refused_unless_that_is_said(folder, capsys)
     other = (*RECALIBRATE[:4], "--seed", "6", "-o", "c.npz", *chip, "--ranges", "r.npz")
     assert "ranges of ADCs were found with seed = 5, and it is 6" in fails(capsys, *other)
     assert main([*other, "--transferred"]) == 0
+    assert "ranges from elsewhere: seed = 5 (here 6)\n" in capsys.readouterr().out
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
     on_chip = (*ON_CHIP, *chip[:3], "2000", "--corrections", "c.npz")
     assert "elapsed_s = 1000.0, and it is 2000.0" in fails(capsys, *on_chip, "--ranges", "r.npz")
