@@ -151,7 +151,7 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     file = tmp_path / "chip" / "stages" / "program" / "program.mho"
     (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=2).values()
     assert found.accuracies[1] == (logits.argmax(axis=1) == test.labels).mean()
-    assert any(note.startswith("On 2 chips of ") for note in result.notes)
+    assert any(" 2 chips of chip, with its cells" in note for note in result.notes)
 
 
 def test_a_finished_run_is_not_made_again(finished, config):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -36,8 +36,7 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
         ConfigError: unknown or missing keys, wrong types, impossible values: all of them, each with its valid range.
     """
     text = str(name_or_path)
-    is_file = isinstance(name_or_path, Path) or text.endswith(_SUFFIX) or "/" in text or "\\" in text
-    if is_file:
+    if _is_file(name_or_path):
         return accelerator_from_json(read_toml(text), where=text)
     preset = _preset_paths().get(text)
     if preset is None:
@@ -65,26 +64,38 @@ def as_accelerator(value: Accelerator | str | Path) -> Accelerator:
     return value if isinstance(value, Accelerator) else load_accelerator(value)
 
 
-def load_distinct(values: Sequence[Accelerator | str | Path]) -> tuple[Accelerator, ...]:
+def load_distinct(
+    values: Iterable[Accelerator | str | Path], *, where: str = "accelerators"
+) -> tuple[Accelerator, ...]:
     """Return accelerators that people can tell apart: of several with one name, those of files have the file's too.
 
     Args:
         values: accelerators, presets' names or TOML files. Accelerators stay as they are.
+        where: they are named, for messages.
 
     Raises:
         InputFileError, ConfigError: as `load_accelerator`; or a name or file is there twice.
     """
-    named = Counter(str(value) for value in values if not isinstance(value, Accelerator))
-    if twice := [name for name, count in named.items() if count > 1]:
-        raise ConfigError(f"{twice[0]!r} is named twice", where="accelerators", expected="each accelerator once")
-    loaded = [as_accelerator(value) for value in values]
+    given = list(values)
+    named = [
+        Path(value).resolve() if _is_file(value) else value for value in given if not isinstance(value, Accelerator)
+    ]
+    if twice := [str(name) for name, count in Counter(named).items() if count > 1]:
+        raise ConfigError(f"{twice[0]!r} is named twice", where=where, expected="each accelerator once")
+    loaded = [as_accelerator(value) for value in given]
     counts = Counter(one.name for one in loaded)
     return tuple(
         one.model_copy(update={"name": f"{one.name} ({value})"})
-        if counts[one.name] > 1 and not isinstance(value, Accelerator) and str(value) != one.name
+        if counts[one.name] > 1 and not isinstance(value, Accelerator) and _is_file(value)
         else one
-        for one, value in zip(loaded, values, strict=True)
+        for one, value in zip(loaded, given, strict=True)
     )
+
+
+def _is_file(name_or_path: str | Path) -> bool:
+    """Tell whether a file is meant: what ends in ``.toml``, holds a path separator or is a `Path`."""
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or text.endswith(_SUFFIX) or "/" in text or "\\" in text
 
 
 def override(

@@ -120,7 +120,7 @@ class Conditions:
         for name, value in (("elapsed_s", self.elapsed_s), ("temperature_k", self.temperature_k)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value}", expected="a finite number above 0")
-        if self.reads < 0:
+        if not (self.reads >= 0 and self.reads == self.reads // 1):
             raise ConfigError(f"reads is {self.reads}", expected="a whole number from 0")
 
     def noticed_by(self, array: Array) -> Conditions:
@@ -132,9 +132,18 @@ class Conditions:
         elapsed_s, kelvins, drifts = self.elapsed_s, self.temperature_k, array.drifts
         if not drifts or elapsed_s == float(array.drift_reference_s):
             elapsed_s = None
-        if not drifts or array.drift_activation_ev is None or kelvins == float(array.drift_reference_k):
-            kelvins = None
-        return Conditions(elapsed_s, kelvins, 0 if isinstance(array.read_disturb_reads, str) else self.reads)
+        if kelvins is not None:
+            warmer = kelvins - float(array.drift_reference_k)
+            # Where it is colder, no time has passed yet at the reference time.
+            is_noticed = drifts and array.drift_activation_ev is not None and (warmer > 0 or (warmer and elapsed_s))
+            kelvins = kelvins if is_noticed else None
+        return Conditions(elapsed_s, kelvins, 0 if isinstance(array.read_disturb_reads, str) else int(self.reads))
+
+    def unnoticed_by(self, array: Array) -> tuple[str, ...]:
+        """Return the names of what is told and changes nothing; a time beside a temperature that acts is one of two."""
+        noticed = self.noticed_by(array)
+        names = ["temperature_k", "reads"] if noticed.temperature_k else ["elapsed_s", "temperature_k", "reads"]
+        return tuple(name for name in names if getattr(self, name) and not getattr(noticed, name))
 
 
 def draw_identity(device: Device, shape: tuple[int, int], seed: CrossbarSeed) -> CellIdentity:

@@ -178,7 +178,7 @@ def load_compared(
         raise ConfigError(
             "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
         )
-    hardware = load_distinct(names)
+    hardware = load_distinct(names, where="--accelerators")
     loaded = load_network(network, input_shape=parse_shape(input_shape))
     return Compared(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
 

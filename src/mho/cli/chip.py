@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,6 @@ from mho.program.program import Program
 
 if TYPE_CHECKING:
     from mho.report.comparison_accuracy import LabelledSamples
-    from mho.simulation.chip_origin import ChipOrigin
 
 HardwareOption = Annotated[
     str | None,
@@ -61,13 +61,7 @@ class Chip:
 
     def tell_unnoticed(self, hardware: Accelerator) -> str | None:
         """Return which of the conditions that were told change nothing on some hardware, in words; None for none."""
-        noticed = self.conditions.noticed_by(hardware.array)
-        names = [field.name for field in fields(Conditions)]
-        unnoticed = [
-            f"--{name.replace('_', '-')}"
-            for name in names
-            if getattr(self.conditions, name) and not getattr(noticed, name)
-        ]
+        unnoticed = [f"--{name.replace('_', '-')}" for name in self.conditions.unnoticed_by(hardware.array)]
         if not unnoticed:
             return None
         return f"{' and '.join(unnoticed)} {'change' if len(unnoticed) > 1 else 'changes'} nothing on {hardware.name}"
@@ -122,7 +116,7 @@ class Samples:
         return f"accuracy on {len(self.labels):,} labels: {', '.join(shares)}"
 
 
-def tell_elsewhere(what: str, origin: ChipOrigin, here: ChipOrigin) -> str | None:
+def tell_elsewhere(what: str, differences: Mapping[str, tuple[str, str]]) -> str | None:
     """Return how the chip on which something was found differs from this one, in words; None where it does not."""
-    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in origin.differences(here).items()]
+    told = [f"{key} = {found} (here {wanted})" for key, (found, wanted) in differences.items()]
     return f"{what} from elsewhere: {', '.join(told)}" if told else None

@@ -67,8 +67,8 @@ def recalibrate(
         batch_size=batch_size,
     )
     write_corrections(found, output)
-    elsewhere = None if own_ranges is None else tell_elsewhere("ranges", own_ranges.origin, found.origin)
-    for told in filter(None, (chip.tell_unnoticed(fitted), elsewhere)):
+    differences = {} if own_ranges is None else own_ranges.differences(loaded, seed, fitted, chip.conditions)
+    for told in filter(None, (chip.tell_unnoticed(fitted), tell_elsewhere("ranges", differences))):
         typer.echo(told)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)

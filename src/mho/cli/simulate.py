@@ -237,9 +237,12 @@ def _run_on_chip(
     exact = Executor(loaded).run(samples.inputs)
     _tell_outputs(loaded, results)
     _echo(chip.tell_unnoticed(hardware))
-    here = ChipOrigin.of(loaded, chip.seed, executor.hardware, chip.conditions)
-    for name, one in {"ranges": own_ranges, "corrections": own_corrections}.items():
-        _echo(None if one is None else tell_elsewhere(name, one.origin, here))
+    place = loaded, chip.seed, executor.hardware, chip.conditions
+    if own_ranges is not None:
+        _echo(tell_elsewhere("ranges", own_ranges.differences(*place)))
+    if own_corrections is not None:
+        here = ChipOrigin.of(*place, None if own_ranges is None else own_ranges.digest)
+        _echo(tell_elsewhere("corrections", own_corrections.origin.differences(here)))
     _echo(_tell_pulses(hardware))
     _echo(_tell_faults(hardware, executor.faults))
     for output, found in results.items():

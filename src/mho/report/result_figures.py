@@ -137,6 +137,12 @@ class ChipAnswers(Part):
     """Test images that each chip answers."""
     hardware: str
     """Name of the accelerator whose cells, wires and converters the chips have."""
+    elapsed_s: float | None = None
+    """Time since the cells were written, s; null where they are read at once."""
+    temperature_k: float | None = None
+    """Temperature, K; null where it is that at which drift was measured."""
+    reads: Annotated[int, Field(ge=0)] = 0
+    """Reads since the cells were written."""
     accuracies: tuple[Share, ...]
     """Of chips of seeds 1, 2 and so on."""
 
@@ -144,6 +150,19 @@ class ChipAnswers(Part):
     def mean(self) -> float:
         """Mean accuracy, 0..1."""
         return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def chips(self) -> str:
+        """Which chips were asked, and when: ``2 chips of stt-mram``, ``1 chip of worn, 86,400 s after the write``."""
+        count = len(self.accuracies)
+        told = [f"{count} {'chip' if count == 1 else 'chips'} of {self.hardware}"]
+        if self.elapsed_s is not None:
+            told.append(f"{self.elapsed_s:,.6g} s after the write")
+        if self.temperature_k is not None:
+            told.append(f"at {self.temperature_k:g} K")
+        if self.reads:
+            told.append(f"after {self.reads:,} reads")
+        return ", ".join(told)
 
 
 class LayerCostFigures(Part):

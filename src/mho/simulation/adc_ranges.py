@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,8 +32,9 @@ _EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"
 _KINDS = {"layers": ("U", 1), "tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
 _ALWAYS = ("converters.adc_bits", "converters.column_difference", "array.placement")
 _SHARING = "converters.columns_per_adc"
-_LINES = ("seed", "array.stuck_on_rate", "array.stuck_off_rate", "array.spare_cols", "array.fault_compensation")
-"""What lines that are chosen by stuck cells follow from."""
+_LINES = ("seed", "array.")
+"""What lines that are chosen by stuck cells follow from, among others."""
+_ADC_ERRORS = ("adc_offset_lsb", "adc_gain_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,8 @@ class AdcRanges:
 
     @property
     def digest(self) -> str:
-        """What identifies them: SHA-256 of the origin and all ranges, hexadecimal."""
-        found = hashlib.sha256(str(self.origin.to_array()).encode())
+        """What tells them from others: SHA-256 of all ranges, hexadecimal."""
+        found = hashlib.sha256()
         for name, tiles in self.layers.items():
             found.update(f"{name}\0{len(tiles)}\0".encode())
             for end in itertools.chain.from_iterable(tiles):
@@ -95,11 +97,22 @@ class AdcRanges:
         fitted = with_adc_range(hardware, self.adc_range)
         always = _ALWAYS
         if self.adc_range is AdcRange.CALIBRATED_COLUMNS:  # else the columns of an ADC would have several ranges
-            is_aware = hardware.array.placement is Placement.FAULT_AWARE
+            is_aware = hardware.array.placement is Placement.FAULT_AWARE and hardware.array.has_stuck_cells
             always = (*always, _SHARING, *(_LINES if is_aware else ()))
-        here = ChipOrigin.of(program, seed, fitted, conditions)
+        here = _origin(program, seed, fitted, conditions)
         self.origin.check(here, "ranges of ADCs", where=hardware.name, always=always, transferred=transferred)
         return fitted
+
+    def differences(
+        self, program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None = None
+    ) -> dict[str, tuple[str, str]]:
+        """Return how a chip differs from that on which they were found, as `ChipOrigin.differences` does.
+
+        Args:
+            program, seed, hardware, conditions: as for `fit`.
+        """
+        here = _origin(program, seed, with_adc_range(hardware, self.adc_range), conditions)
+        return self.origin.differences(here)
 
 
 def with_adc_range(hardware: Accelerator, adc_range: AdcRange) -> Accelerator:
@@ -133,10 +146,19 @@ def calibrate_adcs(
     """
     if adc_range is not None and not hardware.converters.has_ideal_adc:
         hardware = with_adc_range(hardware, adc_range)
+    origin = _origin(program, seed, hardware, conditions)
     layers = calibrate_ranges(
         program, seed, inputs, hardware=hardware, rule=rule, conditions=conditions, batch_size=batch_size
     )
-    return AdcRanges(ChipOrigin.of(program, seed, hardware, conditions), layers)
+    return AdcRanges(origin, layers)
+
+
+def _origin(program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
+    """Return the origin of ranges, which noise of reads and errors of ADCs do not change."""
+    array = hardware.array.model_copy(update={"read_noise": Decimal(0)})
+    converters = hardware.converters.model_copy(update=dict.fromkeys(_ADC_ERRORS, Decimal(0)))
+    quiet = hardware.model_copy(update={"array": array, "converters": converters})
+    return ChipOrigin.of(program, seed, quiet, conditions)
 
 
 def write_ranges(ranges: AdcRanges, path: str | Path) -> None:

@@ -105,8 +105,8 @@ def write_chip(
     if ranges is not None:
         hardware = ranges.fit(program, seed, hardware, conditions, transferred=transferred)
     if corrections is not None:
-        here = ChipOrigin.of(program, seed, hardware, conditions)
-        corrections.check(here, ranges, where=hardware.name, transferred=transferred)
+        here = ChipOrigin.of(program, seed, hardware, conditions, None if ranges is None else ranges.digest)
+        corrections.origin.check(here, "corrections", where=hardware.name, transferred=transferred)
         program = corrections.correct(program)
     layers = None if ranges is None else ranges.layers
     return AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)

@@ -15,6 +15,7 @@ from mho.accelerator.converters import Converters
 from mho.accelerator.section import Section
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
+from mho.array.effects import acts
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
@@ -24,6 +25,9 @@ from mho.settings import parse_settings
 ORIGIN = "origin"
 """Name of the origin in a file of arrays."""
 
+_MAX_SEED = 10**1000
+_TOLD = 24
+"""Digits that are told of long numbers and digests."""
 _OF_TIME = "converters.adc_latency_us_per_bit"
 _ELSEWHERE = "say that they come from elsewhere (transferred=True, --transferred)"
 
@@ -42,9 +46,19 @@ class ChipOrigin(Section):
     elapsed_s: float | None = Field(gt=0, allow_inf_nan=False, description="Since cells were written, s.")
     temperature_k: float | None = Field(gt=0, allow_inf_nan=False, description="Of the chip, K.")
     reads: StrictInt = Field(ge=0, description="Since cells were written.")
+    ranges: str | None = Field(
+        pattern="^[0-9a-f]{64}$", description="Digest of the ranges of its ADCs; null where they had none before."
+    )
 
     @classmethod
-    def of(cls, program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
+    def of(
+        cls,
+        program: Program,
+        seed: int,
+        hardware: Accelerator,
+        conditions: Conditions | None,
+        ranges: str | None = None,
+    ) -> ChipOrigin:
         """Return the origin of what is found on a chip.
 
         Args:
@@ -52,11 +66,14 @@ class ChipOrigin(Section):
             seed: of the chip.
             hardware: of the chip.
             conditions: when and how cells are read; None: at once. What its cells do not notice counts for nothing.
+            ranges: digest of the ranges that its ADCs have already; None for none.
 
         Raises:
-            ConfigError: the seed is negative.
+            ConfigError: the seed is negative, or has more than 1000 digits.
         """
         CrossbarSeed(seed)
+        if seed >= _MAX_SEED:
+            raise ConfigError("the seed has more than 1000 digits", expected="a whole number from 0")
         noticed = (conditions or Conditions()).noticed_by(hardware.array)
         return cls(
             program=program_digest(program),
@@ -66,17 +83,20 @@ class ChipOrigin(Section):
             elapsed_s=noticed.elapsed_s,
             temperature_k=noticed.temperature_k,
             reads=noticed.reads,
+            ranges=ranges,
         )
 
     def differences(self, other: ChipOrigin) -> dict[str, tuple[str, str]]:
-        """Return what differs, by dotted key: what it is here and there, in words. Program and times are left out.
+        """Return what differs, by dotted key: what it is here and there, in words.
+
+        Left out are the program, times, and what changes no answer on either chip.
 
         Args:
             other: where what was found here is to be used.
         """
         one, two = dict(self._values()), dict(other._values())
         keys = [key for key in one if one[key] != two[key] and key not in ("program", _OF_TIME)]
-        return {key: (_tell(one[key]), _tell(two[key])) for key in keys}
+        return {key: (_tell(one[key]), _tell(two[key])) for key in keys if self._acts(key) or other._acts(key)}
 
     def check(
         self, other: ChipOrigin, what: str, *, where: str, always: Collection[str] = (), transferred: bool = False
@@ -87,7 +107,7 @@ class ChipOrigin(Section):
             other: where what was found here is to be used.
             what: was found, for messages, in the plural.
             where: it is to be used, for messages.
-            always: keys that may not differ even so.
+            always: keys that may not differ even so, or how such keys begin.
             transferred: whether the user says that it comes from elsewhere.
 
         Raises:
@@ -96,11 +116,12 @@ class ChipOrigin(Section):
         if self.program != other.program:
             raise ConfigError(f"the {what} were found for another program", where=where, hint="find them again")
         for key, (found, wanted) in self.differences(other).items():
-            if not transferred or key in always:
+            is_fixed = key.startswith(tuple(always))
+            if is_fixed or not transferred:
                 raise ConfigError(
                     f"the {what} were found with {key} = {found}, and it is {wanted}",
                     where=where,
-                    hint="find them again" + ("" if key in always else f", or {_ELSEWHERE}"),
+                    hint="find them again" + ("" if is_fixed else f", or {_ELSEWHERE}"),
                 )
 
     def to_array(self) -> NDArray[np.str_]:
@@ -127,15 +148,28 @@ class ChipOrigin(Section):
         except ConfigError as error:
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error
 
+    def _acts(self, key: str) -> bool:
+        """Tell whether a key may change answers; conditions are told only as far as they do."""
+        return acts(key, self.array, self.converters, Conditions(self.elapsed_s, self.temperature_k, self.reads))
+
     def _values(self) -> Iterator[tuple[str, Any]]:
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, Section):
-                yield from ((f"{name}.{key}", getattr(value, key)) for key in type(value).model_fields)
+                yield from ((f"{name}.{key}", _simplify(getattr(value, key))) for key in type(value).model_fields)
             else:
                 yield name, value
+        # Two columns share an ADC at least where their difference is converted.
+        yield "converters.columns_per_adc", self.converters.columns_sharing_adc
+
+
+def _simplify(value: Any) -> Any:
+    """Return one figure for all levels as such."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
 def _tell(value: Any) -> str:
     """Return a value in words; times and temperatures that were not told are those of the hardware."""
-    return "not told" if value is None else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return "not told" if value is None else str(value)[:_TOLD]

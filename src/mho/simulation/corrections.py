@@ -20,14 +20,13 @@ from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
 from mho.program.instructions import Dequantize, Instruction, Layer, Loop, Window
 from mho.program.program import Program
-from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.arrays import check_kinds, read_arrays, write_arrays
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 Floats = NDArray[np.float64]
 
 _EXPECTED = "corrections of channels, as `mho recalibrate` writes them"
-_KINDS = {"ranges": ("U", 0), "layers": ("U", 1), "shapes": ("i", 2), "scale": ("f", 1), "shift": ("f", 1)}
+_KINDS = {"layers": ("U", 1), "shapes": ("i", 2), "scale": ("f", 1), "shift": ("f", 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +57,14 @@ class ChannelCorrections:
 
     Attributes:
         origin: on which chip they were found, and how it was read.
-        ranges: digest of the ranges that its ADCs had, `AdcRanges.digest`; None where they had none.
         layers: by name, in execution order; layers that have no cells are left out. Read-only.
     """
 
     origin: ChipOrigin
-    ranges: str | None
     layers: Mapping[str, Correction]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
-
-    def check(self, chip: ChipOrigin, ranges: AdcRanges | None, *, where: str, transferred: bool = False) -> None:
-        """Hold them against the chip that is to have them.
-
-        Args:
-            chip: where they are to be used.
-            ranges: of its ADCs; None where it has none.
-            where: the hardware, for messages.
-            transferred: whether corrections of another chip, other cells, ranges or another age are meant.
-
-        Raises:
-            ConfigError: they were found for another program; or elsewhere, where they are not `transferred`.
-        """
-        self.origin.check(chip, "corrections", where=where, transferred=transferred)
-        if not transferred and self.ranges != (None if ranges is None else ranges.digest):
-            raise ConfigError(
-                "the corrections were found with other ranges of ADCs", where=where, hint="recalibrate again"
-            )
 
     def correct(self, program: Program) -> Program:
         """Return the program with corrected constants of `Dequantize`; the same one where nothing is corrected.
@@ -147,7 +126,6 @@ def write_corrections(corrections: ChannelCorrections, path: str | Path) -> None
         path,
         {
             ORIGIN: corrections.origin.to_array(),
-            "ranges": np.array(corrections.ranges or "", dtype=np.str_),
             "layers": np.array(list(corrections.layers), dtype=np.str_),
             "shapes": np.array([one.scale.shape for one in layers], dtype=np.int64).reshape(-1, 2),
             "scale": scale,
@@ -165,7 +143,7 @@ def read_corrections(path: str | Path) -> ChannelCorrections:
     arrays, where = read_arrays(path), str(path)
     origin = ChipOrigin.read(arrays, where=where, expected=_EXPECTED)
     check_kinds(arrays, _KINDS, where=where, expected=_EXPECTED)
-    return ChannelCorrections(origin, arrays["ranges"].item() or None, _cut(arrays, where))
+    return ChannelCorrections(origin, _cut(arrays, where))
 
 
 def _cut(arrays: Mapping[str, NDArray[Any]], where: str) -> dict[str, Correction]:

@@ -77,12 +77,12 @@ def recalibrate(
     size = DEFAULT_BATCH if batch_size is None else batch_size
     if size < 1:
         raise DataError(f"batch size {size}", expected="at least 1")
+    origin = ChipOrigin.of(program, seed, hardware, conditions, None if ranges is None else ranges.digest)
     executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=layers)
     arrays = check_inputs(program, inputs)
     with exact_products():
         found = _Walk(program, executor, arrays, size).run()
-    origin = ChipOrigin.of(program, seed, hardware, conditions)
-    return ChannelCorrections(origin, None if ranges is None else ranges.digest, found)
+    return ChannelCorrections(origin, found)
 
 
 class _Walk:

@@ -7,7 +7,7 @@ each chip, from calibration images, under the conditions under which it is asked
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mho.errors import ConfigError
 from mho.report.result import ChipAnswers
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
-from mho.workflow.config import SimulationSettings
+from mho.workflow.config import NoiseSettings, SimulationSettings
 from mho.workflow.noise import check_noticed, load_alike
 
 
@@ -37,19 +37,28 @@ class Chips:
     conditions: Conditions
 
 
-def read_chips(settings: SimulationSettings, accelerator: Accelerator) -> Chips | None:
+def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator) -> Chips | None:
     """Return the chips that a run asks; None where it asks none.
 
     Args:
         settings: of the run.
+        noise: what its training meets.
         accelerator: the run's.
 
     Raises:
-        ConfigError, InputFileError: their accelerator cannot be read or does not fit the run's; conditions that it
-            cannot have or does not notice.
+        ConfigError, InputFileError: their accelerator cannot be read or does not fit the run's, or is not told although
+            training meets another one; conditions that it cannot have or does not notice.
     """
     if not settings.chips:
         return None
+    if settings.accelerator is None and noise is not None:
+        trained = load_alike(noise.accelerator, accelerator, where="qat.noise.accelerator")
+        if (trained.array, trained.converters) != (accelerator.array, accelerator.converters):
+            raise ConfigError(
+                f"chips are asked, and training meets {trained.name}, not {accelerator.name}",
+                where="simulation.accelerator",
+                expected="the name of the one whose chips are meant",
+            )
     hardware = load_alike(settings.accelerator, accelerator, where="simulation.accelerator")
     conditions = Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)
     check_noticed(conditions, hardware, where="simulation")
@@ -73,7 +82,7 @@ def ask_chips(
         report: told of the share that is done, 0..1, and of what is being done.
 
     Returns:
-        The number of images, the name of the hardware, and for each program accuracies by seed.
+        The number of images, the name of the hardware, conditions, and for each program accuracies by seed.
 
     Raises:
         MhoError: a program does what chips do not.
@@ -82,7 +91,7 @@ def ask_chips(
     from mho.simulation.chip_trial import ChipCare, ask_chip
 
     inputs, care = test.inputs(slice(None)), ChipCare(images_for_ranges(calibration))
-    found: dict[str, Any] = {"images": len(test), "hardware": chips.hardware.name}
+    found: dict[str, Any] = {"images": len(test), "hardware": chips.hardware.name, **asdict(chips.conditions)}
     for number, (name, path) in enumerate(files.items()):
         program = read_program(path)
         accuracies = []
@@ -98,11 +107,10 @@ def ask_chips(
 
 def tell_chips(answers: Sequence[ChipAnswers]) -> str:
     """Tell in a sentence what programs answer on chips; there is one program or more."""
-    count = len(answers[0].accuracies)
     words = ", ".join(f"{one.label} {_tell_spread(one)}" for one in answers)
     return (
-        f"On {count} {'chip' if count == 1 else 'chips'} of {answers[0].hardware}, with its cells, wires and converters"
-        f" and {answers[0].images} test images: {words}."
+        f"Of {answers[0].images} test images {answers[0].chips}, with its cells, wires and converters, answers rightly:"
+        f" {words}."
     )
 
 

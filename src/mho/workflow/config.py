@@ -256,17 +256,6 @@ class RunConfig(Section):
             raise ValueError("the network has no weights: add [float_training] or network.weights")
         return self
 
-    @model_validator(mode="after")
-    def _tells_which_chips(self) -> RunConfig:
-        trained = None if self.qat.noise is None else self.qat.noise.accelerator
-        asks = self.simulation.chips and self.simulation.accelerator is None
-        if asks and trained not in (None, self.accelerator.name):
-            raise ValueError(
-                "simulation.accelerator: chips are asked, and qat.noise.accelerator is not the run's accelerator: "
-                "name the one whose chips are meant"
-            )
-        return self
-
     @property
     def directory(self) -> Path:
         """Where results go."""

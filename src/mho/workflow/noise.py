@@ -38,7 +38,7 @@ def noise_ingredients(training: TrainingSettings | None, material: Material) -> 
 
 
 def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Accelerator:
-    """Return another accelerator onto which a run's layers are mapped just as onto its own.
+    """Return another accelerator that can run what a run's layers are mapped into on its own.
 
     Args:
         name: a preset or a TOML file; None: the run's own is meant.
@@ -47,6 +47,9 @@ def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Acc
 
     Raises:
         ConfigError, InputFileError: it cannot be read, or does not fit the mapping.
+
+    Returns:
+        With its file in the name, where that is the run's own and cells or converters are not.
     """
     if name is None:
         return accelerator
@@ -56,6 +59,12 @@ def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Acc
         wanted, found = (getattr(getattr(one, section), value) for one in (accelerator, hardware))
         if wanted != found:
             raise ConfigError(f"{key} is {found}, but the run's is {wanted}", where=where)
+    wanted, found = (one.crossbar.rows_at_once for one in (accelerator, hardware))
+    if found < wanted:
+        raise ConfigError(f"{found} rows may be driven at once, but the run's are {wanted}", where=where)
+    is_other = (hardware.array, hardware.converters) != (accelerator.array, accelerator.converters)
+    if is_other and hardware.name == accelerator.name:
+        return hardware.model_copy(update={"name": f"{hardware.name} ({Path(name).name})"})
     return hardware
 
 
@@ -70,15 +79,13 @@ def check_noticed(conditions: Conditions, hardware: Accelerator, *, where: str) 
     Raises:
         ConfigError: names the first that changes nothing.
     """
-    noticed = conditions.noticed_by(hardware.array)
     needs = {
         "elapsed_s": "cells that drift (array.drift_exponent), and a time other than array.drift_reference_s",
         "temperature_k": "cells whose drift depends on it (array.drift_activation_ev)",
         "reads": "cells that reads disturb (array.read_disturb_reads)",
     }
-    for name, expected in needs.items():
-        if getattr(conditions, name) and not getattr(noticed, name):
-            raise ConfigError(f"{name} changes nothing on {hardware.name}", where=where, expected=expected)
+    for name in conditions.unnoticed_by(hardware.array):
+        raise ConfigError(f"{name} changes nothing on {hardware.name}", where=where, expected=needs[name])
 
 
 def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Accelerator:

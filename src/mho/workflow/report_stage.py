@@ -243,9 +243,8 @@ def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
         form.ChipAnswers(
             name=name,
             label=_LABELS[name],
-            images=found["images"],
-            hardware=found["hardware"],
             accuracies=tuple(found[name]),
+            **{key: found[key] for key in ("images", "hardware", "elapsed_s", "temperature_k", "reads")},
         )
         for name in ("reference", "found")
         if name in found

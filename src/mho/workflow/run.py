@@ -178,7 +178,7 @@ def _run_stages(
     config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain, execution: SearchExecution
 ) -> None:
     seed = config.run.seed
-    chips = read_chips(config.simulation, material.accelerator)
+    chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None

@@ -50,19 +50,20 @@ class LoadedStudy:
     calibration_hash: str
 
     def check_calibration(self, is_needed: bool, is_given: bool, *, where: str) -> None:
-        """Hold what points calibrate against calibration inputs, which a file may give. Raises `ConfigError`."""
+        """Hold what points calibrate against calibration inputs, which a user may give. Raises `ConfigError`."""
         if is_given and not is_needed:
             raise ConfigError(
                 "no point calibrates anything",
-                where=f"{where}: calibration.file",
+                where=f"{where}: calibration",
                 expected="converters.adc_bits as a number and converters.adc_range other than full-scale, or "
                 "mitigation.recalibration other than none, somewhere",
             )
         if is_needed and self.calibration is None:
             raise ConfigError(
                 "calibrated ADCs and recalibration need inputs to be calibrated on",
-                where=f"{where}: calibration.file",
-                expected="an .npz file of arrays [N, ...] by the names of the inputs",
+                where=f"{where}: calibration",
+                expected="calibration.file, an .npz file of arrays [N, ...] by the names of the inputs; in Python, "
+                "calibration",
             )
 
     def measure_exactly(self) -> float:
@@ -185,8 +186,11 @@ def _load_calibration(config: StudyConfig, given: Inputs | None) -> Inputs | Non
 
         where = str(file)
         given = {name: array for name, array in read_arrays(file).items() if name != LABELS}
-    first = np.asarray(next(iter(given.values()), np.zeros(0)) if isinstance(given, Mapping) else given)
-    count = len(first) if first.ndim else 0
+    first = next(iter(given.values()), np.zeros(0)) if isinstance(given, Mapping) else given
+    try:
+        count = np.shape(first)[0] if np.ndim(first) else 0
+    except ValueError as error:  # such as inputs and labels together
+        raise DataError(f"no array: {error}", where=where, expected="an array, or arrays by name") from error
     _check_lengths(given, count, where=where)
     return _take(given, _spread(min(config.calibration.images, count), count))
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mho.accelerator.array import Array, OffCurrent, PartOf, Placement
+from mho.accelerator.array import Array
 from mho.accelerator.converters import AdcRange, Converters
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
+from mho.array.effects import NEEDS, acts
 from mho.errors import ConfigError, suggest
 from mho.report.study_document import Design, Value
 from mho.report.study_text import format_value
@@ -90,7 +91,8 @@ def plan_study(config: StudyConfig, accelerator: Accelerator, *, where: str) -> 
     _check_count(config, where=where)
     points = tuple(_make_point(accelerator, base, sweep, values, where=where) for sweep, values in _list_values(config))
     for key in (*swept, *base):
-        _check_effect(key, [point for point in points if key in base or key in point.values], where=where)
+        with_it = [point for point in points if key in base or key in point.values]
+        _check_effect(key, with_it, accelerator, where=where)
     return points
 
 
@@ -183,116 +185,19 @@ def _check_time(point: PlannedPoint, *, where: str) -> None:
         raise ConfigError(f"conditions.{error.what}", where=where, expected=error.expected) from error
 
 
-def _check_effect(key: str, points: Sequence[PlannedPoint], *, where: str) -> None:
+def _check_effect(key: str, points: Sequence[PlannedPoint], accelerator: Accelerator, *, where: str) -> None:
     """Refuse what changes nothing at any point: most often another key was forgotten."""
-    if key in _EFFECTS:
-        acts, expected = _EFFECTS[key]
-        if not any(acts(point.hardware, point.conditions) for point in points):
-            raise ConfigError("changes nothing at any of its points", where=f"{where}: {key}", expected=expected)
+    section, name = key.split(".", 1)
+    for point in points:
+        hardware = before = point.hardware
+        if section in ("array", "converters"):
+            # As the program's own hardware has it: a value that takes an effect away changes answers too.
+            table = getattr(hardware, section).model_copy(update={name: getattr(getattr(accelerator, section), name)})
+            before = hardware.model_copy(update={section: table})
+        if any(acts(key, one.array, one.converters, point.conditions) for one in (hardware, before)):
+            return
+    raise ConfigError("changes nothing at any of its points", where=f"{where}: {key}", expected=NEEDS[key][1])
 
 
 def _comparable(value: Value) -> Value:
     return tuple(map(float, value)) if isinstance(value, tuple) else value
-
-
-def _is_disturbed(hardware: Accelerator, conditions: Conditions) -> bool:
-    return conditions.noticed_by(hardware.array).reads > 0
-
-
-def _is_warmer(hardware: Accelerator, conditions: Conditions) -> bool:
-    return conditions.noticed_by(hardware.array).temperature_k is not None
-
-
-def _runs(hardware: Accelerator, conditions: Conditions) -> bool:
-    """True where time changes conductances."""
-    return conditions.noticed_by(hardware.array).elapsed_s is not None or _is_warmer(hardware, conditions)
-
-
-def _has_off_current(hardware: Accelerator, _: Conditions) -> bool:
-    """True where the lowest level conducts, and that counts."""
-    array = hardware.array
-    return array.off_current is OffCurrent.KEPT and not isinstance(array.on_off_ratio, str)
-
-
-def _errs_by_conductance(hardware: Accelerator, conditions: Conditions) -> bool:
-    """True where cells deviate by more or less as their lowest level conducts more."""
-    array = hardware.array
-    read_noise = array.read_noise and array.read_noise_of is PartOf.CONDUCTANCE
-    of_cells = array.has_programming_error, array.cell_variation, read_noise, array.has_wires
-    return any(of_cells) or _runs(hardware, conditions) or _has_off_current(hardware, conditions)
-
-
-def _has_adcs_of_their_own(hardware: Accelerator, _: Conditions) -> bool:
-    converters = hardware.converters
-    has_errors = bool(converters.adc_offset_lsb or converters.adc_gain_error)
-    return not converters.has_ideal_adc and (has_errors or converters.adc_range is AdcRange.CALIBRATED_COLUMNS)
-
-
-def _uses_spares(hardware: Accelerator, _: Conditions) -> bool:
-    """True where spare columns take what others would, or load the wires."""
-    array = hardware.array
-    return array.has_wires or (array.has_stuck_cells and array.placement is Placement.FAULT_AWARE)
-
-
-def _pulses_again(hardware: Accelerator, _: Conditions) -> bool:
-    return bool(hardware.array.pulse_error) and hardware.array.verify_pulses > 1
-
-
-_Acts = Callable[[Accelerator, Conditions], bool]
-_DRIFT: tuple[_Acts, str] = (
-    _runs,
-    "drift: array.drift_exponent or array.drift_exponent_std, and conditions.elapsed_s after array.drift_reference_s",
-)
-_WARMTH: tuple[_Acts, str] = (
-    _is_warmer,
-    "drift that depends on temperature: array.drift_exponent, array.drift_activation_ev, and conditions.temperature_k "
-    "other than array.drift_reference_k",
-)
-_DISTURB: tuple[_Acts, str] = (_is_disturbed, "array.read_disturb_reads and conditions.reads")
-_WIRES: tuple[_Acts, str] = (
-    lambda hardware, _: hardware.array.has_wires,
-    "wires with a resistance: array.row_segment_ohm or array.col_segment_ohm",
-)
-_FAULTS: tuple[_Acts, str] = (
-    lambda hardware, _: hardware.array.has_stuck_cells,
-    "stuck cells: array.stuck_on_rate or array.stuck_off_rate",
-)
-_PULSES: tuple[_Acts, str] = (_pulses_again, "array.pulse_error, and array.verify_pulses above 1")
-_BITS: tuple[_Acts, str] = (lambda hardware, _: not hardware.converters.has_ideal_adc, "converters.adc_bits in numbers")
-_EFFECTS: Mapping[str, tuple[_Acts, str]] = MappingProxyType(
-    {
-        "conditions.elapsed_s": _DRIFT,
-        "conditions.temperature_k": _WARMTH,
-        "conditions.reads": _DISTURB,
-        "array.drift_exponent": _DRIFT,
-        "array.drift_exponent_std": _DRIFT,
-        "array.drift_reference_s": _DRIFT,
-        "array.drift_reference_k": _WARMTH,
-        "array.drift_activation_ev": _WARMTH,
-        "array.read_disturb_reads": _DISTURB,
-        "array.read_disturb_towards": _DISTURB,
-        "array.on_off_ratio": (
-            _errs_by_conductance,
-            'array.off_current = "kept", wires, drift, or errors of cells or reads that depend on conductances',
-        ),
-        "array.off_current": (_has_off_current, 'array.on_off_ratio as a number, and "kept" among the values'),
-        "array.lrs_siemens": _WIRES,
-        "array.driven_ends": _WIRES,
-        "array.programming_error_of": (lambda hardware, _: hardware.array.has_programming_error, "a programming_error"),
-        "array.pulse_error_ratio": _PULSES,
-        "array.verify_tolerance": _PULSES,
-        "array.verify_pulses": (lambda hardware, _: bool(hardware.array.pulse_error), "array.pulse_error above 0"),
-        "array.placement": _FAULTS,
-        "array.fault_compensation": _FAULTS,
-        "array.spare_cols": (_uses_spares, 'array.placement = "fault-aware" and stuck cells, or wires'),
-        "array.read_noise_of": (lambda hardware, _: bool(hardware.array.read_noise), "array.read_noise above 0"),
-        "converters.adc_range": _BITS,
-        "converters.column_difference": _BITS,
-        "converters.columns_per_adc": (_has_adcs_of_their_own, "errors of ADCs, or ranges of their own (adc_range)"),
-        "converters.dac_inl_lsb": (
-            lambda hardware, _: hardware.converters.dac_bits > 1 and bool(hardware.converters.dac_inl_lsb),
-            "DACs of more than one bit, and a figure other than 0",
-        ),
-    }
-)
-"""What must be so somewhere for a key to change anything, and in words."""

@@ -160,6 +160,6 @@ def test_accelerators_of_one_name_are_told_apart_by_their_files(tmp_path, monkey
     assert [one.name for one in found] == ["neurram", "neurram (mine.toml)", "neurram (other.toml)", "isaac"]
     assert load_distinct(["mine.toml"]) == (load_accelerator("neurram"),)
     assert load_distinct([load_accelerator("isaac")] * 2) == (load_accelerator("isaac"),) * 2
-    for twice in (["isaac", "isaac"], ["mine.toml", Path("mine.toml")]):
+    for twice in (["isaac", "isaac"], ["mine.toml", Path("mine.toml")], ["mine.toml", "./mine.toml"]):
         with pytest.raises(ConfigError, match="is named twice"):
             load_distinct(twice)

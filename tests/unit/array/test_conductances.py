@@ -281,9 +281,24 @@ def test_what_cells_do_not_notice_changes_nothing_and_what_they_notice_does(
     )
     identity, counts = draw_identity(made, (2, 3), SEED), np.full((2, 3), 2.0)
     told = Conditions(elapsed_s, kelvins, reads)
+    assert not (told.noticed_by(made.array).temperature_k == 250 and elapsed_s in (None, 20))
     noticed = told.noticed_by(made.array)
     assert (age_cells(made, counts, identity, told) == age_cells(made, counts, identity, noticed)).all()
     for name in ("elapsed_s", "temperature_k", "reads"):
-        if (value := getattr(noticed, name)) and not (name == "temperature_k" and value < 300):  # cold stops drift
+        # Cold beside a time may stop drift for good, so that either of both makes no difference.
+        if getattr(noticed, name) and not (name != "reads" and (noticed.temperature_k or 300) < 300):
             left_out = replace(noticed, **{name: getattr(Conditions(), name)})
             assert (age_cells(made, counts, identity, left_out) != age_cells(made, counts, identity, noticed)).all()
+
+
+@pytest.mark.parametrize("reads", [-1, 1.5, math.nan, math.inf])
+def test_reads_are_whole_numbers(reads):
+    with pytest.raises(ConfigError, match="a whole number from 0"):
+        Conditions(reads=reads)
+
+
+def test_what_is_told_in_vain_is_named():
+    made = device(drift_exponent=0.1, drift_activation_ev=0.3)
+    assert Conditions(1, 250, 3).unnoticed_by(made.array) == ("elapsed_s", "temperature_k", "reads")
+    assert Conditions(1, 350).unnoticed_by(made.array) == ()  # the time belongs to the temperature
+    assert Conditions(50, 250).unnoticed_by(made.array) == ()

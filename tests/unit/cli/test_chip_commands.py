@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bits import assert_same_bits
 from random_networks import random_inputs
-from small_programs import grid, linear_network
+from small_programs import grid, linear_network, matmul_network
 
 import mho
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
@@ -148,6 +148,7 @@ def test_pulses_and_their_time_are_told(folder, capsys):
 
 
 def test_ranges_are_of_the_placement_that_they_were_found_with(folder, capsys):
+    write_hardware("layer", array={"stuck_on_rate": 0.01}, adc_bits=3, adc_range="calibrated-layer")
     assert main([*CALIBRATE, "--hardware", "layer.toml", "--placement", "fault-aware"]) == 0
     on_chip = (*ON_CHIP, "--hardware", "layer.toml", "--ranges", "r.npz")
     assert "found with array.placement = fault-aware, and it is as-mapped" in fails(capsys, *on_chip)
@@ -257,3 +258,16 @@ def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(fo
         mho.simulate("p.mho", inputs, seed=1, placement="best")
     with pytest.raises(MhoError, match="method 'best'"):
         mho.calibrate("p.mho", inputs, seed=1, hardware="layer.toml", method="best")
+
+
+def test_a_program_without_cells_has_no_ranges_and_says_so(folder, capsys):
+    network = matmul_network()
+    content = load_accelerator("pelke2026-4bit").to_json()
+    content["converters"].update(adc_bits=6, adc_range="calibrated-layer")
+    content["digital"].update(operation_latency_us=0.000001)  # quicker than writing cells for every sample
+    program = mho.compile(network, accelerator_from_json(content, where="quick"))
+    mho.save(program, "quick.mho")
+    write_arrays("quick.npz", random_inputs(network, 2))
+    capsys.readouterr()
+    assert main(["calibrate", "quick.mho", "--inputs", "quick.npz", "--seed", "1", "-o", "r.npz"]) == 0
+    assert capsys.readouterr().out == "r.npz: ranges of 6-bit ADCs for 0 layers, 0 tiles, 0 conversions; 0 differ\n"

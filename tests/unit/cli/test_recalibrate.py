@@ -107,7 +107,9 @@ def test_corrections_are_of_the_ranges_that_they_were_found_with(folder, capsys)
         assert main(["calibrate", *RECALIBRATE[1:-1], name, *chip, "--method", method]) == 0
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
     told = fails(capsys, *ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz")
-    assert "found with other ranges" in told
+    assert "corrections were found with ranges = " in told
+    assert main([*ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz", "--transferred"]) == 0
+    assert "corrections from elsewhere: ranges = " in capsys.readouterr().out
 
 
 def test_an_ideal_chip_changes_nothing_and_says_so(folder, capsys):

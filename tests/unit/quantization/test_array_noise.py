@@ -242,7 +242,7 @@ def test_errors_of_zero_are_plain_bits_in_both_directions(
     x, labels = torch.from_numpy(split.inputs(slice(8))), torch.from_numpy(split.labels[:8].copy())
     drifting = hardware(array={"drift_exponent": 0.1, "drift_activation_ev": 0.3})
     assert not noise_for(trainable, drifting, model).layers  # at once there is nothing to meet
-    noise = noise_for(trainable, drifting, model, conditions=Conditions(temperature_k=200))
+    noise = noise_for(trainable, drifting, model, conditions=Conditions(elapsed_s=2, temperature_k=200))
     assert set(noise.layers) == set(trainable.mvm_modules)
     found = []
     for is_noisy in (False, True):

@@ -80,17 +80,47 @@ def with_array(hardware, **array):
     return accelerator_from_json(content, where="test")
 
 
+def with_converters(hardware, **converters):
+    content = hardware.to_json()
+    content["converters"].update(converters)
+    return accelerator_from_json(content, where="test")
+
+
 def test_another_chip_other_cells_and_another_age_are_refused_unless_they_are_meant(program, ranges):
     hardware = with_adc(program)
-    noisy, drifting = with_array(hardware, read_noise=0.5), with_array(hardware, drift_exponent=0.1)
+    erring, drifting = with_array(hardware, programming_error=0.5), with_array(hardware, drift_exponent=0.1)
+    by_level = with_array(hardware, programming_error=[0, 0.1, 0, 0])
     for told, seed, given, when in [
         ("seed = 7, and it is 8", 8, hardware, None),
-        ("array.read_noise = 0, and it is 0.5", 7, noisy, None),
+        ("array.programming_error = 0, and it is 0.5", 7, erring, None),
+        ("array.programming_error = 0, and it is [0, 0.1, 0, 0]", 7, by_level, None),
         ("array.drift_exponent = 0, and it is 0.1", 7, drifting, Conditions(1e4)),
     ]:
         with pytest.raises(ConfigError, match=re.escape(told)):
             ranges.fit(program, seed, given, when)
         assert ranges.fit(program, seed, given, when, transferred=True) == given
+        assert told.startswith(tuple(ranges.differences(program, seed, given, when)))
+
+
+def test_what_changes_no_range_may_differ(network, program, ranges):
+    hardware, inputs = with_adc(program), random_inputs(network, 4)
+    alike = [
+        with_array(hardware, read_noise=0.5, read_noise_of="range"),
+        with_array(hardware, lrs_siemens=1e-4, drift_reference_s=7, spare_cols=5),
+        with_array(hardware, drift_exponent=0.1),  # at once
+        with_array(hardware, programming_error=[0] * 4),
+        override(hardware, placement=Placement.FAULT_AWARE),
+        with_converters(hardware, adc_offset_lsb=1, adc_gain_error=0.1, adc_latency_us_per_bit=1),
+    ]
+    for given in alike:
+        assert ranges.fit(program, 7, given) == given
+        assert calibrate_adcs(program, np.int64(7), inputs, hardware=given).digest == ranges.digest
+    analog = with_converters(hardware, column_difference="analog")
+    found = calibrate_adcs(program, 7, inputs, hardware=analog)
+    shared = with_converters(analog, columns_per_adc=2)  # two share one anyway
+    assert found.fit(program, 7, shared) == shared
+    of_layer = calibrate_adcs(program, 7, inputs, hardware=hardware, adc_range=AdcRange.CALIBRATED_LAYER)
+    assert of_layer.fit(program, 7, with_converters(hardware, columns_per_adc=8)).converters.columns_per_adc == 8
 
 
 def test_ages_that_cells_notice_count(network, program):
@@ -103,6 +133,16 @@ def test_ages_that_cells_notice_count(network, program):
         found.fit(program, 7, hardware, Conditions(100))
     # Without an activation energy, and where reads disturb nothing, cells do not notice the rest.
     assert found.fit(program, 7, hardware, Conditions(86400, 350, reads=5)) == hardware
+
+
+def test_seeds_and_reads_are_whole_numbers(network, program, tmp_path):
+    hardware, inputs = with_array(with_adc(program), read_disturb_reads=100), random_inputs(network, 2)
+    found = calibrate_adcs(program, 7, inputs, hardware=hardware, conditions=Conditions(reads=np.int64(5)))
+    write_ranges(found, tmp_path / "r.npz")
+    assert read_ranges(tmp_path / "r.npz").fit(program, 7, hardware, Conditions(reads=5.0)) == hardware
+    for seed, told in ((-1, "seed -1"), (10**1000, "more than 1000 digits")):
+        with pytest.raises(ConfigError, match=told):
+            calibrate_adcs(program, seed, inputs, hardware=hardware)
 
 
 def test_other_programs_bits_and_lines_are_refused_in_any_case(network, program, ranges):
@@ -119,12 +159,15 @@ def test_other_programs_bits_and_lines_are_refused_in_any_case(network, program,
     of_slices = AdcRange.CALIBRATED_SLICES
     found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=with_adc(program), adc_range=of_slices)
     assert found.fit(program, 7, shared, transferred=True).converters.columns_per_adc == 8
-    aware = override(with_adc(program), placement=Placement.FAULT_AWARE)
-    refused(ranges, r"array\.placement = as-mapped, and it is fault-aware", program, aware)
-    placed = with_array(aware, stuck_on_rate=0.01)
+    stuck = with_array(with_adc(program), stuck_on_rate=0.01)
+    placed = override(stuck, placement=Placement.FAULT_AWARE)
+    found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=stuck)
+    refused(found, r"array\.placement = as-mapped, and it is fault-aware", program, placed)
     found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=placed)
     assert found.fit(program, 7, placed).array.placement is Placement.FAULT_AWARE
     refused(found, "seed = 7, and it is 8", program, placed, seed=8)
+    for other in ({"spare_cols": 3}, {"stuck_off_rate": 0.1}, {"levels": [0, 0.1, 0.2, 1]}):
+        refused(found, rf"array\.{next(iter(other))} = ", program, with_array(placed, **other))
 
 
 @pytest.mark.parametrize("adc_range", [AdcRange.CALIBRATED_LAYER, AdcRange.CALIBRATED_SLICES])

@@ -11,7 +11,7 @@ from mho.data.dataset import Split
 from mho.errors import ConfigError
 from mho.report.result import ChipAnswers
 from mho.workflow.chips import Chips, ask_chips, read_chips, tell_chips
-from mho.workflow.config import SimulationSettings
+from mho.workflow.config import NoiseSettings, SimulationSettings
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 NOISY = {"programming_error": 0.2, "read_noise": 0.05}
@@ -47,7 +47,7 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
     found = ask_chips(
         files, Chips(3, hardware, mho.Conditions()), test, calibration, lambda share, what: told.append((share, what))
     )
-    assert (found["images"], found["hardware"]) == (110, "test")
+    assert (found["images"], found["hardware"], found["elapsed_s"], found["reads"]) == (110, "test", None, 0)
     for name, file in files.items():
         for seed, accuracy in enumerate(found[name], start=1):
             ranges = mho.calibrate(file, calibration.inputs(slice(None)), seed=seed) if calibrated else None
@@ -76,7 +76,7 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
     worn = named("worn", drift_exponent=0.1, drift_exponent_std=0.1)
     later, (calibration, test) = mho.Conditions(1e5), splits
     found = ask_chips(files, Chips(1, worn, later), test, calibration, lambda *_: None)
-    assert found["hardware"] == "worn"
+    assert (found["hardware"], found["elapsed_s"]) == ("worn", 1e5)
     for name, file in files.items():
         (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=1, hardware=worn, conditions=later).values()
         assert found[name] == [pytest.approx((logits.argmax(axis=1) == test.labels).mean())]
@@ -84,22 +84,44 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
 
 def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
     own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
-    assert read_chips(SimulationSettings(), own) is None
-    assert read_chips(SimulationSettings(chips=2), own) == Chips(2, own, mho.Conditions())
+    assert read_chips(SimulationSettings(), None, own) is None
+    assert read_chips(SimulationSettings(chips=2), None, own) == Chips(2, own, mho.Conditions())
     other = named("other", drift_exponent=0.1, drift_activation_ev=0.3)
     (tmp_path / "other.toml").write_text(to_toml(other))
     there = {"chips": 1, "accelerator": str(tmp_path / "other.toml")}
-    found = read_chips(SimulationSettings(**there, elapsed_s=50, temperature_k=350), own)
+    found = read_chips(SimulationSettings(**there, elapsed_s=50, temperature_k=350), None, own)
     assert found == Chips(1, other, mho.Conditions(50, 350))
+    namesake = other.model_copy(update={"name": "test"})
+    (tmp_path / "other.toml").write_text(to_toml(namesake))
+    assert read_chips(SimulationSettings(**there), None, own).hardware.name == "test (other.toml)"
     (tmp_path / "small.toml").write_text(to_toml(make_accelerator(16, 32, 2)))
+    (tmp_path / "slow.toml").write_text(to_toml(make_accelerator(32, 32, 2, crossbar={"active_rows": 8})))
     for settings, told in [
         ({"chips": 1, "accelerator": str(tmp_path / "small.toml")}, "rows is 16, but the run's is 32"),
+        (
+            {"chips": 1, "accelerator": str(tmp_path / "slow.toml")},
+            "8 rows may be driven at once, but the run's are 32",
+        ),
         ({"chips": 1, "elapsed_s": 5}, "simulation: elapsed_s is 5"),
         ({"chips": 1, "temperature_k": 350}, "simulation: temperature_k changes nothing on test"),
         ({"chips": 1, "reads": 3}, "simulation: reads changes nothing on test"),
     ]:
         with pytest.raises(ConfigError, match=told):
-            read_chips(SimulationSettings(**settings), own)
+            read_chips(SimulationSettings(**settings), None, own)
+
+
+def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
+    own, trained = make_accelerator(32, 32, 2), make_accelerator(32, 32, 2, array=NOISY)
+    for name, hardware in (("own.toml", own), ("noisy.toml", trained)):
+        (tmp_path / name).write_text(to_toml(hardware))
+    noise = NoiseSettings(accelerator=str(tmp_path / "noisy.toml"))
+    with pytest.raises(ConfigError, match=r"simulation\.accelerator: chips are asked, and training meets test \(noisy"):
+        read_chips(SimulationSettings(chips=2), noise, own)
+    for name, wanted in (("own.toml", own), ("noisy.toml", trained)):
+        settings = SimulationSettings(chips=2, accelerator=str(tmp_path / name))
+        assert read_chips(settings, noise, own).hardware.array == wanted.array
+    same = NoiseSettings(accelerator=str(tmp_path / "own.toml"))
+    assert read_chips(SimulationSettings(chips=2), same, own).hardware == own
 
 
 @pytest.mark.parametrize("told", [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}])
@@ -115,9 +137,12 @@ def answers(label, images, *accuracies):
 def test_what_chips_answer_is_told_in_a_sentence():
     told = tell_chips([answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)])
     assert told == (
-        "On 2 chips of worn, with its cells, wires and converters and 500 test images: "
+        "Of 500 test images 2 chips of worn, with its cells, wires and converters, answers rightly: "
         "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
     )
-    one = tell_chips([answers("uniform 8/8", 5, 1.0), answers("found policy", 5, 0.8)])
-    assert one.startswith("On 1 chip of worn, ")
-    assert one.endswith("uniform 8/8 100.00 %, found policy 80.00 %.")
+    one = answers("found policy", 5, 0.8).model_copy(update={"elapsed_s": 86400.0, "temperature_k": 350.0, "reads": 9})
+    told = tell_chips([one])
+    assert told.startswith(
+        "Of 5 test images 1 chip of worn, 86,400 s after the write, at 350 K, after 9 reads, with its "
+    )
+    assert told.endswith("found policy 80.00 %.")

@@ -94,10 +94,7 @@ def test_a_file_of_arrays_lies_beside_the_configuration_and_the_settings_are_kep
     assert RunConfig.model_validate(config.to_json()).qat == config.qat
 
 
-def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
-    (tmp_path / "config.toml").write_text(RUN + "\n[simulation]\nchips = 2\n")
-    with pytest.raises(ConfigError, match=r"simulation\.accelerator: chips are asked"):
-        load_config(tmp_path / "config.toml")
+def test_a_file_of_the_chips_lies_beside_the_configuration_too(tmp_path):
     for name, wanted in (("arrays.toml", str(tmp_path / "arrays.toml")), ("pelke2026-4bit", "pelke2026-4bit")):
         (tmp_path / "config.toml").write_text(RUN + f'\n[simulation]\nchips = 2\naccelerator = "{name}"\n')
         assert load_config(tmp_path / "config.toml").simulation.accelerator == wanted

@@ -128,6 +128,10 @@ def test_a_study_survives_json():
         ({"sweeps": {"conditions.reads": [1.5]}}, "a whole number from 0"),
         ({"sweeps": {"conditions.reads": [10, 100]}}, "array.read_disturb_reads and conditions.reads"),
         ({"sweeps": {"conditions.temperature_k": [290, 310]}}, "array.drift_activation_ev"),
+        (
+            {"base": {"array.drift_activation_ev": 0.3}, "sweeps": {"conditions.temperature_k": [250, 280]}},
+            "above array.drift_reference_k, or below it with conditions.elapsed_s",
+        ),
         ({"sweeps": {"array.drift_exponent": [0.1, 0.2]}}, "conditions.elapsed_s after array.drift_reference_s"),
         ({"base": {"array.driven_ends": "both"}}, "row_segment_ohm or array.col_segment_ohm"),
         ({"sweeps": {"array.placement": ["as-mapped", "fault-aware"]}}, "array.stuck_on_rate or array.stuck_off_rate"),
@@ -209,5 +213,10 @@ def test_what_acts_at_some_point_is_no_error():
     ):
         assert plan(tables(base=plain | errors, sweeps=ratios))[0].hardware.array.on_off_ratio == 2
     plan(tables(base={"array.on_off_ratio": 9}, sweeps={"array.off_current": ["kept", "subtracted"]}))
+    kept = make_accelerator(16, 16, array={"off_current": "kept", "on_off_ratio": 10})
+    for base in ({"array.off_current": "subtracted"}, {"array.on_off_ratio": "infinite"}):
+        assert plan(tables(base=base, sweeps={"array.stuck_on_rate": [0, 0.1]}), kept)  # differs from the program's own
+        (sweep,) = ({key: [value]} for key, value in base.items())
+        assert plan(tables(sweeps=sweep), kept)
     activated = make_accelerator(array={"drift_exponent": 0.1, "drift_activation_ev": 0.2})
     assert plan(tables(sweeps={"conditions.temperature_k": [300, 350]}), activated)[1].conditions.temperature_k == 350
