@@ -18,6 +18,7 @@ from mho.program.container import read_program
 from mho.report.result import read_result
 from mho.workflow.config import load_config
 from mho.workflow.run import run
+from mho.workflow.stage import derive_seed
 
 NETWORK = """
 from torch import nn
@@ -152,6 +153,27 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=2).values()
     assert found.accuracies[1] == (logits.argmax(axis=1) == test.labels).mean()
     assert any(" 2 chips of chip, with its cells" in note for note in result.notes)
+
+
+def test_a_run_that_trains_for_arrays_is_judged_on_their_chips(config, tmp_path):
+    noisy = load_accelerator("pelke2026-4bit").to_json() | {"name": "noisy", "array": {"programming_error": 0.08}}
+    (config.parent / "noisy.toml").write_text(to_toml(accelerator_from_json(noisy, where="noisy")))
+    content = CONFIG.replace("budget = 8", "budget = 2").replace("epochs = 12", "epochs = 4")
+    (config.parent / "noisy_run.toml").write_text(content + '\n[qat.noise]\naccelerator = "noisy.toml"\n')
+    result = run(load_config(config.parent / "noisy_run.toml", directory=tmp_path / "noisy")).result
+    assert all(check.passed for check in result.checks), result.checks
+    dataset = load_dataset(load_config(config).data, np.random.default_rng(derive_seed(result.seed, "splits")))
+    test, file = dataset.test.spread(100), tmp_path / "noisy" / "stages" / "program" / "program.mho"
+    right = 0
+    for number in range(3):
+        seed = derive_seed(result.seed, f"judged chip {number}")
+        (logits,) = mho.simulate(
+            file, test.inputs(slice(None)), seed=seed, hardware=config.parent / "noisy.toml", batch_size=100
+        ).values()
+        right += int((logits.argmax(axis=1) == test.labels).sum())
+    (found,) = (one for one in result.contenders if one.name == "found")
+    assert found.test.correct == round(right / 3)
+    assert any("are those of 3 chips of noisy, for whose cells" in note for note in result.notes)
 
 
 def test_a_finished_run_is_not_made_again(finished, config):

@@ -126,6 +126,18 @@ class ZeroSliceFigures(Part):
     """Longest of these times."""
 
 
+def tell_which(count: int, hardware: str, elapsed_s: float | None, temperature_k: float | None, reads: int) -> str:
+    """Return which chips are meant: ``2 chips of stt-mram``, ``1 chip of worn, 86,400 s after the write``."""
+    told = [f"{count} {'chip' if count == 1 else 'chips'} of {hardware}"]
+    if elapsed_s is not None:
+        told.append(f"{elapsed_s:,.6g} s after the write")
+    if temperature_k is not None:
+        told.append(f"at {temperature_k:g} K")
+    if reads:
+        told.append(f"after {reads:,} reads")
+    return ", ".join(told)
+
+
 class ChipAnswers(Part):
     """What a program answers on chips."""
 
@@ -153,16 +165,8 @@ class ChipAnswers(Part):
 
     @property
     def chips(self) -> str:
-        """Which chips were asked, and when: ``2 chips of stt-mram``, ``1 chip of worn, 86,400 s after the write``."""
-        count = len(self.accuracies)
-        told = [f"{count} {'chip' if count == 1 else 'chips'} of {self.hardware}"]
-        if self.elapsed_s is not None:
-            told.append(f"{self.elapsed_s:,.6g} s after the write")
-        if self.temperature_k is not None:
-            told.append(f"at {self.temperature_k:g} K")
-        if self.reads:
-            told.append(f"after {self.reads:,} reads")
-        return ", ".join(told)
+        """Which chips were asked, and when."""
+        return tell_which(len(self.accuracies), self.hardware, self.elapsed_s, self.temperature_k, self.reads)
 
 
 class LayerCostFigures(Part):

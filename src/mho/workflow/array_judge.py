@@ -50,6 +50,9 @@ class ArrayJudge:
         self._mapping, self._seed = mapping, derive_seed(seed, "arrays")
         self._seen = images_for_ranges(calibration)
 
+    told = "arrays with ideal cells, whose ADCs convert with the bits of each layer in ranges from calibration images"
+    """What accuracies are of, for a note."""
+
     @property
     def problem(self) -> Mapping[str, Any]:
         """Hardware, mapping and seed; calibration images follow from the calibration split."""

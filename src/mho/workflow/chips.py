@@ -16,6 +16,7 @@ from mho.array.conductances import Conditions, Device, check_conditions
 from mho.data.dataset import Split
 from mho.errors import ConfigError
 from mho.report.result import ChipAnswers
+from mho.report.result_figures import tell_which
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
 from mho.workflow.config import NoiseSettings, SimulationSettings
@@ -35,6 +36,11 @@ class Chips:
     count: int
     hardware: Accelerator
     conditions: Conditions
+
+    @property
+    def words(self) -> str:
+        """Which chips, and when they are read."""
+        return tell_which(self.count, self.hardware.name, **asdict(self.conditions))
 
 
 def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator) -> Chips | None:

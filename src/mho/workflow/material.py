@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training import TrainingOptions
-    from mho.workflow.array_judge import ArrayJudge
+    from mho.search.qat_evaluator import NetworkJudge
 
 EVALUATION_BATCH = 500
 COMPILING_PAYS_MACS = 6e11
@@ -94,7 +94,7 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
-def judge(module: TrainableNetwork, split: Split, arrays: ArrayJudge | None = None) -> dict[str, Any]:
+def judge(module: TrainableNetwork, split: Split, arrays: NetworkJudge | None = None) -> dict[str, Any]:
     """Return how many samples of `split` a network gets right, and its loss: in floats, or on arrays."""
     from mho.quantization.training import evaluate
 

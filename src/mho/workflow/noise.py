@@ -113,7 +113,7 @@ def make_noise(network: TrainableNetwork, settings: NoiseSettings, material: Mat
     assert network.policy is not None
     arrays = arrays_of_network(network.network, network.policy, material.accelerator, material.mapping)
     hardware = noise_hardware(settings, material.accelerator)
-    conditions, renewal = _conditions(settings), _renewal(settings)
+    conditions, renewal = noise_conditions(settings), _renewal(settings)
     return ArrayNoise(hardware, arrays, conditions=conditions, one_crossbar=settings.one_crossbar, renewal=renewal)
 
 
@@ -130,7 +130,7 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
     from mho.network.onnx_reader import read_onnx
     from mho.quantization.array_noise import ArrayNoise, is_ideal
 
-    hardware, conditions = noise_hardware(settings, material.accelerator), _conditions(settings)
+    hardware, conditions = noise_hardware(settings, material.accelerator), noise_conditions(settings)
     check_noticed(conditions, hardware, where="qat.noise")
     if is_ideal(hardware, conditions):
         raise ConfigError(
@@ -151,5 +151,6 @@ def _renewal(settings: NoiseSettings) -> RangeRenewal:
     return RangeRenewal(RangeRule(RangeMethod(settings.range_method), settings.range_share), settings.range_steps)
 
 
-def _conditions(settings: NoiseSettings) -> Conditions:
+def noise_conditions(settings: NoiseSettings) -> Conditions:
+    """Return when and how cells are read that a training meets."""
     return Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)

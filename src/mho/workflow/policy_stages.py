@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
-from mho.workflow.config import TrainingSettings
+from mho.workflow.config import NoiseSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
-from mho.workflow.noise import noise_ingredients
+from mho.workflow.noise import load_alike, noise_conditions, noise_ingredients
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
     from mho.quantization.calibration import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
+    from mho.search.qat_evaluator import NetworkJudge
     from mho.workflow.array_judge import ArrayJudge
+    from mho.workflow.chip_judge import ChipJudge
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 
@@ -58,6 +60,33 @@ class Prepared:
         material = self.material
         return ArrayJudge(material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed)
 
+    def chip_judge(self, noise: NoiseSettings, seed: int) -> ChipJudge:
+        """Return what asks networks on chips of the hardware that training meets, all of it."""
+        from mho.workflow.chip_judge import CHIPS, ChipJudge
+        from mho.workflow.chips import Chips
+
+        material = self.material
+        hardware = load_alike(noise.accelerator, material.accelerator, where="qat.noise.accelerator")
+        return ChipJudge(
+            Chips(CHIPS, hardware, noise_conditions(noise)),
+            material.accelerator,
+            material.dataset.calibration,
+            mapping=material.mapping,
+            seed=seed,
+        )
+
+    def judge(self, noise: NoiseSettings | None, seed: int, *, has_adc_bits: bool) -> ArrayJudge | ChipJudge | None:
+        """Return what asks fully trained networks on arrays; None where exact integers tell what they are worth.
+
+        Args:
+            noise: what their training meets.
+            seed: of the run.
+            has_adc_bits: layers have ADC bits of their own.
+        """
+        if noise is not None:
+            return self.chip_judge(noise, seed)
+        return self.array_judge(seed) if has_adc_bits else None
+
     def table(self) -> CalibrationTable:
         """Return the calibrated steps."""
         from mho.quantization.calibration import CalibrationTable
@@ -72,7 +101,7 @@ def train_policy(
     seed: int,
     folder: Path,
     report: Report,
-    arrays: ArrayJudge | None = None,
+    arrays: NetworkJudge | None = None,
 ) -> Figures:
     """Quantize to `policy`, train (where told to), and write the quantized network and the policy into `folder`.
 
@@ -97,9 +126,9 @@ def train_policy(
     }
 
 
-def array_ingredients(prepared: Prepared, seed: int, *, on_arrays: bool) -> dict[str, Any]:
+def array_ingredients(arrays: NetworkJudge | None) -> dict[str, Any]:
     """Return what a network that is judged on arrays depends on beyond its training; nothing where it is not."""
-    return {"judge": dict(prepared.array_judge(seed).problem)} if on_arrays else {}
+    return {} if arrays is None else {"judge": dict(arrays.problem)}
 
 
 @dataclass(frozen=True)
@@ -110,7 +139,7 @@ class TrainReference:
     layer_names: tuple[str, ...]
     training: TrainingSettings | None
     seed: int
-    on_arrays: bool = False
+    arrays: NetworkJudge | None = None
     name: str = "reference"
     title: str = "Make uniform 8/8"
 
@@ -123,15 +152,14 @@ class TrainReference:
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
             **noise_ingredients(self.training, self.prepared.material),
-            **array_ingredients(self.prepared, self.seed, on_arrays=self.on_arrays),
+            **array_ingredients(self.arrays),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
-        arrays = self.prepared.array_judge(self.seed) if self.on_arrays else None
         seed = derive_seed(self.seed, "qat")
-        figures = train_policy(self.prepared, policy, self.training, seed, folder, report, arrays)
+        figures = train_policy(self.prepared, policy, self.training, seed, folder, report, self.arrays)
         if self.training is None:
             figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
         return figures
@@ -156,7 +184,7 @@ class TrainFinalists:
     allowed_drop_points: float | None
     finalists: int
     seed: int
-    on_arrays: bool = False
+    arrays: NetworkJudge | None = None
     name: str = "found"
     title: str = "Train the found policy"
 
@@ -174,7 +202,7 @@ class TrainFinalists:
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,
-            **array_ingredients(self.prepared, self.seed, on_arrays=self.on_arrays),
+            **array_ingredients(self.arrays),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -207,9 +235,8 @@ class TrainFinalists:
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
 
-        arrays = self.prepared.array_judge(self.seed) if self.on_arrays else None
         seed = derive_seed(self.seed, "qat")
-        figures = train_policy(self.prepared, self._policy(index), self.training, seed, place, show, arrays)
+        figures = train_policy(self.prepared, self._policy(index), self.training, seed, place, show, self.arrays)
         write_atomically(done, json.dumps(figures).encode())
         return figures
 

@@ -21,6 +21,7 @@ from mho.workflow.stage import Figures, Report, versions
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.workflow.array_judge import ArrayJudge
+    from mho.workflow.chip_judge import ChipJudge
     from mho.workflow.chips import Chips
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
@@ -148,7 +149,7 @@ class Simulate:
     reference: StageResult
     program: StageResult
     settings: SimulationSettings
-    arrays: ArrayJudge | None = None
+    arrays: ArrayJudge | ChipJudge | None = None
     chips: Chips | None = None
     name: str = "simulation"
     title: str = "Simulate on test data"
@@ -214,7 +215,7 @@ class Simulate:
         }
 
     def _ask_arrays(self, folder: Path, test: Split, exact: Figures, report: Report) -> Figures:
-        """Return what arrays get right, where layers have ADC bits of their own; writes the found policy's ranges."""
+        """Return what arrays get right, where these judge networks; writes the found policy's ranges, if any."""
         if self.arrays is None:
             return {}
         from mho.simulation.adc_ranges import write_ranges
@@ -224,12 +225,12 @@ class Simulate:
             report(0.97, f"arrays, {name}")
             (told,), ranges = self.arrays.ask_file(self.program.folder / file, (test,))
             figures[name] = asdict(told)
-            if name == "found":
+            if name == "found" and ranges is not None:
                 write_ranges(ranges, folder / RANGES_FILE)
         told_exact = ", ".join(f"{100 * one['accuracy']:.2f} % {name}" for name, one in exact.items())
         note = (
-            "Accuracies of uniform 8/8 and of the found policy are those of arrays with ideal cells, whose ADCs "
-            f"convert with the bits of each layer in ranges from calibration images; with exact sums: {told_exact}."
+            f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.told}; with exact sums: "
+            f"{told_exact}."
         )
         return {**figures, "notes": [note]}
 

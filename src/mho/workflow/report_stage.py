@@ -257,7 +257,9 @@ def _notes(outcome: Outcome, chip_answers: tuple[form.ChipAnswers, ...]) -> tupl
     hardware, sees_adcs = outcome.material.accelerator, outcome.config.search.has_adc_bits
     if chip_answers:
         notes.append(tell_chips(chip_answers))
-    elif hardware.array != Array() or not (hardware.converters.has_ideal_adc or sees_adcs):
+    elif outcome.config.qat.noise is None and (
+        hardware.array != Array() or not (hardware.converters.has_ideal_adc or sees_adcs)
+    ):
         notes.append(
             f"Cells, wires or converters of {hardware.name} are not ideal, and accuracies are those of exact sums:"
             " chips = 5 in [simulation] asks five chips too."

@@ -182,8 +182,8 @@ def _run_stages(
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "qat" else None
-    on_arrays = config.search.has_adc_bits
-    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, on_arrays))
+    arrays = prepared.judge(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
+    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, arrays))
     logs = directory.path / EVALUATIONS
     search = chain.get(Search(prepared, config.search, config.evaluation, seed, logs, execution=execution))
     found = chain.get(
@@ -195,10 +195,9 @@ def _run_stages(
             config.search.allowed_drop_points if config.search.cost_budget is None else None,
             config.search.finalists,
             seed,
-            on_arrays,
+            arrays,
         )
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     program = chain.get(Compile(material, found, reference, least))
-    arrays = prepared.array_judge(seed) if on_arrays else None
     chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays, chips))
