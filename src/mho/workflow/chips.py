@@ -115,7 +115,7 @@ def tell_chips(answers: Sequence[ChipAnswers]) -> str:
     """Tell in a sentence what programs answer on chips; there is one program or more."""
     words = ", ".join(f"{one.label} {_tell_spread(one)}" for one in answers)
     return (
-        f"Of {answers[0].images} test images {answers[0].chips}, with its cells, wires and converters, answers rightly:"
+        f"Accuracy on {answers[0].chips}, with its cells, wires and converters, and {answers[0].images} test images:"
         f" {words}."
     )
 

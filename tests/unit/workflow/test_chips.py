@@ -137,12 +137,10 @@ def answers(label, images, *accuracies):
 def test_what_chips_answer_is_told_in_a_sentence():
     told = tell_chips([answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)])
     assert told == (
-        "Of 500 test images 2 chips of worn, with its cells, wires and converters, answers rightly: "
+        "Accuracy on 2 chips of worn, with its cells, wires and converters, and 500 test images: "
         "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
     )
     one = answers("found policy", 5, 0.8).model_copy(update={"elapsed_s": 86400.0, "temperature_k": 350.0, "reads": 9})
     told = tell_chips([one])
-    assert told.startswith(
-        "Of 5 test images 1 chip of worn, 86,400 s after the write, at 350 K, after 9 reads, with its "
-    )
+    assert told.startswith("Accuracy on 1 chip of worn, 86,400 s after the write, at 350 K, after 9 reads, with its ")
     assert told.endswith("found policy 80.00 %.")
