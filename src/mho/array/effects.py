@@ -23,6 +23,12 @@ def acts(key: str, array: Array, converters: Converters, conditions: Conditions)
     return key not in NEEDS or NEEDS[key][0](array, converters, conditions)
 
 
+def chips_differ(array: Array, converters: Converters) -> bool:
+    """Tell whether one chip may answer other than another, or one read other than the next."""
+    of_cells = array.has_programming_error, array.cell_variation, array.has_stuck_cells, array.drift_exponent_std
+    return any((*of_cells, array.read_noise, converters.adc_offset_lsb, converters.adc_gain_error))
+
+
 def _is_disturbed(array: Array, _: Converters, conditions: Conditions) -> bool:
     return conditions.noticed_by(array).reads > 0
 

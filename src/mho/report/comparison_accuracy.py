@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
+from mho.array.effects import chips_differ
 from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError, DataError
 from mho.network.graph import Network
@@ -235,18 +235,11 @@ class Examination:
                 expected="calibration inputs, on which ADCs find their ranges",
             )
         right: list[int] = []
+        hardware = program.accelerator
         for seed in asking.seeds:
-            if right and not _differs(program.accelerator):
+            if right and not chips_differ(hardware.array, hardware.converters):
                 right.append(right[0])
                 continue
             outputs = ask_chip(program, seed, samples.inputs, conditions=conditions, care=care)
             right.append(round(samples.share_right(outputs) * len(samples)))
         return ChipAccuracy.of(right, len(samples))
-
-
-def _differs(hardware: Accelerator) -> bool:
-    """Tell whether one chip, or one read, may differ from another."""
-    array, converters = hardware.array, hardware.converters
-    of_cells = array.has_programming_error, array.cell_variation, array.has_stuck_cells, array.drift_exponent_std
-    of_reads = array.read_noise, converters.adc_offset_lsb, converters.adc_gain_error
-    return any((*of_cells, *of_reads))

@@ -15,7 +15,7 @@ from mho.accelerator.converters import Converters
 from mho.accelerator.section import Section
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
-from mho.array.effects import acts
+from mho.array.effects import acts, chips_differ
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
@@ -150,6 +150,8 @@ class ChipOrigin(Section):
 
     def _acts(self, key: str) -> bool:
         """Tell whether a key may change answers; conditions are told only as far as they do."""
+        if key == "seed":
+            return chips_differ(self.array, self.converters)
         return acts(key, self.array, self.converters, Conditions(self.elapsed_s, self.temperature_k, self.reads))
 
     def _values(self) -> Iterator[tuple[str, Any]]:

@@ -88,11 +88,11 @@ def with_converters(hardware, **converters):
 
 def test_another_chip_other_cells_and_another_age_are_refused_unless_they_are_meant(program, ranges):
     hardware = with_adc(program)
-    erring, drifting = with_array(hardware, programming_error=0.5), with_array(hardware, drift_exponent=0.1)
+    erring, drifting = with_array(hardware, cell_variation=0.5), with_array(hardware, drift_exponent=0.1)
     by_level = with_array(hardware, programming_error=[0, 0.1, 0, 0])
     for told, seed, given, when in [
-        ("seed = 7, and it is 8", 8, hardware, None),
-        ("array.programming_error = 0, and it is 0.5", 7, erring, None),
+        ("seed = 7, and it is 8", 8, erring, None),
+        ("array.cell_variation = 0, and it is 0.5", 7, erring, None),
         ("array.programming_error = 0, and it is [0, 0.1, 0, 0]", 7, by_level, None),
         ("array.drift_exponent = 0, and it is 0.1", 7, drifting, Conditions(1e4)),
     ]:
@@ -112,6 +112,7 @@ def test_what_changes_no_range_may_differ(network, program, ranges):
         override(hardware, placement=Placement.FAULT_AWARE),
         with_converters(hardware, adc_offset_lsb=1, adc_gain_error=0.1, adc_latency_us_per_bit=1),
     ]
+    assert ranges.fit(program, 8, hardware) == hardware  # chips of cells without errors are alike
     for given in alike:
         assert ranges.fit(program, 7, given) == given
         assert calibrate_adcs(program, np.int64(7), inputs, hardware=given).digest == ranges.digest
