@@ -42,6 +42,19 @@ def make_accelerator(
     return accelerator_from_json(content, where="test")
 
 
+def with_array(hardware: Accelerator, converters: dict[str, Any] | None = None, **array: Any) -> Accelerator:
+    """Return hardware with other values in its tables array and converters."""
+    content = hardware.to_json()
+    content["array"].update(array)
+    content["converters"].update(converters or {})
+    return accelerator_from_json(content, where="test")
+
+
+def with_converters(hardware: Accelerator, **converters: Any) -> Accelerator:
+    """Return hardware with other converters."""
+    return with_array(hardware, converters)
+
+
 @st.composite
 def accelerators(draw: Any) -> Accelerator:
     """Strategy of accelerators: crossbars of any small shape, all encodings, cells, DACs and limits of mappings."""

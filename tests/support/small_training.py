@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mho.data.dataset import Split
+import mho
+from mho.data.dataset import Dataset, Split
 from mho.network.graph import Network
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions
+from mho.quantization.training import TrainingOptions, train
 
 
 def coloured_split(count: int = 160) -> Split:
@@ -21,6 +22,15 @@ def coloured_split(count: int = 160) -> Split:
     for image, label in zip(images, labels, strict=True):
         image += 60.0 * np.array([label & 1, label >> 1 & 1, label >> 2])[:, None, None]
     return Split(images.clip(0, 255).astype(np.uint8), labels, (0.35,) * 3, (0.2,) * 3)
+
+
+def digits_network(dataset: Dataset) -> Network:
+    """Two dense layers, trained on scikit-learn's digits."""
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10))
+    network = TrainableNetwork(mho.load(model, torch.zeros(1, 1, 8, 8)))
+    train(network, dataset.train, TrainingOptions(epochs=4, learning_rate=0.1), torch.Generator().manual_seed(1))
+    return network.to_network()
 
 
 def short_training(**changes: object) -> TrainingOptions:

@@ -69,13 +69,7 @@ class ArrayJudge:
         Raises:
             MhoError: the network cannot be compiled for the accelerator.
         """
-        from mho.program.lowering import compile_network
-
-        adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
-        program = compile_network(
-            trainable.to_quantized_network(), self.hardware, model=self._mapping, adc_bits=adc_bits
-        )
-        return self.ask(program, splits)[0]
+        return self.ask(compile_trained(trainable, self.hardware, self._mapping), splits)[0]
 
     def ask(self, program: Program, splits: Sequence[Split]) -> tuple[tuple[Evaluation, ...], AdcRanges]:
         """Return what the arrays of a program get right of each of the splits, and the ranges of its ADCs.
@@ -101,6 +95,18 @@ class ArrayJudge:
         from mho.program.container import read_program
 
         return self.ask(read_program(path), splits)
+
+
+def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping: MappingModel) -> Program:
+    """Return the program of a network as it is trained; its policy tells bits of ADCs.
+
+    Raises:
+        MhoError: the network cannot be compiled for the hardware.
+    """
+    from mho.program.lowering import compile_network
+
+    adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
+    return compile_network(trainable.to_quantized_network(), hardware, model=mapping, adc_bits=adc_bits)
 
 
 def images_for_ranges(calibration: Split) -> NDArray[np.float32]:

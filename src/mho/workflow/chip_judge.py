@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Split
 from mho.mapping.model import MappingModel
-from mho.workflow.array_judge import BATCH, images_for_ranges
-from mho.workflow.checks import judge_logits
+from mho.workflow.array_judge import BATCH, compile_trained, images_for_ranges
 from mho.workflow.chips import Chips
 from mho.workflow.stage import derive_seed
 
@@ -74,11 +73,7 @@ class ChipJudge:
         Raises:
             MhoError: the network cannot be compiled for the accelerator, or chips cannot run it.
         """
-        from mho.program.lowering import compile_network
-
-        adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
-        network = trainable.to_quantized_network()
-        program = compile_network(network, self._accelerator, model=self._mapping, adc_bits=adc_bits)
+        program = compile_trained(trainable, self._accelerator, self._mapping)
         return tuple(self._ask(program, split) for split in splits)
 
     def ask_file(self, path: Path, splits: Sequence[Split]) -> tuple[tuple[Evaluation, ...], None]:
@@ -90,19 +85,10 @@ class ChipJudge:
 
     def _ask(self, program: Program, split: Split) -> Evaluation:
         from mho.quantization.training import Evaluation
-        from mho.simulation.chip_trial import ChipCare, ask_chip
 
-        inputs, told = split.inputs(slice(None)), []
-        for seed in self._seeds:
-            (logits,) = ask_chip(
-                program,
-                seed,
-                inputs,
-                hardware=self._chips.hardware,
-                conditions=self._chips.conditions,
-                care=ChipCare(self._seen),
-                batch_size=BATCH,
-            ).values()
-            told.append(judge_logits(logits, split.labels))
+        inputs = split.inputs(slice(None))
+        told = [
+            self._chips.judge(program, seed, inputs, split.labels, self._seen, batch_size=BATCH) for seed in self._seeds
+        ]
         loss, correct = (sum(one[key] for one in told) / len(told) for key in ("loss", "correct"))
         return Evaluation(loss, correct / len(split), len(split), round(correct))

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
@@ -21,6 +24,11 @@ from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
 from mho.workflow.config import NoiseSettings, SimulationSettings
 from mho.workflow.noise import check_noticed, load_alike
+
+if TYPE_CHECKING:
+    from mho.program.program import Program
+
+Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,34 @@ class Chips:
     def words(self) -> str:
         """Which chips, and when they are read."""
         return tell_which(self.count, self.hardware.name, **asdict(self.conditions))
+
+    def judge(
+        self, program: Program, seed: int, inputs: Images, labels: NDArray[Any], seen: Images, *, batch_size: int
+    ) -> dict[str, Any]:
+        """Return what the chip of a seed gets right, as `mho.workflow.checks.judge_logits` tells it.
+
+        Args:
+            program: that it runs.
+            seed: of the chip.
+            inputs, labels: what it is asked, [n, ...], and what is right, [n].
+            seen: inputs from which ranges of calibrated ADCs follow.
+            batch_size: inputs at once.
+
+        Raises:
+            MhoError: the program does what chips do not.
+        """
+        from mho.simulation.chip_trial import ChipCare, ask_chip
+
+        (logits,) = ask_chip(
+            program,
+            seed,
+            inputs,
+            hardware=self.hardware,
+            conditions=self.conditions,
+            care=ChipCare(seen),
+            batch_size=batch_size,
+        ).values()
+        return judge_logits(logits, labels)
 
 
 def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator) -> Chips | None:
@@ -94,19 +130,17 @@ def ask_chips(
         MhoError: a program does what chips do not.
     """
     from mho.program.container import read_program
-    from mho.simulation.chip_trial import ChipCare, ask_chip
+    from mho.simulation.analog import DEFAULT_BATCH
 
-    inputs, care = test.inputs(slice(None)), ChipCare(images_for_ranges(calibration))
+    inputs, seen = test.inputs(slice(None)), images_for_ranges(calibration)
     found: dict[str, Any] = {"images": len(test), "hardware": chips.hardware.name, **asdict(chips.conditions)}
     for number, (name, path) in enumerate(files.items()):
         program = read_program(path)
         accuracies = []
         for seed in range(1, chips.count + 1):
             report((number + (seed - 1) / chips.count) / len(files), f"chip {seed}, {path.name}")
-            (logits,) = ask_chip(
-                program, seed, inputs, hardware=chips.hardware, conditions=chips.conditions, care=care
-            ).values()
-            accuracies.append(float(judge_logits(logits, test.labels)["accuracy"]))
+            told = chips.judge(program, seed, inputs, test.labels, seen, batch_size=DEFAULT_BATCH)
+            accuracies.append(float(told["accuracy"]))
         found[name] = accuracies
     return found
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mho.accelerator.array import Array
-from mho.accelerator.converters import AdcRange, Converters
+from mho.accelerator.converters import Converters
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
@@ -50,8 +50,7 @@ class PlannedPoint:
     @property
     def is_calibrated(self) -> bool:
         """True where ADCs have ranges that come from data."""
-        converters = self.hardware.converters
-        return not converters.has_ideal_adc and converters.adc_range is not AdcRange.FULL_SCALE
+        return self.hardware.converters.has_calibrated_adc
 
     @property
     def needs_calibration(self) -> bool:

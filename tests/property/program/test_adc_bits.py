@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from accelerators import with_converters
 from bits import assert_same_bits
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Device
 from mho.array.converters import drive_levels, make_adc
 from mho.array.model import full_scale
@@ -26,12 +26,6 @@ from mho.program.program import walk
 from mho.program.verify import verify_program
 from mho.quantization.policy import BitWidths
 from mho.simulation.analog import AnalogExecutor
-
-
-def with_converters(hardware, **converters):
-    content = hardware.to_json()
-    content["converters"].update(converters)
-    return accelerator_from_json(content, where="drawn")
 
 
 def map_at_random(chooser, difference):

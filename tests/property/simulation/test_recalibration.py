@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from accelerators import make_accelerator
+from accelerators import make_accelerator, with_array
 from bits import assert_same_bits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_inputs, random_layer, random_network
 from small_programs import compile_small, conv_network, linear_network
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.mapping.model import MappingModel
 from mho.network.graph import Grid
@@ -23,12 +22,6 @@ from mho.simulation.recalibration import recalibrate
 RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 SEEDS = st.integers(0, 2**31)
 ACCELERATORS = st.sampled_from([make_accelerator(24, 16, 2), make_accelerator(9, 40, 1), make_accelerator(64, 64, 4)])
-
-
-def with_array(program, **array):
-    content = program.accelerator.to_json()
-    content["array"].update(array)
-    return accelerator_from_json(content, where="test")
 
 
 @settings(max_examples=20, **RELAXED)
@@ -52,7 +45,10 @@ def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
     bias = generator.standard_normal(6).astype(np.float32) if has_bias else None
     network = linear_network(weights, Grid(np.float32(0.25), np.int64(0), 0, 15, 4), bias=bias)
     program = compile_small(network, make_accelerator(16, 12, 2))
-    aged, later = with_array(program, drift_exponent=exponent, drift_reference_s=1), Conditions(elapsed_s=1000)
+    aged, later = (
+        with_array(program.accelerator, drift_exponent=exponent, drift_reference_s=1),
+        Conditions(elapsed_s=1000),
+    )
     seen, asked = random_inputs(network, 24, seed=1), random_inputs(network, 8, seed=2)
     corrections = recalibrate(program, 3, seen, hardware=aged, conditions=later)
     # Cells are kept in two bytes, which tell worn ones, a sixteenth of what they were, less finely.
@@ -70,7 +66,7 @@ def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
 def test_means_and_deviations_of_channels_are_those_of_exact_results(seed, accelerator, error):
     network = random_layer(SeededChooser(seed), ("conv", "linear"))
     program = compile_network(network, accelerator)
-    hardware, inputs = with_array(program, programming_error=error), random_inputs(network, 12)
+    hardware, inputs = with_array(program.accelerator, programming_error=error), random_inputs(network, 12)
     corrections = recalibrate(program, seed, inputs, hardware=hardware)
     corrected = corrections.correct(program)
     verify_program(corrected)
@@ -106,7 +102,10 @@ def _last_layer(program, hardware, seed, inputs):
 def test_one_seed_gives_one_answer_whatever_the_batch_size(seed, batch_size):
     network = conv_network((1, 3, 5, 5), outputs=4)
     program = compile_network(network, make_accelerator(16, 12, 2))
-    hardware, inputs = with_array(program, programming_error=0.1, stuck_off_rate=0.02), random_inputs(network, 9)
+    hardware, inputs = (
+        with_array(program.accelerator, programming_error=0.1, stuck_off_rate=0.02),
+        random_inputs(network, 9),
+    )
     one = recalibrate(program, seed, inputs, hardware=hardware).layers
     other = recalibrate(program, seed, inputs, hardware=hardware, batch_size=batch_size).layers
     assert list(one) == list(other) == ["conv"]

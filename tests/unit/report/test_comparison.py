@@ -8,7 +8,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from accelerators import make_accelerator
+from accelerators import make_accelerator, with_array
 from chip_networks import make_attention, make_residual
 from chip_schedules import ACCELERATOR as MESH
 from reload_schedules import ACCELERATOR as FEW
@@ -63,12 +63,6 @@ def run_of(network, accelerator, **keys):
     (line,) = ask(network, accelerator, **keys).accelerators
     assert line.problem is None
     return line.run
-
-
-def with_array(accelerator, **array):
-    content = accelerator.to_json()
-    content["array"].update(array)
-    return accelerator_from_json(content, where="test")
 
 
 # -- time, energy, writes ---------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ import re
 
 import numpy as np
 import pytest
-from accelerators import make_accelerator
+from accelerators import make_accelerator, with_array, with_converters
 from random_networks import random_inputs
 from small_programs import conv_network
 
 from mho.accelerator.array import Placement
 from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import accelerator_from_json, override
+from mho.accelerator.loading import override
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, InputFileError
 from mho.program.lowering import compile_network
@@ -23,9 +23,7 @@ from mho.simulation.chip_origin import ORIGIN
 
 
 def with_adc(program, bits=3, adc_range="calibrated-columns"):
-    content = program.accelerator.to_json()
-    content["converters"].update(adc_bits=bits, adc_range=adc_range)
-    return accelerator_from_json(content, where="test")
+    return with_converters(program.accelerator, adc_bits=bits, adc_range=adc_range)
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +70,6 @@ def test_they_fit_the_chip_that_they_were_found_on(program, ranges):
     fitted = ranges.fit(program, 7, with_adc(program, adc_range="full-scale"))
     assert fitted.converters.adc_range is AdcRange.CALIBRATED_COLUMNS
     assert fitted.converters.adc_bits == 3
-
-
-def with_array(hardware, **array):
-    content = hardware.to_json()
-    content["array"].update(array)
-    return accelerator_from_json(content, where="test")
-
-
-def with_converters(hardware, **converters):
-    content = hardware.to_json()
-    content["converters"].update(converters)
-    return accelerator_from_json(content, where="test")
 
 
 def test_another_chip_other_cells_and_another_age_are_refused_unless_they_are_meant(program, ranges):
@@ -153,9 +139,7 @@ def test_other_programs_bits_and_lines_are_refused_in_any_case(network, program,
 
     refused(ranges, "another program", compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
     refused(ranges, r"converters\.adc_bits = 3, and it is 4", program, with_adc(program, bits=4))
-    shared = with_adc(program).to_json()
-    shared["converters"]["columns_per_adc"] = 8
-    shared = accelerator_from_json(shared, where="test")
+    shared = with_converters(with_adc(program), columns_per_adc=8)
     refused(ranges, r"columns_per_adc = 1, and it is 8", program, shared)
     of_slices = AdcRange.CALIBRATED_SLICES
     found = calibrate_adcs(program, 7, random_inputs(network, 2), hardware=with_adc(program), adc_range=of_slices)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from accelerators import make_accelerator
+from accelerators import make_accelerator, with_array
 from bits import assert_same_bits
 from chip_networks import make_chain
 from chip_programs import quantized_program
@@ -40,13 +40,6 @@ WORST = {
 }
 
 
-def with_array(program, converters=None, **array):
-    content = program.accelerator.to_json()
-    content["array"].update(array)
-    content["converters"].update(converters or {})
-    return accelerator_from_json(content, where="test")
-
-
 @pytest.fixture
 def network():
     return conv_network((1, 4, 6, 6), outputs=6)
@@ -76,7 +69,7 @@ def test_a_program_written_by_hand_gives_the_numbers_worked_out_by_hand(name):
 
 
 def test_a_chip_gives_the_same_bits_for_every_batch_size(program, inputs):
-    hardware = with_array(program, **WORST)
+    hardware = with_array(program.accelerator, **WORST)
     first = AnalogExecutor(program, 5, hardware=hardware, conditions=Conditions(100))
     wanted = first.run(inputs)
     assert_same_bits(first.run(inputs, batch_size=1), wanted)
@@ -85,7 +78,7 @@ def test_a_chip_gives_the_same_bits_for_every_batch_size(program, inputs):
 
 
 def test_other_seeds_and_conditions_are_other_chips(program, inputs):
-    hardware = with_array(program, **WORST)
+    hardware = with_array(program.accelerator, **WORST)
     wanted = AnalogExecutor(program, 5, hardware=hardware).run(inputs)
     assert difference(AnalogExecutor(program, 6, hardware=hardware).run(inputs), wanted) > 0
     later = AnalogExecutor(program, 5, hardware=hardware, conditions=Conditions(1e4))
@@ -95,14 +88,14 @@ def test_other_seeds_and_conditions_are_other_chips(program, inputs):
 def test_small_deviations_move_outputs_a_little(program, inputs):
     exact = Executor(program).run(inputs)
     gaps = [
-        difference(AnalogExecutor(program, 1, hardware=with_array(program, **values)).run(inputs), exact)
+        difference(AnalogExecutor(program, 1, hardware=with_array(program.accelerator, **values)).run(inputs), exact)
         for values in ({"programming_error": 1e-7, "on_off_ratio": 2}, {"programming_error": 0.2})
     ]
     assert 0 <= gaps[0] < gaps[1]
 
 
 def test_noise_is_new_with_every_run_and_the_same_for_the_same_seed(program, inputs):
-    hardware = with_array(program, read_noise=0.1)
+    hardware = with_array(program.accelerator, read_noise=0.1)
     one, other = (AnalogExecutor(program, 5, hardware=hardware) for _ in range(2))
     first, second = one.run(inputs), one.run(inputs)
     assert difference(first, second) > 0
@@ -111,7 +104,7 @@ def test_noise_is_new_with_every_run_and_the_same_for_the_same_seed(program, inp
 
 def test_writes_of_one_crossbar_have_errors_of_their_own(program):
     """All tiles lie in crossbar 0, one after the other: their cells are off by other amounts, but stuck alike."""
-    hardware = with_array(program, programming_error=0.05, stuck_on_rate=0.3, on_off_ratio=4)
+    hardware = with_array(program.accelerator, programming_error=0.05, stuck_on_rate=0.3, on_off_ratio=4)
     executor = AnalogExecutor(program, 5, hardware=hardware)
     written = {}
     writer = executor._writer
@@ -135,7 +128,9 @@ def test_matrices_that_a_loop_writes_have_errors_of_their_own():
     one = np.random.default_rng(0).uniform(-1, 1, (3, 2, 6, 6)).astype(np.float32)
     inputs = {"x": np.concatenate([one, one], axis=1)}
     for error in (0, 0.1):
-        outputs = AnalogExecutor(program, 1, hardware=with_array(program, programming_error=error)).run(inputs)["y"]
+        outputs = AnalogExecutor(program, 1, hardware=with_array(program.accelerator, programming_error=error)).run(
+            inputs
+        )["y"]
         assert (outputs[:, :2] == outputs[:, 2:]).all() == (error == 0)
 
 
@@ -147,7 +142,7 @@ def test_few_codes_cost_bits_and_enough_cost_none():
     exact = Executor(program).run(inputs)
     gaps = []
     for bits in (8, 4, 2):
-        hardware = with_array(program, {"adc_bits": bits})
+        hardware = with_array(program.accelerator, {"adc_bits": bits})
         gaps.append(difference(AnalogExecutor(program, 1, hardware=hardware).run(inputs), exact))
     assert gaps[0] == 0
     assert 0 < gaps[1] < gaps[2]
@@ -158,7 +153,7 @@ def test_wires_with_resistance_lower_what_columns_carry(program, inputs):
     wires = {"lrs_siemens": 1e-4, "row_segment_ohm": 5, "col_segment_ohm": 5}
     small = {**wires, "row_segment_ohm": 1e-6, "col_segment_ohm": 1e-6}
     gaps = [
-        difference(AnalogExecutor(program, 1, hardware=with_array(program, **values)).run(inputs), exact)
+        difference(AnalogExecutor(program, 1, hardware=with_array(program.accelerator, **values)).run(inputs), exact)
         for values in (small, wires)
     ]
     assert gaps[0] <= gaps[1]
@@ -185,7 +180,7 @@ def test_activations_that_are_written_into_cells_are_multiplied_exactly_where_th
 def test_each_sample_is_written_with_errors_of_its_own_into_the_same_cells(product, key, are_equal):
     """Two equal samples answer alike where only the cells differ, and otherwise where each write is off."""
     program, inputs = product
-    made = AnalogExecutor(program, 1, hardware=with_array(program, **{key: 0.1, "on_off_ratio": 20}))
+    made = AnalogExecutor(program, 1, hardware=with_array(program.accelerator, **{key: 0.1, "on_off_ratio": 20}))
     whole = made.run(inputs)
     assert difference(whole, Executor(program).run(inputs)) > 0
     for outputs in whole.values():
@@ -212,11 +207,11 @@ def test_no_two_writes_of_a_crossbar_have_the_same_number(product):
 
 def test_operands_have_calibrated_ranges_and_noise_too(product):
     program, inputs = product
-    hardware = with_array(program, {"adc_bits": 4, "adc_range": "calibrated-columns"}, read_noise=0.1)
+    hardware = with_array(program.accelerator, {"adc_bits": 4, "adc_range": "calibrated-columns"}, read_noise=0.1)
     ranges = calibrate_ranges(program, 1, inputs, hardware=hardware)
     made = AnalogExecutor(program, 1, hardware=hardware, ranges=ranges)
     assert difference(made.run(inputs), made.run(inputs)) > 0
-    enough = with_array(program, {"adc_bits": 12, "adc_range": "calibrated-columns"})
+    enough = with_array(program.accelerator, {"adc_bits": 12, "adc_range": "calibrated-columns"})
     ranges = calibrate_ranges(program, 1, inputs, hardware=enough, rule=RangeRule(RangeMethod.EXTREMES))
     exact = Executor(program).run(inputs)
     assert_same_bits(AnalogExecutor(program, 1, hardware=enough, ranges=ranges).run(inputs), exact)
@@ -254,7 +249,9 @@ def test_copies_take_windows_in_turn(copied):
 
 def test_copies_have_cells_of_their_own_from_the_seed_and_their_crossbar(copied):
     """What a crossbar answers does not depend on which copy it is."""
-    hardware = with_array(copied, programming_error=0.05, cell_variation=0.1, stuck_on_rate=0.02, on_off_ratio=20)
+    hardware = with_array(
+        copied.accelerator, programming_error=0.05, cell_variation=0.1, stuck_on_rate=0.02, on_off_ratio=20
+    )
     content, schedule = next(collect_layers(copied)), copied.schedule
     first, *others = schedule.layers
 
@@ -271,7 +268,7 @@ def test_copies_have_cells_of_their_own_from_the_seed_and_their_crossbar(copied)
 
 
 def test_copies_are_placed_by_the_stuck_cells_of_their_own_crossbars(copied):
-    hardware = with_array(copied, stuck_on_rate=0.05, stuck_off_rate=0.05, placement="fault-aware")
+    hardware = with_array(copied.accelerator, stuck_on_rate=0.05, stuck_off_rate=0.05, placement="fault-aware")
     executor = AnalogExecutor(copied, 5, hardware=hardware)
     lines = {name: {tuple(tile.bitlines.tolist()) for tile in tiles} for name, tiles in executor.tiles.items()}
     assert max(map(len, lines.values())) > 1
@@ -281,7 +278,7 @@ def test_copies_are_placed_by_the_stuck_cells_of_their_own_crossbars(copied):
 
 def test_a_chip_with_copies_gives_the_same_bits_for_every_batch_and_run(copied):
     inputs = np.random.default_rng(1).standard_normal((5, 1, 6, 6)).astype(np.float32)
-    hardware = with_array(copied, **WORST)
+    hardware = with_array(copied.accelerator, **WORST)
     wanted = AnalogExecutor(copied, 2, hardware=hardware).run(inputs)
     assert_same_bits(AnalogExecutor(copied, 2, hardware=hardware).run(inputs, batch_size=2), wanted)
     assert difference(AnalogExecutor(replace(copied, schedule=None), 2, hardware=hardware).run(inputs), wanted) > 0
@@ -291,7 +288,7 @@ def test_two_threads_write_and_read_the_chip_that_one_does(copied, monkeypatch):
     """Copies of a matrix are written by a pool of threads: cells, figures and answers are the same, to the last bit."""
     wires = {"row_segment_ohm": 5, "col_segment_ohm": 5, "lrs_siemens": 1e-4}
     converters = {"adc_bits": 9, "adc_offset_lsb": 0.5}
-    hardware = with_array(copied, converters, **WORST, **wires, read_noise=0.02, placement="fault-aware")
+    hardware = with_array(copied.accelerator, converters, **WORST, **wires, read_noise=0.02, placement="fault-aware")
     inputs = np.random.default_rng(1).standard_normal((2, 1, 6, 6)).astype(np.float32)
     pools, original = [], analog_tiles.ThreadPoolExecutor
     monkeypatch.setattr(analog_tiles, "ThreadPoolExecutor", lambda count: pools.append(count) or original(count))
@@ -324,7 +321,9 @@ def test_reads_agree_in_distribution_whatever_the_batch(adc_bits):
     """
     network = linear_network(np.random.default_rng(0).integers(-8, 8, (5, 14)), grid(4))
     program = compile_small(network, make_accelerator(9, 12, 2))
-    hardware = with_array(program, {"adc_bits": adc_bits}, read_noise=0.1, programming_error=0.05, on_off_ratio=8)
+    hardware = with_array(
+        program.accelerator, {"adc_bits": adc_bits}, read_noise=0.1, programming_error=0.05, on_off_ratio=8
+    )
     inputs = {name: np.repeat(values, 256, axis=0) for name, values in random_inputs(network, 1).items()}
     executor = AnalogExecutor(program, 3, hardware=hardware)
     samples = [executor.run(inputs, batch_size=size)["y"].reshape(256, 5) for size in (256, 64, 1)]
@@ -343,7 +342,7 @@ def test_reads_agree_in_distribution_whatever_the_batch(adc_bits):
 
 def test_copies_have_ranges_of_their_own(copied):
     inputs = np.random.default_rng(1).standard_normal((4, 1, 6, 6)).astype(np.float32)
-    hardware = with_array(copied, {"adc_bits": 5, "adc_range": "calibrated-columns"})
+    hardware = with_array(copied.accelerator, {"adc_bits": 5, "adc_range": "calibrated-columns"})
     ranges = calibrate_ranges(copied, 1, inputs, hardware=hardware)
     tiles = AnalogExecutor(copied, 1, hardware=hardware, ranges=ranges).tiles
     assert {name: len(found) for name, found in ranges.items()} == {name: len(found) for name, found in tiles.items()}

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from accelerators import make_accelerator
+from accelerators import make_accelerator, with_array
 from chip_networks import make_chain
 from chip_programs import quantized_program
 from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, DataError
 from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.chip_answers import Difference, run_on_chip
 from mho.simulation.executor import Executor
 from mho.simulation.recalibration import recalibrate
-
-
-def with_array(program, converters=None, **array):
-    content = program.accelerator.to_json()
-    content["array"].update(array)
-    content["converters"].update(converters or {})
-    return accelerator_from_json(content, where="test")
 
 
 def deviation(program, inputs, corrections=None, ranges=None, conditions=None, hardware=None):
@@ -47,7 +39,7 @@ def images():
 
 def test_drift_and_errors_of_cells_cost_less_also_in_layers_with_copies(chain, images):
     assert set(chain.schedule.copies.values()) == {2}
-    hardware = with_array(chain, programming_error=0.03, drift_exponent=0.1, drift_exponent_std=0.02)
+    hardware = with_array(chain.accelerator, programming_error=0.03, drift_exponent=0.1, drift_exponent_std=0.02)
     later = Conditions(elapsed_s=1e5)
     corrections = recalibrate(chain, 1, images[:20], hardware=hardware, conditions=later)
     assert list(corrections.layers) == [layer.name for layer in chain.layers]
@@ -57,7 +49,7 @@ def test_drift_and_errors_of_cells_cost_less_also_in_layers_with_copies(chain, i
 
 def test_later_layers_meet_what_corrected_ones_answer(chain, images):
     """On inputs of its own the last layer would find other corrections: its means and deviations tell."""
-    hardware = with_array(chain, programming_error=0.1)
+    hardware = with_array(chain.accelerator, programming_error=0.1)
     corrected = recalibrate(chain, 1, images, hardware=hardware).correct(chain)
     (found,) = run_on_chip(corrected, 1, images, hardware=hardware).values()
     (exact,) = Executor(chain).run(images).values()
@@ -68,7 +60,10 @@ def test_later_layers_meet_what_corrected_ones_answer(chain, images):
 
 def test_ranges_of_adcs_are_those_of_the_chip(chain, images):
     hardware = with_array(
-        chain, {"adc_bits": 5, "adc_range": "calibrated-columns"}, drift_exponent=0.1, programming_error=0.02
+        chain.accelerator,
+        {"adc_bits": 5, "adc_range": "calibrated-columns"},
+        drift_exponent=0.1,
+        programming_error=0.02,
     )
     later = Conditions(elapsed_s=1e5)
     ranges = calibrate_adcs(chain, 1, images[:20], hardware=hardware, conditions=later)
@@ -82,7 +77,7 @@ def test_ranges_of_adcs_are_those_of_the_chip(chain, images):
 def test_operands_that_are_written_for_each_sample_have_one_correction_for_all_channels():
     network = matmul_network()
     program = compile_small(network, make_accelerator(40, 24, 2))
-    hardware, inputs = with_array(program, programming_error=0.1), random_inputs(network, 6)
+    hardware, inputs = with_array(program.accelerator, programming_error=0.1), random_inputs(network, 6)
     found = recalibrate(program, 1, inputs, hardware=hardware).layers["qk"]
     assert found.changes
     assert found.scale.size > 1
@@ -94,7 +89,7 @@ def test_channels_that_do_not_vary_get_their_mean_alone():
     weights[1] = 0
     network = linear_network(weights, grid(4))
     program = compile_small(network, make_accelerator(40, 24, 2))
-    hardware, inputs = with_array(program, programming_error=0.1), random_inputs(network, 1)
+    hardware, inputs = with_array(program.accelerator, programming_error=0.1), random_inputs(network, 1)
     found = recalibrate(program, 1, inputs, hardware=hardware)  # of one sample, nothing varies
     assert (found.layers["fc"].scale == 1).all()
     assert (found.layers["fc"].shift != 0).any()
@@ -105,14 +100,14 @@ def test_channels_that_do_not_vary_get_their_mean_alone():
 def test_noise_of_reads_is_averaged(images):
     network = conv_network((1, 3, 6, 6))
     program = compile_small(network, make_accelerator(40, 24, 2))
-    hardware, inputs = with_array(program, read_noise=0.02), random_inputs(network, 40)
+    hardware, inputs = with_array(program.accelerator, read_noise=0.02), random_inputs(network, 40)
     found = recalibrate(program, 1, inputs, hardware=hardware).layers["conv"]
     assert found.changes
     np.testing.assert_allclose(found.scale, 1, atol=0.1)
 
 
 def test_a_chip_can_be_recalibrated_again_later(chain, images):
-    hardware = with_array(chain, drift_exponent=0.1)
+    hardware = with_array(chain.accelerator, drift_exponent=0.1)
     day, year = (recalibrate(chain, 1, images, hardware=hardware, conditions=Conditions(t)) for t in (86400, 3e7))
     for name in day.layers:
         one, other = (np.abs(found.layers[name].scale - 1) for found in (day, year))

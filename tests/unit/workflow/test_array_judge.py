@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from accelerators import make_accelerator
+from small_training import digits_network
 
 import mho
 from mho.data.loading import load_dataset
@@ -14,7 +15,6 @@ from mho.mapping.model import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, train
 from mho.search.constraints import SearchConstraints
 from mho.search.qat_evaluator import QatEvaluator
 from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
@@ -33,11 +33,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def trained(dataset):
-    torch.manual_seed(1)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10))
-    network = TrainableNetwork(mho.load(model, torch.zeros(1, 1, 8, 8)))
-    train(network, dataset.train, TrainingOptions(epochs=4, learning_rate=0.1), torch.Generator().manual_seed(1))
-    return network.to_network()
+    return digits_network(dataset)
 
 
 def quantized(trained, dataset, bits):
