@@ -52,6 +52,10 @@ class DataError(MhoError):
     """A dataset or an input array has the wrong shape, type or content."""
 
 
+class MemoryBudgetError(MhoError):
+    """Something that was handed in would take more memory than the budget of `mho.input_files` allows."""
+
+
 class MappingError(MhoError):
     """A layer cannot be mapped onto the accelerator; states demand, limit and the levers that would mend it."""
 

@@ -1,0 +1,164 @@
+"""Files that a user hands in: regular files only, within one memory budget, JSON of bounded depth.
+
+Every reader of a user's file starts here. The budget bounds the memory that any one thing that is handed in may take
+once it is read (a file, an array, the tensors of a network, a decoded dataset); it is checked before memory is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mho.errors import ConfigError, InputFileError, MemoryBudgetError
+
+MEMORY_KEY = "MHO_MEMORY_GIB"
+"""The environment variable that sets the budget, GiB."""
+
+DEFAULT_MEMORY_GIB = 2.0
+
+MAX_JSON_DEPTH = 200
+"""Tables and lists within each other; what mho writes stays below 30."""
+
+
+def memory_budget_bytes() -> int:
+    """Return how much memory one thing that is handed in may take, bytes: $MHO_MEMORY_GIB, else 2 GiB.
+
+    Raises:
+        ConfigError: the variable holds no positive number.
+    """
+    text = os.environ.get(MEMORY_KEY, "").strip()
+    try:
+        gib = float(text) if text else DEFAULT_MEMORY_GIB
+    except ValueError:
+        gib = 0.0
+    if not 0 < gib < 1 << 20:
+        raise ConfigError(f"is {text[:60]!r}", where=MEMORY_KEY, expected="a positive number of GiB, such as 8")
+    return int(gib * (1 << 30))
+
+
+def check_memory(size_bytes: int, what: str, *, where: str = "") -> None:
+    """Refuse what would take more memory than the budget, before the memory is taken.
+
+    Args:
+        size_bytes: that it would take.
+        what: it is, for the message: ``"tensor 'x' of shape 2048 x 2048"``.
+        where: the file, key or layer.
+
+    Raises:
+        MemoryBudgetError: it is above the budget.
+    """
+    budget = memory_budget_bytes()
+    if size_bytes > budget:
+        raise MemoryBudgetError(
+            f"{what} would take {_gib(size_bytes)} of memory",
+            where=where,
+            expected=f"at most {_gib(budget)}",
+            hint=f"set the environment variable {MEMORY_KEY} to allow more",
+        )
+
+
+def check_regular_file(path: str | Path, *, expected: str = "") -> int:
+    """Return the size in bytes of a file that can be read to its end; does not open it.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for the message.
+
+    Raises:
+        InputFileError: there is no such file, or it is a folder, a pipe, a device or a socket.
+    """
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        what = "no such file" if isinstance(error, FileNotFoundError) else reason or str(error)
+        raise InputFileError(what, where=str(path), expected=expected) from error
+    if not stat.S_ISREG(found.st_mode):
+        what = "is a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        raise InputFileError(what, where=str(path), expected=expected or "a regular file")
+    return found.st_size
+
+
+def read_file(path: str | Path, *, expected: str = "") -> bytes:
+    """Return the content of a regular file within the memory budget.
+
+    Raises:
+        InputFileError: as `check_regular_file`, or it cannot be read.
+        MemoryBudgetError: it is larger than the budget.
+    """
+    check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=expected) from error
+
+
+def read_text(path: str | Path, *, expected: str) -> str:
+    """Return the content of a regular file of UTF-8 text. Raises as `read_file`, and where it is not UTF-8."""
+    try:
+        return read_file(path, expected=expected).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputFileError("not UTF-8 text", where=str(path), expected=expected) from error
+
+
+def parse_json(text: str | bytes, *, where: str, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Parse JSON that a user or a damaged disk may have written.
+
+    Args:
+        text: UTF-8.
+        where: the file, for messages.
+        parse_constant: what to make of NaN, Infinity and -Infinity; None refuses them.
+
+    Raises:
+        InputFileError: not JSON, nested more than 200 deep, a number of thousands of digits, half of a surrogate pair.
+    """
+    try:
+        content = json.loads(text, parse_constant=parse_constant or _refuse_constant)
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        if "\\u" in text:  # halves of surrogate pairs can neither be written to a file nor printed
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InputFileError(f"not JSON: {_reason(error)}", where=where, hint="the file is damaged") from error
+    if _is_deeper(content, MAX_JSON_DEPTH):
+        raise InputFileError(f"not JSON that mho writes: nested over {MAX_JSON_DEPTH} deep", where=where)
+    return content
+
+
+def read_json(path: str | Path, *, expected: str) -> Any:
+    """Return the content of a JSON file. Raises as `read_file` and `parse_json`."""
+    return parse_json(read_file(path, expected=expected), where=str(path))
+
+
+def _is_deeper(content: Any, limit: int) -> bool:
+    """Tell whether lists and tables lie more than `limit` deep within each other; level by level, not recursively."""
+    level = [content]
+    for _ in range(limit + 1):
+        level = [
+            below
+            for one in level
+            if isinstance(one, dict | list)
+            for below in (one.values() if isinstance(one, dict) else one)
+            if isinstance(below, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error)[:200]
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 30):,.1f} GiB" if size_bytes < 1 << 50 else "over a million GiB"
