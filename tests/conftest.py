@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
+from postgres_server import postgres, postgres_url  # noqa: F401 - fixtures, known by their names
+
 # Tests hold behaviour, never time: a busy machine is no defect.
 hypothesis.settings.register_profile("mho", deadline=None)
 hypothesis.settings.load_profile("mho")

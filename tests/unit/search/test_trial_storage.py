@@ -1,13 +1,14 @@
 """Searches that share a storage share evaluations, and each finds what it would have found alone."""
 
 import socket
-import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
 
 import optuna
 import pytest
 import search_problem
+import sqlalchemy
 from search_problem import SmoothEvaluator, resnet18_space, search_at_once, search_beside_others
 
 from mho.errors import ConfigError, InputFileError
@@ -20,15 +21,22 @@ from mho.search.sharing import share
 from mho.search.trial_storage import GRACE_S, TrialStorage, read_policy
 
 POLICIES = [Policy({"a": BitWidths(4, bits), "b": BitWidths(8, 8, 6)}) for bits in (2, 3, 4)]
+CONNECTED: list[TrialStorage] = []
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'trials.db'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgres_url")
+    else:
+        yield f"sqlite:///{tmp_path / 'trials.db'}"
+    while CONNECTED:
+        CONNECTED.pop().close()
 
 
 def connect(url, objective=Objective.LATENCY, fidelity="short", problem=1):
-    return TrialStorage(url, {"network": problem}, objective, 1000, fidelity)
+    CONNECTED.append(TrialStorage(url, {"network": problem}, objective, 1000, fidelity))
+    return CONNECTED[-1]
 
 
 def record(policy, *, fidelity="short", status="ok", score=1.5, accuracy=0.75, objective=Objective.LATENCY):
@@ -82,8 +90,6 @@ def test_a_policy_is_claimed_by_one_search_at_a_time(url):
     second.refresh()
     assert not second.is_busy(POLICIES[0])
     assert second.find(POLICIES[0]) == (Measurement(1.5, 0.75), 2.5)
-    first.close()
-    second.close()
 
 
 def test_claims_of_a_search_that_ended_or_was_killed_here_are_free_at_once(url):
@@ -101,16 +107,18 @@ def test_claims_of_a_search_that_ended_or_was_killed_here_are_free_at_once(url):
     assert reader.claim(POLICIES[1])
 
 
-def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url, tmp_path):
+def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url):
     elsewhere, reader = connect(url), connect(url)
     elsewhere._driver = "elsewhere:1"
     elsewhere.claim(POLICIES[0])
 
     def let_time_pass(seconds):
-        database = sqlite3.connect(tmp_path / "trials.db")
-        with database:
-            database.execute(f"UPDATE trial_heartbeats SET heartbeat = datetime('now', '-{seconds} seconds')")
-        database.close()
+        engine = sqlalchemy.create_engine(url)
+        beats = sqlalchemy.Table("trial_heartbeats", sqlalchemy.MetaData(), autoload_with=engine)
+        with engine.begin() as database:
+            now = database.execute(sqlalchemy.select(sqlalchemy.func.current_timestamp())).scalar_one()
+            database.execute(beats.update().values(heartbeat=now - timedelta(seconds=seconds)))
+        engine.dispose()
 
     let_time_pass(GRACE_S - 30)
     reader.refresh()
@@ -154,6 +162,7 @@ def test_what_the_dashboard_shows(url):
     assert trial.user_attrs["method"] == "exact"
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # what is read is the same wherever it is kept
 @pytest.mark.parametrize("attribute", [{"accuracy": "high"}, {"accuracy": 2.0}, {"score": None}, {"score": True}])
 def test_trials_that_others_wrote_into_the_storage_are_not_believed(url, attribute):
     storage = connect(url)
