@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ def parse_settings(model: type[Model], content: Any, *, where: str) -> Model:
 
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> ConfigError:
-    schema = model.model_json_schema()
+    schema = _json_schema(model)
     problems: dict[str, tuple[str, str, str]] = {}
     for detail in error.errors(include_url=False):
         problem = _explain_one(schema, detail)
@@ -72,6 +73,12 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
         hint = _hint(schema, key) if what.startswith("unknown key") else ""
         lines.append(line + (f"; expected {expected}" if expected else "") + (f"; {hint}" if hint else ""))
     return ConfigError("\n".join(lines), where=where)
+
+
+@cache
+def _json_schema(model: type[BaseModel]) -> Schema:
+    """Return the JSON schema of a model; making it takes tens of milliseconds."""
+    return model.model_json_schema()
 
 
 def _explain_one(schema: Schema, detail: Any) -> tuple[str, str, str]:
