@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mho.errors import DataError, InputFileError
 
 PARTS = ("train", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF")
+"""What is decoded, whatever a file is called. Pillow knows dozens more, and hands some (EPS) to other programs."""
 MAX_IMAGE_PIXELS = 100_000_000
 MAX_FILE_BYTES = 256 << 20
 
@@ -143,12 +145,14 @@ def _contents(root: Path, entries: list[Entry]) -> Iterator[tuple[str, bytes]]:
 
 def _decode_image(data: bytes, options: ImageOptions, where: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_IMAGE_PIXELS:
                 raise DataError(
                     f"{opened.width}x{opened.height} pixels", where=where, expected="100 megapixels or less"
                 )
             image = opened.convert("L" if options.channels == 1 else "RGB")
+    except UnidentifiedImageError as error:
+        raise DataError("not an image", where=where, expected=", ".join(FORMATS)) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"broken image: {error}", where=where, hint="replace or remove the file") from error
     if options.resize is not None:

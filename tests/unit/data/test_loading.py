@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mho.data import Dataset, DataSpec, Split, load_dataset
+from mho.data.images import FORMATS
 from mho.data.named import CIFAR10_CLASSES
 from mho.errors import DataError, InputFileError
 
@@ -177,6 +178,23 @@ def test_a_broken_image_is_named(tmp_path):
     broken.write_bytes(broken.read_bytes()[:60])
     with pytest.raises(DataError, match=r"train/dog/2\.png: broken image"):
         load(tmp_path, name="image-folder", root=tmp_path / "data")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "AVIF", "GIF", "TGA", "ICNS"])
+def test_only_the_documented_formats_are_decoded(tmp_path, kind):
+    """Some of Pillow's other readers start programs (EPS), others raise whatever they like on damaged files."""
+    write_folder(tmp_path / "data")
+    disguised = tmp_path / "data" / "train" / "dog" / "2.png"
+    Image.new("RGB", (6, 5)).save(disguised, format=kind)
+    with pytest.raises(DataError, match=r"train/dog/2\.png: not an image"):
+        load(tmp_path, name="image-folder", root=tmp_path / "data")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_documented_format_is_decoded_whatever_the_name(tmp_path, kind):
+    write_folder(tmp_path / "data")
+    Image.new("RGB", (6, 5), (1, 2, 3)).save(tmp_path / "data" / "train" / "dog" / "2.png", format=kind)
+    assert load(tmp_path, name="image-folder", root=tmp_path / "data").sample_shape == (3, 5, 6)
 
 
 def test_an_image_of_another_size_is_named(tmp_path):
