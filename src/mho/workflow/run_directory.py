@@ -10,6 +10,7 @@ A stage becomes finished by one rename, so it is there wholly or not at all.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -20,11 +21,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError, MhoError
+from mho.input_files import read_json
 
+LOCK_FILE, MARK_FILE = "lock", "run.json"
 STAGE_FILE, KEY_FILE, CLOCK_FILE = "stage.json", "key.txt", "clock.json"
 _OWN_FILES = (STAGE_FILE, KEY_FILE, CLOCK_FILE)
 
@@ -68,7 +71,7 @@ class RunDirectory:
         """Return the folder in which a stage is made; what a stage of another key left there is removed."""
         folder = self._stages / f"{name}.partial"
         key_file = folder / KEY_FILE
-        if not key_file.is_file() or key_file.read_text(encoding="utf-8") != key:
+        if not key_file.is_file() or key_file.read_bytes() != key.encode():
             _remove(folder)
             folder.mkdir(parents=True)
             write_atomically(key_file, key.encode())
@@ -108,18 +111,23 @@ def list_stages(path: Path, prefix: str) -> Iterator[StageResult]:
 
 
 def _read_stage(folder: Path) -> StageResult | None:
-    """Return a finished stage; None where it is not finished, or where its files were changed."""
+    """Return a finished stage; None where it is not finished, or where anything of it was changed."""
     try:
-        content = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
-        files = {str(name): str(value) for name, value in content["files"].items()}
-        if hash_files(folder) != files:
+        content = read_json(folder / STAGE_FILE, expected="a finished stage")
+        key, figures = content["key"], content["figures"]
+        files = hash_files(folder)
+        digest = hash_json([key, figures, files])
+        if (content["name"], content["files"], content["digest"]) != (folder.name, files, digest):
             return None
-        return StageResult(
-            content["name"], content["key"], content["digest"], folder, content["figures"], files,
-            float(content["seconds"]),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return StageResult(folder.name, key, digest, folder, figures, files, _read_seconds(content))
+    except (MhoError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _read_seconds(content: Any) -> float:
+    """Return a working time that was kept, 0 where it was damaged."""
+    seconds: Any = content.get("seconds") if isinstance(content, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e12 else 0.0
 
 
 class StageClock:
@@ -130,8 +138,8 @@ class StageClock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._before = 0.0
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            self._before = float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        with suppress(MhoError):
+            self._before = _read_seconds(read_json(path, expected="a working time"))
         self._start = self._saved = time.monotonic()
 
     @property
@@ -159,42 +167,72 @@ def open_run_directory(path: Path, *, fresh: bool = False) -> Iterator[RunDirect
         MhoError: another run is using it.
         InputFileError: it cannot be made, or is a folder of something else.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in path.iterdir() if entry.name not in ("lock", "run.json")]
-        if others and not (path / "run.json").is_file():
-            raise InputFileError(
-                f"the folder is not a run's: it holds {others[0]!r}", where=str(path), hint="name a new folder"
-            )
-        lock = (path / "lock").open("a+")
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
-    with lock:
-        take_lock(lock, path)
-        write_atomically(path / "run.json", b'{"format": "mho-run", "version": 1}\n')
+    with use_folder_alone(path, MARK_FILE, "run"):
+        write_atomically(path / MARK_FILE, b'{"format": "mho-run", "version": 1}\n')
         if fresh:
             for entry in path.iterdir():
-                if entry.name not in ("lock", "run.json"):
+                if entry.name not in (LOCK_FILE, MARK_FILE):
                     _remove(entry)
         yield RunDirectory(path)
 
 
-def take_lock(lock: Any, path: Path) -> None:
-    """Let this process alone use the folder `path` while the open file `lock` is open. Raises `MhoError`."""
+@contextmanager
+def use_folder_alone(path: Path, mark: str, owner: str) -> Iterator[None]:
+    """Let this process alone use a folder, made where it does not exist, until the block ends.
+
+    The lock is taken before anything else is written, and the system frees it however the process ends. So a folder
+    that holds files but no lock and no mark belongs to something else, however many processes start at once.
+
+    Args:
+        path: the folder.
+        mark: name of a file that only such folders hold.
+        owner: what such folders belong to, for messages: ``"run"``.
+
+    Raises:
+        MhoError: another process uses it.
+        InputFileError: it cannot be made or locked, or is a folder of something else.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        found = {entry.name for entry in path.iterdir()}
+        if LOCK_FILE not in found:
+            _check_owner(found, path, mark, owner)
+        lock = (path / LOCK_FILE).open("a+b")
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
+    with lock:
+        _take_lock(lock, path, owner)
+        _check_owner({entry.name for entry in path.iterdir()}, path, mark, owner)
+        with suppress(OSError):  # a full disk: only messages need the number
+            os.ftruncate(lock.fileno(), 0)
+            os.pwrite(lock.fileno(), str(os.getpid()).encode(), 0)
+        yield
+
+
+def _check_owner(found: set[str], path: Path, mark: str, owner: str) -> None:
+    # Names that begin with a dot: a process that was killed while it wrote the mark leaves its temporary file.
+    others = sorted(name for name in found if name != LOCK_FILE and not name.startswith(f".{mark}-"))
+    if others and mark not in others:
+        raise InputFileError(
+            f"the folder is not a {owner}'s: it holds {others[0]!r}", where=str(path), hint="name a new folder"
+        )
+
+
+def _take_lock(lock: BinaryIO, path: Path, owner: str) -> None:
     # A record lock belongs to the process: its children do not inherit it, and the system frees it at any end.
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        lock.seek(0)
-        owner = lock.read(32).strip()
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise InputFileError(
+                f"cannot be locked: {error.strerror}", where=str(path), hint="name a folder on another disk"
+            ) from error
+        process = os.pread(lock.fileno(), 32, 0).decode(errors="replace").strip()
         raise MhoError(
-            "another run is using this folder",
+            f"another {owner} is using this folder",
             where=str(path),
-            hint=f"wait for process {owner}, or give another folder" if owner else "give another folder",
+            hint=f"wait for process {process}, or give another folder" if process else "give another folder",
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mho import __version__
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
 from mho.ray_pool import import_ray
 from mho.report.confidence import CONFIDENCE, find_band
 from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
 from mho.report.study_page import render_study
 from mho.report.study_text import write_csv, write_text
-from mho.workflow.run_directory import take_lock
+from mho.workflow.run_directory import use_folder_alone
 from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog, chip_key
 from mho.workflow.study_material import LoadedStudy, load_material
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.report.comparison_accuracy import LabelledSamples
 
-LOCK, CONFIG_FILE, PROGRAM_FILE, LOG_FILE = "lock", "study.json", "program.mho", "results.jsonl"
+CONFIG_FILE, PROGRAM_FILE, LOG_FILE = "study.json", "program.mho", "results.jsonl"
 RESULT_FILE, TEXT_FILE, CSV_FILE, PAGE_FILE = "result.json", "table.txt", "table.csv", "study.html"
 _MANY_DECADES = 30
 """Largest over smallest of listed values, all above zero, from which their axis is logarithmic."""
@@ -269,18 +268,8 @@ def _open_directory(path: Path, *, fresh: bool) -> Iterator[StudyLog]:
         MhoError: another study uses it.
         InputFileError: it cannot be made, or is a folder of something else.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in path.iterdir() if entry.name != LOCK]
-        if others and LOG_FILE not in others:
-            raise InputFileError(
-                f"the folder is not a study's: it holds {min(others)!r}", where=str(path), hint="name a new folder"
-            )
-        lock = (path / LOCK).open("a+")
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
-    with lock:
-        take_lock(lock, path)
+    with use_folder_alone(path, LOG_FILE, "study"):
         if fresh:
-            (path / LOG_FILE).unlink(missing_ok=True)
+            for name in (RESULT_FILE, TEXT_FILE, CSV_FILE, PAGE_FILE, PROGRAM_FILE, CONFIG_FILE, LOG_FILE):
+                (path / name).unlink(missing_ok=True)  # the log last: it marks the folder as a study's
         yield StudyLog(path / LOG_FILE)

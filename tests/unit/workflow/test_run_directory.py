@@ -45,13 +45,34 @@ def test_a_stage_whose_files_were_changed_is_made_anew(tmp_path):
         assert directory.commit("float", "k1", {}, 1.0).folder == made.folder
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": "k1"}'])
-def test_a_damaged_stage_file_is_not_a_finished_stage(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"key": "k1"}', b"\xff", b"[" * 100_000])
+def test_damaged_files_of_a_stage_are_not_a_finished_stage_and_are_made_anew(tmp_path, content):
     with open_run_directory(tmp_path / "run") as directory:
         make_stage(directory)
         made = directory.commit("float", "k1", {}, 1.0)
-        (made.folder / STAGE_FILE).write_text(content)
+        (made.folder / STAGE_FILE).write_bytes(content)
         assert directory.finished("float", "k1") is None
+        for name in ("key.txt", "clock.json"):
+            (make_stage(directory) / name).write_bytes(content)
+            assert 0.0 <= directory.clock("float").seconds < 1.0
+            make_stage(directory)
+            assert directory.commit("float", "k1", {}, 1.0).digest == made.digest
+
+
+def test_a_stage_whose_figures_were_changed_is_not_a_finished_stage(tmp_path):
+    with open_run_directory(tmp_path / "run") as directory:
+        make_stage(directory)
+        file = directory.commit("float", "k1", {"accuracy": 0.5}, 1.0).folder / STAGE_FILE
+        file.write_text(file.read_text().replace("0.5", "0.9"))
+        assert directory.finished("float", "k1") is None
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "-1", "1e999", "1" * 400, '"1"', "null", "{}"])
+def test_a_damaged_working_time_is_none(tmp_path, seconds):
+    with open_run_directory(tmp_path / "run") as directory:
+        folder = make_stage(directory)
+        (folder / "clock.json").write_text(f'{{"seconds": {seconds}}}')
+        assert 0.0 <= directory.clock("float").seconds < 1.0
 
 
 def test_finished_stages_are_listed_by_the_beginning_of_their_names_and_damaged_ones_are_not(tmp_path):
@@ -59,7 +80,9 @@ def test_finished_stages_are_listed_by_the_beginning_of_their_names_and_damaged_
     for name in ("search-rl-8", "search", "search-exact-8", "search-tpe-8"):
         make_stage(directory, name)
         directory.commit(name, "k1", {}, 1.0)
-    make_stage(directory, "search-random-8")
+    (make_stage(directory, "search-random-8") / STAGE_FILE).write_bytes(
+        (tmp_path / "stages/search-rl-8" / STAGE_FILE).read_bytes()  # killed before it got its name
+    )
     (tmp_path / "stages/search-tpe-8" / STAGE_FILE).write_text("{")
     assert [stage.name for stage in list_stages(tmp_path, "search-")] == ["search-exact-8", "search-rl-8"]
     assert list(list_stages(tmp_path / "nothing", "search-")) == []
@@ -95,6 +118,58 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.tex").exists()
     with pytest.raises(InputFileError), open_run_directory(tmp_path / "thesis.tex"):
         pass
+
+
+def test_a_foreign_folder_with_a_lock_of_its_own_is_left_alone(tmp_path):
+    (tmp_path / "lock").write_text("42 and more")
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputFileError, match=r"holds 'thesis.tex'"), open_run_directory(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == "42 and more"
+
+
+START_AT_ONCE = """
+import os, sys
+from pathlib import Path
+from mho.errors import MhoError
+from mho.workflow.run_directory import open_run_directory
+from mho.workflow.study import _open_directory
+
+def try_to_open(folder, start, tried, end):
+    opener = open_run_directory if number % 2 else _open_directory
+    os.read(start, 1)
+    try:
+        with opener(folder, fresh=number % 3 == 0):
+            os.write(tried, b"w")
+            os.read(end, 1)
+    except MhoError as error:
+        os.write(tried, b"l" if "is using this folder" in str(error) else b"?")
+
+for number in range(20):
+    pipes = [os.pipe() for _ in range(3)]
+    (start, go), (count, tried), (end, leave) = pipes
+    children = []
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            os.close(go), os.close(leave)
+            try_to_open(Path(f"run{number}"), start, tried, end)
+            os._exit(0)
+        children.append(child)
+    os.close(go)
+    told = b"".join(os.read(count, 1) for _ in children)
+    os.close(leave)
+    for child in children:
+        os.waitpid(child, 0)
+    for one in (start, count, tried, end):
+        os.close(one)
+    print(bytes(sorted(told)).decode())
+"""
+
+
+def test_of_runs_and_studies_that_start_at_once_in_a_folder_one_works_and_the_others_are_told(tmp_path):
+    command = [sys.executable, "-c", START_AT_ONCE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["llw"] * 20, "")
 
 
 def test_one_run_at_a_time_uses_a_folder_and_a_killed_one_frees_it(tmp_path):

@@ -361,6 +361,24 @@ def test_a_folder_of_something_else_is_left_alone(folder):
     assert [path.name for path in (folder / "out").iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.parametrize("kept", [0, 3, 6])
+def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(folder, monkeypatch, kept):
+    left, unlink = [kept], Path.unlink
+
+    def die(path, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    run()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(fresh=True)
+    assert run().asked == 0, "the log is removed last"
+
+
 def test_two_studies_do_not_use_one_folder(folder):
     code = (
         "import fcntl, sys, time\nfile = open('out/lock', 'a+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
