@@ -7,9 +7,10 @@ once it is read (a file, an array, the tensors of a network, a decoded dataset);
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
-from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ DEFAULT_MEMORY_GIB = 2.0
 
 MAX_JSON_DEPTH = 200
 """Tables and lists within each other; what mho writes stays below 30."""
+
+MAX_DIGITS = 1000
+"""Of a number; seeds may have so many."""
+
+_LARGEST_EXPONENT = 308
+"""Of a decimal, as of a double: whoever computes with larger ones runs out of time and memory."""
+
+_JSON_GROWTH = 25
+"""Bytes of memory that a byte of JSON may become: an empty list takes 72, and its text 3."""
 
 
 def memory_budget_bytes() -> int:
@@ -105,27 +115,27 @@ def read_text(path: str | Path, *, expected: str) -> str:
         raise InputFileError("not UTF-8 text", where=str(path), expected=expected) from error
 
 
-def parse_json(text: str | bytes, *, where: str, parse_constant: Callable[[str], Any] | None = None) -> Any:
+def parse_json(text: str | bytes, *, where: str) -> Any:
     """Parse JSON that a user or a damaged disk may have written.
 
     Args:
         text: UTF-8.
         where: the file, for messages.
-        parse_constant: what to make of NaN, Infinity and -Infinity; None refuses them.
 
     Raises:
-        InputFileError: not JSON, nested more than 200 deep, a number of thousands of digits, half of a surrogate pair.
+        InputFileError: not JSON (NaN and Infinity are not), half of a surrogate pair, or as `check_content`.
+        MemoryBudgetError: it may take more memory than the budget.
     """
+    check_memory(_JSON_GROWTH * len(text), "the JSON text", where=where)
     try:
-        content = json.loads(text, parse_constant=parse_constant or _refuse_constant)
+        content = json.loads(text, parse_constant=_refuse_constant)
         if isinstance(text, bytes):
             text = text.decode("utf-8")
         if "\\u" in text:  # halves of surrogate pairs can neither be written to a file nor printed
             json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InputFileError(f"not JSON: {_reason(error)}", where=where, hint="the file is damaged") from error
-    if _is_deeper(content, MAX_JSON_DEPTH):
-        raise InputFileError(f"not JSON that mho writes: nested over {MAX_JSON_DEPTH} deep", where=where)
+    check_content(content, where=where)
     return content
 
 
@@ -134,20 +144,52 @@ def read_json(path: str | Path, *, expected: str) -> Any:
     return parse_json(read_file(path, expected=expected), where=str(path))
 
 
-def _is_deeper(content: Any, limit: int) -> bool:
-    """Tell whether lists and tables lie more than `limit` deep within each other; level by level, not recursively."""
-    level = [content]
-    for _ in range(limit + 1):
-        level = [
-            below
-            for one in level
-            if isinstance(one, dict | list)
-            for below in (one.values() if isinstance(one, dict) else one)
-            if isinstance(below, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+def check_content(content: Any, *, where: str) -> None:
+    """Refuse tables (of JSON, TOML or a caller) whose depth or numbers nobody can compute with.
+
+    Args:
+        content: dictionaries, lists and scalars.
+        where: the file, for messages.
+
+    Raises:
+        InputFileError: nested more than 200 deep, or a number that is infinite, has over 1,000 digits, or a decimal
+            exponent beyond those of doubles; names its key.
+    """
+    level: list[tuple[Any, Any]] = [((), [content])]  # where each table lies, as nested pairs, and the table
+    for depth in range(MAX_JSON_DEPTH + 2):
+        below: list[tuple[Any, Any]] = []
+        for place, table in level:
+            for key, value in table.items() if isinstance(table, dict) else enumerate(table):
+                if isinstance(value, (dict, list, tuple)):
+                    below.append(((place, key) if depth else (), value))
+                elif isinstance(value, (int, float, Decimal)) and (what := _excess(value)):
+                    raise InputFileError(what, where=": ".join(filter(None, (where, _dotted(place, key, depth)))))
+        level = below
+    if level:
+        raise InputFileError(f"nested over {MAX_JSON_DEPTH} deep", where=where, hint="the file is damaged")
+
+
+def _excess(value: float | Decimal) -> str:
+    """Return what makes a number impossible, in words; nothing where it is fine."""
+    if isinstance(value, Decimal):
+        if not value.is_finite() or not value:
+            return ""  # settings tell the valid range of a key that is NaN
+        digits, exponent = len(value.as_tuple().digits), value.adjusted()
+        if abs(exponent) > _LARGEST_EXPONENT:
+            return f"a number with an exponent of {exponent:,}"
+        return f"a number of {digits:,} digits" if digits > MAX_DIGITS else ""
+    if isinstance(value, int):
+        is_long = value.bit_length() > math.ceil(MAX_DIGITS * math.log2(10))
+        return f"a number of over {MAX_DIGITS:,} digits" if is_long else ""
+    return "" if math.isfinite(value) else f"is {value}, not a finite number"
+
+
+def _dotted(place: Any, key: Any, depth: int) -> str:
+    keys = [str(key)[:60]] if depth else []
+    while place:
+        place, key = place
+        keys.append(str(key)[:60])
+    return ".".join(reversed(keys))
 
 
 def _refuse_constant(name: str) -> Any:

@@ -12,29 +12,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mho.errors import ConfigError, InputFileError, suggest
+from mho.input_files import check_content, check_regular_file, read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 Schema = Mapping[str, Any]
 
+MAX_COUNT = 1_000_000_000
+"""The most that a key counts (images, steps, epochs)."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+
+MAX_TOML_BYTES = 1 << 19
+_MAX_DOTS = 400
+"""Of a line: parsing a key of n parts takes time and memory of n^2."""
+
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file; fractions become exact `Decimal`. Raises `InputFileError`."""
+    """Read a TOML file; fractions become exact `Decimal`.
+
+    Raises:
+        InputFileError: missing, no TOML, over 512 KiB long, or as `mho.input_files.check_content`.
+    """
+    expected = "a TOML file"
+    if (size := check_regular_file(path, expected=expected)) > MAX_TOML_BYTES:
+        raise InputFileError(f"{size:,} bytes long", where=str(path), expected=f"at most {MAX_TOML_BYTES:,} bytes")
+    text = read_text(path, expected=expected)
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise InputFileError(
+            f"a line with over {_MAX_DOTS} dots", where=str(path), hint="write long lists over several lines"
+        )
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputFileError("not UTF-8 text", where=str(path), expected="a TOML file") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise InputFileError(reason or f"cannot be read: {error}", where=str(path)) from error
-    try:
-        return tomllib.loads(text, parse_float=Decimal)
+        content = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InputFileError(f"not TOML: {error}", where=str(path), expected="a TOML file") from error
+        raise InputFileError(f"not TOML: {error}", where=str(path), expected=expected) from error
+    check_content(content, where=str(path))
+    return content
 
 
 def parse_settings(model: type[Model], content: Any, *, where: str) -> Model:

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -89,6 +90,26 @@ def test_keys_of_the_users_choice_are_located():
         parse_settings(Whole, {"parts": {"first": {"size": 1}, "other": {"size": 0}}}, where="f.toml")
     assert caught.value.where == "f.toml: parts.other.size"
     assert "is 0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f"x = 0x{'f' * 5000}", "a.toml: x: a number of over 1,000 digits"),
+        ("[a]\nsteps = [1, 1e999999999]", "a.toml: a.steps.1: a number with an exponent of 999,999,999"),
+        ("x = 1e-999999999", "a.toml: x: a number with an exponent of -999,999,999"),
+        (f"x = 0.{'3' * 1001}", "a.toml: x: a number of 1,001 digits"),
+        ("a." * 300 + "b = 1", "a.toml: nested over 200 deep"),
+        ("a." * 100_000 + "b = 1", "a.toml: a line with over 400 dots"),
+        ("#" * (1 << 19) + "#", "a.toml: 524,289 bytes long"),
+    ],
+)
+def test_what_takes_time_and_memory_without_end_is_refused_with_its_key(tmp_path, monkeypatch, content, told):
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(content)
+    with pytest.raises(InputFileError) as caught:
+        read_toml("a.toml")
+    assert str(caught.value).splitlines()[0] == told
 
 
 def test_fractions_of_a_toml_file_are_exact(tmp_path):
