@@ -71,8 +71,8 @@ def check_memory(size_bytes: int, what: str, *, where: str = "") -> None:
         )
 
 
-def check_regular_file(path: str | Path, *, expected: str = "") -> int:
-    """Return the size in bytes of a file that can be read to its end; does not open it.
+def stat_regular_file(path: str | Path, *, expected: str = "") -> os.stat_result:
+    """Return size, times and inode of a file that can be read to its end; does not open it.
 
     Args:
         path: of the file.
@@ -90,7 +90,17 @@ def check_regular_file(path: str | Path, *, expected: str = "") -> int:
     if not stat.S_ISREG(found.st_mode):
         what = "is a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
         raise InputFileError(what, where=str(path), expected=expected or "a regular file")
-    return found.st_size
+    return found
+
+
+def check_regular_file(path: str | Path, *, expected: str = "") -> int:
+    """Return the size in bytes of a file that can be read to its end. Raises as `stat_regular_file`."""
+    return stat_regular_file(path, expected=expected).st_size
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return whether `path` is a folder; False where the system cannot say (Path.is_dir raises there)."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_file(path: str | Path, *, expected: str = "") -> bytes:

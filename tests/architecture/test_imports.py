@@ -12,7 +12,17 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "mho"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-FOUNDATION = {"errors", "settings", "input_files", "cache_folder", "callable_package", "worker_pool", "ray_pool", ""}
+FOUNDATION = {
+    "errors",
+    "settings",
+    "input_files",
+    "array_files",
+    "cache_folder",
+    "callable_package",
+    "worker_pool",
+    "ray_pool",
+    "",
+}
 """Modules beside the packages that every package may use; "" is `mho` itself (its version)."""
 
 DIRECT = {

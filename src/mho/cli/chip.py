@@ -91,8 +91,8 @@ class Samples:
     @classmethod
     def read(cls, path: Path, program: Program) -> Samples:
         """Read an .npz file. Raises `MhoError` where it is none, or labels are no classes."""
+        from mho.array_files import read_arrays
         from mho.report.comparison_accuracy import LABELS, LabelledSamples
-        from mho.simulation.arrays import read_arrays
 
         arrays = read_arrays(path)
         labels = arrays.pop(LABELS) if LABELS in arrays and LABELS not in program.inputs else None

@@ -29,9 +29,9 @@ def quantize(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     from mho.api import save
+    from mho.array_files import read_arrays
     from mho.network.onnx_reader import read_onnx
     from mho.quantization.ptq import quantize as quantize_by_calibration
-    from mho.simulation.arrays import read_arrays
 
     widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
     given = Policy.load(policy) if policy is not None else None

@@ -302,7 +302,7 @@ def _echo(text: str | None) -> None:
 
 
 def _write(results: Outputs, output: Path) -> None:
-    from mho.simulation.arrays import write_arrays
+    from mho.array_files import write_arrays
 
     write_arrays(output, results)
     typer.echo(f"written to {output}")

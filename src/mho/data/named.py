@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import tarfile
+import itertools
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from mho.data.archives import read_archive
 from mho.data.idx import read_idx
 from mho.data.raw import RawData, Samples
 from mho.data.sources import read_labelled_images
 from mho.errors import DataError, InputFileError
+from mho.input_files import is_folder, read_file
 
 FASHION_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -21,6 +22,8 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist installs its files."""
 
 _CIFAR_RECORD = 1 + 3 * 32 * 32
+_CIFAR_BATCH = 10_000 * _CIFAR_RECORD
+_CIFAR_FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -44,8 +47,10 @@ def read_fashion_mnist(root: Path | None) -> RawData:
     """
     bases = [DEBIAN_FASHION_MNIST] if root is None else [root, root / "FashionMNIST" / "raw", root / "raw"]
     parts: dict[str, Samples] = {}
+    beside = 0
     for part, stem in (("train", "train"), ("test", "t10k")):
-        images = read_idx(_find(bases, f"{stem}-images-idx3-ubyte"), axes=3)
+        images = read_idx(_find(bases, f"{stem}-images-idx3-ubyte"), axes=3, beside=beside)
+        beside = images.nbytes
         labels = read_idx(_find(bases, f"{stem}-labels-idx1-ubyte"), axes=1)
         if images.shape[1:] != (28, 28) or len(images) != len(labels):
             raise DataError(
@@ -78,16 +83,15 @@ def read_cifar10(root: Path, cache: Path) -> RawData:
     Raises:
         InputFileError, DataError: names the file.
     """
-    if not root.exists():
-        raise InputFileError("no such file or folder", where=str(root), hint=_CIFAR_HINT)
-    if root.is_file():
+    if not is_folder(root):
         if _archive_holds_binary(root):
-            return _cifar_raw(str(root), _read_binary_archive(root))
+            members = (member for member in read_archive(root) if Path(member.name).name in _CIFAR_FILES)
+            return _cifar_raw(str(root), {Path(one.name).name: _check_batch(one.read(), one.where) for one in members})
     else:
         for folder in (root, root / "cifar-10-batches-bin"):
             if (folder / "test_batch.bin").exists():
-                names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
-                return _cifar_raw(str(folder), {name: _read_binary_file(folder / name) for name in names})
+                files = {name: folder / name for name in _CIFAR_FILES}
+                return _cifar_raw(str(folder), {k: _check_batch(read_file(v), str(v)) for k, v in files.items()})
         if (root / "cifar-10-batches-py").is_dir() or (root / "data_batch_1").exists():
             raise DataError(
                 "this is CIFAR-10's Python version, which is made of pickles and is not read",
@@ -111,60 +115,28 @@ _CIFAR_HINT = "the binary version (cifar-10-batches-bin, or its .tar.gz) or trai
 
 
 def _archive_holds_binary(path: Path) -> bool:
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for _ in range(4):  # the first files tell the layout
-                member = archive.next()
-                if member is None:
-                    break
-                if Path(member.name).suffix in (".bin", ".txt"):
-                    return True
-                if Path(member.name).parts[0] == "cifar-10-batches-py":
-                    raise DataError("made of Python pickles, which are not read", where=str(path), hint=_CIFAR_HINT)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputFileError(f"not a readable archive: {error}", where=str(path), hint=_CIFAR_HINT) from error
+    for member in itertools.islice(read_archive(path), 4):  # the first files tell the layout
+        if Path(member.name).suffix in (".bin", ".txt"):
+            return True
+        if Path(member.name).parts[:1] == ("cifar-10-batches-py",):
+            raise DataError("made of Python pickles, which are not read", where=str(path), hint=_CIFAR_HINT)
     return False
 
 
-def _read_binary_archive(path: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                name = Path(member.name).name
-                if member.isfile() and name.endswith(".bin"):
-                    file = archive.extractfile(member)
-                    assert file is not None, "a regular member has content"
-                    found[name] = _read_records(file, f"{path}: {name}")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputFileError(f"damaged archive: {error}", where=str(path)) from error
-    return found
-
-
-def _read_binary_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return _read_records(file, str(path))
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-
-
-def _read_records(file: IO[bytes], where: str) -> bytes:
-    data = file.read(10_000 * _CIFAR_RECORD + 1)
-    if len(data) != 10_000 * _CIFAR_RECORD:
+def _check_batch(content: bytes, where: str) -> bytes:
+    if len(content) != _CIFAR_BATCH:
         raise InputFileError(
-            f"holds {len(data)} bytes", where=where, expected=f"10 000 records of {_CIFAR_RECORD} bytes"
+            f"holds {len(content)} bytes", where=where, expected=f"10 000 records of {_CIFAR_RECORD} bytes"
         )
-    return data
+    return content
 
 
 def _cifar_raw(where: str, batches: dict[str, bytes]) -> RawData:
-    names = [f"data_batch_{number}.bin" for number in range(1, 6)]
-    missing = [name for name in [*names, "test_batch.bin"] if name not in batches]
-    if missing:
+    if missing := [name for name in _CIFAR_FILES if name not in batches]:
         raise InputFileError(f"{', '.join(missing)} missing", where=where, hint=_CIFAR_HINT)
+    *names, test = _CIFAR_FILES
     train = _decode(b"".join(batches[name] for name in names))
-    return RawData(where, train, _decode(batches["test_batch.bin"]), None, CIFAR10_CLASSES, _CIFAR_MEAN, _CIFAR_STD)
+    return RawData(where, train, _decode(batches[test]), None, CIFAR10_CLASSES, _CIFAR_MEAN, _CIFAR_STD)
 
 
 def _decode(data: bytes) -> Samples:

@@ -36,6 +36,9 @@ class RawData:
 
     def __post_init__(self) -> None:
         classes = len(self.class_names)
+        for name in self.class_names:
+            if not name.isascii() and name != name.encode(errors="replace").decode():
+                raise DataError(f"class {name!r} is not UTF-8", where=self.where)
         for part, samples in (("train", self.train), ("test", self.test), ("validation", self.validation)):
             if samples is None:
                 continue

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.data.cache import load_arrays, store_arrays
-from mho.data.images import Entry, ImageOptions, decode_parts, fingerprint, list_archive, list_folder
+from mho.array_files import check_kinds, read_arrays, write_arrays
+from mho.data.images import PARTS, Entry, ImageOptions, decode_parts, fingerprint, list_archive, list_folder
 from mho.data.raw import RawData, Samples
 from mho.data.spec import DataSpec
-from mho.errors import DataError, InputFileError
-
-_CLASS_SEPARATOR = "\n"
+from mho.errors import DataError, MhoError
+from mho.input_files import check_memory, is_folder
 
 
 def read_image_folder(root: Path, spec: DataSpec, cache: Path) -> RawData:
@@ -29,26 +27,39 @@ def read_labelled_images(
     """Read images in class folders from a folder or a tar archive; decode them once, then take them from `cache`.
 
     Raises:
-        InputFileError: missing or unreadable root.
+        InputFileError: missing or unreadable root, or something in it that is no regular file.
         DataError: a broken image (named), an empty class, images of different sizes, no `train/`.
+        MemoryBudgetError: an image, or all of them, would take more memory than the budget.
     """
     options = ImageOptions(channels, resize, crop)
-    if not root.exists():
-        raise InputFileError("no such file or folder", where=str(root))
-    kept = cache / f"images-{fingerprint(root, options)}.npz"
-    arrays = load_arrays(kept)
-    if arrays is None:
-        entries = list_folder(root) if root.is_dir() else list_archive(root)
-        arrays = _decode(root, entries, options)
-        store_arrays(kept, arrays)
-    names = tuple(str(arrays["classes"]).split(_CLASS_SEPARATOR))
-    parts: dict[str, Samples | None] = dict.fromkeys(("train", "val", "test"))
-    for part in parts:
-        if f"{part}_images" in arrays:
-            parts[part] = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-    train = parts["train"]
-    assert train is not None, "_decode holds that there are training images"
-    return RawData(str(root), train, parts["test"], parts["val"], names)
+    entries = list_folder(root) if is_folder(root) else None
+    kept = cache / f"images-{fingerprint(root, entries, options)}.npz"
+    if (data := _read_kept(kept, str(root))) is not None:
+        return data
+    arrays = _decode(root, list_archive(root) if entries is None else entries, options)
+    data = _raw_data(arrays, str(root))
+    write_arrays(kept, arrays)
+    return data
+
+
+def _read_kept(path: Path, where: str) -> RawData | None:
+    """Return what is kept; None where nothing is, or something is damaged: it is then made anew."""
+    try:
+        return _raw_data(read_arrays(path), where)
+    except MhoError:
+        return None
+
+
+def _raw_data(arrays: dict[str, NDArray[Any]], where: str) -> RawData:
+    check_kinds(arrays, {"classes": ("U", 1)}, where=where, expected="decoded images")
+    parts: dict[str, Samples | None] = {}
+    for part in PARTS:
+        images, labels = f"{part}_images", f"{part}_labels"
+        if part == "train" or images in arrays:
+            check_kinds(arrays, {images: ("u", 4), labels: ("i", 1)}, where=where, expected="decoded images")
+        parts[part] = (arrays[images], arrays[labels]) if images in arrays else None
+    assert parts["train"] is not None, "check_kinds holds that there are training images"
+    return RawData(where, parts["train"], parts["test"], parts["val"], tuple(arrays["classes"].tolist()))
 
 
 def _decode(root: Path, entries: list[Entry], options: ImageOptions) -> dict[str, NDArray[Any]]:
@@ -59,7 +70,7 @@ def _decode(root: Path, entries: list[Entry], options: ImageOptions) -> dict[str
         if entry.label not in names:
             raise DataError(f"class {entry.label!r} has no training image", where=f"{root}/{entry.part}/{entry.label}")
     arrays = decode_parts(root, entries, names, options)
-    arrays["classes"] = np.array(_CLASS_SEPARATOR.join(names))
+    arrays["classes"] = np.array(names)
     return arrays
 
 
@@ -71,27 +82,13 @@ def read_npz(path: Path) -> RawData:
 
     Raises:
         InputFileError, DataError: names the array.
+        MemoryBudgetError: the arrays would take more memory than the budget.
     """
-    if path.is_dir():
-        raise InputFileError("a folder", where=str(path), expected="an .npz file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in archive.files]
-            if missing:
-                raise DataError(
-                    f"{', '.join(missing)} missing", where=str(path), expected="x_train, y_train, x_test, y_test"
-                )
-            arrays = {name: archive[name] for name in ("x_train", "y_train", "x_test", "y_test")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        # NumPy's own text advises to allow pickles: what holds objects is refused here instead.
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise InputFileError(
-            reason or "damaged, not an .npz file, or with objects in it",
-            where=str(path),
-            expected="an .npz file of numeric arrays, as numpy.savez writes it",
-        ) from error
-    except MemoryError as error:
-        raise InputFileError(f"too large for this machine: {error}", where=str(path)) from error
+    names = ("x_train", "y_train", "x_test", "y_test")
+    arrays = read_arrays(path, names)
+    if missing := [name for name in names if name not in arrays]:
+        raise DataError(f"{', '.join(missing)} missing", where=str(path), expected=", ".join(names))
+    check_memory(sum(4 * array.size for array in arrays.values() if array.dtype.kind == "f"), "images", where=str(path))
     train = _images(arrays["x_train"], f"{path}: x_train"), _labels(arrays["y_train"], f"{path}: y_train")
     test = _images(arrays["x_test"], f"{path}: x_test"), _labels(arrays["y_test"], f"{path}: y_test")
     if train[0].shape[1:] != test[0].shape[1:] or train[0].dtype != test[0].dtype:
@@ -101,6 +98,8 @@ def read_npz(path: Path) -> RawData:
             expected="the same type and shape after the first axis",
         )
     classes = int(max(train[1].max(initial=-1), test[1].max(initial=-1))) + 1
+    if classes > len(train[1]):
+        raise DataError(f"{classes} classes, {len(train[1])} training samples", where=str(path))
     return RawData(str(path), train, test, None, tuple(str(number) for number in range(classes)))
 
 
@@ -110,13 +109,15 @@ def _images(array: NDArray[Any], where: str) -> NDArray[Any]:
     if array.dtype != np.uint8:
         if not np.issubdtype(array.dtype, np.floating):
             raise DataError(f"type {array.dtype}", where=where, expected="uint8 or floating point")
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinities are refused with the rest
+            array = array.astype(np.float32)
     return array[:, None] if array.ndim == 3 else array
 
 
 def _labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise DataError(f"{array.dtype} of shape {array.shape}", where=where, expected="whole numbers, shape [N]")
-    if array.size and array.min() < 0:
-        raise DataError(f"label {array.min()} of sample {int(array.argmin())}", where=where, expected="0 or more")
+    for index in (array.argmin(), array.argmax()) if array.size else ():
+        if not 0 <= int(array[index]) < 1 << 31:
+            raise DataError(f"label {array[index]} of sample {index}", where=where, expected="0 or more, below 2^31")
     return array.astype(np.int64)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from mho.array.conductances import Conditions
 from mho.array.effects import chips_differ
+from mho.array_files import read_arrays
 from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError, DataError
 from mho.network.graph import Network
 from mho.program.program import Program
 from mho.quantization.policy import Policy
 from mho.report.comparison_document import ChipAccuracy
-from mho.simulation.arrays import read_arrays
 
 Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]
 

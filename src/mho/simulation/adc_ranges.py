@@ -21,11 +21,11 @@ from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
 from mho.array.range_groups import Range
+from mho.array_files import check_kinds, read_arrays, write_arrays
 from mho.errors import InputFileError
 from mho.program.program import Program
 from mho.simulation.analog_calibration import DEFAULT_BATCH, calibrate_ranges
 from mho.simulation.analog_tiles import Ranges
-from mho.simulation.arrays import check_kinds, read_arrays, write_arrays
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 _EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.array_files import check_kinds, read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
 from mho.program.instructions import Dequantize, Instruction, Layer, Loop, Window
 from mho.program.program import Program
-from mho.simulation.arrays import check_kinds, read_arrays, write_arrays
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 Floats = NDArray[np.float64]

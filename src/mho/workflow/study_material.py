@@ -182,7 +182,7 @@ def _load_calibration(config: StudyConfig, given: Inputs | None) -> Inputs | Non
     if given is None:
         if file is None:
             return None
-        from mho.simulation.arrays import read_arrays
+        from mho.array_files import read_arrays
 
         where = str(file)
         given = {name: array for name, array in read_arrays(file).items() if name != LABELS}

@@ -12,13 +12,13 @@ from accelerators import make_accelerator
 from chip_networks import make_chain
 
 from mho.accelerator.loading import to_toml
+from mho.array_files import write_arrays
 from mho.cli.main import main
 from mho.cost.document import CostDocument
 from mho.program.container import read_program
 from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
-from mho.simulation.arrays import write_arrays
 
 CONVERTERS = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 HARDWARE = make_accelerator(32, 32, 2, adc_bits=8, crossbars=20, converters=CONVERTERS, energy={"adc_pj_per_bit": 1})

@@ -10,12 +10,12 @@ from small_programs import conv_network, grid
 
 from mho import timing
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_quantized
 from mho.program.container import read_program
 from mho.quantization.export import write_float_onnx, write_qcdq_onnx
-from mho.simulation.arrays import read_arrays, write_arrays
 
 
 @pytest.fixture

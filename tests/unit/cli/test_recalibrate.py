@@ -12,10 +12,10 @@ from small_programs import grid, linear_network
 
 import mho
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
 from mho.errors import MhoError
 from mho.quantization.export import write_qcdq_onnx
-from mho.simulation.arrays import read_arrays, write_arrays
 
 ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "y.npz")
 RECALIBRATE = ("recalibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "c.npz")

@@ -5,11 +5,11 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import grid, linear_network
 
+from mho.array_files import write_arrays
 from mho.cli.main import main
 from mho.mapping.model import MappingModel
 from mho.program.container import write_program
 from mho.program.lowering import compile_network
-from mho.simulation.arrays import write_arrays
 
 
 @pytest.fixture

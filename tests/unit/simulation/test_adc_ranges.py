@@ -15,10 +15,10 @@ from mho.accelerator.array import Placement
 from mho.accelerator.converters import AdcRange
 from mho.accelerator.loading import override
 from mho.array.conductances import Conditions
+from mho.array_files import read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
 from mho.program.lowering import compile_network
 from mho.simulation.adc_ranges import AdcRanges, calibrate_adcs, read_ranges, write_ranges
-from mho.simulation.arrays import read_arrays, write_arrays
 from mho.simulation.chip_origin import ORIGIN
 
 

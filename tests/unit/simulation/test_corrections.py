@@ -11,10 +11,10 @@ from bits import assert_same_bits
 from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network
 
+from mho.array_files import read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import read_program, write_program
 from mho.program.verify import verify_program
-from mho.simulation.arrays import read_arrays, write_arrays
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 from mho.simulation.corrections import ChannelCorrections, Correction, read_corrections, write_corrections
 from mho.simulation.executor import Executor
