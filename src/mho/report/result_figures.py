@@ -45,6 +45,9 @@ class Contender(Part):
     """`float`, `reference` or `found`."""
     label: str
     """For people."""
+    made_by: str = ""
+    """How it was quantized: `training` or `calibration`, whichever was more accurate on validation data; empty for
+    float."""
     validation: Judgement
     """On validation data."""
     test: Judgement

@@ -69,22 +69,29 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60}{_THIN}h {minutes % 60:02d}{_THIN}min"
 
 
-def describe_drop(points: float) -> str:
-    """Tell how an accuracy stands to the reference's, in points lost."""
+def compare_accuracy(points: float, accuracy: float, other: str) -> str:
+    """Say how an accuracy compares with that of `other`.
+
+    Args:
+        points: of accuracy lost against it.
+        accuracy: of the other, 0..1.
+        other: its name.
+    """
+    share = f"{other} ({format_percent(accuracy)})"
     if abs(points) < 0.005:
-        return "exactly as accurate as"
-    return f"{format_points(abs(points))} {'below' if points > 0 else 'above'}"
+        return f"as accurate as {share}"
+    return f"{format_points(abs(points))} {'below' if points > 0 else 'above'} {share}"
 
 
-def tell_result(found: Contender, reference: Contender, *, network: str, accelerator: str, data: str) -> str:
-    """Tell the result of a run in one sentence."""
+def tell_result(
+    found: Contender, reference: Contender, in_float: Contender, *, network: str, accelerator: str, data: str
+) -> str:
+    """Return the result of a run in one sentence: speedup, accuracy, and what is lost against uniform 8/8 and float."""
     assert found.latency_us is not None, "the found policy has a latency"
     assert reference.latency_us is not None, "the reference has a latency"
-    drop = 100 * (reference.test.accuracy - found.test.accuracy)
-    compared = (
-        f"exactly what uniform 8/8 gets ({format_percent(reference.test.accuracy)})"
-        if abs(drop) < 0.005
-        else f"{describe_drop(drop)} uniform 8/8 ({format_percent(reference.test.accuracy)})"
+    compared = " and ".join(
+        compare_accuracy(100 * (other.test.accuracy - found.test.accuracy), other.test.accuracy, name)
+        for other, name in ((reference, "uniform 8/8"), (in_float, "float32"))
     )
     speedup = reference.latency_us / found.latency_us
     times = f"{format_latency(found.latency_us)} instead of {format_latency(reference.latency_us)} an inference"

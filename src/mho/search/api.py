@@ -21,7 +21,7 @@ from mho.quantization.devices import Devices
 from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
-from mho.search.budget import CostBudget
+from mho.search.budget import CostBudget, default_repeats
 from mho.search.constraints import SearchConstraints
 from mho.search.costs import make_costs
 from mho.search.evaluation import EvaluationRecord
@@ -112,7 +112,7 @@ def search(
     ray: str | None = None,
     storage: str | None = None,
     screening: Screening | None = None,
-    repeats: int = 0,
+    repeats: int | None = None,
     stop_hopeless: bool = False,
     devices: Devices | None = None,
 ) -> SearchResult:
@@ -157,7 +157,8 @@ def search(
         storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
         screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
         repeats: with how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning;
-            they count into the budget. Without them the winner is often the luckiest of many.
+            they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
+            a tenth of the budget, where candidates are trained; else 0.
         stop_hopeless: end trainings halfway that are no better than guessing.
         devices: where candidates are trained and judged, such as ``mho.quantization.devices.find_devices("cuda")``;
             each process has one. None: on the processor.
@@ -188,7 +189,7 @@ def search(
     limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)
     options = SearchOptions(
         budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch, screening=screening,
-        repeats=repeats,
+        repeats=default_repeats(budget, is_trained=training is not None) if repeats is None else repeats,
     )  # fmt: skip
     given: tuple[EvaluationRecord, ...] = ()
     if learn_from is not None:

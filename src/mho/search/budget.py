@@ -12,6 +12,22 @@ from types import MappingProxyType
 from mho.errors import ConfigError
 from mho.search.objective import Objective
 
+MEASURED_REPEATS = 4
+"""With which the methods were measured (docs/search.md)."""
+
+
+def default_repeats(budget: int, *, is_trained: bool) -> int:
+    """Return with how many other seeds policies are measured by default before they may win.
+
+    Args:
+        budget: evaluations of the search, repeated ones counted in.
+        is_trained: candidates are trained, so that a seed changes them.
+
+    Returns:
+        4, as the methods were measured with, but at most a tenth of the budget; 0 where candidates are only calibrated.
+    """
+    return min(MEASURED_REPEATS, budget // 10) if is_trained else 0
+
 
 @dataclass(frozen=True)
 class CostBudget:

@@ -17,6 +17,7 @@ from mho.accelerator.spec import Encoding
 from mho.data.spec import DataSpec
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
+from mho.search.budget import default_repeats
 from mho.settings import parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_start import OWN_LOG
@@ -167,8 +168,9 @@ class EvaluationSettings(Section):
     """The share of candidates that goes on from each stage."""
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
-    repeats: int = Field(default=0, ge=0, le=100)
-    """With how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning."""
+    repeats: int | None = Field(default=None, ge=0, le=100)
+    """With how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning. Left out: 4,
+    but at most a tenth of the search's budget, where candidates are trained; else 0."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> EvaluationSettings:
@@ -178,14 +180,18 @@ class EvaluationSettings(Section):
             raise ValueError(f"stages are {list(self.stages)}; expected ascending numbers of steps")
         return self
 
+    def repeats_within(self, budget: int) -> int:
+        """Return with how many other seeds policies are measured in a search of `budget` evaluations."""
+        if self.repeats is not None:
+            return self.repeats
+        return default_repeats(budget, is_trained=self.training is not None)
+
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
         if not self.stages:
             content.pop("promote", None)
-        return {
-            key: value for key, value in content.items() if key not in ("stages", "stop_hopeless", "repeats") or value
-        }
+        return {key: value for key, value in content.items() if key not in ("stages", "stop_hopeless") or value}
 
 
 class SimulationSettings(Section):
@@ -237,14 +243,16 @@ class RunConfig(Section):
     """Which hardware."""
     float_training: TrainingSettings | None = None
     """Training of the float network. Left out where weights are given."""
-    reference: Literal["qat", "ptq"] = "qat"
-    """How uniform 8/8 is made: trained exactly as the found policy is, or calibrated only."""
+    reference: Literal["best", "ptq"] = "best"
+    """How uniform 8/8 is made: as the found policy is, by calibration and by the training of [qat], of which the more
+    accurate network on validation data is kept, or by calibration only."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How candidates are measured."""
     search: SearchSettings
     """How bit widths are searched."""
     qat: QatSettings
-    """Final quantization-aware training of the found policy (and of uniform 8/8)."""
+    """Final quantization-aware training of the found policy and of uniform 8/8. Where it ends below calibration alone
+    on validation data, the calibrated network is kept."""
     simulation: SimulationSettings = SimulationSettings()
     """How the compiled program is checked."""
 

@@ -81,14 +81,19 @@ def search_mix(
     import numpy as np
 
     from mho.models.runtime import use_threads
+    from mho.search.budget import default_repeats
     from mho.search.log import EvaluationLog
     from mho.search.mix import MixedEvaluator, MixedMeasurer, join_spaces
     from mho.search.runner import SearchProgress, run_search
 
     settings, carrying = config.search.settings(), execution or SearchExecution()
     carrying.check(settings)
-    options = make_options(settings, config.search.repeats)
     runs = load_runs(config, data_root=data_root)
+    repeats = config.search.repeats
+    if repeats is None:
+        is_trained = all(run.evaluation.training is not None for run in runs.values())
+        repeats = default_repeats(settings.budget, is_trained=is_trained)
+    options = make_options(settings, repeats)
     use_threads(next(iter(runs.values())).run.threads)
     with ExitStack() as stack:
         members = {

@@ -65,8 +65,9 @@ class MixSearch(Section):
     """How many policies the method is asked for before it is told of any of them, so that several can be evaluated at
     the same time (`--processes`, `--ray`); other batches lead to other proposals."""
 
-    repeats: int = Field(default=0, ge=0, le=100)
-    """With how many other seeds all networks are measured before a policy may win, and uniform 8/8 at the beginning."""
+    repeats: int | None = Field(default=None, ge=0, le=100)
+    """With how many other seeds all networks are measured before a policy may win, and uniform 8/8 at the beginning.
+    Left out: 4, but at most a tenth of the budget, where candidates of all networks are trained; else 0."""
 
     @model_validator(mode="after")
     def _is_a_goal(self) -> MixSearch:

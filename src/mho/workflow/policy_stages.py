@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from mho.workflow.chip_judge import ChipJudge
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
+CALIBRATED, TRAINED = "calibration", "training"
+"""How a quantized network was made."""
+
+BETTER = "the better of calibration and training on validation data"
+"""What both stages keep."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Prepared:
         return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
 
 
-def train_policy(
+def quantize_policy(
     prepared: Prepared,
     policy: Policy,
     training: TrainingSettings | None,
@@ -103,27 +108,51 @@ def train_policy(
     report: Report,
     arrays: NetworkJudge | None = None,
 ) -> Figures:
-    """Quantize to `policy`, train (where told to), and write the quantized network and the policy into `folder`.
+    """Quantize to `policy` by calibration, and by training too where it is given, and keep the better one.
 
-    Its accuracy on validation data is that of its integers, or of what `arrays` make of them.
+    The quantized network that is more accurate on validation data (of equals, the one of lower loss) and the policy are
+    written into `folder`. The accuracy is that of the network's integers, or of `arrays`.
     """
     from mho.quantization.export import write_qcdq_onnx
 
-    module = prepared.trainable()
-    module.set_policy(policy)
+    validation = prepared.material.dataset.validation
+    best = prepared.trainable()
+    best.set_policy(policy)
+    made_by, found = CALIBRATED, {CALIBRATED: judge(best, validation, arrays)}
     points: list[dict[str, float]] = []
     notes: list[str] = []
     if training is not None:
+        module = prepared.trainable()
+        module.set_policy(policy)
         points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", report)
-    write_qcdq_onnx(module.to_quantized_network(), folder / QUANTIZED_FILE)
+        found[TRAINED] = judge(module, validation, arrays)
+        if _is_better(found[TRAINED], found[CALIBRATED]):
+            best, made_by = module, TRAINED
+        else:
+            notes.append(_describe_lost_training(found))
+    write_qcdq_onnx(best.to_quantized_network(), folder / QUANTIZED_FILE)
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
     return {
         "policy": policy.to_json(),
         "points": points,
         "notes": notes,
-        "validation": judge(module, prepared.material.dataset.validation, arrays),
+        "made_by": made_by,
+        "validation_by": found,
+        "validation": found[made_by],
     }
+
+
+def _is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (one["accuracy"], -one["loss"]) > (other["accuracy"], -other["loss"])
+
+
+def _describe_lost_training(found: Mapping[str, Mapping[str, Any]]) -> str:
+    calibrated, trained = (f"{100 * found[how]['accuracy']:.2f} %" for how in (CALIBRATED, TRAINED))
+    return (
+        f"Training in [qat] ends at {trained} on validation data, no better than calibration alone ({calibrated}), so "
+        "the calibrated network is used; a lower learning_rate may help."
+    )
 
 
 def array_ingredients(arrays: NetworkJudge | None) -> dict[str, Any]:
@@ -133,7 +162,11 @@ def array_ingredients(arrays: NetworkJudge | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TrainReference:
-    """Make the network at uniform 8/8, with the training that the found policy gets."""
+    """Make the network at uniform 8/8 as the found policy's is made: the better of calibration and training.
+
+    Attributes:
+        training: None: calibration alone.
+    """
 
     prepared: Prepared
     layer_names: tuple[str, ...]
@@ -146,6 +179,7 @@ class TrainReference:
     def ingredients(self) -> Mapping[str, Any]:
         """Network, data, training, seed."""
         return {
+            "keeps": BETTER,
             **self.prepared.digests,
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
@@ -159,9 +193,11 @@ class TrainReference:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
         seed = derive_seed(self.seed, "qat")
-        figures = train_policy(self.prepared, policy, self.training, seed, folder, report, self.arrays)
+        figures = quantize_policy(self.prepared, policy, self.training, seed, folder, report, self.arrays)
         if self.training is None:
-            figures["notes"].append("Uniform 8/8 is calibrated without training; the found policy was trained.")
+            figures["notes"].append(
+                'Uniform 8/8 is calibrated only (reference = "ptq"); the found policy may be trained.'
+            )
         return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
@@ -191,6 +227,7 @@ class TrainFinalists:
     def ingredients(self) -> Mapping[str, Any]:
         """Policies, network, data, training, seed."""
         return {
+            "keeps": BETTER,
             **self.prepared.digests,
             "augmentation": self.prepared.material.augmentation,
             "compile": self.prepared.material.compile,
@@ -236,7 +273,7 @@ class TrainFinalists:
             report(share, f"finalist {number + 1}: {text}")
 
         seed = derive_seed(self.seed, "qat")
-        figures = train_policy(self.prepared, self._policy(index), self.training, seed, place, show, self.arrays)
+        figures = quantize_policy(self.prepared, self._policy(index), self.training, seed, place, show, self.arrays)
         write_atomically(done, json.dumps(figures).encode())
         return figures
 

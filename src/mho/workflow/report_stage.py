@@ -124,7 +124,7 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
     found, seed = outcome.stages["found"].figures, outcome.config.run.seed
     search = collect_search(outcome.stages["search"], found, outcome.config.search.budget)
     sentence = tell_result(
-        by_name["found"], by_name["reference"], network=network["source"],
+        by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
     ) + tell_objective(search)  # fmt: skip
     chip_answers = _chips(outcome.stages["simulation"].figures.get("chips", {}))
@@ -205,6 +205,7 @@ def _contenders(
             form.Contender(
                 name=name,
                 label=label,
+                made_by=outcome.stages[name].figures.get("made_by", ""),
                 validation=form.Judgement(**outcome.stages[name].figures["validation"]),
                 test=form.Judgement(**simulated[name]),
                 latency_us=None if cost is None else to_microseconds(cost.latency_ps),

@@ -101,7 +101,9 @@ def check_search(config: RunConfig, execution: SearchExecution) -> None:
     """Hold all that a search is told against each other, before anything is trained. Raises `MhoError`."""
     execution.check(config.search)
     config.search.start.check_files()
-    make_options(config.search, config.evaluation.repeats, read_screening(config.evaluation))
+    make_options(
+        config.search, config.evaluation.repeats_within(config.search.budget), read_screening(config.evaluation)
+    )
 
 
 def load_material(config: RunConfig) -> Material:
@@ -141,7 +143,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
         "calibration": 1000.0,
-        "reference": qat if config.reference == "qat" else 0.0,
+        "reference": qat if config.reference == "best" else 0.0,
         "search": config.search.budget * (judged + trained),
         "found": qat,
         "program": 1000.0,
@@ -181,7 +183,7 @@ def _run_stages(
     chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
-    training = config.qat if config.reference == "qat" else None
+    training = config.qat if config.reference == "best" else None
     arrays = prepared.judge(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, arrays))
     logs = directory.path / EVALUATIONS

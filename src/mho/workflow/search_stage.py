@@ -99,7 +99,9 @@ class Search:
                 space,
                 evaluator,
                 log,
-                make_options(self.settings, self.evaluation.repeats, read_screening(self.evaluation)),
+                make_options(
+                    self.settings, self.evaluation.repeats_within(self.settings.budget), read_screening(self.evaluation)
+                ),
                 np.random.default_rng(derive_seed(self.seed, "search")),
                 tell,
                 storage=self.settings.storage,

@@ -105,10 +105,14 @@ def test_sizes_are_for_people():
 
 def test_the_sentence_tells_speed_and_accuracy(result: RunResult):
     text = tell_result(
-        result.contender("found"), result.contender("reference"), network="resnet8", accelerator="chip", data="digits"
+        *(result.contender(name) for name in ("found", "reference", "float")),
+        network="resnet8",
+        accelerator="chip",
+        data="digits",
     ).replace("\u202f", " ")
     assert "answers 2.22\u00d7 as fast on chip as at uniform 8/8 (9.00 ms instead of 20.0 ms an inference)" in text
     assert "97.80 % of the test images of digits right, 0.40 points below uniform 8/8 (98.20 %)" in text
+    assert "and 0.60 points below float32 (98.40 %)" in text
 
 
 def test_nested_settings_become_dotted_rows():

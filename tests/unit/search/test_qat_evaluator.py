@@ -12,7 +12,7 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate
+from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate, train
 from mho.search.api import search
 from mho.search.constraints import SearchConstraints
 from mho.search.evaluation import Variant, problem_hash
@@ -89,7 +89,23 @@ def test_training_makes_a_difference_and_its_seed_too(network, dataset):
     scores = {e.evaluate(policy("4/4", network)).score for e in (trained, again, only_calibrated)}
     assert len(scores) == 3
     assert only_calibrated.fidelity == "post-training quantization"
-    assert trained.fidelity == "4 steps of training on 96 samples"
+    assert trained.fidelity == "calibration or 4 steps of training on 96 samples"
+
+
+@pytest.mark.parametrize(("learning_rate", "keeps"), [(0.02, "training"), (1.0, "calibration")])
+def test_the_better_of_calibration_and_training_is_measured(network, dataset, learning_rate, keeps):
+    options = dataclasses.replace(OPTIONS, learning_rate=learning_rate)
+    trainable = make(network, dataset, options)[1]
+    uniform = policy("8/8", network)
+    calibrated = make(network, dataset, None)[0].evaluate(uniform)
+    trainable.set_policy(uniform)
+    train(trainable, dataset.train, options, torch.Generator().manual_seed(0))
+    trained = evaluate(trainable, dataset.calibration)
+    assert (trained.loss < calibrated.score) == (keeps == "training")
+    measured = make(network, dataset, options)[0].evaluate(uniform)
+    assert measured.score == min(trained.loss, calibrated.score)
+    expected = evaluate(trainable, dataset.validation).accuracy if keeps == "training" else calibrated.accuracy
+    assert measured.accuracy == expected
 
 
 def test_the_float_weights_are_back_after_restoring(network, dataset):
@@ -176,14 +192,15 @@ def test_shorter_and_repeated_variants_share_the_network_and_leave_the_full_one_
     names = [evaluator.at(v).fidelity for v in (Variant(steps=0), Variant(steps=2), Variant(repeat=1))]
     assert names == [
         "post-training quantization",
-        "2 steps of training on 96 samples",
-        "4 steps of training on 96 samples, again with seed 1",
+        "calibration or 2 steps of training on 96 samples",
+        "calibration or 4 steps of training on 96 samples, again with seed 1",
     ]
     assert again.seed_for(policy) != evaluator.seed_for(policy)
     assert problem_hash(again.problem) == problem_hash(evaluator.problem), "one log holds them all"
-    judged, trained = 48 + 48, 3 * 4 * 16
-    assert evaluator.relative_cost(Variant(steps=0)) == judged / (judged + trained)
-    assert evaluator.relative_cost(Variant(steps=2)) == (judged + trained / 2) / (judged + trained)
+    judged, scored, trained = 48 + 48, 48, 3 * 4 * 16  # the calibrated network is scored before it is trained
+    full_work = judged + scored + trained
+    assert evaluator.relative_cost(Variant(steps=0)) == judged / full_work
+    assert evaluator.relative_cost(Variant(steps=2)) == (judged + scored + trained / 2) / full_work
     with pytest.raises(ConfigError, match="calibrated only"):
         calibrated.at(Variant(steps=0))
 
@@ -232,8 +249,8 @@ def test_a_search_from_python_screens_repeats_and_stores(network, dataset, tmp_p
     fidelities = {record.fidelity for record in EvaluationLog.read(tmp_path / "log.jsonl").records}
     assert fidelities == {
         "post-training quantization",
-        "4 steps of training on 96 samples",
-        "4 steps of training on 96 samples, again with seed 1",
+        "calibration or 4 steps of training on 96 samples",
+        "calibration or 4 steps of training on 96 samples, again with seed 1",
     }
 
 

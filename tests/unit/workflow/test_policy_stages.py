@@ -2,10 +2,30 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from small_training import digits_network
 
+from mho.data import DataSpec, load_dataset
+from mho.network.onnx_reader import read_onnx
+from mho.quantization.calibration import calibrate
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.workflow import policy_stages
 from mho.workflow.config import TrainingSettings
-from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, TrainFinalists
+from mho.workflow.material import judge
+from mho.workflow.policy_stages import (
+    CALIBRATED,
+    POLICY_FILE,
+    QUANTIZED_FILE,
+    SEARCH_FILE,
+    TRAINED,
+    TrainFinalists,
+    quantize_policy,
+)
+
+TRAINING = TrainingSettings(epochs=1, learning_rate=0.1)
 
 
 class FinalistsWithoutTraining(TrainFinalists):
@@ -47,7 +67,7 @@ def _finish(tmp_path, trained, allowed_drop_points):
         prepared=None,
         search=SimpleNamespace(folder=tmp_path, figures={"order": [1, 3, 0], "trained": trained}),
         reference=SimpleNamespace(figures={"validation": {"accuracy": 0.96}}),
-        training=TrainingSettings(epochs=1, learning_rate=0.1),
+        training=TRAINING,
         allowed_drop_points=allowed_drop_points,
         finalists=3,
         seed=0,
@@ -55,3 +75,46 @@ def _finish(tmp_path, trained, allowed_drop_points):
     folder = Path(tmp_path / "found")
     folder.mkdir()
     return stage.make(folder, print), folder
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    """A trained network of two layers in place of a run's prepared one."""
+    dataset = load_dataset(DataSpec(name="digits", calibration=60, validation=100), np.random.default_rng(0))
+    network = digits_network(dataset)
+    table = calibrate(TrainableNetwork(network), torch.from_numpy(dataset.calibration.inputs(slice(None))))
+
+    def trainable():
+        module = TrainableNetwork(network)
+        module.set_calibration(table)
+        return module
+
+    return SimpleNamespace(material=SimpleNamespace(dataset=dataset), trainable=trainable)
+
+
+@pytest.mark.parametrize("spoils", [True, False])
+def test_training_that_ends_below_calibration_alone_is_not_kept(prepared, monkeypatch, tmp_path, spoils):
+    policy = Policy.uniform(prepared.trainable().mvm_modules, BitWidths(8, 8) if spoils else BitWidths(2, 2))
+
+    def train(module, *_):
+        """Forget what was learned, or take the bits back."""
+        for parameter in module.parameters():
+            parameter.data *= 0.0 if spoils else 1.0
+        if not spoils:
+            module.set_policy(Policy.uniform(module.mvm_modules, BitWidths(8, 8)))
+        return [{"epoch": 1.0, "loss": 1.0}], []
+
+    monkeypatch.setattr(policy_stages, "train_with_progress", train)
+    figures = quantize_policy(prepared, policy, TRAINING, 0, tmp_path, print)
+    by = figures["validation_by"]
+    assert figures["made_by"] == (CALIBRATED if spoils else TRAINED)
+    assert figures["validation"] == by[figures["made_by"]] == max(by.values(), key=lambda one: one["accuracy"])
+    assert bool(figures["notes"]) == spoils
+    written = TrainableNetwork(read_onnx(tmp_path / QUANTIZED_FILE))
+    assert judge(written, prepared.material.dataset.validation)["correct"] == figures["validation"]["correct"]
+
+
+def test_without_a_training_calibration_alone_is_measured(prepared, tmp_path):
+    policy = Policy.uniform(prepared.trainable().mvm_modules, BitWidths(4, 4))
+    figures = quantize_policy(prepared, policy, None, 0, tmp_path, print)
+    assert (figures["made_by"], list(figures["validation_by"]), figures["notes"]) == (CALIBRATED, [CALIBRATED], [])
