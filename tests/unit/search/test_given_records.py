@@ -23,18 +23,36 @@ def space():
 
 @pytest.fixture(scope="module")
 def earlier(space):
+    return measure_at_random(space, 0)
+
+
+def measure_at_random(space, seed):
     """What a random search measured."""
-    log, evaluator = EvaluationLog(None, {"kind": "smooth", "seed": 0}), SmoothEvaluator(space.layer_names)
-    run_search("random", space, evaluator, log, SearchOptions(40), np.random.default_rng(0))
+    evaluator = SmoothEvaluator(space.layer_names, seed)
+    log = EvaluationLog(None, evaluator.problem)
+    run_search("random", space, evaluator, log, SearchOptions(40), np.random.default_rng(seed))
     return known_records(log, evaluator, space, where="log")
 
 
-def go_on(method, space, earlier, budget=6, **options):
-    evaluator = SmoothEvaluator(space.layer_names)
+def go_on(method, space, earlier, budget=6, seed=0, **options):
+    evaluator = SmoothEvaluator(space.layer_names, seed)
     return run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(budget),
-        np.random.default_rng(1), method_options=MethodOptions(**options), given=earlier,
+        np.random.default_rng(seed + 1), method_options=MethodOptions(**options), given=earlier,
     ), evaluator  # fmt: skip
+
+
+def shrink(told, untold, space):
+    """By what factor damage times cost of the policies that a search proposes is smaller, over pairs of searches.
+
+    A claim about a method: one drawn pair proves little, as the last bit of a library changes what is drawn.
+    """
+    logs = []
+    for seed, pair in enumerate(zip(told, untold, strict=True)):
+        true = SmoothEvaluator(space.layer_names, seed)
+        ours, theirs = (np.mean([true.damage(r.policy) * r.cost for r in one.records[-one.tried + 1 :]]) for one in pair)
+        logs.append(np.log(ours / theirs))
+    return np.exp(np.mean(logs))
 
 
 @pytest.mark.parametrize("method", TAUGHT)
@@ -49,13 +67,13 @@ def test_what_was_measured_before_is_known_and_does_not_count(space, earlier, me
     assert result.require_best().cost <= min(r.cost for r in earlier if r.accuracy >= result.goal.target_accuracy)
 
 
-@pytest.mark.parametrize("method", ["rl", "exact"])
-def test_models_learn_from_what_they_are_given(space, earlier, method):
-    """After six evaluations a search that was told of 39 others is ahead of one that was not."""
-    told, _ = go_on(method, space, earlier)
-    alone = search(method, 6, seed=0)
-    assert told.require_best().cost < 0.9 * alone.require_best().cost
-    assert told.require_best() not in earlier
+@pytest.mark.parametrize(("method", "pairs"), [("rl", 3), ("exact", 6)])
+def test_models_learn_from_what_they_are_given(space, method, pairs):
+    """Searches that are given 39 earlier evaluations propose far better policies."""
+    given = [measure_at_random(space, seed) for seed in range(pairs)]
+    told = [go_on(method, space, given[seed], seed=seed)[0] for seed in range(pairs)]
+    untold = [go_on(method, space, (), seed=seed)[0] for seed in range(pairs)]
+    assert shrink(told, untold, space) < 0.5
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - set(TAUGHT)))
@@ -83,20 +101,13 @@ def known_of(true, space):
     return Knowledge(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
 
 
-@pytest.mark.parametrize(("method", "budget"), [("rl", 5), ("exact", 8)])
-def test_right_knowledge_helps(space, method, budget):
-    """Knowing the true sensitivities, a few evaluations end where not knowing them does not."""
-    known = known_of(SmoothEvaluator(space.layer_names), space)
-    told, untold = (go_on(method, space, (), budget=budget, knowledge=knowledge)[0] for knowledge in (known, None))
-    assert told.require_best().cost < 0.95 * untold.require_best().cost
-
-
-@pytest.mark.parametrize("method", ["evolution", "tpe"])
-def test_first_policies_come_of_knowledge(space, method):
-    true = SmoothEvaluator(space.layer_names)
-    told, untold = (go_on(method, space, (), budget=6, knowledge=k)[0] for k in (known_of(true, space), None))
-    harm = [np.mean([true.damage(r.policy) * r.cost for r in result.records[1:]]) for result in (told, untold)]
-    assert harm[0] < harm[1]
+@pytest.mark.parametrize(("method", "pairs"), [("rl", 3), ("exact", 6), ("evolution", 6), ("tpe", 6)])
+def test_right_knowledge_helps(space, method, pairs):
+    """Searches that know the true sensitivities propose better policies."""
+    known = [known_of(SmoothEvaluator(space.layer_names, seed), space) for seed in range(pairs)]
+    told = [go_on(method, space, (), seed=seed, knowledge=known[seed])[0] for seed in range(pairs)]
+    untold = [go_on(method, space, (), seed=seed)[0] for seed in range(pairs)]
+    assert shrink(told, untold, space) < 0.95
 
 
 def test_one_search_of_the_whole_front_by_the_agent_has_policies_of_many_costs(space):
