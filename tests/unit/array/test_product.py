@@ -193,7 +193,7 @@ def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(
 ):
     """What torch takes: no more for nine blocks than for three, near what is planned, far below what all take at once.
 
-    DACs of more than one bit are not linear. Products of bytes may take less than is planned, as inputs stay bytes; both
+    DACs of more than one bit are not linear. Products of bytes may take less than planned, as inputs stay bytes. Both
     routes run on every processor.
     """
     for module in (integers, variance_module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from search_problem import SmoothEvaluator, resnet18_space, search
+from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.errors import ConfigError
 from mho.search.learners import Algorithm
@@ -47,12 +47,13 @@ def shrink(told, untold, space):
 
     A claim about a method: one drawn pair proves little, as the last bit of a library changes what is drawn.
     """
-    logs = []
-    for seed, pair in enumerate(zip(told, untold, strict=True)):
-        true = SmoothEvaluator(space.layer_names, seed)
-        ours, theirs = (np.mean([true.damage(r.policy) * r.cost for r in one.records[-one.tried + 1 :]]) for one in pair)
-        logs.append(np.log(ours / theirs))
-    return np.exp(np.mean(logs))
+
+    def log_mean(result, seed):
+        true, new = SmoothEvaluator(space.layer_names, seed), result.records[1 - result.tried :]
+        return np.log(np.mean([true.damage(record.policy) * record.cost for record in new]))
+
+    pairs = zip(told, untold, strict=True)
+    return np.exp(np.mean([log_mean(one, seed) - log_mean(other, seed) for seed, (one, other) in enumerate(pairs)]))
 
 
 @pytest.mark.parametrize("method", TAUGHT)
