@@ -252,10 +252,15 @@ def _bound(matrix: NDArray[np.integer]) -> int:
 
 @cache
 def has_fast_bytes() -> bool:
-    """Tell whether products of bytes are fast here, and right: extreme ones are tried."""
+    """Tell whether products of bytes are fast here, and right: every pair of bytes is tried.
+
+    A setting such as ONEDNN_MAX_CPU_ISA may keep VNNI from being used where there is VNNI. oneDNN then halves bytes
+    to keep 16-bit sums from overflowing, and products are not exact.
+    """
     is_supported = getattr(torch.cpu, "_is_vnni_supported", None)
     if is_supported is None or not is_supported() or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    extremes = torch.tensor([[-128, 127], [127, -128]], dtype=torch.int8).repeat(8, 64)
-    exact = extremes.to(torch.int64) @ extremes.T.to(torch.int64)
-    return torch.equal(torch._int_mm(extremes, extremes.T.contiguous()).to(torch.int64), exact)
+    bytes_ = torch.arange(-128, 128, dtype=torch.int8).unsqueeze(1).expand(256, 64).contiguous()
+    numbers = bytes_.to(torch.float32)
+    found = torch._int_mm(bytes_, bytes_.T.contiguous())
+    return torch.equal(found.to(torch.float32), numbers @ numbers.T)  # below 2^24

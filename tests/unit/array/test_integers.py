@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,42 @@ from hypothesis import strategies as st
 
 from mho.arithmetic.exactness import exact_products
 from mho.array import integers
-from mho.array.integers import IntegerProduct, Route, split_digits
+from mho.array.integers import IntegerProduct, Route, has_fast_bytes, split_digits
 from mho.errors import DataError
 
 numbers = st.integers(-(1 << 40), 1 << 40)
+
+
+@contextmanager
+def right_bytes():
+    """Within it products of bytes are exact: where the processor's are not, and so never used, plain ones stand in."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_fast_bytes():
+            patch.setattr(torch, "_int_mm", lambda one, other: (one.long() @ other.long()).int())
+        yield
+
+
+def saturating(one, other):
+    """Products of bytes as instructions without VNNI give them: sums of two products end at 16 bits."""
+    products = (one.long() + 128).unsqueeze(2) * other.long()
+    pairs = products.unflatten(1, (-1, 2)).sum(dim=2).clamp(-(1 << 15), (1 << 15) - 1)
+    return (pairs.sum(dim=1) - 128 * other.long().sum(dim=0)).int()
+
+
+def halving(one, other):
+    """Products of bytes as oneDNN gives them without VNNI: it halves one factor to keep sums within 16 bits."""
+    return 2 * (one.long() @ (other / 2).round().long()).int()
+
+
+@pytest.mark.parametrize("product", [saturating, halving])
+def test_products_of_bytes_that_are_not_exact_are_not_used(product, monkeypatch):
+    """Such as with ONEDNN_MAX_CPU_ISA=AVX512_CORE on a processor with VNNI."""
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch, "_int_mm", lambda one, other: (one.long() @ other.long()).int())
+    assert has_fast_bytes.__wrapped__()
+    monkeypatch.setattr(torch, "_int_mm", product)
+    assert not has_fast_bytes.__wrapped__()
 
 
 @given(st.lists(numbers, min_size=1, max_size=6))
@@ -39,11 +73,11 @@ def test_every_route_is_exact(data, route, largest):
     inputs = generator.integers(0, largest + 1, (batch, rows))
     inputs[0], matrix[:, 0] = largest, 1 << bits
     given_type = torch.uint8 if largest <= 255 else torch.int64
-    with exact_products():
+    with exact_products(), right_bytes():
         found = IntegerProduct(matrix, largest, route).multiply(torch.from_numpy(inputs).to(given_type))
     assert (found.to(torch.int64).numpy() == inputs @ matrix).all()
     by_rows = torch.from_numpy(np.ascontiguousarray(inputs.T)).to(given_type).t()
-    with exact_products():
+    with exact_products(), right_bytes():
         turned = IntegerProduct(matrix, largest, route).multiply(by_rows)
     assert torch.equal(turned, found)
     assert turned.is_contiguous() == by_rows.is_contiguous() or 1 in turned.shape
