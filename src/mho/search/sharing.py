@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from sqlalchemy.engine import URL
+
 from mho.errors import ConfigError
 from mho.quantization.policy import Policy
 from mho.search.evaluation import FULL, EvaluationRecord, Evaluator, Variant
@@ -50,7 +52,8 @@ def share(
                 where="search: storage",
                 expected="a log, or a URL such as sqlite:///trials.db",
             )
-        storage = f"sqlite:///{log.path.absolute().with_suffix('.db')}"
+        file = str(log.path.absolute().with_suffix(".db"))
+        storage = URL.create("sqlite", database=file).render_as_string()  # folders may have a ? in their names
     opened = TrialStorage(storage, evaluator.problem, space.objective, space.reference_cost, evaluator.fidelity)
     try:
         for record in log.records:

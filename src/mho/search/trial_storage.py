@@ -2,8 +2,9 @@
 
 A storage holds a study for each problem, objective and table of costs. A trial is a policy: its widths are parameters,
 its cost and its loss are values, accuracy, method and the rest of the record are user attributes. Trials that are
-running are policies that some search is evaluating; a search that died gives them up: at once on this machine,
-elsewhere when its heartbeat has been missing for a while.
+running are policies that some search is evaluating. What a search that died was evaluating is free again: at once on
+this machine, elsewhere when its heartbeat has been missing for a while. A search whose trial was given up too early
+stores its result in another trial.
 
 The log stays the truth of one search. What it holds is added to the storage, and what the storage holds of other
 searches is added to the log when a policy is asked for; so neither is needed to rebuild the other.
@@ -15,27 +16,30 @@ import math
 import os
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, fail_stale_trials, get_storage
+from optuna.storages import fail_stale_trials
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
 
 from mho.accelerator.converters import MAX_ADC_BITS
-from mho.errors import InputFileError, MhoError
+from mho.errors import MhoError
 from mho.quantization.policy import MAX_BITS, BitWidths, Policy
 from mho.search.evaluation import FAILED, EvaluationRecord, Measurement, problem_hash
 from mho.search.objective import Objective
-from mho.search.optuna_space import quiet
+from mho.search.trial_database import TrialDatabase
 
-HEARTBEAT_S, GRACE_S = 20, 90
-"""How often a search tells that it still evaluates a policy, and for how long that may be missing."""
+HEARTBEAT_S, GRACE_S = 5, 30
+"""How often a search writes that it still evaluates a policy, and for how long that may be missing, s."""
 _KINDS = {"weight_bits": MAX_BITS, "act_bits": MAX_BITS, "adc_bits": MAX_ADC_BITS}
 
 
@@ -61,44 +65,44 @@ class TrialStorage:
         reference_cost: int,
         fidelity: str,
     ) -> None:
-        self._place = url.rpartition("@")[2]  # without a password
         self._fidelity = fidelity
-        self._driver = f"{socket.gethostname()}:{os.getpid()}"
+        self._driver = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._running: dict[Policy, int] = {}
         self._found: dict[Policy, Measurement] = {}
         self._seconds: dict[Policy, float] = {}
         self._busy: set[Policy] = set()
+        self._seen: set[int] = set()
         self._ended = threading.Event()
         digest = problem_hash(problem)
         self.name = f"{digest[:16]}-{objective}-{reference_cost}"
-        with _told(self._place), quiet():
-            options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-            rdb = RDBStorage(url, engine_kwargs=options, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S)
-            self._storage = get_storage(rdb)
-            self._study_id = self._open(digest)
-            self._study = optuna.load_study(study_name=self.name, storage=rdb)
-            self._read_others(digest)
-            self.refresh()
+        self._database = TrialDatabase(url, HEARTBEAT_S, GRACE_S)
+        self._storage = self._database.storage
+        self._study_id = self._database.ask(lambda: self._open(digest))
+        self._study = self._database.ask(lambda: optuna.load_study(study_name=self.name, storage=self._storage))
+        self._database.ask(lambda: self._read_others(digest))
+        self.refresh()
         threading.Thread(target=self._beat, daemon=True).start()
 
     def close(self) -> None:
-        """Stop telling that policies are being evaluated, and give up those that are."""
+        """Give up the policies that are being evaluated, and disconnect."""
         self._ended.set()
-        with suppress(InputFileError), _told(self._place):  # what failed before has been told
-            for trial_id in self._running.values():
-                self._finish(trial_id, TrialState.FAIL)
+        for trial_id in self._running.values():  # once: the search may end because the database is gone
+            self._database.try_once(partial(self._give_up, trial_id))
         self._running.clear()
+        self._database.close()
 
     def refresh(self) -> None:
-        """Read what other searches have found and what they are at."""
-        with _told(self._place), quiet():
-            fail_stale_trials(self._study)
-            self._busy = set()
-            for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
-                self._take(trial)
-                if trial.state is TrialState.RUNNING and not self._gave_up(trial):
-                    self._busy |= {policy for policy in (read_policy(trial.params),) if policy is not None}
-            self._busy -= set(self._running)
+        """Read what other searches have found and what they are evaluating."""
+        # After an outage the others get time to send their heartbeats.
+        if time.monotonic() >= self._database.last_outage + 2 * HEARTBEAT_S:
+            self._database.ask(lambda: fail_stale_trials(self._study))
+        self._busy = set()
+        for trial in self._all_trials():
+            self._take(trial)
+            if trial.state is TrialState.RUNNING and not self._gave_up(trial):
+                self._busy |= {policy for policy in (read_policy(trial.params),) if policy is not None}
+                self._watch(trial._trial_id)
+        self._busy -= set(self._running)
 
     def find(self, policy: Policy) -> tuple[Measurement, float] | None:
         """Return the measurement of a policy and the seconds that it took, as of the last refresh; None: no such."""
@@ -109,45 +113,54 @@ class TrialStorage:
         return policy in self._busy
 
     def claim(self, policy: Policy) -> bool:
-        """Say that this search evaluates a policy; False where another one was quicker."""
-        with _told(self._place), quiet():
-            attributes = {"driver": self._driver, "record": {"fidelity": self._fidelity}}
-            trial = _make_trial(policy, TrialState.RUNNING, None, attributes)
-            trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
-            self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
-            number = self._storage.get_trial(trial_id).number
-            # Whoever came first has the lower number, and both see both.
-            for other in self._storage.get_all_trials(self._study_id, deepcopy=False):
-                is_open = other.state in (TrialState.RUNNING, TrialState.COMPLETE)
-                if other.number < number and is_open and other.params == trial.params and self._is_ours(other):
-                    self._finish(trial_id, TrialState.FAIL)
-                    return False
+        """Reserve a policy for this search to evaluate; False where another search was quicker."""
+        attributes = {"driver": self._driver, "record": {"fidelity": self._fidelity}}
+        trial = _make_trial(policy, TrialState.RUNNING, None, attributes)
+        trial_id = self._database.ask(lambda: self._storage.create_new_trial(self._study_id, template_trial=trial))
+        self._database.ask(lambda: self._storage.record_heartbeat(trial_id))
         self._running[policy] = trial_id
+        number = self._database.ask(lambda: self._storage.get_trial(trial_id)).number
+        # Whoever came first has the lower number, and both see both.
+        for other in self._all_trials():
+            is_open = other.state in (TrialState.RUNNING, TrialState.COMPLETE)
+            is_earlier = other.number < number and other.params == trial.params
+            if is_earlier and is_open and self._is_ours(other) and not self._gave_up(other):
+                self.release(policy)
+                return False
         return True
 
     def release(self, policy: Policy) -> None:
         """Give up evaluating a policy, such as one that processes died of."""
-        with _told(self._place):
-            self._finish(self._running.pop(policy), TrialState.FAIL)
+        trial_id = self._running.pop(policy)
+        self._database.ask(lambda: self._give_up(trial_id))
 
     def add(self, record: EvaluationRecord) -> None:
         """Store a record; nothing where the storage has it."""
         trial_id = self._running.pop(record.policy, None)
         if record.policy in self._found or record.fidelity != self._fidelity:
+            if trial_id is not None:
+                self._database.ask(lambda: self._give_up(trial_id))
             return
+        self._database.ask(lambda: self._store(record, trial_id))
+        self._found[record.policy] = Measurement(record.score, record.accuracy, record.note)
+        self._seconds[record.policy] = record.seconds
+
+    def _store(self, record: EvaluationRecord, trial_id: int | None) -> None:
+        """Store a record in the trial of its claim, or in a new one where there is none or where it was given up."""
         attributes = _attributes(record)
         values = [float(record.cost), record.score] if record.is_ok else None
         state = TrialState.COMPLETE if record.is_ok else TrialState.FAIL
-        with _told(self._place), quiet():
-            if trial_id is None:
-                trial = _make_trial(record.policy, state, values, attributes)
-                self._storage.create_new_trial(self._study_id, template_trial=trial)
-            else:
+        if trial_id is not None:
+            try:
                 for key, value in attributes.items():
                     self._storage.set_trial_user_attr(trial_id, key, value)
-                self._finish(trial_id, state, values)
-        self._found[record.policy] = Measurement(record.score, record.accuracy, record.note)
-        self._seconds[record.policy] = record.seconds
+                self._storage.set_trial_state_values(trial_id, state, values)
+                return
+            except UpdateFinishedTrialError:  # by another search, or here before the connection was lost
+                if read_measurement(self._storage.get_trial(trial_id)) is not None:
+                    return
+        trial = _make_trial(record.policy, state, values, attributes)
+        self._storage.create_new_trial(self._study_id, template_trial=trial)
 
     def _open(self, digest: str) -> int:
         """Return the id of the study, made where it does not exist."""
@@ -155,10 +168,15 @@ class TrialStorage:
         try:
             study_id = self._storage.create_new_study(directions, self.name)
         except DuplicatedStudyError:
-            return self._storage.get_study_id_from_name(self.name)
-        self._storage.set_study_user_attr(study_id, "problem", digest)
-        self._storage.set_study_system_attr(study_id, "study:metric_names", ["cost", "loss"])
+            study_id = self._storage.get_study_id_from_name(self.name)
+        # Also of a study that exists: the search that made it may have been killed before it got here.
+        if self._storage.get_study_user_attrs(study_id).get("problem") != digest:
+            self._storage.set_study_system_attr(study_id, "study:metric_names", ["cost", "loss"])
+            self._storage.set_study_user_attr(study_id, "problem", digest)
         return study_id
+
+    def _all_trials(self) -> list[FrozenTrial]:
+        return self._database.ask(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False))
 
     def _read_others(self, digest: str) -> None:
         """Take what studies of other objectives and costs found: evaluations do not depend on these."""
@@ -182,28 +200,39 @@ class TrialStorage:
         return _record(trial).get("fidelity") == self._fidelity
 
     def _gave_up(self, trial: FrozenTrial) -> bool:
-        """Tell whether a trial runs no more, as its process on this machine is gone; then say so."""
-        host, _, process = str(trial.user_attrs.get("driver", "")).rpartition(":")
-        is_gone = host == socket.gethostname() and process.isdecimal() and not _is_alive(int(process))
-        if is_gone:
-            self._finish(trial._trial_id, TrialState.FAIL)
-        return is_gone
+        """Tell whether nobody evaluates a running trial any more, as far as this process can know; then say so.
 
-    def _finish(self, trial_id: int, state: TrialState, values: list[Any] | None = None) -> None:
-        try:
-            self._storage.set_trial_state_values(trial_id, state, values)
-        except UpdateFinishedTrialError:  # held to have died by another search
-            return
+        Its process on this machine is gone, or this search stored it twice because its connection was lost meanwhile.
+        """
+        if trial.state is not TrialState.RUNNING:
+            return False
+        driver = str(trial.user_attrs.get("driver", ""))
+        host, process, *_ = [*driver.split(":"), ""]
+        is_doubled = driver == self._driver and trial._trial_id not in self._running.values()
+        is_gone = host == socket.gethostname() and process.isdecimal() and not _is_alive(int(process))
+        if is_doubled or is_gone:
+            self._database.ask(lambda: self._give_up(trial._trial_id))
+        return is_doubled or is_gone
+
+    def _watch(self, trial_id: int) -> None:
+        """Give a trial of another search a heartbeat, once: its search may have died before the first one."""
+        if trial_id not in self._seen and trial_id not in self._running.values():
+            self._database.ask(lambda: self._storage.record_heartbeat(trial_id))
+        self._seen.add(trial_id)
+
+    def _give_up(self, trial_id: int) -> None:
+        with suppress(UpdateFinishedTrialError):  # another search did
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             self._tell_alive()
 
     def _tell_alive(self) -> None:
-        """Say that this search still evaluates what it claimed."""
+        """Write that this search still evaluates what it claimed."""
         for trial_id in list(self._running.values()):
-            with suppress(SQLAlchemyError):  # what matters fails in the search itself
-                self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+            beat = partial(self._storage.record_heartbeat, trial_id)
+            self._database.try_once(beat)  # what matters fails in the search itself
 
 
 def read_policy(parameters: Mapping[str, Any]) -> Policy | None:
@@ -263,29 +292,16 @@ def _record(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def _is_alive(process: int) -> bool:
+    """Tell whether a process of this machine runs; one that ended and that nobody waited for does not."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
+    with suppress(OSError, IndexError):  # not on every system
+        state = (
+            Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+        )
+        return state not in ("Z", "X")
     return True
-
-
-class _told:  # noqa: N801 - reads as a word
-    """Turns errors of a database into one that says where and what to do."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError)):
-            raise InputFileError(
-                f"the storage of trials fails: {str(error).splitlines()[0]}",
-                where=self._place,
-                expected="a URL such as sqlite:///trials.db or postgresql+psycopg://user@host/name",
-                hint="what was evaluated is in the log: the same command goes on",
-            ) from error

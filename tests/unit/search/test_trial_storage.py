@@ -1,5 +1,6 @@
 """Searches that share a storage share evaluations, and each finds what it would have found alone."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -107,30 +108,91 @@ def test_claims_of_a_search_that_ended_or_was_killed_here_are_free_at_once(url):
     assert reader.claim(POLICIES[1])
 
 
+def test_claims_of_a_process_that_ended_and_that_nobody_waited_for_are_free_at_once(url):
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
+        ended.stdout.read()  # which ends with the process
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        killed, reader = connect(url), connect(url)
+        killed._driver = f"{socket.gethostname()}:{ended.pid}:0"
+        killed.claim(POLICIES[0])
+        reader.refresh()
+        assert not reader.is_busy(POLICIES[0])
+
+
+def let_time_pass(url, seconds):
+    engine = sqlalchemy.create_engine(url)
+    beats = sqlalchemy.Table("trial_heartbeats", sqlalchemy.MetaData(), autoload_with=engine)
+    with engine.begin() as database:
+        now = database.execute(sqlalchemy.select(sqlalchemy.func.current_timestamp())).scalar_one()
+        database.execute(beats.update().values(heartbeat=now - timedelta(seconds=seconds)))
+    engine.dispose()
+
+
 def test_claims_of_a_search_elsewhere_are_free_when_its_heartbeat_is_missing(url):
     elsewhere, reader = connect(url), connect(url)
     elsewhere._driver = "elsewhere:1"
     elsewhere.claim(POLICIES[0])
-
-    def let_time_pass(seconds):
-        engine = sqlalchemy.create_engine(url)
-        beats = sqlalchemy.Table("trial_heartbeats", sqlalchemy.MetaData(), autoload_with=engine)
-        with engine.begin() as database:
-            now = database.execute(sqlalchemy.select(sqlalchemy.func.current_timestamp())).scalar_one()
-            database.execute(beats.update().values(heartbeat=now - timedelta(seconds=seconds)))
-        engine.dispose()
-
-    let_time_pass(GRACE_S - 30)
+    let_time_pass(url, GRACE_S / 2)
     reader.refresh()
     assert reader.is_busy(POLICIES[0])
-    let_time_pass(GRACE_S + 30)
+    let_time_pass(url, GRACE_S + 30)
     elsewhere._tell_alive()
     reader.refresh()
     assert reader.is_busy(POLICIES[0]), "it has said in time that it lives"
-    let_time_pass(GRACE_S + 30)
+    let_time_pass(url, GRACE_S + 30)
     reader.refresh()
     assert not reader.is_busy(POLICIES[0])
     assert reader.claim(POLICIES[0])
+
+
+def test_a_claim_of_a_search_elsewhere_that_was_killed_before_its_first_heartbeat_is_free_in_the_end(url, monkeypatch):
+    elsewhere, reader = connect(url), connect(url)
+    elsewhere._driver = "elsewhere:1"
+    with monkeypatch.context() as patched:
+        patched.setattr(elsewhere._storage, "record_heartbeat", lambda _: None)
+        elsewhere.claim(POLICIES[0])
+    reader.refresh()
+    assert reader.is_busy(POLICIES[0])
+    let_time_pass(url, GRACE_S + 30)
+    reader.refresh()
+    assert not reader.is_busy(POLICIES[0])
+
+
+def test_a_search_that_was_held_to_be_dead_stores_its_result_all_the_same(url):
+    slow, reader = connect(url), connect(url)
+    slow.claim(POLICIES[0])
+    let_time_pass(url, GRACE_S + 30)
+    reader.refresh()
+    assert not reader.is_busy(POLICIES[0])
+    slow.add(record(POLICIES[0]))
+    reader.refresh()
+    assert reader.find(POLICIES[0]) == (Measurement(1.5, 0.75), 2.5)
+
+
+def test_a_claim_that_another_search_made_unnecessary_is_given_up(url):
+    first, second = connect(url), connect(url)
+    first.claim(POLICIES[0])
+    let_time_pass(url, GRACE_S + 30)
+    second.refresh()
+    assert second.claim(POLICIES[0])
+    first.add(record(POLICIES[0]))
+    second.refresh()
+    second.add(record(POLICIES[0]))
+    states = [trial.state for trial in first._study.trials]
+    assert states.count(optuna.trial.TrialState.COMPLETE) == 1
+    assert states.count(optuna.trial.TrialState.RUNNING) == 0
+
+
+def test_a_study_whose_maker_was_killed_before_it_was_described_is_found_by_other_objectives(url, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.storages.RDBStorage, "set_study_user_attr", die)
+        with pytest.raises(KeyboardInterrupt):
+            connect(url)
+    connect(url).add(record(POLICIES[0]))
+    assert connect(url, Objective.ENERGY).find(POLICIES[0]) is not None
 
 
 def test_failed_policies_are_shared_other_fidelities_and_problems_are_not(url):
@@ -188,7 +250,7 @@ def test_parameters_of_other_studies_are_no_policies(parameters):
 
 
 def test_a_storage_that_is_not_there_is_one_clear_error_without_the_password(tmp_path):
-    with pytest.raises(InputFileError, match=r"nothing/x.db: the storage of trials fails") as told:
+    with pytest.raises(InputFileError, match=r"nothing/x.db: the storage of trials cannot be opened: unable") as told:
         connect(f"sqlite:///{tmp_path / 'nothing' / 'x.db'}")
     assert told.value.hint
     with pytest.raises(InputFileError, match="expected: a URL such as sqlite"):
