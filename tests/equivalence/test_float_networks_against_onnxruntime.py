@@ -24,6 +24,13 @@ def _assert_same(network: Network, proto: onnx.ModelProto, x: np.ndarray) -> Non
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * largest)
 
 
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+
+def to_float(operand: str) -> onnx.NodeProto:
+    return node("Cast", operand, to=onnx.TensorProto.FLOAT)
+
+
 def _random(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
@@ -156,6 +163,29 @@ GRAPHS: dict[str, tuple[onnx.NodeProto | list[onnx.NodeProto], tuple[int, ...], 
     "where_mask": (
         node("Where", "m x c"), (1, 3, 3), {"m": np.tril(np.ones((3, 3), bool)), "c": np.float32(-np.inf)},
     ),
+    "two_masks": (
+        [node("Where", "m x c", "t"), node("Where", "n t c", "u"), node("Softmax", "u")], (1, 3, 3),
+        {"m": np.tril(np.ones((3, 3), bool)), "n": np.array([True, True, False]), "c": np.float32(-np.inf)},
+    ),
+    "where_not_taken": (
+        [node("Log", "x", "l"), node("Where", "m c l")], (1, 4),
+        {"m": np.array([[True, True, True, True]]), "c": np.float32(7)},
+    ),
+    "where_broadcasts": (node("Where", "m x c"), (1, 1, 3), {"m": np.eye(4, 3, dtype=bool), "c": _random(2, 1, 1)}),
+    "resize_not_larger": (
+        node("Resize", "x   s", keep_aspect_ratio_policy="not_larger", **NEAREST), (1, 2, 4, 4),
+        {"s": np.array([2, 4, 8, 12])},
+    ),
+    "resize_not_smaller": (
+        node("Resize", "x   s", keep_aspect_ratio_policy="not_smaller", **NEAREST), (1, 2, 4, 4),
+        {"s": np.array([1, 2, 8, 12])},
+    ),
+    "float16_and_back": (
+        [node("Mul", "x c", "t"), node("Cast", "t", "h", to=onnx.TensorProto.FLOAT16), to_float("h")], (1, 30),
+        {"c": np.float32(7e4)},
+    ),
+    "bfloat16_and_back": ([node("Cast", "x", "h", to=onnx.TensorProto.BFLOAT16), to_float("h")], (1, 30), {}),
+    "float64_and_back": ([node("Cast", "x", "h", to=onnx.TensorProto.DOUBLE), to_float("h")], (1, 30), {}),
     "variadic": (node("Mean", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
     "max": (node("Max", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
     "ranks": ([node("ReduceMean", "x", "t", axes=[0], keepdims=0), node("Mul", "x t")], (2, 3, 4), {}),

@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import model, node
+from accelerators import make_accelerator
+from bits import assert_same_bits
+from onnx_models import model, node, run_onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from mho.errors import UnsupportedOperationError
 from mho.network.onnx_reader import read_onnx
+from mho.network.reference import run_quantized
 from mho.network.verify import verify_network
+from mho.program.lowering import compile_network
 from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.export_check import compare_with_onnxruntime
+from mho.simulation.executor import Executor
+from mho.simulation.interpreter import interpret
 
 RNG = np.random.default_rng(0)
 
@@ -112,3 +118,58 @@ def test_the_qoperator_form_is_refused_by_name(tmp_path: Path) -> None:
         read_onnx(path)
     assert "QLinearConv" in str(caught.value)
     assert "QuantFormat.QDQ" in str(caught.value)
+
+
+LAYER = {
+    "xs": np.float32(0.03), "xz": np.int8(-20), "w": RNG.integers(-127, 128, (4, 4)).astype(np.int8),
+    "ws": np.float32(0.01), "wz": np.int8(0),
+}  # fmt: skip
+WEIGHTS = node("DequantizeLinear", "w ws wz", "wd")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        (
+            [
+                node("QuantizeLinear", "x xs xz", "q"), node("MaxPool", "q", "pq", kernel_shape=[1, 2], strides=[1, 2]),
+                node("DequantizeLinear", "pq xs xz", "p"), node("MatMul", "p wd"),
+            ],
+            (1, 2, 3, 8),
+        ),
+        (
+            [
+                node("Transpose", "x", "t", perm=[1, 0, 2]), node("QuantizeLinear", "t xs xz", "q"),
+                node("DequantizeLinear", "q xs xz", "d"), node("MatMul", "d wd", "m"),
+                node("Transpose", "m", perm=[1, 0, 2]),
+            ],
+            ("N", 3, 4),
+        ),
+    ],
+    ids=["integers are pooled", "samples lie along the second axis"],
+)  # fmt: skip
+def test_a_file_is_compared_whatever_lies_between_its_quantizers(nodes: Any, shape: Any, tmp_path: Path) -> None:
+    path = tmp_path / "file.onnx"
+    onnx.save(model([WEIGHTS, *nodes], {"x": shape}, LAYER), path)
+    report = compare_with_onnxruntime(read_onnx(path), path, _random(5, *shape[1:]))
+    assert (report.samples, report.is_explained, report.same_predictions) == (5, True, 5)
+
+
+def test_two_masks_of_minus_infinity_in_a_row_give_the_numbers_of_onnx_runtime_on_every_engine() -> None:
+    held = {
+        **LAYER, "m": np.tril(np.ones((4, 4), bool)), "n": np.array([True, True, True, False]),
+        "low": np.float32(-np.inf), "ps": np.float32(1 / 255), "pz": np.uint8(0),
+    }  # fmt: skip
+    nodes = [
+        WEIGHTS, node("QuantizeLinear", "x xs xz", "q"), node("DequantizeLinear", "q xs xz", "d"),
+        node("MatMul", "d wd", "s"), node("Where", "m s low", "a"), node("Where", "n a low", "b"),
+        node("Softmax", "b", "p"), node("QuantizeLinear", "p ps pz", "pq"), node("DequantizeLinear", "pq ps pz", "pd"),
+        node("MatMul", "pd wd"),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": (1, 4, 4)}, held)
+    network, x = read_onnx(proto), _random(1, 4, 4)
+    expected = run_quantized(network, x[None])
+    assert np.allclose(expected["y"].reshape(x.shape), run_onnxruntime(proto, {"x": x}), rtol=1e-5)
+    program = compile_network(network, make_accelerator(8, 8, 2, 2))
+    assert_same_bits(interpret(program, x[None]).outputs, expected)
+    assert_same_bits(Executor(program).run(x[None]), expected)

@@ -103,6 +103,15 @@ def _gather(builder: NetworkBuilder, maps: list[str]) -> str:
     return builder.node("gather", [maps[-1], indices], axis=axis)
 
 
+def _where(builder: NetworkBuilder, maps: list[str]) -> str:
+    """Choose by a mask between the last map and a constant, or a map of the same shape."""
+    chooser, shape = builder.chooser, builder.shapes[maps[-1]]
+    mask = builder.constant(builder.generator.integers(0, 2, shape[chooser.integer(0, 3) :]).astype(bool))
+    others = [name for name in maps[:-1] if builder.shapes[name] == shape]
+    other = chooser.choice(others) if others else builder.constant(np.float32(-1.5))
+    return builder.node("where", [maps[-1], other, mask])
+
+
 def _unary(builder: NetworkBuilder, maps: list[str]) -> str:
     return builder.node(builder.chooser.choice(_UNARY), [maps[-1]])
 
@@ -111,4 +120,4 @@ def _ones(size: int) -> np.ndarray:
     return np.ones(size, np.float32)
 
 
-_STEPS = (_pool, _join, _concat, _slice, _pad, _resize, _turn, _gather, _unary)
+_STEPS = (_pool, _join, _concat, _slice, _pad, _resize, _turn, _gather, _where, _unary)

@@ -42,5 +42,11 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
 
 
 def from_samples(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return [N, *shape] as a user sees it: without the leading axis of `shape` where that is 1."""
+    """Return [N, *shape] as a user sees it: without the leading axis of `shape` where that is 1.
+
+    Every NaN becomes the same one: sign and payload of NaN depend on the processor.
+    """
+    undefined = np.isnan(array)
+    if undefined.any():
+        array = np.where(undefined, array.dtype.type(np.nan), array)
     return array.reshape(array.shape[0], *shape[1:]) if shape[:1] == (1,) else array

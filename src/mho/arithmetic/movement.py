@@ -1,4 +1,4 @@
-"""Operations that move numbers without changing them, on [N, *S]; attributes speak about S."""
+"""Operations that move numbers without changing them, or round them, on [N, *S]; attributes speak about S."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mho.arithmetic.attributes import Attributes, get_float, get_floats, get_int, get_ints
+from mho.arithmetic.attributes import Attributes, get_float, get_floats, get_int, get_ints, get_text
 
 
 def reshape(x: Tensor, attributes: Attributes) -> Tensor:
@@ -60,6 +60,11 @@ def pad(x: Tensor, attributes: Attributes) -> Tensor:
     rank = len(pads) // 2
     reversed_pads = [pads[axis + side * rank] for axis in range(rank - 1, -1, -1) for side in range(2)]
     return functional.pad(x, reversed_pads, value=get_float(attributes, "value"))
+
+
+def cast(x: Tensor, attributes: Attributes) -> Tensor:
+    """Round to the type `to`, float16 or bfloat16: to nearest even, beyond its range to infinity."""
+    return x.to({"float16": torch.float16, "bfloat16": torch.bfloat16}[get_text(attributes, "to")]).to(torch.float32)
 
 
 def resize_nearest(x: Tensor, attributes: Attributes) -> Tensor:

@@ -173,6 +173,12 @@ def _clip(x: Tensor, attributes: Attributes) -> Tensor:
     return x.clamp(get_float(attributes, "min"), get_float(attributes, "max"))
 
 
+def _where(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Select: the first operand where the third, a constant mask (bool), is True, and the second elsewhere."""
+    del attributes
+    return torch.where(operands[2], operands[0], operands[1])
+
+
 def _leaky_relu(x: Tensor, attributes: Attributes) -> Tensor:
     return torch.where(x >= 0, x, x * get_float(attributes, "alpha"))
 
@@ -213,6 +219,7 @@ _KERNELS: dict[str, tuple[Kernel, Kernel | None]] = {
     "sub": (_binary(torch.sub), None),
     "mul": (_binary(torch.mul), None),
     "div": (_binary(torch.div), None),
+    "where": (_where, None),
     "minimum": (_binary(torch.minimum), None),
     "maximum": (_binary(torch.maximum), None),
     "batch_norm": (_batch_norm, _batch_norm_train),
@@ -229,6 +236,7 @@ _KERNELS: dict[str, tuple[Kernel, Kernel | None]] = {
     "gather": (lambda operands, attributes: movement.gather(operands[0], operands[1], attributes), None),
     "expand": (_with_attributes(movement.expand), None),
     "pad": (_with_attributes(movement.pad), None),
+    "cast": (_with_attributes(movement.cast), None),
     "resize_nearest": (_with_attributes(movement.resize_nearest), None),
     "fake_quantize": (_fake_quantize, _fake_quantize_train),
 }

@@ -1,7 +1,8 @@
 """Between integers and float32: the one definition that reference, engines, training and export obey.
 
     quantize     q = clamp(round_half_even(x / scale) + zero_point, qmin, qmax), the division in float32 (ONNX
-                 QuantizeLinear); on a binary grid q = +1 where x >= 0, else -1
+                 QuantizeLinear), so that infinities saturate; on a binary grid q = +1 where x >= 0, else -1.
+                 An operand of a layer that holds NaN is refused: no integer stands for it
     dequantize   y = float32(accumulator) * float32(input scale * weight scale), then + bias: each step rounded to
                  float32, never fused
 
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mho.errors import DataError
 
 
 class TensorGrid(Protocol):
@@ -43,16 +46,40 @@ class TensorGrid(Protocol):
         """True for {-1, +1}."""
 
 
-def quantize(x: Tensor, grid: TensorGrid) -> Tensor:
-    """Quantize float32 `x` on `grid` (one scale). Returns whole numbers as float32, of the same shape."""
-    if grid.is_binary:
-        return quantize_binary(x)
-    return quantize_linear(x, float(grid.scales), int(grid.zero_points), grid.qmin, grid.qmax)
+def quantize(x: Tensor, grid: TensorGrid, *, where: str = "") -> Tensor:
+    """Quantize the operand `x` of a layer on `grid` (one scale); see `quantize_operand`."""
+    scale, zero_point = float(grid.scales), int(grid.zero_points)
+    return quantize_operand(x, scale, zero_point, grid.qmin, grid.qmax, is_binary=grid.is_binary, where=where)
 
 
-def quantize_binary(x: Tensor) -> Tensor:
-    """+1 where x >= 0, else -1."""
-    return torch.where(x >= 0, 1.0, -1.0)
+def quantize_operand(
+    x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int, *, is_binary: bool, where: str
+) -> Tensor:
+    """Quantize float32 `x`, an operand of a layer.
+
+    Args:
+        x: any shape.
+        scale: a float32 value.
+        zero_point, qmin, qmax: of the grid.
+        is_binary: whether the grid is {-1, +1}.
+        where: the tensor, for the error.
+
+    Returns:
+        Whole numbers as float32, of the same shape.
+
+    Raises:
+        DataError: `x` holds NaN.
+    """
+    integers = torch.where(x >= 0, 1.0, -1.0) if is_binary else quantize_linear(x, scale, zero_point, qmin, qmax)
+    # One sum is cheaper than a test of each element; integers are finite and NaN stays in them, not in signs.
+    if bool((x if is_binary else integers).sum().isnan()) and bool(x.isnan().any()):
+        raise DataError(
+            "NaN is to be quantized",
+            where=where and f"tensor {where!r}",
+            expected="numbers or infinities",
+            hint="find the division by 0, logarithm of a negative number or difference of infinities that makes it",
+        )
+    return integers
 
 
 def quantize_linear(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int) -> Tensor:

@@ -81,9 +81,16 @@ def infer_same(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 
 
 def infer_broadcast(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
-    """Elementwise on two operands: their broadcast shape."""
+    """Elementwise on several operands: their broadcast shape."""
     del attributes
     return broadcast(*shapes)
+
+
+def infer_cast(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Elementwise; `to` is float16 or bfloat16."""
+    if attributes["to"] not in ("float16", "bfloat16"):
+        raise ShapeError(f"no type {attributes['to']!r}")
+    return shapes[0]
 
 
 def infer_pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
@@ -187,7 +194,7 @@ ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
 
 _SAME = """relu clip leaky_relu sigmoid hard_sigmoid hard_swish silu tanh gelu erf exp log sqrt reciprocal neg abs pow
 softmax log_softmax batch_norm layer_norm fake_quantize"""
-_BROADCAST = "add sub mul div minimum maximum"
+_BROADCAST = "add sub mul div minimum maximum where"
 
 SHAPE_RULES: Mapping[str, ShapeRule] = MappingProxyType(
     {
@@ -196,6 +203,7 @@ SHAPE_RULES: Mapping[str, ShapeRule] = MappingProxyType(
         "matmul": infer_matmul,
         **dict.fromkeys(_SAME.split(), infer_same),
         **dict.fromkeys(_BROADCAST.split(), infer_broadcast),
+        "cast": infer_cast,
         "max_pool": infer_pool,
         "average_pool": infer_pool,
         "reduce_mean": infer_reduce,

@@ -163,7 +163,7 @@ def check_numbers(draft: Draft, where: str) -> None:
             continue
         if np.isfinite(value).all():
             continue
-        masks = all(node.op == "add" for node in draft.nodes if name in node.inputs)
+        masks = all(node.op in ("add", "where") for node in draft.nodes if name in node.inputs)
         if np.isnan(value).any() or not masks:
             bad.append(f"{name!r} ({int((~np.isfinite(value)).sum())} of {value.size})")
     if bad:

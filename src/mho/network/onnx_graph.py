@@ -20,6 +20,7 @@ from mho.network.naming import LAYER_KEY, read_hints
 from mho.network.onnx_file import integer_bounds, tensor_to_array
 from mho.network.onnx_folding import FOLDABLE, clip_integers, fold
 from mho.network.onnx_values import (
+    FLOAT_TYPES,
     Activation,
     Constant,
     OnnxNode,
@@ -120,9 +121,9 @@ class GraphReader:
         return self.tensor_of(self.value(node.inputs[index]))
 
     def tensor_of(self, value: Value) -> str:
-        """Return the name in the draft of a value, constants held as float32. Raises `Unsupported` for integers."""
+        """Return the name in the draft of a value, constants held as float32. Raises `Unsupported` for others."""
         if isinstance(value, Activation):
-            return value.tensor
+            return _computable(value)
         if isinstance(value, Constant):
             if value.array.dtype.kind in "iub":
                 raise Unsupported(f"integer operand {value.origin!r}")
@@ -135,7 +136,7 @@ class GraphReader:
         """Return the tensor of operand `index`, which must be an activation."""
         value = self.value(node.inputs[index])
         if isinstance(value, Activation):
-            return value.tensor
+            return _computable(value)
         if isinstance(value, QuantizedActivation | SignTest):
             raise Unsupported("computes with integers; mho reads QuantizeLinear and DequantizeLinear pairs")
         raise Unsupported(f"operand {node.inputs[index]!r} is constant")
@@ -195,6 +196,9 @@ class GraphReader:
 
     def _bind_folded(self, node: OnnxNode, operands: Sequence[Value]) -> None:
         first = operands[0] if operands else None
+        if isinstance(held := node.attributes.get("value"), Constant) and node.op_type == "Constant":
+            self.bind(node.outputs[0], held)
+            return
         if isinstance(first, QuantizedConstant) and node.op_type == "Transpose":
             perm = node.integers("perm") or tuple(reversed(range(first.integers.ndim)))
             self.bind(node.outputs[0], first.transposed(perm))
@@ -271,13 +275,14 @@ class GraphReader:
         given = _by_name(input_shapes, [str(value.name) for value in inputs], self.where)
         for value in inputs:
             name = str(value.name)
-            if value.dtype is not None and not value.dtype.is_floating_point():
+            dtype = "FLOAT" if value.dtype is None else value.dtype.name
+            if dtype not in FLOAT_TYPES:
                 raise UnsupportedOperationError(
-                    f"input {name!r} holds {value.dtype.name}", where=self.where, expected="real numbers"
+                    f"input {name!r} holds {dtype}", where=self.where, expected="real numbers"
                 )
             shape = _input_shape(value, given.get(name), self.where)
             self.draft.add_input(name, shape)
-            self._values[name] = Activation(name)
+            self._values[name] = Activation(name, is_double=dtype == "DOUBLE")
 
     def _finish_outputs(self) -> None:
         for value in self.model.graph.outputs:
@@ -303,6 +308,13 @@ class GraphReader:
         producer.output = renamed
         self.draft.shapes[renamed] = self.draft.shapes.pop(tensor)
         return renamed
+
+
+def _computable(value: Activation) -> str:
+    """Return the tensor of an activation. Raises `Unsupported` where float32 does not hold its numbers."""
+    if value.is_double:
+        raise Unsupported("computes in float64; mho computes in float32")
+    return value.tensor
 
 
 def _by_name(input_shapes: InputShapes | None, names: list[str], where: str) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from mho.network.onnx_digital import align_ranks
 from mho.network.onnx_file import integer_type_bounds
 from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_values import (
+    FLOAT_TYPES,
     Activation,
     Constant,
     OnnxNode,
@@ -270,6 +271,8 @@ def _resize(reader: GraphReader, node: OnnxNode) -> None:
     if any(scale < 1 or scale != int(scale) for scale in scales):
         raise Unsupported(f"resizes by {list(scales)}; mho repeats by whole numbers")
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
+    if coordinates == "tf_crop_and_resize":
+        raise Unsupported("resizes a crop")
     rounding = node.text("nearest_mode", "round_prefer_floor")
     repeats = (coordinates == "asymmetric" and rounding == "floor") or (
         coordinates in ("half_pixel", "half_pixel_symmetric") and rounding.startswith("round")
@@ -282,10 +285,20 @@ def _resize(reader: GraphReader, node: OnnxNode) -> None:
 def _scales(reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]) -> tuple[float, ...]:
     if node.has_input(3):
         sizes = reader.whole_numbers(node, 3, "sizes") or ()
-        return tuple(size / old for size, old in zip(sizes, shape, strict=True))
+        scales = tuple(size / old for size, old in zip(sizes, shape, strict=True))
+        return _keep_aspect(node.text("keep_aspect_ratio_policy", "stretch"), scales)
     if not node.has_input(2):
         raise Unsupported("has neither scales nor sizes")
     return tuple(float(scale) for scale in reader.constant(node, 2, "scales").reshape(-1))
+
+
+def _keep_aspect(policy: str, scales: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the scales after `keep_aspect_ratio_policy`: where it is not to stretch, all axes get the same one."""
+    if policy not in ("stretch", "not_larger", "not_smaller"):
+        raise Unsupported(f"resizes by keep_aspect_ratio_policy {policy!r}")
+    if policy == "stretch":
+        return scales
+    return (min(scales) if policy == "not_larger" else max(scales),) * len(scales)
 
 
 def _identity(reader: GraphReader, node: OnnxNode) -> None:
@@ -294,28 +307,39 @@ def _identity(reader: GraphReader, node: OnnxNode) -> None:
     reader.bind(node.outputs[0], reader.value(node.inputs[0]))
 
 
-def _cast(reader: GraphReader, node: OnnxNode) -> None:
+def _cast_target(reader: GraphReader, node: OnnxNode) -> str:
+    """Return ONNX's name of the type that a node casts to."""
+    import onnx_ir
     from onnx import TensorProto
 
-    value = reader.value(node.inputs[0])
-    if isinstance(value, Constant | QuantizedConstant):  # CastLike an activation: float32
-        array = value.array if isinstance(value, Constant) else value.dequantized()
-        reader.bind(node.outputs[0], Constant(array.astype(np.float32), value.origin))
-        return
+    if node.op_type == "Cast":
+        return str(TensorProto.DataType.Name(node.integer("to", TensorProto.FLOAT)))
+    like = reader.value(node.inputs[1])
+    return onnx_ir.DataType.from_numpy(like.array.dtype).name if isinstance(like, Constant) else "FLOAT"
+
+
+def _cast(reader: GraphReader, node: OnnxNode) -> None:
+    value, target = reader.value(node.inputs[0]), _cast_target(reader, node)
     if isinstance(value, QuantizedActivation) and node.op_type == "Cast":
-        target = integer_type_bounds(TensorProto.DataType.Name(node.integer("to", 0)))
-        if target is None or target[0] > value.bounds[0] or target[1] < value.bounds[1]:
+        bounds = integer_type_bounds(target)
+        if bounds is None or bounds[0] > value.bounds[0] or bounds[1] < value.bounds[1]:
             raise Unsupported("casts integers to a type that does not hold them")
         reader.bind(node.outputs[0], value)
         return
-    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-    if node.op_type == "Cast" and node.integer("to", TensorProto.FLOAT) not in floats:
-        raise Unsupported("casts activations to integers")
-    reader.bind_result(node, reader.activation(node))
+    if target not in FLOAT_TYPES:
+        raise Unsupported(f"casts activations to {target}")
+    if isinstance(value, Constant | QuantizedConstant):  # CastLike an activation
+        array = reader.constant(node, 0, "numbers").astype(np.float32)
+        reader.bind(node.outputs[0], Constant(array, value.origin))
+        return
+    tensor = value.tensor if isinstance(value, Activation) else reader.activation(node)
+    if target in ("FLOAT16", "BFLOAT16"):
+        tensor = reader.emit(node, "cast", [tensor], {"to": FLOAT_TYPES[target]}).output
+    reader.bind(node.outputs[0], Activation(tensor, is_double=target == "DOUBLE"))
 
 
 def _where(reader: GraphReader, node: OnnxNode) -> None:
-    """A choice by a constant mask is x * mask + y * (1 - mask); by a sign test between +1 and -1 a binary grid."""
+    """A choice by a constant mask, or by a sign test between +1 and -1, which is a binary grid."""
     condition = reader.value(node.inputs[0])
     if isinstance(condition, SignTest):
         high, low = (reader.constant(node, index, "branches") for index in (1, 2))
@@ -323,20 +347,9 @@ def _where(reader: GraphReader, node: OnnxNode) -> None:
             raise Unsupported("chooses by sign between other numbers than +1 and -1")
         reader.bind(node.outputs[0], QuantizedActivation(condition.tensor, None, 0, (-1, 1)))
         return
-    mask = reader.constant(node, 0, "conditions").astype(np.float32)
-    terms = []
-    for index, factor in ((1, mask), (2, 1.0 - mask)):
-        value = reader.value(node.inputs[index])
-        step = "chosen" if index == 1 else "other"
-        if isinstance(value, Constant | QuantizedConstant):
-            fixed = np.asarray(reader.constant(node, index, "branches"), np.float32)
-            chosen = np.where(factor > 0, fixed, np.float32(0))
-            terms.append(reader.draft.add_constant(f"{node.outputs[0]}.{step}", chosen))
-            continue
-        held = reader.draft.add_constant(f"{node.outputs[0]}.{step}_mask", factor)
-        pair = align_ranks(reader, node, [reader.activation(node, index), held])
-        terms.append(reader.emit(node, "mul", pair, step=step).output)
-    reader.bind_result(node, reader.emit(node, "add", align_ranks(reader, node, terms)))
+    mask = reader.draft.add_constant(f"{node.outputs[0]}.mask", reader.constant(node, 0, "conditions").astype(np.bool_))
+    operands = align_ranks(reader, node, [reader.tensor(node, 1), reader.tensor(node, 2), mask])
+    reader.bind_result(node, reader.emit(node, "where", operands))
 
 
 def _greater_or_equal(reader: GraphReader, node: OnnxNode) -> None:

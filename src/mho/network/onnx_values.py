@@ -14,6 +14,9 @@ from mho.network.graph import Grid
 
 Array = NDArray[Any]
 
+FLOAT_TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
+"""ONNX's types of real numbers that activations may have, and NumPy's names of them. All are computed in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Constant:
@@ -70,9 +73,10 @@ class QuantizedConstant:
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor of the network under construction."""
+    """A tensor of the network under construction; `is_double` where the file holds it in float64."""
 
     tensor: str
+    is_double: bool = False
 
 
 @dataclass(frozen=True)

@@ -129,10 +129,10 @@ def _run_operation(network: Network, node: Node, operands: list[Tensor]) -> Tens
 
 def _integer_sums(node: Node, quantization: LayerQuantization, operands: list[Tensor]) -> Integers:
     """Return acc[o] = sum over r of (W[o, r] - z_w[o]) * (q_x[r] - z_x), exactly."""
-    x = requantize.quantize(operands[0], quantization.input).numpy().astype(np.int64)
+    x = requantize.quantize(operands[0], quantization.input, where=node.inputs[0]).numpy().astype(np.int64)
     x -= quantization.input.zero_points
     if node.op == "matmul":
-        stored = requantize.quantize(operands[1], quantization.weight).numpy().astype(np.int64)
+        stored = requantize.quantize(operands[1], quantization.weight, where=node.inputs[1]).numpy().astype(np.int64)
         return _product(x, stored - quantization.weight.zero_points)
     weight = operands[1].numpy().astype(np.int64)
     zero_points = quantization.weight.zero_points

@@ -134,6 +134,10 @@ def _digital(checker: Checker, item: Digital) -> None:
         checker.fail(f"{item.op} along axes that its operand does not have")
     if item.op == "gather":
         _check_indices(checker, item, shapes[0][axes[0]])
+    if item.op == "where":
+        mask = checker.program.constants.get(item.inputs[-1])
+        if len(item.inputs) != 3 or mask is None or mask.dtype != np.bool_:
+            checker.fail("where without two operands and a mask", "a constant mask of type bool")
     if shape != checker.program.buffers[item.output].shape:
         checker.fail(f"{item.op} gives {shape}", f"the shape of {item.output!r}")
 

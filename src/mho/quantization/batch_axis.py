@@ -20,8 +20,9 @@ _INDEPENDENT = frozenset(
         "exp",
     }
     | {"log", "sqrt", "reciprocal", "neg", "abs", "pow", "max_pool", "average_pool", "fake_quantize", "resize_nearest"}
+    | {"cast"}
 )
-_ALIGNED = frozenset({"add", "sub", "mul", "div", "minimum", "maximum"})
+_ALIGNED = frozenset({"add", "sub", "mul", "div", "minimum", "maximum", "where"})
 
 
 def keeps_samples_apart(network: Network) -> bool:

@@ -25,6 +25,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError
 from mho.network.graph import Grid, Network, Node, TensorInfo
 from mho.network.reference import run_quantized, samples_by_name
+from mho.quantization.batch_axis import keeps_samples_apart
 
 _EXACT_IN_FLOAT32 = 1 << 24
 _ROUNDING = 2.0**-24
@@ -258,6 +259,15 @@ class _Comparison:
         return error * max(1.0, peak / layer_peak) if layer_peak else error
 
 
+def _integer_tensors(model: Any) -> set[str]:
+    """Return the tensors of a file that hold no float32: the network has real numbers where they lie between
+    QuantizeLinear and DequantizeLinear."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    return {value.name for value in inferred if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT}
+
+
 def _largest_unit(node: Node) -> float:
     """Return what one unit of a layer's sums is worth, at most."""
     assert node.quantization is not None, "the reference ran it in integers"
@@ -266,7 +276,8 @@ def _largest_unit(node: Node) -> float:
 
 
 def _integers(values: NDArray[np.float32], grid: Grid) -> NDArray[np.int64]:
-    return requantize.quantize(torch.from_numpy(np.ascontiguousarray(values)), grid).numpy().astype(np.int64)
+    found = requantize.quantize(torch.from_numpy(np.ascontiguousarray(values)), grid, where="under comparison")
+    return found.numpy().astype(np.int64)
 
 
 def _weight_magnitudes(network: Network, node: Node) -> NDArray[np.int64]:
@@ -287,7 +298,7 @@ class _Session:
             model = onnx.load(path)
         except Exception as error:  # protobuf and files raise many kinds
             raise InputFileError(f"not an ONNX model: {error}", where=str(path)) from error
-        self.tensors = {name for node in model.graph.node for name in node.output}
+        self.tensors = {name for node in model.graph.node for name in node.output} - _integer_tensors(model)
         known = {value.name for value in model.graph.output}
         wanted = {tensor for node in network.nodes for _, tensor, _ in _operands(node)}
         for name in sorted((wanted & self.tensors) - known):
@@ -301,12 +312,15 @@ class _Session:
             self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own kinds
             raise InputFileError(f"ONNX Runtime cannot run it: {error}", where=str(path)) from error
-        self._is_batched = isinstance(self._session.get_inputs()[0].shape[0], str)
+        # Elsewhere a tensor may have its samples along another axis than the first.
+        self._is_batched = keeps_samples_apart(network) and all(
+            isinstance(held.shape[0], str) for held in self._session.get_inputs()
+        )
 
     def run(self, network: Network, samples: Samples) -> dict[str, NDArray[np.float32]]:
         """Return the outputs of `network` by name, [N, *S]."""
         names = [tensor.name for tensor in network.outputs]
-        if self._is_batched and all(tensor.shape[:1] == (1,) for tensor in network.inputs):
+        if self._is_batched:
             feeds = {tensor.name: from_samples(samples[tensor.name], tensor.shape) for tensor in network.inputs}
             return dict(zip(names, self._session.run(names, feeds), strict=True))
         count = next(iter(samples.values())).shape[0]

@@ -123,6 +123,20 @@ def _fake_quantize(writer: ModelWriter, node: Node) -> None:
     write_quantizer(writer, node.inputs[0], grid, node.output, name=node.name)
 
 
+def _where(writer: ModelWriter, node: Node) -> None:
+    chosen, other, mask = (writer.hold(name) for name in node.inputs)
+    writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
+
+
+def _cast(writer: ModelWriter, node: Node) -> None:
+    from onnx import TensorProto
+
+    types = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
+    to = types[get_text(node.attributes, "to")]
+    narrow = writer.emit("Cast", node.inputs, f"{node.output}/narrow", name=node.name, to=to)
+    writer.emit("Cast", [narrow], node.output, name=f"{node.name}/widen", to=TensorProto.FLOAT)
+
+
 def _axis(node: Node) -> dict[str, Any]:
     return {"axis": get_int(node.attributes, "axis")}
 
@@ -154,6 +168,7 @@ OPERATION_WRITERS: dict[str, OperationWriter] = {
     "sub": _direct("Sub"),
     "mul": _direct("Mul"),
     "div": _direct("Div"),
+    "where": _where,
     "minimum": _direct("Min"),
     "maximum": _direct("Max"),
     "batch_norm": _direct("BatchNormalization", _batch_norm),
@@ -170,6 +185,7 @@ OPERATION_WRITERS: dict[str, OperationWriter] = {
     "gather": _direct("Gather", _axis),
     "expand": _expand,
     "pad": _pad,
+    "cast": _cast,
     "resize_nearest": _resize,
     "fake_quantize": _fake_quantize,
 }

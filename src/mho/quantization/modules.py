@@ -251,7 +251,7 @@ class DigitalModule(nn.Module):
 
 _ELEMENTWISE = frozenset(
     {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "tanh", "gelu", "abs", "neg"}
-    | {"add", "sub", "mul", "div", "minimum", "maximum", "fake_quantize"}
+    | {"add", "sub", "mul", "div", "minimum", "maximum", "fake_quantize", "cast"}
 )
 
 

@@ -10,7 +10,7 @@ from mho.network.graph import Network, Node
 _ALWAYS = frozenset({"relu", "sigmoid", "hard_sigmoid", "softmax", "exp", "sqrt", "abs"})
 _MOVING = frozenset({"reshape", "transpose", "concat", "slice", "gather", "expand", "resize_nearest"})
 _REDUCING = frozenset({"max_pool", "average_pool", "reduce_mean", "reduce_sum", "reduce_max"})
-_AS_INPUTS = _MOVING | _REDUCING | {"add", "mul", "div", "minimum", "reciprocal", "hard_swish", "silu"}
+_AS_INPUTS = _MOVING | _REDUCING | {"add", "mul", "div", "minimum", "reciprocal", "hard_swish", "silu", "where", "cast"}
 """Not negative where none of their inputs is."""
 
 
@@ -41,8 +41,8 @@ def _never_negative(node: Node, known: set[str]) -> bool:
         return first or get_int(node.attributes, "qmin") >= get_int(node.attributes, "zero_point")
     if node.op == "mul" and len(set(node.inputs)) == 1:
         return True
-    # gather's second operand picks; it holds indices.
-    operands = node.inputs[:1] if node.op == "gather" else node.inputs
+    # gather's second operand holds indices, where's third its mask.
+    operands = node.inputs[: {"gather": 1, "where": 2}.get(node.op)]
     return node.op in _AS_INPUTS and all(name in known for name in operands)
 
 

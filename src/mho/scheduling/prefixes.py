@@ -139,6 +139,12 @@ def _elementwise(step: Step) -> Prefixes:
     return largest.reshape(*(1,) * (len(step.shape) - largest.ndim), *largest.shape)
 
 
+def _where(step: Step) -> Prefixes:
+    first, second = (np.zeros((1,) * len(step.shape), np.int32) if o is None else o for o in step.operands[:2])
+    selected = np.where(step.constants[2], first, second)
+    return selected.reshape(*(1,) * (len(step.shape) - selected.ndim), *selected.shape)
+
+
 def _along_axis(step: Step) -> Prefixes:
     return largest(step.first, get_int(step.attributes, "axis"))
 
@@ -259,7 +265,7 @@ def _resize(step: Step) -> Prefixes:
 
 
 _ELEMENTWISE = """relu clip leaky_relu sigmoid hard_sigmoid hard_swish silu tanh gelu erf exp log sqrt reciprocal neg
-abs pow add sub mul div minimum maximum batch_norm fake_quantize"""
+abs pow add sub mul div minimum maximum batch_norm fake_quantize cast"""
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -279,6 +285,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "expand": _expand,
         "pad": _pad,
         "resize_nearest": _resize,
+        "where": _where,
     }
 )
 """Rule of every operation by name."""

@@ -14,12 +14,11 @@ from mho.arithmetic import requantize
 from mho.program.instructions import QuantizeInput
 
 
-def _quantize(item: QuantizeInput, source: NDArray[np.float32]) -> Tensor:
-    """Return whole numbers in float32."""
-    tensor = torch.from_numpy(source)
-    if item.binary:
-        return requantize.quantize_binary(tensor)
-    return requantize.quantize_linear(tensor, item.scale, item.zero_point, item.qmin, item.qmax)
+def quantize(item: QuantizeInput, source: Tensor) -> Tensor:
+    """Return the integers that `item` makes of a float32 tensor, whole numbers in float32. Raises `DataError`: NaN."""
+    return requantize.quantize_operand(
+        source, item.scale, item.zero_point, item.qmin, item.qmax, is_binary=item.binary, where=item.source
+    )
 
 
 def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> NDArray[np.int64]:
@@ -33,13 +32,13 @@ def make_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> N
     Returns:
         int64 [size, samples]: an address is one row.
     """
-    codes = _quantize(item, source).numpy().astype(np.int64) + item.offset
+    codes = quantize(item, torch.from_numpy(source)).numpy().astype(np.int64) + item.offset
     return place_codes(item, codes, size, border=item.zero_point + item.offset, rest=0)
 
 
 def place_narrow_codes(item: QuantizeInput, source: NDArray[np.float32], size: int) -> Tensor:
     """Return the codes that `make_codes` makes, [size, samples]: uint8 where all that may be fit, else int64."""
-    integers = _quantize(item, source)
+    integers = quantize(item, torch.from_numpy(source))
     reach = [code + item.offset for code in (item.qmin, item.qmax, item.zero_point)]
     kind = torch.uint8 if min(reach) >= 0 and max(reach) <= 255 else torch.int64
     samples = len(source)

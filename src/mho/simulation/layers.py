@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mho.arithmetic import requantize
 from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, QuantizeInput
 from mho.program.product import LayerProduct
 from mho.program.program import Program
+from mho.simulation.codes import quantize
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
 
 
@@ -40,10 +40,7 @@ def make_runner(program: Program, product: LayerProduct) -> LayerRunner:
 
 def _quantize(x: Tensor, item: QuantizeInput, shift: int) -> Tensor:
     """Return the codes of `x` less `shift`, whole numbers in float32."""
-    if item.binary:
-        integers = requantize.quantize_binary(x)
-    else:
-        integers = requantize.quantize_linear(x, item.scale, item.zero_point, item.qmin, item.qmax)
+    integers = quantize(item, x)
     return integers if item.offset == shift else integers.add_(item.offset - shift)
 
 

@@ -88,7 +88,7 @@ class Machine:
         self.skipped[self.layer] += Counts(idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations)
 
 
-def make_machine(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool) -> Machine:
+def make_machine(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool = False) -> Machine:
     """Return a machine that holds a batch of inputs, and nothing else yet.
 
     Raises:

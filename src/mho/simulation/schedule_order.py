@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mho.errors import ProgramError
@@ -35,8 +36,8 @@ from mho.program.region import Integers, Region, loop_values
 from mho.program.tile_uses import LayerContent, collect_layers
 from mho.program.window_proof import list_anchors, prove_windows
 from mho.scheduling.asap import AsapTiming, time_asap
-from mho.simulation.codes import make_codes, place_codes
-from mho.simulation.machine import Machine, run_body
+from mho.simulation.codes import make_codes, place_codes, quantize
+from mho.simulation.machine import Machine, make_machine, run_body
 from mho.simulation.partial_tensors import Floats, PartialTensors
 
 _FINISH, _WRITE, _START = range(3)
@@ -50,6 +51,7 @@ def run_in_schedule_order(machine: Machine) -> None:
 
     Raises:
         ProgramError: a window reads, or a stored operand takes, what is not finished: says which, when and of what.
+        DataError: a layer quantizes NaN.
     """
     program = machine.program
     layers = {content.layer.name: _LayerRun(machine, content) for content in collect_layers(program)}
@@ -70,6 +72,8 @@ def run_in_schedule_order(machine: Machine) -> None:
             layer.write_operand(tensors, index, time_ps)
         else:
             layer.read(tensors, index, time_ps)
+    for layer in layers.values():
+        layer.refuse_nan(tensors)
     for name in program.outputs:
         machine.buffers[name] = tensors.pull(name)
 
@@ -174,11 +178,20 @@ class _LayerRun:
         buffers[item.target] = make_codes(item, np.where(missing, np.float32(0), source), size)
         return np.asarray(place_codes(item, ~missing, size, border=True, rest=True).all(axis=1))
 
+    def refuse_nan(self, tensors: PartialTensors) -> None:
+        """Quantize whole operands, where NaN no longer means that something is missing. Raises `DataError`: NaN."""
+        for item in self._content.quantizations:
+            quantize(item, torch.from_numpy(tensors.pull(item.source)))
+
     def _move(self, body: tuple[Instruction, ...], copy: int) -> tuple[Instruction, ...]:
         """Return the same instructions with the crossbars of another copy."""
         return _rename(body, dict(zip(self._copies[0], self._copies[copy], strict=True))) if copy else body
 
     def _race(self, what: str, time_ps: int, item: QuantizeInput) -> ProgramError:
+        """Return the error that something is missing; raise `DataError` where it is NaN, in whatever order."""
+        machine = self._machine
+        whole = make_machine(machine.program, {name: machine.buffers[name] for name in machine.program.inputs})
+        run_body(whole, machine.program.instructions, {})
         return ProgramError(
             f"{what} reads codes of {item.source!r} at {time_ps:,} ps that are not finished",
             where=f"layer {self.name}",

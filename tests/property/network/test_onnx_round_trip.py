@@ -110,6 +110,11 @@ def _slice(builder: NetworkBuilder, tensor: str) -> str:
     return builder.node("slice", [tensor], axes=(axis,), starts=(0,), ends=(max(1, size - 1),), steps=(1,))
 
 
+def _where(builder: NetworkBuilder, tensor: str) -> str:
+    mask = builder.constant(builder.generator.integers(0, 2, builder.shapes[tensor][-2:]).astype(bool))
+    return builder.node("where", [tensor, builder.constant(np.float32(2.5)), mask])
+
+
 def _gather(builder: NetworkBuilder, tensor: str) -> str:
     indices = builder.generator.integers(0, builder.shapes[tensor][-1], (3,))
     return builder.node("gather", [tensor, builder.constant(indices)], axis=len(builder.shapes[tensor]) - 1)
@@ -156,7 +161,7 @@ STEPS: list[Callable[[NetworkBuilder, str], str]] = [
     _unary("reduce_max", axes=(3,), keepdims=1), _unary("resize_nearest", scales=(1.0, 1.0, 2.0, 1.0)),
     _unary("fake_quantize", scale=0.125, zero_point=3, qmin=-8, qmax=100),
     _by_constant("add"), _by_constant("sub"), _by_constant("mul"), _by_constant("div"), _by_constant("minimum"),
-    _by_constant("maximum"), _layer_norm, _batch_norm, _transpose, _slice, _gather, _merge, _dense, _product,
+    _by_constant("maximum"), _where, _layer_norm, _batch_norm, _transpose, _slice, _gather, _merge, _dense, _product,
     _pool("max_pool"), _pool("average_pool", count_include_pad=0), _pool("average_pool", count_include_pad=1),
 ]  # fmt: skip
 

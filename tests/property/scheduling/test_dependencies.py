@@ -90,8 +90,11 @@ def run_tainted(network, mappings, producer, windows):
     """Return every tensor as bool [windows of the producer, *shape]: what depends on it through digital operations."""
     samples = len(windows)
     values = {name: torch.from_numpy(array) for name, array in random_inputs(network, samples, seed=3).items()}
-    values |= {name: torch.from_numpy(array.astype(np.float32)) for name, array in network.constants.items()}
-    values |= {n.inputs[1]: torch.tensor(network.constants[n.inputs[1]]) for n in network.nodes if n.op == "gather"}
+    held = {n.inputs[-1] for n in network.nodes if n.op in ("gather", "where")}  # indices and masks
+    values |= {
+        name: torch.from_numpy(np.array(array, array.dtype if name in held else np.float32))
+        for name, array in network.constants.items()
+    }
     generator = np.random.default_rng(5)
     for node in network.nodes:
         if node.name in mappings:

@@ -53,6 +53,8 @@ CASES: dict[str, tuple[list[tuple[int, ...]], list[Tensor], dict[str, object]]] 
     "div": ([(1, 4, 5)], [_tensor(5)], {}),
     "minimum": ([(1, 4, 5), (1, 1, 5)], [], {}),
     "maximum": ([(1, 4, 5)], [_tensor(1, 4, 1)], {}),
+    "cast": ([(1, 4, 5)], [], {"to": "bfloat16"}),
+    "where": ([(1, 4, 5)], [torch.full((4, 1), -math.inf), torch.arange(5) > 1], {}),
     "batch_norm": (
         [(1, 3, 4, 5)],
         [_tensor(3), _tensor(3), _tensor(3), _tensor(3).abs()],

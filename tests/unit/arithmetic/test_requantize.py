@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from mho.arithmetic import requantize
-from mho.errors import MhoError
+from mho.errors import DataError, MhoError
 from mho.network.graph import Grid
 
 
@@ -34,7 +34,7 @@ def test_quantizing_is_what_onnx_runtime_does(dtype: type, zero_point: int) -> N
     scale = np.float32(0.0371)
     rng = np.random.default_rng(1)
     ties = (rng.integers(-300, 300, 2000) + 0.5).astype(np.float32) * scale
-    x = np.concatenate([rng.normal(0, 4, 4000).astype(np.float32), ties, np.float32([1e30, -1e30])])
+    x = np.concatenate([rng.normal(0, 4, 4000).astype(np.float32), ties, np.float32([1e30, -1e30, np.inf, -np.inf])])
     grid = Grid(scale, zero_point, int(limits.min), int(limits.max), limits.bits)
     ours = requantize.quantize(torch.from_numpy(x), grid).numpy()
     assert np.array_equal(ours, _onnx_quantize(x, scale, zero_point, dtype))
@@ -48,6 +48,15 @@ def test_ties_round_to_even() -> None:
 def test_a_binary_grid_takes_the_sign_and_zero_counts_as_plus_one() -> None:
     grid = Grid(np.float32(0.5), 0, -1, 1, 1)
     assert requantize.quantize(torch.tensor([-2.0, -0.0, 0.0, 1e-30]), grid).tolist() == [-1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("grid", [Grid(np.float32(0.5), 0, -1, 1, 1), Grid(np.float32(0.5), 7, 0, 15, 4)])
+def test_nan_is_refused_and_named_where_infinities_are_not(grid: Grid) -> None:
+    x = torch.tensor([0.5, np.inf, -np.inf])
+    assert requantize.quantize(x, grid).tolist()[1:] == [grid.qmax, grid.qmin]
+    x[0] = np.nan
+    with pytest.raises(DataError, match="tensor 'conv1': NaN"):
+        requantize.quantize(x, grid, where="conv1")
 
 
 def test_quantizing_a_value_on_the_grid_again_changes_nothing() -> None:

@@ -211,7 +211,9 @@ def test_every_unsupported_operation_is_named_with_its_node() -> None:
         (node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="align_corners"), "align_corners"),
         (node("MaxPool", "x", "y i", kernel_shape=[1, 1]), "second output"),
         (node("MatMul", "x stack"), "stack of matrices"),
-        (node("Cast", "x", to=TensorProto.INT64), "integers"),
+        (node("Resize", "x  s", coordinate_transformation_mode="tf_crop_and_resize"), "crop"),
+        (node("Resize", "x   n", keep_aspect_ratio_policy="fill"), "'fill'"),
+        (node("Cast", "x", to=TensorProto.INT64), "INT64"),
         (node("BatchNormalization", "x v v v v", training_mode=1), "training"),
         (node("Add", "x ints"), "integer operand"),
     ],
@@ -220,6 +222,7 @@ def test_forms_of_operations_that_are_not_there_are_told(made: onnx.NodeProto, r
     constants = {
         "p": np.zeros(8, np.int64),
         "s": np.float32([1, 1, 2, 2]),
+        "n": np.array([1, 2, 4, 4]),
         "stack": np.ones((1, 2, 2, 3), np.float32),
         "v": np.ones(2, np.float32),
         "ints": np.array([1, 2]),
@@ -227,6 +230,27 @@ def test_forms_of_operations_that_are_not_there_are_told(made: onnx.NodeProto, r
     nodes = [made] if len(made.output) == 1 else [made, node("Cast", "i", "y2", to=TensorProto.FLOAT)]
     with pytest.raises(UnsupportedOperationError, match=reason):
         read_onnx(model(nodes, {"x": (1, 2, 2, 2)}, constants))
+
+
+def test_arithmetic_in_float64_is_refused() -> None:
+    nodes = [
+        node("Cast", "x", "d", to=TensorProto.DOUBLE),
+        node("Add", "d c", "e", "first"),
+        node("Cast", "e", to=TensorProto.FLOAT),
+    ]
+    with pytest.raises(UnsupportedOperationError, match=r"Add \(first\): computes in float64"):
+        read(nodes, {"x": (2, 3)}, {"c": np.array([1e8])})
+
+
+def test_a_float16_file_is_computed_in_float32_and_its_casts_round() -> None:
+    nodes = [node("Add", "x c", "a"), node("Cast", "a", to=TensorProto.FLOAT)]
+    network = read(nodes, {"x": (1, 2)}, {"c": np.float16([1, 2048])}, input_type=TensorProto.FLOAT16)
+    assert [n.op for n in network.nodes] == ["add"]
+    assert run_float(network, np.float32([[1, 1]]))["y"].tolist() == [[2, 2049]]
+    nodes = [node("Cast", "x", "h", to=TensorProto.FLOAT16), node("CastLike", "c h", "l"), node("Add", "h l")]
+    network = read(nodes, {"x": (1, 2)}, {"c": np.float32([1, 1])})
+    assert [n.op for n in network.nodes] == ["cast", "add"]
+    assert run_float(network, np.float32([[1, 2049]]))["y"].tolist() == [[2, 2049]]
 
 
 def test_weights_that_are_not_finite_are_named() -> None:

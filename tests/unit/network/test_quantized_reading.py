@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import model, node, packed, run_onnxruntime
 
 from mho.errors import UnsupportedOperationError
@@ -314,6 +314,13 @@ def test_forms_that_are_not_there_are_told(reason: str) -> None:
     )
     with pytest.raises(UnsupportedOperationError, match=reason):
         read_onnx(model(FORMS[reason], {"x": (1, 3)}, held))
+
+
+@pytest.mark.parametrize("names", [("w",), ("xz",), ("w", "ws", "xs", "xz")])
+def test_numbers_of_constant_nodes_are_read_as_initializers_are(names: tuple[str, ...]) -> None:
+    held = weights()
+    made = [node("Constant", "", name, value=numpy_helper.from_array(np.asarray(held.pop(name)))) for name in names]
+    assert only_layer(read([*made, *INPUT, dequantized(axis=0), GEMM], held)).quantization.weight.qmin == -128
 
 
 def test_scales_along_the_inputs_make_a_float_layer() -> None:
