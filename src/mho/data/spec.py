@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mho.settings import Count
+
 DataName = Literal["digits", "fashion-mnist", "cifar10", "image-folder", "npz"]
 
 Channel = Annotated[float, Field(allow_inf_nan=False)]
@@ -26,14 +28,14 @@ class DataSpec(BaseModel):
     root: Path | None = None
     """Folder, archive or file that holds the data. Not needed for `digits`, nor for `fashion-mnist` where Debian's
     package is installed."""
-    calibration: int = Field(default=1000, ge=1)
+    calibration: Count = 1000
     """Images on which ranges are calibrated and policies scored."""
-    validation: int = Field(default=1000, ge=1)
+    validation: Count = 1000
     """Images on which candidates are judged. Unused where an image folder has its own `val/`."""
-    test: int | None = Field(default=None, ge=1)
+    test: Count | None = None
     """Images to set aside as test set where the source has none of its own (`digits`: 500; an image folder without
     `test/`: must be given)."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
     """Use at most so many training images."""
     augmentation: Literal["none", "flip-crop"] = "none"
     """What training does to images: nothing, or mirror them and shift them by up to four pixels."""
@@ -44,9 +46,9 @@ class DataSpec(BaseModel):
     """Divides each channel. Left out: as `mean`."""
     channels: Literal[1, 3] = 3
     """Image folders: read images as grey (1) or colour (3)."""
-    resize: int | None = Field(default=None, ge=1)
+    resize: Count | None = None
     """Image folders: scale the short side to so many pixels (bicubic)."""
-    crop: int | None = Field(default=None, ge=1)
+    crop: Count | None = None
     """Image folders: cut the central square of so many pixels."""
 
     @model_validator(mode="after")

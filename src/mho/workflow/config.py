@@ -18,13 +18,10 @@ from mho.data.spec import DataSpec
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.search.budget import default_repeats
-from mho.settings import parse_settings, read_toml
+from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_start import OWN_LOG
 from mho.workflow.section import Section
-
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RunSettings(Section):
@@ -89,9 +86,9 @@ class AcceleratorSettings(Section):
 class TrainingSettings(Section):
     """How a network is trained for one purpose."""
 
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: Count | None = None
     """Passes over the training images. Give this or `steps`."""
-    steps: int | None = Field(default=None, ge=1)
+    steps: Count | None = None
     """Optimizer steps. Give this or `epochs`."""
     batch_size: int = Field(default=128, ge=1, le=65536)
     """Images a step."""
@@ -101,7 +98,7 @@ class TrainingSettings(Section):
     """`sgd` has momentum 0.9."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """How the learning rate falls: along half a cosine to zero, or not."""
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=MAX_COUNT)
     """Steps in which the learning rate rises from near zero."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1, allow_inf_nan=False)
     """Decay of weights."""
@@ -111,7 +108,7 @@ class TrainingSettings(Section):
     """Highest learning rate of quantization steps, relative to their size."""
     fixed_norm_share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
-    images: int | None = Field(default=None, ge=1)
+    images: Count | None = None
     """Use only so many training images (the first of the shuffled ones)."""
 
     @model_validator(mode="after")
@@ -146,7 +143,7 @@ class NoiseSettings(Section):
     """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
     range_share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
     """For percentiles, the share of sums that is kept."""
-    range_steps: int = Field(default=100, ge=1)
+    range_steps: Count = 100
     """After so many steps ranges of calibrated ADCs are found again, and at the start of every epoch."""
 
 
@@ -162,7 +159,7 @@ class EvaluationSettings(Section):
 
     training: TrainingSettings | None = None
     """Short quantization-aware training of each candidate; left out: post-training quantization only."""
-    stages: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    stages: tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...] = ()
     """Shorter trainings that candidates of a batch go through first, in steps, ascending; 0: only calibrated."""
     promote: float = Field(default=0.5, gt=0, lt=1, allow_inf_nan=False)
     """The share of candidates that goes on from each stage."""
@@ -197,19 +194,19 @@ class EvaluationSettings(Section):
 class SimulationSettings(Section):
     """On how many test images each engine is held against the others."""
 
-    executor_images: int | Literal["all"] = "all"
+    executor_images: Count | Literal["all"] = "all"
     """Test images that the compiled program answers: they give the final accuracy."""
-    reference_images: int = Field(default=1000, ge=1)
+    reference_images: Count = 1000
     """Of these, how many are compared with the integer reference."""
-    interpreter_images: int = Field(default=50, ge=1)
+    interpreter_images: Count = 50
     """Of these, how many the program's interpreter runs too."""
-    zero_slice_images: int = Field(default=200, ge=0)
+    zero_slice_images: int = Field(default=200, ge=0, le=MAX_COUNT)
     """Of these, on how many the reads are counted that only drive zero slices; 0: none."""
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
     chips: int = Field(default=0, ge=0, le=1000)
     """On how many chips, of seeds 1, 2 and so on, both programs answer too. 0: none."""
-    chip_images: int = Field(default=500, ge=1)
+    chip_images: Count = 500
     """Of the test images, on how many."""
     accelerator: str | None = Field(default=None, min_length=1)
     """A preset or a TOML file: cells, wires and converters of the chips, where these are not the run's. Crossbars,

@@ -31,7 +31,8 @@ from mho.data.spec import DataSpec
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.study_document import Design, Value
-from mho.settings import parse_settings, read_toml
+from mho.input_files import check_content
+from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 
 MAX_SEEDS = 10_000
 MAX_VALUES = 1000
@@ -152,7 +153,7 @@ class SampleSettings(_Section):
     """Which images of the table data."""
     split_seed: int = Field(default=1, ge=0, lt=2**31)
     """`run.seed` of the `mho run` whose cut of the table data this is."""
-    images: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = "all"
+    images: Annotated[StrictInt, Field(ge=1, le=MAX_COUNT)] | Literal["all"] = "all"
     """How many, spread evenly over the split or the file."""
     batch_size: int = Field(default=16, ge=1, le=65536)
     """Images at once; more take more memory. Answers depend on it only where reads are noisy, and then in nothing
@@ -165,7 +166,7 @@ class CalibrationSettings(_Section):
     file: Path | None = None
     """An .npz file of arrays [N, ...] by the names of the inputs, where samples come from a file. Left out: calibration
     images of the table data."""
-    images: int = Field(default=64, ge=1)
+    images: Count = 64
     """How many, spread evenly."""
     method: RangeMethod = RangeMethod.MSE
     """`extremes`, `percentile` or `mse`."""
@@ -288,6 +289,7 @@ def study_from_json(content: Any, *, where: str) -> StudyConfig:
 
     Keys of the tables base and sweeps may be dotted: ``{"sweeps": {"array.read_noise": [0, 0.1]}}``.
     """
+    check_content(content, where=where)
     content = _plain(content)
     if isinstance(content, dict):
         content = {

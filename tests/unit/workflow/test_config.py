@@ -58,6 +58,7 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
         ("budget = 10", 'budget = 10\nmethod = "rl-paper"\nprune = true', r"search: rl-paper follows the paper"),
         ("budget = 10", 'budget = 10\npins = {fc = "8-8"}', r"search\.pins\.fc(.|\n)*WEIGHT/ACTIVATION"),
         ("epochs = 1\n", "epochs = 1\nsteps = 3\n", "qat: give either epochs or steps"),
+        ("epochs = 1\n", "steps = 1e300\n", r"qat\.steps: is 1E\+300(.|\n)*1\.\.1000000000"),
         ("learning_rate = 0.01", "learning_rate = nan", r"qat\.learning_rate"),
         ('name = "digits"', 'name = "cifar10"', r"data: data name 'cifar10' needs 'root'"),
         ('name = "digits"', 'name = "digit"', r"data\.name: is 'digit'(.|\n)*'digits'"),
