@@ -16,6 +16,7 @@ FOUNDATION = {
     "errors",
     "settings",
     "input_files",
+    "terminal",
     "array_files",
     "cache_folder",
     "callable_package",
@@ -196,3 +197,34 @@ def test_help_is_quick():
 
     assert min(seconds(["-m", "mho", "--help"]) for _ in range(3)) < 0.5
     assert min(seconds(["-c", "import mho"]) for _ in range(3)) < 0.5
+
+
+PRINTING = {
+    "terminal.py": "everything is printed here",
+    "cli/main.py": "says what standard output does with characters that it lacks",
+}
+"""Module -> why it may touch standard streams."""
+
+
+def prints(path: Path) -> Iterator[str]:
+    """Yield what a module does to print, or to make what prints."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if called in ("print", "typer.echo", "typer.secho", "click.echo", "click.secho"):
+            yield f"{relative(path)}:{node.lineno} calls {called}"
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"):
+            yield f"{relative(path)}:{node.lineno} uses {ast.unparse(node)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {
+                alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}" for alias in node.names
+            }
+            for name in names:
+                if name.partition(".")[0] == "rich" and not name.startswith(
+                    ("rich.box", "rich.table", "rich.progress")
+                ):
+                    yield f"{relative(path)}:{node.lineno} imports {name}"
+
+
+def test_text_leaves_through_one_module():
+    found = [what for path in MODULES if relative(path) not in PRINTING for what in prints(path)]
+    assert not found, "\n".join(found)

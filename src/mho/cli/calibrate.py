@@ -21,6 +21,7 @@ from mho.cli.chip import (
 )
 from mho.errors import ConfigError
 from mho.program.container import read_program
+from mho.terminal import echo
 
 
 class Sharing(StrEnum):
@@ -83,13 +84,13 @@ def calibrate(
     )
     write_ranges(found, output)
     if (told := chip.tell_unnoticed(fitted)) is not None:
-        typer.echo(told)
+        echo(told)
     tiles = [tile for layer in found.layers.values() for tile in layer]
     conversions = sum(len(lowest) for lowest, _ in tiles)
     different = len({(low, high) for lowest, highest in tiles for low, high in zip(lowest, highest, strict=True)})
     own_bits = {layer.adc_bits or found.adc_bits for layer in loaded.layers if layer.name in found.layers}
     bits = f"{min(own_bits)} to {max(own_bits)}" if len(own_bits) > 1 else next(iter(own_bits), found.adc_bits)
-    typer.echo(
+    echo(
         f"{output}: ranges of {bits}-bit ADCs for {len(found.layers)} layers, {len(tiles):,} tiles, "
         f"{conversions:,} conversions; {different:,} differ"
     )

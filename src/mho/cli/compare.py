@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mho.cli.arguments import (
     BitsOption,
@@ -20,6 +19,7 @@ from mho.cli.arguments import (
 )
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.terminal import Console, echo
 
 AcceleratorsOption = Annotated[str, typer.Option(metavar="A,B,...", help="Presets and TOML files, comma-separated.")]
 CalibrationOption = Annotated[
@@ -87,6 +87,6 @@ def compare(
     )
     document = compare_accelerators(question, asked.accelerators, name=network)
     if output_format is Format.JSON:
-        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        echo(json.dumps(document.model_dump(mode="json"), indent=2))
     else:
-        print_comparison(Console(highlight=False), document)
+        print_comparison(Console(), document)

@@ -20,6 +20,7 @@ from mho.program.lowering import compile_network
 from mho.program.program import Program
 from mho.quantization.policy import Policy
 from mho.scheduling.duplication import Objective
+from mho.terminal import echo
 from mho.workflow.chip_program import compile_for_chip
 
 
@@ -71,7 +72,7 @@ def compile_model(
     else:
         program = compile_network(network, hardware, model=mapping, batch=batch, adc_bits=adc_bits, metadata=origin)
     write_program(program, output)
-    typer.echo(f"{output}: {_describe(program)}, {output.stat().st_size / 1e6:,.1f} MB")
+    echo(f"{output}: {_describe(program)}, {output.stat().st_size / 1e6:,.1f} MB")
 
 
 def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:

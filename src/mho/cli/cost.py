@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from mho.cli.arguments import (
     AcceleratorOption,
@@ -34,6 +32,7 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy, write_widths
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
+from mho.terminal import Console, Text, echo
 
 _DISPENSABLE = ("mapping", "share", "repeat", "rows", "cols", "outputs", "inputs", "positions")
 """Columns of the text that a narrow terminal does without, the first one first."""
@@ -71,7 +70,7 @@ def cost(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )
     if asked.note:
-        typer.echo(f"note: {asked.note}", err=True)
+        echo(f"note: {asked.note}", err=True)
     hardware = asked.accelerator
     if energy:
         check_energy(hardware)
@@ -84,13 +83,15 @@ def cost(
 
 def _print(document: CostDocument, output_format: Format) -> None:
     if output_format is Format.JSON:
-        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        echo(json.dumps(document.model_dump(mode="json"), indent=2))
     elif output_format is Format.CSV:
         names = [name for name in LayerRow.model_fields if name != "adc_bits" or _has_adc_bits(document)]
         fields = [*names, *(_csv_energies(document.energy) if document.energy is not None else ())]
-        writer = csv.DictWriter(sys.stdout, fieldnames=fields, lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_csv_rows(document))
+        echo(table.getvalue(), nl=False)
     else:
         _print_text(document)
 
@@ -109,7 +110,7 @@ def _csv_energies(spent: EnergyDocument | EnergyRow) -> dict[str, float]:
 
 
 def _print_text(document: CostDocument) -> None:
-    console = Console(highlight=False)
+    console = Console()
     hardware = document.accelerator
     crossbar = hardware.crossbar
     console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mho.cli.arguments import Format, FormatOption, InputShapeOption, parse_shape
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
+from mho.terminal import Console, Text, echo
 
 if TYPE_CHECKING:
     from mho.network.summary import NetworkSummary
@@ -48,7 +47,7 @@ def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_fo
 
     summary = summarize_network(load_network(target, input_shape=input_shape))
     if output_format is Format.JSON:
-        typer.echo(json.dumps(_network_document(target, summary), indent=2))
+        echo(json.dumps(_network_document(target, summary), indent=2))
         return
     console = _console()
     console.print(Text.assemble((target, "bold"), f"   {_state(summary)}, {summary.parameters:,} parameters"))
@@ -100,7 +99,7 @@ def _inspect_program(path: Path, output_format: Format) -> None:
 
     summary = summarize(read_program(path))
     if output_format is Format.JSON:
-        typer.echo(json.dumps(_program_document(summary), indent=2))
+        echo(json.dumps(_program_document(summary), indent=2))
         return
     console = _console()
     size = f"{summary.instructions:,} instructions, {summary.constants_bytes / 1e6:,.1f} MB of constants"
@@ -137,7 +136,7 @@ def _program_document(summary: ProgramSummary) -> dict[str, Any]:
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal:
         console.width = 10_000  # a file has room for all of it
     return console

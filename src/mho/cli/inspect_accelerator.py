@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-import typer
 from pydantic import BaseModel
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mho.accelerator.loading import list_presets, load_accelerator
 from mho.accelerator.spec import Accelerator
 from mho.cost.area import area_chip
 from mho.report.hardware_words import tell_conversion
+from mho.terminal import Console, Text, echo
 
 _SOURCE_WIDTH = 90
 
@@ -29,13 +27,13 @@ def inspect_accelerator(target: str, *, as_json: bool) -> None:
     """Print an accelerator, as text or as JSON. Raises `InputFileError` and `ConfigError`."""
     accelerator = load_accelerator(target)
     if as_json:
-        typer.echo(json.dumps({**accelerator.to_json(), "keys_to_set": accelerator.keys_to_set}, indent=2))
+        echo(json.dumps({**accelerator.to_json(), "keys_to_set": accelerator.keys_to_set}, indent=2))
     else:
         _print(accelerator)
 
 
 def _print(accelerator: Accelerator) -> None:
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal:
         console.width = 10_000  # a file has room for all of it
     console.print(Text.assemble((accelerator.name, "bold"), f"   {accelerator.description}"))

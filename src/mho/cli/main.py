@@ -7,6 +7,7 @@ the user gave is wrong (one text on standard error, no traceback), 130 interrupt
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,8 +52,9 @@ COMMANDS = {
 def _print_version(asked: bool) -> None:
     if asked:
         from mho import __version__
+        from mho.terminal import echo
 
-        typer.echo(f"mho {__version__}")
+        echo(f"mho {__version__}")
         raise typer.Exit
 
 
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is printed as an escape
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _build_app(_named_command(given))(args=given, prog_name="mho")
     except MhoError as error:
@@ -120,7 +124,6 @@ def _only_a_summary() -> None:
 
 
 def _print_error(text: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
+    from mho.terminal import echo_error
 
-    Console(stderr=True, highlight=False).print(Text(f"error: {text}", style="red"), soft_wrap=True)
+    echo_error(text)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mho.cli.arguments import (
     AcceleratorOption,
@@ -29,6 +28,7 @@ from mho.mapping.model import DEFAULT_MODEL
 from mho.report.drawing_files import check_suffix, write_drawing
 from mho.report.map_document import MapDocument
 from mho.report.map_text import print_comparison, print_layer, print_map
+from mho.terminal import Console, echo
 
 
 def map_network(
@@ -65,20 +65,20 @@ def map_network(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )
     if asked.note:
-        typer.echo(f"note: {asked.note}", err=True)
+        echo(f"note: {asked.note}", err=True)
     found = NetworkMap.of(asked.layers, asked.policy, asked.accelerator, model=mapping, batch=batch)
     if path is not None and layer is not None:
         write_drawing(found, layer, path, tiles=tiles)
     if output_format is Format.JSON:
-        typer.echo(json.dumps(MapDocument.of(network, found, layer=layer).model_dump(mode="json"), indent=2))
+        echo(json.dumps(MapDocument.of(network, found, layer=layer).model_dump(mode="json"), indent=2))
     else:
         _print_text(network, found, layer, compare=compare, tiles=tiles)
         if path is not None:
-            typer.echo(f"drawn in {path}")
+            echo(f"drawn in {path}")
 
 
 def _print_text(network: str, found: NetworkMap, layer: str | None, *, compare: bool, tiles: int | None) -> None:
-    console = Console(highlight=False)
+    console = Console()
     if layer is None:
         print_map(console, found, network)
     else:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.terminal import Console, echo
 
 
 def mix(
@@ -24,7 +25,6 @@ def mix(
     Each network is trained and calibrated in the directory of its own run, where its evaluations are kept too: after an
     interruption the same command goes on where it was.
     """
-    from rich.console import Console
 
     from mho.quantization.memory import keep_freed_memory
     from mho.report.mix_text import print_mix
@@ -38,8 +38,8 @@ def mix(
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
     with show_progress() as make_progress:
         found = search_mix(settings, data_root=data_root, make_progress=make_progress, execution=execution)
-    typer.echo("")
+    echo("")
     print_mix(Console(), found.result, found.parts)
     for note in found.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"every policy tried, and policy.NETWORK.json of each network: {found.folder}")
+        echo(f"note: {note}")
+    echo(f"every policy tried, and policy.NETWORK.json of each network: {found.folder}")

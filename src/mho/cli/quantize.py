@@ -9,6 +9,7 @@ import typer
 
 from mho.errors import ConfigError, DataError
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.terminal import echo
 
 
 def quantize(
@@ -45,4 +46,4 @@ def quantize(
     chosen.check_against(network.layer_names, where=str(policy))
     (inputs,) = arrays.values()
     save(quantize_by_calibration(network, chosen, inputs), output)
-    typer.echo(f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs")
+    echo(f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs")

@@ -21,6 +21,7 @@ from mho.cli.chip import (
 )
 from mho.errors import ConfigError
 from mho.program.container import read_program
+from mho.terminal import echo
 
 
 def recalibrate(
@@ -69,8 +70,8 @@ def recalibrate(
     write_corrections(found, output)
     differences = {} if own_ranges is None else own_ranges.differences(loaded, seed, fitted, chip.conditions)
     for told in filter(None, (chip.tell_unnoticed(fitted), tell_elsewhere("ranges", differences))):
-        typer.echo(told)
+        echo(told)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)
     changed = sum(int(((layer.scale != 1) | (layer.shift != 0)).sum()) for layer in layers)
-    typer.echo(f"{output}: corrections of {len(layers)} layers, {channels:,} channels; {changed:,} change")
+    echo(f"{output}: corrections of {len(layers)} layers, {channels:,} channels; {changed:,} change")

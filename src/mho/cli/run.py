@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.terminal import echo
 
 
 def run(
@@ -36,13 +37,13 @@ def run(
     with show_progress() as make_progress:
         finished = run_all(settings, fresh=fresh, make_progress=make_progress, execution=execution)
     result = finished.result
-    typer.echo("")
-    typer.echo(result.sentence)
+    echo("")
+    echo(result.sentence)
     for note in result.notes:
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     if broken := [check.name for check in result.checks if not check.passed]:
-        typer.echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
-    typer.echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
-    typer.echo(f"report: {finished.page}")
+        echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
+    echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
+    echo(f"report: {finished.page}")
     if broken:
         raise typer.Exit(1)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
 from mho.cli.arguments import (
     AcceleratorOption,
@@ -37,6 +36,7 @@ from mho.scheduling.duplication import Objective
 from mho.scheduling.reload import ReloadSchedule
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import ChipTiming
+from mho.terminal import Console, echo
 
 _Document = TypeVar("_Document", ScheduleDocument, ReloadDocument)
 
@@ -125,13 +125,13 @@ def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> 
 def _note_reload(objective: Objective | None, *, simulate: bool) -> None:
     """Say which options change nothing where tiles are rewritten."""
     if objective is not None:
-        typer.echo(
+        echo(
             f"note: --objective {objective} changes nothing: tiles are rewritten, layers and inputs follow each other, "
             "so that latency and interval are one",
             err=True,
         )
     if not simulate:
-        typer.echo(
+        echo(
             "note: --no-simulate changes nothing: tiles are rewritten, and transfers and buffers are not modelled then",
             err=True,
         )
@@ -154,11 +154,11 @@ def _print(
     written: list[str],
 ) -> None:
     if output_format is Format.JSON:
-        typer.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        echo(json.dumps(document.model_dump(mode="json"), indent=2))
         return
-    tell(Console(highlight=False), document)
+    tell(Console(), document)
     for line in written:
-        typer.echo(line)
+        echo(line)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import typer
 
 from mho.errors import InputFileError
 from mho.schemas import SCHEMAS, schema_file_name, schema_text
+from mho.terminal import echo
 
 
 def schema(
@@ -19,9 +20,9 @@ def schema(
     if write is not None:
         _write_all(Path(write))
     elif name is not None:
-        typer.echo(schema_text(name), nl=False)
+        echo(schema_text(name), nl=False)
     else:
-        typer.echo("\n".join(SCHEMAS))
+        echo("\n".join(SCHEMAS))
 
 
 def _write_all(folder: Path) -> None:
@@ -33,4 +34,4 @@ def _write_all(folder: Path) -> None:
             write_atomically(path, schema_text(name).encode())
         except OSError as error:
             raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
-        typer.echo(str(path))
+        echo(str(path))

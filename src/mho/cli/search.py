@@ -10,6 +10,7 @@ import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
 from mho.errors import InputFileError
+from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
     from mho.workflow.search_run import SearchOutcome
@@ -129,23 +130,22 @@ def search(
 
 
 def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
-    from rich.console import Console
 
     from mho.report.explanation_text import print_explanation
     from mho.report.search_text import print_front, tell_bits, tell_winner
 
-    typer.echo("")
+    echo("")
     if found.whole_front:
-        typer.echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
+        echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
         print_front(Console(), found.front, found.reference)
     if found.best is not None:
-        typer.echo(tell_winner(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
-        typer.echo(tell_bits(found.best))
+        echo(tell_winner(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
+        echo(tell_bits(found.best))
     if explain and found.explanation is not None:
-        print_explanation(Console(highlight=False), found.explanation)
+        print_explanation(Console(), found.explanation)
     for note in found.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"every policy tried: {found.result_file}")
+        echo(f"note: {note}")
+    echo(f"every policy tried: {found.result_file}")
 
 
 def _write_policy(found: SearchOutcome, path: Path) -> None:

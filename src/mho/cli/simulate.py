@@ -28,6 +28,7 @@ from mho.cli.chip import (
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.program.program import Program
+from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
     from mho.simulation.analog_faults import FaultFigures
@@ -155,7 +156,6 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, g
 
 
 def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
-    from rich.console import Console
 
     from mho.program.chip_work import derive_plan
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
@@ -163,13 +163,13 @@ def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
     from mho.simulation.program_timing import time_on_chip
     from mho.simulation.timing import time_program
 
-    console = Console(highlight=False)
+    console = Console()
     if program.schedule is not None:
         timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
         print_chip_timing(console, program, timing)
         if trace is not None:
             write_trace(program.name, program.accelerator.name, derive_plan(program), timing, trace)
-            typer.echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
+            echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
     elif batch > 1 or trace is not None:
         option = "--batch" if batch > 1 else "--trace"
         raise ConfigError(f"{option} is for programs that were compiled with --chip", where=program.name)
@@ -193,7 +193,7 @@ def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | No
     seconds = time.perf_counter() - start
     _tell_outputs(loaded, results)
     if loaded.accelerator.converters.has_calibrated_adc:
-        typer.echo(
+        echo(
             f"the ADCs of {loaded.accelerator.name} are calibrated: these are the answers of ideal ones, and --seed N "
             "tells those of a chip"
         )
@@ -247,7 +247,7 @@ def _run_on_chip(
     _echo(_tell_faults(hardware, executor.faults))
     for output, found in results.items():
         gap = Difference.of(found, exact[output])
-        typer.echo(
+        echo(
             f"chip {chip.seed} of {hardware.name}, {output}: {gap.others:,} of {gap.samples:,} samples "
             f"({100 * gap.share:.2f} %) have another largest output than with exact integers; "
             f"deviation {100 * gap.deviation:.2f} %"
@@ -286,26 +286,26 @@ def _tell_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
 
 
 def _tell_outputs(program: Program, results: Outputs) -> None:
-    typer.echo(_tell_latency(program))
+    echo(_tell_latency(program))
     for name, array in results.items():
-        typer.echo(f"output {name} {list(array.shape)}")
+        echo(f"output {name} {list(array.shape)}")
 
 
 def _tell_seconds(results: Outputs, seconds: float, engine: str) -> None:
     samples = next(iter(results.values())).shape[0]
-    typer.echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine})")
+    echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine})")
 
 
 def _echo(text: str | None) -> None:
     if text is not None:
-        typer.echo(text)
+        echo(text)
 
 
 def _write(results: Outputs, output: Path) -> None:
     from mho.array_files import write_arrays
 
     write_arrays(output, results)
-    typer.echo(f"written to {output}")
+    echo(f"written to {output}")
 
 
 def _tell_latency(program: Program) -> str:
@@ -323,15 +323,15 @@ def _tell_latency(program: Program) -> str:
 
 def _tell_zero_slices(found: ZeroSlices) -> None:
     width = max([len("layer"), *(len(layer.name) for layer in found.layers)])
-    typer.echo(f"\n{'layer':<{width}}  {'MVMs a sample':>13}  skipped (zero slices)")
+    echo(f"\n{'layer':<{width}}  {'MVMs a sample':>13}  skipped (zero slices)")
     for layer in found.layers:
-        typer.echo(f"{layer.name:<{width}}  {layer.mvms:>13,}  {100 * layer.share:6.2f} %")
-    typer.echo(f"{'all':<{width}}  {found.mvms:>13,}  {100 * found.share:6.2f} %")
+        echo(f"{layer.name:<{width}}  {layer.mvms:>13,}  {100 * layer.share:6.2f} %")
+    echo(f"{'all':<{width}}  {found.mvms:>13,}  {100 * found.share:6.2f} %")
     latencies_ps = found.latencies_ps
     mean, least, most = (
         f"{value / 1e9:,.4f}" for value in (latencies_ps.mean(), latencies_ps.min(), latencies_ps.max())
     )
-    typer.echo(
+    echo(
         f"latency with zero slices skipped: {mean} ms a sample on average, {least} at least, {most} at most "
         f"({found.latency_ps / 1e9:,.4f} without skipping)"
     )

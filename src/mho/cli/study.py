@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mho.terminal import Console, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
     from mho.workflow.study import OnChip
@@ -46,8 +47,6 @@ def study(
 
     Every answer is kept: after an interruption, or with more points or seeds, the same command goes on where it was.
     """
-    from rich.console import Console
-
     from mho.report.drawing_files import check_suffix
     from mho.report.study_drawing import write_chart
     from mho.report.study_text import print_study, write_csv
@@ -63,22 +62,22 @@ def study(
         processes=processes,
         ray=ray,
         fresh=fresh,
-        on_chip=_make_progress(sys.stderr.isatty()),
+        on_chip=_make_progress(is_terminal(err=True)),
     )
     if draw is not None:
         write_chart(finished.result, draw)
     if output_format is Format.JSON:
-        typer.echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
+        echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
     elif output_format is Format.CSV:
-        typer.echo(write_csv(finished.result), nl=False)
+        echo(write_csv(finished.result), nl=False)
     else:
-        print_study(Console(highlight=False), finished.result)
+        print_study(Console(), finished.result)
         place = finished.directory
-        typer.echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
-        typer.echo(f"page: {place / PAGE_FILE}")
+        echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
+        echo(f"page: {place / PAGE_FILE}")
 
 
-def _make_progress(is_terminal: bool) -> OnChip:
+def _make_progress(in_place: bool) -> OnChip:
     """Return what tells progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
     start, first = time.monotonic(), 0
 
@@ -88,9 +87,9 @@ def _make_progress(is_terminal: bool) -> OnChip:
         seconds = time.monotonic() - start
         left = f", {seconds * (total - done) / (done - first + 1):,.0f} s left" if done < total else ""
         line = f"{done:,} of {total:,} chips, {seconds:,.0f} s{left}"
-        if is_terminal:
-            typer.echo(f"\r\033[K{line}", nl=done == total, err=True)
+        if in_place:
+            echo_over(line, is_last=done == total)
         elif done == total or done * _LINES // total > (done - 1) * _LINES // total:
-            typer.echo(line, err=True)
+            echo(line, err=True)
 
     return tell

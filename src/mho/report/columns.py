@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from mho.terminal import Console, Text
 
 _GAP = 3
 _FOLDED_WIDTH = 30

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.text import Text
-
 from mho.report.columns import Column, print_columns
 from mho.report.comparison_document import (
     ChipAccuracy,
@@ -18,6 +15,7 @@ from mho.report.comparison_document import (
 )
 from mho.report.hardware_words import CONVERSION_TIMES
 from mho.report.schedule_text import format_energy, format_time
+from mho.terminal import Console, Text
 
 _DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")
 """Columns that a narrow terminal does without, the first one first."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
 from mho.search.explain import BitStep, Explanation, Loss, OperandExplanation
+from mho.terminal import Console
 
 _OPERANDS = {"weight": "weights", "activation": "activations", "ADC": "ADCs"}
 _DISPENSABLE = ("loss of its bits",)
@@ -44,14 +43,12 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(
         f"{objective.words}: {format_cost(explanation.cost, objective.unit)}, {gain:.2f}x less than at uniform 8/8"
         f"{measured}",
-        highlight=False,
         soft_wrap=not console.is_terminal,
     )
     console.print(
         "Costs are exact, as shares of this one. Losses (cross entropy, in thousandths) are those of a model of "
         f"{explanation.evaluations} evaluations that adds layers up, with the middle 80 % of what is possible.",
         style="dim",
-        highlight=False,
         soft_wrap=not console.is_terminal,
     )
 

@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
-from rich.console import Console
-from rich.text import Text
-
 from mho.accelerator.spec import Accelerator
 from mho.cost.network_map import LayerMap, NetworkMap
 from mho.mapping.describe import describe_mapping
@@ -30,6 +27,7 @@ from mho.report.map_words import (
     tell_taken_back,
     tell_tile,
 )
+from mho.terminal import Console, Text
 
 _DISPENSABLE = ("next best", "cells", "encoding", "x bound", "mapping")
 _COMPARED = ("mapping", "their tiles", "their MVMs", "tiles", "MVMs")

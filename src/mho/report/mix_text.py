@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
-
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
 from mho.search.mix import MixPart
 from mho.search.runner import SearchResult
+from mho.terminal import Console
 
 
 def print_mix(console: Console, result: SearchResult, parts: Mapping[str, MixPart]) -> None:

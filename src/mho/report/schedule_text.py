@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
-from rich.text import Text
-
 from mho.cost.area import AreaComponent
 from mho.cost.energy import Component
 from mho.cost.energy_document import EnergyDocument
@@ -14,6 +11,7 @@ from mho.report.columns import Column, print_columns
 from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_timing import Cause
+from mho.terminal import Console, Text
 
 _DISPENSABLE = ("write us", "cores", "window us", "windows", "start", "all", "option")
 """Columns that a narrow terminal does without, the first one first."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
 from mho.search.evaluation import EvaluationRecord
+from mho.terminal import Console
 
 _BITS_WIDTH = 60
 

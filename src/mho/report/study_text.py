@@ -6,11 +6,9 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.text import Text
-
 from mho.report.columns import Column, print_columns
 from mho.report.study_document import Design, StudyPoint, StudyResult, Value
+from mho.terminal import Console, Text
 
 _DISPENSABLE = ("std of a chip", "95 % band")
 _NONE = "-"
@@ -84,7 +82,7 @@ def print_study(console: Console, result: StudyResult) -> None:
 def write_text(result: StudyResult) -> str:
     """Return what `print_study` prints where there is no terminal, without blanks at the ends of lines."""
     file = io.StringIO()
-    print_study(Console(file=file, highlight=False, color_system=None), result)
+    print_study(Console(file=file, color_system=None), result)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from mho.program.program import Program
 from mho.report.columns import Column, print_columns
 from mho.report.schedule_text import CAUSE_MEANINGS, format_share, format_time
 from mho.simulation.chip_timing import Cause, ChipTiming
 from mho.simulation.timing import ProgramTiming
+from mho.terminal import Console
 
 
 def print_chip_timing(console: Console, program: Program, timing: ChipTiming) -> None:

@@ -5,17 +5,16 @@ Stages report how far they are in units of their own; the run adds them up by th
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from mho.report.text import format_seconds
+from mho.terminal import Console, Text, echo, escape, is_terminal
 
 
 class RunProgress(Protocol):
@@ -108,12 +107,12 @@ class TerminalProgress:
         self._meter = WorkMeter({})
         self._console = console
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=console,
             transient=True,
         )
@@ -149,7 +148,9 @@ class TerminalProgress:
         """Leave a line for the stage."""
         seconds = format_seconds(time.monotonic() - self._begun) if is_new else ""
         self._meter.finish(self._stage, is_new=is_new)
-        self._console.print(f"[green]✓[/] {self._title:<36} [dim]{seconds:>12}[/]  {note}", highlight=False)
+        self._console.print(
+            Text.assemble(("✓", "green"), f" {self._title:<36} ", (f"{seconds:>12}", "dim"), f"  {note}")
+        )
         self._show("")
 
     def say(self, line: str) -> None:
@@ -160,10 +161,10 @@ class TerminalProgress:
         left = self._meter.seconds_left()
         self._progress.update(
             self._task,
-            description=self._title,
+            description=escape(self._title),
             completed=self._meter.done,
             left="" if left is None else f"{format_seconds(left)} left",
-            detail=detail,
+            detail=escape(detail),
         )
 
 
@@ -199,14 +200,13 @@ class PlainProgress:
 
     def say(self, line: str) -> None:
         """Print a line."""
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        echo(line)
 
 
 @contextmanager
 def show_progress() -> Iterator[ProgressFactory]:
     """Yield what shows, on standard output, how far work is: a bar in a terminal, plain lines elsewhere."""
-    if not sys.stdout.isatty():
+    if not is_terminal():
         yield lambda work: PlainProgress(WorkMeter(work))
         return
     with TerminalProgress(Console()) as progress:

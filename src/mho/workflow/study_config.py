@@ -29,9 +29,9 @@ from pydantic import (
 from mho.array.calibration import RangeMethod
 from mho.data.spec import DataSpec
 from mho.errors import ConfigError
+from mho.input_files import check_content
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.study_document import Design, Value
-from mho.input_files import check_content
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 
 MAX_SEEDS = 10_000

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 from mapped_networks import make_map, make_stack
-from rich.console import Console
 
 from mho.mapping.model import MappingModel
 from mho.report.map_drawing import draw_layer
 from mho.report.map_text import print_comparison, print_layer, print_map
 from mho.report.svg import to_svg
+from mho.terminal import Console
 
 HERE = Path(__file__).parent
 
 
 def text_of(show, *arguments, **options):
-    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console = Console(file=io.StringIO(), width=80)
     show(console, *arguments, **options)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from accelerators import make_accelerator
 from chip_networks import make_residual
 from chip_programs import quantized_program
-from rich.console import Console
 from small_programs import compile_small, conv_network
 
 from mho.report.timing_text import print_chip_timing, print_crossbar_timing
 from mho.simulation.program_timing import time_on_chip
 from mho.simulation.timing import time_program
+from mho.terminal import Console
 
 HERE = Path(__file__).parent
 CHIP = make_accelerator(
@@ -22,7 +22,7 @@ CHIP = make_accelerator(
 
 def text_of(show, program, timing):
     stream = io.StringIO()
-    show(Console(file=stream, width=200, highlight=False), program, timing)
+    show(Console(file=stream, width=200), program, timing)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 

@@ -3,14 +3,13 @@
 import io
 from pathlib import Path
 
-from rich.console import Console
-
 from mho.quantization.policy import BitWidths, Policy
 from mho.report.explanation_text import print_explanation
 from mho.report.search_text import print_front, tell_bits, tell_winner
 from mho.search.evaluation import EvaluationRecord
 from mho.search.explain import BitStep, Explanation, LayerExplanation, Loss, OperandExplanation
 from mho.search.objective import Objective
+from mho.terminal import Console
 
 HERE = Path(__file__).parent
 
@@ -45,7 +44,7 @@ def print_all(console: Console) -> None:
 
 
 def text_of(show, *arguments):
-    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console = Console(file=io.StringIO(), width=80)
     show(console, *arguments)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 

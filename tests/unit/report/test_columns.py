@@ -1,8 +1,7 @@
 import io
 
-from rich.console import Console
-
 from mho.report.columns import Column, print_columns
+from mho.terminal import Console
 
 COLUMNS = (
     Column("layer", ("features.0", "classifier"), "total", most=40),

@@ -12,7 +12,6 @@ from accelerators import make_accelerator, with_array
 from chip_networks import make_attention, make_residual
 from chip_schedules import ACCELERATOR as MESH
 from reload_schedules import ACCELERATOR as FEW
-from rich.console import Console
 from small_programs import grid, linear_network
 
 import mho
@@ -37,6 +36,7 @@ from mho.scheduling.chip_schedule import ChipDemand, schedule_on_chip
 from mho.scheduling.reload import ReloadSchedule
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.chip_search import simulate_best
+from mho.terminal import Console
 
 ONE = make_accelerator(
     rows=16, cols=16, energy={"mvm_pj": 3, "cell_write_pj": 7}, endurance={"cell_writes": 10**6}, area={"adc_um2": 4}

@@ -6,11 +6,11 @@ import json
 import jsonschema
 import pytest
 from chip_schedules import make_schedule
-from rich.console import Console
 
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import format_time, print_schedule
 from mho.schemas import json_schema
+from mho.terminal import Console
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def document(made):
 
 def text_of(document):
     stream = io.StringIO()
-    print_schedule(Console(file=stream, width=400, highlight=False), document)
+    print_schedule(Console(file=stream, width=400), document)
     return stream.getvalue()
 
 

@@ -1,8 +1,7 @@
 import io
 import sys
 
-from rich.console import Console
-
+from mho.terminal import Console
 from mho.workflow import progress as subject
 from mho.workflow.progress import PlainProgress, TerminalProgress, WorkMeter, show_progress
 
