@@ -196,7 +196,7 @@ def test_an_input_shape_reaches_the_network(capsys):
     [
         (["other", *ACCELERATOR], "other: there is no such network"),
         (["net", "--accelerator", "pelke2026-4bi"], "did you mean 'pelke2026-4bit'?"),
-        (["net", "--accelerator", "missing.toml"], "missing.toml: No such file"),
+        (["net", "--accelerator", "missing.toml"], "missing.toml: no such file"),
         (["net", *ACCELERATOR, "--bits", "8"], "'8' is not a pair of bit widths"),
         (["net", *ACCELERATOR, "--bits", "9/8"], "weight_bits is 9"),
         (["net", *ACCELERATOR, "--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
