@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from sklearn.datasets import load_digits
 
 import mho
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
@@ -150,7 +152,7 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     dataset = load_dataset(load_config(config).data, np.random.default_rng(0))
     test = dataset.test.spread(100).spread(60)
     file = tmp_path / "chip" / "stages" / "program" / "program.mho"
-    (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=2).values()
+    (logits,) = mho.simulate(file, test.images, seed=2).values()
     assert found.accuracies[1] == (logits.argmax(axis=1) == test.labels).mean()
     assert any(" 2 chips of chip, with its cells" in note for note in result.notes)
 
@@ -168,12 +170,47 @@ def test_a_run_that_trains_for_arrays_is_judged_on_their_chips(config, tmp_path)
     for number in range(3):
         seed = derive_seed(result.seed, f"judged chip {number}")
         (logits,) = mho.simulate(
-            file, test.inputs(slice(None)), seed=seed, hardware=config.parent / "noisy.toml", batch_size=100
+            file, test.images, seed=seed, hardware=config.parent / "noisy.toml", batch_size=100
         ).values()
         right += int((logits.argmax(axis=1) == test.labels).sum())
     (found,) = (one for one in result.contenders if one.name == "found")
     assert found.test.correct == round(right / 3)
     assert any("are those of 3 chips of noisy, for whose cells" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("data", ["digits", "bytes"])
+def test_the_files_of_a_run_take_samples_as_the_dataset_gives_them(config, tmp_path, capsys, data):
+    content = CONFIG.replace("budget = 8", "budget = 2").replace("epochs = 12", "epochs = 3")
+    if data == "digits":
+        content = content.replace('name = "npz"\nroot = "data.npz"', 'name = "digits"\ntest = 200')
+        bunch, order = load_digits(), np.random.default_rng(0).permutation(1797)[:200]
+        samples, labels = (bunch.images[:, None] / 16)[order], bunch.target[order]
+    else:
+        with np.load(config.parent / "data.npz") as arrays:
+            coded = {name: arrays[name] for name in arrays.files}
+        coded |= {name: (coded[name] * 40 + 100).clip(0, 255).astype(np.uint8) for name in ("x_train", "x_test")}
+        np.savez(config.parent / "bytes.npz", **coded)
+        content = content.replace("data.npz", "bytes.npz")
+        samples, labels = coded["x_test"], coded["y_test"]
+    (config.parent / "raw.toml").write_text(content)
+    result = run(load_config(config.parent / "raw.toml", directory=tmp_path)).result
+    assert all(check.passed for check in result.checks), result.checks
+    wanted, stages = result.contender("found").test, tmp_path / "stages"
+    assert wanted.count == len(labels)
+    program = stages / "program" / "program.mho"
+    ((name, outputs),) = mho.simulate(program, samples).items()
+    assert int((outputs.argmax(axis=1) == labels).sum()) == wanted.correct
+    np.savez(tmp_path / "raw.npz", **{read_program(program).inputs[0]: samples, "labels": labels})
+    assert main(["simulate", str(program), "--inputs", str(tmp_path / "raw.npz")]) == 0
+    assert f"{100 * wanted.accuracy:.2f} % with exact integers" in capsys.readouterr().out
+    for stage, file in (("found", "quantized.onnx"), ("float", "float.onnx")):
+        session = onnxruntime.InferenceSession(stages / stage / file)
+        (theirs,) = session.run(None, {session.get_inputs()[0].name: samples.astype(np.float32)})
+        right = (theirs.argmax(axis=1) == labels).mean()
+        assert right == pytest.approx(result.contender(stage).test.accuracy, abs=0.02), "differs by roundings at most"
+    told = {step.operation: step.numbers for step in result.data.normalization}
+    assert set(told) == ({"sub", "mul"} if data == "digits" else {"mul", "add"})
+    assert told.get("sub") == ((pytest.approx(0.3053),) if data == "digits" else None)
 
 
 def test_a_finished_run_is_not_made_again(finished, config):

@@ -35,7 +35,8 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
     if not values.shape[0]:
         raise DataError("no samples", where=where, expected="at least one")
     with np.errstate(over="ignore"):  # what is beyond float32 is told below
-        samples = np.ascontiguousarray(values, dtype=np.float32).reshape(values.shape[0], *shape)
+        writeable = np.require(values, np.float32, ["C", "W"])  # torch shares no other memory
+    samples = writeable.reshape(values.shape[0], *shape)
     if not np.isfinite(samples).all():
         raise DataError("NaN or infinite values", where=where, expected="finite numbers")
     return samples

@@ -5,7 +5,7 @@ They hold arrays and know how inputs are normalized. Nothing here reads a file o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from mho.errors import DataError
 
 Index = slice | NDArray[np.int64]
 
+_OPERATIONS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -23,13 +25,14 @@ class Split:
     Attributes:
         images: uint8 (0..255) or float32, [N, C, H, W] (or [N, features]); read-only.
         labels: int64 [N], 0..classes-1; read-only.
-        mean, std: one number a channel (axis 1). uint8 images are divided by 255 first.
+        mean, std: one number a channel (axis 1). uint8 images are divided by 255 first. None: inputs are the images as
+            they are, for networks that normalize them.
     """
 
     images: NDArray[Any]
     labels: NDArray[np.int64]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
 
     def __post_init__(self) -> None:
         images = np.asarray(self.images)
@@ -42,10 +45,14 @@ class Split:
             raise DataError(f"{len(images)} images but labels of shape {labels.shape}", expected="one label an image")
         channels = images.shape[1]
         for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is None:
+                continue
             if len(values) not in (1, channels):
                 raise DataError(f"{name} has {len(values)} numbers", expected=f"1 or {channels}, one a channel")
             if not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
                 raise DataError(f"{name} is {values}", expected="finite, and std above 0")
+        if (self.mean is None) != (self.std is None):
+            raise DataError("mean without std, or std without mean", expected="both or neither")
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels))
 
@@ -57,17 +64,23 @@ class Split:
         """Shape of one sample: [C, H, W] or [features]."""
         return tuple(self.images.shape[1:])
 
+    @property
+    def normalization(self) -> tuple[tuple[str, NDArray[np.float32]], ...]:
+        """What makes inputs of images: float32 operations in their order, each with its constant [C, 1, 1] (or [C])."""
+        if self.mean is None or self.std is None:
+            return ()
+        scale, mean = 1.0 / np.asarray(self.std, dtype=np.float64), np.asarray(self.mean, dtype=np.float64)
+        is_scaled = self.images.dtype == np.uint8
+        steps = (("mul", scale / 255.0), ("add", -mean * scale)) if is_scaled else (("sub", mean), ("mul", scale))
+        shape = (-1,) + (1,) * (self.images.ndim - 2)
+        return tuple((operation, numbers.astype(np.float32).reshape(shape)) for operation, numbers in steps)
+
     def inputs(self, index: Index) -> NDArray[np.float32]:
         """Return the normalized float32 inputs [n, C, H, W] of the samples that `index` picks."""
-        images = self.images[index]
-        shape = (1, -1) + (1,) * (images.ndim - 2)
-        mean = np.asarray(self.mean, dtype=np.float32).reshape(shape)
-        scale = 1.0 / np.asarray(self.std, dtype=np.float64)
-        if images.dtype == np.uint8:
-            factor = (scale / 255.0).astype(np.float32).reshape(shape)
-            shift = (-np.asarray(self.mean, dtype=np.float64) * scale).astype(np.float32).reshape(shape)
-            return images.astype(np.float32) * factor + shift
-        return (images - mean) * scale.astype(np.float32).reshape(shape)
+        inputs = self.images[index].astype(np.float32)
+        for operation, numbers in self.normalization:
+            inputs = _OPERATIONS[operation](inputs, numbers, out=inputs)
+        return inputs
 
     def take(self, index: Index) -> Split:
         """Return the split of the samples that `index` picks, in that order."""
@@ -129,6 +142,10 @@ class Dataset:
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample: [C, H, W] or [features]."""
         return self.train.sample_shape
+
+    def unnormalized(self) -> Dataset:
+        """Return the same dataset with inputs that are its samples as they are, for networks that normalize them."""
+        return replace(self, **{name: replace(split, mean=None, std=None) for name, split in self.splits.items()})
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None:

@@ -14,11 +14,12 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_layers, naming_layer
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
+from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.joining import join_writes
 from mho.program.layer_lowering import LoweredLayer, lower_layer
-from mho.program.program import Buffer, BufferKind, Program
+from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
 from mho.program.schedule import Schedule
 from mho.program.verify import verify_program
 from mho.quantization.policy import BitWidths, Policy
@@ -174,9 +175,11 @@ def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> Non
 
 
 def _describe(network: Network, lowered: Sequence[LoweredLayer]) -> dict[str, Any]:
-    """Return what every program tells of its origin: this version, and the bit widths of its layers."""
+    """Return what every program tells of its origin: this version, the bit widths of its layers, its normalization."""
     adc_bits = {one.layer.name: one.layer.adc_bits for one in lowered if one.layer.adc_bits is not None}
-    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json()}
+    steps = [operation for operation, _ in find_normalization(network)]
+    told = {NORMALIZES_INPUT: steps} if steps else {}
+    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json(), **told}
 
 
 def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:

@@ -258,10 +258,11 @@ _ELEMENTWISE = frozenset(
 def takes_squeezed(network: Network, node: Node) -> bool:
     """Whether the node can work on tensors without the leading axis of S, which is 1 for all of them."""
     shapes = [network.shapes[name] for name in node.inputs if name in network.shapes]
+    constants = [network.constants[name] for name in node.inputs if name in network.constants]
     if any(shape[:1] != (1,) or len(shape) < 2 for shape in (*shapes, network.shapes[node.output])):
         return False
-    if node.op in _ELEMENTWISE:
-        return len(shapes) == len(node.inputs) and len(set(shapes)) == 1
+    if node.op in _ELEMENTWISE:  # a constant of lower rank broadcasts alike
+        return len(set(shapes)) == 1 and all(constant.ndim < len(shapes[0]) for constant in constants)
     return node.op in ("conv", "linear") or (node.op == "batch_norm" and get_int(node.attributes, "axis") > 0)
 
 

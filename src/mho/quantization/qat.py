@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Network, Node
+from mho.network.input_normalization import list_inputs
 from mho.quantization import folding
 from mho.quantization.calibration import CalibrationTable
 from mho.quantization.modules import MvmModule, SharedConstants, build_module, takes_squeezed
@@ -277,8 +278,9 @@ class TrainableNetwork(nn.Module):
 
     def _freeze_steps_of_inputs(self) -> None:
         """Keep the steps of the network's own inputs calibrated: learning them would cost an input gradient."""
+        inputs = list_inputs(self._network)
         for node in self._network.mvm_nodes:
-            if node.inputs[0] in self._input_names:
+            if node.inputs[0] in inputs:
                 self.mvm_modules[node.name].input_quantizer.log_ratio.requires_grad_(False)
 
 

@@ -25,6 +25,7 @@ from mho.report.result_figures import LayerCostFigures as LayerCostFigures
 from mho.report.result_figures import LayerFigures as LayerFigures
 from mho.report.result_figures import MappingFigures as MappingFigures
 from mho.report.result_figures import NetworkFigures as NetworkFigures
+from mho.report.result_figures import NormalizationStep as NormalizationStep
 from mho.report.result_figures import SearchFigures as SearchFigures
 from mho.report.result_figures import StageFigures as StageFigures
 from mho.report.result_figures import TrainingFigures as TrainingFigures

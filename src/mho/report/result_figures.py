@@ -6,7 +6,7 @@ natural logarithms (cross entropy).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -386,6 +386,15 @@ class NetworkFigures(Part):
     """One sample."""
 
 
+class NormalizationStep(Part):
+    """An operation of the normalization, in float32."""
+
+    operation: Literal["sub", "mul", "add"]
+    """What is done to each sample."""
+    numbers: tuple[float, ...]
+    """With what: one number a channel, or one for all."""
+
+
 class DataFigures(Part):
     """The data."""
 
@@ -401,5 +410,10 @@ class DataFigures(Part):
     """Validation images."""
     test: int
     """Test images."""
+    samples: Literal["uint8", "float32"] | None = None
+    """Type of the samples as the dataset gives them, which network files and programs of the run take; null in results
+    that predate it."""
+    normalization: tuple[NormalizationStep, ...] = ()
+    """What the network does to them first: part of every network file and program of the run."""
     sha256: str
     """Hash of all images and labels, in their order."""

@@ -15,6 +15,7 @@ from mho.data.dataset import Dataset
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
+from mho.network.input_normalization import find_normalization
 from mho.network.layers import derive_layer_table
 from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
@@ -179,6 +180,8 @@ def search(
             expected="a judge that sees ADCs",
             hint="judge=ArrayJudge(...) of mho.workflow.array_judge, or mho search, which takes one by itself",
         )
+    if find_normalization(network):
+        dataset = dataset.unnormalized()
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     evaluator = QatEvaluator(

@@ -14,6 +14,7 @@ from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
 from mho.errors import InputFileError, TrainingError
 from mho.mapping.model import MappingModel
+from mho.network.input_normalization import Steps
 from mho.quantization.devices import Devices
 from mho.workflow.config import TrainingSettings
 from mho.workflow.noise import make_noise, noise_settings
@@ -37,7 +38,7 @@ class Material:
     """Data and hardware of a run.
 
     Attributes:
-        dataset: its four splits.
+        dataset: its four splits; networks take their samples as they are.
         data_hash: SHA-256 of all images and labels in their order, and of their normalization.
         accelerator: the hardware.
         mapping: how layers are laid into its crossbars.
@@ -45,6 +46,8 @@ class Material:
         compile: use torch.compile where a compiler is found; "auto": where it pays, too.
         threads: how many torch computes with; results depend on it.
         devices: where networks are trained; results depend on it.
+        normalization: what networks do to samples first, see `Split.normalization`.
+        sets_normalization: whether the user set it.
     """
 
     dataset: Dataset
@@ -55,6 +58,8 @@ class Material:
     compile: bool | Literal["auto"]
     threads: int
     devices: Devices = field(default_factory=Devices)
+    normalization: Steps = ()
+    sets_normalization: bool = False
 
     @property
     def computing(self) -> dict[str, Any]:

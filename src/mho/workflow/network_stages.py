@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mho.errors import ConfigError
 from mho.network.graph import Network
 from mho.workflow.config import NetworkSettings, TrainingSettings
@@ -44,6 +46,7 @@ class BuildNetwork:
             "weights": None if self.settings.weights is None else read_bytes_hash(self.settings.weights),
             "shape": list(self.material.dataset.sample_shape),
             "classes": self.material.dataset.classes,
+            "normalization": [[step, numbers.tolist()] for step, numbers in self.material.normalization],
             "seed": self.seed,
         }
 
@@ -55,7 +58,8 @@ class BuildNetwork:
         report(0.1, self.settings.name)
         network = self._network()
         _check_fits(network, self.material, self.settings.name)
-        write_float_onnx(network, folder / NETWORK_FILE)
+        normalized, notes = self._normalize(network)
+        write_float_onnx(normalized, folder / NETWORK_FILE)
         table = derive_layer_table(network)
         return {
             "source": _short_name(self.settings.name),
@@ -63,11 +67,28 @@ class BuildNetwork:
             "macs": sum(layer.macs for layer in table),
             "input_shape": list(self.material.dataset.sample_shape),
             "layers": [layer.name for layer in table],
+            "notes": notes,
         }
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Size."""
         return f"{len(figures['layers'])} MVM layers, {figures['parameters']:,} parameters"
+
+    def _normalize(self, network: Network) -> tuple[Network, list[str]]:
+        """Let the network normalize its input, where it does not yet, as files of earlier runs do."""
+        from mho.network.input_normalization import find_normalization, normalize_input
+
+        own, wanted = find_normalization(network), self.material.normalization
+        if not own:
+            return normalize_input(network, wanted), []
+        if [step for step, _ in own] == [step for step, _ in wanted] and all(
+            np.array_equal(a, b) for (_, a), (_, b) in zip(own, wanted, strict=True)
+        ):
+            return network, []
+        told = f"{_short_name(self.settings.name)} normalizes its input itself, otherwise than the data is normalized"
+        if self.material.sets_normalization:
+            raise ConfigError(told, where="data.mean", hint="leave out data.mean and data.std")
+        return network, [f"{told}: the network's own normalization is used."]
 
     def _network(self) -> Network:
         from mho.models.build import build_model

@@ -16,6 +16,7 @@ from mho.cost.network_map import NetworkMap
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
+from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.devices import Devices
 from mho.quantization.policy import Policy
@@ -308,6 +309,11 @@ def _data(outcome: Outcome) -> form.DataFigures:
         calibration=len(dataset.calibration),
         validation=len(dataset.validation),
         test=len(dataset.test),
+        samples=dataset.test.images.dtype.name,
+        normalization=tuple(
+            form.NormalizationStep(operation=operation, numbers=numbers.reshape(-1).tolist())
+            for operation, numbers in find_normalization(_read_network(outcome))
+        ),
         sha256=outcome.material.data_hash,
     )
 

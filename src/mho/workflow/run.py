@@ -117,7 +117,7 @@ def load_material(config: RunConfig) -> Material:
     )
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(
-        dataset,
+        dataset.unnormalized(),
         hash_dataset(dataset),
         accelerator,
         settings.mapping,
@@ -125,6 +125,8 @@ def load_material(config: RunConfig) -> Material:
         config.run.compile,
         config.run.threads,
         find_devices(config.run.devices, config.run.precision),
+        dataset.train.normalization,
+        config.data.mean is not None,
     )
 
 

@@ -17,7 +17,7 @@ from mho.array.calibration import RangeRule
 from mho.data.loading import load_dataset
 from mho.errors import ConfigError, DataError
 from mho.program.container import read_program, write_program
-from mho.program.program import Program
+from mho.program.program import NORMALIZES_INPUT, Program
 from mho.report.comparison_accuracy import LABELS, LabelledSamples, read_samples
 from mho.report.study_document import StudySamples
 from mho.workflow.material import read_bytes_hash
@@ -123,7 +123,7 @@ def load_material(
     source = "given in Python"
     if program is None:
         program, source = _load_program(config)
-    asked, samples_source, of_data = _load_samples(config, samples)
+    asked, samples_source, of_data = _load_samples(config, samples, takes_raw=NORMALIZES_INPUT in program.metadata)
     seen = of_data if config.data is not None else _load_calibration(config, calibration)
     rule = RangeRule(config.calibration.method, config.calibration.share)
     hashes = _hash_inputs(asked.inputs, asked.labels), _hash_inputs(seen)
@@ -154,12 +154,18 @@ def _load_program(config: StudyConfig) -> tuple[Program, str]:
     return compile_network(network, hardware, model=settings.mapping), source
 
 
-def _load_samples(config: StudyConfig, given: LabelledSamples | None) -> tuple[LabelledSamples, str, Inputs | None]:
-    """Return samples, where they came from, and calibration inputs that the data has of its own."""
+def _load_samples(
+    config: StudyConfig, given: LabelledSamples | None, *, takes_raw: bool
+) -> tuple[LabelledSamples, str, Inputs | None]:
+    """Return samples, where they came from, and calibration inputs that the data has of its own.
+
+    A program that normalizes its inputs takes the samples of data raw.
+    """
     settings = config.samples
     if config.data is not None:
         generator = np.random.default_rng(derive_seed(settings.split_seed, "splits"))
         dataset = load_dataset(config.data, generator)
+        dataset = dataset.unnormalized() if takes_raw else dataset
         split = dataset.splits[settings.split]
         asked = split if settings.images == "all" else split.spread(_check_count(settings.images, len(split)))
         calibration = dataset.calibration.spread(config.calibration.images).inputs(slice(None))

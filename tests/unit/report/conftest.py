@@ -70,7 +70,8 @@ def result() -> RunResult:
         },
         "data": {
             "name": "digits", "classes": [str(digit) for digit in range(10)], "train": 897, "calibration": 200,
-            "validation": 200, "test": 500, "sha256": "ab" * 32,
+            "validation": 200, "test": 500, "sha256": "ab" * 32, "samples": "float32",
+            "normalization": [{"operation": "sub", "numbers": [0.3053]}, {"operation": "mul", "numbers": [2.6596]}],
         },
         "contenders": [
             contender("float", "float32", 492, None, (32, 32)),

@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mho.accelerator.loading import load_accelerator
 from mho.errors import ConfigError, PolicyError
 from mho.mapping.model import MappingModel
+from mho.network.input_normalization import find_normalization
+from mho.network.onnx_reader import read_onnx
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork
 from mho.workflow.run import prepare
 
@@ -58,11 +60,36 @@ def test_a_network_stage_comes_from_the_weights_beside_its_file_too(folder):
     path = folder / "beside.onnx"
     model = onnx.load(folder / NETWORK_FILE)
     onnx.save(model, path, save_as_external_data=True, location="beside.data", size_threshold=0)
-    dataset = SimpleNamespace(sample_shape=(4,), classes=3)
-    stage = BuildNetwork(SimpleNamespace(dataset=dataset), SimpleNamespace(name=str(path), weights=None), 1)
+    stage = network_stage(path)
     before = stage.ingredients()
     assert stage.ingredients() == before
     weights = bytearray((folder / "beside.data").read_bytes())
     weights[3] ^= 1
     (folder / "beside.data").write_bytes(weights)
     assert stage.ingredients() != before
+
+
+def network_stage(path, normalization=(), *, is_set=False):
+    dataset = SimpleNamespace(sample_shape=(4,), classes=3)
+    material = SimpleNamespace(dataset=dataset, normalization=normalization, sets_normalization=is_set)
+    return BuildNetwork(material, SimpleNamespace(name=str(path), weights=None), 1)
+
+
+def test_a_network_that_normalizes_its_input_is_not_made_to_do_it_again(folder, tmp_path):
+    steps, others = ([("sub", np.full(4, value, np.float32)), ("mul", np.ones(4, np.float32))] for value in (2, 3))
+    made = tmp_path / "made"
+    made.mkdir()
+    stage = network_stage(folder / NETWORK_FILE, steps)
+    figures = stage.make(made, lambda *_: None)
+    assert figures["parameters"] == 300 * 4 + 3 * 300
+    network = read_onnx(made / NETWORK_FILE)
+    assert [node.op for node in network.nodes] == ["sub", "mul", "linear", "linear"]
+    again = network_stage(made / NETWORK_FILE, steps, is_set=True)
+    assert again.make(tmp_path, lambda *_: None)["notes"] == []
+    assert [node.op for node in read_onnx(tmp_path / NETWORK_FILE).nodes] == ["sub", "mul", "linear", "linear"]
+    (note,) = network_stage(made / NETWORK_FILE, others).make(tmp_path, lambda *_: None)["notes"]
+    assert "normalizes its input itself" in note
+    assert (find_normalization(read_onnx(tmp_path / NETWORK_FILE))[0][1] == 2).all()
+    with pytest.raises(ConfigError, match=r"data\.mean: network\.onnx normalizes its input itself"):
+        network_stage(made / NETWORK_FILE, others, is_set=True).make(tmp_path, lambda *_: None)
+    assert stage.ingredients() != network_stage(folder / NETWORK_FILE, others).ingredients()

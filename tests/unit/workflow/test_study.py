@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import mho
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, MhoError
+from mho.program.program import NORMALIZES_INPUT
 from mho.report.comparison_accuracy import LabelledSamples
 from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
@@ -329,6 +331,12 @@ def test_data_sets_give_their_images_and_calibration_images():
     assert loaded.samples.inputs.shape == (20, 1, 8, 8)
     assert loaded.calibration.shape == (7, 1, 8, 8)
     assert loaded.samples_source == "digits, validation images"
+    raw_program = replace(program, metadata={NORMALIZES_INPUT: ["sub", "mul"]})
+    raw = load_material(study_from_json(content, where="s"), where="s", program=raw_program)
+    for given, wanted in ((raw.samples.inputs, loaded.samples.inputs), (raw.calibration, loaded.calibration)):
+        assert given.min() == 0
+        assert given.max() == 1
+        assert wanted == pytest.approx((given - np.float32(0.3053)) / np.float32(0.376), abs=1e-6)
 
 
 def test_programs_that_tell_no_classes_are_refused_before_any_chip(tmp_path):
