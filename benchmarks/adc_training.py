@@ -14,12 +14,10 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from adc_ranges import with_values
 
 import mho
-from mho.data.loading import load_dataset
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.onnx_reader import read_onnx
@@ -28,7 +26,7 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 from mho.workflow.array_judge import with_ideal_cells
 from mho.workflow.config import load_config
-from mho.workflow.stage import derive_seed
+from mho.workflow.material import load_for
 
 
 def main() -> None:
@@ -46,8 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(options.run, data_root=options.data_root)
-    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
-    trainable = TrainableNetwork(read_onnx(options.network))
+    network = read_onnx(options.network)
+    dataset = load_for(network, config)
+    trainable = TrainableNetwork(network)
     if trainable.policy is None:
         parser.error(f"{options.network} is not quantized")
     ideal = with_ideal_cells(mho.accelerator(config.accelerator.name))

@@ -26,11 +26,10 @@ import mho
 from mho.accelerator.loading import accelerator_from_json
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Split
-from mho.data.loading import load_dataset
 from mho.program.program import Program
 from mho.simulation.analog import AnalogExecutor
 from mho.workflow.config import load_config
-from mho.workflow.stage import derive_seed
+from mho.workflow.material import load_for
 
 
 def main() -> None:
@@ -52,8 +51,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(options.run, data_root=options.data_root)
-    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     network = mho.load(options.network)
+    dataset = load_for(network, config)
     if not network.is_quantized:
         network = mho.quantize(network, options.bits, dataset.calibration.inputs(slice(None)))
     test = dataset.test.spread(options.images)

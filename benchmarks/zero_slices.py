@@ -13,17 +13,15 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
 import mho
-from mho.data.loading import load_dataset
 from mho.mapping.model import MappingModel
 from mho.simulation.zero_slices import ZeroSlices
 from mho.workflow.config import load_config
-from mho.workflow.stage import derive_seed
+from mho.workflow.material import load_for
 
 CALIBRATION_IMAGES = 500
 
@@ -40,8 +38,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(options.run, data_root=options.data_root)
-    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     network = mho.load(options.network)
+    dataset = load_for(network, config)
     if not network.is_quantized:
         calibration = dataset.calibration.spread(CALIBRATION_IMAGES).inputs(slice(None))
         network = mho.quantize(network, options.bits, calibration)

@@ -198,7 +198,7 @@ def test_the_files_of_a_run_take_samples_as_the_dataset_gives_them(config, tmp_p
     wanted, stages = result.contender("found").test, tmp_path / "stages"
     assert wanted.count == len(labels)
     program = stages / "program" / "program.mho"
-    ((name, outputs),) = mho.simulate(program, samples).items()
+    (outputs,) = mho.simulate(program, samples).values()
     assert int((outputs.argmax(axis=1) == labels).sum()) == wanted.correct
     np.savez(tmp_path / "raw.npz", **{read_program(program).inputs[0]: samples, "labels": labels})
     assert main(["simulate", str(program), "--inputs", str(tmp_path / "raw.npz")]) == 0

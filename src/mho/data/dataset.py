@@ -145,7 +145,10 @@ class Dataset:
 
     def unnormalized(self) -> Dataset:
         """Return the same dataset with inputs that are its samples as they are, for networks that normalize them."""
-        return replace(self, **{name: replace(split, mean=None, std=None) for name, split in self.splits.items()})
+        raw = {name: replace(split, mean=None, std=None) for name, split in self.splits.items()}
+        return replace(
+            self, train=raw["train"], calibration=raw["calibration"], validation=raw["validation"], test=raw["test"]
+        )
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None:

@@ -16,7 +16,6 @@ from mho.errors import ProgramError
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
 
-
 NORMALIZES_INPUT = "normalizes_input"
 """Key of `Program.metadata` that names the operations with which a program normalizes its inputs; it takes raw ones."""
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
+from mho.data.loading import load_dataset
 from mho.errors import InputFileError, TrainingError
 from mho.mapping.model import MappingModel
-from mho.network.input_normalization import Steps
+from mho.network.graph import Network
+from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices
-from mho.workflow.config import TrainingSettings
+from mho.workflow.config import RunConfig, TrainingSettings
 from mho.workflow.noise import make_noise, noise_settings
-from mho.workflow.stage import Report
+from mho.workflow.stage import Report, derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +67,12 @@ class Material:
     def computing(self) -> dict[str, Any]:
         """What figures depend on that is neither data nor hardware nor settings, as JSON."""
         return {"threads": self.threads, **self.devices.to_json()}
+
+
+def load_for(network: Network, config: RunConfig) -> Dataset:
+    """Load the data of a run as a network takes it: normalized, or raw where the network normalizes it."""
+    dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
+    return dataset.unnormalized() if find_normalization(network) else dataset
 
 
 def hash_dataset(dataset: Dataset) -> str:

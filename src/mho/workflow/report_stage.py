@@ -309,13 +309,18 @@ def _data(outcome: Outcome) -> form.DataFigures:
         calibration=len(dataset.calibration),
         validation=len(dataset.validation),
         test=len(dataset.test),
-        samples=dataset.test.images.dtype.name,
-        normalization=tuple(
-            form.NormalizationStep(operation=operation, numbers=numbers.reshape(-1).tolist())
-            for operation, numbers in find_normalization(_read_network(outcome))
-        ),
+        **_inputs(outcome),
         sha256=outcome.material.data_hash,
     )
+
+
+def _inputs(outcome: Outcome) -> dict[str, Any]:
+    """Return what networks take and what they do to it first, by names in `DataFigures`."""
+    steps = find_normalization(_read_network(outcome))
+    return {
+        "samples": outcome.material.dataset.test.images.dtype.name,
+        "normalization": [{"operation": step, "numbers": numbers.reshape(-1).tolist()} for step, numbers in steps],
+    }
 
 
 def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Check, ...]:

@@ -1,4 +1,4 @@
-"""A network that normalizes its input takes raw samples and gives, to the last bit, what it gives for normalized ones."""
+"""A network that normalizes its input gives for raw samples, to the last bit, what it gives for normalized ones."""
 
 import numpy as np
 import pytest
