@@ -6,6 +6,7 @@ once it is read (a file, an array, the tensors of a network, a decoded dataset);
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -113,6 +114,20 @@ def read_file(path: str | Path, *, expected: str = "") -> bytes:
     check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
     try:
         return Path(path).read_bytes()
+    except OSError as error:
+        raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=expected) from error
+
+
+def hash_file(path: str | Path, *, expected: str = "") -> str:
+    """Return the SHA-256 of a regular file of any size, in hex.
+
+    Raises:
+        InputFileError: as `check_regular_file`, or it cannot be read.
+    """
+    check_regular_file(path, expected=expected)
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=expected) from error
 

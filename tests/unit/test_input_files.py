@@ -1,5 +1,6 @@
 """Files that a user hands in are regular files within the memory budget, and JSON is of bounded depth."""
 
+import hashlib
 import json
 import os
 
@@ -11,6 +12,7 @@ from mho.input_files import (
     MEMORY_KEY,
     check_memory,
     check_regular_file,
+    hash_file,
     memory_budget_bytes,
     parse_json,
     read_file,
@@ -77,6 +79,16 @@ def test_a_sparse_file_above_the_budget_is_refused_before_it_is_read(tmp_path):
         file.truncate(20 << 30)
     with pytest.raises(MemoryBudgetError, match="20\\.0 GiB"):
         read_file(path)
+
+
+def test_a_file_of_any_size_has_a_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv(MEMORY_KEY, "0.000001")
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10_000))
+    assert hash_file(path) == hashlib.sha256(bytes(10_000)).hexdigest()
+    for other in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputFileError):
+            hash_file(other)
 
 
 def test_text_is_utf_8(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from mho.accelerator.loading import load_accelerator, override
 from mho.cli.arguments import AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
 from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
+from mho.input_files import hash_file
 from mho.mapping.model import DEFAULT_MODEL
 from mho.network.graph import Network
 from mho.program.container import write_program
@@ -58,7 +58,7 @@ def compile_model(
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
     network = read_onnx(model)
     adc_bits = _read_adc_bits(policy, network) if policy is not None else None
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    digest = hash_file(model)
     origin = {"model": {"file": model.name, "sha256": digest}}
     if chip:
         program = compile_for_chip(

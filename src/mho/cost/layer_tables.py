@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError, PolicyError
+from mho.errors import MhoError
+from mho.input_files import read_file, read_json
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import BitWidths, Policy
@@ -93,7 +94,7 @@ def network_policy(network: Network) -> Policy | None:
 def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any] | None:
     """Return everything that a layer table depends on; None where that cannot be told."""
     if os.path.isfile(spec):  # noqa: PTH113 - unlike Path.is_file, takes names that no file can have
-        content = _read_file(spec)
+        content = read_file(spec, expected="an ONNX file")
         if _EXTERNAL_DATA_MARK in content:
             return None
         spec = f"{Path(spec).name}, sha256 {hashlib.sha256(content).hexdigest()}"
@@ -106,13 +107,6 @@ def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any]
         "versions": {name: _version(name) for name in _LIBRARIES},
         "code": _code_hash(),
     }
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=path) from error
 
 
 def _version(library: str) -> str:
@@ -142,11 +136,11 @@ def _to_content(table: LayerTable, key: Mapping[str, Any]) -> dict[str, Any]:
 def _read(path: Path, key: Mapping[str, Any]) -> LayerTable | None:
     """Return the kept table; None where there is none or it is damaged."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path, expected="a layer table")
         layers = tuple(MvmLayer.from_json(layer) for layer in content["layers"])
         policy = content["policy"]
         table = LayerTable(layers, Policy.from_json(policy) if policy is not None else None)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, PolicyError):
+    except (ValueError, KeyError, TypeError, MhoError):
         return None
     return table if content == _to_content(table, key) else None
 

@@ -6,7 +6,6 @@ layers that a network has.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import total_ordering
@@ -15,7 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from mho.accelerator.converters import MAX_ADC_BITS
-from mho.errors import InputFileError, PolicyError, suggest
+from mho.errors import PolicyError, suggest
+from mho.input_files import read_json
 
 MIN_BITS, MAX_BITS = 1, 8
 REFERENCE_BITS = 16
@@ -70,8 +70,8 @@ class BitWidths:
         Raises:
             PolicyError: it is neither, or a width is out of range.
         """
-        parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
+        parts = [part.strip() for part in text.split("/")]
+        if len(parts) not in (2, 3) or not all(part.isdecimal() and len(part) <= 9 for part in parts):
             raise PolicyError(
                 f"{text!r} is not a pair of bit widths", expected="WEIGHT/ACTIVATION, such as 8/8, or with /ADC"
             )
@@ -177,13 +177,7 @@ class Policy:
     @classmethod
     def load(cls, path: str | Path) -> Policy:
         """Read a policy file. Raises `InputFileError` or `PolicyError`."""
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-        except (ValueError, RecursionError) as error:
-            raise InputFileError(f"not JSON: {error}", where=str(path), expected="a policy file") from error
-        return cls.from_json(content, where=str(path))
+        return cls.from_json(read_json(path, expected="a policy file"), where=str(path))
 
 
 def policy_schema() -> dict[str, Any]:

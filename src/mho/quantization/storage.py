@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
+from mho.input_files import check_memory, check_regular_file, parse_json
 
 _KEY = "mho"
 
@@ -29,12 +30,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         InputFileError: missing, torn, or not such a file.
+        MemoryBudgetError: it is larger than the budget.
     """
+    expected = "tensors written by mho"
+    check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise InputFileError("no such file", where=str(path)) from error
+            text = (file.metadata() or {})[_KEY]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputFileError(f"cannot be read: {error}", where=str(path), expected="tensors written by mho") from error
+        raise InputFileError(f"cannot be read: {error}", where=str(path), expected=expected) from error
+    description = parse_json(text, where=str(path))
+    if not isinstance(description, dict):
+        raise InputFileError("the description is no JSON object", where=str(path), expected=expected)
+    return tensors, description

@@ -5,11 +5,10 @@ Its parts are in `mho.report.result_figures`, with their units.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from mho.errors import InputFileError
+from mho.input_files import read_json
 from mho.mapping.model import MappingModel
 from mho.report.map_document import MapDocument
 from mho.report.result_figures import Check as Check
@@ -114,12 +113,4 @@ class RunResult(Part):
 
 def read_result(path: str | Path) -> RunResult:
     """Read a `result.json`. Raises `InputFileError` or `ConfigError`."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
-    try:
-        tables = json.loads(content)
-    except ValueError as error:
-        raise InputFileError(f"not JSON: {error}", where=str(path), expected="a result of mho run") from error
-    return parse_settings(RunResult, tables, where=str(path))
+    return parse_settings(RunResult, read_json(path, expected="a result of mho run"), where=str(path))

@@ -17,6 +17,7 @@ from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError, MhoError
+from mho.input_files import parse_json, read_file
 from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, problem_hash
 
@@ -54,10 +55,7 @@ class EvaluationLog:
             InputFileError: the file cannot be read, is no evaluation log, or a line before the last is damaged.
         """
         path = Path(path)
-        try:
-            lines = _whole_lines(path.read_bytes())
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+        lines = _whole_lines(read_file(path, expected="an evaluation log"))
         header: Any = _parse(lines[0]) if lines else None
         version = _check_version(path, header)
         if not isinstance(header.get("problem"), dict):
@@ -108,7 +106,7 @@ class EvaluationLog:
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b""
+            content = read_file(path, expected="an evaluation log") if path.exists() else b""
         except OSError as error:
             raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
         lines = _whole_lines(content)
@@ -179,13 +177,9 @@ def _check_version(path: Path, header: Any) -> int:
 def _parse(line: bytes) -> Any:
     """Return the content of a JSON line, None where it is damaged (NaN and infinity are no JSON)."""
     try:
-        return json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    except ValueError:
+        return parse_json(line, where="")
+    except InputFileError:
         return None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _append_line(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ orders layers, and searches correct it by what they measure (`mho.search.sensiti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
+from mho.input_files import read_json
 from mho.quantization.batches import ordered_batches
 from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
@@ -86,11 +86,7 @@ class Probes:
     @classmethod
     def read(cls, path: Path) -> Probes:
         """Read a file of `to_json`. Raises `InputFileError` where it is missing or damaged."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputFileError(f"damaged probes: {error}", where=str(path), hint="delete the file") from error
-        return cls.from_json(content, where=str(path))
+        return cls.from_json(read_json(path, expected="probes of layers"), where=str(path))
 
 
 def probe_layers(

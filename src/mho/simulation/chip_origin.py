@@ -18,6 +18,7 @@ from mho.array.conductances import Conditions
 from mho.array.effects import acts, chips_differ
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, InputFileError
+from mho.input_files import parse_json
 from mho.program.container import program_digest
 from mho.program.program import Program
 from mho.settings import parse_settings
@@ -142,8 +143,8 @@ class ChipOrigin(Section):
         try:
             if text.dtype.kind != "U" or text.ndim:
                 raise ValueError("no text")
-            return parse_settings(cls, json.loads(text.item()), where=place)
-        except (ValueError, RecursionError) as error:
+            return parse_settings(cls, parse_json(text.item(), where=place), where=place)
+        except ValueError as error:
             raise InputFileError(f"damaged: {error}", where=place, expected=expected) from error
         except ConfigError as error:
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error

@@ -13,7 +13,7 @@ import numpy as np
 from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
 from mho.data.loading import load_dataset
-from mho.errors import InputFileError, TrainingError
+from mho.errors import TrainingError
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
@@ -83,15 +83,6 @@ def hash_dataset(dataset: Dataset) -> str:
         digest.update(np.ascontiguousarray(split.images).data)
         digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
-
-
-def read_bytes_hash(path: Path) -> str:
-    """Return the SHA-256 of a file that the user names. Raises `InputFileError`."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
 
 
 def training_images(settings: TrainingSettings, material: Material) -> Split:

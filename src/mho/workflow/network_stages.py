@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from mho.errors import ConfigError
+from mho.input_files import hash_file
 from mho.network.graph import Network
 from mho.workflow.config import NetworkSettings, TrainingSettings
-from mho.workflow.material import Material, finish_training, judge, read_bytes_hash, train_with_progress
+from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report, derive_seed
 
@@ -42,8 +43,8 @@ class BuildNetwork:
         return {
             **({"external_data": beside} if beside else {}),
             "network": source,
-            "source": None if file is None else read_bytes_hash(Path(file)),
-            "weights": None if self.settings.weights is None else read_bytes_hash(self.settings.weights),
+            "source": None if file is None else hash_file(file),
+            "weights": None if self.settings.weights is None else hash_file(self.settings.weights),
             "shape": list(self.material.dataset.sample_shape),
             "classes": self.material.dataset.classes,
             "normalization": [[step, numbers.tolist()] for step, numbers in self.material.normalization],
@@ -115,7 +116,7 @@ def _read_external_hashes(path: Path) -> dict[str, str]:
     """Return the SHA-256 of each file beside an ONNX file that holds arrays of it, by name."""
     from mho.network.onnx_file import external_files
 
-    return {file.name: read_bytes_hash(file) for file in external_files(path)}
+    return {file.name: hash_file(file) for file in external_files(path)}
 
 
 def _short_name(source: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
+from mho.input_files import read_json
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
@@ -267,7 +268,7 @@ class TrainFinalists:
         """Train one finalist, or take what an interrupted attempt finished."""
         done = place / "figures.json"
         if done.is_file():
-            return json.loads(done.read_text(encoding="utf-8"))
+            return read_json(done, expected="figures of a training")
 
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
@@ -283,7 +284,7 @@ class TrainFinalists:
 
     def _policy(self, index: int) -> Policy:
         source = self.search.folder / SEARCH_FILE
-        record = json.loads(source.read_text(encoding="utf-8"))["records"][index]
+        record = read_json(source, expected="a search")["records"][index]
         return Policy.from_json(record["policy"], where=str(source))
 
     def _is_accurate(self, figures: Figures) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import mho.report.result as form
+from mho.input_files import read_json
 from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
 from mho.report.text import format_cost, format_points
 from mho.search.evaluation import EvaluationRecord
@@ -146,5 +146,5 @@ def _own_adc_bits(widths: Iterable[Mapping[str, int]]) -> tuple[int | None, ...]
 
 
 def _read(stage: StageResult) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((stage.folder / SEARCH_FILE).read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(stage.folder / SEARCH_FILE, expected="a search")
     return content

@@ -3,13 +3,13 @@ run's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mho.errors import MhoError
+from mho.input_files import read_json
 from mho.search.evaluation import EvaluationRecord
 from mho.search.explain import Explanation
 from mho.search.goal import pareto_front
@@ -150,7 +150,7 @@ def search_alone(
         )
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
-        content = json.loads(result_file.read_text(encoding="utf-8"))
+        content = read_json(result_file, expected="a search")
         explanation = _explain(stage, content, result_file) if explain else None
     return _read_outcome(content, result_file, notes, explanation)
 

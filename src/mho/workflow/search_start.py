@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
+from mho.input_files import hash_file
 from mho.workflow.section import Section
 from mho.workflow.stage import Report
 
@@ -87,13 +88,11 @@ class StartSettings(Section):
         Raises:
             InputFileError: a file cannot be read.
         """
-        from mho.workflow.material import read_bytes_hash
-
         content = self.model_dump(mode="json", exclude={"agent", "evaluations"}, exclude_defaults=True)
         for key in ("agent", "evaluations"):
             value = getattr(self, key)
             if value is not None:
-                content[key] = value if value == OWN_LOG else read_bytes_hash(value)
+                content[key] = value if value == OWN_LOG else hash_file(value)
         return content
 
 

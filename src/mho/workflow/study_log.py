@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.errors import InputFileError
+from mho.input_files import parse_json, read_file
 from mho.workflow.run_directory import hash_json
 
 FORMAT, VERSION = "mho-study-log", 1
@@ -63,10 +64,7 @@ class StudyLog:
         self._correct[key] = correct
 
     def _open(self) -> None:
-        try:
-            content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be read", where=str(self.path)) from error
+        content = read_file(self.path, expected="the log of a study") if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
             raise InputFileError("not the log of a study", where=str(self.path), hint="name another directory")
@@ -123,6 +121,6 @@ def chip_key(ingredients: Mapping[str, Any]) -> str:
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except ValueError:
+        return parse_json(line, where="")
+    except InputFileError:
         return None

@@ -16,11 +16,11 @@ from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.data.loading import load_dataset
 from mho.errors import ConfigError, DataError
+from mho.input_files import hash_file
 from mho.program.container import read_program, write_program
 from mho.program.program import NORMALIZES_INPUT, Program
 from mho.report.comparison_accuracy import LABELS, LabelledSamples, read_samples
 from mho.report.study_document import StudySamples
-from mho.workflow.material import read_bytes_hash
 from mho.workflow.stage import derive_seed
 from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_workers import Inputs
@@ -85,7 +85,7 @@ class LoadedStudy:
     def write_program(self, path: Path) -> str:
         """Write the program for workers, and return the SHA-256 of the file."""
         write_program(self.program, path)
-        return read_bytes_hash(path)
+        return hash_file(path)
 
     def describe_samples(self) -> StudySamples:
         """Return what the result tells of the samples."""

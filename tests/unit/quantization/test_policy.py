@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mho.errors import PolicyError
+from mho.errors import InputFileError, PolicyError
 from mho.quantization.policy import BitWidths, Policy, policy_schema
 
 
@@ -63,6 +63,21 @@ def test_a_file_with_impossible_bits_of_adcs_names_the_layer(bits):
     with pytest.raises(PolicyError, match="adc_bits") as caught:
         Policy.from_json(content, where="p.json")
     assert caught.value.where == "p.json: a"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[" * 10**5, r'{"layers": {"\ud800": {"weight_bits": 8, "act_bits": 8}}}', "1" * 5000]
+)
+def test_a_damaged_file_is_one_error(tmp_path, text):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputFileError, match=r"p\.json: not JSON"):
+        Policy.load(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "/8", "8/" + "9" * 5000, "8", "8/8/8/8", "a/8", "/"])
+def test_a_text_that_is_no_pair_of_widths_is_refused(text):
+    with pytest.raises(PolicyError, match="not a pair"):
+        BitWidths.parse(text)
 
 
 def test_a_key_that_is_nearly_adc_bits_is_refused():

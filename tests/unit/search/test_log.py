@@ -71,7 +71,10 @@ def test_a_log_of_another_problem_is_refused_and_says_what_differs(path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"hello", b"{}\n", b'{"format": "other"}\n', b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"hello\n", b"hello", b"{}\n", b'{"format": "other"}\n', b"\x89PNG\r\n\x1a\n", b"[" * 10**5],
+)
 def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -90,6 +93,14 @@ def test_a_damaged_line_in_the_middle_is_named(path, change):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InputFileError, match=r"log.jsonl: line 3"):
         EvaluationLog(path, PROBLEM)
+
+
+def test_a_line_that_is_nested_too_deeply_is_a_damaged_one(path):
+    lines = path.read_text().splitlines()
+    for read in (lambda: EvaluationLog(path, PROBLEM), lambda: EvaluationLog.read(path)):
+        path.write_text("\n".join([*lines[:2], "[" * 10**5, *lines[2:]]) + "\n")
+        with pytest.raises(InputFileError, match=r"log.jsonl: line 3"):
+            read()
 
 
 def test_a_policy_is_logged_once_a_fidelity(path):
@@ -147,7 +158,10 @@ def test_reading_a_log_of_any_problem_leaves_its_file_alone(path):
     assert path.read_bytes() == torn
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\n", b'{"format": "mho-evaluation-log", "version": 2}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}\n", b'{"format": "mho-evaluation-log", "version": 2}\n', b"\xff\xfe\n", b"[" * 10**5],
+)
 def test_what_is_no_log_is_not_read(tmp_path, content):
     (tmp_path / "log.jsonl").write_bytes(content)
     with pytest.raises(InputFileError):

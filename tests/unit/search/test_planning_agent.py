@@ -170,6 +170,16 @@ def test_damaged_files_are_told(tmp_path, trained):
         save_file(tensors, other, metadata={"mho": json.dumps({**description, **change})})
         with pytest.raises(InputFileError, match=told):
             SavedAgent.load(other)
+    for text, told in (
+        ("null", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ("[" * 10**5, "too deeply"),
+        ("{", "JSON"),
+    ):
+        other = tmp_path / "other"
+        save_file(tensors, other, metadata={"mho": text})
+        with pytest.raises(InputFileError, match=told):
+            SavedAgent.load(other)
     for name, tensor, told in (
         ("profiles", torch.zeros(2, 3), "profiles"),
         ("deviations", -tensors["deviations"], "not above 0"),

@@ -56,6 +56,7 @@ def test_another_version_is_refused(path):
     [
         ("{", "line 3: a damaged line"),
         ("[]", "line 3: a damaged line"),
+        ("[" * 10**5, "line 3: a damaged line"),
         ('{"key": "b", "correct": -1}', "line 3: a damaged line"),
         ('{"key": "b", "correct": true}', "line 3: a damaged line"),
         ('{"key": "a", "correct": 3}', "line 3: a chip that has a line already"),
