@@ -42,7 +42,7 @@ def run(
     for note in result.notes:
         echo(f"note: {note}")
     for part in result.absent:
-        typer.echo(f"left out: {part.part}: {part.reason}")
+        echo(f"left out: {part.part}: {part.reason}")
     if broken := [check.name for check in result.checks if not check.passed]:
         echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
     echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
