@@ -15,7 +15,9 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
@@ -142,24 +144,18 @@ class ProcessPool(Generic[T, A]):
 
     def _give(self, task: T) -> Connection:
         """Give a task to an idle worker, or to a new one."""
-        while True:
-            ours = self._idle.pop() if self._idle else self._start()
+        while self._idle:
+            ours = self._idle.pop()
             try:
                 ours.send(task)
+                return ours
             except OSError:  # it died while it had nothing to do
                 self._bury(ours)
-                continue
-            return ours
-
-    def _start(self) -> Connection:
-        # Spawned, not forked: torch's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        name = f"{_NAME}{next(self._numbers)}"
-        process = context.Process(target=_work, args=(theirs, self._make), name=name, daemon=True)
-        process.start()
-        theirs.close()  # so that ours ends when the worker does
+        process, ours = start_process(_work, f"{_NAME}{next(self._numbers)}")
         self._workers[ours] = process
+        with suppress(OSError):  # one that died at once is found when its answer is waited for
+            ours.send(self._make)
+            ours.send(task)
         return ours
 
     def _bury(self, ours: Connection) -> int | None:
@@ -170,31 +166,75 @@ class ProcessPool(Generic[T, A]):
         return process.exitcode
 
 
-def _work(theirs: Connection, make: Callable[[], Work[Any, Any]]) -> None:
+def _work(theirs: Connection) -> None:
     """Do the tasks that come through a pipe, until it ends."""
-    end_with_parent()
     work: Work[Any, Any] | None = None
+    with suppress(EOFError, OSError):
+        make = theirs.recv()
 
-    def do(task: Any) -> Any:
-        nonlocal work
-        work = work or make()
-        return work(task)
+        def do(task: Any) -> Any:
+            nonlocal work
+            work = work or make()
+            return work(task)
 
-    try:
         while True:
             task = theirs.recv()
             theirs.send(attempt(lambda task=task: do(task)))  # type: ignore[misc]
-    except (EOFError, OSError):
-        return
 
 
-def end_with_parent() -> None:
-    """Let this process end as soon as the one that started it is gone, and by nothing that is typed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
+def start_process(work: Callable[[Connection], None], name: str) -> tuple[BaseProcess, Connection]:
+    """Start a process that ends with this one, and return it with this end of a pipe.
+
+    What it needs goes through the pipe: arguments are read by Python itself, which prints a traceback where this
+    process ends meanwhile. An interrupt from the keyboard goes to all processes of a terminal; those that are started
+    here ignore it from their first instruction on, as this one ends them.
+
+    Args:
+        work: is called in the process with its end of the pipe; a function of a module.
+        name: of the process.
+    """
+    # Spawned, not forked: torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_begin, args=(work, theirs), name=name, daemon=True)
+    with _interrupts_later():
+        process.start()
+    theirs.close()  # so that ours ends when the process does
+    return process, ours
 
 
-def _wait_for_parent() -> None:
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let interrupts of this process wait until the block ends; processes that are started in it inherit their block.
+
+    Half a start would leave a process that reads half of what it needs.
+    """
+    came: list[tuple[int, Any]] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that gets any
+        found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
+        for number in handlers:
+            signal.signal(number, lambda *call: came.append(call))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        resource_tracker.ensure_running()  # now, as its start ends the block
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number, frame in came[:1]:
+        handlers[number](number, frame)
+
+
+def _begin(work: Callable[[Connection], None], theirs: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work(theirs)
+
+
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

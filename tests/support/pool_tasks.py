@@ -29,6 +29,8 @@ class Square:
 class MakeSquares:
     made: Path
     """A line is added whenever a worker is made."""
+    padding: bytes = b""
+    """More than a pipe holds."""
 
     def __call__(self) -> Callable[[Square], tuple[int, int]]:
         with self.made.open("a", encoding="utf-8") as file:

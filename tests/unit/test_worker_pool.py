@@ -1,5 +1,6 @@
 """Workers do every task once; those that die are replaced."""
 
+import multiprocessing.spawn
 import os
 import signal
 import subprocess
@@ -87,6 +88,67 @@ def test_workers_end_when_the_process_that_started_them_is_killed(made):
     while _is_alive(worker):
         assert time.monotonic() < deadline, "the worker goes on although nobody waits for it"
         time.sleep(0.02)
+
+
+INTERRUPTED = """
+import os, signal, sys
+sys.path.insert(0, {support!r})
+from multiprocessing import util
+from pathlib import Path
+from pool_tasks import MakeSquares, Square
+from mho.worker_pool import ProcessPool
+
+class Large(MakeSquares):
+    padding = bytes(10_000_000)
+    def __reduce__(self):
+        return MakeSquares, (Path({made!r}), self.padding)
+
+def interrupt():
+    os.kill({whom!r}, signal.{number})  # 0: all processes of the group, as a terminal does
+
+if __name__ == "__mp_main__" and {moment!r} == "import":
+    interrupt()
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    spawn = util.spawnv_passfds
+
+    def spawn_and_interrupt(*arguments):
+        process = spawn(*arguments)
+        if "spawn_main" in str(arguments[1]):  # it has not read yet what it is to do
+            interrupt()
+        return process
+
+    if {moment!r} == "start":
+        util.spawnv_passfds = spawn_and_interrupt
+    try:
+        with ProcessPool(Large(Path({made!r})), 2) as pool:
+            for _ in pool.answers([Square(1), Square(2), Square(3), Square(4, seconds=60.0)]):
+                if {moment!r} == "work":
+                    interrupt()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("moment", ["start", "import", "work"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("whom", ["os.getpid()", "0"])
+def test_an_interrupt_is_one_of_the_first_process_and_workers_say_nothing(made, moment, number, whom):
+    if (moment, whom) == ("import", "os.getpid()"):
+        whom = "os.getppid()"  # it is the worker that knows when it imports
+    script = made.with_suffix(".py")
+    support = str(Path(pool_tasks.__file__).parent)
+    text = INTERRUPTED.format(support=support, made=str(made), moment=moment, number=number, whom=whom)
+    script.write_text(text.replace(repr(whom), whom))
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_workers_that_cannot_start_cost_a_task_its_attempts(made, monkeypatch):
+    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
+    with ProcessPool(MakeSquares(made, bytes(10_000_000)), 1, attempts=2) as pool:
+        assert list(pool.answers([Square(1)])) == [(0, Lost("a process ended with code 1"))]
 
 
 def _is_alive(process):

@@ -1,15 +1,19 @@
 """The ``mho`` command: finds the command that is asked for, and turns errors into a text and an exit code.
 
 Only the module of that command is imported, so that ``mho --help`` stays quick. Exit codes: 0 done, 2 something that
-the user gave is wrong (one text on standard error, no traceback), 130 interrupted. A traceback means a defect of mho.
+the user gave is wrong (one text on standard error, no traceback), 130 interrupted, by SIGINT or SIGTERM (one line). A
+traceback means a defect of mho.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,6 +22,8 @@ import typer
 from mho.errors import MhoError
 
 INTERRUPTED = 130
+RESUMABLE = ("run", "search", "study", "mix")
+"""Commands that continue where they were interrupted."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is printed as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
+    chosen = _named_command(given)
     try:
-        _build_app(_named_command(given))(args=given, prog_name="mho")
+        with _termination_interrupts():
+            _build_app(chosen)(args=given, prog_name="mho")
     except MhoError as error:
         _print_error(str(error))
         return error.exit_code
@@ -76,10 +84,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         return MhoError.exit_code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _tell_interrupted(chosen)
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            return _tell_interrupted(chosen)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a command as an interrupt from the keyboard does, so that it ends its workers and its claims."""
+    is_main = threading.current_thread() is threading.main_thread()
+    is_ours = is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _tell_interrupted(chosen: str | None) -> int:
+    from mho.terminal import echo
+
+    with suppress(OSError):  # the terminal may be gone
+        echo("interrupted" + ("; the same command continues from here" if chosen in RESUMABLE else ""), err=True)
+    return INTERRUPTED
 
 
 def _named_command(arguments: Sequence[str]) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from mho.quantization.export import write_float_onnx
 from mho.quantization.peers import Peers, joined
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import ProgressCallback, TrainingOptions, TrainingResult, train
-from mho.worker_pool import end_with_parent
+from mho.worker_pool import start_process
 
 _NETWORK, _STATE, _MEETING = "network.onnx", "state.safetensors", "meeting"
 
@@ -106,13 +106,13 @@ class _Shared:
 @contextmanager
 def _helped(shared: _Shared) -> Iterator[list[BaseProcess]]:
     """Start a process for every device but the first; they end with this."""
-    context = multiprocessing.get_context("spawn")
-    helpers: list[BaseProcess] = [
-        context.Process(target=_help, args=(shared, rank), daemon=True) for rank in range(1, len(shared.devices.names))
-    ]
+    helpers: list[BaseProcess] = []
     try:
-        for helper in helpers:
-            helper.start()
+        for rank in range(1, len(shared.devices.names)):
+            helper, pipe = start_process(_help, f"mho-training-{rank}")
+            helpers.append(helper)
+            with suppress(OSError):  # one that died at once is found when it does not answer
+                pipe.send((shared, rank))
         yield helpers
     except BaseException:
         for helper in helpers:
@@ -139,11 +139,10 @@ def _watched(helpers: list[BaseProcess], work: Callable[[], TrainingResult]) -> 
         raise
 
 
-def _help(shared: _Shared, rank: int) -> None:
+def _help(pipe: Connection) -> None:
     """Train beside the first process, on one of the other devices; what stops all of them is told by the first."""
-    end_with_parent()
     try:
-        _train_beside(shared, rank)
+        _train_beside(*pipe.recv())
     except MhoError:
         raise SystemExit(1) from None
 

@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 
 from mho.errors import InputFileError, MissingExtraError
 from mho.search.optuna_space import quiet
+from mho.terminal import escape
 
 PATIENCE_S, RETRY_S = 60.0, 0.5
 """For how long a database that a search uses may be unreachable, and how often it is asked again, s."""
@@ -93,13 +94,12 @@ class TrialDatabase:
                     raise self._failure(error, seconds) from error
                 if lost_at is None:
                     lost_at = time.monotonic()
-                    what = f"does not answer ({_reason(error)}); waiting up to {PATIENCE_S:.0f} s"
-                    _log.warning("%s: the storage of trials %s", self._place, what)
+                    self._warn(f"does not answer ({_reason(error)}); waiting up to {PATIENCE_S:.0f} s")
                 time.sleep(RETRY_S)
                 continue
             if lost_at is not None:
                 self.last_outage = time.monotonic()
-                _log.warning("%s: the storage of trials answers again", self._place)
+                self._warn("answers again")
             return answer
 
     def try_once(self, question: Callable[[], Any]) -> None:
@@ -110,6 +110,9 @@ class TrialDatabase:
     def close(self) -> None:
         """Disconnect."""
         self._backend.engine.dispose()
+
+    def _warn(self, what: str) -> None:
+        _log.warning("%s", escape(f"{self._place}: the storage of trials {what}"))
 
     def _failure(self, error: Exception, seconds: float) -> InputFileError:
         what = f"has not answered for {seconds:.0f} s" if seconds else "fails"

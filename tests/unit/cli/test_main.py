@@ -1,4 +1,5 @@
 import importlib
+import signal
 import subprocess
 import sys
 
@@ -67,13 +68,27 @@ def test_markup_in_an_error_is_text(command, capsys):
     assert "[bold]x[/] :smile: [0]" in capsys.readouterr().err
 
 
-def test_an_interrupt_gives_130(command, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_line_and_exit_code_130_after_clearing_up(command, capsys, number):
     def act():
-        raise KeyboardInterrupt
+        try:
+            signal.raise_signal(number)
+        finally:
+            print("cleared up")
 
     command(act)
     assert main(["act"]) == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert capsys.readouterr() == ("cleared up\n", "interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_interrupted_command_that_can_continue_says_so(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mho.workflow.config.load_config", interrupt)
+    assert main(["run", "any.toml"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command continues from here\n"
 
 
 def test_an_interrupt_while_a_command_is_imported_gives_130(monkeypatch):
