@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--rates", type=float, nargs="+", required=True)
     parser.add_argument("--widths", nargs="+", default=["8/8", "4/4"])
-    parser.add_argument("--epochs", type=int, help="instead of the run's")
+    parser.add_argument("--steps", type=int, help="length of trainings, instead of the run's")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--weights", type=Path)
     options = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> None:
             bits = BitWidths.parse(widths)
             policy = Policy({name: ends.get(name, bits) for name in layers})
             for number, rate in enumerate(options.rates):
-                length = {} if options.epochs is None else {"epochs": options.epochs, "steps": None}
+                length = {} if options.steps is None else {"steps": options.steps, "epochs": None}
                 training = config.qat.model_copy(update={"learning_rate": rate, **length})
                 seed = derive_seed(config.run.seed, "qat")
                 with tempfile.TemporaryDirectory() as folder:
