@@ -231,21 +231,24 @@ def main() -> None:
 
 
 def show_models(log: Log) -> None:
+    """Print errors of every model on held-out policies: over all, and near uniform 8/8, where searches end."""
     near = log.accuracy >= log.accuracy[0] - NEAR_POINTS / 100
-    title = f"within {NEAR_POINTS:g} of 8/8 ({near.sum()})"
+    title = f"within {NEAR_POINTS:g} points of 8/8 ({near.sum()}): RMSE   MAE     R2    tau"
     print(
         f"{'model':15} {'of':10} {'RMSE':>7} {'MAE':>6} {'R2':>6} {'tau':>6} | accuracy, points: RMSE   MAE | {title}"
     )
     for name, make in MODELS.items():
         for title, values in (("log loss", log.log_score), ("log error", log.log_error)):
             predicted = cross_validate(make, log.bits, values)
-            found = judge(predicted, values)
+            found, close = judge(predicted, values), judge(predicted[near], values[near])
             line = f"{name:15} {title:10} {found.rmse:7.4f} {found.mae:6.4f} {found.r2:6.3f} {found.tau:6.3f}"
             if title == "log error":
                 rest = 100 * (np.exp(values) - np.exp(predicted))
                 line += f" | {root_mean_square(rest):22.2f} {np.abs(rest).mean():5.2f}"
-                line += f" | {root_mean_square(rest[near]):6.2f} {np.abs(rest[near]).mean():5.2f}"
-            print(line, flush=True)
+                line += f" | {root_mean_square(rest[near]):34.2f} {np.abs(rest[near]).mean():5.2f}"
+            else:
+                line += f" | {'':22} {'':5} | {close.rmse:34.4f} {close.mae:5.3f}"
+            print(f"{line} {close.r2:6.3f} {close.tau:6.3f}", flush=True)
 
 
 def show_sources(log: Log, model: str) -> None:

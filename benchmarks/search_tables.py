@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-PAPER = "rl-paper"
+PAPER, STRONGEST = "rl-paper", "evolution"
+"""Baselines: the paper's agent, and the best method of others that has no model of the loss."""
+
 FEWER, FASTER = 4.0, {"vgg11": 1.1, "resnet20": 1.25}
 """What is claimed: so many times fewer evaluations to where `rl-paper` ends; so many times faster at the end."""
 RESAMPLES, CONFIDENCE = 2000, 0.95
@@ -95,6 +97,8 @@ def show_problem(
     show_ends(runs, methods, last, optimum)
     if PAPER in methods:
         show_claims(problem, runs, methods, last)
+    for baseline in (PAPER, STRONGEST):
+        show_ratios(runs, methods, baseline, options.budgets)
 
 
 def of_budget(runs: Sequence[Run], method: str, count: int) -> list[Run]:
@@ -160,6 +164,24 @@ def show_claims(problem: str, runs: Sequence[Run], methods: Sequence[str], last:
         by_quarter = f"at a quarter of them {early:.3f}x: {says(early >= goal - 1e-9)}"
         at_end = f"{faster:.3f}x [{low:.3f} {high:.3f}] faster: {says(faster >= FASTER[problem])}"
         print(f"{method:10} {fewer:6.1f}x fewer: {says(fewer >= FEWER)} ({by_quarter}); {at_end}")
+
+
+def show_ratios(runs: Sequence[Run], methods: Sequence[str], baseline: str, budgets: Sequence[int]) -> None:
+    """Print how much faster the policies are that each method finds than those of a baseline, at every budget."""
+    if baseline not in methods:
+        return
+    print(f"\nspeedup found over that of {baseline} [95 % over seeds]")
+    for method in methods:
+        if method == baseline:
+            continue
+        cells = []
+        for count in sorted(budgets):
+            ours, theirs = ([run.found(count) for run in of_budget(runs, name, count)] for name in (method, baseline))
+            cells.append("{:.3f} [{:.2f} {:.2f}]".format(*ratio(ours, theirs)) if ours and theirs else "-")
+        print(
+            f"{method:10} "
+            + "  ".join(f"after {count}: {cell}" for count, cell in zip(sorted(budgets), cells, strict=True))
+        )
 
 
 def says(holds: bool) -> str:

@@ -1,8 +1,14 @@
-"""`rl-paper`: the agent of arXiv 2601.21737 (DDPG as HAQ uses it), to the letter, on stable-baselines3.
+"""`rl-paper`: the agent of arXiv 2601.21737 (DDPG as HAQ uses it) on stable-baselines3.
 
 It sees ten features, has the paper's networks, rates, exploration and reward, and acts on the space without pruning.
-What differs: the updates of an episode (one a step) come after its last step is stored, as that is when its reward is
-known.
+It differs from the paper's published code in these points:
+
+- Last layers start within 0.003, as in DDPG and HAQ; the code takes that bound (`init_w`) and leaves torch's defaults.
+- 20 episodes act randomly; the code's condition makes them 21.
+- The last feature is 1 where the next action is the weight's, as in HAQ; the code gives it for the action before.
+- An episode starts from unchanged features; the code keeps what the last episode wrote into the first layer's.
+- The updates of an episode, one a step, come after its last step is stored, when its reward is known; the code makes
+  each after storing its step, and stores one more step of reward 0 after each episode.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class SearchSettings(Section):
 
     method: Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
     """`auto` takes what the benchmark of methods shows best, and says why. `rl` is the improved agent, `rl-paper`
-    follows arXiv 2601.21737 to the letter; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
+    follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
     are Optuna's NSGA-II and Parzen estimator; the others are baselines."""
     objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"] = "latency"
     """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
