@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mho.search.method_options import MethodOptions
 from mho.search.methods import searches_all
+from mho.search.objective import Objective
 from mho.search.space import SearchSpace
 
 
@@ -25,7 +26,7 @@ class MethodChoice:
 
 
 def choose_method(space: SearchSpace, budget: int, options: MethodOptions | None = None) -> MethodChoice:
-    """Choose a method: `rl` where it is told what only `rl` takes, else `exact`.
+    """Choose a method: `rl` where only it takes the options or for intervals of chips, else `exact`.
 
     Args:
         space: what may be proposed, pruned.
@@ -37,6 +38,8 @@ def choose_method(space: SearchSpace, budget: int, options: MethodOptions | None
         return MethodChoice("rl", "only it has an agent to start from or to choose an algorithm of")
     if searches_all(space, budget):
         return MethodChoice("exact", f"it proves the optimum of a space of {space.size:,} policies")
+    if space.objective is Objective.INTERVAL:
+        return MethodChoice("rl", "intervals do not add up over layers, as exact takes costs to")
     measured = "" if space.adds_up else "; costs that do not add up over layers were not part of it"
     return MethodChoice(
         "exact",

@@ -18,6 +18,7 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.search.api import make_space
+from mho.search.auto import choose_method
 from mho.search.constraints import SearchConstraints
 from mho.search.costs import make_costs
 from mho.search.log import EvaluationLog
@@ -206,3 +207,10 @@ def test_costs_tell_where_the_interconnect_would_be_near_saturation():
         assert make_space(NETWORK, chip, LIMITS, objective=Objective.CHIP_LATENCY).is_rough(policy) is is_rough
     assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.LATENCY).is_rough(policy)
     assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY).is_rough(policy)
+
+
+def test_auto_takes_the_agent_for_intervals_which_do_not_add_up_over_layers():
+    choices = {objective: choose_method(_space(objective), 3) for objective in (Objective.INTERVAL, Objective.ENERGY)}
+    assert choices[Objective.INTERVAL].method == "rl"
+    assert "do not add up" in choices[Objective.INTERVAL].reason
+    assert choices[Objective.ENERGY].method == "exact"
