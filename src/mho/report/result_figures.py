@@ -71,23 +71,12 @@ class MappingFigures(Part):
 
     mapping: MappingModel
     """`best`, or `paper` (arXiv 2601.21737)."""
-    reason: str = ""
-    """Why layers cannot be mapped so, where they cannot: then all figures are null."""
-    reference_latency_us: float | None = None
+    reference_latency_us: float
     """Time of one inference at uniform 8/8."""
-    found_latency_us: float | None = None
+    found_latency_us: float
     """Time of one inference with the found policy."""
-    speedup: float | None = None
+    speedup: float
     """reference_latency_us / found_latency_us."""
-
-
-class AbsentPart(Part):
-    """A part of the report that could not be had."""
-
-    part: str
-    """Which, for people."""
-    reason: str
-    """Why."""
 
 
 class ChipFigures(Part):

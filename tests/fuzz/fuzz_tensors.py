@@ -1,0 +1,249 @@
+"""Tensors in .safetensors files: agents, trained weights, calibrations, states and checkpoints of trainings."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from damage import change_tree, to_json
+from fuzzing import Files, Kind
+from random_networks import Chooser
+from small_spaces import drawn_space
+from small_training import coloured_split, short_training
+from torch import nn
+
+import mho
+from mho.errors import MhoError
+from mho.models.weights import load_weights
+from mho.quantization.calibration import CalibrationTable, calibrate
+from mho.quantization.checkpoints import Checkpoint, SavedProgress
+from mho.quantization.optimizers import Optimizers
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.search.agent_file import SavedAgent
+from mho.search.learners import Algorithm
+from mho.search.planning import ChoiceTables
+from mho.search.sensitivity import SensitivityModel
+
+_METADATA = "__metadata__"
+_SIZES = {"F32": 4, "F64": 8, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
+_NUMBERS = (0.0, -1.0, 1e-42, 3.4e38, float("inf"), float("-inf"), float("nan"))
+
+
+@dataclass
+class Tensors:
+    """The parts of a file: the table of tensors with metadata, and their bytes."""
+
+    header: dict[str, Any]
+    data: bytearray
+
+    @classmethod
+    def parse(cls, content: bytes) -> Tensors:
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        if "mho" in header.get(_METADATA, {}):
+            header[_METADATA]["mho"] = json.loads(header[_METADATA]["mho"])
+        return cls(header, bytearray(content[8 + length :]))
+
+    def content(self) -> bytes:
+        header = copy.deepcopy(self.header)
+        if isinstance(header.get(_METADATA), dict) and "mho" in header[_METADATA]:
+            header[_METADATA]["mho"] = to_json(header[_METADATA]["mho"]).decode()
+        text = to_json(header)
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text + bytes(self.data)
+
+
+class TensorKind(Kind):
+    """A .safetensors file."""
+
+    file = "tensors.safetensors"
+    bases: list[Tensors]
+
+    def draw(self, chooser: Chooser) -> Any:
+        return copy.deepcopy(chooser.choice(self.bases))
+
+    def change(self, mutant: Any, chooser: Chooser) -> str:
+        names = [name for name, entry in mutant.header.items() if name != _METADATA and _is_whole(entry)]
+        kind = chooser.integer(0, 7)
+        if kind < 2 and isinstance(mutant.header.get(_METADATA), dict) and mutant.header[_METADATA]:
+            return change_tree(mutant.header[_METADATA], chooser)
+        if kind < 4 or not names:
+            return change_tree(mutant.header, chooser)
+        name = chooser.choice(names)
+        if kind == 4:
+            return _retype(mutant.header[name], name, chooser)
+        if kind == 5:
+            other = chooser.choice(names)
+            header = mutant.header
+            header[name], header[other] = header[other], header[name]
+            return f"{name} and {other} swapped"
+        return _set_number(mutant, name, chooser)
+
+    def files(self, mutant: Any) -> Files:
+        return {self.file: mutant.content()}
+
+    def keep(self, save: Any, name: str = "kept.safetensors") -> Tensors:
+        """Return what `save` writes to the path that it is given."""
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder, name))
+            return Tensors.parse(Path(folder, name).read_bytes())
+
+
+def _is_whole(entry: Any) -> bool:
+    try:
+        start, stop = entry["data_offsets"]
+        return entry["dtype"] in _SIZES and 0 <= start < stop < 1 << 30 and isinstance(entry["shape"], list)
+    except (TypeError, ValueError, KeyError):
+        return False
+
+
+def _retype(entry: dict[str, Any], name: str, chooser: Chooser) -> str:
+    """Let the same bytes be numbers of another type, or of another shape."""
+    size = entry["data_offsets"][1] - entry["data_offsets"][0]
+    if chooser.integer(0, 1):
+        entry["dtype"] = chooser.choice([kind for kind, width in _SIZES.items() if size % width == 0])
+        entry["shape"] = [size // _SIZES[entry["dtype"]]]
+    else:
+        entry["shape"] = chooser.choice((entry["shape"][::-1], [1, *entry["shape"]], [*entry["shape"], 1]))
+    return f"{name} is {entry['dtype']} {entry['shape']}"
+
+
+def _set_number(mutant: Tensors, name: str, chooser: Chooser) -> str:
+    entry, number = mutant.header[name], chooser.choice(_NUMBERS)
+    start, stop = entry["data_offsets"]
+    packed = struct.pack("<d" if entry["dtype"] == "F64" else "<f", number)
+    place = start + len(packed) * chooser.integer(0, max(0, (stop - start) // len(packed) - 1))
+    count = chooser.choice((1, 1, max(1, (stop - start) // len(packed))))
+    for offset in range(place, min(place + count * len(packed), stop, len(mutant.data)), len(packed)):
+        mutant.data[offset : offset + len(packed)] = packed
+    return f"{number} in {name}"
+
+
+class AgentKind(TensorKind):
+    """A saved agent; what it knows is asked for its own space and for another one."""
+
+    name = "agent"
+
+    def prepare(self) -> None:
+        self.spaces = [drawn_space(0), drawn_space(1, layers=3)]
+        space = self.spaces[0]
+        world = SensitivityModel(space.layer_names, None, ChoiceTables(space, lambda *_: 0.0).operands)
+        agent = SavedAgent(
+            Algorithm.DDPG,
+            {"actor.weight": torch.ones(3, 2)},
+            space.layer_names,
+            space.features,
+            world.log_sensitivities,
+            world.deviations,
+            world.profiles,
+            7,
+        )
+        self.bases = [self.keep(agent.save)]
+
+    def read(self, folder: Path) -> None:
+        agent = SavedAgent.load(folder / self.file)
+        for space in self.spaces:
+            knowledge = agent.knowledge_of(space)
+            SensitivityModel(space.layer_names, knowledge, knowledge.profiles.shape[0])
+
+
+class WeightsKind(TensorKind):
+    """Trained weights of a small module."""
+
+    name = "weights"
+
+    def prepare(self) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+        from safetensors.torch import save_file
+
+        self.bases = [self.keep(lambda path: save_file(self.module.state_dict(), path))]
+
+    def read(self, folder: Path) -> None:
+        module = copy.deepcopy(self.module)
+        try:
+            load_weights(module, folder / self.file)
+        except MhoError:
+            for name, tensor in self.module.state_dict().items():
+                assert torch.equal(tensor, module.state_dict()[name]), "refused weights are in the module"
+            raise
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values())
+
+
+class _TrainableKind(TensorKind):
+    def prepare(self) -> None:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 2, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
+        self.network = mho.load(module, torch.zeros(1, 3, 8, 8))
+        self.inputs = torch.from_numpy(coloured_split(8).inputs(slice(None)))
+        self.trainable = TrainableNetwork(self.network)
+        self.table = calibrate(self.trainable, self.inputs)
+        self.policy = Policy.uniform(self.network.layer_names, BitWidths(4, 4))
+        self.trainable.set_policy(self.policy)
+        self.bases = [self.keep(self.save)]
+
+    def save(self, path: Path) -> None:
+        raise NotImplementedError
+
+
+class CalibrationKind(_TrainableKind):
+    name = "calibration"
+
+    def save(self, path: Path) -> None:
+        self.table.save(path)
+
+    def read(self, folder: Path) -> None:
+        table = CalibrationTable.load(folder / self.file)
+        trainable = TrainableNetwork(self.network)
+        trainable.set_calibration(table)
+        trainable.set_policy(self.policy)
+        with torch.no_grad():
+            trainable(self.inputs)
+
+
+class StateKind(_TrainableKind):
+    """The state of a trained network."""
+
+    name = "training-state"
+
+    def save(self, path: Path) -> None:
+        self.trainable.save(path)
+
+    def read(self, folder: Path) -> None:
+        trainable = TrainableNetwork(self.network)
+        trainable.set_calibration(self.table)
+        trainable.set_policy(self.policy)
+        trainable.load(folder / self.file)
+        with torch.no_grad():
+            trainable(self.inputs)
+
+
+class CheckpointKind(_TrainableKind):
+    """The state of a training that goes on."""
+
+    name = "checkpoint"
+
+    def _checkpoint(self, path: Path, *, is_new: bool) -> Checkpoint:
+        trainable = TrainableNetwork(self.network)
+        trainable.set_calibration(self.table)
+        trainable.set_policy(self.policy)
+        optimizers = Optimizers(trainable, short_training(), 6)
+        if is_new:
+            trainable(self.inputs).sum().backward()
+            optimizers.step(0)
+        return Checkpoint(path, trainable, optimizers, torch.Generator().manual_seed(0), {"epochs": 3, "policy": "4/4"})
+
+    def save(self, path: Path) -> None:
+        self._checkpoint(path, is_new=True).write(SavedProgress(1, ({"loss": 0.5},)))
+
+    def read(self, folder: Path) -> None:
+        progress = self._checkpoint(folder / self.file, is_new=False).restore()
+        assert isinstance(progress.steps, int)
+        assert all(isinstance(entry, dict) for entry in progress.history)

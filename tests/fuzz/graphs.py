@@ -1,0 +1,473 @@
+"""Small random ONNX graphs of all operations that mho reads, float or with quantizers before their layers.
+
+Every node is drawn with attributes that are mostly right; what ONNX's own shape inference refuses is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from random_networks import Chooser
+
+OPSETS = (11, 13, 17, 20, 21)
+SHAPES = ((1, 2, 5, 4), (1, 3, 6, 6), (1, 4, 4, 4), (1, 3, 7), (1, 5, 4), (1, 6), (2, 3), (1, 2, 3, 4))
+_MOST_ELEMENTS, _MOST_INPUTS = 2000, 400
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that a graph holds or makes."""
+
+    name: str
+    type: int
+    shape: tuple[int, ...]
+
+
+class Drawer:
+    """Adds nodes one by one.
+
+    Args:
+        chooser: makes all decisions.
+        is_quantized: whether layers get quantizers.
+    """
+
+    def __init__(self, chooser: Chooser, *, is_quantized: bool) -> None:
+        self.chooser, self.is_quantized = chooser, is_quantized
+        self.generator = np.random.default_rng(chooser.integer(0, 1 << 16))
+        self.opset = chooser.choice((13, 21) if is_quantized else OPSETS)
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.input = Tensor("x", TensorProto.FLOAT, chooser.choice(SHAPES))
+        self.maps = [self.input]
+        """Float tensors that nodes may read, the last one first of all."""
+
+    @property
+    def last(self) -> Tensor:
+        """The tensor that was made last."""
+        return self.maps[-1]
+
+    def array(self, *shape: int, low: float | None = None) -> np.ndarray:
+        """Return random float32 numbers: normally distributed, or at least `low`."""
+        numbers = np.asarray(self.generator.standard_normal(shape))
+        return (numbers if low is None else np.abs(numbers) + low).astype(np.float32)
+
+    def hold(self, values: Any, dtype: Any = None) -> Tensor:
+        """Return a constant: an initializer, or what a Constant node makes."""
+        array = np.asarray(values, dtype)
+        name = f"c{len(self.initializers) + len(self.nodes)}"
+        tensor = numpy_helper.from_array(array, name)
+        if self.chooser.integer(0, 4) == 0:
+            self.nodes.append(helper.make_node("Constant", [], [name], value=tensor))
+        else:
+            self.initializers.append(tensor)
+        return Tensor(name, tensor.data_type, array.shape)
+
+    def axis(self, x: Tensor) -> int:
+        """Return an axis of a tensor, not the first of several."""
+        return self.chooser.integer(min(1, len(x.shape) - 1), len(x.shape) - 1)
+
+    def integers(self, *values: int) -> Tensor:
+        """Return a constant of whole numbers."""
+        return self.hold(values, np.int64)
+
+    def emit(self, op: str, inputs: Sequence[Tensor | None], outputs: int = 1, **attributes: Any) -> list[Tensor]:
+        """Add a node; return what it makes, or nothing where it cannot be."""
+        names = [f"t{len(self.nodes)}_{number}" for number in range(outputs)]
+        called = f"{op}.{len(self.nodes)}" if self.chooser.integer(0, 3) else ""
+        node = helper.make_node(op, [one.name if one else "" for one in inputs], names, called, **attributes)
+        made = self._infer(node, [one for one in inputs if one])
+        if any(min(one.shape, default=1) < 1 or np.prod(one.shape) > _MOST_ELEMENTS for one in made):
+            return []
+        self.nodes += [node] if made else []
+        return made
+
+    def one(self, op: str, *inputs: Tensor | None, **attributes: Any) -> Tensor | None:
+        """Add a node with one output."""
+        return next(iter(self.emit(op, inputs, **attributes)), None)
+
+    def quantize(self, source: Tensor, *, is_weight: bool = False) -> Tensor:
+        """Return a float tensor behind quantizers, perhaps with a clip between them."""
+        kinds = (np.int8,) if is_weight else (np.int8, np.uint8, np.int16) if self.opset >= 21 else (np.int8, np.uint8)
+        kind = self.chooser.choice(kinds)
+        zero = self.chooser.choice((0, 0, 3, 128)) if kind is np.uint8 else 0
+        scale = self.hold(np.float32(self.chooser.choice((0.5, 0.03, 1.7e-2))))
+        point = self.hold(zero, kind)
+        codes = self._certain("QuantizeLinear", source, scale, point)
+        if kind is np.int8 and self.chooser.integer(0, 2) == 0:
+            low, high = self.chooser.choice(((-7, 7), (-8, 7), (-1, 1), (-3, 3)))
+            codes = self._certain("Clip", codes, self.hold(low, kind), self.hold(high, kind))
+        return self._certain("DequantizeLinear", codes, scale, point)
+
+    def weights(self, *shape: int, axis: int = 0) -> Tensor:
+        """Return weights; in a quantized graph behind a dequantizer, with a scale for each index of an axis or one."""
+        if not self.is_quantized:
+            return self.hold(self.array(*shape))
+        if self.chooser.integer(0, 3) == 0:
+            return self.quantize(self.hold(self.array(*shape)), is_weight=True)
+        values = self.hold(self.generator.integers(-127, 128, shape), np.int8)
+        if self.chooser.integer(0, 1):
+            return self._certain("DequantizeLinear", values, self.hold(np.float32(0.02)), self.hold(0, np.int8))
+        scales, points = self.hold(self.array(shape[axis], low=0.1) / 50), self.hold(np.zeros(shape[axis]), np.int8)
+        return self._certain("DequantizeLinear", values, scales, points, axis=axis)
+
+    def layer_input(self, source: Tensor) -> Tensor:
+        """Return what a layer reads."""
+        return self.quantize(source) if self.is_quantized else source
+
+    def finish(self) -> onnx.ModelProto:
+        """Return the model; another tensor than the last one may be an output too."""
+        read = {name for node in self.nodes for name in node.input}
+        others = [one for one in self.maps[1:-1] if one.name not in read]
+        outputs = [self.last, *(others[:1] if self.chooser.integer(0, 1) else [])]
+        shape: list[int | str] = list(self.input.shape)
+        if shape[0] == 1 and self.chooser.integer(0, 1):
+            shape[0] = "N"
+        graph = helper.make_graph(
+            self.nodes,
+            "drawn",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(one.name, TensorProto.FLOAT, None) for one in outputs],
+            self.initializers,
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+
+    def _certain(self, op: str, *inputs: Tensor, **attributes: Any) -> Tensor:
+        made = self.one(op, *inputs, **attributes)
+        assert made is not None, f"no {op} of {inputs}"
+        return made
+
+    def _infer(self, node: onnx.NodeProto, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return what a node makes, by ONNX's own inference; nothing where it cannot tell."""
+        names = {one.name for one in inputs}
+        constants = [one for one in self.initializers if one.name in names]
+        makers = [one for one in self.nodes if one.op_type == "Constant" and one.output[0] in names]
+        fixed = {*(one.name for one in constants), *(one.output[0] for one in makers)}
+        given = {one.name: one for one in inputs if one.name not in fixed}
+        infos = [helper.make_tensor_value_info(one.name, one.type, one.shape) for one in given.values()]
+        results = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        graph = helper.make_graph([*makers, node], "one", infos, results, constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph.output
+        except (onnx.shape_inference.InferenceError, RuntimeError):
+            return []
+        made = []
+        for value in inferred:
+            kind = value.type.tensor_type
+            if not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
+                return []
+            made.append(Tensor(value.name, kind.elem_type, tuple(dim.dim_value for dim in kind.shape.dim)))
+        return made
+
+
+def draw_graph(chooser: Chooser, *, is_quantized: bool, most: int = 6) -> onnx.ModelProto:
+    """Return a model of one to `most` drawn steps, at least one of them a layer where it is quantized."""
+    drawer = Drawer(chooser, is_quantized=is_quantized)
+    steps = chooser.integer(1, most)
+    for number in range(steps):
+        source = drawer.last if chooser.integer(0, 3) else chooser.choice(drawer.maps)
+        is_layer = chooser.integer(0, 3) == 0 or (is_quantized and number == 0)
+        made = chooser.choice(_LAYERS if is_layer else _STEPS)(drawer, source)
+        drawer.maps += [made] if made is not None else []
+    if len(drawer.maps) == 1:
+        made = drawer.one("Relu", drawer.input)
+        assert made is not None
+        drawer.maps.append(made)
+    return drawer.finish()
+
+
+# -- layers ----------------------------------------------------------------------------------------
+
+
+def _conv(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) not in (3, 4):
+        return _matmul(drawer, x)
+    chooser, channels, rank = drawer.chooser, x.shape[1], len(x.shape) - 2
+    group = chooser.choice([one for one in (1, 1, channels) if channels % one == 0])
+    kernel = [chooser.integer(1, 3) for _ in range(rank)]
+    weights = drawer.weights(group * chooser.integer(1, 3), channels // group, *kernel)
+    bias = drawer.hold(drawer.array(weights.shape[0])) if chooser.integer(0, 1) else None
+    attributes = {"group": group, **_window(chooser, rank)}
+    if chooser.integer(0, 1):
+        attributes["kernel_shape"] = kernel
+    return drawer.one("Conv", drawer.layer_input(x), weights, *([bias] if bias else []), **attributes)
+
+
+def _window(chooser: Chooser, rank: int) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if chooser.integer(0, 1):
+        attributes["strides"] = [chooser.integer(1, 2) for _ in range(rank)]
+    if chooser.integer(0, 2) == 0:
+        attributes["auto_pad"] = chooser.choice(("SAME_UPPER", "SAME_LOWER", "VALID"))
+        return attributes
+    if chooser.integer(0, 1):
+        attributes["pads"] = [chooser.integer(0, 1) for _ in range(2 * rank)]
+    if chooser.integer(0, 3) == 0:
+        attributes["dilations"] = [chooser.integer(1, 2) for _ in range(rank)]
+    return attributes
+
+
+def _gemm(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    flat = x if len(x.shape) == 2 else drawer.one("Flatten", x, axis=chooser.choice((1, 1, 1, 0, len(x.shape))))
+    if flat is None or flat.shape[1] > _MOST_INPUTS:
+        return None
+    across, inputs, outputs = chooser.integer(0, 1), flat.shape[1], chooser.integer(1, 4)
+    weights = drawer.weights(*((outputs, inputs) if across else (inputs, outputs)), axis=1 - across)
+    bias = [drawer.hold(drawer.array(outputs))] if chooser.integer(0, 1) else []
+    attributes: dict[str, Any] = {"transB": across}
+    if chooser.integer(0, 4) == 0:
+        attributes |= {"alpha": chooser.choice((1.0, 0.5, -2.0)), "beta": chooser.choice((1.0, 2.0))}
+    return drawer.one("Gemm", drawer.layer_input(flat), weights, *bias, **attributes)
+
+
+def _matmul(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if x.shape[-1] > _MOST_INPUTS:
+        return None
+    weights = drawer.weights(x.shape[-1], drawer.chooser.integer(1, 4), axis=1)
+    return drawer.one("MatMul", drawer.layer_input(x), weights)
+
+
+def _product(drawer: Drawer, x: Tensor) -> Tensor | None:
+    """A product of two activations."""
+    if len(x.shape) < 3:
+        return _matmul(drawer, x)
+    perm = [*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2]
+    turned = drawer.one("Transpose", x, perm=perm)
+    assert turned is not None
+    pair = (x, turned) if drawer.chooser.integer(0, 1) else (turned, x)
+    return drawer.one("MatMul", *(drawer.layer_input(one) for one in pair))
+
+
+_LAYERS = (_conv, _conv, _conv, _gemm, _gemm, _matmul, _product)
+
+# -- digital operations ----------------------------------------------------------------------------
+
+
+def _unary(*names: str, **attributes: Sequence[Any]) -> Callable[[Drawer, Tensor], Tensor | None]:
+    def draw(drawer: Drawer, x: Tensor) -> Tensor | None:
+        op = drawer.chooser.choice(names)
+        return drawer.one(op, x, **{key: drawer.chooser.choice(values) for key, values in attributes.items()})
+
+    return draw
+
+
+def _of_positive(*names: str) -> Callable[[Drawer, Tensor], Tensor | None]:
+    """Operations that take numbers above 0."""
+
+    def draw(drawer: Drawer, x: Tensor) -> Tensor | None:
+        positive = drawer.one("Abs", x)
+        moved = positive and drawer.one("Add", positive, drawer.hold(np.float32(0.5)))
+        return moved and drawer.one(drawer.chooser.choice(names), moved)
+
+    return draw
+
+
+def _clip(drawer: Drawer, x: Tensor) -> Tensor | None:
+    low, high = (drawer.hold(np.float32(one)) for one in drawer.chooser.choice(((0, 6), (-1, 1), (-0.5, 2.5))))
+    bounds = drawer.chooser.choice(((low, high), (low,), (None, high)))
+    return drawer.one("Clip", x, *bounds)
+
+
+def _binary(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser, op = drawer.chooser, drawer.chooser.choice(("Add", "Sub", "Mul", "Min", "Max", "Sum", "Mean", "Div"))
+    alike = [one for one in drawer.maps if one.shape == x.shape]
+    shape = tuple(size if chooser.integer(0, 1) else 1 for size in x.shape)
+    shape = shape[chooser.integer(0, len(shape)) :] if chooser.integer(0, 1) else shape
+    other = chooser.choice(alike) if chooser.integer(0, 1) else drawer.hold(drawer.array(*shape, low=0.3))
+    if op == "Div" and other.name[0] != "c":
+        op = "Add"
+    pair = (other, x) if chooser.integer(0, 3) == 0 and op != "Div" else (x, other)
+    return drawer.one(op, *pair)
+
+
+def _power(drawer: Drawer, x: Tensor) -> Tensor | None:
+    return drawer.one("Pow", x, drawer.hold(np.float32(drawer.chooser.choice((1, 2, 3)))))
+
+
+def _along_axis(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.chooser.integer(-len(x.shape) if drawer.opset >= 13 else 0, len(x.shape) - 1)
+    return drawer.one(drawer.chooser.choice(("Softmax", "Softmax", "LogSoftmax")), x, axis=axis)
+
+
+def _batch_norm(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if len(x.shape) < 2:
+        return None
+    held = [drawer.hold(drawer.array(x.shape[1], low=low)) for low in (0.5, None, None, 0.5)]
+    return drawer.one("BatchNormalization", x, *held, epsilon=drawer.chooser.choice((1e-5, 0.1)))
+
+
+def _layer_norm(drawer: Drawer, x: Tensor) -> Tensor | None:
+    if drawer.opset < 17:
+        return None
+    scale, bias = (drawer.hold(drawer.array(x.shape[-1])) for _ in range(2))
+    return drawer.one("LayerNormalization", x, scale, *([bias] if drawer.chooser.integer(0, 1) else []), axis=-1)
+
+
+def _pool(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser, rank = drawer.chooser, len(x.shape) - 2
+    if rank < 1 or chooser.integer(0, 4) == 0:
+        return drawer.one(chooser.choice(("GlobalAveragePool", "GlobalMaxPool")), x) if rank > 0 else None
+    op = chooser.choice(("MaxPool", "AveragePool"))
+    attributes = {"kernel_shape": [chooser.integer(2, 3) for _ in range(rank)], **_window(chooser, rank)}
+    if op == "AveragePool":
+        attributes["count_include_pad"] = chooser.integer(0, 1)
+        if drawer.opset < 19:
+            attributes.pop("dilations", None)
+    attributes["ceil_mode"] = chooser.integer(0, 1) if "auto_pad" not in attributes else 0
+    return drawer.one(op, x, **attributes)
+
+
+def _reduce(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser, op = drawer.chooser, drawer.chooser.choice(("ReduceMean", "ReduceSum", "ReduceMax"))
+    axes = sorted({drawer.axis(x) for _ in range(2)})
+    keep = {"keepdims": chooser.integer(0, 1)}
+    if drawer.opset >= (13 if op == "ReduceSum" else 18):
+        return drawer.one(op, x, drawer.integers(*axes), **keep)
+    return drawer.one(op, x, axes=axes, **keep)
+
+
+# -- movement --------------------------------------------------------------------------------------
+
+
+def _reshape(drawer: Drawer, x: Tensor) -> Tensor | None:
+    size = int(np.prod(x.shape[1:]))
+    divisors = [one for one in range(1, size + 1) if size % one == 0]
+    one = drawer.chooser.choice(divisors)
+    shape = drawer.chooser.choice(
+        ((x.shape[0], -1), (0, one, -1), (x.shape[0], one, size // one), (x.shape[0], -1, one, 1))
+    )
+    if drawer.chooser.integer(0, 3) == 0:
+        return drawer.one("Flatten", x, axis=1)
+    return drawer.one("Reshape", x, drawer.integers(*shape))
+
+
+def _squeeze(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    axis = chooser.integer(1, len(x.shape))
+    op = chooser.choice(("Squeeze", "Unsqueeze"))
+    if op == "Squeeze":
+        singles = [index for index, size in enumerate(x.shape) if size == 1 and index]
+        if not singles:
+            return None
+        axis = chooser.choice(singles)
+    return drawer.one(op, x, drawer.integers(axis)) if drawer.opset >= 13 else drawer.one(op, x, axes=[axis])
+
+
+def _transpose(drawer: Drawer, x: Tensor) -> Tensor | None:
+    perm = [0, *(1 + index for index in drawer.generator.permutation(len(x.shape) - 1))]
+    return drawer.one("Transpose", x, perm=[int(axis) for axis in perm])
+
+
+def _repeat(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    if chooser.integer(0, 1):
+        repeats = [1, *(chooser.integer(1, 2) for _ in x.shape[1:])]
+        return drawer.one("Tile", x, drawer.integers(*repeats))
+    shape = [size if size > 1 or not index else chooser.integer(1, 3) for index, size in enumerate(x.shape)]
+    return drawer.one("Expand", x, drawer.integers(*shape))
+
+
+def _slice(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser, axis = drawer.chooser, drawer.axis(x)
+    start, end = chooser.choice(((0, 1), (1, 1000), (-2, 1000), (0, -1), (-1, -1000)))
+    step = -1 if end < -999 else chooser.choice((1, 1, 2))
+    return drawer.one("Slice", x, *(drawer.integers(one) for one in (start, end, axis, step)))
+
+
+def _gather(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.axis(x)
+    indices = drawer.generator.integers(-x.shape[axis], x.shape[axis], drawer.chooser.choice(((), (1,), (3,), (2, 2))))
+    return drawer.one("Gather", x, drawer.hold(indices, np.int64), axis=axis)
+
+
+def _split(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.axis(x)
+    size = x.shape[axis]
+    if size < 2 or drawer.opset < 13:
+        return None
+    first = drawer.chooser.integer(1, size - 1)
+    parts = drawer.emit("Split", [x, drawer.integers(first, size - first)], 2, axis=axis)
+    return drawer.chooser.choice(parts) if parts else None
+
+
+def _concat(drawer: Drawer, x: Tensor) -> Tensor | None:
+    axis = drawer.axis(x)
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    fitting = [
+        one
+        for one in drawer.maps
+        if len(one.shape) == len(x.shape) and (*one.shape[:axis], *one.shape[axis + 1 :]) == rest
+    ]
+    return drawer.one("Concat", x, drawer.chooser.choice(fitting), axis=axis)
+
+
+def _pad(drawer: Drawer, x: Tensor) -> Tensor | None:
+    ends = [drawer.chooser.integer(0, 2) if index % len(x.shape) else 0 for index in range(2 * len(x.shape))]
+    value = [drawer.hold(np.float32(drawer.chooser.choice((0, -1, 0.5))))] if drawer.chooser.integer(0, 1) else []
+    return drawer.one("Pad", x, drawer.integers(*ends), *value)
+
+
+def _resize(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    if len(x.shape) != 4:
+        return None
+    scales = [1.0, 1.0, *(float(chooser.integer(1, 3)) for _ in range(2))]
+    attributes: dict[str, Any] = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": chooser.choice(("asymmetric", "asymmetric", "half_pixel")),
+        "nearest_mode": chooser.choice(("floor", "floor", "round_prefer_floor")),
+    }
+    if drawer.opset < 13 or chooser.integer(0, 1):
+        roi = drawer.hold(np.zeros(0, np.float32))
+        return drawer.one("Resize", x, roi, drawer.hold(scales, np.float32), **attributes)
+    if drawer.opset >= 18 and chooser.integer(0, 1):
+        attributes["keep_aspect_ratio_policy"] = chooser.choice(("stretch", "not_larger", "not_smaller"))
+    sizes = drawer.integers(*(round(size * scale) for size, scale in zip(x.shape, scales, strict=True)))
+    return drawer.one("Resize", x, None, None, sizes, **attributes)
+
+
+def _where(drawer: Drawer, x: Tensor) -> Tensor | None:
+    chooser = drawer.chooser
+    mask = drawer.hold(drawer.generator.integers(0, 2, x.shape[chooser.integer(0, len(x.shape) - 1) :]), bool)
+    alike = [one for one in drawer.maps if one.shape == x.shape]
+    other = (
+        drawer.hold(np.float32(chooser.choice((0, 1, -1e9, -np.inf))))
+        if chooser.integer(0, 1)
+        else chooser.choice(alike)
+    )
+    return drawer.one("Where", mask, *((x, other) if chooser.integer(0, 1) else (other, x)))
+
+
+def _masked_softmax(drawer: Drawer, x: Tensor) -> Tensor | None:
+    """Softmax behind one or two masks that leave the first index of the last axis."""
+    for _ in range(drawer.chooser.integer(1, 2)):
+        mask = drawer.generator.integers(0, 2, x.shape[-1]).astype(bool)
+        mask[0] = True
+        masked = drawer.one("Where", drawer.hold(mask), x, drawer.hold(np.float32(-np.inf)))
+        assert masked is not None
+        x = masked
+    return drawer.one("Softmax", x, axis=len(x.shape) - 1)
+
+
+def _cast(drawer: Drawer, x: Tensor) -> Tensor | None:
+    kind = drawer.chooser.choice((TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT))
+    made = drawer.one("Cast", x, to=kind)
+    return made and drawer.one("Cast", made, to=TensorProto.FLOAT)
+
+
+_STEPS = (
+    _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "Exp"),
+    _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "HardSwish"),
+    _unary("LeakyRelu", alpha=(0.01, 0.5)),
+    _unary("HardSigmoid", alpha=(0.2, 1 / 6)),
+    _unary("Gelu", approximate=("none", "tanh")),
+    _of_positive("Log", "Sqrt", "Reciprocal"),
+    _clip, _binary, _binary, _power, _along_axis, _batch_norm, _layer_norm, _pool, _pool, _reduce, _reshape, _squeeze,
+    _transpose, _repeat, _slice, _gather, _split, _concat, _pad, _resize, _where, _masked_softmax, _cast,
+)  # fmt: skip
