@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from mho.accelerator.loading import accelerator_from_json
 from mho.cache_folder import open_atomically
-from mho.errors import InputFileError, ProgramError
+from mho.errors import InputFileError, MemoryBudgetError, ProgramError
+from mho.input_files import check_memory, check_regular_file, parse_json
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program
 from mho.program.verify import verify_program
@@ -45,6 +46,8 @@ _HEADER_KEYS = (
     "metadata",
 )
 _MAX_RANK = 16
+_MAX_ELEMENTS = 1 << 48
+"""Of an array, axes of size 0 left out: NumPy holds no more."""
 
 
 def write_program(program: Program, path: str | Path) -> None:
@@ -83,24 +86,24 @@ def read_program(path: str | Path) -> Program:
 
     Raises:
         InputFileError: missing, not a program, truncated or damaged.
+        MemoryBudgetError: the file, or the buffers of one sample, are larger than the budget.
         ProgramError: written by a newer mho, or inconsistent with itself.
         ConfigError: its accelerator is impossible.
     """
-    path = Path(path)
+    path, expected = Path(path), "a program of `mho compile`"
+    check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
     try:
         content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
     except (OSError, ValueError) as error:
         what = "the file is empty" if isinstance(error, ValueError) else error.strerror or "cannot be read"
-        raise InputFileError(what, where=str(path), expected="a program of `mho compile`") from error
+        raise InputFileError(what, where=str(path), expected=expected) from error
     header, body = _split(content, str(path))
     try:
         program = _program(header, body, str(path))
         verify_program(program)
-    except ProgramError as error:
+    except (ProgramError, MemoryBudgetError) as error:
         where = f"{path}: {error.where}"
-        raise ProgramError(error.what, where=where, expected=error.expected, hint=error.hint) from error
-    except RecursionError as error:
-        raise ProgramError("instructions are nested too deeply", where=str(path), hint="the file is damaged") from error
+        raise type(error)(error.what, where=where, expected=error.expected, hint=error.hint) from error
     return program
 
 
@@ -151,12 +154,7 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
     text = bytes(content[_PREFIX.size : header_stop])
     if hashlib.sha256(text).digest() != digest:
         raise InputFileError("the header's checksum does not match", where=where, hint="the file is damaged")
-    try:
-        header = json.loads(text.decode())
-        if b"\\u" in text:  # halves of surrogate pairs, which no file holds and no terminal prints
-            json.dumps(header, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise InputFileError(f"the header is not JSON: {error}", where=where) from error
+    header = parse_json(text, where=f"{where}: header")
     body_start = _aligned(header_stop)
     if body_start > content.size or content[header_stop:body_start].any():
         raise InputFileError("the header is not followed by zeros", where=where, hint="the file is damaged")
@@ -242,8 +240,9 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _shape(value: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > _MAX_RANK or any(type(s) is not int or s < 0 for s in value):
-        raise ProgramError(f"{value!r} is no shape", where=where)
+    is_shape = isinstance(value, list) and len(value) <= _MAX_RANK and all(type(s) is int and s >= 0 for s in value)
+    if not is_shape or math.prod(size for size in value if size) > _MAX_ELEMENTS:
+        raise ProgramError("no shape", where=where, expected=f"at most {_MAX_RANK} sizes of together 2^48 elements")
     return tuple(value)
 
 

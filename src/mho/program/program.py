@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,6 +80,12 @@ class Program:
         object.__setattr__(self, "buffers", MappingProxyType(dict(self.buffers)))
         object.__setattr__(self, "constants", MappingProxyType(constants))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def sample_bytes(self) -> int:
+        """Memory of all buffers for one sample: float32, and int64 for codes and sums."""
+        sizes = ((4 if buffer.kind is BufferKind.FLOAT else 8, buffer.shape) for buffer in self.buffers.values())
+        return sum(size * math.prod(shape) for size, shape in sizes)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

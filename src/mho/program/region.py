@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ProgramError
+from mho.input_files import check_memory
 from mho.program.instructions import Affine
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, Loops
 
 Integers = NDArray[np.int64]
+
+_PROOF_BYTES = 200
+"""Memory that a proof takes for each position of each group, measured."""
 
 
 class Region:
@@ -34,6 +38,8 @@ class Region:
         self.require(layout == self.layout, "the layout of the sums is not that of the geometry")
         self.require(bool(content.quantizations), "no input is quantized")
         self.groups, self.positions = self.geometry.groups, math.prod(self.geometry.position_counts)
+        what = f"the proof of {self.groups * self.positions:,} positions"
+        check_memory(_PROOF_BYTES * self.groups * self.positions, what, where=f"layer {content.layer.name}")
         self.first_code = content.quantizations[0].start
 
     def require(self, condition: bool, what: str) -> None:

@@ -17,6 +17,7 @@ from mho.accelerator.spec import Encoding
 from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
+from mho.input_files import check_memory
 from mho.mapping.converters import required_adc_bits, resolves_all_sums
 from mho.network.graph import MVM_OPERATIONS
 from mho.program.checker import Checker, Rectangle
@@ -40,12 +41,14 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.product import LayerProduct, prove_layer
-from mho.program.program import BufferKind, Program
+from mho.program.program import BufferKind, Program, walk
 from mho.program.tile_uses import collect_layers
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62
 """Corrections stay below, as sums do, so that they fit int64 together."""
+_MOST_EXECUTED = 10**11
+"""Instructions of a sample, every turn of a loop counted: days of the interpreter. VGG-16 takes some 10^7."""
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -54,6 +57,7 @@ def verify_program(program: Program) -> None:
 
     Raises:
         ProgramError: what does not hold, and in which layer or instruction.
+        MemoryBudgetError: its buffers take more than the budget.
     """
     for _ in prove_program(program):
         pass
@@ -65,6 +69,12 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
     Raises:
         ProgramError: what does not hold, and in which layer or instruction.
     """
+    check_memory(program.sample_bytes, "the buffers of one sample", where=program.name)
+    executed = sum(times for _, times in walk(program.instructions))
+    if executed > _MOST_EXECUTED:
+        raise ProgramError(
+            f"a sample takes {executed:,} instructions", where=program.name, expected=f"at most {_MOST_EXECUTED:,}"
+        )
     checker = Checker(program, set(program.inputs))
     for index, item in enumerate(program.instructions):
         checker.where = f"layer {item.name}" if isinstance(item, Layer) else f"instruction {index}"
@@ -92,6 +102,8 @@ def _check(checker: Checker, item: Instruction) -> None:
     if isinstance(item, Loop):
         if item.count < 1 or item.variable in checker.counts:
             checker.fail(f"loop over {item.variable!r} of {item.count} turns", "a new variable and at least one turn")
+        if (turns := math.prod(checker.counts.values()) * item.count) > _MOST_EXECUTED:
+            checker.fail(f"loops of {turns:,} turns", f"at most {_MOST_EXECUTED:,}")
         checker.counts[item.variable] = item.count
         for inner in item.body:
             _check(checker, inner)

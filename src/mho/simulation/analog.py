@@ -32,7 +32,7 @@ from mho.simulation.analog_windows import Codes, WindowRun, add_sums, gather, pl
 from mho.simulation.codes import place_narrow_codes
 from mho.simulation.dequantize import dequantize
 from mho.simulation.layers import LayerRunner, make_runner
-from mho.simulation.samples import check_inputs, present_outputs
+from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
 _SHOWN_SUMS = 1 << 17
 """Sums of columns that the windows of a tile that is observed give at a time: what a processor reaches quickly."""
@@ -106,13 +106,15 @@ class AnalogExecutor:
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not finite.
+            MemoryBudgetError: outputs or a batch take more than the budget.
         """
         if batch_size < 1:
             raise DataError(f"batch size {batch_size}", expected="at least 1")
         arrays = check_inputs(self.program, inputs)
         samples = next(iter(arrays.values())).shape[0]
-        shapes = {name: self.program.buffers[name].shape for name in self.program.outputs}
-        outputs = {name: np.empty((samples, *shape), np.float32) for name, shape in shapes.items()}
+        if batch_size > DEFAULT_BATCH:
+            check_batch(self.program, min(batch_size, samples), self.program.sample_bytes)
+        outputs = allocate_outputs(self.program, samples)
         for start in range(0, samples, batch_size):
             stop = min(start + batch_size, samples)
             live = {name: array[start:stop] for name, array in arrays.items()}

@@ -25,7 +25,7 @@ from mho.program.instructions import Digital, Layer
 from mho.program.program import Program
 from mho.program.verify import prove_program
 from mho.simulation.layers import LayerRunner, make_runner
-from mho.simulation.samples import check_inputs, present_outputs
+from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
 _BATCH_BYTES = 8 << 20
 _MAX_BATCH_BYTES = 512 << 20
@@ -75,14 +75,15 @@ class Executor:
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not finite.
+            MemoryBudgetError: outputs or a batch take more than the budget.
         """
         arrays = check_inputs(self.program, inputs)
         samples = next(iter(arrays.values())).shape[0]
         size = self.default_batch_size if batch_size is None else batch_size
         if size < 1:
             raise DataError(f"batch size {size}", expected="at least 1")
-        shapes = {name: self.program.buffers[name].shape for name in self.program.outputs}
-        outputs = {name: np.empty((samples, *shape), np.float32) for name, shape in shapes.items()}
+        check_batch(self.program, min(size, samples), self._bytes_per_sample())
+        outputs = allocate_outputs(self.program, samples)
         with exact_products():
             for start in range(0, samples, size):
                 stop = min(start + size, samples)

@@ -7,16 +7,17 @@ A program of one crossbar runs in the order of its instructions; one for a chip 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.input_files import memory_budget_bytes
 from mho.mapping.counts import Counts
 from mho.program.program import Program
 from mho.simulation.machine import make_machine, run_body
-from mho.simulation.samples import present_outputs
+from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
 
 
@@ -48,12 +49,29 @@ def interpret(
 
     Raises:
         DataError: an input is missing, unknown, of another shape or not finite.
+        MemoryBudgetError: outputs take more than the budget.
         ProgramError: the program does what the hardware cannot, or reads what its schedule has not made yet.
     """
-    machine = make_machine(program, inputs, skip_zero_slices=skip_zero_slices)
-    if program.schedule is None:
-        run_body(machine, program.instructions, {})
-    else:
-        run_in_schedule_order(machine)
-    outputs = present_outputs(program, machine.buffers)
-    return Execution(outputs, machine.writes, machine.mvms, machine.skipped)
+    arrays = check_inputs(program, inputs)
+    samples = next(iter(arrays.values())).shape[0]
+    outputs = allocate_outputs(program, samples)
+    at_once = max(1, memory_budget_bytes() // (2 * max(1, program.sample_bytes)))
+    skipped: dict[str, list[Counts[NDArray[np.int64]]]] = {}
+    for start in range(0, samples, at_once):
+        batch = {name: array[start : start + at_once] for name, array in arrays.items()}
+        machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices)
+        if program.schedule is None:
+            run_body(machine, program.instructions, {})
+        else:
+            run_in_schedule_order(machine)
+        for name, array in outputs.items():
+            array[start : start + at_once] = machine.buffers[name]
+        for name, counts in machine.skipped.items():
+            skipped.setdefault(name, []).append(counts)
+    joined = {name: _join(parts) for name, parts in skipped.items()}
+    return Execution(present_outputs(program, outputs), machine.writes, machine.mvms, joined)
+
+
+def _join(parts: list[Counts[NDArray[np.int64]]]) -> Counts[NDArray[np.int64]]:
+    """Return the counts of all samples."""
+    return Counts(*(np.concatenate(found) for found in zip(*map(astuple, parts), strict=True)))

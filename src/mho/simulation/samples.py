@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.batching import from_samples, to_samples
 from mho.errors import DataError, suggest
+from mho.input_files import check_memory
 from mho.program.program import Program
 
 
@@ -38,6 +40,19 @@ def check_inputs(program: Program, inputs: Mapping[str, Any] | NDArray[Any]) -> 
         listing = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise DataError(f"inputs with different numbers of samples ({listing})", expected="as many of each")
     return arrays
+
+
+def allocate_outputs(program: Program, samples: int) -> dict[str, NDArray[np.float32]]:
+    """Return arrays [samples, *shape] for the outputs. Raises `MemoryBudgetError` where these pass the budget."""
+    shapes = {name: program.buffers[name].shape for name in program.outputs}
+    size = 4 * samples * sum(math.prod(shape) for shape in shapes.values())
+    check_memory(size, f"the outputs of {samples:,} samples", where=program.name)
+    return {name: np.empty((samples, *shape), np.float32) for name, shape in shapes.items()}
+
+
+def check_batch(program: Program, samples: int, sample_bytes: int) -> None:
+    """Refuse to run more samples at once than the memory budget has room for. Raises `MemoryBudgetError`."""
+    check_memory(samples * sample_bytes, f"a batch of {samples:,} samples", where=program.name)
 
 
 def present_outputs(program: Program, buffers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 from dataclasses import replace
 
@@ -7,8 +8,13 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import compile_small, conv_network, matmul_network
 
-from mho.errors import InputFileError, MhoError, ProgramError
+from mho.errors import InputFileError, MemoryBudgetError, MhoError, ProgramError
+from mho.input_files import MEMORY_KEY
 from mho.program.container import FORMAT_VERSION, MAGIC, read_program, write_program
+from mho.program.instructions import Loop
+from mho.program.product import prove_layer
+from mho.program.tile_uses import collect_layers
+from mho.program.verify import verify_program
 
 
 @pytest.fixture
@@ -99,6 +105,48 @@ def forge(path, change):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "error", "told"),
+    [
+        (b'["codes",[84]]', b'["codes",[1099511627776]]', MemoryBudgetError, "the buffers of one sample would take"),
+        (b'["codes",[84]]', b'["codes",[0,9223372036854775808]]', ProgramError, "no shape"),
+        (b'"shape":[1,4]', b'"shape":[0,9223372036854775808]', ProgramError, "no shape"),
+        (b'"name":"', b'"name":' + b"[" * 10**5 + b'"', InputFileError, "too deeply"),
+        (b'"count":3', b'"count":1099511627776', ProgramError, "a sample takes"),
+    ],
+)
+def test_what_would_take_memory_or_time_without_end_is_refused_at_once(path, old, new, error, told):
+    forge(path, lambda header: header.replace(old, new, 1))
+    with pytest.raises(error, match=told) as caught:
+        read_program(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_proof_that_takes_more_than_the_budget_is_refused(monkeypatch):
+    program = compile_small(conv_network())
+    monkeypatch.setenv(MEMORY_KEY, str(2300 / 2**30))
+    with pytest.raises(MemoryBudgetError, match="the proof of 12 positions"):
+        next(iter(prove_layer(program, content) for content in collect_layers(program)))
+
+
+def test_loops_around_nothing_end_too():
+    program = compile_small(conv_network())
+    (layer, *rest) = program.instructions
+    endless = Loop("i", 1 << 30, (Loop("j", 1 << 30, ()),))
+    with pytest.raises(ProgramError, match="loops of"):
+        verify_program(replace(program, instructions=(replace(layer, body=(endless, *layer.body)), *rest)))
+
+
+def test_pipes_and_files_above_the_budget_are_refused_without_reading_them(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mho")
+    with pytest.raises(InputFileError, match="not a regular file"):
+        read_program(tmp_path / "pipe.mho")
+    with (tmp_path / "sparse.mho").open("wb") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(MemoryBudgetError):
+        read_program(tmp_path / "sparse.mho")
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         (b'"shape":[1,4]', b'"shape":[9,4]'),
@@ -132,7 +180,7 @@ def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
 )
 def test_a_header_that_is_no_utf8_is_told(path, change):
     forge(path, change)
-    with pytest.raises(InputFileError, match="the header is not JSON"):
+    with pytest.raises(InputFileError, match="header: not JSON"):
         read_program(path)
 
 

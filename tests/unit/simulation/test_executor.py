@@ -17,11 +17,13 @@ from small_programs import (
 
 from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.arithmetic.exactness import exact_products
-from mho.errors import DataError, ProgramError
+from mho.errors import DataError, MemoryBudgetError, ProgramError
+from mho.input_files import MEMORY_KEY
 from mho.network.graph import Grid
 from mho.network.reference import run_quantized
 from mho.program.instructions import ShiftAdd
 from mho.program.verify import prove_program
+from mho.simulation.analog import AnalogExecutor
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
@@ -35,6 +37,25 @@ def test_float32_serves_below_2_to_the_24_and_parts_do_beyond():
     assert choose_route(bounds(np.full((1, 1000), 127)), "x") == Route(torch.float32, (0, 1000))
     assert choose_route(bounds(np.full((1, 1032), 127)), "x") == Route(torch.float32, (0, 1032))
     assert choose_route(bounds(np.full((1, 1033), 127)), "x") == Route(torch.float32, (0, 516, 1033))
+
+
+def test_engines_refuse_more_than_the_budget_and_the_interpreter_runs_in_parts(monkeypatch):
+    program = compile_small(conv_network())
+    inputs = random_inputs(conv_network(), 40)
+    whole = interpret(program, inputs, skip_zero_slices=True)
+    monkeypatch.setenv(MEMORY_KEY, str(7 * program.sample_bytes / 2**30))
+    parts = interpret(program, inputs, skip_zero_slices=True)
+    assert_same_bits(parts.outputs, whole.outputs)
+    assert (parts.writes, parts.mvms) == (whole.writes, whole.mvms)
+    np.testing.assert_array_equal(parts.skipped["conv"].mvms, whole.skipped["conv"].mvms)
+    assert_same_bits(Executor(program).run(inputs, 2), whole.outputs)
+    with pytest.raises(MemoryBudgetError, match="a batch of 40 samples"):
+        Executor(program).run(inputs, 10**9)
+    with pytest.raises(MemoryBudgetError, match="a batch of 40 samples"):
+        AnalogExecutor(program, 0).run(inputs, 10**9)
+    monkeypatch.setenv(MEMORY_KEY, str(1.1 * program.sample_bytes / 2**30))
+    with pytest.raises(MemoryBudgetError, match="the outputs of 40 samples"):
+        interpret(program, inputs)
 
 
 def test_signs_of_weights_are_counted_apart():
