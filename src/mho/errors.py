@@ -31,6 +31,12 @@ class MhoError(Exception):
             lines.append(f"  hint: {hint}")
         super().__init__("\n".join(lines))
 
+    @property
+    def line(self) -> str:
+        """What is wrong, where and what was expected, in one line."""
+        told = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{told}; expected {self.expected}" if self.expected else told
+
 
 class InputFileError(MhoError):
     """A file is missing, unreadable, truncated or not what it says that it is."""

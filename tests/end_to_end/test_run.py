@@ -1,5 +1,7 @@
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import mho
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.data.loading import load_dataset
+from mho.errors import MhoError
 from mho.program.container import read_program
 from mho.report.result import read_result
 from mho.workflow.config import load_config
@@ -219,6 +222,41 @@ def test_a_finished_run_is_not_made_again(finished, config):
     run(load_config(config, directory=finished))
     assert (finished / "stages" / "float" / "float.onnx").stat().st_mtime_ns == before
     assert (finished / "result.json").read_bytes() == content
+
+
+def test_what_a_report_can_do_without_is_left_out_with_its_reason(finished, config, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise MhoError("too large", where="this part", expected="less")
+
+    for name in ("NetworkMap.of", "schedule_policies", "collect_worths", "collect_searches"):
+        monkeypatch.setattr(f"mho.workflow.outcome.{name}", refuse)
+    assert main(["run", str(config), "--directory", str(finished)]) == 0
+    output, page = capsys.readouterr().out, (finished / "report.html").read_text()
+    result = read_result(finished / "result.json")
+    assert {one.reason for one in result.absent} == {"this part: too large; expected less"}
+    for name in ("map of the network", "whole chip", "sensitive", "searches"):
+        (told,) = (one for one in result.absent if name in one.part)
+        assert f"left out: {told.part}: this part: too large; expected less" in output
+        assert f"<li>{told.part}: {told.reason}</li>" in page
+    assert result.map is None
+    assert result.layers
+    monkeypatch.undo()
+    assert run(load_config(config, directory=finished)).result.absent == ()
+
+
+def test_a_mapping_that_the_accelerator_cannot_run_ends_no_run(config, tmp_path):
+    own = load_accelerator("pelke2026-4bit").to_json()
+    own |= {"name": "eight", "converters": {**own["converters"], "adc_bits": 8}, "sources": {}}
+    (config.parent / "eight.toml").write_text(to_toml(accelerator_from_json(own, where="eight")))
+    content = CONFIG.replace("pelke2026-4bit", "eight.toml").replace("budget = 8", "budget = 2")
+    (config.parent / "eight_run.toml").write_text(content.replace("epochs = 12", "epochs = 2"))
+    finished = run(load_config(config.parent / "eight_run.toml", directory=tmp_path))
+    best, paper = finished.result.mappings
+    assert best.speedup == pytest.approx(finished.result.contender("found").speedup)
+    assert (paper.mapping, paper.speedup) == ("paper", None)
+    assert "need an ADC of" in paper.reason
+    page = re.sub(r"\s+", " ", html.unescape(finished.page.read_text()))
+    assert f"impossible: {paper.reason}" in page
 
 
 def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(finished, config, tmp_path):

@@ -41,6 +41,8 @@ def run(
     echo(result.sentence)
     for note in result.notes:
         echo(f"note: {note}")
+    for part in result.absent:
+        echo(f"left out: {part.part}: {part.reason}")
     if broken := [check.name for check in result.checks if not check.passed]:
         echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
     echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mho.input_files import read_json
 from mho.mapping.model import MappingModel
 from mho.report.map_document import MapDocument
+from mho.report.result_figures import AbsentPart as AbsentPart
 from mho.report.result_figures import Check as Check
 from mho.report.result_figures import ChipAnswers as ChipAnswers
 from mho.report.result_figures import ChipFigures as ChipFigures
@@ -86,6 +87,8 @@ class RunResult(Part):
     """What uniform 8/8 and the found policy answer on chips, where that was asked for."""
     chip: tuple[ChipFigures, ...] = ()
     """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
+    absent: tuple[AbsentPart, ...] = ()
+    """Optional parts that could not be had, each with its reason."""
     accelerator: dict[str, Any]
     """Description of the hardware, with sources."""
     conversion: str = ""

@@ -71,12 +71,23 @@ class MappingFigures(Part):
 
     mapping: MappingModel
     """`best`, or `paper` (arXiv 2601.21737)."""
-    reference_latency_us: float
+    reason: str = ""
+    """Why layers cannot be mapped so, where they cannot: then all figures are null."""
+    reference_latency_us: float | None = None
     """Time of one inference at uniform 8/8."""
-    found_latency_us: float
+    found_latency_us: float | None = None
     """Time of one inference with the found policy."""
-    speedup: float
+    speedup: float | None = None
     """reference_latency_us / found_latency_us."""
+
+
+class AbsentPart(Part):
+    """A part of the report that could not be had."""
+
+    part: str
+    """Which, for people."""
+    reason: str
+    """Why."""
 
 
 class ChipFigures(Part):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mho.cache_folder import write_atomically
 from mho.data.dataset import Split
+from mho.errors import UnsupportedOperationError
 
 Logits = NDArray[np.float32]
 
@@ -114,8 +115,17 @@ class Comparison:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.export_check import compare_with_onnxruntime
 
+        check = {
+            "name": "predictions = ONNX Runtime",
+            "claim": "ONNX Runtime, running the exported QCDQ file, predicts the same class, or differs by a rounding "
+            "of its own that is shown.",
+            "images": len(self.test),
+        }
         ours = self.logits.argmax(axis=1)
-        theirs = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=False)
+        try:
+            theirs = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=False)
+        except UnsupportedOperationError as error:
+            return {**check, "differing": len(self.test), "passed": False, "detail": error.line}
         differing = np.flatnonzero(theirs.argmax(axis=1) != ours)
         detail = (
             f"largest difference of a logit {float(np.abs(theirs - self.logits).max()):.3g}; "
@@ -131,24 +141,14 @@ class Comparison:
                 f"image {differing[found.sample]} in {found.layer or found.operand} ({found.cause})"
                 for found in shown.differences[:5]
             )
-        return {
-            "name": "predictions = ONNX Runtime",
-            "claim": "ONNX Runtime, running the exported QCDQ file, predicts the same class, or differs by a rounding "
-            "of its own that is shown.",
-            "images": len(self.test),
-            "differing": int(differing.size),
-            "passed": passed,
-            "detail": detail,
-        }
+        return {**check, "differing": int(differing.size), "passed": passed, "detail": detail}
 
     def _tell_optimized(self, ours: NDArray[np.int64]) -> str:
         """Tell what ONNX Runtime's graph optimizer makes of the predictions, where what it makes of the file runs."""
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented, RuntimeException
-
         try:
             fused = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=True)
-        except (Fail, InvalidGraph, NotImplemented, RuntimeException) as error:
-            return f"which makes a graph of this file that it refuses itself, none is predicted ({error})"
+        except UnsupportedOperationError as error:
+            return f"which makes a graph of this file that it refuses itself, none is predicted ({error.what})"
         return f"which fuses and rounds otherwise, {int((fused.argmax(axis=1) != ours).sum())} differ"
 
     def _interpreted(self, name: str, file: Path, images: int) -> dict[str, Any]:
@@ -185,16 +185,22 @@ class Comparison:
 
 
 def _run_onnxruntime(path: Path, test: Split, batch_size: int, *, optimize: bool) -> Logits:
+    """Return logits of ONNX Runtime, [N, classes]. Raises `UnsupportedOperationError` where it refuses the file."""
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as known
 
+    refusals = known.Fail, known.InvalidArgument, known.InvalidGraph, known.NotImplemented, known.RuntimeException
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = session.get_inputs()[0]
-    size = 1 if isinstance(taken.shape[0], int) else batch_size
-    parts = [session.run(None, {taken.name: test.inputs(batch)})[0] for batch in _batches(len(test), size)]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        taken = session.get_inputs()[0]
+        size = 1 if isinstance(taken.shape[0], int) else batch_size
+        parts = [session.run(None, {taken.name: test.inputs(batch)})[0] for batch in _batches(len(test), size)]
+    except refusals as error:
+        raise UnsupportedOperationError(f"ONNX Runtime refuses the file: {error}", where=path.name) from error
     return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
 
 

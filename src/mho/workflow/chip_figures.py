@@ -60,7 +60,7 @@ def schedule_policies(
         try:
             found, timeline = _schedule(network, policy, accelerator, model)
         except MhoError as error:
-            figures.append(form.ChipFigures(name=name, label=label, reason=f"{error.where}: {error.what}"))
+            figures.append(form.ChipFigures(name=name, label=label, reason=error.line))
             continue
         first = figures[0].latency_us if figures else found["latency_us"]
         speedup = first / found["latency_us"] if first and found["latency_us"] else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
-from mho.errors import ScheduleError
+from mho.errors import MhoError
 from mho.quantization.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
@@ -59,7 +59,9 @@ class Compile:
             figures[file] = self._compile(stage, folder / file)
         if self.material.accelerator.chip.crossbars > 1:
             report(2 / 3, CHIP_PROGRAM_FILE)
-            figures[CHIP_PROGRAM_FILE] = self._compile_for_chip(folder / CHIP_PROGRAM_FILE)
+            figures[CHIP_PROGRAM_FILE] = on_chip = self._compile_for_chip(folder / CHIP_PROGRAM_FILE)
+            if "reason" in on_chip:
+                figures["absent"] = [{"part": "the program for the whole chip", "reason": on_chip["reason"]}]
         return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
@@ -110,8 +112,8 @@ class Compile:
                 adc_bits=_read_adc_bits(self.found),
                 metadata=_describe_origin(self.found),
             )
-        except ScheduleError as error:
-            return {"reason": f"{error.what}; expected {error.expected}"}
+        except MhoError as error:
+            return {"reason": error.line}
         write_program(program, path)
         return {"bytes": path.stat().st_size, "latency_ps": time_on_chip(program).latency_ps}
 
@@ -211,7 +213,7 @@ class Simulate:
             **self._ask_chips(test, report),
             "float": self._judge_float(test),
             "checks": outcomes,
-            "zero_slices": self._measure_zero_slices(test),
+            **self._measure_zero_slices(test),
         }
 
     def _ask_arrays(self, folder: Path, test: Split, exact: Figures, report: Report) -> Figures:
@@ -264,9 +266,13 @@ class Simulate:
         from mho.workflow.checks import measure_zero_slices
 
         if not self.settings.zero_slice_images:
-            return {}
+            return {"zero_slices": {}}
         images = test.spread(self.settings.zero_slice_images)
-        return {name: measure_zero_slices(self.program.folder / file, images) for name, file in _PROGRAMS.items()}
+        try:
+            found = {name: measure_zero_slices(self.program.folder / file, images) for name, file in _PROGRAMS.items()}
+        except MhoError as error:
+            return {"zero_slices": {}, "absent": [{"part": "zero slices skipped", "reason": error.line}]}
+        return {"zero_slices": found}
 
     def _judge_float(self, test: Split) -> Figures:
         from mho.network.onnx_reader import read_onnx

@@ -1,42 +1,31 @@
-"""The end of a run: its figures in `result.json`, and the page made from them."""
+"""The end of a run: its figures in `result.json`."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mho.report.result as form
 from mho.accelerator.array import Array
 from mho.cost.document import to_microseconds
-from mho.cost.latency import LayerCost, NetworkCost, cost_network
-from mho.cost.network_map import NetworkMap
+from mho.cost.latency import LayerCost, NetworkCost
 from mho.mapping.describe import describe_mapping
-from mho.mapping.model import MappingModel
-from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
-from mho.network.layers import MvmLayer, derive_layer_table
+from mho.network.layers import MvmLayer
 from mho.quantization.devices import Devices
 from mho.quantization.policy import Policy
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_objective, tell_result
-from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.chips import tell_chips
 from mho.workflow.config import RunConfig
-from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
+from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
 from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
-from mho.workflow.report_search import collect_search, collect_searches, collect_worths
-from mho.workflow.run_directory import StageResult
-from mho.workflow.search_stage import make_space
+from mho.workflow.report_search import collect_search
 from mho.workflow.stage import versions
-
-if TYPE_CHECKING:
-    from mho.search.space import SearchSpace
 
 FLOAT_BITS = 32
 
@@ -54,76 +43,12 @@ _FILES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """Everything that a finished run can tell.
-
-    Attributes:
-        config: what it was told.
-        material: data and hardware.
-        stages: its finished stages by name, in order.
-        titles: their titles.
-        path: the run directory.
-    """
-
-    config: RunConfig
-    material: Material
-    stages: Mapping[str, StageResult]
-    titles: Mapping[str, str]
-    path: Path
-
-
-def map_found(outcome: Outcome) -> NetworkMap:
-    """Return how the network lies in crossbars under the found policy."""
-    policy = Policy.from_json(outcome.stages["found"].figures["policy"], where="found")
-    material = outcome.material
-    return NetworkMap.of(_read_layers(outcome), policy, material.accelerator, model=material.mapping)
-
-
-def schedule_found(outcome: Outcome) -> OnChip:
-    """Return what uniform 8/8 and the found policy would take on the whole chip."""
-    policies = {name: (_LABELS[name], policy) for name, policy in _read_policies(outcome).items()}
-    material = outcome.material
-    return schedule_policies(_read_network(outcome), policies, material.accelerator, model=material.mapping)
-
-
-def _read_policies(outcome: Outcome) -> dict[str, Policy]:
-    return {
-        name: Policy.from_json(outcome.stages[name].figures["policy"], where=name) for name in ("reference", "found")
-    }
-
-
-def _read_network(outcome: Outcome) -> Network:
-    from mho.network.onnx_reader import read_onnx
-
-    return read_onnx(outcome.stages["float"].folder / FLOAT_FILE)
-
-
-def _read_space(outcome: Outcome) -> SearchSpace:
-    return make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, outcome.material)
-
-
-def _read_layers(outcome: Outcome) -> tuple[MvmLayer, ...]:
-    return derive_layer_table(_read_network(outcome))
-
-
-def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -> form.RunResult:
-    """Return all figures of a finished run.
-
-    Args:
-        outcome: the run.
-        network_map: that of `map_found`.
-        on_chip: that of `schedule_found`.
-    """
-    network = outcome.stages["network"].figures
-    layers = tuple(layer.mapping.layer for layer in network_map.layers)
-    policies = _read_policies(outcome)
-    by_model = {model: _cost_policies(outcome, layers, policies, model) for model in MappingModel}
-    costs = by_model[outcome.material.mapping]
-    contenders = _contenders(outcome, layers, policies, costs)
+def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
+    """Return all figures of a finished run, with what `collect_extras` found beside them."""
+    network, costs = outcome.stages["network"].figures, outcome.costs
+    contenders = _contenders(outcome)
     by_name = {contender.name: contender for contender in contenders}
-    found, seed = outcome.stages["found"].figures, outcome.config.run.seed
-    search = collect_search(outcome.stages["search"], found, outcome.config.search.budget)
+    search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
     sentence = tell_result(
         by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
         accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
@@ -140,22 +65,23 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
         drop_points=100 * (by_name["reference"].test.accuracy - by_name["found"].test.accuracy),
         layers=tuple(
             _layer(layer, *pair)
-            for layer, *pair in zip(layers, costs["reference"].layers, costs["found"].layers, strict=True)
+            for layer, *pair in zip(outcome.layers, costs["reference"].layers, costs["found"].layers, strict=True)
         ),
-        map=MapDocument.of(network["source"], network_map),
+        map=None if extras.network_map is None else MapDocument.of(network["source"], extras.network_map),
         search=search,
-        worths=collect_worths(outcome.stages["search"], _read_space(outcome), found["index"], seed),
-        searches=collect_searches(outcome.stages["search"], outcome.path),
+        worths=extras.worths,
+        searches=extras.searches,
         trainings=_trainings(outcome),
         checks=_checks(outcome, costs),
         instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
         mapping=outcome.material.mapping,
-        mappings=tuple(_under_mapping(model, found) for model, found in by_model.items()),
+        mappings=extras.mappings,
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
         chip_answers=chip_answers,
-        chip=on_chip.figures,
+        chip=extras.on_chip.figures,
+        absent=extras.absent,
         accelerator=outcome.material.accelerator.to_json(),
         conversion=tell_conversion(outcome.material.accelerator),
         settings=outcome.config.to_json(),
@@ -167,20 +93,10 @@ def collect_result(outcome: Outcome, network_map: NetworkMap, on_chip: OnChip) -
     )
 
 
-_LABELS = {"float": "float32", "reference": "uniform 8/8", "found": "found policy"}
-
-
-def _cost_policies(
-    outcome: Outcome, layers: tuple[MvmLayer, ...], policies: Mapping[str, Policy], model: MappingModel
-) -> dict[str, NetworkCost]:
-    hardware = outcome.material.accelerator
-    return {name: cost_network(layers, policy, hardware, model=model) for name, policy in policies.items()}
-
-
 def _trainings(outcome: Outcome) -> tuple[form.TrainingFigures, ...]:
     return tuple(
         form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
-        for name, label in _LABELS.items()
+        for name, label in LABELS.items()
     )
 
 
@@ -193,15 +109,15 @@ def _stages(outcome: Outcome) -> tuple[form.StageFigures, ...]:
     )
 
 
-def _contenders(
-    outcome: Outcome, layers: tuple[MvmLayer, ...], policies: Mapping[str, Policy], costs: Mapping[str, NetworkCost]
-) -> tuple[form.Contender, ...]:
-    simulated = outcome.stages["simulation"].figures
+def _contenders(outcome: Outcome) -> tuple[form.Contender, ...]:
+    simulated, policies, costs = outcome.stages["simulation"].figures, outcome.policies, outcome.costs
     reference_ps = costs["reference"].latency_ps
     contenders = []
-    for name, label in _LABELS.items():
+    for name, label in LABELS.items():
         cost = costs.get(name)
-        weight_bits, act_bits = _mean_bits(layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
+        weight_bits, act_bits = (
+            _mean_bits(outcome.layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
+        )
         contenders.append(
             form.Contender(
                 name=name,
@@ -220,20 +136,10 @@ def _contenders(
     return tuple(contenders)
 
 
-def _under_mapping(model: MappingModel, costs: Mapping[str, NetworkCost]) -> form.MappingFigures:
-    reference, found = costs["reference"].latency_ps, costs["found"].latency_ps
-    return form.MappingFigures(
-        mapping=model,
-        reference_latency_us=to_microseconds(reference),
-        found_latency_us=to_microseconds(found),
-        speedup=reference / found,
-    )
-
-
 def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
     return form.ZeroSliceFigures(
         name=name,
-        label=_LABELS[name],
+        label=LABELS[name],
         images=found["images"],
         share=found["share"],
         **{f"{key}_us": to_microseconds(found[f"{key}_ps"]) for key in ("latency", "min_latency", "max_latency")},
@@ -244,7 +150,7 @@ def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
     return tuple(
         form.ChipAnswers(
             name=name,
-            label=_LABELS[name],
+            label=LABELS[name],
             accuracies=tuple(found[name]),
             **{key: found[key] for key in ("images", "hardware", "elapsed_s", "temperature_k", "reads")},
         )
@@ -316,7 +222,7 @@ def _data(outcome: Outcome) -> form.DataFigures:
 
 def _inputs(outcome: Outcome) -> dict[str, Any]:
     """Return what networks take and what they do to it first, by names in `DataFigures`."""
-    steps = find_normalization(_read_network(outcome))
+    steps = find_normalization(outcome.network)
     return {
         "samples": outcome.material.dataset.test.images.dtype.name,
         "normalization": [{"operation": step, "numbers": numbers.reshape(-1).tolist()} for step, numbers in steps],
@@ -332,7 +238,7 @@ def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Ch
         passed = theirs == ours and program["latency_ps"] == cost.latency_ps
         checks.append(
             form.Check(
-                name=f"timing of the program, {_LABELS[name]}",
+                name=f"timing of the program, {LABELS[name]}",
                 claim="The program's time is the cost model's, layer by layer, to the picosecond.",
                 images=0,
                 differing=0,

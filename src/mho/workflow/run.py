@@ -13,7 +13,6 @@ from mho.accelerator.loading import load_accelerator, override
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
 from mho.quantization.devices import find_devices
-from mho.report.drawing_files import draw_slowest
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
@@ -22,10 +21,11 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
+from mho.workflow.outcome import Outcome, collect_extras
 from mho.workflow.policy_stages import Prepared, TrainFinalists, TrainReference
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import ProgressFactory, SilentProgress
-from mho.workflow.report_stage import Outcome, collect_result, map_found, schedule_found
+from mho.workflow.report_stage import collect_result
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import Search, make_options, make_space, read_screening
@@ -34,9 +34,6 @@ from mho.workflow.stage import Stage, StageRunner, derive_seed
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
 EVALUATIONS = "evaluations"
 """Folder of evaluation logs, one a problem."""
-
-DRAWN_LAYERS = 3
-"""Layers whose tiles are drawn on the page: the slowest."""
 
 QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
@@ -87,12 +84,11 @@ def run(
         chain = _Chain(StageRunner(opened, progress, material.computing))
         _run_stages(config, material, opened, chain, execution)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
-        network_map = map_found(outcome)
-        on_chip = schedule_found(outcome)
-        result = collect_result(outcome, network_map, on_chip)
+        extras = collect_extras(outcome)
+        result = collect_result(outcome, extras)
         content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path / RESULT_FILE, (content + "\n").encode())
-        page = render_page(result, draw_slowest(network_map, DRAWN_LAYERS), on_chip.timeline)
+        page = render_page(result, extras.pictures, extras.on_chip.timeline)
         write_atomically(path / PAGE_FILE, page.encode())
     return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
 

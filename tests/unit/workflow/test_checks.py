@@ -64,3 +64,7 @@ def test_attention_is_held_against_onnxruntime(tmp_path):
     assert found["passed"]
     assert "graph optimizer on, which" in found["detail"]
     assert compared.with_reference(16)["differing"] == 0
+    (tmp_path / "n.onnx").write_bytes(b"")
+    refused = compared.with_onnxruntime()
+    assert (refused["passed"], refused["differing"]) == (False, 16)
+    assert "ONNX Runtime refuses the file" in refused["detail"]
