@@ -123,6 +123,10 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
     result = read_result(finished / "result.json")
     assert all(check.passed for check in result.checks), result.checks
     assert len(result.checks) == 5
+    exact = result.contender("found").integer_reference
+    assert (exact, result.tested_on, result.unsampled) == (result.contender("found").test, "exact integers", "")
+    assert f"integer-reference accuracy on the test samples of npz is {100 * exact.accuracy:.2f}" in result.sentence
+    assert "converters of pelke2026-4bit are ideal: its chips answer the same" in result.sentence
     assert result.contender("found").speedup > 1
     assert result.contender("float").test.accuracy > 0.6
     assert result.contender("reference").test.count == 100
@@ -157,7 +161,8 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     file = tmp_path / "chip" / "stages" / "program" / "program.mho"
     (logits,) = mho.simulate(file, test.images, seed=2).values()
     assert found.accuracies[1] == (logits.argmax(axis=1) == test.labels).mean()
-    assert any(" 2 chips of chip, with its cells" in note for note in result.notes)
+    assert "On 2 sampled chips of chip, 60 test samples each: mean" in result.sentence
+    assert "as fast on one crossbar of chip as" in result.sentence
 
 
 def test_a_run_that_trains_for_arrays_is_judged_on_their_chips(config, tmp_path):
@@ -178,7 +183,13 @@ def test_a_run_that_trains_for_arrays_is_judged_on_their_chips(config, tmp_path)
         right += int((logits.argmax(axis=1) == test.labels).sum())
     (found,) = (one for one in result.contenders if one.name == "found")
     assert found.test.correct == round(right / 3)
-    assert any("are those of 3 chips of noisy, for whose cells" in note for note in result.notes)
+    (logits,) = mho.simulate(file, test.images).values()
+    exact = found.integer_reference
+    assert exact.correct == (logits.argmax(axis=1) == test.labels).sum()
+    assert f"integer-reference accuracy is {100 * exact.accuracy:.2f}" in result.sentence
+    assert [len(one.accuracies) for one in result.chip_answers] == [5, 5]
+    assert "On 5 sampled chips of noisy, 100 test samples each: mean" in result.sentence
+    assert any("are those of 3 sampled chips of noisy, for whose cells" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("data", ["digits", "bytes"])
@@ -255,8 +266,32 @@ def test_a_mapping_that_the_accelerator_cannot_run_ends_no_run(config, tmp_path)
     assert best.speedup == pytest.approx(finished.result.contender("found").speedup)
     assert (paper.mapping, paper.speedup) == ("paper", None)
     assert "need an ADC of" in paper.reason
+    assert [len(one.accuracies) for one in finished.result.chip_answers] == [1, 1], "all chips are alike"
     page = re.sub(r"\s+", " ", html.unescape(finished.page.read_text()))
     assert f"impossible: {paper.reason}" in page
+
+
+def test_chips_that_cannot_be_sampled_are_told_in_the_headline(config, tmp_path, monkeypatch, capsys):
+    noisy = load_accelerator("pelke2026-4bit").to_json() | {"name": "noisy", "array": {"programming_error": 0.08}}
+    (config.parent / "noisy.toml").write_text(to_toml(accelerator_from_json(noisy, where="noisy")))
+    content = CONFIG.replace("pelke2026-4bit", "noisy.toml").replace("budget = 8", "budget = 2")
+    path = config.parent / "unsampled.toml"
+    path.write_text(content.replace("epochs = 12", "epochs = 1"))
+
+    def refuse(*_, **__):
+        raise MhoError("too large", where="chip 1", expected="less")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mho.simulation.chip_trial.ask_chip", refuse)
+        assert main(["run", str(path), "--directory", str(tmp_path)]) == 0
+    why = "5 sampled chips of noisy: chip 1: too large; expected less"
+    told = f"No chips of noisy were sampled, although cells, wires or converters are not ideal: {why}."
+    assert told in re.sub(r"\s+", " ", capsys.readouterr().out)
+    result = read_result(tmp_path / "result.json")
+    assert (result.chip_answers, result.unsampled) == ((), why)
+    assert f"not ideal: {why}" in html.unescape((tmp_path / "report.html").read_text())
+    path.write_text(path.read_text() + "chips = 0\n")
+    assert "not ideal: simulation.chips is 0." in run(load_config(path, directory=tmp_path)).result.sentence
 
 
 def test_another_budget_goes_on_from_the_same_float_network_and_evaluations(finished, config, tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mho.report import text
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
-from mho.report.result import RunResult
+from mho.report.result import EXACT, RunResult
 from mho.report.timeline import TIMELINE_PARTS, TimelineView, format_short_time
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         reference=result.contender("reference"),
         float=result.contender("float"),
         hidden=count_hidden(result),
+        exact_integers=EXACT,
         pictures=pictures,
         timeline=timeline,
         settings=flatten(result.settings),

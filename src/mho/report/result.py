@@ -36,6 +36,8 @@ from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
 VERSION: Literal[2] = 2
+EXACT = "exact integers"
+"""What accuracies are of that no array has touched: the integer reference."""
 
 
 class RunResult(Part):
@@ -83,8 +85,13 @@ class RunResult(Part):
     """Uniform 8/8 and the found policy under every mapping."""
     zero_slices: tuple[ZeroSliceFigures, ...] = ()
     """What skipping reads of zero slices would save, where that was measured."""
+    tested_on: str = EXACT
+    """What the test accuracies of uniform 8/8 and the found policy are of: exact integers, which are the integer
+    reference, or the arrays for which they were searched or trained."""
     chip_answers: tuple[ChipAnswers, ...] = ()
-    """What uniform 8/8 and the found policy answer on chips, where that was asked for."""
+    """What uniform 8/8 and the found policy answer on sampled chips; empty where hardware is ideal or `unsampled`."""
+    unsampled: str = ""
+    """Why no chips were sampled of hardware that is not ideal."""
     chip: tuple[ChipFigures, ...] = ()
     """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
     absent: tuple[AbsentPart, ...] = ()

@@ -51,7 +51,9 @@ class Contender(Part):
     validation: Judgement
     """On validation data."""
     test: Judgement
-    """On test data: the final figure."""
+    """On test data: the final figure; of what, `tested_on` of the result says."""
+    integer_reference: Judgement | None = None
+    """On test data, with every sum exact: what chips without errors answer. None for the float network."""
     latency_us: float | None
     """Time of one inference on the accelerator; none for the float network, which does not run there."""
     speedup: float | None
@@ -141,8 +143,8 @@ class ZeroSliceFigures(Part):
 
 
 def tell_which(count: int, hardware: str, elapsed_s: float | None, temperature_k: float | None, reads: int) -> str:
-    """Return which chips are meant: ``2 chips of stt-mram``, ``1 chip of worn, 86,400 s after the write``."""
-    told = [f"{count} {'chip' if count == 1 else 'chips'} of {hardware}"]
+    """Return which chips are meant: ``2 sampled chips of fefet``, ``1 sampled chip of worn, 9 s after the write``."""
+    told = [f"{count} sampled {'chip' if count == 1 else 'chips'} of {hardware}"]
     if elapsed_s is not None:
         told.append(f"{elapsed_s:,.6g} s after the write")
     if temperature_k is not None:
@@ -153,14 +155,14 @@ def tell_which(count: int, hardware: str, elapsed_s: float | None, temperature_k
 
 
 class ChipAnswers(Part):
-    """What a program answers on chips."""
+    """What a program answers on sampled chips."""
 
     name: str
     """`reference` or `found`."""
     label: str
     """For people."""
     images: Annotated[int, Field(ge=1)]
-    """Test images that each chip answers."""
+    """Test samples that each chip answers."""
     hardware: str
     """Name of the accelerator whose cells, wires and converters the chips have."""
     elapsed_s: float | None = None
@@ -179,7 +181,7 @@ class ChipAnswers(Part):
 
     @property
     def chips(self) -> str:
-        """Which chips were asked, and when."""
+        """Which chips were sampled, and when they were read."""
         return tell_which(len(self.accuracies), self.hardware, self.elapsed_s, self.temperature_k, self.reads)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mho.report.result import Contender, SearchFigures
+from collections.abc import Sequence
+
+from mho.report.result import EXACT, ChipAnswers, Contender, SearchFigures
 
 TIMES = "\u00d7"
 _THIN = "\u202f"
@@ -84,9 +86,15 @@ def compare_accuracy(points: float, accuracy: float, other: str) -> str:
 
 
 def tell_result(
-    found: Contender, reference: Contender, in_float: Contender, *, network: str, accelerator: str, data: str
+    found: Contender, reference: Contender, in_float: Contender, *, network: str, chip: str, data: str, tested_on: str
 ) -> str:
-    """Return the result of a run in one sentence: speedup, accuracy, and what is lost against uniform 8/8 and float."""
+    """Return the result of a run: speedup, accuracy, and what is lost against uniform 8/8 and float.
+
+    Args:
+        found, reference, in_float: the networks that are compared.
+        network, chip, data: names of what was mapped, onto what, and tested on what.
+        tested_on: what test accuracies are of; see `mho.report.result.RunResult`.
+    """
     assert found.latency_us is not None, "the found policy has a latency"
     assert reference.latency_us is not None, "the reference has a latency"
     compared = " and ".join(
@@ -95,11 +103,43 @@ def tell_result(
     )
     speedup = reference.latency_us / found.latency_us
     times = f"{format_latency(found.latency_us)} instead of {format_latency(reference.latency_us)} an inference"
-    share = format_percent(found.test.accuracy)
-    return (
-        f"With the bit widths found for it, {network} answers {speedup:.2f}{TIMES} as fast on {accelerator} "
-        f"as at uniform 8/8 ({times}) and gets {share} of the test images of {data} right, {compared}."
+    exact = "" if found.integer_reference is None else format_percent(found.integer_reference.accuracy)
+    share = f"{format_percent(found.test.accuracy)}, {compared}"
+    accuracy = (
+        f"Its integer-reference accuracy on the test samples of {data} is {share}."
+        if tested_on == EXACT
+        else f"Its accuracy on the test samples of {data} is {share}, on {tested_on}; its integer-reference accuracy "
+        f"is {exact}."
     )
+    return (
+        f"With the bit widths found for it, {network} answers {speedup:.2f}{TIMES} as fast on {chip} as at uniform 8/8 "
+        f"({times}). {accuracy}"
+    )
+
+
+def tell_chips(answers: Sequence[ChipAnswers], unsampled: str, accelerator: str) -> str:
+    """Return what programs answer on sampled chips, why none were sampled, or that chips are ideal.
+
+    Args:
+        answers: of uniform 8/8 and the found policy; empty where no chips were sampled.
+        unsampled: why not; empty where that is because hardware is ideal.
+        accelerator: its name.
+    """
+    if unsampled:
+        return f"No chips of {accelerator} were sampled, although cells, wires or converters are not ideal: {unsampled}."
+    if not answers:
+        return f"Cells, wires and converters of {accelerator} are ideal: its chips answer the same."
+    *others, found = answers
+    more = "".join(f"; {one.label}: {tell_spread(one)}" for one in others)
+    return f"On {found.chips}, {found.images} test samples each: {tell_spread(found)}{more}."
+
+
+def tell_spread(answers: ChipAnswers) -> str:
+    """Return mean, least and most accuracy: ``mean 43.50 % (40.10 to 50.20)``; of one chip, its own."""
+    if len(answers.accuracies) == 1:
+        return format_percent(answers.mean)
+    least, most = 100 * min(answers.accuracies), 100 * max(answers.accuracies)
+    return f"mean {format_percent(answers.mean)} ({least:.2f} to {most:.2f})"
 
 
 def tell_objective(search: SearchFigures) -> str:

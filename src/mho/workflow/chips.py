@@ -1,4 +1,4 @@
-"""What a run's programs answer on chips: cells, wires and converters are those of an accelerator, the run's or another.
+"""A run's programs on sampled chips: cells, wires and converters are those of an accelerator, the run's or another.
 
 The chips are those that `mho simulate --seed` simulates: seeds 1, 2 and so on. Ranges of calibrated ADCs are found on
 each chip, from calibration images, under the conditions under which it is asked.
@@ -6,7 +6,7 @@ each chip, from calibration images, under the conditions under which it is asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,23 @@ from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.data.dataset import Split
 from mho.errors import ConfigError
-from mho.report.result import ChipAnswers
 from mho.report.result_figures import tell_which
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
 from mho.workflow.config import NoiseSettings, SimulationSettings
-from mho.workflow.noise import check_noticed, load_alike
+from mho.workflow.noise import check_noticed, load_alike, noise_conditions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
 
 Images = NDArray[np.float32]
+
+AUTO_CHIPS = 5
+"""Chips that are sampled where they differ and the user gives no number."""
+AUTO_SAMPLES = (50, 500)
+"""The fewest and the most test samples of each chip where the user gives no number."""
+AUTO_MACS = 3e10
+"""Multiply-accumulates on all chips together where the user gives no number of samples: minutes, at some 10 ns each."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Chips:
 
 
 def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator) -> Chips | None:
-    """Return the chips that a run asks; None where it asks none.
+    """Return the chips that a run samples; None where it samples none.
 
     Args:
         settings: of the run.
@@ -91,8 +97,10 @@ def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accele
         ConfigError, InputFileError: their accelerator cannot be read or does not fit the run's, or is not told although
             training meets another one; conditions that it cannot have or does not notice.
     """
-    if not settings.chips:
+    if settings.chips == 0:
         return None
+    if settings.chips == "auto":
+        return _sample_automatically(settings, noise, accelerator)
     if settings.accelerator is None and noise is not None:
         trained = load_alike(noise.accelerator, accelerator, where="qat.noise.accelerator")
         if (trained.array, trained.converters) != (accelerator.array, accelerator.converters):
@@ -102,13 +110,44 @@ def read_chips(settings: SimulationSettings, noise: NoiseSettings | None, accele
                 expected="the name of the one whose chips are meant",
             )
     hardware = load_alike(settings.accelerator, accelerator, where="simulation.accelerator")
+    return Chips(settings.chips, hardware, _read_conditions(settings, hardware))
+
+
+def _sample_automatically(
+    settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator
+) -> Chips | None:
+    """Return the chips of the hardware that training meets, or else of the run's; None where all of it is ideal."""
+    from mho.array.effects import chips_differ
+    from mho.quantization.array_noise import is_ideal
+
+    name, where, conditions = settings.accelerator, "simulation.accelerator", None
+    if noise is not None and name is None:
+        name, where, conditions = noise.accelerator, "qat.noise.accelerator", noise_conditions(noise)
+    hardware = load_alike(name, accelerator, where=where)
+    told = _read_conditions(settings, hardware)
+    conditions = told if conditions is None or told != Conditions() else conditions
+    if settings.accelerator is None and is_ideal(hardware, conditions):
+        return None
+    return Chips(AUTO_CHIPS if chips_differ(hardware.array, hardware.converters) else 1, hardware, conditions)
+
+
+def _read_conditions(settings: SimulationSettings, hardware: Accelerator) -> Conditions:
+    """Return when and how chips are read. Raises `ConfigError` where that cannot be or changes nothing."""
     conditions = Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)
     check_noticed(conditions, hardware, where="simulation")
     try:
         check_conditions(Device.of(hardware), conditions)
     except ConfigError as error:
         raise ConfigError(error.what, where="simulation", expected=error.expected) from error
-    return Chips(settings.chips, hardware, conditions)
+    return conditions
+
+
+def count_samples(settings: SimulationSettings, chips: Chips, macs: int) -> int:
+    """Return how many test samples each chip answers, at most, of a network with so many multiply-accumulates."""
+    if settings.chip_images != "auto":
+        return settings.chip_images
+    least, most = AUTO_SAMPLES
+    return min(most, max(least, int(AUTO_MACS / (2 * chips.count * max(1, macs)))))
 
 
 def ask_chips(
@@ -124,7 +163,7 @@ def ask_chips(
         report: told of the share that is done, 0..1, and of what is being done.
 
     Returns:
-        The number of images, the name of the hardware, conditions, and for each program accuracies by seed.
+        The number of samples, the name of the hardware, conditions, and for each program accuracies by seed.
 
     Raises:
         MhoError: a program does what chips do not.
@@ -143,18 +182,3 @@ def ask_chips(
             accuracies.append(float(told["accuracy"]))
         found[name] = accuracies
     return found
-
-
-def tell_chips(answers: Sequence[ChipAnswers]) -> str:
-    """Tell in a sentence what programs answer on chips; there is one program or more."""
-    words = ", ".join(f"{one.label} {_tell_spread(one)}" for one in answers)
-    return (
-        f"Accuracy on {answers[0].chips}, with its cells, wires and converters, and {answers[0].images} test images:"
-        f" {words}."
-    )
-
-
-def _tell_spread(one: ChipAnswers) -> str:
-    """Return mean, least and most accuracy in percent."""
-    least, most = 100 * min(one.accuracies), 100 * max(one.accuracies)
-    return f"{100 * one.mean:.2f} %" + ("" if len(one.accuracies) == 1 else f" ({least:.2f} to {most:.2f})")

@@ -204,10 +204,11 @@ class SimulationSettings(Section):
     """Of these, on how many the reads are counted that only drive zero slices; 0: none."""
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
-    chips: int = Field(default=0, ge=0, le=1000)
-    """On how many chips, of seeds 1, 2 and so on, both programs answer too. 0: none."""
-    chip_images: Count = 500
-    """Of the test images, on how many."""
+    chips: Annotated[int, Field(ge=0, le=1000)] | Literal["auto"] = "auto"
+    """On how many sampled chips, of seeds 1, 2 and so on, both programs are simulated too; 0: none. "auto": none where
+    cells, wires and converters are ideal, one where all chips are alike, 5 otherwise."""
+    chip_images: Count | Literal["auto"] = "auto"
+    """Test samples that each of them answers. "auto": up to 500, fewer for large networks, but no fewer than 50."""
     accelerator: str | None = Field(default=None, min_length=1)
     """A preset or a TOML file: cells, wires and converters of the chips, where these are not the run's. Crossbars,
     cells and DACs must be the same."""
@@ -220,10 +221,10 @@ class SimulationSettings(Section):
 
     @model_validator(mode="after")
     def _asks_chips(self) -> SimulationSettings:
-        of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads")
-        told = [name for name in of_chips if getattr(self, name)]
-        if told and not self.chips:
-            raise ValueError(f"{told[0]} is of chips, and none are asked: chips is 0")
+        of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads", "chip_images")
+        told = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto")]
+        if told and self.chips == 0:
+            raise ValueError(f"{told[0]} is of sampled chips, and there are none: chips is 0")
         return self
 
 

@@ -153,6 +153,7 @@ class Simulate:
     settings: SimulationSettings
     arrays: ArrayJudge | ChipJudge | None = None
     chips: Chips | None = None
+    chip_samples: int = 0
     name: str = "simulation"
     title: str = "Simulate on test data"
 
@@ -170,7 +171,7 @@ class Simulate:
             "data": self.material.data_hash,
             "settings": self.settings.model_dump(mode="json"),
             **({} if self.arrays is None else {"arrays": dict(self.arrays.problem)}),
-            **({} if self.chips is None else {"chips": self.chips.hardware.to_json()}),
+            **({} if self.chips is None else {"chips": self._chip_ingredients()}),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -209,14 +210,15 @@ class Simulate:
         exact = {name: checks.judge_logits(logits, test.labels) for name, logits in answers.items()}
         return {
             **exact,
-            **self._ask_arrays(folder, test, exact, report),
+            "exact": exact,
+            **self._ask_arrays(folder, test, report),
             **self._ask_chips(test, report),
             "float": self._judge_float(test),
             "checks": outcomes,
             **self._measure_zero_slices(test),
         }
 
-    def _ask_arrays(self, folder: Path, test: Split, exact: Figures, report: Report) -> Figures:
+    def _ask_arrays(self, folder: Path, test: Split, report: Report) -> Figures:
         """Return what arrays get right, where these judge networks; writes the found policy's ranges, if any."""
         if self.arrays is None:
             return {}
@@ -229,28 +231,31 @@ class Simulate:
             figures[name] = asdict(told)
             if name == "found" and ranges is not None:
                 write_ranges(ranges, folder / RANGES_FILE)
-        told_exact = ", ".join(f"{100 * one['accuracy']:.2f} % {name}" for name, one in exact.items())
-        note = (
-            f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.told}; with exact sums: "
-            f"{told_exact}."
-        )
-        return {**figures, "notes": [note]}
+        note = f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.told}."
+        return {**figures, "tested_on": self.arrays.told, "notes": [note]}
 
     def _ask_chips(self, test: Split, report: Report) -> Figures:
-        """Return what the programs get right on chips, where chips are asked for."""
+        """Return what the programs get right on sampled chips, or why there are none."""
         if self.chips is None:
             return {}
         from mho.workflow.chips import ask_chips
 
-        return {
-            "chips": ask_chips(
+        try:
+            found = ask_chips(
                 {name: self.program.folder / file for name, file in _PROGRAMS.items()},
                 self.chips,
-                test.spread(min(self.settings.chip_images, len(test))),
+                test.spread(min(self.chip_samples, len(test))),
                 self.material.dataset.calibration,
                 lambda share, what: report(0.97 + 0.03 * share, what),
             )
-        }
+        except MhoError as error:
+            return {"unsampled": f"{self.chips.words}: {error.line}"}
+        return {"chips": found}
+
+    def _chip_ingredients(self) -> Figures:
+        assert self.chips is not None
+        told = {"count": self.chips.count, "samples": self.chip_samples, **asdict(self.chips.conditions)}
+        return {"hardware": self.chips.hardware.to_json(), **told}
 
     @property
     def _has_chip_program(self) -> bool:
@@ -259,8 +264,10 @@ class Simulate:
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""
         passed = sum(check["passed"] for check in figures["checks"])
-        accuracy = 100 * figures["found"]["accuracy"]
-        return f"{accuracy:.2f} % on test data, {passed} of {len(figures['checks'])} checks passed"
+        told = f"integer-reference accuracy {100 * figures['exact']['found']['accuracy']:.2f} % on test data"
+        if chips := figures.get("chips", {}).get("found"):
+            told += f", mean {100 * sum(chips) / len(chips):.2f} % on sampled chips"
+        return f"{told}, {passed} of {len(figures['checks'])} checks passed"
 
     def _measure_zero_slices(self, test: Split) -> Figures:
         from mho.workflow.checks import measure_zero_slices

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import mho.report.result as form
-from mho.accelerator.array import Array
+from mho.array.conductances import Conditions
 from mho.cost.document import to_microseconds
 from mho.cost.latency import LayerCost, NetworkCost
 from mho.mapping.describe import describe_mapping
@@ -17,8 +17,7 @@ from mho.quantization.devices import Devices
 from mho.quantization.policy import Policy
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
-from mho.report.text import tell_objective, tell_result
-from mho.workflow.chips import tell_chips
+from mho.report.text import tell_chips, tell_objective, tell_result
 from mho.workflow.config import RunConfig
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
@@ -49,11 +48,15 @@ def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
     contenders = _contenders(outcome)
     by_name = {contender.name: contender for contender in contenders}
     search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
-    sentence = tell_result(
+    simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
+    chip_answers, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
+    tested_on = simulated.get("tested_on", form.EXACT)
+    told = tell_result(
         by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
-        accelerator=outcome.material.accelerator.name, data=outcome.config.data.name,
-    ) + tell_objective(search)  # fmt: skip
-    chip_answers = _chips(outcome.stages["simulation"].figures.get("chips", {}))
+        chip=hardware.name if hardware.chip.crossbars == 1 else f"one crossbar of {hardware.name}",
+        data=outcome.config.data.name, tested_on=tested_on,
+    )  # fmt: skip
+    sentence = f"{told} {tell_chips(chip_answers, unsampled, hardware.name)}{tell_objective(search)}"
     return form.RunResult(
         name=outcome.config.run.name,
         sentence=sentence,
@@ -79,13 +82,15 @@ def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
+        tested_on=tested_on,
         chip_answers=chip_answers,
+        unsampled=unsampled,
         chip=extras.on_chip.figures,
         absent=extras.absent,
         accelerator=outcome.material.accelerator.to_json(),
         conversion=tell_conversion(outcome.material.accelerator),
         settings=outcome.config.to_json(),
-        notes=_notes(outcome, chip_answers),
+        notes=_notes(outcome),
         versions=versions(),
         machine=_machine(outcome.config, outcome.material.devices),
         stages=_stages(outcome),
@@ -125,6 +130,7 @@ def _contenders(outcome: Outcome) -> tuple[form.Contender, ...]:
                 made_by=outcome.stages[name].figures.get("made_by", ""),
                 validation=form.Judgement(**outcome.stages[name].figures["validation"]),
                 test=form.Judgement(**simulated[name]),
+                integer_reference=form.Judgement(**simulated["exact"][name]) if name in simulated["exact"] else None,
                 latency_us=None if cost is None else to_microseconds(cost.latency_ps),
                 speedup=None if cost is None else reference_ps / cost.latency_ps,
                 tiles=None if cost is None else cost.writes,
@@ -159,20 +165,18 @@ def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
     )
 
 
-def _notes(outcome: Outcome, chip_answers: tuple[form.ChipAnswers, ...]) -> tuple[str, ...]:
-    """Return what the stages note, once each, and what chips answer, or that none were asked that would err."""
-    notes = [note for stage in outcome.stages.values() for note in stage.figures.get("notes", ())]
-    hardware, sees_adcs = outcome.material.accelerator, outcome.config.search.has_adc_bits
-    if chip_answers:
-        notes.append(tell_chips(chip_answers))
-    elif outcome.config.qat.noise is None and (
-        hardware.array != Array() or not (hardware.converters.has_ideal_adc or sees_adcs)
-    ):
-        notes.append(
-            f"Cells, wires or converters of {hardware.name} are not ideal, and accuracies are those of exact sums:"
-            " chips = 5 in [simulation] asks five chips too."
-        )
-    return tuple(dict.fromkeys(notes))
+def _unsampled(outcome: Outcome) -> str:
+    """Return why no chips were sampled of hardware that is not ideal; empty where they were, or where it is ideal."""
+    from mho.quantization.array_noise import is_ideal
+
+    if outcome.config.simulation.chips == 0 and not is_ideal(outcome.material.accelerator, Conditions()):
+        return "simulation.chips is 0"
+    return str(outcome.stages["simulation"].figures.get("unsampled", ""))
+
+
+def _notes(outcome: Outcome) -> tuple[str, ...]:
+    """Return what the stages note, once each."""
+    return tuple(dict.fromkeys(note for stage in outcome.stages.values() for note in stage.figures.get("notes", ())))
 
 
 def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from mho.quantization.devices import find_devices
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
-from mho.workflow.chips import read_chips
+from mho.workflow.chips import Chips, count_samples, read_chips
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
@@ -77,12 +77,14 @@ def run(
     check_search(config, execution)
     use_threads(config.run.threads)
     material = load_material(config)
+    chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
     path = directory or config.directory
     with open_run_directory(path, fresh=fresh) as opened:
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
-        progress = make_progress(estimate_work(config, material)) if make_progress else SilentProgress()
+        work = estimate_work(config, material, chips)
+        progress = make_progress(work) if make_progress else SilentProgress()
         chain = _Chain(StageRunner(opened, progress, material.computing))
-        _run_stages(config, material, opened, chain, execution)
+        _run_stages(config, material, opened, chain, execution, chips)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         extras = collect_extras(outcome)
         result = collect_result(outcome, extras)
@@ -126,8 +128,11 @@ def load_material(config: RunConfig) -> Material:
     )
 
 
-def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
-    """Estimate the work of each stage before any of it is done, in images trained on in float."""
+def estimate_work(config: RunConfig, material: Material, chips: Chips | None = None) -> dict[str, float]:
+    """Estimate the work of each stage before any of it is done, in samples trained on in float.
+
+    `chips` are those that the run samples.
+    """
     candidate = config.evaluation.training
     judged = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
     if config.search.has_adc_bits:
@@ -136,7 +141,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
     qat = QAT_WORK * training_work(config.qat, material)
     images = config.simulation.executor_images
     tested = len(material.dataset.test) if images == "all" else images
-    on_chips = min(tested, config.simulation.chip_images)
+    on_chips = 0 if chips is None else chips.count * min(tested, count_samples(config.simulation, chips, 0))
     return {
         "network": 500.0,
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
@@ -145,7 +150,7 @@ def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
         "search": config.search.budget * (judged + trained),
         "found": qat,
         "program": 1000.0,
-        "simulation": 2 * (SIMULATION_WORK * tested + ARRAY_WORK * config.simulation.chips * on_chips / 3),
+        "simulation": 2 * (SIMULATION_WORK * tested + ARRAY_WORK * on_chips / 3),
     }
 
 
@@ -175,10 +180,14 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
 
 
 def _run_stages(
-    config: RunConfig, material: Material, directory: RunDirectory, chain: _Chain, execution: SearchExecution
+    config: RunConfig,
+    material: Material,
+    directory: RunDirectory,
+    chain: _Chain,
+    execution: SearchExecution,
+    chips: Chips | None,
 ) -> None:
     seed = config.run.seed
-    chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "best" else None
@@ -200,4 +209,5 @@ def _run_stages(
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     program = chain.get(Compile(material, found, reference, least))
-    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays, chips))
+    samples = 0 if chips is None else count_samples(config.simulation, chips, network.figures["macs"])
+    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays, chips, samples))

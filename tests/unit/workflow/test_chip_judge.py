@@ -72,5 +72,5 @@ def test_its_problem_and_words_tell_the_chips(dataset):
         make_judge(dataset, Chips(2, COMPILED, mho.Conditions())),
     ]
     assert len({repr(dict(judge.problem)) for judge in judges}) == 4
-    assert judges[1].words == "on 2 chips of test, 10,000 s after the write"
-    assert judges[0].told.startswith("2 chips of test, for whose cells")
+    assert judges[1].words == "on 2 sampled chips of test, 10,000 s after the write"
+    assert judges[0].told.startswith("2 sampled chips of test, for whose cells")

@@ -9,8 +9,7 @@ import mho
 from mho.accelerator.loading import to_toml
 from mho.data.dataset import Split
 from mho.errors import ConfigError
-from mho.report.result import ChipAnswers
-from mho.workflow.chips import Chips, ask_chips, read_chips, tell_chips
+from mho.workflow.chips import Chips, ask_chips, count_samples, read_chips
 from mho.workflow.config import NoiseSettings, SimulationSettings
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
@@ -84,7 +83,7 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
 
 def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
     own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
-    assert read_chips(SimulationSettings(), None, own) is None
+    assert read_chips(SimulationSettings(chips=0), None, own) is None
     assert read_chips(SimulationSettings(chips=2), None, own) == Chips(2, own, mho.Conditions())
     other = named("other", drift_exponent=0.1, drift_activation_ev=0.3)
     (tmp_path / "other.toml").write_text(to_toml(other))
@@ -124,23 +123,30 @@ def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
     assert read_chips(SimulationSettings(chips=2), same, own).hardware == own
 
 
-@pytest.mark.parametrize("told", [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}])
+OF_CHIPS = [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}, {"chip_images": 9}]
+
+
+@pytest.mark.parametrize("told", OF_CHIPS)
 def test_what_is_of_chips_needs_some(told):
-    with pytest.raises(ValueError, match="is of chips, and none are asked"):
-        SimulationSettings(**told)
+    with pytest.raises(ValueError, match="is of sampled chips, and there are none"):
+        SimulationSettings(chips=0, **told)
 
 
-def answers(label, images, *accuracies):
-    return ChipAnswers(name="one", label=label, images=images, hardware="worn", accuracies=accuracies)
+def test_chips_are_sampled_by_default_wherever_they_may_err(tmp_path):
+    ideal, noisy = make_accelerator(32, 32, 2), make_accelerator(32, 32, 2, array=NOISY)
+    calibrated = make_accelerator(32, 32, 2, adc_bits=5, converters=CALIBRATED)
+    settings = SimulationSettings()
+    assert read_chips(settings, None, ideal) is None
+    assert read_chips(settings, None, noisy) == Chips(5, noisy, mho.Conditions())
+    assert read_chips(settings, None, calibrated) == Chips(1, calibrated, mho.Conditions()), "all chips are alike"
+    assert read_chips(SimulationSettings(chips=0), None, noisy) is None
+    (tmp_path / "noisy.toml").write_text(to_toml(noisy))
+    noise = NoiseSettings(accelerator=str(tmp_path / "noisy.toml"))
+    assert read_chips(settings, noise, ideal).hardware.array == noisy.array, "what training meets"
 
 
-def test_what_chips_answer_is_told_in_a_sentence():
-    told = tell_chips([answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)])
-    assert told == (
-        "Accuracy on 2 chips of worn, with its cells, wires and converters, and 500 test images: "
-        "uniform 8/8 90.50 % (90.00 to 91.00), found policy 85.00 % (80.00 to 90.00)."
-    )
-    one = answers("found policy", 5, 0.8).model_copy(update={"elapsed_s": 86400.0, "temperature_k": 350.0, "reads": 9})
-    told = tell_chips([one])
-    assert told.startswith("Accuracy on 1 chip of worn, 86,400 s after the write, at 350 K, after 9 reads, with its ")
-    assert told.endswith("found policy 80.00 %.")
+def test_large_networks_answer_fewer_samples_on_chips():
+    chips = Chips(5, make_accelerator(32, 32, 2, array=NOISY), mho.Conditions())
+    found = [count_samples(SimulationSettings(), chips, int(macs)) for macs in (1e5, 2e7, 1e10)]
+    assert found == [500, 150, 50]
+    assert count_samples(SimulationSettings(chip_images=7), chips, 10) == 7
