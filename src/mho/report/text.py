@@ -126,7 +126,8 @@ def tell_chips(answers: Sequence[ChipAnswers], unsampled: str, accelerator: str)
         accelerator: its name.
     """
     if unsampled:
-        return f"No chips of {accelerator} were sampled, although cells, wires or converters are not ideal: {unsampled}."
+        told = f"No chips of {accelerator} were sampled, although cells, wires or converters are not ideal"
+        return f"{told}: {unsampled}."
     if not answers:
         return f"Cells, wires and converters of {accelerator} are ideal: its chips answer the same."
     *others, found = answers
