@@ -12,6 +12,12 @@ from types import MappingProxyType
 
 from mho.arithmetic.attributes import Attributes, Shape, get_floats, get_int, get_ints
 
+_LARGEST = (1 << 31) - 1
+"""Of what describes windows: kernels of processors count in 32 bits."""
+
+_MAX_TAPS = 1 << 14
+"""Elements of a window: they are enumerated, and take lines of code each in a program."""
+
 
 class ShapeError(ValueError):
     """Operands' shapes do not fit the operation."""
@@ -34,6 +40,8 @@ def window_extent(size: int, kernel: int, stride: int, pads: tuple[int, int], di
 
     With `ceil` a last, partly empty window counts if it starts inside the input or its leading padding (ONNX).
     """
+    if min(kernel, stride, dilation) < 1 or min(pads) < 0:
+        raise ShapeError(f"a window of {kernel} with stride {stride}, dilation {dilation} and padding {list(pads)}")
     room = size + sum(pads) - dilation * (kernel - 1) - 1
     if room < 0:
         raise ShapeError(f"a window of {dilation * (kernel - 1) + 1} does not fit {size} + padding {sum(pads)}")
@@ -93,12 +101,33 @@ def infer_cast(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return shapes[0]
 
 
+def infer_batch_norm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """x, and scale, bias, mean and variance [size of `axis`] -> the shape of x."""
+    axis = get_int(attributes, "axis")
+    if len(shapes) != 5 or not 0 <= axis < len(shapes[0]) or any(shape != (shapes[0][axis],) for shape in shapes[1:]):
+        raise ShapeError(f"parameters {[list(shape) for shape in shapes[1:]]} for axis {axis} of {list(shapes[0])}")
+    return shapes[0]
+
+
+def infer_layer_norm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """x, and scale and optional bias, which broadcast to the axes of x from `axis` on -> the shape of x."""
+    normalized = shapes[0][get_int(attributes, "axis") :]
+    if any(broadcast(shape, normalized) != normalized for shape in shapes[1:]):
+        raise ShapeError(f"parameters {[list(shape) for shape in shapes[1:]]} for {list(normalized)}")
+    return shapes[0]
+
+
 def infer_pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     """x[B, C, H, W] -> [B, C, oh, ow]."""
     batch, channels, *sizes = shapes[0]
     if len(sizes) != 2:
         raise ShapeError(f"input {list(shapes[0])} is not two-dimensional")
-    return (batch, channels, *_windows(sizes, attributes, ceil=bool(attributes["ceil_mode"])))
+    kernel, pads, dilations = (get_ints(attributes, key) for key in ("kernel", "pads", "dilations"))
+    extents = _windows(sizes, attributes, ceil=bool(attributes["ceil_mode"]))
+    for i, size in enumerate(sizes):
+        if max(pads[i], pads[i + 2]) > dilations[i] * (kernel[i] - 1) or (pads[i] and dilations[i] > size):
+            raise ShapeError(f"pads {list(pads)} hold whole windows of {kernel[i]} with dilation {dilations[i]}")
+    return (batch, channels, *extents)
 
 
 def infer_reduce(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
@@ -180,6 +209,10 @@ def infer_resize(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 def _windows(sizes: Sequence[int], attributes: Attributes, *, ceil: bool) -> Shape:
     kernel, strides = get_ints(attributes, "kernel"), get_ints(attributes, "strides")
     pads, dilations = get_ints(attributes, "pads"), get_ints(attributes, "dilations")
+    if (len(kernel), len(strides), len(pads), len(dilations)) != (2, 2, 4, 2):
+        raise ShapeError(f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations} over two axes")
+    if max(*kernel, *strides, *pads, *dilations) > _LARGEST or math.prod(kernel) > _MAX_TAPS:
+        raise ShapeError(f"kernel {list(kernel)}, strides {list(strides)}, pads {list(pads)}: at most {_MAX_TAPS} taps")
     return tuple(
         window_extent(sizes[i], kernel[i], strides[i], (pads[i], pads[i + 2]), dilations[i], ceil) for i in range(2)
     )
@@ -193,7 +226,7 @@ def _check_bias(shapes: Sequence[Shape], outputs: int) -> None:
 ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
 
 _SAME = """relu clip leaky_relu sigmoid hard_sigmoid hard_swish silu tanh gelu erf exp log sqrt reciprocal neg abs pow
-softmax log_softmax batch_norm layer_norm fake_quantize"""
+softmax log_softmax fake_quantize"""
 _BROADCAST = "add sub mul div minimum maximum where"
 
 SHAPE_RULES: Mapping[str, ShapeRule] = MappingProxyType(
@@ -204,6 +237,8 @@ SHAPE_RULES: Mapping[str, ShapeRule] = MappingProxyType(
         **dict.fromkeys(_SAME.split(), infer_same),
         **dict.fromkeys(_BROADCAST.split(), infer_broadcast),
         "cast": infer_cast,
+        "batch_norm": infer_batch_norm,
+        "layer_norm": infer_layer_norm,
         "max_pool": infer_pool,
         "average_pool": infer_pool,
         "reduce_mean": infer_reduce,

@@ -181,7 +181,14 @@ class Axis:
             size, unit = (self.positions, 1) if kind is Stationary.POSITIONS else (self.pixels, self.stride)
             if kind is Stationary.PIXELS and self.kernel == 1:
                 continue
-            counts = {ceil_divide(size, count): count for count in range(ceil_divide(size, unit) * unit, 0, -unit)}
+            # What any window of the kind has at least, and its largest count: long axes and kernels are not walked.
+            if kind is Stationary.POSITIONS:
+                fits, largest = self.kernel <= max_pixels, max_positions
+            else:
+                fits = len({tap * self.dilation // self.stride for tap in range(self.kernel)}) <= max_positions
+                largest = max(max_positions, max_pixels)
+            top = min(ceil_divide(size, unit), largest // unit) * unit if fits else 0
+            counts = {ceil_divide(size, count): count for count in range(top, 0, -unit)}
             found += [Extent(kind, count) for count in sorted(counts.values())]
         return [
             extent

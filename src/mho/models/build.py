@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from mho.errors import ConfigError, InputFileError, MhoError, suggest
+from mho.input_files import check_memory
 from mho.models.own import OWN_NETWORKS
 
 TORCHVISION = "torchvision:"
@@ -53,7 +55,9 @@ def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator
         ConfigError: an unknown name, a function that cannot be had or does not return a module, a shape that does not
             suit the network.
         InputFileError: the user's file is missing.
+        MemoryBudgetError: a sample, or the weights of a network of mho's, would take more memory than the budget.
     """
+    check_memory(4 * math.prod(input_shape), f"a sample of shape {list(input_shape)}", where=name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         if name.startswith(TORCHVISION):
@@ -69,6 +73,9 @@ def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator
                 hint=suggest(name, OWN_NETWORKS),
             )
         OWN_NETWORKS[name].check_shape(input_shape, where=name)
+        with torch.device("meta"):  # takes neither memory for weights nor random numbers
+            weights = OWN_NETWORKS[name].make(input_shape[0], classes).parameters()
+        check_memory(sum(weight.nbytes for weight in weights), "its weights", where=name)
         return OWN_NETWORKS[name].make(input_shape[0], classes)
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mho.errors import InputFileError
+from mho.input_files import check_memory, check_regular_file
 
 _COUNTER = "num_batches_tracked"
 
@@ -24,10 +25,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             not finite; names the tensors.
     """
     where = str(path)
-    if not Path(path).is_file():
-        raise InputFileError(
-            "no such file", where=where, hint="give trained weights with --weights, or network.weights"
-        )
+    size = check_regular_file(path, expected="trained weights (--weights, network.weights), a .safetensors file")
+    check_memory(size, "the file", where=where)
     try:
         found = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:

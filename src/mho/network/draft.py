@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.arithmetic.attributes import get_ints
 from mho.arithmetic.shapes import Shape, ShapeError, infer_shape
+from mho.input_files import check_memory
 from mho.network.graph import MVM_OPERATIONS, Attribute, Grid, LayerQuantization, Network, Node, TensorInfo
+from mho.network.tensor_budget import TensorBudget, check_sample, float_bytes
 
 Array = NDArray[Any]
 
+
+MAX_RANK = 32
+"""Axes of a tensor of one sample; NumPy and torch have 64 at most, and Tile doubles them on the way."""
 
 BINARY = "binary"
 """Attribute of a fake_quantize under construction whose grid is {-1, +1}; only an MVM layer can take it in."""
@@ -53,24 +59,20 @@ class DraftNode:
 class Draft:
     """Nodes, constants and per-sample shapes of a network under construction."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, where: str = "") -> None:
         self.name = name
+        self.budget = TensorBudget(where or name)
         self.inputs: list[TensorInfo] = []
         self.outputs: list[str] = []
         self.nodes: list[DraftNode] = []
         self.constants: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = {}
-        self._names: set[str] = set()
-        self._tensors: set[str] = set()
+        self._names = _UniqueNames()
+        self._tensors = _UniqueNames()
 
     def unique_name(self, wanted: str) -> str:
         """Return `wanted`, or the first of wanted_2, wanted_3, ... that no node has, and reserve it."""
-        name, number = wanted, 1
-        while name in self._names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._names.add(name)
-        return name
+        return self._names.reserve(wanted)
 
     def rename_node(self, node: DraftNode, wanted: str) -> None:
         """Give `node` another name, made unique."""
@@ -79,12 +81,7 @@ class Draft:
 
     def unique_tensor(self, wanted: str) -> str:
         """Return a tensor or constant name that is still free, and reserve it."""
-        name, number = wanted, 1
-        while name in self._tensors:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._tensors.add(name)
-        return name
+        return self._tensors.reserve(wanted)
 
     def add_input(self, name: str, shape: Shape) -> None:
         """Declare a network input."""
@@ -95,6 +92,7 @@ class Draft:
         """Hold a constant; the same array under the same name is held once. Returns its name."""
         if self.constants.get(name) is value:
             return name
+        self.budget.hold(value, f"constant {name!r}")
         held = self.unique_tensor(name)
         self.constants[held] = value
         return held
@@ -116,11 +114,16 @@ class Draft:
         """Append a node. `output` and `name` are made unique. Raises `Unsupported` where shapes do not fit."""
         attributes = dict(attributes or {})
         try:
-            shape = infer_shape(op, [self.shape_of(tensor) for tensor in inputs], attributes)
+            shapes = [self.shape_of(tensor) for tensor in inputs]
+            shape = infer_shape(op, shapes, attributes)
         except ShapeError as error:
             raise Unsupported(str(error)) from error
-        if 0 in shape:
+        if min(shape, default=1) < 1:
             raise Unsupported(f"makes an empty tensor {list(shape)}")
+        if len(shape) > MAX_RANK:
+            raise Unsupported(f"makes a tensor of {len(shape)} axes")
+        for size in (shape, _on_the_way(op, shapes, shape, attributes)):
+            check_memory(float_bytes(size), f"{name}: a tensor of {list(size)}", where=self.budget.where)
         node = DraftNode(
             self.unique_name(name), op, list(inputs), self.unique_tensor(output), attributes, dict(hints or {})
         )
@@ -140,11 +143,19 @@ class Draft:
         """Return the node that makes each tensor."""
         return {node.output: node for node in self.nodes}
 
-    def replace_tensor(self, old: str, new: str) -> None:
-        """Let every reader of `old`, and the network's outputs, read `new`."""
+    def replace_tensors(self, new: Mapping[str, str]) -> None:
+        """Let every reader of a key of `new`, and the network's outputs, read its value."""
         for node in self.nodes:
-            node.inputs = [new if tensor == old else tensor for tensor in node.inputs]
-        self.outputs = [new if tensor == old else tensor for tensor in self.outputs]
+            node.inputs = [new.get(tensor, tensor) for tensor in node.inputs]
+        self.outputs = [new.get(tensor, tensor) for tensor in self.outputs]
+
+    def rename_tensors(self, new: Mapping[str, str]) -> None:
+        """Give tensors that nodes make other names."""
+        self.replace_tensors(new)
+        for node in self.nodes:
+            if node.output in new:
+                self.shapes[new[node.output]] = self.shapes.pop(node.output)
+                node.output = new[node.output]
 
     def remove_nodes(self, removed: Iterable[DraftNode]) -> None:
         """Drop nodes that nobody reads any more."""
@@ -152,9 +163,12 @@ class Draft:
         self.nodes = [node for node in self.nodes if id(node) not in dropped]
 
     def finish(self) -> Network:
-        """Freeze: the constants that are read, float32 where they are not integers."""
+        """Freeze: the constants that are read, float32 where they are not integers. Raises `MemoryBudgetError`."""
         read = {tensor for node in self.nodes for tensor in node.inputs}
-        constants = {name: _canonical(value) for name, value in self.constants.items() if name in read}
+        constants = {name: value for name, value in self.constants.items() if name in read}
+        steps = ((node.name, node.inputs, node.output) for node in self.nodes)
+        check_sample(steps, self.shapes, constants, self.outputs, self.budget.where)
+        constants = {name: _canonical(value) for name, value in constants.items()}
         nodes = tuple(
             Node(node.name, node.op, tuple(node.inputs), node.output, node.attributes, node.quantization)
             for node in self.nodes
@@ -163,6 +177,40 @@ class Draft:
         shapes = {name: shape for name, shape in self.shapes.items() if name in kept}
         outputs = tuple(TensorInfo(name, self.shapes[name]) for name in self.outputs)
         return Network(self.name, tuple(self.inputs), outputs, nodes, constants, shapes)
+
+
+class _UniqueNames:
+    """Names that are given out once each; how far numbers are taken is kept, so that many equal names stay quick."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # name -> n where name_2 .. name_n are taken
+
+    def reserve(self, wanted: str) -> str:
+        name, number = wanted, self._numbers.get(wanted, 1)
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._numbers[wanted] = number
+        self._taken.add(name)
+        return name
+
+    def discard(self, name: str) -> None:
+        self._taken.discard(name)
+        base, _, number = name.rpartition("_")
+        if base in self._numbers and number.isdecimal():
+            self._numbers[base] = max(1, min(self._numbers[base], int(number[:9]) - 1))
+
+
+def _on_the_way(op: str, shapes: Sequence[Shape], result: Shape, attributes: Mapping[str, Attribute]) -> Shape:
+    """Return the shape of what is made between the operands and the result: a padded operand, all taps of a window."""
+    if op == "average_pool":
+        return (*result, *get_ints(attributes, "kernel"))
+    if op in ("conv", "max_pool"):
+        top, left, bottom, right = get_ints(attributes, "pads")
+        *leading, height, width = shapes[0]
+        return (*leading, height + top + bottom, width + left + right)
+    return ()
 
 
 def _canonical(value: Array) -> Array:

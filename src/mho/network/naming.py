@@ -14,6 +14,9 @@ from mho.network.draft import Draft, DraftNode
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 LAYER_KEY = "mho.layer"
 
+_LONGEST_SCOPES = 1 << 14
+"""Characters of torch's list of scopes; parsing takes a hundred times as much memory."""
+
 _WEIGHT_ENDINGS = (".weight", "_weight", ".weight_v")
 _BIAS_ENDINGS = (".bias", "_bias")
 _TOOL_ENDINGS = ("_quantized", "_DequantizeLinear_Output", "_transposed")
@@ -32,6 +35,8 @@ def read_hints(node_name: str, metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _module_path(scopes: str) -> str:
     """Return the last module path of torch's list of scopes, whose last entry is the call itself."""
+    if len(scopes) > _LONGEST_SCOPES:
+        return ""
     try:
         entries = ast.literal_eval(scopes)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -111,14 +116,17 @@ def _bias_ahead(draft: Draft, node: DraftNode, consumers: Mapping[str, list[Draf
 
 def _attention_roles(draft: Draft) -> dict[str, str]:
     """Find products that lead to a softmax (query times key) and that come from one (attention times value)."""
-    consumers, producers = draft.consumers(), draft.producers()
+    consumers = draft.consumers()
     roles: dict[str, str] = {}
+    after_softmax: set[str] = set()
     for node in draft.nodes:
+        if node.op == "softmax" or (node.op in _BETWEEN_PRODUCTS and node.inputs[0] in after_softmax):
+            after_softmax.add(node.output)
         if node.op != "matmul":
             continue
         if _meets_softmax_ahead(node, consumers):
             roles[node.name] = "query_key"
-        elif _meets_softmax_behind(node.inputs[0], producers):
+        elif node.inputs[0] in after_softmax:
             roles[node.name] = "attention_value"
     return roles
 
@@ -134,13 +142,3 @@ def _meets_softmax_ahead(node: DraftNode, consumers: Mapping[str, list[DraftNode
             return True
         if current.op not in _BETWEEN_PRODUCTS:
             return False
-
-
-def _meets_softmax_behind(tensor: str, producers: Mapping[str, DraftNode]) -> bool:
-    while producer := producers.get(tensor):
-        if producer.op == "softmax":
-            return True
-        if producer.op not in _BETWEEN_PRODUCTS:
-            return False
-        tensor = producer.inputs[0]
-    return False

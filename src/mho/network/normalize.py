@@ -5,15 +5,14 @@ fuse biases -> let MVM layers take in the grids around them -> drop what nobody 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.draft import BINARY, Draft, DraftNode
 from mho.network.graph import Grid, LayerQuantization
 from mho.network.naming import name_layers
-from mho.network.onnx_values import bits_of_range
+from mho.network.onnx_values import bits_of_range, dequantize
+from mho.network.tensor_budget import float_bytes
 
 MOVEMENT = frozenset({"reshape", "transpose", "slice", "gather", "expand", "max_pool", "concat", "resize_nearest"})
 """Operations that only move or pick numbers: a quantized tensor stays on its grid through them."""
@@ -41,6 +40,7 @@ def normalize(draft: Draft, where: str) -> None:
 def fuse_biases(draft: Draft) -> None:
     """Make a constant added to a convolution's or linear layer's outputs its bias."""
     consumers = draft.consumers()
+    fused: list[DraftNode] = []
     for node in [n for n in draft.nodes if n.op in ("conv", "linear") and len(n.inputs) == 2]:
         readers = consumers.get(node.output, [])
         if len(readers) != 1 or readers[0].op != "add" or node.output in draft.outputs:
@@ -59,51 +59,60 @@ def fuse_biases(draft: Draft) -> None:
             continue
         node.hints = {**node.hints, "bias": other[0]}
         node.inputs.append(draft.add_constant(f"{other[0]}.flat", bias.reshape(-1).astype(np.float32)))
-        _take_output(draft, node, add)
-
-
-def _take_output(draft: Draft, node: DraftNode, removed: DraftNode) -> None:
-    """Let `node` make the tensor that `removed`, its only reader, made."""
-    draft.shapes.pop(node.output)
-    node.output = removed.output
-    draft.remove_nodes([removed])
+        draft.shapes.pop(node.output)
+        node.output = add.output
+        fused.append(add)
+    draft.remove_nodes(fused)
 
 
 def absorb_grids(draft: Draft) -> None:
     """Make MVM layers whose operands are all quantized integer layers, and drop quantizers that only feed such."""
-    producers = draft.producers()
+    grids = _grids(draft)
     for node in draft.nodes:
         if node.op in ("conv", "linear"):
-            grid = _grid_behind(draft, node.inputs[0], producers)
+            grid = grids.get(node.inputs[0])
             if node.weight_grid is not None and grid is not None:
                 node.quantization = LayerQuantization(grid, node.weight_grid)
             elif node.weight_grid is not None:
                 _dequantize_weight(draft, node, node.weight_grid)
         elif node.op == "matmul":
-            streamed, stored = (_grid_behind(draft, tensor, producers) for tensor in node.inputs)
+            streamed, stored = (grids.get(tensor) for tensor in node.inputs)
             if streamed is not None and stored is not None:
                 node.quantization = LayerQuantization(streamed, stored)
-    consumers = draft.consumers()
-    for node in [n for n in draft.nodes if n.op == "fake_quantize" and n.output not in draft.outputs]:
-        if all(_is_absorbed(draft, reader, consumers) for reader in consumers.get(node.output, [])):
-            draft.replace_tensor(node.output, node.inputs[0])
-            draft.remove_nodes([node])
+    needless = _needless_quantizers(draft)
+    behind: dict[str, str] = {}
+    for node in needless:
+        behind[node.output] = behind.get(node.inputs[0], node.inputs[0])
+    draft.remove_nodes(needless)
+    draft.replace_tensors(behind)
 
 
-def _grid_behind(draft: Draft, tensor: str, producers: Mapping[str, DraftNode]) -> Grid | None:
-    """Return the grid that `tensor` lies on, looking back through movements."""
-    producer = producers.get(tensor)
-    if producer is None:
-        return None
-    if producer.op == "fake_quantize":
-        return _grid_of(producer)
-    if producer.op not in MOVEMENT:
-        return None
-    moved = [t for t in producer.inputs if producer.op == "concat"] or producer.inputs[:1]
-    grids = [_grid_behind(draft, t, producers) for t in moved]
-    first = grids[0]
-    same = first is not None and all(grid is not None and _same_grid(grid, first) for grid in grids)
-    return first if same else None
+def _grids(draft: Draft) -> dict[str, Grid]:
+    """Return the grid that each tensor lies on that has one: that of its quantizer, kept through movements."""
+    grids: dict[str, Grid] = {}
+    for node in draft.nodes:
+        if node.op == "fake_quantize":
+            grids[node.output] = _grid_of(node)
+        elif node.op in MOVEMENT:
+            moved = [grids.get(tensor) for tensor in (node.inputs if node.op == "concat" else node.inputs[:1])]
+            first = moved[0]
+            if first is not None and all(grid is not None and _same_grid(grid, first) for grid in moved):
+                grids[node.output] = first
+    return grids
+
+
+def _needless_quantizers(draft: Draft) -> list[DraftNode]:
+    """Return the quantizers all of whose readers quantize by themselves, or only move numbers to layers that do."""
+    consumers, outputs = draft.consumers(), set(draft.outputs)
+    absorbs: dict[str, bool] = {}  # by what a node makes: whether it quantizes what it reads
+    needless = []
+    for node in reversed(draft.nodes):
+        readers = [absorbs[reader.output] for reader in consumers.get(node.output, [])]
+        moves = node.op in MOVEMENT and node.op != "concat" and node.output not in outputs
+        absorbs[node.output] = node.quantization is not None or (moves and bool(readers) and all(readers))
+        if node.op == "fake_quantize" and node.output not in outputs and all(readers):
+            needless.append(node)
+    return needless[::-1]
 
 
 def _grid_of(node: DraftNode) -> Grid:
@@ -123,22 +132,12 @@ def _same_grid(a: Grid, b: Grid) -> bool:
     )
 
 
-def _is_absorbed(draft: Draft, reader: DraftNode, consumers: Mapping[str, list[DraftNode]]) -> bool:
-    """True where `reader` quantizes what it reads itself, or only moves it to layers that do."""
-    if reader.quantization is not None:
-        return True
-    if reader.op not in MOVEMENT or reader.op == "concat" or reader.output in draft.outputs:
-        return False
-    readers = consumers.get(reader.output, [])
-    return bool(readers) and all(_is_absorbed(draft, next_, consumers) for next_ in readers)
-
-
 def _dequantize_weight(draft: Draft, node: DraftNode, grid: Grid) -> None:
     """Read a layer whose weights alone are quantized as a float layer."""
     integers = draft.constants[node.inputs[1]]
     shape = (-1, *(1,) * (integers.ndim - 1)) if grid.scales.ndim else ()
-    centred = (integers.astype(np.int64) - grid.zero_points.reshape(shape)).astype(np.float32)
-    values = (centred * grid.scales.reshape(shape)).astype(np.float32)
+    draft.budget.check(float_bytes(integers.shape), f"weights of {node.name!r}")
+    values = dequantize(integers, grid.scales.reshape(shape), grid.zero_points.reshape(shape))
     node.inputs[1] = draft.add_constant(f"{node.inputs[1]}.values", values)
     node.weight_grid = None
 
@@ -157,13 +156,14 @@ def drop_unread(draft: Draft) -> None:
 def check_numbers(draft: Draft, where: str) -> None:
     """Refuse NaN anywhere and infinity in what multiplies. Raises `InputFileError` naming every such tensor."""
     bad: list[str] = []
+    consumers = draft.consumers()
     for name in dict.fromkeys(tensor for node in draft.nodes for tensor in node.inputs):
         value = draft.constants.get(name)
         if value is None or value.dtype.kind in "iub":
             continue
         if np.isfinite(value).all():
             continue
-        masks = all(node.op in ("add", "where") for node in draft.nodes if name in node.inputs)
+        masks = all(node.op in ("add", "where") for node in consumers[name])
         if np.isnan(value).any() or not masks:
             bad.append(f"{name!r} ({int((~np.isfinite(value)).sum())} of {value.size})")
     if bad:

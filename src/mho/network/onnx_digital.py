@@ -8,8 +8,9 @@ import numpy as np
 
 from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
+from mho.network.onnx_folding import narrow_bounds
 from mho.network.onnx_graph import Converter, GraphReader
-from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axis
+from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axes, normalize_axis
 from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -64,10 +65,7 @@ def _clip(reader: GraphReader, node: OnnxNode) -> None:
     low, high = (_clip_bound(reader, node, index, key) for index, key in ((1, "min"), (2, "max")))
     value = reader.value(node.inputs[0])
     if isinstance(value, QuantizedActivation):
-        bounds = (
-            max(value.bounds[0], int(low)) if low is not None else value.bounds[0],
-            min(value.bounds[1], int(high)) if high is not None else value.bounds[1],
-        )
+        bounds = narrow_bounds(value.bounds, low, high)
         reader.bind(node.outputs[0], QuantizedActivation(value.tensor, value.scale, value.zero_point, bounds))
         return
     x = reader.activation(node)
@@ -83,15 +81,12 @@ def _clip(reader: GraphReader, node: OnnxNode) -> None:
 
 def _clip_bound(reader: GraphReader, node: OnnxNode, index: int, key: str) -> float | None:
     if node.has_input(index):
-        return float(reader.constant(node, index, "bounds").reshape(()))
+        return reader.number(node, index, "bounds")
     return node.number(key, 0.0) if key in node.attributes else None
 
 
 def _power(reader: GraphReader, node: OnnxNode) -> None:
-    exponent = reader.constant(node, 1, "exponents")
-    if exponent.size != 1:
-        raise Unsupported("has more than one exponent")
-    attributes: dict[str, Attribute] = {"exponent": float(exponent.reshape(()))}
+    attributes: dict[str, Attribute] = {"exponent": reader.number(node, 1, "exponents")}
     reader.bind_result(node, reader.emit(node, "pow", [reader.activation(node)], attributes))
 
 
@@ -169,7 +164,7 @@ def _reduce(op: str) -> Converter:
                 return
             axes = tuple(range(rank))
         attributes: dict[str, Attribute] = {
-            "axes": tuple(sorted(normalize_axis(axis, rank) for axis in axes)),
+            "axes": tuple(sorted(normalize_axes(axes, rank))),
             "keepdims": node.integer("keepdims", 1),
         }
         reader.bind_result(node, reader.emit(node, op, [x], attributes))
@@ -187,7 +182,10 @@ def _reduce_spatial(op: str) -> Converter:
 
 
 def _gelu_attributes(node: OnnxNode) -> dict[str, Attribute]:
-    return {"approximate": node.text("approximate", "none")}
+    approximate = node.text("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise Unsupported(f"approximates by {approximate!r}")
+    return {"approximate": approximate}
 
 
 CONVERTERS: dict[str, Converter] = {

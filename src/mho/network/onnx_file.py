@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.errors import InputFileError, UnsupportedOperationError
+from mho.errors import InputFileError, MhoError, UnsupportedOperationError
+from mho.input_files import check_memory, check_regular_file, read_file
+from mho.network.onnx_limits import check_file_size, check_functions
 
 if TYPE_CHECKING:
     import onnx
@@ -46,9 +48,9 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str
         model = onnx_ir.from_proto(proto)
     except Exception as error:  # the library raises many kinds for malformed files
         raise InputFileError(f"malformed ONNX: {_first_line(error)}", where=where) from error
-    if folder is not None:
-        onnx_ir.external_data.set_base_dir(model.graph, folder)
-    _check_external_data(model, folder, where)
+    for tensor in _tensors(model):
+        if isinstance(tensor, onnx_ir.ExternalTensor):
+            _check_external_data(tensor, folder, where)
     return prepare_model(model, where), where
 
 
@@ -62,7 +64,12 @@ def external_files(path: Path) -> tuple[Path, ...]:
 
 
 def prepare_model(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
-    """Check the opset and inline local functions. Raises `UnsupportedOperationError`."""
+    """Check the opset and inline local functions.
+
+    Raises:
+        UnsupportedOperationError: an opset outside 11..23.
+        InputFileError, MemoryBudgetError: functions that cannot be inlined.
+    """
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     if opset is None or not MIN_OPSET <= opset <= MAX_OPSET:
         raise UnsupportedOperationError(
@@ -74,7 +81,11 @@ def prepare_model(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
     if model.functions:
         from onnx_ir.passes.common import InlinePass
 
-        model = InlinePass()(model).model
+        check_functions(model, where)
+        try:
+            model = InlinePass()(model).model
+        except Exception as error:  # the library raises many kinds for malformed functions
+            raise InputFileError(f"malformed functions: {_first_line(error)}", where=where) from error
     return model
 
 
@@ -94,14 +105,25 @@ def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
     """Return the numbers of an ONNX tensor, owned or immutable; types below a byte as int8 or uint8.
 
     Raises:
-        InputFileError: the data do not fill the tensor's shape.
+        InputFileError: the data do not fill the tensor's shape, or are no real numbers.
+        MemoryBudgetError: it would take more memory than the budget.
     """
     import onnx_ir
 
     try:
+        text = f"tensor {tensor.name!r} of {tensor.dtype.name} {list(tensor.shape)}"
+        if tensor.dtype.name in ("STRING", "COMPLEX64", "COMPLEX128") or any(size < 0 for size in tensor.shape):
+            raise InputFileError(text, where=where, expected="real numbers, in a shape of sizes from 0")
+        check_memory(tensor.nbytes, text, where=where)
         array = np.asarray(tensor.numpy())
+        if isinstance(tensor, onnx_ir.TensorProtoTensor) and array.size and not _has_data(tensor.raw):
+            raise InputFileError(f"{text} has no data", where=where)
+    except MhoError:
+        raise
     except Exception as error:  # many kinds: short data, unknown types, unreadable files
-        raise InputFileError(f"tensor {tensor.name!r}: {_first_line(error)}", where=where) from error
+        raise InputFileError(f"a tensor: {_first_line(error)}", where=where) from error
+    if array.dtype == np.bool_:
+        return np.asarray(array.view(np.uint8) != 0)  # whatever a byte holds
     if not isinstance(tensor, onnx_ir.TensorProtoTensor):
         # What a torch module or a mapped file owns may change under a frozen network.
         array = array.copy()
@@ -110,6 +132,12 @@ def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
     if array.dtype.name in ("uint4", "uint2"):
         return array.astype(np.uint8)
     return array
+
+
+def _has_data(proto: onnx.TensorProto) -> bool:
+    """Tell whether a tensor holds any number; the library takes one without for zeros."""
+    held = {field.name for field, _ in proto.ListFields()} - {"external_data"}
+    return any(name.endswith("_data") for name in held)
 
 
 def integer_bounds(tensor: Any) -> tuple[int, int] | None:
@@ -129,13 +157,10 @@ def integer_type_bounds(name: str) -> tuple[int, int] | None:
 def _parse(path: Path) -> onnx.ModelProto:
     import onnx
 
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise InputFileError(what, where=str(path), expected="an ONNX file")
+    data = read_file(path, expected="an ONNX file")
+    check_file_size(data, str(path))
     try:
-        return onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
+        return onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises its own kinds
         raise InputFileError(
             f"not an ONNX model: {_first_line(error)}",
@@ -156,32 +181,43 @@ def _tensors(model: onnx_ir.Model) -> Iterator[Any]:
                 yield attribute.value
 
 
-def _check_external_data(model: onnx_ir.Model, folder: Path | None, where: str) -> None:
-    import onnx_ir
-
-    for tensor in _tensors(model):
-        if not isinstance(tensor, onnx_ir.ExternalTensor):
-            continue
-        if folder is None:
-            raise InputFileError(
-                f"tensor {tensor.name!r} lies in another file", where=where, hint="read the model from its path"
-            )
-        place = (folder / str(tensor.location)).resolve()
-        if not place.is_relative_to(folder.resolve()):
-            raise InputFileError(
-                f"tensor {tensor.name!r} points outside the model's folder: {tensor.location}",
-                where=where,
-                expected="external data beside the model",
-            )
-        if not place.is_file():
-            raise InputFileError(f"external data {str(tensor.location)!r} are missing", where=where)
-        end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
-        if place.stat().st_size < end:
-            raise InputFileError(
-                f"external data {str(tensor.location)!r} end at byte {place.stat().st_size}",
-                where=where,
-                expected=f"at least {end} bytes for tensor {tensor.name!r}",
-            )
+def _check_external_data(tensor: onnx_ir.ExternalTensor, folder: Path | None, where: str) -> None:
+    """Let `tensor` read from the model's folder, if exactly its data lie there."""
+    if folder is None:
+        raise InputFileError(
+            f"tensor {tensor.name!r} lies in another file", where=where, hint="read the model from its path"
+        )
+    location = str(tensor.location)
+    try:
+        tensor.base_dir = folder
+        place = (folder / location).resolve()
+        is_inside, needed = place.is_relative_to(folder.resolve()), tensor.nbytes
+    except (OSError, ValueError, RuntimeError, TypeError) as error:  # names with NUL, circles of links, odd shapes
+        reason = _first_line(error)
+        raise InputFileError(f"tensor {tensor.name!r} in {location!r}: {reason}", where=where) from error
+    if not is_inside:
+        raise InputFileError(
+            f"tensor {tensor.name!r} points outside the model's folder: {location}",
+            where=where,
+            expected="external data beside the model",
+        )
+    try:
+        size = check_regular_file(place)
+    except InputFileError as error:
+        raise InputFileError(f"external data {location!r}: {error.what}", where=where) from error
+    offset, length = tensor.offset or 0, needed if tensor.length is None else tensor.length
+    if offset < 0 or length != needed:
+        raise InputFileError(
+            f"tensor {tensor.name!r} has {length} bytes of external data from byte {offset}",
+            where=where,
+            expected=f"{needed} bytes for {tensor.dtype.name} {list(tensor.shape)}",
+        )
+    if size < offset + length:
+        raise InputFileError(
+            f"external data {location!r} end at byte {size}",
+            where=where,
+            expected=f"at least {offset + length} bytes for tensor {tensor.name!r}",
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.errors import InputFileError
+from mho.arithmetic.shapes import broadcast
+from mho.errors import InputFileError, MhoError
 from mho.network.draft import Unsupported
 from mho.network.onnx_values import Constant, OnnxNode
+from mho.network.tensor_budget import TensorBudget
 
-_MAX_ELEMENTS = 1 << 28
+_MAX_SLOW_ELEMENTS = 1 << 20
+_SLOW = ("Erf", "GatherND", "ScatterND")
+"""What the reference implementation computes element by element."""
 
 _FOLDABLE_NAMES = """
     Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Equal Erf Exp Expand Flatten Floor
@@ -32,34 +36,65 @@ _CONSTANT_FORMS = {
 }
 
 
-def fold(node: OnnxNode, operands: Sequence[NDArray[Any] | None], where: str) -> list[NDArray[Any]]:
+def fold(
+    node: OnnxNode, operands: Sequence[NDArray[Any] | None], where: str, budget: TensorBudget
+) -> list[NDArray[Any]]:
     """Return the outputs of `node` on constant operands.
 
     Raises:
-        Unsupported: a constant of a kind that is no array of numbers, or a result beyond 2^28 elements.
+        Unsupported: a constant of a kind that is no array of numbers.
         InputFileError: operands that do not fit the operation.
+        MemoryBudgetError: a result above what is left of `budget`, before it is computed.
     """
-    if node.op_type == "Constant":
-        return [_constant(node)]
-    if node.op_type == "Identity" and operands[0] is not None:
-        return [operands[0]]
-    if node.op_type == "Transpose" and operands[0] is not None:
-        return [operands[0].transpose(node.integers("perm"))]
-    _check_size(node, operands)
     try:
-        return _evaluate(node, operands)
+        if node.op_type == "Constant":
+            return [_constant(node)]
+        if node.op_type == "Identity" and operands[0] is not None:
+            return [operands[0]]
+        if node.op_type == "Transpose" and operands[0] is not None:
+            return [operands[0].transpose(node.integers("perm"))]
+        elements, itemsize = _result_size(node, operands)
+        size = elements * itemsize
+        budget.compute(sum(x.nbytes for x in operands if x is not None), size, f"{node.label}: {elements} numbers")
+        if node.op_type in _SLOW and elements > _MAX_SLOW_ELEMENTS:
+            raise Unsupported(f"makes a constant of {elements} numbers, each by itself")
+        with np.errstate(all="ignore"):
+            results = _evaluate(node, operands)
+    except (Unsupported, MhoError):
+        raise
     except Exception as error:  # NumPy and the reference implementation raise many kinds
         raise InputFileError(f"{node.label} cannot be computed: {error}", where=where) from error
+    if any(result.dtype.kind not in "biufV" for result in results):  # V: bfloat16 and narrower
+        raise Unsupported("makes something else than numbers")
+    return results
 
 
 def clip_integers(value: Constant, low: NDArray[Any] | None, high: NDArray[Any] | None) -> Constant:
-    """Clip an integer constant: its range is what the bounds leave of it."""
-    bounds = value.bounds or (int(value.array.min()), int(value.array.max()))
-    bounds = (
-        bounds[0] if low is None else max(bounds[0], int(low.reshape(()))),
-        bounds[1] if high is None else min(bounds[1], int(high.reshape(()))),
-    )
+    """Clip an integer constant: its range is what the bounds leave of it. Raises `Unsupported` for odd bounds."""
+    if value.bounds is None:
+        raise Unsupported("clips integers of no known type")
+    bounds = narrow_bounds(value.bounds, low, high)
     return Constant(value.array.clip(*bounds).astype(value.array.dtype), value.origin, bounds)
+
+
+def narrow_bounds(
+    bounds: tuple[int, int], low: NDArray[Any] | float | None, high: NDArray[Any] | float | None
+) -> tuple[int, int]:
+    """Return what limits leave of a range of integers. Raises `Unsupported` for limits that are no whole numbers."""
+    narrowed = list(bounds)
+    for index, (limit, choose) in enumerate(((low, max), (high, min))):
+        if limit is None:
+            continue
+        array = np.asarray(limit)
+        if array.size != 1 or np.isnan(value := float(array.reshape(()))):
+            raise Unsupported("clips to bounds that are no single numbers")
+        if np.isfinite(value):
+            if value != int(value):
+                raise Unsupported(f"clips integers to {value}")
+            narrowed[index] = choose(narrowed[index], int(value))
+    if narrowed[0] >= narrowed[1]:
+        raise Unsupported(f"clips integers to {narrowed[0]}..{narrowed[1]}")
+    return narrowed[0], narrowed[1]
 
 
 def _constant(node: OnnxNode) -> NDArray[Any]:
@@ -72,19 +107,53 @@ def _constant(node: OnnxNode) -> NDArray[Any]:
     raise Unsupported("a constant that is not numbers")
 
 
-def _check_size(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> None:
-    shape: Sequence[int] = ()
-    if node.op_type == "ConstantOfShape" and operands[0] is not None:
-        shape = operands[0].tolist()
-    elif node.op_type == "Expand" and operands[1] is not None:
-        shape = operands[1].tolist()
-    elif node.op_type == "Tile" and operands[0] is not None and operands[1] is not None:
-        shape = [operands[0].size, *operands[1].tolist()]
-    elif node.op_type == "Range":
-        start, limit, delta = (float(item) for item in operands if item is not None)
-        shape = [int((limit - start) / delta) if delta else 0]
-    if math.prod(shape) > _MAX_ELEMENTS:
-        raise Unsupported(f"makes a constant of {math.prod(shape)} elements")
+def _result_size(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> tuple[int, int]:
+    """Return a bound of how many elements the outputs have together, and of the bytes of each."""
+    first, *others = operands
+    given = [operand for operand in operands if operand is not None]
+    second = others[0] if others else None
+    itemsize = max((operand.itemsize for operand in given), default=8)
+    elements = max((operand.size for operand in given), default=0)
+    match node.op_type:
+        case "Concat":
+            elements = sum(operand.size for operand in given)
+        case "ConstantOfShape" if first is not None:
+            elements, itemsize = math.prod(first.tolist()), 8
+        case "Expand" if first is not None and second is not None:
+            elements = math.prod(broadcast(first.shape, tuple(second.tolist())))
+        case "Tile" if first is not None and second is not None:
+            elements = first.size * math.prod(second.tolist())
+        case "Range":
+            start, limit, delta = (float(operand.reshape(())) for operand in given)
+            elements = max(0, math.ceil((limit - start) / delta))
+        case "Pad" if first is not None and second is not None:
+            axes = range(first.ndim) if len(operands) < 4 or operands[3] is None else operands[3].tolist()
+            sizes, pads = list(first.shape), second.tolist()
+            for index, axis in enumerate(axes):
+                sizes[axis] += pads[index] + pads[index + len(axes)]
+            elements = math.prod(sizes)
+        case "Gather" if first is not None and second is not None:
+            axis = node.integer("axis", 0)
+            elements = second.size * (first.size // max(1, first.shape[axis]))
+        case "GatherND" if first is not None and second is not None:
+            depth = second.shape[-1] + node.integer("batch_dims", 0)
+            elements = second.size // max(1, second.shape[-1]) * math.prod(first.shape[depth:])
+        case "Cast":
+            from onnx import helper
+
+            to = helper.tensor_dtype_to_np_dtype(node.integer("to", 0))
+            if to.kind == "O":
+                raise Unsupported("casts numbers to text")
+            itemsize = to.itemsize
+        case _ if node.op_type in _BROADCASTING:
+            elements = math.prod(broadcast(*(operand.shape for operand in given)))
+    return elements, itemsize
+
+
+_BROADCASTING_NAMES = """
+    Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Where Xor
+"""
+_BROADCASTING = frozenset(_BROADCASTING_NAMES.split())
 
 
 def _evaluate(node: OnnxNode, operands: Sequence[NDArray[Any] | None]) -> list[NDArray[Any]]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.arithmetic.shapes import ShapeError
 from mho.errors import InputFileError, UnsupportedOperationError, suggest
 from mho.network.draft import Draft, DraftNode, Unsupported
 from mho.network.graph import Attribute
 from mho.network.naming import LAYER_KEY, read_hints
 from mho.network.onnx_file import integer_bounds, tensor_to_array
 from mho.network.onnx_folding import FOLDABLE, clip_integers, fold
+from mho.network.onnx_inputs import InputShapes, input_shape, shapes_by_name
 from mho.network.onnx_values import (
     FLOAT_TYPES,
     Activation,
@@ -30,6 +32,7 @@ from mho.network.onnx_values import (
     Unknown,
     Value,
 )
+from mho.network.tensor_budget import float_bytes
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -40,11 +43,16 @@ _MOVING = (*_RESHAPING, "Transpose", "Identity", "Cast")
 _NAME_KEEPING = (*_MOVING, "CastLike", "Mul", "Div")
 """What leaves a weight the weight that it was, for its name."""
 
-InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
 Converter = Callable[["GraphReader", OnnxNode], None]
 
 _FOREIGN = frozenset({("com.microsoft", "QuantizeLinear"), ("com.microsoft", "DequantizeLinear")})
 """Operations outside ONNX's own domain that mean what ONNX's do: ONNX Runtime's quantizer writes them."""
+
+_MAX_NUMBERS = 1 << 12
+"""Of a list of axes, sizes or positions that a node is given as an operand."""
+
+_MAX_PROBLEMS = 100
+"""A file with more is none for mho; listing them takes time."""
 
 WEIGHT_BITS_KEY = "mho.weight_bits"
 """Metadata of a node by which mho's export tells a ternary layer whose weights happen to be all -1 or +1."""
@@ -56,7 +64,7 @@ class GraphReader:
     def __init__(self, model: onnx_ir.Model, where: str, input_shapes: InputShapes | None) -> None:
         self.model, self.where = model, where
         self.opset = int(model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0)))
-        self.draft = Draft(model.graph.name or "network")
+        self.draft = Draft(model.graph.name or "network", where)
         self._values: dict[str, Value] = {"": Unknown()}
         self._initializers = model.graph.initializers
         self._problems: list[str] = []
@@ -71,15 +79,19 @@ class GraphReader:
             try:
                 if node.domain and (node.domain, node.op_type) not in _FOREIGN:
                     raise Unsupported("not an operation of ONNX itself")
+                node.check_form()
                 self._convert(node, converters)
                 if any(output in used for output in node.outputs[1:]) and node.op_type != "Split":
                     raise Unsupported("its second output is used")
-            except Unsupported as reason:
+            except (Unsupported, ShapeError) as reason:
                 self._problems.append(f"{node.label}: {reason}")
                 self._forget(node)
+                if len(self._problems) == _MAX_PROBLEMS:
+                    break
         if self._problems:
+            more = ", and perhaps more" if len(self._problems) == _MAX_PROBLEMS else ""
             raise UnsupportedOperationError(
-                "mho cannot run: " + "; ".join(self._problems),
+                "mho cannot run: " + "; ".join(self._problems) + more,
                 where=self.where,
                 hint="simplify or re-export the model without them",
             )
@@ -93,8 +105,7 @@ class GraphReader:
         if name not in self._values:
             if name not in self._initializers:
                 raise InputFileError(f"nothing makes tensor {name!r}, which is read", where=self.where)
-            tensor = self._initializers[name].const_value
-            self._values[name] = Constant(tensor_to_array(tensor, self.where), name, integer_bounds(tensor))
+            self.bind(name, self._constant(self._initializers[name].const_value, name))
         return self._values[name]
 
     def is_initializer(self, name: str) -> bool:
@@ -107,14 +118,31 @@ class GraphReader:
         if isinstance(value, Constant):
             return value.array
         if isinstance(value, QuantizedConstant):
-            return value.dequantized()
+            return self.dequantized(value)
         raise Unsupported(f"its {what} are computed, not constant")
 
     def whole_numbers(self, node: OnnxNode, index: int, what: str) -> tuple[int, ...] | None:
-        """Return operand `index` as whole numbers, None where left out."""
+        """Return operand `index` as whole numbers, None where left out. Raises `Unsupported` for others."""
         if not node.has_input(index):
             return None
-        return tuple(int(item) for item in self.constant(node, index, what).reshape(-1))
+        array = self.constant(node, index, what)
+        if array.dtype.kind not in "iu" or array.size > _MAX_NUMBERS:
+            raise Unsupported(f"its {what} are {array.size} numbers of {array.dtype}")
+        return tuple(int(item) for item in array.reshape(-1))
+
+    def number(self, node: OnnxNode, index: int, what: str) -> float:
+        """Return operand `index`, which must be one fixed number, not NaN. Raises `Unsupported`."""
+        array = self.constant(node, index, what)
+        if array.size != 1 or np.isnan(value := float(array.reshape(()))):
+            raise Unsupported(f"its {what} are no single number")
+        return value
+
+    def dequantized(self, value: QuantizedConstant) -> NDArray[np.float32]:
+        """Return the float32 values of a quantized constant. Raises `MemoryBudgetError`."""
+        self.draft.budget.check(float_bytes(value.integers.shape), f"constant {value.origin!r}")
+        values = value.dequantized()
+        self.draft.budget.hold(values, f"constant {value.origin!r}")
+        return values
 
     def tensor(self, node: OnnxNode, index: int) -> str:
         """Return the tensor or constant of operand `index` as a name in the draft."""
@@ -129,7 +157,7 @@ class GraphReader:
                 raise Unsupported(f"integer operand {value.origin!r}")
             return self.draft.add_constant(value.origin, value.array)
         if isinstance(value, QuantizedConstant):
-            return self.draft.add_constant(value.origin, value.dequantized())
+            return self.draft.add_constant(value.origin, self.dequantized(value))
         raise Unsupported("computes with integers")
 
     def activation(self, node: OnnxNode, index: int = 0) -> str:
@@ -170,7 +198,11 @@ class GraphReader:
         return self.draft.emit(op, inputs, output, attributes, name=name, hints=node.hints)
 
     def bind(self, name: str, value: Value) -> None:
-        """Say what the output `name` of a node stands for."""
+        """Say what the output `name` of a node stands for. Raises `MemoryBudgetError` for constants."""
+        if isinstance(value, Constant):
+            self.draft.budget.hold(value.array, f"constant {name!r}")
+        elif isinstance(value, QuantizedConstant):
+            self.draft.budget.hold(value.integers, f"constant {name!r}")
         self._values[name] = value
 
     def bind_result(self, node: OnnxNode, made: DraftNode | str) -> None:
@@ -208,7 +240,7 @@ class GraphReader:
             return
         if isinstance(first, QuantizedConstant) and first.axis is None and node.op_type in _RESHAPING:
             shape = [self.constant(node, i, "operands") for i in range(1, len(node.inputs))]
-            (reshaped,) = fold(node, [first.integers, *shape], self.where)
+            (reshaped,) = fold(node, [first.integers, *shape], self.where, self.draft.budget)
             self.bind(node.outputs[0], replace(first, integers=reshaped))
             return
         arrays = [self.constant(node, i, "operands") if name else None for i, name in enumerate(node.inputs)]
@@ -218,7 +250,7 @@ class GraphReader:
             return
         keeps_name = isinstance(first, Constant) and node.op_type in _NAME_KEEPING
         origin = first.origin if isinstance(first, Constant) and keeps_name else node.outputs[0]
-        for name, array in zip(node.outputs, fold(node, arrays, self.where), strict=False):
+        for name, array in zip(node.outputs, fold(node, arrays, self.where, self.draft.budget), strict=False):
             integers = isinstance(first, Constant) and array.dtype.kind in "iu"
             bounds = first.bounds if isinstance(first, Constant) and integers and node.op_type in _MOVING else None
             self.bind(name, Constant(array, origin if len(node.outputs) == 1 else name, bounds))
@@ -227,8 +259,14 @@ class GraphReader:
         if node.op_type == "Size":
             self.bind(node.outputs[0], Constant(np.array(math.prod(shape), np.int64), node.outputs[0]))
             return
-        end = node.attributes.get("end")
-        self.bind(node.outputs[0], Constant(np.array(shape[node.integer("start", 0) : end], np.int64), node.outputs[0]))
+        part = shape[node.integer("start", 0) : node.integer("end", len(shape))]
+        self.bind(node.outputs[0], Constant(np.array(part, np.int64), node.outputs[0]))
+
+    def _constant(self, tensor: Any, origin: str) -> Constant:
+        """Return a tensor of the file as a constant."""
+        array = tensor_to_array(tensor, self.where)
+        self.draft.budget.hold(array, f"constant {origin!r}")
+        return Constant(array, origin, integer_bounds(tensor))
 
     def _forget(self, node: OnnxNode) -> None:
         for output in node.outputs:
@@ -239,10 +277,14 @@ class GraphReader:
         import onnx_ir
 
         attributes: dict[str, Any] = {}
+        if not node.outputs:
+            raise InputFileError(f"a node {node.op_type!r} without outputs", where=self.where)
         for key, attribute in node.attributes.items():
             value = attribute.value
+            if attribute.is_ref():
+                raise InputFileError(f"attribute {key!r} of a function that is not there", where=self.where)
             if attribute.type == onnx_ir.AttributeType.TENSOR:
-                value = Constant(tensor_to_array(value, self.where), node.outputs[0].name or "", integer_bounds(value))
+                value = self._constant(value, node.outputs[0].name or "")
             attributes[key] = value
         name = self._text(node.name)
         hints = read_hints(name, node.metadata_props)
@@ -272,42 +314,40 @@ class GraphReader:
         inputs = [value for value in self.model.graph.inputs if value.name not in self._initializers]
         if not inputs:
             raise InputFileError("the network has no input", where=self.where)
-        given = _by_name(input_shapes, [str(value.name) for value in inputs], self.where)
-        for value in inputs:
-            name = str(value.name)
+        names = [self._text(value.name) for value in inputs]
+        if len(set(names)) < len(names):
+            raise InputFileError("two inputs have one name", where=self.where)
+        given = shapes_by_name(input_shapes, names, self.where)
+        for name, value in zip(names, inputs, strict=True):
             dtype = "FLOAT" if value.dtype is None else value.dtype.name
             if dtype not in FLOAT_TYPES:
                 raise UnsupportedOperationError(
                     f"input {name!r} holds {dtype}", where=self.where, expected="real numbers"
                 )
-            shape = _input_shape(value, given.get(name), self.where)
+            shape = input_shape(value, given.get(name), self.where)
             self.draft.add_input(name, shape)
             self._values[name] = Activation(name, is_double=dtype == "DOUBLE")
 
     def _finish_outputs(self) -> None:
+        """Let the outputs have the names that the file gives them, whatever was removed before them."""
+        producers = self.draft.producers()
+        renamed: dict[str, str] = {}
         for value in self.model.graph.outputs:
-            name = str(value.name)
+            name = self._text(value.name)
             result = self.value(name)
             if not isinstance(result, Activation):
                 raise UnsupportedOperationError(
                     f"output {name!r} does not hold real numbers that depend on the input", where=self.where
                 )
-            renamed = self._rename(result.tensor, name)
-            self.draft.outputs.append(renamed)
-
-    def _rename(self, tensor: str, wanted: str) -> str:
-        """Let the output have the name that the file gives it, whatever was removed before it."""
-        if tensor == wanted:
-            return tensor
-        producer = self.draft.producers().get(tensor)
-        if producer is None or tensor in self.draft.outputs:
-            shape = self.shape(tensor)
-            return self.draft.emit("reshape", [tensor], wanted, {"shape": shape}, name=f"{wanted}.copy").output
-        renamed = self.draft.unique_tensor(wanted)
-        self.draft.replace_tensor(tensor, renamed)
-        producer.output = renamed
-        self.draft.shapes[renamed] = self.draft.shapes.pop(tensor)
-        return renamed
+            tensor = result.tensor
+            if tensor != name and (tensor not in producers or tensor in renamed or tensor in self.draft.outputs):
+                # An input, or an output already.
+                shape = {"shape": self.shape(tensor)}
+                tensor = self.draft.emit("reshape", [tensor], name, shape, name=f"{name}.copy").output
+            elif tensor != name:
+                renamed[tensor] = self.draft.unique_tensor(name)
+            self.draft.outputs.append(tensor)
+        self.draft.rename_tensors(renamed)
 
 
 def _computable(value: Activation) -> str:
@@ -315,50 +355,6 @@ def _computable(value: Activation) -> str:
     if value.is_double:
         raise Unsupported("computes in float64; mho computes in float32")
     return value.tensor
-
-
-def _by_name(input_shapes: InputShapes | None, names: list[str], where: str) -> dict[str, tuple[int, ...]]:
-    if input_shapes is None:
-        return {}
-    if not isinstance(input_shapes, Mapping):
-        if len(names) != 1:
-            raise InputFileError(
-                f"one input shape for {len(names)} inputs", where=where, expected=f"shapes of {', '.join(names)}"
-            )
-        return {names[0]: tuple(input_shapes)}
-    for name in input_shapes:
-        if name not in names:
-            raise InputFileError(
-                f"no input {name!r}", where=where, expected=", ".join(names), hint=suggest(name, names)
-            )
-    return {name: tuple(shape) for name, shape in input_shapes.items()}
-
-
-def _input_shape(value: onnx_ir.Value, given: tuple[int, ...] | None, where: str) -> tuple[int, ...]:
-    if value.shape is None:
-        if given is None:
-            raise InputFileError(
-                f"the shape of input {value.name!r} is not in the file", where=where, hint="give it: input_shape"
-            )
-        return given
-    dims = [dim if isinstance(dim, int) else None for dim in value.shape]
-    if given is not None:
-        if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims, given, strict=False)):
-            raise InputFileError(
-                f"input {value.name!r} of shape {list(given)}", where=where, expected=f"the file's {value.shape}"
-            )
-        return given
-    if None in dims[1:]:
-        raise InputFileError(
-            f"input {value.name!r} has symbolic axes {value.shape}",
-            where=where,
-            expected="a known size of every axis but the first",
-            hint="give the shape, batch axis included: input_shape",
-        )
-    shape = tuple(1 if dim is None else dim for dim in dims)
-    if 0 in shape:
-        raise InputFileError(f"input {value.name!r} is empty: {list(shape)}", where=where)
-    return shape
 
 
 def _hint(op_type: str, converters: Mapping[str, Converter]) -> str:

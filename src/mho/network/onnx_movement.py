@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mho.arithmetic.shapes import broadcast
 from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_digital import align_ranks
@@ -22,8 +23,11 @@ from mho.network.onnx_values import (
     QuantizedConstant,
     SignTest,
     Value,
+    normalize_axes,
     normalize_axis,
 )
+
+_MAX_PARTS = 1 << 12
 
 Move = Callable[[GraphReader, OnnxNode, str], str]
 
@@ -68,14 +72,15 @@ def _reshape(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
 def _flatten(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     shape = reader.shape(tensor)
     axis = node.integer("axis", 1)
-    axis = axis + len(shape) if axis < 0 else axis
+    if axis != len(shape):
+        axis = normalize_axis(axis, len(shape))
     return _to_shape(reader, node, tensor, (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
 def _squeeze(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     shape = reader.shape(tensor)
     axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes")
-    dropped = {normalize_axis(axis, len(shape)) for axis in axes} if axes is not None else None
+    dropped = normalize_axes(axes, len(shape)) if axes is not None else None
     if dropped is None:
         return _to_shape(reader, node, tensor, tuple(size for size in shape if size != 1))
     if any(shape[axis] != 1 for axis in dropped):
@@ -87,7 +92,7 @@ def _unsqueeze(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     shape = list(reader.shape(tensor))
     axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes") or ()
     rank = len(shape) + len(axes)
-    for axis in sorted(normalize_axis(axis, rank) for axis in axes):
+    for axis in sorted(normalize_axes(axes, rank)):
         shape.insert(axis, 1)
     return _to_shape(reader, node, tensor, tuple(shape))
 
@@ -102,15 +107,17 @@ def _transpose(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
 
 def _expand(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     wanted = reader.whole_numbers(node, 1, "shape") or ()
-    shape = np.broadcast_shapes(reader.shape(tensor), wanted)
+    shape = broadcast(reader.shape(tensor), wanted)
     if shape == reader.shape(tensor):
         return tensor
-    return reader.emit(node, "expand", [tensor], {"shape": tuple(int(size) for size in shape)}).output
+    return reader.emit(node, "expand", [tensor], {"shape": shape}).output
 
 
 def _tile(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     shape = reader.shape(tensor)
     repeats = reader.whole_numbers(node, 1, "repeats") or ()
+    if len(repeats) != len(shape):
+        raise Unsupported(f"repeats {list(shape)} {list(repeats)} times")
     if set(repeats) <= {1}:
         return tensor
     apart = tuple(size for pair in zip((1,) * len(shape), shape, strict=True) for size in pair)
@@ -126,9 +133,9 @@ def _slice(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     starts, ends = (reader.whole_numbers(node, index, what) or () for index, what in ((1, "starts"), (2, "ends")))
     axes = reader.whole_numbers(node, 3, "axes") or tuple(range(len(starts)))
     steps = reader.whole_numbers(node, 4, "steps") or (1,) * len(starts)
-    axes = tuple(normalize_axis(axis, len(shape)) for axis in axes)
-    if 0 in steps:
-        raise Unsupported("slices with step 0")
+    axes = normalize_axes(axes, len(shape))
+    if 0 in steps or not len(starts) == len(ends) == len(axes) == len(steps):
+        raise Unsupported(f"slices from {list(starts)} to {list(ends)} by {list(steps)} along {list(axes)}")
     spans = [
         slice(start, end, step).indices(shape[axis])
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)
@@ -171,8 +178,8 @@ def _split(reader: GraphReader, node: OnnxNode) -> None:
         count = len(node.outputs)
         each = -(-shape[axis] // count)
         sizes = tuple(min(each, shape[axis] - each * index) for index in range(count))
-    if sum(sizes) != shape[axis] or min(sizes) < 1:
-        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
+    if sum(sizes) != shape[axis] or min(sizes) < 1 or len(sizes) != len(node.outputs):
+        raise Unsupported(f"splits {shape[axis]} into {list(sizes)}, {len(node.outputs)} outputs")
     for name, part in zip(node.outputs, _emit_parts(reader, node, tensor, axis, sizes), strict=True):
         result: Value = Activation(part)
         if isinstance(value, QuantizedActivation):
@@ -195,12 +202,12 @@ def _split_to_sequence(reader: GraphReader, node: OnnxNode) -> None:
     axis = normalize_axis(node.integer("axis", 0), len(shape))
     if not node.has_input(1):
         raise Unsupported("splits into single indices")
-    given = reader.constant(node, 1, "sizes")
-    if given.ndim:
-        sizes = tuple(int(size) for size in given)
-    else:
-        each = max(1, int(given))
-        sizes = tuple(min(each, shape[axis] - start) for start in range(0, shape[axis], each))
+    sizes = reader.whole_numbers(node, 1, "sizes") or ()
+    if reader.constant(node, 1, "sizes").ndim == 0:
+        parts = -(-shape[axis] // max(1, sizes[0]))
+        if parts > _MAX_PARTS:
+            raise Unsupported(f"splits into {parts} parts")
+        sizes = tuple(min(sizes[0], shape[axis] - start) for start in range(0, shape[axis], max(1, sizes[0])))
     if sum(sizes) != shape[axis] or min(sizes) < 1:
         raise Unsupported(f"splits {shape[axis]} into {list(sizes)}")
     reader.bind(node.outputs[0], Parts(tuple(_emit_parts(reader, node, tensor, axis, sizes))))
@@ -210,14 +217,17 @@ def _sequence_at(reader: GraphReader, node: OnnxNode) -> None:
     value = reader.value(node.inputs[0])
     if not isinstance(value, Parts):
         raise Unsupported("picks from something that SplitToSequence did not make")
-    index = int(reader.constant(node, 1, "positions").reshape(()))
+    index = int(reader.number(node, 1, "positions"))
     reader.bind_result(node, value.tensors[normalize_axis(index, len(value.tensors))])
 
 
 def _gather(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     shape = reader.shape(tensor)
     axis = normalize_axis(node.integer("axis", 0), len(shape))
-    indices = reader.constant(node, 1, "indices").astype(np.int64)
+    indices = reader.constant(node, 1, "indices")
+    if indices.dtype.kind not in "iu":
+        raise Unsupported(f"indices of {indices.dtype}")
+    indices = indices.astype(np.int64)
     if indices.size == 0 or indices.min() < -shape[axis] or indices.max() >= shape[axis]:
         raise Unsupported(f"indices beyond {shape[axis]}")
     held = reader.draft.add_constant(f"{node.outputs[0]}.indices", indices % shape[axis])
@@ -247,12 +257,14 @@ def _pad(reader: GraphReader, node: OnnxNode) -> None:
         raise Unsupported(f"pads by {node.text('mode', 'constant')}; mho pads with a constant")
     given = reader.whole_numbers(node, 1, "pads") or ()
     axes = reader.whole_numbers(node, 3, "axes")
-    value = float(reader.constant(node, 2, "value").reshape(())) if node.has_input(2) else 0.0
+    value = reader.number(node, 2, "value") if node.has_input(2) else 0.0
     pads = [0] * (2 * rank)
-    chosen = tuple(range(rank)) if axes is None else tuple(normalize_axis(axis, rank) for axis in axes)
+    chosen = tuple(range(rank)) if axes is None else normalize_axes(axes, rank)
+    if len(given) != 2 * len(chosen):
+        raise Unsupported(f"pads {len(chosen)} axes by {list(given)}")
     for index, axis in enumerate(chosen):
         pads[axis], pads[axis + rank] = given[index], given[index + len(chosen)]
-    if min(pads) < 0 or not math.isfinite(value):
+    if min(pads, default=0) < 0 or not math.isfinite(value):
         raise Unsupported(f"pads {pads} with {value}")
     if not any(pads):
         reader.bind_result(node, tensor)
@@ -268,7 +280,7 @@ def _resize(reader: GraphReader, node: OnnxNode) -> None:
     if node.attributes.get("axes") is not None:
         raise Unsupported("resizes given axes only")
     scales = _scales(reader, node, shape)
-    if any(scale < 1 or scale != int(scale) for scale in scales):
+    if any(not math.isfinite(scale) or scale < 1 or scale != int(scale) for scale in scales):
         raise Unsupported(f"resizes by {list(scales)}; mho repeats by whole numbers")
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_crop_and_resize":
@@ -285,6 +297,8 @@ def _resize(reader: GraphReader, node: OnnxNode) -> None:
 def _scales(reader: GraphReader, node: OnnxNode, shape: tuple[int, ...]) -> tuple[float, ...]:
     if node.has_input(3):
         sizes = reader.whole_numbers(node, 3, "sizes") or ()
+        if len(sizes) != len(shape):
+            raise Unsupported(f"resizes {list(shape)} to {list(sizes)}")
         scales = tuple(size / old for size, old in zip(sizes, shape, strict=True))
         return _keep_aspect(node.text("keep_aspect_ratio_policy", "stretch"), scales)
     if not node.has_input(2):
@@ -313,7 +327,8 @@ def _cast_target(reader: GraphReader, node: OnnxNode) -> str:
     from onnx import TensorProto
 
     if node.op_type == "Cast":
-        return str(TensorProto.DataType.Name(node.integer("to", TensorProto.FLOAT)))
+        to = node.integer("to", TensorProto.FLOAT)
+        return str(TensorProto.DataType.Name(to)) if to in TensorProto.DataType.values() else f"type {to}"
     like = reader.value(node.inputs[1])
     return onnx_ir.DataType.from_numpy(like.array.dtype).name if isinstance(like, Constant) else "FLOAT"
 

@@ -64,7 +64,7 @@ class _Weight:
         if isinstance(self.value, QuantizedConstant):
             if grid := self.value.grid(self.bits):
                 return reader.draft.add_constant(self.value.origin, self.value.integers), grid
-            return reader.draft.add_constant(self.value.origin, self.value.dequantized()), None
+            return reader.draft.add_constant(self.value.origin, reader.dequantized(self.value)), None
         if self.value.array.dtype.kind in "iub":
             raise Unsupported(f"integer weight {self.value.origin!r} without DequantizeLinear")
         return reader.draft.add_constant(self.value.origin, self.value.array), None
@@ -75,7 +75,9 @@ def _read_weight(reader: GraphReader, node: OnnxNode, index: int) -> _Weight:
     if not isinstance(value, Constant | QuantizedConstant):
         raise Unsupported("its weight is computed, not constant")
     bits = node.hints.get(WEIGHT_BITS_KEY)
-    return _Weight(value, int(bits) if bits and bits.isdecimal() else None)
+    if bits and not (bits.isdecimal() and len(bits) < 3):
+        raise Unsupported(f"{WEIGHT_BITS_KEY} is {bits[:20]!r}")
+    return _Weight(value, int(bits) if bits else None)
 
 
 def _annotate(made: DraftNode, weight: _Weight, grid: Grid | None) -> None:
@@ -96,6 +98,8 @@ def _conv(reader: GraphReader, node: OnnxNode) -> None:
     x = reader.activation(node)
     weight = _read_weight(reader, node, 1)
     sizes, kernel = reader.shape(x)[2:], weight.shape[2:]
+    if node.integers("kernel_shape") not in (None, kernel):
+        raise Unsupported(f"has a kernel_shape of {node.integers('kernel_shape')} and weights of {list(weight.shape)}")
     attributes = read_windows(node, sizes, kernel)
     attributes["groups"] = node.integer("group", 1)
     if len(sizes) == 1:
@@ -149,6 +153,8 @@ def _gemm(reader: GraphReader, node: OnnxNode) -> None:
         reader.bind_result(node, reader.emit(node, "matmul", [a, b]))
         return
     weight = _read_weight(reader, node, 1)
+    if len(weight.shape) != 2:
+        raise Unsupported(f"multiplies by a constant {list(weight.shape)}")
     weight = (weight if swaps[1] else weight.transposed((1, 0))).scaled(alpha)
     weight_name, grid = weight.hold(reader)
     fused = bias is not None and bias.shape == (weight.shape[0],)
@@ -168,8 +174,10 @@ def _gemm_bias(reader: GraphReader, node: OnnxNode, beta: float) -> NDArray[np.f
     weight = reader.value(node.inputs[1])
     if isinstance(weight, Constant | QuantizedConstant):
         shape = weight.array.shape if isinstance(weight, Constant) else weight.integers.shape
+        if len(shape) != 2:
+            raise Unsupported(f"multiplies by a constant {list(shape)}")
         outputs = shape[0 if node.integer("transB", 0) else 1]
-        if bias.ndim < 2 or bias.shape[0] == 1:
+        if (bias.ndim < 2 or bias.shape[0] == 1) and bias.size in (1, outputs):
             return np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (outputs,)))
     return bias
 
@@ -186,7 +194,7 @@ def _matmul(reader: GraphReader, node: OnnxNode) -> None:
 
 def _matmul_by_right(reader: GraphReader, node: OnnxNode) -> None:
     x, weight = reader.activation(node, 0), _read_weight(reader, node, 1)
-    if len(weight.shape) == 1:
+    if len(weight.shape) < 2:
         raise Unsupported("multiplies by a constant vector")
     missing = len(weight.shape) - max(2, len(reader.shape(x)))
     weight = weight.two_dimensional().transposed((1, 0))
@@ -201,7 +209,7 @@ def _matmul_by_right(reader: GraphReader, node: OnnxNode) -> None:
 
 def _matmul_by_left(reader: GraphReader, node: OnnxNode) -> None:
     weight, x = _read_weight(reader, node, 0), reader.activation(node, 1)
-    if len(weight.shape) == 1:
+    if len(weight.shape) < 2:
         raise Unsupported("multiplies by a constant vector")
     rank = len(reader.shape(x))
     if rank < len(weight.shape) and rank > 1:

@@ -17,6 +17,7 @@ from mho.network.onnx_values import (
     OnnxNode,
     QuantizedActivation,
     QuantizedConstant,
+    in_blocks,
     normalize_axis,
 )
 
@@ -33,7 +34,7 @@ def _bounds_of_type(reader: GraphReader, node: OnnxNode) -> tuple[int, int]:
         return 0, 255
     from onnx import TensorProto
 
-    name = TensorProto.DataType.Name(output)
+    name = TensorProto.DataType.Name(output) if output in TensorProto.DataType.values() else str(output)
     bounds = integer_type_bounds(name)
     if bounds is None:
         raise Unsupported(f"quantizes to {name}")
@@ -54,7 +55,10 @@ def _parameters(
         raise Unsupported("has a scale that is not finite")
     zero_points = np.zeros(scales.shape, np.int64)
     if node.has_input(2):
-        zero_points = reader.constant(node, 2, "zero points").astype(np.int64)
+        zero_points = reader.constant(node, 2, "zero points")
+        if zero_points.dtype.kind not in "iu":
+            raise Unsupported(f"zero points of {zero_points.dtype}")
+        zero_points = zero_points.astype(np.int64)
         if zero_points.size != scales.size:
             raise Unsupported(f"{zero_points.size} zero points for {scales.size} scales")
         zero_points = zero_points.reshape(scales.shape)
@@ -75,11 +79,19 @@ def _quantize(reader: GraphReader, node: OnnxNode) -> None:
         scales, zero_points, axis = _parameters(reader, node, array.shape, one_an_axis=True)
         if not scales.all():
             raise Unsupported("divides by a scale of zero")
+        if not np.isfinite(array).all():
+            raise Unsupported("quantizes numbers that are not finite")
         shape = [1] * array.ndim
         if axis is not None:
             shape[axis] = -1
-        integers = np.rint(array / scales.reshape(shape)).astype(np.float64) + zero_points.reshape(shape)
-        reader.bind(node.outputs[0], Constant(integers.clip(*bounds).astype(np.int64), value.origin, bounds))
+        integers = in_blocks(
+            lambda values, steps, zeros: (np.rint(values / steps).astype(np.float64) + zeros).clip(*bounds),
+            _narrowest(bounds) or np.int64,
+            array,
+            scales.reshape(shape),
+            zero_points.reshape(shape),
+        )
+        reader.bind(node.outputs[0], Constant(integers, value.origin, bounds))
         return
     tensor = reader.activation(node)
     scales, zero_points, axis = _parameters(reader, node, reader.shape(tensor), one_an_axis=False)
@@ -93,10 +105,10 @@ def _quantize(reader: GraphReader, node: OnnxNode) -> None:
 def _dequantize(reader: GraphReader, node: OnnxNode) -> None:
     value = reader.value(node.inputs[0])
     if isinstance(value, Constant):
-        if value.bounds is None:
+        if value.bounds is None or max(-value.bounds[0], value.bounds[1]) > 1 << 31:
             raise Unsupported(f"dequantizes {value.array.dtype} constants")
         scales, zero_points, axis = _parameters(reader, node, value.array.shape, one_an_axis=True)
-        integers = _narrowest(value.array, value.bounds)
+        integers = value.array.astype(_narrowest(value.bounds) or value.array.dtype, copy=False)
         quantized = QuantizedConstant(integers, scales, zero_points, axis, value.bounds, value.origin)
         reader.bind(node.outputs[0], quantized)
         return
@@ -114,6 +126,8 @@ def _dequantize_activation(reader: GraphReader, node: OnnxNode, value: Quantized
         value = replace(value, scale=float(scales))
     if (value.scale, value.zero_point) != (float(scales), int(zero_points)):
         raise Unsupported("has another scale or zero point than its QuantizeLinear")
+    if value.bounds[0] >= value.bounds[1]:
+        raise Unsupported(f"has the integers {value.bounds[0]}..{value.bounds[1]}")
     attributes: dict[str, Attribute] = {
         "scale": float(scales),
         "zero_point": value.zero_point,
@@ -126,13 +140,13 @@ def _dequantize_activation(reader: GraphReader, node: OnnxNode, value: Quantized
     reader.bind(node.outputs[0], Activation(made.output))
 
 
-def _narrowest(array: NDArray[np.generic], bounds: tuple[int, int]) -> NDArray[np.generic]:
-    """Return integers in the narrowest type that holds their range."""
+def _narrowest(bounds: tuple[int, int]) -> type[np.generic] | None:
+    """Return the narrowest integer type that holds a range, None where it takes more than 16 bits."""
     for dtype in (np.int8, np.uint8, np.int16, np.uint16):
         limits = np.iinfo(dtype)
         if limits.min <= bounds[0] and bounds[1] <= limits.max:
-            return array.astype(dtype, copy=False)
-    return array
+            return dtype
+    return None
 
 
 def _reject(reason: str) -> Converter:

@@ -14,7 +14,8 @@ from mho.network.graph import Network
 from mho.network.normalize import normalize
 from mho.network.onnx_converters import CONVERTERS
 from mho.network.onnx_file import find_fault, load_model
-from mho.network.onnx_graph import GraphReader, InputShapes
+from mho.network.onnx_graph import GraphReader
+from mho.network.onnx_inputs import InputShapes
 
 if TYPE_CHECKING:
     import onnx

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mho.network.draft import Unsupported
 from mho.network.graph import Grid
@@ -16,6 +18,11 @@ Array = NDArray[Any]
 
 FLOAT_TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
 """ONNX's types of real numbers that activations may have, and NumPy's names of them. All are computed in float32."""
+
+_BLOCK = 1 << 22
+
+MAX_BITS = 32
+"""Of the width of weights that a file gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +46,20 @@ class QuantizedConstant:
     origin: str
 
     def dequantized(self) -> NDArray[np.float32]:
-        """Return the float32 values."""
+        """Return the float32 values: one array, however often it is asked for."""
+        return self._values
+
+    @functools.cached_property
+    def _values(self) -> NDArray[np.float32]:
         shape = [1] * self.integers.ndim
         if self.axis is not None:
             shape[self.axis] = -1
-        centred = (self.integers.astype(np.int64) - self.zero_points.reshape(shape)).astype(np.float32)
-        return np.asarray(centred * self.scales.reshape(shape), dtype=np.float32)
+        return dequantize(self.integers, self.scales.reshape(shape), self.zero_points.reshape(shape))
 
     def transposed(self, perm: Sequence[int]) -> QuantizedConstant:
-        """Axis i of the result is axis perm[i]."""
+        """Axis i of the result is axis perm[i]. Raises `Unsupported` where `perm` is no permutation."""
+        if sorted(perm) != list(range(self.integers.ndim)):
+            raise Unsupported(f"{list(perm)} is no permutation of {self.integers.ndim} axes")
         axis = None if self.axis is None else list(perm).index(self.axis)
         return replace(self, integers=self.integers.transpose(perm), axis=axis)
 
@@ -60,14 +72,17 @@ class QuantizedConstant:
 
         Args:
             bits: width that the file gives; otherwise it follows from the bounds, and weights that are all -1 or +1
-                within bounds of 1 have 1 bit.
+                within bounds of 1 have 1 bit. Raises `Unsupported` for a width that does not hold the bounds.
         """
         if self.axis not in (None, 0):
             return None
         low, high = self.bounds
+        binary = self.bounds == (-1, 1) and bool(np.all(np.abs(self.integers) == 1))
+        needed = bits_of_range(low, high)
         if bits is None:
-            binary = self.bounds == (-1, 1) and bool(np.all(np.abs(self.integers) == 1))
-            bits = 1 if binary else bits_of_range(low, high)
+            bits = 1 if binary else needed
+        if not (bits == 1 and binary) and not needed <= bits <= MAX_BITS:
+            raise Unsupported(f"has weights of {bits} bits within {low}..{high}")
         return Grid(self.scales, self.zero_points, low, high, bits)
 
 
@@ -137,21 +152,74 @@ class OnnxNode:
         return index < len(self.inputs) and bool(self.inputs[index])
 
     def integer(self, key: str, default: int) -> int:
-        """Return a whole-number attribute."""
-        return int(self.attributes.get(key, default))
+        """Return a whole-number attribute. This and its like raise `Unsupported` for an attribute of another kind."""
+        return int(self._attribute(key, int, default))
 
     def number(self, key: str, default: float) -> float:
         """Return a number attribute, the float32 that the file holds."""
-        return float(np.float32(self.attributes.get(key, default)))
+        value = float(np.float32(self._attribute(key, (float, int), default)))
+        if not np.isfinite(value):
+            raise Unsupported(f"attribute {key} is {value}")
+        return value
 
     def text(self, key: str, default: str) -> str:
         """Return a text attribute."""
-        return str(self.attributes.get(key, default))
+        return str(self._attribute(key, str, default))
 
     def integers(self, key: str) -> tuple[int, ...] | None:
         """Return an attribute of whole numbers, None where left out."""
         value = self.attributes.get(key)
-        return None if value is None else tuple(int(item) for item in value)
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
+            raise Unsupported(f"attribute {key} is no list of whole numbers")
+        return tuple(int(item) for item in value)
+
+    def _attribute(self, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
+        value = self.attributes.get(key, default)
+        if not isinstance(value, kind):
+            raise Unsupported(f"attribute {key} is of another kind")
+        return value
+
+    def check_form(self) -> None:
+        """Check operands, outputs and required attributes against ONNX. Raises `Unsupported`."""
+        from onnx import defs
+
+        try:
+            schema = defs.get_schema(self.op_type, self.opset)
+        except defs.SchemaError:
+            if not defs.has(self.op_type):
+                return  # the reader has no converter for it either
+            schema = defs.get_schema(self.op_type)
+        if not schema.min_input <= len(self.inputs) <= schema.max_input:
+            raise Unsupported(f"has {len(self.inputs)} operands")
+        if not schema.min_output <= len(self.outputs) <= schema.max_output:
+            raise Unsupported(f"has {len(self.outputs)} outputs")
+        for index, name in enumerate(self.inputs):
+            formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+            if not name and formal.option != defs.OpSchema.FormalParameterOption.Optional:
+                raise Unsupported(f"operand {index} is left out")
+        for key, attribute in schema.attributes.items():
+            if attribute.required and key not in self.attributes:
+                raise Unsupported(f"has no attribute {key}")
+
+
+def in_blocks(compute: Callable[..., Array], dtype: DTypeLike, array: Array, *others: Array) -> Array:
+    """Return `compute` of an array and of others that broadcast to it, without more than a block in wider types."""
+    result = np.empty(array.shape, dtype)
+    wide = [np.broadcast_to(one, array.shape) for one in (array, *others)]
+    rows = max(1, _BLOCK // max(1, math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows) if array.ndim else (0,):
+        part = slice(start, start + rows) if array.ndim else ()
+        result[part] = compute(*(one[part] for one in wide))
+    return result
+
+
+def dequantize(integers: Array, scales: NDArray[np.float32], zero_points: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return scales * (integers - zero_points) as float32; scales and zero points broadcast."""
+    return in_blocks(
+        lambda q, s, z: (q.astype(np.int64) - z).astype(np.float32) * s, np.float32, integers, scales, zero_points
+    )
 
 
 def bits_of_range(low: int, high: int) -> int:
@@ -164,3 +232,11 @@ def normalize_axis(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise Unsupported(f"axis {axis} of a tensor with {rank}")
     return axis % rank
+
+
+def normalize_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return distinct axes counted from 0. Raises `Unsupported`."""
+    counted = tuple(normalize_axis(axis, rank) for axis in axes)
+    if len(set(counted)) < len(counted):
+        raise Unsupported(f"names an axis twice: {list(axes)}")
+    return counted

@@ -20,9 +20,11 @@ def read_windows(node: OnnxNode, sizes: Sequence[int], kernel: Sequence[int]) ->
         raise Unsupported(f"over {rank} axes with a kernel of {list(kernel)}; mho has one and two")
     strides = node.integers("strides") or (1,) * rank
     dilations = node.integers("dilations") or (1,) * rank
+    if (len(strides), len(dilations)) != (rank, rank) or min(*kernel, *strides, *dilations) < 1:
+        raise Unsupported(f"a kernel of {list(kernel)}, strides {list(strides)} and dilations {list(dilations)}")
     pads = _pads(node, sizes, kernel, strides, dilations)
-    if min(pads) < 0:
-        raise Unsupported(f"negative padding {list(pads)}")
+    if len(pads) != 2 * rank or min(pads) < 0:
+        raise Unsupported(f"padding {list(pads)} of {rank} axes")
     if rank == 1:
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         pads = (0, pads[0], 0, pads[1])
@@ -41,7 +43,10 @@ def _pads(
         raise Unsupported(f"auto_pad {mode}")
     before, after = [], []
     for size, length, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max(0, (-(-size // stride) - 1) * stride + dilation * (length - 1) + 1 - size)
+        total = (-(-size // stride) - 1) * stride + dilation * (length - 1) + 1 - size
+        if total < -1:  # ONNX Runtime crops the input there, others start at its first element
+            raise Unsupported(f"auto_pad {mode} with a stride of {stride} beyond its kernel")
+        total = max(0, total)
         small, large = total // 2, total - total // 2
         before.append(small if mode == "SAME_UPPER" else large)
         after.append(large if mode == "SAME_UPPER" else small)
