@@ -60,14 +60,16 @@ def print_comparison(console: Console, document: Comparison) -> None:
 
 
 def _tell_asking(document: Comparison) -> str:
-    """Return what exact integers answer, and what chips were asked when."""
+    """Return the integer-reference accuracy, and what the column of accuracies is of."""
     assert document.exact_accuracy is not None
     assert document.seed is not None
     assert document.chips is not None
     seeds = _span(document.seed, document.seed + document.chips - 1, "..")
-    text = f"exact integers are right on {_percent(document.exact_accuracy)} of {document.samples:,} samples; "
+    text = f"integer-reference accuracy {_percent(document.exact_accuracy)} on {document.samples:,} samples; accuracy: "
     text += (
-        f"chips of seed {seeds}" if document.chips == 1 else f"means and worst of {document.chips} chips, seeds {seeds}"
+        f"one sampled chip, seed {seeds}"
+        if document.chips == 1
+        else f"mean and worst of {document.chips} sampled chips, seeds {seeds}"
     )
     if document.calibration_samples is not None:
         what = "ADC ranges and corrections of channels" if document.is_recalibrated else "ADC ranges"
