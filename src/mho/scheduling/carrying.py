@@ -5,7 +5,7 @@ that is busy enough serves what passes it, first come first served, all at once:
 they set out, starts are running maxima. What a transfer waits at its worst link is added to its flight, and the next
 pass begins. Links that are little used are taken as free, buffers as unlimited.
 
-Between inputs of a full pipeline passes at least the time for which the busiest link is held by one input.
+The time between inputs is that of the plan's bottleneck (`mho.scheduling.bottleneck`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.accelerator.spec import Accelerator
 from mho.scheduling.asap import find_interval_ps, space_starts
+from mho.scheduling.bottleneck import count_link_loads
 from mho.scheduling.placement import ChipPlan, CopyPlace, list_gathered
 from mho.scheduling.routes import Routes, Way
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
@@ -42,7 +44,7 @@ class CarriedTiming:
         latency_ps: of one input.
         interval_ps: between inputs of a full pipeline.
         byte_hops: bytes times links that they take, for one input.
-        busiest_ps: time for which one input holds the busiest link.
+        busiest_ps: time for which one input holds the busiest link, mean over inputs.
         is_free: True where no link is held for most of the interval, transfers wait little, and input buffers have room
             for what windows need at once: then the times hold. Otherwise they are rough.
     """
@@ -109,8 +111,8 @@ def time_carried(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> 
         byte_hops += _add_gathers(layer, plan.places[layer.work.name], routes)
         byte_hops += _add_channels(layer, plan, routes)
     flows = [flow for layer in layers.values() for flow in (*layer.gathers, *layer.channels.values())]
-    loads = _count_loads(flows, routes)
-    busiest = int(loads.max(initial=0))
+    loads = count_link_loads(graph, plan, routes)
+    busiest = round(loads.max(initial=0))
     interval = find_interval_ps(graph, plan.copies)
     unhindered, ready = _time_windows(layers)
     latency, links = unhindered, _choose_links(flows, loads, unhindered)
@@ -227,17 +229,7 @@ def _length(way: Way) -> int:
     return len(way.links)
 
 
-def _count_loads(flows: list[_Flow], routes: Routes) -> Integers:
-    """Return int64 [links]: for how long one input holds each, ps."""
-    loads = np.zeros(routes.links, np.int64)
-    for flow in flows:
-        held = np.bincount(flow.place, weights=flow.held_ps, minlength=len(flow.ways))
-        for way, time_ps in zip(flow.ways, held, strict=True):
-            loads[way.links] += int(time_ps)
-    return loads
-
-
-def _choose_links(flows: list[_Flow], loads: Integers, latency_ps: int) -> Integers:
+def _choose_links(flows: list[_Flow], loads: NDArray[np.float64], latency_ps: int) -> Integers:
     """Return the links that something may have to wait for: of every way the busiest, if it is busy enough."""
     worst = {int(way.links[np.argmax(loads[way.links])]) for flow in flows for way in flow.ways if way.hops}
     busy = sorted((link for link in worst if loads[link] > _BUSY * latency_ps), key=lambda link: -loads[link])

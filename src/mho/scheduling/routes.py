@@ -15,6 +15,9 @@ from mho.scheduling.work import Integers
 
 _EAST, _WEST, _SOUTH, _NORTH = range(4)
 
+Hop = tuple[int, int, int]
+"""Number of a link, the core before it, the core behind it; a bus has its source on both sides."""
+
 
 @dataclass(frozen=True, eq=False)
 class Way:
@@ -46,7 +49,8 @@ class Routes:
     def __post_init__(self) -> None:
         self.is_bus = self.interconnect.kind is InterconnectKind.BUS
         self.columns = 1 if self.is_bus else self.interconnect.mesh_shape(self.chip.cores)[1]
-        self.hop_ps = (self.interconnect.hop_latency_cycles or 0) * self.interconnect.cycle_ps
+        self.cycle_ps, self.bytes_per_cycle = self.interconnect.cycle_ps, self.interconnect.bytes_per_cycle or 1
+        self.hop_ps = (self.interconnect.hop_latency_cycles or 0) * self.cycle_ps
 
     @property
     def links(self) -> int:
@@ -55,9 +59,13 @@ class Routes:
 
     def held_ps(self, sizes: Integers) -> Integers:
         """Return how long transfers of so many bytes hold each link that they take, ps; 0 for none."""
-        cycles = -(-sizes // (self.interconnect.bytes_per_cycle or 1))
-        held = cycles * self.interconnect.cycle_ps
+        held = -(-sizes // self.bytes_per_cycle) * self.cycle_ps
         return np.where(sizes > 0, held + self.hop_ps, 0) if self.is_bus else held
+
+    def hold_ps(self, size: int) -> int:
+        """Return how long one transfer of 1 byte or more holds each link that it takes, ps."""
+        held = -(-size // self.bytes_per_cycle) * self.cycle_ps
+        return held + self.hop_ps if self.is_bus else held
 
     def fly_ps(self, sizes: Integers, hops: Integers) -> Integers:
         """Return how long transfers take where nothing is in their way, ps.
@@ -75,6 +83,20 @@ class Routes:
         if key not in self._known:
             self._known[key] = self._derive(source, targets)
         return self._known[key]
+
+    def describe(self, link: int) -> str:
+        """Return which link a number means."""
+        (_, here, there) = self._hop(link)
+        return "bus" if self.is_bus else f"link from core {here} to core {there}"
+
+    def list_hops(self, source: int, targets: tuple[int, ...]) -> tuple[Hop, ...]:
+        """Return the links of the way from a core to others, each after the one before it."""
+        links = self.find(source, targets).links.tolist()
+        return tuple((link, source, source) if self.is_bus else self._hop(link) for link in links)
+
+    def _hop(self, link: int) -> Hop:
+        here, direction = divmod(link, 4)
+        return link, here, here + (1, -1, self.columns, -self.columns)[direction]
 
     def _derive(self, source: int, targets: tuple[int, ...]) -> Way:
         if all(target == source for target in targets):

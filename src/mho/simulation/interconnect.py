@@ -11,13 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mho.accelerator.chip import Chip, Interconnect, InterconnectKind
-
-Link = tuple[int, int]
-"""From one core to a neighbour."""
+from mho.accelerator.chip import Chip, Interconnect
+from mho.scheduling.routes import Hop, Routes
 
 
 @dataclass
@@ -36,17 +33,18 @@ class Carrier:
     busy_ps: int = 0
     transfers: int = 0
     byte_hops: int = 0
-    _free_ps: dict[Link, int] = field(default_factory=dict)
-    _trees: dict[tuple[int, tuple[int, ...]], tuple[Link, ...]] = field(default_factory=dict)
+    _trees: dict[tuple[int, tuple[int, ...]], tuple[tuple[Hop, ...], tuple[int, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._latency_ps = (self.interconnect.hop_latency_cycles or 0) * self.interconnect.cycle_ps
-        if self.interconnect.kind is InterconnectKind.MESH:
-            self._columns = self.interconnect.mesh_shape(self.chip.cores)[1]
+        self._is_ideal = self.interconnect.is_ideal
+        self._routes = Routes(self.interconnect, self.chip)
+        self._latency_ps = 0 if self._routes.is_bus else self._routes.hop_ps
+        self._free_ps = [0] * self._routes.links
+        self._heads_ps = [0] * self.chip.cores
 
     def takes_time(self, source: int, targets: tuple[int, ...], size: int) -> bool:
         """Tell whether bytes go over the interconnect; else they are at all targets at once."""
-        return not self.interconnect.is_ideal and size > 0 and any(target != source for target in targets)
+        return not self._is_ideal and size > 0 and any(target != source for target in targets)
 
     def send(self, time_ps: int, source: int, targets: tuple[int, ...], size: int) -> int:
         """Send bytes from a core to others.
@@ -62,46 +60,35 @@ class Carrier:
         """
         if not self.takes_time(source, targets, size):
             return time_ps
-        cycles = -(-size // (self.interconnect.bytes_per_cycle or 1))
-        duration = cycles * self.interconnect.cycle_ps
+        if (source, targets) not in self._trees:
+            self._trees[source, targets] = self._find_tree(source, targets)
+        hops, last = self._trees[source, targets]
+        held_ps = self._routes.hold_ps(size)
         self.transfers += 1
-        if self.interconnect.kind is InterconnectKind.BUS:
-            held = self._latency_ps + duration
-            return self._take((0, 0), time_ps, held, size) + held
-        heads = {source: time_ps}
-        for link in self._find_tree(source, targets):
-            heads[link[1]] = self._take(link, heads[link[0]], duration, size) + self._latency_ps
-        return max(heads[target] for target in targets if target != source) + duration
+        self.busy_ps += held_ps * len(hops)
+        self.byte_hops += size * len(hops)
+        free, heads, latency_ps = self._free_ps, self._heads_ps, self._latency_ps
+        heads[source] = time_ps
+        for link, here, there in hops:
+            start = heads[here]
+            if free[link] > start:
+                start = free[link]
+            free[link] = start + held_ps
+            heads[there] = start + latency_ps
+        return max([heads[core] for core in last]) + held_ps
+
+    @property
+    def used_links(self) -> tuple[int, ...]:
+        """Numbers of the links that carried something, as in `Routes` (0 for a bus)."""
+        return tuple(number for number, free_ps in enumerate(self._free_ps) if free_ps)
 
     @property
     def links(self) -> int:
         """Links that carried something (1 for a bus)."""
-        return len(self._free_ps)
+        return len(self.used_links)
 
-    def _take(self, link: Link, time_ps: int, held_ps: int, size: int) -> int:
-        """Hold a link for a transfer, once it is free; return from when on."""
-        start = max(time_ps, self._free_ps.get(link, 0))
-        self._free_ps[link] = start + held_ps
-        self.busy_ps += held_ps
-        self.byte_hops += size
-        return start
-
-    def _find_tree(self, source: int, targets: tuple[int, ...]) -> tuple[Link, ...]:
-        """Return the links to all targets, each after the one before it."""
-        key = source, targets
-        if key not in self._trees:
-            links = dict.fromkeys(link for target in targets for link in self._route(source, target))
-            self._trees[key] = tuple(links)
-        return self._trees[key]
-
-    def _route(self, source: int, target: int) -> Iterator[Link]:
-        """Yield the links from one core to another: along the row first, then along the column."""
-        here = source
-        while here % self._columns != target % self._columns:
-            step = 1 if target % self._columns > here % self._columns else -1
-            yield here, here + step
-            here += step
-        while here != target:
-            step = self._columns if target > here else -self._columns
-            yield here, here + step
-            here += step
+    def _find_tree(self, source: int, targets: tuple[int, ...]) -> tuple[tuple[Hop, ...], tuple[int, ...]]:
+        """Return the links to all targets, each after the one before it, and the cores behind which none follows."""
+        hops = self._routes.list_hops(source, targets)
+        left = {here for _, here, _ in hops}
+        return hops, tuple(there for _, here, there in hops if there not in left or there == here)

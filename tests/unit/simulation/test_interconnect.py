@@ -90,6 +90,6 @@ def test_a_transfer_to_several_cores_shares_links_and_arrives_as_late_as_at_the_
     for target in targets:
         alone = make_carrier("mesh", mesh_rows=3)
         arrivals.append(alone.send(9, source, (target,), size))
-        links |= set(alone._free_ps)
+        links |= set(alone.used_links)
     assert together.send(9, source, tuple(targets), size) == max(arrivals)
     assert (together.links, together.byte_hops) == (len(links), len(links) * size)

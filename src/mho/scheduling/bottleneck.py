@@ -1,0 +1,96 @@
+"""Which resource of a plan limits the time between inputs: the copies of a layer, or a link between cores.
+
+An input takes each resource for some time. Whatever the order of work, a full pipeline takes no input in less than the
+longest of these times, mean over inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.accelerator.spec import Accelerator
+from mho.scheduling.asap import count_busy_ps
+from mho.scheduling.placement import ChipPlan, list_gathered
+from mho.scheduling.routes import Routes
+from mho.scheduling.work import Integers, LayerWork, WorkGraph
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """The resource of a plan that one input takes longest.
+
+    Attributes:
+        resource: in words: "copies of conv1", "link from core 3 to core 4", "bus".
+        busy_ps: for how long, mean over inputs, ps, rounded up: a lower bound of the time between inputs.
+    """
+
+    resource: str
+    busy_ps: int
+
+
+def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> Bottleneck:
+    """Find the resource of a plan that limits the time between inputs. Of equals the first layer is taken.
+
+    Args:
+        graph: the layers.
+        plan: where their copies lie.
+        accelerator: its interconnect; buffers limit nothing here.
+    """
+    copies = plan.copies
+    found = [
+        Bottleneck(f"copies of {layer.name}", -(-count_busy_ps(layer, copies[layer.name]) // copies[layer.name]))
+        for layer in graph.layers
+    ]
+    if not accelerator.interconnect.is_ideal:
+        routes = Routes(accelerator.interconnect, plan.chip)
+        loads = count_link_loads(graph, plan, routes)
+        busiest = int(loads.argmax())
+        found.append(Bottleneck(routes.describe(busiest), round(loads[busiest])))
+    return max(found, key=lambda one: one.busy_ps)
+
+
+def count_link_loads(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> NDArray[np.float64]:
+    """Return float64 [links]: for how long one input holds each link, mean over inputs, ps.
+
+    Copies take windows in turn from input to input: window w of input i is that of copy (i windows + w) mod copies. So
+    a copy takes, over all inputs alike often, the windows that leave its remainder by gcd(windows, copies).
+    """
+    held: dict[tuple[int, tuple[int, ...]], float] = {}
+    for source, targets, time_ps in _list_transfers(graph, plan, routes):
+        held[source, targets] = held.get((source, targets), 0.0) + time_ps
+    loads = np.zeros(routes.links)
+    for (source, targets), time_ps in held.items():
+        loads[routes.find(source, targets).links] += time_ps
+    return loads
+
+
+def _list_transfers(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> Iterator[tuple[int, tuple[int, ...], float]]:
+    """Yield what one copy sends: from which core, to which cores, and for how long one input holds links, ps."""
+    for layer in graph.layers:
+        places = plan.places[layer.name]
+        for place in places:
+            for core, size in list_gathered(layer, place, routes.chip.crossbars_per_core):
+                if size:
+                    yield core, (place.home,), routes.hold_ps(size) * layer.windows / len(places)
+        cores = tuple(dict.fromkeys(core for place in places for core in place.cores))
+        for producer, sizes in _list_received(layer):
+            held = routes.held_ps(sizes)
+            senders = plan.places[producer]
+            period = gcd(len(held), len(senders))
+            of_remainder = np.bincount(np.arange(len(held)) % period, weights=held) * (period / len(senders))
+            for sender in senders:
+                yield sender.home, cores, float(of_remainder[sender.number % period])
+
+
+def _list_received(layer: LayerWork) -> Iterator[tuple[str, Integers]]:
+    """Yield what a layer is sent: by whom, and bytes of each window."""
+    for need in layer.needs:
+        if need.bytes is not None:
+            yield need.producer, need.bytes
+    for (producer, _), sizes in zip(layer.stored_needs, layer.stored_bytes, strict=False):
+        yield producer, sizes
