@@ -6,31 +6,70 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CONSTRAINTS := requirements/constraints.txt
+PIP := -m pip install --quiet --upgrade
+# What depends on numerics: run under each instruction set. Figures of published papers are counts.
+NUMERIC := tests/unit/arithmetic tests/unit/array tests/unit/quantization tests/unit/simulation tests/property/array \
+    tests/property/quantization tests/property/simulation tests/property/program tests/equivalence \
+    --ignore-glob='*_figures.py'
+# What other versions of libraries may break, in about two minutes.
+QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/search --ignore=tests/unit/workflow \
+    --ignore=tests/unit/scheduling --ignore=tests/unit/test_ray_pool.py tests/unit/search/test_tracking.py \
+    tests/unit/search/test_trial_storage.py
+PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
+SETS ?= all
 
-.PHONY: help setup demo test test-slow lint format docs clean
+.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest constraints lint format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mho needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) pip hatchling editables
+	$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
 	$(BIN)/mho run examples/digits.toml
 
+#   make demo-isa   run the demo under each instruction set that this processor has, or those in SETS='plain avx2'
+demo-isa: $(INSTALLED)
+	$(BIN)/python tools/instruction_sets.py $(SETS) -- $(BIN)/mho run examples/digits.toml
+
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
+	$(BIN)/python $(PYTEST)
 
 #   make test-slow   run the checks that take minutes, and property tests on all their examples
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property
+
+#   make test-isa   run what depends on numerics under each instruction set, or those in SETS
+test-isa: $(INSTALLED)
+	$(BIN)/python tools/instruction_sets.py $(SETS) -- $(BIN)/python $(PYTEST) $(NUMERIC)
+
+#   make test-newest   run the quick tests with the newest versions that pyproject.toml allows
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python $(PIP) pip
+	.venv-newest/bin/python $(PIP) --upgrade-strategy eager --editable '.[dev]'
+	.venv-newest/bin/python $(PYTEST) $(QUICK)
+
+#   make test-oldest   run the quick tests with the oldest versions that pyproject.toml allows (Python 3.11 has them all)
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python $(PIP) pip
+	$(PYTHON) tools/oldest_versions.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python $(PIP) --constraint .venv-oldest/constraints.txt --editable '.[dev]'
+	.venv-oldest/bin/python $(PYTEST) $(QUICK)
+
+#   make constraints   write the newest versions that Python 3.11 can have into the file that setup installs from
+constraints:
+	PYTHON=$(PYTHON) tools/write_constraints.sh $(CONSTRAINTS)
 
 #   make lint   run the linter, the format check and the type checker
 lint: $(INSTALLED)
@@ -45,9 +84,9 @@ format: $(INSTALLED)
 
 #   make docs   build the documentation into site/
 docs: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
 
-#   make clean   remove the environment and what runs left behind
+#   make clean   remove the environments and what runs left behind
 clean:
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) .venv-newest .venv-oldest runs site
