@@ -9,6 +9,7 @@ Which operations exist, and what their attributes mean, is told in `mho.arithmet
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,6 +24,9 @@ Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
 
 MVM_OPERATIONS = ("conv", "linear", "matmul")
 """Operations whose arithmetic runs in crossbars: `matmul` is the product of two activations."""
+
+
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ class Grid:
     def is_binary(self) -> bool:
         """True for {-1, +1}: the sign, with zero counted as +1."""
         return self.bits == 1 and (self.qmin, self.qmax) == (-1, 1)
+
+    @property
+    def largest(self) -> float:
+        """Largest magnitude of a value: that of a scale times an integer less its zero point."""
+        integers = np.maximum(np.abs(self.qmin - self.zero_points), np.abs(self.qmax - self.zero_points))
+        return float((np.abs(self.scales.astype(np.float64)) * integers).max(initial=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +178,36 @@ class Network:
             if node.output not in self.shapes:
                 raise MhoError(f"shape of {node.output!r} is unknown", where=f"{self.name}: {node.name}")
             known.add(node.output)
+            if node.quantization is not None:
+                self._check_scales(node, node.quantization)
         for output in self.outputs:
             if output.name not in known:
                 raise MhoError(f"output {output.name!r} is never made", where=self.name)
+
+    def _check_scales(self, node: Node, grids: LayerQuantization) -> None:
+        """Refuse scales with which float32 does not hold a layer's operands, its sums, or what one unit of them is."""
+        activations = {"streamed": grids.input} | ({"stored": grids.weight} if node.op == "matmul" else {})
+        for kind, grid in activations.items():
+            if float(grid.scales.min()) <= 0:
+                raise MhoError(
+                    f"the {kind} operand has the scale {float(grid.scales.min()):g}", where=f"{self.name}: {node.name}",
+                    expected="a positive number", hint="do the activations before this layer vanish?",
+                )  # fmt: skip
+        unit = float(np.abs(grids.input.scales.astype(np.float64) * grids.weight.scales.astype(np.float64)).max())
+        is_conv = node.op == "conv"
+        terms = math.prod(self.constants[node.inputs[1]].shape[1:]) if is_conv else self.shapes[node.inputs[0]][-1]
+        largest = max(grids.input.largest, grids.weight.largest, terms * grids.input.largest * grids.weight.largest)
+        if largest > float(_FLOAT32.max):
+            raise MhoError(
+                f"its operands or sums may reach {largest:.2g}", where=f"{self.name}: {node.name}",
+                expected=f"at most float32's {float(_FLOAT32.max):.2g}", hint="its scales are too large",
+            )  # fmt: skip
+        if 0 < unit < float(_FLOAT32.tiny):
+            raise MhoError(
+                f"one unit of its sums is worth {unit:.2g} at most", where=f"{self.name}: {node.name}",
+                expected=f"float32's smallest number of full precision, {float(_FLOAT32.tiny):.2g}, or more",
+                hint="its scales are too small; where its weights vanish, set them to 0",
+            )  # fmt: skip
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

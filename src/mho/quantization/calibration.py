@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CALIBRATED_BITS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 """Widths that a table has steps for, in its order."""
 
+LEAST_MAGNITUDE = 2.0**-100
+"""Of the largest weight or input of a layer: float32 then holds its steps, and their products, to full precision."""
+
 _TENSORS = ("weight_steps", "act_steps", "bias_corrections")
 _VALUES_PER_LAYER = 65_536
 _VALUES_PER_OUTPUT = 4_096
@@ -123,7 +126,8 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
         batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
 
     Raises:
-        DataError: no samples, NaN or infinity in the inputs, the weights or any layer's input.
+        DataError: no samples, NaN or infinity in the inputs, the weights or any layer's input, or a layer whose weights
+            or inputs are all smaller than `LEAST_MAGNITUDE`, but not all 0.
     """
     if not len(inputs):
         raise DataError("no calibration samples", where="calibration", expected="a few hundred")
@@ -136,18 +140,30 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
     for name, module in modules.items():
         seen = observed[name]
         non_negative = trainable.is_non_negative(name)
-        act_steps = _calibrate_activations(SortedRows(seen.streamed.rows()), non_negative)
+        act_steps = _calibrate_activations(_sort(name, "inputs", seen.streamed.rows()), non_negative)
         corrections = None
         if module.weight is None:
-            weight_steps = calibrate_weights(SortedRows(seen.stored.rows()))[:, 0]
+            weight_steps = calibrate_weights(_sort(name, "inputs", seen.stored.rows()))[:, 0]
         else:
-            weight_steps = calibrate_weights(SortedRows(weights[name]))
+            weight_steps = calibrate_weights(_sort(name, "weights", weights[name]))
             vectors = mean_vectors(seen.mean.value(), module)
             corrections = correct_means(module.weight, weight_steps, CALIBRATED_BITS, vectors)
         layers[name] = LayerCalibration(weight_steps, act_steps, non_negative, corrections)
     table = CalibrationTable(layers)
     trainable.set_calibration(table)
     return table
+
+
+def _sort(layer: str, what: str, rows: Tensor) -> SortedRows:
+    """Return the rows sorted. Raises `DataError` where all are so small that float32 holds no steps of theirs."""
+    found = SortedRows(rows)
+    largest = float(found.largest.max())
+    if 0 < largest < LEAST_MAGNITUDE:
+        raise DataError(
+            f"{what} of at most {largest:.2g}", where=layer, expected=f"0, or {LEAST_MAGNITUDE:.2g} and more",
+            hint="set such weights to 0" if what == "weights" else "what the layers before it make vanishes: scale it",
+        )  # fmt: skip
+    return found
 
 
 def calibrate_weights(rows: SortedRows) -> Tensor:

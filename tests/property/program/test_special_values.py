@@ -8,10 +8,11 @@ from bits import assert_same_bits
 from chip_programs import random_schedule
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from onnx_models import model, node, run_onnxruntime
 from random_networks import NetworkBuilder, choosers
 
-from mho.errors import DataError, MappingError
+from mho.errors import DataError, MappingError, MhoError
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
 from mho.program.chip_lowering import compile_schedule
@@ -148,3 +149,25 @@ def test_infinities_and_overflows_saturate_as_in_onnx_runtime(kind):
     x = np.array([[3.0, -3.0, 0.0, 1e-41]], np.float32)
     (ours,) = run_float(read_onnx(proto), x[None]).values()
     np.testing.assert_array_equal(ours.reshape(1, 4), run_onnxruntime(proto, {"x": x}))
+
+
+@settings(max_examples=examples(200), **RELAXED)
+@given(st.floats(-44.8, 38.5), st.floats(-44.8, 38.5), st.booleans())
+def test_a_layer_of_any_scales_is_refused_or_gives_what_onnx_runtime_gives(input_power, weight_power, is_signed):
+    generator, zero = np.random.default_rng(0), np.int8(0)
+    scales = {"xs": np.float32(10**input_power), "ws": np.float32(10**weight_power)}
+    weight = generator.integers(-127, 128, (3, 6)) if is_signed else generator.integers(0, 128, (3, 6))
+    with np.errstate(over="ignore"):
+        x = generator.integers(-128, 128, (1, 6)).astype(np.float32) * scales["xs"]
+    nodes = [
+        node("QuantizeLinear", "x xs z", "q"), node("DequantizeLinear", "q xs z", "d"),
+        node("DequantizeLinear", "w ws z", "wd"), node("Gemm", "d wd", transB=1),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": (1, 6)}, {**scales, "z": zero, "w": weight.astype(np.int8)})
+    try:
+        network = read_onnx(proto)
+    except MhoError as error:
+        assume("scale" in str(error))
+        return
+    (ours,) = run_quantized(network, x[None]).values()
+    np.testing.assert_allclose(ours.reshape(1, 3), run_onnxruntime(proto, {"x": x}), rtol=1e-4)

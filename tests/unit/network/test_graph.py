@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mho.errors import MhoError
-from mho.network.graph import Grid, Network, Node, TensorInfo
+from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 
 X, Y = TensorInfo("x", (1, 3)), TensorInfo("y", (1, 2))
@@ -43,6 +43,29 @@ def test_layers_are_known_by_name_in_execution_order() -> None:
 def test_contradictions_are_told(nodes: tuple[Node, ...], message: str) -> None:
     with pytest.raises(MhoError, match=message):
         _network(*nodes)
+
+
+@pytest.mark.parametrize(
+    ("input_scale", "weight_scale", "message"),
+    [
+        (0.0, 1.0, "the streamed operand has the scale 0"),
+        (-1.0, 1.0, "the streamed operand has the scale -1"),
+        (1.0, 1e37, r"may reach 4\.\de\+41"),
+        (1e-38, 1e37, r"may reach 1\.\de\+39"),
+        (1e-20, 1e-20, "one unit of its sums is worth 1e-40"),
+        (1.0, [1e-42, 1e-42], "one unit of its sums is worth 1e-42"),
+        (1.0, [1e-42, 1e-3], None),
+        (1.0, [0.0, 0.0], None),
+    ],
+)
+def test_scales_that_float32_cannot_compute_with_are_refused(input_scale, weight_scale, message) -> None:
+    grids = LayerQuantization(Grid(np.float32(input_scale), 0, -127, 127, 8), Grid(weight_scale, 0, -127, 127, 8))
+    layer = Node("fc", "linear", ("x", "w"), "h", {}, grids)
+    if message is None:
+        assert _network(layer, RELU).is_quantized
+        return
+    with pytest.raises(MhoError, match=f"net: fc: .*{message}"):
+        _network(layer, RELU)
 
 
 def test_nothing_in_a_network_can_be_changed() -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from mho.errors import DataError, InputFileError
-from mho.network.graph import Network
+from mho.network.graph import Network, Node, TensorInfo
+from mho.network.reference import run_quantized
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import Policy
-from mho.quantization.ptq import as_tensor
+from mho.quantization.policy import BitWidths, Policy
+from mho.quantization.ptq import as_tensor, quantize
 from mho.quantization.qat import TrainableNetwork
 
 
@@ -32,6 +33,34 @@ def test_a_policy_file_nested_too_deeply_is_told(tmp_path: Path):
     path.write_text("[" * 100_000)
     with pytest.raises(InputFileError, match="not JSON"):
         Policy.load(path)
+
+
+def _dense_chain(depth: int, factor: float) -> Network:
+    """Return `depth` dense layers of 2 x 2 one after the other, each of which multiplies by `factor`."""
+    names = [f"x{number}" for number in range(depth + 1)]
+    nodes = [Node(f"fc{n}", "linear", (names[n], "w"), names[n + 1]) for n in range(depth)]
+    ends = [TensorInfo(name, (1, 2)) for name in (names[0], names[-1])]
+    weight = np.eye(2, dtype=np.float32) * np.float32(factor)
+    return Network("chain", (ends[0],), (ends[1],), tuple(nodes), {"w": weight}, dict.fromkeys(names, (1, 2)))
+
+
+def test_a_layer_whose_inputs_or_weights_vanish_is_named():
+    policy, samples = Policy.uniform([f"fc{n}" for n in range(20)], BitWidths(8, 8)), np.float32([[1, -2], [3, 4]])
+    assert quantize(_dense_chain(20, 0.1), policy, samples).is_quantized
+    with pytest.raises(DataError, match=r"fc16: inputs of at most 4e-32"):
+        quantize(_dense_chain(20, 0.01), policy, samples)
+    with pytest.raises(DataError, match=r"fc0: weights of at most 1e-42"):
+        quantize(_dense_chain(20, 1e-42), policy, samples)
+
+
+def test_a_channel_that_vanishes_beside_others_becomes_zero():
+    network = _dense_chain(1, 1.0)
+    weight = np.float32([[1e-42, 2e-43], [0.5, 1.0]])
+    network = network.with_nodes(network.nodes, {"w": weight})
+    quantized = quantize(network, Policy.uniform(["fc0"], BitWidths(8, 8)), np.float32([[1, -2], [3, 4]]))
+    layer = quantized.node("fc0")
+    assert (layer.quantization.weight.scales > 0).all()
+    assert abs(run_quantized(quantized, np.float32([[1, 2]]))["x1"][0, 0]) < 1e-38
 
 
 def _batches(network: Network, samples: torch.Tensor) -> list[int]:
