@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.accelerator.array import Placement
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.errors import ConfigError, InputFileError, suggest
 from mho.settings import parse_settings, read_toml
 
@@ -108,15 +108,26 @@ def override(
 ) -> Accelerator:
     """Return the accelerator with other cells, another encoding, placement or number of crossbars; what is None stays.
 
-    Cores keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
+    An encoding becomes the only one that is allowed, and that of the paper's mapping where this has it. Cores
+    keep their size, so that their number follows from the crossbars; a mesh is then as square as it can be.
 
     Raises:
-        ConfigError: a value is impossible, or the crossbars do not fill whole cores.
+        ConfigError: a value is impossible, the accelerator does not allow the encoding, or the crossbars do not fill
+            whole cores.
     """
     content = accelerator.to_json()
+    allowed = accelerator.mapping.allowed.encodings
+    if encoding is not None and allowed != (encoding,):
+        if encoding in list(Encoding) and encoding not in allowed:
+            raise ConfigError(
+                f"it does not allow the encoding {str(encoding)!r}", where=accelerator.name,
+                expected=f"one of its mapping.allowed.encodings: {', '.join(allowed)}",
+            )  # fmt: skip
+        content["mapping"]["allowed"]["encodings"] = [str(encoding)]
+        content["sources"]["mapping.allowed"] = _OVERRIDDEN
     changes: dict[str, int | str | None] = {
         "crossbar.cell_bits": cell_bits,
-        "mapping.encoding": None if encoding is None else str(encoding),
+        "mapping.encoding": str(encoding) if encoding in PAPER_ENCODINGS else None,
         "array.placement": None if placement is None else str(placement),
     }
     if crossbars is not None and crossbars != accelerator.chip.crossbars:

@@ -12,7 +12,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PlainSerializer, StrictBool, StrictInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from mho.accelerator.array import Array
 from mho.accelerator.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
@@ -150,24 +159,36 @@ class AllowedMappings(Section):
 class MappingRules(Section):
     """How weights are laid into cells."""
 
-    encoding: Encoding = Field(
+    encoding: Annotated[
+        Encoding, WithJsonSchema({"enum": [encoding.value for encoding in PAPER_ENCODINGS], "type": "string"})
+    ] = Field(
         description="How signed weights become conductances in the paper's mapping: two columns a weight, two rows a "
-        "weight, or one column with a constant added and a correction column."
+        "weight, or one column with a constant added and a correction column. The best mapping takes any of "
+        "`mapping.allowed.encodings`."
     )
     allowed: AllowedMappings = Field(
         default_factory=AllowedMappings, description="What the choice of the best mapping may use."
     )
 
+    @field_validator("encoding")
+    @classmethod
+    def _check_paper(cls, value: Encoding) -> Encoding:
+        if value not in PAPER_ENCODINGS:
+            raise ValueError(
+                f"is {value.value!r}, which the paper's mapping lacks (it may stand in mapping.allowed.encodings)"
+            )
+        return value
+
     @model_validator(mode="after")
     def _check_encoding(self) -> MappingRules:
-        if self.encoding not in PAPER_ENCODINGS:
-            raise ValueError(
-                f"encoding is {self.encoding.value!r}, which the paper's mapping does not know; it takes "
-                f"{', '.join(PAPER_ENCODINGS)} (the others may stand in mapping.allowed.encodings)"
-            )
-        if self.encoding not in self.allowed.encodings:
-            raise ValueError(f"encoding is {self.encoding.value!r}, which mapping.allowed.encodings does not name")
-        return self
+        if self.allows_paper or not set(PAPER_ENCODINGS) & set(self.allowed.encodings):
+            return self
+        raise ValueError(f"encoding is {self.encoding.value!r}, which mapping.allowed.encodings does not name")
+
+    @property
+    def allows_paper(self) -> bool:
+        """True where the encoding of the paper's mapping is allowed; false where only others are."""
+        return self.encoding in self.allowed.encodings
 
 
 class Accelerator(Section):

@@ -31,7 +31,10 @@ BitsOption = Annotated[
     str | None,
     typer.Option(metavar="W/A", help="The same widths for every layer; by default a quantized file's own, else 8/8."),
 ]
-EncodingOption = Annotated[Encoding | None, typer.Option(help="Instead of the accelerator's.")]
+EncodingOption = Annotated[
+    Encoding | None,
+    typer.Option(help="Hold weights so and in no other way; the paper's mapping has the first three."),
+]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")]
 CrossbarsOption = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")

@@ -15,7 +15,7 @@ from mho.errors import MappingError, PolicyError, suggest
 from mho.mapping.best import tabulate_best
 from mho.mapping.counts import Prices
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.plan import count_layer, count_layers, plan_layer
+from mho.mapping.plan import count_layer, count_layers, plan_allowed
 from mho.mapping.sharing import Shares
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
@@ -182,7 +182,7 @@ def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> in
 
 def _paper_times_ps(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> NDArray[np.int64]:
     for layer in layers:
-        plan_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
+        plan_allowed(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
     widths = np.array(WIDTHS, dtype=np.int64)
     prices = Prices.of(accelerator, accelerator.mapping.encoding, batch)
     counts = count_layers(layers, widths[:, None], widths[None, :], accelerator).counts

@@ -7,7 +7,7 @@ from enum import StrEnum
 from mho.accelerator.spec import Accelerator
 from mho.mapping.best import choose_mapping
 from mho.mapping.parts import LayerMapping
-from mho.mapping.plan import plan_layer
+from mho.mapping.plan import plan_allowed
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths
 
@@ -49,5 +49,5 @@ def map_layer(
         MappingError: the ADC cannot tell the layer's column sums apart, or cells cannot hold the integers.
     """
     if model is MappingModel.PAPER:
-        return plan_layer(layer, bits, accelerator)
+        return plan_allowed(layer, bits, accelerator)
     return choose_mapping(layer, bits, accelerator, batch=batch)

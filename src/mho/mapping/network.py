@@ -12,7 +12,7 @@ from mho.mapping.best import MappingChoice
 from mho.mapping.converters import layer_hardware
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping
-from mho.mapping.plan import plan_layer
+from mho.mapping.plan import plan_allowed
 from mho.mapping.sharing import Axis, Room, Shares, Slot, choose_stacks
 from mho.network.layers import MvmLayer
 from mho.quantization.policy import BitWidths, Policy
@@ -155,7 +155,7 @@ def _map_each(
             if layer.name in given:
                 mapped.append(_Mapped(given[layer.name], None))
             elif model is MappingModel.PAPER:
-                mapped.append(_Mapped(plan_layer(layer, bits, hardware), None))
+                mapped.append(_Mapped(plan_allowed(layer, bits, hardware), None))
             else:
                 if key not in choices:
                     choices[key] = MappingChoice(layer, bits.weight_bits, hardware, batch)

@@ -14,7 +14,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
+from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator
 from mho.errors import MappingError
 from mho.mapping.converters import check_adc, layer_hardware
 from mho.mapping.counts import Counts
@@ -53,6 +53,19 @@ class LayerCounts(Generic[Count]):
     def counts(self) -> Counts[Count]:
         """Everything that takes time, for one sample."""
         return Counts(self.tiles, self.mvms, self.conversions, self.operations)
+
+
+def plan_allowed(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
+    """Map one layer as `plan_layer` does. Raises `MappingError` also where the encoding is not allowed."""
+    if not accelerator.mapping.allows_paper:
+        raise MappingError(
+            f"the paper's mapping has none of the encodings that are allowed: "
+            f"{', '.join(accelerator.mapping.allowed.encodings)}",
+            where=accelerator.name,
+            expected=", ".join(PAPER_ENCODINGS),
+            hint="take the best mapping, which has all encodings (--mapping best)",
+        )
+    return plan_layer(layer, bits, accelerator)
 
 
 def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:

@@ -133,7 +133,7 @@ def _lines(program: Program) -> Iterator[str]:
     crossbar = f"{hardware.crossbar.rows}x{hardware.crossbar.cols} cells of {hardware.crossbar.cell_bits} bit"
     yield f"program {program.name}"
     converters = f"{hardware.converters.dac_bits}-bit DAC, {hardware.converters.adc_bits} ADC"
-    yield f"accelerator {hardware.name}: {crossbar}, {hardware.mapping.encoding}, {converters}"
+    yield f"accelerator {hardware.name}: {crossbar}, {converters}"
     for title, names in (("input", program.inputs), ("output", program.outputs)):
         for name in names:
             yield f"{title} {name} {list(program.buffers[name].shape)}"

@@ -29,7 +29,7 @@ from mho.mapping.counts import Prices
 from mho.mapping.digits import count_digital_sums
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping, Range, count_tiling
-from mho.mapping.plan import plan_layer
+from mho.mapping.plan import plan_allowed
 from mho.mapping.search import Piece
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
@@ -124,7 +124,7 @@ def list_chip_options(
     """
     accelerator = layer_hardware(accelerator, bits)
     if model is MappingModel.PAPER:
-        return (plan_layer(layer, bits, accelerator),)
+        return (plan_allowed(layer, bits, accelerator),)
     choice = MappingChoice(layer, bits.weight_bits, accelerator, batch=1)
     encodings = accelerator.mapping.allowed.encodings
     found = [

@@ -18,7 +18,7 @@ from mho.cost.latency import cost_layer, cost_network
 from mho.errors import ConfigError
 from mho.mapping.best import choose_mapping
 from mho.mapping.model import MappingModel
-from mho.mapping.plan import plan_layer
+from mho.mapping.plan import plan_allowed
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
@@ -174,7 +174,7 @@ class CrossbarEnergies:
         key = layer.without_name(), bits
         if key not in self._alone:
             if self._model is MappingModel.PAPER:
-                mapping = plan_layer(key[0], bits, self._accelerator)
+                mapping = plan_allowed(key[0], bits, self._accelerator)
             else:
                 mapping = choose_mapping(key[0], bits, self._accelerator)
             cost = cost_layer(mapping, self._accelerator)

@@ -13,7 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mho.accelerator.array import MAX_READS
 from mho.accelerator.chip import MAX_CROSSBARS
-from mho.accelerator.spec import Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.data.spec import DataSpec
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
@@ -75,12 +75,21 @@ class AcceleratorSettings(Section):
     cell_bits: int | None = Field(default=None, ge=1, le=8)
     """Overrides the description's."""
     encoding: Encoding | None = None
-    """Overrides the description's."""
+    """Weights are held so and in no other way; one that the description allows."""
     crossbars: int | None = Field(default=None, ge=1, le=MAX_CROSSBARS)
     """Of the chip, instead of the description's; cores keep their size."""
     mapping: MappingModel = DEFAULT_MODEL
     """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
     2601.21737."""
+
+    @model_validator(mode="after")
+    def _check_encoding(self) -> AcceleratorSettings:
+        if self.mapping is MappingModel.PAPER and self.encoding not in (None, *PAPER_ENCODINGS):
+            raise ValueError(
+                f"the paper's mapping has no encoding {self.encoding!s}; it has {', '.join(PAPER_ENCODINGS)}, "
+                "and mapping = 'best' has all"
+            )
+        return self
 
 
 class TrainingSettings(Section):

@@ -14,7 +14,7 @@ from mho.accelerator.loading import (
     override,
     to_toml,
 )
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.errors import ConfigError, InputFileError
 
 
@@ -126,6 +126,21 @@ def test_an_override_changes_only_what_is_named_and_says_so_in_the_sources():
     assert changed.sources["crossbar.rows"] == preset.sources["crossbar.rows"]
     assert override(preset) == preset
     assert override(preset, cell_bits=4) == preset
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_an_encoding_becomes_the_only_one_that_is_allowed(encoding):
+    changed = override(load_accelerator("pelke2026-4bit"), encoding=encoding)
+    assert changed.mapping.allowed.encodings == (encoding,)
+    assert changed.mapping.allows_paper == (encoding in PAPER_ENCODINGS)
+    assert changed.sources["mapping.allowed"] == "set by the user"
+    assert accelerator_from_json(changed.to_json(), where="again") == changed
+    assert override(changed, encoding=encoding) == changed
+
+
+def test_an_encoding_that_the_periphery_cannot_do_is_refused():
+    with pytest.raises(ConfigError, match="does not allow the encoding 'offset'"):
+        override(load_accelerator("neurram"), encoding="offset")
 
 
 @pytest.mark.parametrize("change", [{"cell_bits": 0}, {"cell_bits": 9}, {"encoding": "columns"}])

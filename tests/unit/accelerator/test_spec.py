@@ -64,6 +64,7 @@ def test_a_time_is_what_is_written_not_what_a_float_holds(written, picoseconds):
         ("converters.adc_bits", "Ideal"),
         ("converters.adc_bits", True),
         ("mapping.encoding", "differential"),
+        ("mapping.encoding", "twos-complement"),
         ("chip.crossbars", 0),
     ],
 )
@@ -72,6 +73,14 @@ def test_an_impossible_value_is_an_error_that_names_file_key_and_range(key, valu
         accelerator_from_json(content_with(key, value), where="my.toml")
     assert str(caught.value).startswith(f"my.toml: {key}: is ")
     assert "expected: " in str(caught.value)
+
+
+def test_other_encodings_than_the_papers_may_be_the_only_ones_that_are_allowed():
+    content = content_with("mapping.allowed", {"encodings": ["twos-complement"]})
+    assert not accelerator_from_json(content, where="test").mapping.allows_paper
+    content = content_with("mapping.allowed", {"encodings": ["twos-complement", "offset"]})
+    with pytest.raises(ConfigError, match=r"mapping\.allowed\.encodings does not name"):
+        accelerator_from_json(content, where="test")
 
 
 @pytest.mark.parametrize(("key", "low", "high"), [("cell_bits", 1, 8), ("rows", 1, 65536), ("cols", 1, 65536)])

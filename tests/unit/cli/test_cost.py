@@ -8,6 +8,7 @@ import pytest
 
 import mho.cost.layer_tables as layer_tables
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.cli.main import main
 from mho.errors import InputFileError
 from mho.network.layers import MvmLayer
@@ -95,6 +96,20 @@ def test_overrides_reach_the_hardware(capsys):
     content = cost_json(capsys, "--mapping", "paper", "--encoding", "offset", "--cell-bits", "2")
     assert content["accelerator"]["crossbar"]["cell_bits"] == 2
     assert content["layers"][0]["cols"] == 64 * 4 + 1
+
+
+def test_an_encoding_is_that_of_every_layer_and_changes_the_cost(capsys):
+    found = [cost_json(capsys, "--encoding", encoding) for encoding in Encoding]
+    assert [{layer["encoding"] for layer in content["layers"]} for content in found] == [{one} for one in Encoding]
+    assert len({content["latency_us"] for content in found}) > 2
+    assert min(content["latency_us"] for content in found) == cost_json(capsys)["latency_us"]
+
+
+@pytest.mark.parametrize("encoding", sorted(set(Encoding) - set(PAPER_ENCODINGS)))
+def test_the_papers_mapping_has_three_encodings(capsys, encoding):
+    error = run(capsys, "net", *ACCELERATOR, "--mapping", "paper", "--encoding", encoding, code=2)
+    assert f"the paper's mapping has none of the encodings that are allowed: {encoding}" in error
+    assert "--mapping best" in error
 
 
 def test_a_file_is_an_accelerator_too(capsys, tmp_path):

@@ -10,6 +10,7 @@ from small_programs import conv_network, grid
 
 from mho import timing
 from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.accelerator.spec import Encoding
 from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
 from mho.network.onnx_reader import read_onnx
@@ -42,6 +43,13 @@ def fails(capsys, *arguments):
 def test_compiling_tells_what_was_made(folder, capsys):
     main(["compile", "model.onnx", "--accelerator", "pelke2026-2bit", "-o", "q.mho", "--encoding", "offset"])
     assert "q.mho: 1 layers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_every_encoding_compiles_and_gives_the_answers_of_the_integer_reference(folder, encoding):
+    main(["compile", "model.onnx", "--accelerator", "pelke2026-2bit", "-o", "q.mho", "--encoding", encoding])
+    assert main(["simulate", "q.mho", "--inputs", "x.npz", "-o", "y.npz"]) == 0
+    assert_same_bits(read_arrays("y.npz"), run_quantized(read_onnx("model.onnx"), read_arrays("x.npz")))
 
 
 @pytest.mark.parametrize("engine", ["executor", "interpreter"])

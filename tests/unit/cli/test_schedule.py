@@ -106,7 +106,7 @@ def test_overrides_and_policies_reach_the_schedule(capsys, tmp_path):
     content = schedule_json(capsys, "--policy", "policy.json", "--cell-bits", "2", "--encoding", "offset")
     assert {(layer["weight_bits"], layer["act_bits"]) for layer in content["layers"]} == {(3, 5)}
     assert content["accelerator"]["crossbar"]["cell_bits"] == 2
-    assert content["accelerator"]["mapping"]["encoding"] == "offset"
+    assert content["accelerator"]["mapping"]["allowed"]["encodings"] == ["offset"]
 
 
 def test_traces_and_timelines_are_written(capsys, tmp_path):

@@ -49,6 +49,11 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            'name = "pelke2026-4bit"',
+            'name = "pelke2026-4bit"\nmapping = "paper"\nencoding = "twos-complement"',
+            "accelerator: the paper's mapping has no encoding twos-complement",
+        ),
         ("budget = 10", "bugdet = 10", r"search\.bugdet: unknown key(.|\n)*did you mean 'budget'"),
         ("budget = 10", "budget = 1", r"search\.budget: is 1(.|\n)*2\.\.100000"),
         ("budget = 10", 'budget = 10\nmethod = "rI"', r"search\.method: is 'rI'(.|\n)*'rl'"),
