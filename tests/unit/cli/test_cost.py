@@ -215,7 +215,7 @@ def test_an_input_shape_reaches_the_network(capsys):
         (["net", *ACCELERATOR, "--bits", "8"], "'8' is not a pair of bit widths"),
         (["net", *ACCELERATOR, "--bits", "9/8"], "weight_bits is 9"),
         (["net", *ACCELERATOR, "--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
-        (["net", *ACCELERATOR, "--policy", "missing.json"], "missing.json: No such file"),
+        (["net", *ACCELERATOR, "--policy", "missing.json"], "missing.json: no such file"),
         (["net", *ACCELERATOR, "--cell-bits", "9"], "crossbar.cell_bits: is 9"),
         (["net", *ACCELERATOR, "--input-shape", "1,3,x"], "'1,3,x' is not a shape"),
         (["net", *ACCELERATOR, "--input-shape", "0,3"], "'0,3' is not a shape"),
