@@ -49,7 +49,9 @@ class LabelledSamples:
                 where=LABELS,
                 expected="integers from 0, one a sample, at least one",
             )
-        object.__setattr__(self, "labels", labels.astype(np.int64))
+        # Unsigned labels from 2^63 on stay as they are: int64 would make them negative, and `check` refuses them.
+        fits = int(labels.max()) <= np.iinfo(np.int64).max
+        object.__setattr__(self, "labels", labels.astype(np.int64) if fits else labels)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -234,7 +234,11 @@ def test_labels_are_held_against_the_program_before_it_runs(folder, capsys, monk
     monkeypatch.setattr("mho.simulation.analog.AnalogExecutor.run", None)
     monkeypatch.setattr("mho.simulation.executor.Executor.run", None)
     inputs = read_arrays("x.npz")
-    for labels, told in ((np.zeros(19, int), "19 labels for 20 samples"), (np.full(20, 5), "a label is 5")):
+    for labels, told in (
+        (np.zeros(19, int), "19 labels for 20 samples"),
+        (np.full(20, 5), "a label is 5"),
+        (np.full(20, 1 << 63, np.uint64), f"a label is {1 << 63}\n  expected: 0..4"),
+    ):
         write_arrays("odd.npz", {**inputs, "labels": labels})
         for seed in ((), ("--seed", "5")):
             assert told in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", *seed)
