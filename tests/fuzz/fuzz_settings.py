@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -127,8 +128,13 @@ class MixKind(TomlKind):
 
     def prepare(self) -> None:
         self.bases = [tomllib.loads((EXAMPLES / "mix_cifar10.toml").read_text(encoding="utf-8"))]
+        self.shared = tempfile.TemporaryDirectory(prefix="mho-fuzz-")
         for one in self.bases[0]["networks"].values():
-            one["run"] = str(EXAMPLES / one["run"])
+            run = tomllib.loads((EXAMPLES / one["run"]).read_text(encoding="utf-8"))
+            run["data"]["root"] = "."
+            path = Path(self.shared.name, one["run"])
+            path.write_bytes(to_toml(run))
+            one["run"] = str(path)
 
     def read(self, folder: Path) -> None:
         config = load_mix(folder / self.file)

@@ -59,6 +59,18 @@ class LayerCalibration:
     non_negative: bool
     bias_corrections: Tensor | None
 
+    @property
+    def is_sound(self) -> bool:
+        """True where all tensors have the shapes above and hold finite floating-point numbers."""
+        weights, corrections, widths = self.weight_steps, self.bias_corrections, len(CALIBRATED_BITS)
+        tensors = [weights, self.act_steps, *([] if corrections is None else [corrections])]
+        fits = weights.dim() in (1, 2) and len(weights) == widths and self.act_steps.shape == (widths,)
+        return (
+            fits
+            and (corrections is None or corrections.shape == weights.shape)
+            and all(one.is_floating_point() and bool(torch.isfinite(one).all()) for one in tensors)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class CalibrationTable:
@@ -100,10 +112,11 @@ class CalibrationTable:
     def load(cls, path: str | Path) -> CalibrationTable:
         """Read a table. Raises `InputFileError`."""
         tensors, description = read_tensors(Path(path))
-        if tuple(description.get("widths", ())) != CALIBRATED_BITS or "non_negative" not in description:
+        unsigned = description.get("non_negative")
+        if description.get("widths") != list(CALIBRATED_BITS) or not isinstance(unsigned, dict):
             raise InputFileError("not a calibration table of this version", where=str(path))
         layers = {}
-        for name, non_negative in description["non_negative"].items():
+        for name, non_negative in unsigned.items():
             weight_steps, act_steps, corrections = (tensors.get(f"{name}/{kind}") for kind in _TENSORS)
             is_product = weight_steps is not None and weight_steps.dim() == 1
             if weight_steps is None or act_steps is None or (corrections is None) != is_product:
@@ -111,6 +124,12 @@ class CalibrationTable:
                     "steps or corrections are missing", where=f"{path}: {name}", hint="calibrate the network again"
                 )
             layers[name] = LayerCalibration(weight_steps, act_steps, bool(non_negative), corrections)
+            if not layers[name].is_sound:
+                raise InputFileError(
+                    "steps or corrections have other shapes or are not finite",
+                    where=f"{path}: {name}",
+                    hint="calibrate the network again",
+                )
         return cls(layers)
 
 

@@ -72,14 +72,19 @@ class Checkpoint:
         if self._path is None or not self._path.exists():
             return SavedProgress()
         tensors, description = read_tensors(self._path)
-        if not {"identity", "steps", "history"} <= set(description) or _GENERATOR not in tensors:
+        identity, steps, history = (description.get(key) for key in ("identity", "steps", "history"))
+        is_history = isinstance(history, list) and all(isinstance(entry, dict) for entry in history)
+        if not isinstance(identity, dict) or not isinstance(steps, int) or not is_history or _GENERATOR not in tensors:
             raise InputFileError("not a checkpoint of a training", where=str(self._path))
-        self._check(description["identity"])
+        self._check(identity)
         self._load_module({n.removeprefix(_MODULE): t for n, t in tensors.items() if n.startswith(_MODULE)})
         momenta = {n.removeprefix(_OPTIMIZERS): t for n, t in tensors.items() if n.startswith(_OPTIMIZERS)}
-        self._optimizers.load_state_tensors(momenta)
-        self._generator.set_state(tensors[_GENERATOR])
-        return SavedProgress(int(description["steps"]), tuple(description["history"]))
+        try:
+            self._optimizers.load_state_tensors(momenta)
+            self._generator.set_state(tensors[_GENERATOR])
+        except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:  # of torch, for damaged states
+            raise InputFileError(f"damaged checkpoint: {error}", where=str(self._path), hint="remove it") from error
+        return SavedProgress(steps, tuple(history))
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         different = [key for key, value in self._identity.items() if identity.get(key) != value]

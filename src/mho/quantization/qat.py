@@ -232,7 +232,7 @@ class TrainableNetwork(nn.Module):
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote. Raises `InputFileError`."""
         tensors, description = read_tensors(Path(path))
-        if "quantized_layers" not in description:
+        if not isinstance(description.get("quantized_layers"), list):
             raise InputFileError("not the state of a network", where=str(path))
         self.load_state_tensors(tensors, where=str(path))
         self._policy, self._awaits_calibration = None, False

@@ -29,6 +29,8 @@ FORMAT, VERSION = "mho-search-agent", 1
 NEIGHBOURHOOD = 0.25
 """Distance between features (each 0..1) at which one layer tells exp(-1/2) of what it would tell of itself."""
 _NETWORK = "network:"
+_LARGEST = 100
+"""Of features (0..1), logarithms of sensitivities and their deviations; what is learned stays far below."""
 _SAME_STD, _SLOPE_STD = 0.2, 0.1
 """What may differ where the same network is searched again: other budgets and trainings."""
 _LIKE_STD, _LIKE_SLOPE_STD = 0.4, 0.3
@@ -86,9 +88,11 @@ class SavedAgent:
 
         def read(name: str, columns: tuple[int, int]) -> FloatArray:
             tensor = tensors.get(name)
-            if tensor is None or tuple(tensor.shape) != columns or not bool(torch.isfinite(tensor).all()):
+            if tensor is None or tuple(tensor.shape) != columns or not bool((tensor.abs() <= _LARGEST).all()):
                 raise InputFileError(
-                    f"{name!r} is missing or damaged", where=str(path), expected=f"finite numbers {list(columns)}"
+                    f"{name!r} is missing or damaged",
+                    where=str(path),
+                    expected=f"numbers {list(columns)}, none beyond {_LARGEST}",
                 )
             return tensor.numpy().astype(np.float64)
 

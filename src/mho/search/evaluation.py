@@ -115,7 +115,7 @@ class EvaluationRecord:
             raise MhoError("not an evaluation record", where=where)
         for key, kinds in _RECORD_TYPES.items():
             value = content.get(key)
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if key not in content or not isinstance(value, kinds) or isinstance(value, bool):
                 raise MhoError(f"key {key!r} is missing or is {value!r}", where=where)
         seeds = content.get("seeds", 1)
         if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:

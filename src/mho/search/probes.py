@@ -53,6 +53,8 @@ class Probes:
         is_finite = self.divergences.shape == shape and bool(np.isfinite(self.divergences).all())
         if not is_finite or (self.divergences < 0).any() or not self.bits:
             raise ConfigError("divergences are no finite numbers >= 0", where="probes", expected=f"[{shape}]")
+        if not all(1 <= bits <= MAX_BITS for bits in self.bits):
+            raise ConfigError(f"bits {self.bits}", where="probes", expected=f"1..{MAX_BITS}")
 
     @property
     def log_sensitivities(self) -> FloatArray:
@@ -80,7 +82,7 @@ class Probes:
             layers = content["divergences"]
             values = np.array(list(layers.values()), dtype=np.float64)
             return cls(tuple(layers), tuple(int(b) for b in content["bits"]), values, int(content["samples"]))
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
             raise InputFileError(f"damaged probes: {error}", where=where, hint="delete the file") from error
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mho.errors import InputFileError
 from mho.search.evaluation import EvaluationRecord
 from mho.search.explain import Explanation, explain_policy
 from mho.search.goal import Goal
@@ -17,7 +18,10 @@ from mho.workflow.stage import derive_seed
 
 def read_records(content: Mapping[str, Any], where: str) -> tuple[EvaluationRecord, ...]:
     """Return the records of a search's file, the reference first. Raises `MhoError`."""
-    return tuple(EvaluationRecord.from_json(record, where=where) for record in content["records"])
+    records = content.get("records") if isinstance(content, Mapping) else None
+    if not isinstance(records, list) or not records:
+        raise InputFileError("holds no records of a search", where=where, hint="the file is damaged")
+    return tuple(EvaluationRecord.from_json(record, where=where) for record in records)
 
 
 def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:

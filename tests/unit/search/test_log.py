@@ -95,6 +95,14 @@ def test_a_damaged_line_in_the_middle_is_named(path, change):
         EvaluationLog(path, PROBLEM)
 
 
+def test_a_line_without_one_of_its_keys_is_named(path):
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps({key: value for key, value in json.loads(lines[2]).items() if key != "accuracy"})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputFileError, match="'accuracy' is missing"):
+        EvaluationLog(path, PROBLEM)
+
+
 def test_a_line_that_is_nested_too_deeply_is_a_damaged_one(path):
     lines = path.read_text().splitlines()
     for read in (lambda: EvaluationLog(path, PROBLEM), lambda: EvaluationLog.read(path)):

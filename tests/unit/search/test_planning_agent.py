@@ -170,6 +170,13 @@ def test_damaged_files_are_told(tmp_path, trained):
         save_file(tensors, other, metadata={"mho": json.dumps({**description, **change})})
         with pytest.raises(InputFileError, match=told):
             SavedAgent.load(other)
+    save_file(
+        tensors | {"log_sensitivities": tensors["log_sensitivities"] * 0 + 1e38},
+        other,
+        metadata={"mho": json.dumps(description)},
+    )
+    with pytest.raises(InputFileError, match="none beyond 100"):
+        SavedAgent.load(other)
     for text, told in (
         ("null", "no JSON object"),
         ("[1]", "no JSON object"),

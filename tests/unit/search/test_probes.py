@@ -91,7 +91,14 @@ def test_probes_come_back_from_json(trainable, split):
 
 @pytest.mark.parametrize(
     "change",
-    [{"bits": [2]}, {"divergences": {"a": [[-1.0, 0], [0, 0]]}}, {"divergences": []}, {"samples": None}],
+    [
+        {"bits": [2]},
+        {"divergences": {"a": [[-1.0, 0], [0, 0]]}},
+        {"divergences": []},
+        {"samples": None},
+        {"bits": [2, 10**30]},
+        {"divergences": {"a": [[10**400, 0], [0, 0]]}},
+    ],
 )
 def test_damaged_probes_are_told(change):
     content = {"bits": [2, 4], "samples": 3, "divergences": {"a": [[1.0, 0.5], [1.0, 0.5]]}}
