@@ -73,8 +73,8 @@ class Checkpoint:
             return SavedProgress()
         tensors, description = read_tensors(self._path)
         identity, steps, history = (description.get(key) for key in ("identity", "steps", "history"))
-        is_history = isinstance(history, list) and all(isinstance(entry, dict) for entry in history)
-        if not isinstance(identity, dict) or not isinstance(steps, int) or not is_history or _GENERATOR not in tensors:
+        is_whole = isinstance(identity, dict) and isinstance(steps, int) and _GENERATOR in tensors
+        if not is_whole or not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
             raise InputFileError("not a checkpoint of a training", where=str(self._path))
         self._check(identity)
         self._load_module({n.removeprefix(_MODULE): t for n, t in tensors.items() if n.startswith(_MODULE)})
