@@ -73,8 +73,8 @@ class Checkpoint:
             return SavedProgress()
         tensors, description = read_tensors(self._path)
         identity, steps, history = (description.get(key) for key in ("identity", "steps", "history"))
-        is_whole = isinstance(identity, dict) and isinstance(steps, int) and _GENERATOR in tensors
-        if not is_whole or not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        is_whole = _GENERATOR in tensors and isinstance(history, list) and all(isinstance(one, dict) for one in history)
+        if not is_whole or not isinstance(identity, dict) or not isinstance(steps, int) or history is None:
             raise InputFileError("not a checkpoint of a training", where=str(self._path))
         self._check(identity)
         self._load_module({n.removeprefix(_MODULE): t for n, t in tensors.items() if n.startswith(_MODULE)})
