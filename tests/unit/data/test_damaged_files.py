@@ -269,7 +269,11 @@ def test_an_idx_file_above_the_budget_is_refused_before_it_is_unpacked(tmp_path)
         read_idx(path, axes=3)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", gzip.compress(bytes(9))[:-3], b"\x1f\x8b\x08\x00" + bytes(30)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x1f\x8b", gzip.compress(bytes(9), mtime=0)[:-3], b"\x1f\x8b\x08\x00" + bytes(30)],
+    ids=["empty", "magic", "truncated", "zeros"],
+)
 def test_a_damaged_idx_file_is_one_error(tmp_path, content):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(MhoError, match=r"x\.gz"):
