@@ -19,7 +19,7 @@ QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/search -
 PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
 SETS ?= all
 
-.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest constraints lint format docs clean
+.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest fuzz kills constraints lint format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +66,16 @@ test-oldest:
 	$(PYTHON) tools/oldest_versions.py > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python $(PIP) --constraint .venv-oldest/constraints.txt --editable '.[dev]'
 	.venv-oldest/bin/python $(PYTEST) $(QUICK)
+
+#   make fuzz   read CASES drawn mutants of each kind of file, from seed SEED on
+CASES ?= 1000
+SEED ?= 0
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz/run.py --cases $(CASES) --seed $(SEED)
+
+#   make kills   kill runs, searches and studies at 100 random moments, and compare what they end with
+kills: $(INSTALLED)
+	$(BIN)/python tests/support/kills.py --kills 100 --seed $(SEED)
 
 #   make constraints   write the newest versions that Python 3.11 can have into the file that setup installs from
 constraints:
