@@ -91,7 +91,8 @@ def wait_for_ever(path):
     ],
 )
 def test_defects_are_found_and_the_next_case_is_read_all_the_same(monkeypatch, defect, told):
-    monkeypatch.setattr(fuzzing, "LIMIT_S", 1.0)
+    if defect is wait_for_ever:  # a busy machine may take a second for any other
+        monkeypatch.setattr(fuzzing, "LIMIT_S", 1.0)
     kind = Planted(lambda path: defect(path) if b" 9" in path.read_bytes() else None)
     outcomes = list(run_cases(kind, [Case(seed) for seed in range(12)]))
     assert [outcome.case.seed for outcome in outcomes] == list(range(12))
