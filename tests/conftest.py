@@ -1,7 +1,9 @@
 """What all tests share: the helper modules of tests/support, and the flag that refreshes golden files."""
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +14,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# A shell that runs the suite in the background ignores interrupts, which the processes that tests interrupt inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from postgres_server import postgres, postgres_url  # noqa: F401 - fixtures, known by their names
 

@@ -87,8 +87,9 @@ def test_what_is_the_product_in_another_way_passes_and_gives_the_same(name):
     assert_same_bits(Executor(changed).run(made.inputs), before)
 
 
-def test_a_geometry_that_claims_more_than_cells_hold_is_refused_before_memory_is_taken():
+def test_a_geometry_that_claims_more_than_cells_hold_is_refused_before_memory_is_taken(monkeypatch):
     """Buffers are only sizes in a file: a forged one must not make the proof allocate what they say."""
+    monkeypatch.setenv("MHO_MEMORY_GIB", "1000000")  # else the budget refuses the buffers
     huge = 1 << 40
     program = HAND_MADE["side_by_side"]().program
 
@@ -101,7 +102,8 @@ def test_a_geometry_that_claims_more_than_cells_hold_is_refused_before_memory_is
         verify_program(claimed)
 
 
-def test_positions_that_no_window_serves_are_refused_before_memory_is_taken():
+def test_positions_that_no_window_serves_are_refused_before_memory_is_taken(monkeypatch):
+    monkeypatch.setenv("MHO_MEMORY_GIB", "1000000")  # else the budget refuses the buffers
     huge = 1 << 40
     program = HAND_MADE["twos_complement"]().program
 
