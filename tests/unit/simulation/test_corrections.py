@@ -111,7 +111,7 @@ def test_no_layers_are_a_file_too(program, tmp_path):
         ({"scale": np.array([1])}, "'scale' is int64"),
         ({"shapes": np.array([1, 4])}, "'shapes' is int64 of shape"),
         ({ORIGIN: None}, "holds no 'origin'"),
-        ({ORIGIN: np.array("{")}, "origin: damaged"),
+        ({ORIGIN: np.array("{")}, "origin: not JSON"),
         ({"shapes": np.array([[2, 4]])}, "do not fit each other"),
         ({"shapes": np.array([[4, 1, 1]])}, "do not fit each other"),
         ({"shapes": np.array([[-1, -4]])}, "do not fit each other"),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partialmethod
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -17,6 +17,7 @@ from small_programs import compile_small, grid, linear_network
 from studies import STUDY, make_program, make_samples, tables, write_study
 
 import mho
+from mho import worker_pool
 from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, MhoError
@@ -26,7 +27,7 @@ from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges
-from mho.worker_pool import ProcessPool
+from mho.worker_pool import start_process
 from mho.workflow.study import run_study
 from mho.workflow.study_config import load_study, study_from_json
 
@@ -163,22 +164,22 @@ def is_alive(process: str) -> bool:
 
 
 def test_a_worker_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folder, monkeypatch):
-    start, started = ProcessPool._start, []
+    started = []
 
-    def start_dying(pool, *, all_die):
-        ours = start(pool)
-        started.append(pool._workers[ours])
+    def start_dying(work, name, *, all_die):
+        process, ours = start_process(work, name)
+        started.append(process)
         if all_die or len(started) == 1:
-            started[-1].kill()
-        return ours
+            process.kill()
+        return process, ours
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProcessPool, "_start", partialmethod(start_dying, all_die=True))
+        patch.setattr(worker_pool, "start_process", partial(start_dying, all_die=True))
         message = r"chip [35] at array.programming_error = 0: a process ended with code -9, 3 times"
         with pytest.raises(MhoError, match=message):
             run(processes=2)
         started.clear()
-        patch.setattr(ProcessPool, "_start", partialmethod(start_dying, all_die=False))
+        patch.setattr(worker_pool, "start_process", partial(start_dying, all_die=False))
         assert run(processes=2).asked == TASKS
     assert len(started) >= 3, "the one that died was replaced"
 
