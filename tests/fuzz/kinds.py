@@ -41,6 +41,7 @@ HOMES = {
 
 def make_kind(name: str) -> Any:
     """Return the kind of that name, prepared."""
+    importlib.import_module("onnx_ir")  # which takes seconds on a busy machine, and would count for the first case
     module, _, cls = HOMES[name].partition(":")
     kind = getattr(importlib.import_module(module), cls)()
     kind.prepare()
