@@ -23,6 +23,8 @@ PARTS = ("train", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF")
 """What is decoded, whatever a file is called. Pillow knows dozens more, and hands some (EPS) to other programs."""
+MAX_SCANNED_PIXELS = 1 << 32
+"""Of all scans of a JPEG together: a few seconds. Encoders make about ten scans."""
 
 
 @dataclass(frozen=True, order=True)
@@ -139,6 +141,10 @@ def _decode_image(data: bytes, options: ImageOptions, shape: tuple[int, ...] | N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what it can read all the same
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+                # A progressive JPEG goes over the image once a scan; nothing but a scan has this marker in it.
+                scans = data.count(b"\xff\xda") if opened.format in ("JPEG", "MPO") else 1
+                if scans * math.prod(opened.size) > MAX_SCANNED_PIXELS:
+                    raise DataError(f"{scans} scans of {opened.width}x{opened.height} pixels", where=where)
                 scaled = _check_sizes(opened.size, options, shape, where)
                 image = opened.convert("L" if options.channels == 1 else "RGB")
     except MhoError:

@@ -110,6 +110,20 @@ def test_an_image_of_another_size_is_named_before_it_is_decoded(tmp_path, folder
         load(tmp_path, folder)
 
 
+def test_a_jpeg_that_goes_over_its_pixels_without_end_is_refused(tmp_path, folder, monkeypatch):
+    content = io.BytesIO()
+    Image.new("L", (4, 4)).save(content, "JPEG", progressive=True)
+    scan = content.getvalue()[content.getvalue().rindex(b"\xff\xda") : -2]
+    monkeypatch.setattr("mho.data.images.MAX_SCANNED_PIXELS", 16 * 100)
+    for repeats, message in ((50, None), (100, "scans of 4x4 pixels")):
+        (folder / "test" / "a" / "1.png").write_bytes(content.getvalue()[:-2] + scan * repeats + b"\xff\xd9")
+        if message is None:
+            load(tmp_path, folder)
+            continue
+        with pytest.raises(DataError, match=message):
+            load(tmp_path, folder)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF"])
 def test_a_damaged_image_is_read_or_named_whatever_its_decoder_raises(tmp_path, folder, kind):
     generator = np.random.default_rng(5)
