@@ -39,6 +39,7 @@ def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | 
         model: path of an ONNX file; a name (`torchvision:resnet18`, `resnet8`, ...: random weights); or a
             `torch.nn.Module`, which is exported with `example_input`.
         example_input: for a module: a tensor of one sample, batch axis included, such as ``torch.zeros(1, 3, 32, 32)``.
+            Of a batch, the network is that of one sample.
         input_shape: for a name, or a file with symbolic shapes: one sample without the batch axis.
 
     Raises:
@@ -52,9 +53,10 @@ def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | 
         return load_network(model, input_shape=input_shape)
     if example_input is None or input_shape is not None:
         raise MhoError("a module needs an example of its input", where="mho.load", expected="mho.load(module, tensor)")
+    from mho.network.one_sample import take_one_sample
     from mho.network.torch_reader import read_torch
 
-    return read_torch(model, example_input)
+    return take_one_sample(read_torch(model, example_input))
 
 
 def accelerator(name_or_path: str | Path) -> Accelerator:

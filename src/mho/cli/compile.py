@@ -52,11 +52,11 @@ def compile_model(
     one crossbar again for every tile. With it, the program is the best schedule that `mho schedule` finds and carries
     it: weights stay, layers overlap, and every window waits for what it reads.
     """
-    from mho.network.onnx_reader import read_onnx
+    from mho.network.loading import load_file
 
     _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    network = read_onnx(model)
+    network = load_file(model)
     adc_bits = _read_adc_bits(policy, network) if policy is not None else None
     digest = hash_file(model)
     origin = {"model": {"file": model.name, "sha256": digest}}

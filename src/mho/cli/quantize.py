@@ -31,7 +31,7 @@ def quantize(
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     from mho.api import save
     from mho.array_files import read_arrays
-    from mho.network.onnx_reader import read_onnx
+    from mho.network.loading import load_file
     from mho.quantization.ptq import quantize as quantize_by_calibration
 
     widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
@@ -39,7 +39,7 @@ def quantize(
     arrays = read_arrays(calibration)
     if len(arrays) != 1:
         raise DataError(f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(calibration), expected="one array")
-    network = read_onnx(model)
+    network = load_file(model)
     if any(node.quantization is not None for node in network.mvm_nodes):
         raise ConfigError("the model is quantized already", where=str(model), hint="`mho compile` takes it as it is")
     chosen = given or Policy.uniform(network.layer_names, widths)

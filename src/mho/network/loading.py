@@ -16,6 +16,22 @@ def is_onnx_path(spec: str | Path) -> bool:
     return isinstance(spec, Path) or spec.endswith(".onnx") or os.path.isfile(spec)  # noqa: PTH113
 
 
+def load_file(path: str | Path, *, input_shape: Sequence[int] | None = None) -> Network:
+    """Read an ONNX file as the network of one sample, whatever batch it is fixed to.
+
+    Args:
+        path: the file.
+        input_shape: of one sample without the batch axis, where the file's own shapes are symbolic.
+
+    Raises:
+        InputFileError, UnsupportedOperationError: as `read_onnx` and `take_one_sample`.
+    """
+    from mho.network.one_sample import take_one_sample
+    from mho.network.onnx_reader import read_onnx
+
+    return take_one_sample(read_onnx(path, None if input_shape is None else (1, *input_shape)))
+
+
 def load_network(
     spec: str | Path, *, input_shape: Sequence[int] | None = None, seed: int = 0, classes: int | None = None
 ) -> Network:
@@ -33,9 +49,7 @@ def load_network(
         InputFileError, UnsupportedOperationError, ConfigError: as `read_onnx`, `read_torch` and `build_model`.
     """
     if is_onnx_path(spec):
-        from mho.network.onnx_reader import read_onnx
-
-        return read_onnx(spec, None if input_shape is None else (1, *input_shape))
+        return load_file(spec, input_shape=input_shape)
     name = str(spec)
     if name.endswith((".pt", ".pth", ".safetensors")):
         raise InputFileError(

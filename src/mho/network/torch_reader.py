@@ -28,6 +28,13 @@ def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Netw
         InputFileError: parameters that are not finite.
     """
     where = type(module).__name__
+    is_shape = isinstance(example_input, Sequence) and all(type(size) is int for size in example_input)
+    if not isinstance(example_input, Tensor) and not is_shape:
+        raise UnsupportedOperationError(
+            f"an example input of type {type(example_input).__name__}", where=where,
+            expected="one tensor, or its shape",
+            hint="a module of several inputs is read from its ONNX file (torch.onnx.export)",
+        )  # fmt: skip
     example = example_input if isinstance(example_input, Tensor) else torch.zeros(*example_input)
     with _evaluation_mode(module), _quiet():
         try:

@@ -312,10 +312,17 @@ class _Session:
             self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own kinds
             raise InputFileError(f"ONNX Runtime cannot run it: {error}", where=str(path)) from error
+        taken = {held.name: held.shape for held in self._session.get_inputs()}
+        for tensor in network.inputs:
+            batch = next(iter(taken.get(tensor.name, ())), None)
+            if isinstance(batch, int) and batch != tensor.shape[0]:
+                raise InputFileError(
+                    f"input {tensor.name!r} takes {taken[tensor.name]}", where=str(path),
+                    expected=f"{list(tensor.shape)}",
+                    hint="export the network with a batch of 1, or with a symbolic batch axis",
+                )  # fmt: skip
         # Elsewhere a tensor may have its samples along another axis than the first.
-        self._is_batched = keeps_samples_apart(network) and all(
-            isinstance(held.shape[0], str) for held in self._session.get_inputs()
-        )
+        self._is_batched = keeps_samples_apart(network) and all(isinstance(shape[0], str) for shape in taken.values())
 
     def run(self, network: Network, samples: Samples) -> dict[str, NDArray[np.float32]]:
         """Return the outputs of `network` by name, [N, *S]."""

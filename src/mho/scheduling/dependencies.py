@@ -1,7 +1,7 @@
 """From a network to its work graph: which windows of earlier layers each window of a layer waits for, exactly.
 
 The outputs of every layer are numbered by the window that makes them, the numbers are followed through the digital
-operations behind it (`mho.scheduling.prefixes`), and a window of a later layer needs the largest number among the
+operations behind it (`mho.network.prefixes`), and a window of a later layer needs the largest number among the
 elements that it reads. That is exact to single positions, for layers that work through their windows in order.
 
 The same is done with the windows numbered from the last: the largest such number is that of the first window that is
@@ -27,8 +27,8 @@ from mho.mapping.parts import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
+from mho.network.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.chip_layer import ChipLayer
-from mho.scheduling.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
 SUM_BYTES = 4

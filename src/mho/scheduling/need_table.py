@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.network.graph import Network, Node
+from mho.network.prefixes import Prefixes, follow
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import WindowOrder, count_sum_bytes
-from mho.scheduling.prefixes import Prefixes, follow
 from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
 
 _MOST_BYTES = 512 << 20

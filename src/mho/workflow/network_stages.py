@@ -95,13 +95,13 @@ class BuildNetwork:
         from mho.models.build import build_model
         from mho.models.runtime import torch_generator
         from mho.models.weights import load_weights
-        from mho.network.onnx_reader import read_onnx
+        from mho.network.loading import load_file
         from mho.network.torch_reader import read_torch
         from mho.quantization.qat import TrainableNetwork
 
         source, shape = self.settings.name, self.material.dataset.sample_shape
         if source.endswith(".onnx"):
-            network = read_onnx(source)
+            network = load_file(source)
             is_float = all(node.quantization is None for node in network.mvm_nodes)
             return network if is_float else TrainableNetwork(network).to_network()
         model = build_model(

@@ -12,7 +12,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.arithmetic.shapes import SHAPE_RULES, infer_shape
 from mho.errors import ScheduleError
 from mho.network.graph import Network, Node, TensorInfo
-from mho.scheduling.prefixes import RULES, follow
+from mho.network.prefixes import RULES, follow
 
 IMAGE = (1, 4, 5, 6)
 POOL = {"kernel": (3, 2), "strides": (2, 1), "pads": (1, 0, 0, 1), "dilations": (1, 2), "ceil_mode": 0}
