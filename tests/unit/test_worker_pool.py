@@ -109,7 +109,8 @@ def interrupt():
 if __name__ == "__mp_main__" and {moment!r} == "import":
     interrupt()
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored where tests run in the background
+        signal.signal(number, signal.default_int_handler)
     spawn = util.spawnv_passfds
 
     def spawn_and_interrupt(*arguments):

@@ -77,7 +77,11 @@ def test_an_interrupt_is_one_line_and_exit_code_130_after_clearing_up(command, c
             print("cleared up")
 
     command(act)
-    assert main(["act"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where tests run in the background
+    try:
+        assert main(["act"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr() == ("cleared up\n", "interrupted\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
