@@ -20,8 +20,9 @@ _MOST_STILLBORN = 3
 """So many workers in a row that cannot be started are an error."""
 _NODE_DIED = "node has died"
 """In Ray's error for a worker that was lost with its machine."""
-WAIT_FOR_NODES_S = 60.0
-"""For how long a cluster may have no processor at all before that is an error."""
+WAIT_FOR_NODES_S, START_S = 60.0, 300.0
+"""For how long a cluster may have no processor at all, or start no process on those that it has, before that is an
+error."""
 
 
 class RayPool(Generic[T, A]):
@@ -61,7 +62,7 @@ class RayPool(Generic[T, A]):
         connect(self._ray, self._address)
         shared = self._ray.put(self._make)
         kind = self._ray.remote(**{f"num_{name.lower()}s": count for name, count in self._takes.items()})(_RayWorker)
-        self._start = lambda: kind.remote(shared)
+        self._start = lambda: kind.remote([shared])  # in a list, it is fetched for the first task
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,8 +115,7 @@ class RayPool(Generic[T, A]):
             most = min(wanted, self._processes or wanted)
             if len(self._workers) + len(self._starting) >= most:
                 return
-            found = self._ray.cluster_resources()
-            room = min(most, *(int(found.get(name, 0)) // count for name, count in self._takes.items()))
+            room = min(most, self._room())
             for _ in range(room - len(self._workers) - len(self._starting)):
                 worker = self._start()
                 self._starting[worker.is_there.remote()] = worker
@@ -125,13 +125,27 @@ class RayPool(Generic[T, A]):
                 raise self._no_processors()
             time.sleep(0.5)
 
+    def _room(self) -> int:
+        """Return how many workers the processors of the cluster are enough for."""
+        found = self._ray.cluster_resources()
+        return min(int(found.get(name, 0)) // count for name, count in self._takes.items())
+
     def _wait_for(self, at_work: Mapping[Any, Any]) -> Any:
         """Return the next answer to a task or sign of life that comes."""
-        patience = None if at_work else WAIT_FOR_NODES_S
-        done, _ = self._ray.wait([*at_work, *self._starting], num_returns=1, timeout=patience)
-        if not done:
-            raise self._no_processors()
-        return done[0]
+        deadline = time.monotonic() + START_S
+        while True:
+            patience = None if at_work else WAIT_FOR_NODES_S
+            done, _ = self._ray.wait([*at_work, *self._starting], num_returns=1, timeout=patience)
+            if done:
+                return done[0]
+            if not self._room():
+                raise self._no_processors()
+            if time.monotonic() > deadline:
+                raise MhoError(
+                    f"the cluster started no process within {START_S:.0f} s",
+                    where=self._address,
+                    hint="wait until others have left it a processor, and give the same command again",
+                )
 
     def _welcome(self, sign: Any) -> None:
         """Take in a worker that has been started."""
@@ -175,8 +189,8 @@ class RayPool(Generic[T, A]):
 class _RayWorker:
     """Does tasks on a machine of the cluster."""
 
-    def __init__(self, make: Callable[[], Work[Any, Any]]) -> None:
-        self._make = make
+    def __init__(self, shared: list[Any]) -> None:
+        self._shared = shared
         self._work: Work[Any, Any] | None = None
 
     def is_there(self) -> bool:
@@ -188,7 +202,9 @@ class _RayWorker:
         return attempt(lambda: self._do(task))
 
     def _do(self, task: Any) -> Any:
-        self._work = self._work or self._make()
+        if self._work is None:
+            make: Callable[[], Work[Any, Any]] = import_ray().get(self._shared[0])
+            self._work = make()
         return self._work(task)
 
 

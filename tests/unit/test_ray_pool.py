@@ -80,8 +80,12 @@ def test_a_worker_that_waits_for_a_processor_for_ever_holds_up_no_task(ray, made
         assert len(squares(pool, range(6))) == 6
         assert ray.busiest == 1
         ray.lost = {7}
-        ray.processors = [2]
+        ray.processors = [2, 2, 2, 0]
         with pytest.raises(MhoError, match="no processors"):
+            squares(pool, range(2))
+        ray.processors = [2]
+        monkeypatch.setattr(ray_pool, "START_S", 0.0)
+        with pytest.raises(MhoError, match=r"local: the cluster started no process within 0 s\n  hint: wait until"):
             squares(pool, range(2))
 
 
