@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,14 +17,14 @@ from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
 from mho.input_files import check_memory, check_regular_file, parse_json
 
-_KEY = "mho"
+_KEY, _CHECKSUM = "mho", "sha256"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write `tensors` and, in the header as JSON, `description`; atomically."""
-    header = {_KEY: json.dumps(description, sort_keys=True)}
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=header)
-    write_atomically(path, content)
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(description, sort_keys=True)
+    write_atomically(path, save(kept, metadata={_KEY: text, _CHECKSUM: _hash(kept, text)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -36,11 +38,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {})[_KEY]
+            metadata = file.metadata() or {}
+            text = metadata[_KEY]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputFileError(f"cannot be read: {error}", where=str(path), expected=expected) from error
+    if metadata.get(_CHECKSUM, digest := _hash(tensors, text)) != digest:  # files that predate the checksum have none
+        raise InputFileError("the checksum does not match", where=str(path), hint="the file is damaged")
     description = parse_json(text, where=str(path))
     if not isinstance(description, dict):
         raise InputFileError("the description is no JSON object", where=str(path), expected=expected)
     return tensors, description
+
+
+def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of tensors of the processor and a text, hexadecimal."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

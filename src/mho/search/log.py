@@ -22,6 +22,7 @@ from mho.quantization.policy import Policy
 from mho.search.evaluation import EvaluationRecord, problem_hash
 
 FORMAT, VERSION, FIRST_VERSION = "mho-evaluation-log", 2, 1
+_HINT = "name another file; where this one was a log, delete it: its policies are evaluated again"
 _BEGINNING = b'{"format": "mho-evaluation-log"'
 
 
@@ -113,7 +114,7 @@ class EvaluationLog:
         size = sum(map(len, lines))
         if not lines:
             if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
-                raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
+                raise InputFileError("not an evaluation log", where=str(path), hint=_HINT)
             self.was_repaired = bool(content)
             _truncate(path, 0)
             _append_line(path, self._header)
@@ -165,7 +166,7 @@ def _whole_lines(content: bytes) -> list[bytes]:
 def _check_version(path: Path, header: Any) -> int:
     """Return the version of a log of any problem, from its first line."""
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputFileError("not an evaluation log", where=str(path), hint="name another file")
+        raise InputFileError("not an evaluation log", where=str(path), hint=_HINT)
     version: Any = header.get("version")
     if version not in (FIRST_VERSION, VERSION):
         raise InputFileError(

@@ -66,7 +66,8 @@ class TrialDatabase:
             self._backend = _open(url, heartbeat_s, grace_s)
         except (SQLAlchemyError, StorageInternalError, RuntimeError, ValueError) as error:
             what = f"the storage of trials cannot be opened: {_reason(error)}"
-            hint = "is the database there, and does it accept connections?"
+            hint = "is the database there, and does it accept connections? A damaged file of SQLite can be deleted:"
+            hint += " logs are enough to fill a new one"
             raise InputFileError(what, where=self._place, expected=_URLS, hint=hint) from error
         except ImportError as error:
             raise MissingExtraError(

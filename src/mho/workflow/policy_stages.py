@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
+from mho.errors import InputFileError
 from mho.input_files import read_json
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
 from mho.workflow.noise import load_alike, noise_conditions, noise_ingredients
-from mho.workflow.run_directory import StageResult
+from mho.workflow.run_directory import StageResult, hash_files, hash_json
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
@@ -268,14 +269,19 @@ class TrainFinalists:
         """Train one finalist, or take what an interrupted attempt finished."""
         done = place / "figures.json"
         if done.is_file():
-            return read_json(done, expected="figures of a training")
+            content = read_json(done, expected="figures of a training")
+            files = {name: value for name, value in hash_files(place).items() if name != done.name}
+            if not isinstance(content, dict) or content.get("digest") != hash_json([content.get("figures"), files]):
+                raise InputFileError("a finished training does not match its digest", where=str(done))
+            return content["figures"]
 
         def show(share: float, text: str) -> None:
             report(share, f"finalist {number + 1}: {text}")
 
         seed = derive_seed(self.seed, "qat")
         figures = quantize_policy(self.prepared, self._policy(index), self.training, seed, place, show, self.arrays)
-        write_atomically(done, json.dumps(figures).encode())
+        content = {"figures": figures, "digest": hash_json([figures, hash_files(place)])}
+        write_atomically(done, json.dumps(content, allow_nan=False).encode())
         return figures
 
     @property

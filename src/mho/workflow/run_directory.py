@@ -72,9 +72,17 @@ class RunDirectory:
         folder = self._stages / f"{name}.partial"
         key_file = folder / KEY_FILE
         if not key_file.is_file() or key_file.read_bytes() != key.encode():
-            _remove(folder)
-            folder.mkdir(parents=True)
-            write_atomically(key_file, key.encode())
+            return self.begin_anew(name, key)
+        for path in list(folder.rglob(".*")):  # what a kill left of files that were being written
+            _remove(path)
+        return folder
+
+    def begin_anew(self, name: str, key: str) -> Path:
+        """Return an empty folder in which a stage is made; what lies there is removed."""
+        folder = self._stages / f"{name}.partial"
+        _remove(folder)
+        folder.mkdir(parents=True)
+        write_atomically(folder / KEY_FILE, key.encode())
         return folder
 
     def commit(self, name: str, key: str, figures: Mapping[str, Any], seconds: float) -> StageResult:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mho import __version__
+from mho.errors import InputFileError
 from mho.workflow.progress import RunProgress
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
 
@@ -82,7 +83,13 @@ class StageRunner:
             clock.tick()
             self.progress.update(fraction, detail)
 
-        figures = stage.make(folder, report)
+        try:
+            figures = stage.make(folder, report)
+        except InputFileError as error:
+            if not Path(error.where).is_relative_to(folder):
+                raise
+            self.progress.say(f"An interrupted attempt left a damaged file: {error.what}. The stage starts over.")
+            figures = stage.make(self.directory.begin_anew(stage.name, key), report)
         result = self.directory.commit(stage.name, key, figures, clock.seconds)
         self.progress.end(stage.note(figures), is_new=True)
         return result

@@ -67,7 +67,8 @@ class StudyLog:
         content = read_file(self.path, expected="the log of a study") if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
-            raise InputFileError("not the log of a study", where=str(self.path), hint="name another directory")
+            hint = "name another directory; where this file was a log, delete it: its chips are asked again"
+            raise InputFileError("not the log of a study", where=str(self.path), hint=hint)
         if not whole:
             self._truncate(0)
             self._append_line(_HEADER)

@@ -25,6 +25,30 @@ def rewrite(path, *, tensors=None, **description):
     write_tensors(path, {**found, **(tensors or {})}, {**told, **description})
 
 
+def test_any_changed_byte_of_tensors_is_found(tmp_path):
+    path = tmp_path / "any.safetensors"
+    tensors = {
+        "a": torch.arange(3.0),
+        "b": torch.tensor(True),
+        "c": torch.ones(2, dtype=torch.bfloat16),
+        "d": torch.ones(0),
+    }
+    write_tensors(path, tensors, {"steps": 1})
+    content = path.read_bytes()
+    assert read_tensors(path)[1] == {"steps": 1}
+    for place in range(len(content) - 17, len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(
+            InputFileError, match=r"any.safetensors: the checksum does not match\n  hint: the file is dam"
+        ):
+            read_tensors(path)
+    path.write_bytes(content.replace(b'\\"steps\\": 1', b'\\"steps\\": 2'))
+    with pytest.raises(InputFileError, match="checksum"):
+        read_tensors(path)
+    path.write_bytes(content.replace(b'"sha256"', b'"sha255"'))  # a file that predates checksums
+    assert read_tensors(path)[0]["a"].tolist() == [0.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
