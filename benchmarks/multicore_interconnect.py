@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from mho.scheduling.prefixes import slide_images
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +28,6 @@ from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options
 from mho.scheduling.placement import place_copies
-from mho.scheduling.prefixes import slide_images
 from mho.scheduling.work import LayerWork, Need, WorkGraph
 from mho.simulation.chip_timing import Cause, simulate_chip
 

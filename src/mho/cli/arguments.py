@@ -42,7 +42,12 @@ CrossbarsOption = Annotated[
 MappingOption = Annotated[
     MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
 ]
-SharingBatchOption = Annotated[int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights.")]
+MOST = 1_000_000_000
+"""Of what options count."""
+SharingBatchOption = Annotated[
+    int, typer.Option(metavar="N", min=1, max=MOST, help="Samples that share the writes of weights.")
+]
+FollowingBatchOption = Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Inputs that follow each other.")]
 InputShapeOption = Annotated[
     str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
 ]
@@ -215,8 +220,8 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     """Read ``3,224,224`` or ``3x224x224``; None stays None. Raises `ConfigError`."""
     if text is None:
         return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(part.isdecimal() and len(part) <= len(str(MOST)) and int(part) > 0 for part in parts):
         raise ConfigError(
             f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
         )

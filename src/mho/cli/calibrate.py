@@ -19,6 +19,7 @@ from mho.cli.chip import (
     TemperatureOption,
     load_chip,
 )
+from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.terminal import echo
@@ -66,6 +67,7 @@ def calibrate(
     """
     if share is not None and method is not RangeMethod.PERCENTILE:
         raise ConfigError("--share is for --method percentile")
+    check_outputs({"--output": output}, (program, inputs, hardware))
     rule = RangeRule(method) if share is None else RangeRule(method, share)
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)

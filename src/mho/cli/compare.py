@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from mho.cli.arguments import (
+    MOST,
     BitsOption,
     CrossbarsOption,
+    FollowingBatchOption,
     Format,
     FormatOption,
     InputShapeOption,
@@ -38,12 +40,14 @@ def compare(
     policy: PolicyOption = None,
     bits: BitsOption = None,
     crossbars: CrossbarsOption = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs that follow each other.")] = 1,
+    batch: FollowingBatchOption = 1,
     mapping: Annotated[MappingModel, typer.Option(help="Any exact mapping, or that of the paper.")] = DEFAULT_MODEL,
     simulate: Annotated[bool, typer.Option(help="Simulate interconnects and buffers of chips.")] = True,
     data: DataOption = None,
     calibration: CalibrationOption = None,
-    chips: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of each accelerator, with --data; 1.")] = None,
+    chips: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=MOST, help="Of each accelerator, with --data; 1.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the first chip, with --data; 0.")] = None,
     elapsed_s: Annotated[
         float | None, typer.Option(metavar="T", help="Ask chips again so many seconds after the write, with --data.")

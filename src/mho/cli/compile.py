@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from mho.accelerator.loading import load_accelerator, override
-from mho.cli.arguments import AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
+from mho.cli.arguments import MOST, AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
+from mho.cli.outputs import check_outputs
 from mho.cost.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
 from mho.input_files import hash_file
@@ -32,7 +33,8 @@ def compile_model(
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Samples that share the writes of weights, for the choice.")
+        int,
+        typer.Option(metavar="N", min=1, max=MOST, help="Samples that share the writes of weights, for the choice."),
     ] = 1,
     chip: Annotated[
         bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
@@ -55,6 +57,7 @@ def compile_model(
     from mho.network.loading import load_file
 
     _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
+    check_outputs({"--output": output}, (model, accelerator, policy))
     hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
     network = load_file(model)
     adc_bits = _read_adc_bits(policy, network) if policy is not None else None

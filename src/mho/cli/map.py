@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mho.cli.arguments import (
+    MOST,
     AcceleratorOption,
     BitsOption,
     CellBitsOption,
@@ -22,6 +23,7 @@ from mho.cli.arguments import (
     SharingBatchOption,
     load_mapped,
 )
+from mho.cli.outputs import check_outputs
 from mho.cost.network_map import NetworkMap
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL
@@ -46,7 +48,8 @@ def map_network(
         str | None, typer.Option(metavar="FILE", help="Draw the tiles of --layer into an .svg or .png file.")
     ] = None,
     tiles: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Tiles of --layer that are listed and drawn at most.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST, help="Tiles of --layer that are listed and drawn at most."),
     ] = None,
     output_format: FormatOption = Format.TEXT,
     encoding: EncodingOption = None,
@@ -61,6 +64,7 @@ def map_network(
     path = Path(draw) if draw is not None else None
     if path is not None:
         check_suffix(path)
+        check_outputs({"--draw": path}, (network, accelerator, policy))
     asked = load_mapped(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )

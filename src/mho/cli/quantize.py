@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, DataError
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.terminal import echo
@@ -29,6 +30,7 @@ def quantize(
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
+    check_outputs({"--output": output}, (model, calibration, policy))
     from mho.api import save
     from mho.array_files import read_arrays
     from mho.network.loading import load_file

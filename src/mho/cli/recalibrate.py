@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mho.cli.arguments import MOST
 from mho.cli.chip import (
     ElapsedOption,
     HardwareOption,
@@ -19,6 +20,7 @@ from mho.cli.chip import (
     load_chip,
     tell_elsewhere,
 )
+from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.terminal import echo
@@ -38,7 +40,7 @@ def recalibrate(
     placement: PlacementOption = None,
     ranges: RangesOption = None,
     transferred: TransferredOption = False,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples at once.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Samples at once.")] = None,
 ) -> None:
     """Find the scale and the bias of each channel that put right what errors of cells and drift do to it.
 
@@ -48,6 +50,7 @@ def recalibrate(
     """
     if transferred and ranges is None:
         raise ConfigError("--transferred is of ranges", expected="--ranges R.npz beside it")
+    check_outputs({"--output": output}, (program, inputs, hardware, ranges))
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
     samples = Samples.read(inputs, loaded)

@@ -17,6 +17,7 @@ from mho.cli.arguments import (
     CrossbarsOption,
     EncodingOption,
     EnergyOption,
+    FollowingBatchOption,
     Format,
     FormatOption,
     InputShapeOption,
@@ -25,6 +26,7 @@ from mho.cli.arguments import (
     check_energy,
     load_scheduled,
 )
+from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.reload_document import ReloadDocument
@@ -70,7 +72,7 @@ def schedule(
     bits: BitsOption = None,
     crossbars: CrossbarsOption = None,
     objective: ObjectiveOption = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Inputs that follow each other.")] = 1,
+    batch: FollowingBatchOption = 1,
     convolutions_only: ConvolutionsOption = False,
     mapping: ChipMappingOption = DEFAULT_MODEL,
     simulate: SimulateOption = True,
@@ -89,6 +91,7 @@ def schedule(
     which stay and which crossbars share the work of a tile, and times layers that follow each other.
     """
     _check_files(trace, timeline, simulate=simulate)
+    check_outputs({"--trace": trace, "--timeline": timeline}, (network, accelerator, policy))
     asked = load_scheduled(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )

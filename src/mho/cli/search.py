@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.cli.outputs import check_outputs
 from mho.errors import InputFileError
 from mho.terminal import Console, echo
 
@@ -108,6 +109,8 @@ def search(
         storage=storage,
         trackers=track,
     )
+    outputs = {"--output": output, "--save-agent": save_agent, "--explanation": explanation}
+    check_outputs(outputs, (config, settings.to_json()), kept=settings.directory)
     if save_agent is not None and settings.search.method != "rl":
         raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
     execution = SearchExecution(processes, ray)

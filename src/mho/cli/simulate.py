@@ -12,6 +12,7 @@ import typer
 from mho.accelerator.array import Compensation, Placement
 from mho.accelerator.pulses import WriteVerify
 from mho.accelerator.spec import Accelerator
+from mho.cli.arguments import MOST
 from mho.cli.chip import (
     Chip,
     ElapsedOption,
@@ -25,6 +26,7 @@ from mho.cli.chip import (
     load_chip,
     tell_elsewhere,
 )
+from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
 from mho.program.container import read_program
 from mho.program.program import Program
@@ -47,7 +49,8 @@ TimingOption = Annotated[
     bool, typer.Option("--timing", help="Tell when every layer works, and what it waits for. Needs no inputs.")
 ]
 TimedBatchOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Inputs that follow each other on a chip, with --timing.")
+    int | None,
+    typer.Option(metavar="N", min=1, max=MOST, help="Inputs that follow each other on a chip, with --timing."),
 ]
 TraceOption = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Write a trace of a chip for Perfetto, with --timing.")
@@ -66,7 +69,7 @@ def simulate(
         Engine, typer.Option(help="executor: fast. interpreter: instruction by instruction, slow.")
     ] = Engine.EXECUTOR,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples at once; never changes results but for noise of reads.")
+        int | None, typer.Option(min=1, max=MOST, help="Samples at once; never changes results but for noise of reads.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
@@ -104,6 +107,8 @@ def simulate(
     _check_chip_options(inputs, engine, seed, of_chip)
     if transferred and ranges is None and corrections is None:
         raise ConfigError("--transferred is of ranges and corrections", expected="--ranges or --corrections beside it")
+    outputs = {"--output": output, "--trace": trace}
+    check_outputs(outputs, (program, inputs, hardware, ranges, corrections))
     loaded = read_program(program)
     if timing:
         _tell_timing(loaded, batch or 1, trace)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mho.cli.outputs import check_outputs
 from mho.terminal import Console, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def study(
     if draw is not None:
         check_suffix(draw)
     settings = load_study(config, directory=directory, data_root=data_root)
+    check_outputs({"--draw": draw}, (config, settings.to_json()), kept=settings.directory)
     finished = run_study(
         settings,
         where=str(config),

@@ -16,8 +16,11 @@ import numpy as np
 from mho.errors import ScheduleError, suggest
 from mho.scheduling.work import Integers, LayerWork, WorkGraph
 
-MOST_WINDOWS = 1 << 27
-"""Windows of all inputs of a batch that are timed: some gigabytes of starts and ends."""
+MOST_WINDOWS = 1 << 22
+"""Windows of all inputs of a batch that are timed: half a minute, half a gigabyte."""
+
+_LEAST_WINDOWS = 32
+"""An input takes at least as long as so many windows."""
 
 _MOST_PS = 1 << 61
 """Four weeks: sums and differences of times up to here fit 64 bits."""
@@ -196,10 +199,11 @@ def check_batch(graph: WorkGraph, batch: int) -> None:
     if batch < 1:
         raise ScheduleError(f"a batch of {batch}", expected="1 or more inputs")
     windows = sum(layer.windows for layer in graph.layers)
-    if batch > 1 and batch * windows > MOST_WINDOWS:
+    most = max(MOST_WINDOWS // max(windows, _LEAST_WINDOWS), 1)
+    if batch > most:
         raise ScheduleError(
             f"a batch of {batch:,} inputs has {batch * windows:,} windows", where=graph.name,
-            expected=f"at most {max(MOST_WINDOWS // windows, 1):,} inputs, {MOST_WINDOWS:,} windows",
+            expected=f"at most {most:,} inputs, {MOST_WINDOWS:,} windows",
             hint="once the pipeline is full, inputs follow each other at equal intervals: a few tell them",
         )  # fmt: skip
     if batch * graph.layer_by_layer_ps > _MOST_PS:

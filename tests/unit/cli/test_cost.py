@@ -220,6 +220,8 @@ def test_an_input_shape_reaches_the_network(capsys):
         (["net", *ACCELERATOR, "--input-shape", "1,3,x"], "'1,3,x' is not a shape"),
         (["net", *ACCELERATOR, "--input-shape", "0,3"], "'0,3' is not a shape"),
         (["net", *ACCELERATOR, "--input-shape", ""], "'' is not a shape"),
+        (["net", *ACCELERATOR, "--input-shape", "3," + "9" * 5000], "is not a shape"),
+        (["net", *ACCELERATOR, "--bits", "9" * 5000 + "/8"], "is not a pair of bit widths"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, arguments, told):

@@ -1,0 +1,64 @@
+"""Files that a command writes: never one that it reads, and each its own. Every command with such files asks here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mho.errors import ConfigError
+
+
+def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept: Path | None = None) -> None:
+    """Refuse files to write that the command reads, by whatever name, and one file for two outputs.
+
+    Any other file may be there already: it is replaced.
+
+    Args:
+        outputs: by option; None where it is not asked for.
+        inputs: what may name files that are read: texts, paths, None, and tables and lists of them. An ONNX file stands
+            for the files of its arrays too.
+        kept: a folder below which the command keeps files that it goes on from.
+
+    Raises:
+        ConfigError: an output is an input, another output, or a file that is kept.
+        MhoError: an ONNX file, whose arrays may lie in the output, cannot be read.
+    """
+    asked = {option: Path(path) for option, path in outputs.items() if path is not None}
+    if len({path.resolve() for path in asked.values()}) < len(asked):
+        raise ConfigError(f"{' and '.join(asked)} name one file", expected="a file for each")
+    there = {option: path for option, path in asked.items() if path.exists()}
+    if not there:
+        return
+    read = [part for name in dict.fromkeys(_names(inputs)) for part in (Path(name), *_arrays_of(name))]
+    for option, path in there.items():
+        is_kept = kept is not None and kept.resolve() in path.resolve().parent.parents
+        if is_kept or any(_is_same(one, path) for one in read):
+            raise ConfigError(f"{option} would replace a file that is read", where=str(path), hint="name another file")
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the texts and paths in tables and lists, and what stands before a colon or between commas in them."""
+    if isinstance(value, (str, Path)):
+        text = str(value)
+        yield from filter(None, (text, text.rpartition(":")[0], *text.split(",")))
+    elif isinstance(value, Iterable):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _names(one)
+
+
+def _arrays_of(name: str) -> tuple[Path, ...]:
+    """Return the files that hold arrays of an ONNX file; none for other files."""
+    if not name.endswith(".onnx") or not os.path.isfile(name):  # noqa: PTH113 - takes names that no file can have
+        return ()
+    from mho.network.onnx_file import external_files
+
+    return external_files(Path(name))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # there is no such file
+        return False
