@@ -33,8 +33,10 @@ from random_networks import Chooser, SeededChooser
 from mho.errors import MhoError
 from mho.input_files import MEMORY_KEY
 
-LIMIT_S = 10.0
-"""Wall time of a case; most take milliseconds, so that a busy machine is no failure."""
+LIMIT_S = 10
+"""Processor time of a case, whole seconds; most take milliseconds."""
+WAIT_S = 120.0
+"""Wall time of a case: whoever waits takes no processor time. A busy or paused machine is no failure."""
 BUDGET_GIB = "0.125"
 HEADROOM_BYTES = 1 << 30
 """Address space of a case beyond that of the process: what the budget allows, and as much to work with."""
@@ -305,13 +307,16 @@ def _work(kind: Kind, cases: Sequence[Case], writer: int, folder: Path, log: Pat
         errors = log.open("w")
         os.dup2(errors.fileno(), 2)
         faulthandler.enable(errors)
+        faulthandler.register(signal.SIGXCPU, errors, chain=True)
         _limit()
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         os.environ |= {MEMORY_KEY: BUDGET_GIB, "MHO_CACHE_DIR": str(folder.parent / "cache"), "COLUMNS": "120"}
         os.fsync = lambda _: None  # what is durable is tested elsewhere
         with os.fdopen(writer, "w", encoding="utf-8") as reports:
             for case in cases:
                 folder.mkdir()
-                faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=errors)
+                faulthandler.dump_traceback_later(WAIT_S, exit=True, file=errors)
+                resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + LIMIT_S, hard))
                 outcome = _read_case(kind, case, folder)
                 faulthandler.cancel_dump_traceback_later()
                 reports.write(json.dumps(asdict(outcome)) + "\n")

@@ -77,6 +77,11 @@ def wait_for_ever(path):
         time.sleep(1)
 
 
+def compute_for_ever(path):
+    while True:
+        pass
+
+
 @pytest.mark.parametrize(
     ("defect", "told"),
     [
@@ -88,11 +93,14 @@ def wait_for_ever(path):
         (change_the_file, "was changed"),
         (leave_a_file, "came or went"),
         (wait_for_ever, "Timeout"),
+        (compute_for_ever, "SIGXCPU"),
     ],
 )
 def test_defects_are_found_and_the_next_case_is_read_all_the_same(monkeypatch, defect, told):
     if defect is wait_for_ever:  # a busy machine may take a second for any other
-        monkeypatch.setattr(fuzzing, "LIMIT_S", 1.0)
+        monkeypatch.setattr(fuzzing, "WAIT_S", 1.0)
+    if defect is compute_for_ever:
+        monkeypatch.setattr(fuzzing, "LIMIT_S", 0)
     kind = Planted(lambda path: defect(path) if b" 9" in path.read_bytes() else None)
     outcomes = list(run_cases(kind, [Case(seed) for seed in range(12)]))
     assert [outcome.case.seed for outcome in outcomes] == list(range(12))
