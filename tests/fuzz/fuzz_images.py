@@ -145,7 +145,7 @@ def change_header(content: bytes, chooser: Chooser) -> tuple[bytes, str]:
 
 
 def _rename(files: Files, name: str, chooser: Chooser) -> str:
-    text = chooser.choice(HOSTILE_TEXTS[:-1]).replace("\0", "").replace("/", "_") or "_"
+    text = chooser.choice(HOSTILE_TEXTS[:-1]).replace("\0", "").replace("/", "_").strip(".") or "_"
     renamed = chooser.choice(
         (f"train/{text}/0.png", f"train/a/{text}.png", f"{name}.txt", f"test/c/{text}.jpg", f"val/a/x/{text}.png")
     )
@@ -265,7 +265,7 @@ class IdxKind(Kind):
         if kind < 3:
             number, place = (
                 chooser.choice((0, 1, 27, 29, 2**31, 2**32 - 1)),
-                4 * chooser.integer(1, len(header) // 4 - 1),
+                4 * chooser.integer(0, len(header) // 4),
             )
             header = header[:place] + struct.pack(">I", number) + header[place + 4 :]
             told = f"{number} at {place}"

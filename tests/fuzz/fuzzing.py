@@ -191,10 +191,9 @@ def at_work_elsewhere() -> Iterator[None]:
 
 
 def _read_case(kind: Kind, case: Case, folder: Path) -> Outcome:
+    start, state, error = time.process_time(), "accepted", ""
     files, steps, told = make_files(kind, case)
     write_files(folder, files)
-    start = time.process_time()
-    state, error = "accepted", ""
     try:
         try:
             if case.seed % _CLI_EVERY == 0 and (arguments := kind.arguments(folder)):
@@ -338,7 +337,10 @@ def _limit() -> None:
 
 
 def _outcome_of_death(kind: Kind, case: Case, status: int, log: str) -> Outcome:
-    _, steps, told = make_files(kind, case)
+    try:
+        _, steps, told = make_files(kind, case)
+    except Exception as error:
+        return Outcome(case, "failed", (), (), f"the fuzzer cannot make the case: {error!r}\n{log[-2000:]}")
     if _PHASE[0]:
         return Outcome(case, "accepted", steps, told, "another library died of it")
     how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "it took too long, or gave up"
@@ -371,7 +373,9 @@ def save(kind: Kind, outcome: Outcome, folder: Path) -> Path:
     place = folder / f"{kind.name}-{outcome.case.seed}"
     shutil.rmtree(place, ignore_errors=True)
     (place / "files").mkdir(parents=True)
-    files = make_files(kind, outcome.case)[0]
+    files: Files = {}
+    with contextlib.suppress(Exception):  # where the fuzzer itself cannot make the case
+        files = make_files(kind, outcome.case)[0]
     write_files(place / "files", {name: content for name, content in files.items() if isinstance(content, bytes)})
     special = {name: asdict(content) for name, content in files.items() if isinstance(content, Special)}
     content = {"kind": kind.name, **asdict(outcome), "special": special}

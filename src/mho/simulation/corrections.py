@@ -73,7 +73,7 @@ class ChannelCorrections:
             program: that they were found for.
 
         Raises:
-            ConfigError: they were found for another program.
+            ConfigError: they were found for another program, or take a channel beyond float32.
         """
         if self.origin.program != program_digest(program):
             raise ConfigError(
@@ -102,8 +102,11 @@ def _correct(
         elif isinstance(item, Dequantize):
             multiplier, bias = f"{layer}:corrected_multiplier", f"{layer}:corrected_bias"
             old = constants[item.bias] if item.bias else 0.0
-            moved = (correction.scale * old + correction.shift).astype(np.float32)
-            constants[multiplier] = (constants[item.multiplier] * correction.scale).astype(np.float32)
+            with np.errstate(over="ignore"):
+                moved = (correction.scale * old + correction.shift).astype(np.float32)
+                constants[multiplier] = (constants[item.multiplier] * correction.scale).astype(np.float32)
+            if not (np.isfinite(moved).all() and np.isfinite(constants[multiplier]).all()):
+                raise ConfigError("a corrected channel is beyond float32", where=layer, hint="recalibrate again")
             item = replace(item, multiplier=multiplier)
             if item.bias or moved.any():
                 constants[bias] = moved

@@ -80,6 +80,12 @@ def test_another_program_is_refused(program):
         found.correct(found.correct(program))
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1e40, 0.0), (1.0, 1e39)])
+def test_a_channel_that_float32_cannot_hold_is_refused(program, scale, shift):
+    with pytest.raises(ConfigError, match="beyond float32"):
+        corrections(program, ONES * scale, ONES * shift).correct(program)
+
+
 def test_a_file_holds_all_of_it_in_the_same_bytes(program, tmp_path):
     layers = {
         "z": Correction(np.arange(6.0).reshape(2, 3), -np.arange(6.0).reshape(2, 3)),
