@@ -183,7 +183,7 @@ def _set_text(entry: Entry, array: np.ndarray, chooser: Chooser) -> str:
 
 def _deflate(entries: list[Entry], place: int, chooser: Chooser) -> str:
     entries[place].is_deflated = True
-    entries[place].zeros = _BOMB_BYTES if chooser.integer(0, 7) == 0 else 0
+    entries[place].zeros = _BOMB_BYTES if chooser.integer(0, 19) == 0 else 0
     if entries[place].zeros and isinstance(entries[place].header, dict):
         entries[place].header |= {"descr": "<f4", "shape": (_BOMB_BYTES // 4,)}
     return f"deflated, {entries[place].zeros} zeros behind it"

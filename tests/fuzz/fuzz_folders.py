@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from damage import change_tree, damage_bytes, to_json
-from fuzz_settings import EXAMPLES, TreeKind
+from fuzz_settings import TreeKind
 from fuzzing import Files, Kind
 from random_networks import Chooser
+from small_programs import conv_network
 
 from mho.cost.layer_tables import load_layer_table
+from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.policy import BitWidths, Policy
 from mho.search.evaluation import EvaluationRecord
 from mho.search.log import EvaluationLog
@@ -200,7 +202,9 @@ class TableKind(TreeKind):
     name, file, rewrites = "layer-table", "", True
 
     def prepare(self) -> None:
-        self.spec = str(EXAMPLES / "studies" / "digits.onnx")
+        self.shared = tempfile.TemporaryDirectory(prefix="mho-fuzz-")
+        self.spec = str(Path(self.shared.name, "network.onnx"))
+        write_qcdq_onnx(conv_network(), self.spec)
         with tempfile.TemporaryDirectory() as folder:
             self.table = load_layer_table(self.spec, input_shape=None, cache=Path(folder))
             (path,) = Path(folder).rglob("*.json")

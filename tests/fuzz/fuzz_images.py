@@ -28,7 +28,7 @@ _OTHER_FORMATS = ("GIF", "TGA", "ICO", "PCX", "EPS", "DDS", "SGI", "JPEG2000", "
 _MODES = ("L", "RGB", "P", "1", "LA", "RGBA", "CMYK", "I", "I;16", "F")
 _SIZES = ((1, 100_000), (100_000, 1), (1, 1), (5, 6), (7, 7), (2000, 3), (300, 300))
 _ENDLESS_EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{ } loop\n%%EOF\n"
-_PARTS = ("train", "train", "train", "train", "val", "test")
+_PARTS = ("train", "train", "val", "test")
 _SPECIALS = (
     Special("fifo"), Special("link", "/dev/zero"), Special("link", "/etc/passwd"), Special("link", "nowhere"),
     Special("link", "."), Special("sparse", size=20 << 30), Special("sparse", size=0),
@@ -74,7 +74,7 @@ class ImageFolderKind(Kind):
         options = f"{chooser.choice((1, 3))}-{chooser.choice((0, 0, 5, 8, 300))}-{chooser.choice((0, 0, 4, 5))}"
         forms = [chooser.choice(_FORMATS) for _ in range(2)]
         files: Files = {}
-        for number in range(12):
+        for number in range(8):
             form = forms[number % 2]
             name = f"{_PARTS[number // 2]}/{'ab'[number % 2]}/{number}.{form.lower()}"
             files[name] = chooser.choice(self.pool[form])
@@ -273,7 +273,7 @@ class IdxKind(Kind):
             header, told = damage_bytes(header, chooser)
         elif kind == 4:
             data, told = damage_bytes(data or b"x", chooser)
-        elif kind == 5 and chooser.integer(0, 4) == 0:
+        elif kind == 5 and chooser.integer(0, 19) == 0:
             mutant["zeros"], told = name, "a bomb"
         else:
             mutant["parts"].pop(name, None)

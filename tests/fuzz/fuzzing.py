@@ -41,7 +41,7 @@ BUDGET_GIB = "0.125"
 HEADROOM_BYTES = 1 << 30
 """Address space of a case beyond that of the process: what the budget allows, and as much to work with."""
 _CASES_A_PROCESS = 500
-_CLI_EVERY = 16
+_CLI_EVERY = 50
 _PHASE = mmap.mmap(-1, 1)
 """Shared with the process that reads: 1 while another library than mho is at work."""
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -109,6 +110,7 @@ def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any]
     }
 
 
+@cache
 def _version(library: str) -> str:
     try:
         return metadata.version(library)
@@ -116,6 +118,7 @@ def _version(library: str) -> str:
         return "not installed"
 
 
+@cache
 def _code_hash() -> str:
     """Hash the code that derives layer tables: another version of it may derive another table."""
     code = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import onnx_ir
 
 MIN_OPSET, MAX_OPSET = 11, 23
+
+# Its warnings hold names of the file as they are; without a handler they would be printed.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
 def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str]:

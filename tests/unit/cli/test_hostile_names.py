@@ -2,8 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
+import onnx
+import onnx_models
 import pytest
 from accelerators import make_accelerator
 from small_programs import conv_network, grid
@@ -87,3 +91,16 @@ def test_errors_print_names_as_they_are(folder, capsys, arguments):
     out, err = capsys.readouterr()
     assert "[/nope]" in err
     assert not CONTROL.search(out + err)
+
+
+def test_what_the_library_of_onnx_warns_of_is_not_printed(tmp_path):
+    node = onnx.helper.make_node("Relu", [NAME], ["y"])
+    model = onnx_models.model(node, {"x": [1, 2]})
+    onnx.save(model, tmp_path / "model.onnx")
+    # Within this process pytest takes what is logged.
+    run = subprocess.run(
+        [sys.executable, "-m", "mho", "inspect", "model.onnx"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: model.onnx: nothing makes tensor")
+    assert not CONTROL.search(run.stdout + run.stderr)
