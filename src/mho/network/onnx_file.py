@@ -48,6 +48,12 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str
         proto, folder, where = source, None, source.graph.name or "ONNX model"
     if not proto.graph.node or not proto.graph.output:
         raise InputFileError("holds no network", where=where, expected="an ONNX model", hint="is the file complete?")
+    for value in proto.graph.output:
+        if value.type.sequence_type.elem_type.HasField("map_type") or value.type.HasField("map_type"):
+            raise UnsupportedOperationError(
+                f"output {value.name!r} holds maps", where=where, expected="tensors",
+                hint="export scores as an array (skl2onnx: options={'zipmap': False})",
+            )  # fmt: skip
     try:
         model = onnx_ir.from_proto(proto)
     except Exception as error:  # the library raises many kinds for malformed files

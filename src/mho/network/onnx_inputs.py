@@ -52,8 +52,11 @@ def _known_shape(value: onnx_ir.Value, given: tuple[int, ...] | None, where: str
                 f"the shape of input {value.name!r} is not in the file", where=where, hint="give it: input_shape"
             )
         return given
-    dims = [dim if isinstance(dim, int) else None for dim in value.shape]
+    # Some exporters write -1 where an axis is open.
+    dims = [dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape]
     if given is not None:
+        if given[:1] == (1,) and dims and dims[0]:  # one sample of a file that is fixed to a batch
+            given = (dims[0], *given[1:])
         if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims, given, strict=False)):
             raise InputFileError(
                 f"input {value.name!r} of shape {list(given)}", where=where, expected=f"the file's {value.shape}"
@@ -64,6 +67,6 @@ def _known_shape(value: onnx_ir.Value, given: tuple[int, ...] | None, where: str
             f"input {value.name!r} has symbolic axes {value.shape}",
             where=where,
             expected="a known size of every axis but the first",
-            hint="give the shape, batch axis included: input_shape",
+            hint="give the shape of one sample, without batch axis: --input-shape, or input_shape of mho.load",
         )
     return tuple(1 if dim is None else dim for dim in dims)

@@ -12,6 +12,7 @@ from onnx_models import model, node
 
 from mho.errors import InputFileError, MhoError, UnsupportedOperationError
 from mho.network.graph import Network
+from mho.network.loading import load_network
 from mho.network.naming import plain_node_name
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float
@@ -179,6 +180,14 @@ def test_other_symbolic_axes_need_a_shape() -> None:
         read_onnx(proto, (1, 2, 3))
 
 
+def test_an_axis_of_minus_one_is_open_and_a_fixed_batch_leaves_one_sample_to_be_given(tmp_path: Path) -> None:
+    assert read(node("Relu", "x"), {"x": (-1, 4)}).inputs[0].shape == (1, 4)
+    with pytest.raises(InputFileError, match=r"symbolic axes(.|\n)*without batch axis"):
+        read(node("Relu", "x"), {"x": (-1, "H")})
+    onnx.save(model(node("Relu", "x"), {"x": (4, 3, "H")}), tmp_path / "four.onnx")
+    assert load_network(tmp_path / "four.onnx", input_shape=(3, 5)).inputs[0].shape == (1, 3, 5)
+
+
 def test_a_given_shape_must_agree_with_the_files() -> None:
     with pytest.raises(InputFileError, match=r"shape \[1, 5\]"):
         read(node("Relu", "x"), {"x": ("N", 4)}, input_shapes=(1, 5))
@@ -274,6 +283,13 @@ def test_opsets_beyond_the_known_ones_are_refused(opset: int) -> None:
 def test_an_input_of_integers_is_refused() -> None:
     with pytest.raises(UnsupportedOperationError, match="INT64"):
         read(node("Relu", "x"), {"x": (1, 2)}, input_type=TensorProto.INT64)
+
+
+def test_an_output_of_maps_is_refused_as_such() -> None:
+    proto = model(node("Relu", "x"), {"x": (1, 2)})
+    proto.graph.output.add(name="classes").type.sequence_type.elem_type.map_type.key_type = TensorProto.INT64
+    with pytest.raises(UnsupportedOperationError, match="output 'classes' holds maps"):
+        read_onnx(proto)
 
 
 def test_a_reshape_that_does_not_fit_names_its_node() -> None:
