@@ -158,13 +158,21 @@ def sqrt(x: Tensor) -> Tensor:
 def power(x: Tensor, exponent: float) -> Tensor:
     """x^exponent in float32.
 
-    Whole exponents up to 64 by repeated multiplication (any sign of x); others as e^(exponent log x), NaN for x < 0.
+    Whole exponents up to 64 by repeated multiplication, larger ones as e^(exponent log |x|), with the sign of x where
+    odd; others as e^(exponent log x), NaN for x < 0.
     """
     if float(exponent).is_integer() and abs(exponent) <= 64:
         return _blockwise(x, lambda block: _whole_power64(block, int(exponent)))
     if exponent == 0.5:
         return sqrt(x)
+    if float(exponent).is_integer():
+        return _blockwise(x, lambda block: _large_power64(block, exponent))
     return _blockwise(x, lambda block: _exp64(exponent * _log64(block)))
+
+
+def _large_power64(x: Tensor, exponent: float) -> Tensor:
+    size = _exp64(exponent * _log64(x.abs()))
+    return torch.copysign(size, x) if exponent % 2 else size
 
 
 def _whole_power64(x: Tensor, exponent: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -86,7 +87,10 @@ def _clip_bound(reader: GraphReader, node: OnnxNode, index: int, key: str) -> fl
 
 
 def _power(reader: GraphReader, node: OnnxNode) -> None:
-    attributes: dict[str, Attribute] = {"exponent": reader.number(node, 1, "exponents")}
+    exponent = reader.number(node, 1, "exponents")
+    if not math.isfinite(exponent):
+        raise Unsupported(f"its exponent is {exponent}")
+    attributes: dict[str, Attribute] = {"exponent": exponent}
     reader.bind_result(node, reader.emit(node, "pow", [reader.activation(node)], attributes))
 
 
@@ -112,7 +116,7 @@ def _hold(reader: GraphReader, node: OnnxNode, index: int, what: str) -> str:
 
 
 def _batch_norm(reader: GraphReader, node: OnnxNode) -> None:
-    if node.integer("training_mode", 0):
+    if node.flag("training_mode", 0):
         raise Unsupported("is in training mode")
     constants = [_hold(reader, node, index, "parameters") for index in range(1, 5)]
     attributes: dict[str, Attribute] = {"axis": 1, "epsilon": node.number("epsilon", 1e-5)}
@@ -137,9 +141,9 @@ def _pool(op: str) -> Converter:
         if not on_grid and _is_identity(attributes):
             reader.bind_result(node, x)
             return
-        attributes["ceil_mode"] = node.integer("ceil_mode", 0)
+        attributes["ceil_mode"] = node.flag("ceil_mode", 0)
         if op == "average_pool":
-            attributes["count_include_pad"] = node.integer("count_include_pad", 0)
+            attributes["count_include_pad"] = node.flag("count_include_pad", 0)
         x = lift_to_two_axes(reader, node, x)
         emit_windowed(reader, node, op, [x], attributes, rank=len(sizes))
         if isinstance(value, QuantizedActivation):
@@ -159,13 +163,13 @@ def _reduce(op: str) -> Converter:
         rank = len(reader.shape(x))
         axes = node.integers("axes") or reader.whole_numbers(node, 1, "axes") or ()
         if not axes:
-            if node.integer("noop_with_empty_axes", 0):
+            if node.flag("noop_with_empty_axes", 0):
                 reader.bind_result(node, x)
                 return
             axes = tuple(range(rank))
         attributes: dict[str, Attribute] = {
             "axes": tuple(sorted(normalize_axes(axes, rank))),
-            "keepdims": node.integer("keepdims", 1),
+            "keepdims": node.flag("keepdims", 1),
         }
         reader.bind_result(node, reader.emit(node, op, [x], attributes))
 

@@ -57,7 +57,7 @@ def _reshape(reader: GraphReader, node: OnnxNode, tensor: str) -> str:
     old = reader.shape(tensor)
     wanted = reader.whole_numbers(node, 1, "shape")
     assert wanted is not None, "the shape of Reshape is a required operand"
-    if not node.integer("allowzero", 0):
+    if not node.flag("allowzero", 0):
         if any(size == 0 and axis >= len(old) for axis, size in enumerate(wanted)):
             raise Unsupported(f"reshapes {list(old)} to {list(wanted)}")
         wanted = tuple(old[axis] if size == 0 else size for axis, size in enumerate(wanted))

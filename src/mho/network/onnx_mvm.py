@@ -136,7 +136,7 @@ def _is_fixed(value: Value) -> bool:
 
 def _gemm(reader: GraphReader, node: OnnxNode) -> None:
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
-    swaps = [node.integer(key, 0) for key in ("transA", "transB")]
+    swaps = [node.flag(key, 0) for key in ("transA", "transB")]
     bias = _gemm_bias(reader, node, beta) if node.has_input(2) and beta != 0.0 else None
     fixed = [_is_fixed(reader.value(node.inputs[i])) for i in range(2)]
     if fixed[0]:
@@ -176,7 +176,7 @@ def _gemm_bias(reader: GraphReader, node: OnnxNode, beta: float) -> NDArray[np.f
         shape = weight.array.shape if isinstance(weight, Constant) else weight.integers.shape
         if len(shape) != 2:
             raise Unsupported(f"multiplies by a constant {list(shape)}")
-        outputs = shape[0 if node.integer("transB", 0) else 1]
+        outputs = shape[0 if node.flag("transB", 0) else 1]
         if (bias.ndim < 2 or bias.shape[0] == 1) and bias.size in (1, outputs):
             return np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (outputs,)))
     return bias

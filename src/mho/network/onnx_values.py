@@ -155,6 +155,13 @@ class OnnxNode:
         """Return a whole-number attribute. This and its like raise `Unsupported` for an attribute of another kind."""
         return int(self._attribute(key, int, default))
 
+    def flag(self, key: str, default: int) -> int:
+        """Return an attribute that is 0 or 1; what runtimes make of other numbers differs."""
+        value = self.integer(key, default)
+        if value not in (0, 1):
+            raise Unsupported(f"attribute {key} is {value}, neither 0 nor 1")
+        return value
+
     def number(self, key: str, default: float) -> float:
         """Return a number attribute, the float32 that the file holds."""
         value = float(np.float32(self._attribute(key, (float, int), default)))

@@ -210,6 +210,14 @@ def test_limits_of_functions() -> None:
     assert transcendental.power(torch.tensor([4.0]), -1.5).item() == 0.125
 
 
+@pytest.mark.parametrize("exponent", [65.0, 66.0, -65.0, -66.0, 1e30, -3e30])
+def test_large_whole_powers_are_those_of_numpy(exponent: float) -> None:
+    x = np.array([-1.5, -1.01, -1.0, -0.9, -0.0, 0.0, 0.9, 1.0, 1.01, 1.5, np.inf, -np.inf], np.float32)
+    with np.errstate(all="ignore"):
+        expected = (x.astype(np.float64) ** exponent).astype(np.float32)
+    np.testing.assert_allclose(transcendental.power(torch.tensor(x), exponent).numpy(), expected, rtol=1e-6)
+
+
 def test_a_sum_adds_the_upper_half_to_the_lower() -> None:
     x = torch.tensor([[1e8, 1.0, -1e8, 1.0, 3.0]])
     # padded to eight: (1e8 + 3, 1, -1e8, 1) -> (8, 2) in float32, where 1e8 + 3 is 1e8 + 0
