@@ -47,9 +47,9 @@ class Tensors:
     def parse(cls, content: bytes) -> Tensors:
         (length,) = struct.unpack("<Q", content[:8])
         header = json.loads(content[8 : 8 + length])
-        header.get(_METADATA, {}).pop("sha256", None)  # it would refuse every mutant before anything else is read
         if "mho" in header.get(_METADATA, {}):
-            header[_METADATA]["mho"] = json.loads(header[_METADATA]["mho"])
+            header[_METADATA]["mho"] = description = json.loads(header[_METADATA]["mho"])
+            description.pop("sha256", None)  # it would refuse every mutant before anything else is read
         return cls(header, bytearray(content[8 + length :]))
 
     def content(self) -> bytes:

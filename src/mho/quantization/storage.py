@@ -23,8 +23,8 @@ _KEY, _CHECKSUM = "mho", "sha256"
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write `tensors` and, in the header as JSON, `description`; atomically."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(description, sort_keys=True)
-    write_atomically(path, save(kept, metadata={_KEY: text, _CHECKSUM: _hash(kept, text)}))
+    header = json.dumps({**description, _CHECKSUM: _hash(kept, description)}, sort_keys=True)
+    write_atomically(path, save(kept, metadata={_KEY: header}))  # one entry: safetensors writes several in any order
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -38,22 +38,22 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            text = metadata[_KEY]
+            header = (file.metadata() or {})[_KEY]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputFileError(f"cannot be read: {error}", where=str(path), expected=expected) from error
-    if metadata.get(_CHECKSUM, digest := _hash(tensors, text)) != digest:  # files that predate the checksum have none
-        raise InputFileError("the checksum does not match", where=str(path), hint="the file is damaged")
-    description = parse_json(text, where=str(path))
+    description = parse_json(header, where=str(path))
     if not isinstance(description, dict):
         raise InputFileError("the description is no JSON object", where=str(path), expected=expected)
+    checksum = description.pop(_CHECKSUM, None)
+    if checksum not in (None, _hash(tensors, description)):  # files that predate the checksum have none
+        raise InputFileError("the checksum does not match", where=str(path), hint="the file is damaged")
     return tensors, description
 
 
-def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
-    """Return the SHA-256 of tensors of the processor and a text, hexadecimal."""
-    digest = hashlib.sha256(text.encode())
+def _hash(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of tensors of the processor and of JSON, hexadecimal."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plain_array import layouts, make_layout, plain_results
 
@@ -17,6 +17,7 @@ from mho.array.layout import list_conversions
 from mho.array.product import ArrayProduct
 from mho.array.variance import result_noise, step_noise
 from mho.array.wire_noise import WireNoise
+from mho.errors import DataError
 
 GRID_BITS = 8
 """Counts that are drawn are whole multiples of 2^-8: no product tells cells more coarsely, so all sums are exact."""
@@ -100,8 +101,12 @@ def test_dacs_that_are_not_linear_and_currents_that_are_kept_add_up(case, inl, k
         largest = np.full(len(list_conversions(layout, difference).plus), 124.0)  # steps of 4
         adc = make_adc(6, -largest, largest)
     options = {"difference": difference, "kept_off_steps": kept, "levels": levels, "adc": adc}
-    results = ArrayProduct(layout, counts, **options).run(codes)
-    assert (results == plain_results(layout, counts, codes, **options)).all()
+    try:
+        product = ArrayProduct(layout, counts, **options)
+    except DataError as error:
+        assert "leaves cells no precision" in error.what
+        assume(False)
+    assert (product.run(codes) == plain_results(layout, counts, codes, **options)).all()
 
 
 @given(cases(are_whole=False), st.data())
