@@ -104,8 +104,8 @@ def test_dacs_that_are_not_linear_and_currents_that_are_kept_add_up(case, inl, k
     try:
         product = ArrayProduct(layout, counts, **options)
     except DataError as error:
-        assert "leaves cells no precision" in error.what
-        assume(False)
+        assume("leaves cells no precision" not in error.what)
+        raise
     assert (product.run(codes) == plain_results(layout, counts, codes, **options)).all()
 
 
