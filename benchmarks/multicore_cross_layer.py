@@ -107,7 +107,7 @@ def check(schedule: ChipSchedule, known: Published, simulated_ps: int) -> None:
     found = schedule.minimal_crossbars, schedule.minimal_ps // STEP_PS
     if found != (known.crossbars, known.steps):
         raise SystemExit(f"{schedule.graph.name}: {found}, but {(known.crossbars, known.steps)} are known")
-    if simulated_ps != schedule.timing.makespan_ps:
+    if simulated_ps != schedule.ideal.makespan_ps:
         raise SystemExit(
-            f"{schedule.graph.name}: simulated {simulated_ps} ps, {schedule.timing.makespan_ps} in closed form"
+            f"{schedule.graph.name}: simulated {simulated_ps} ps, {schedule.ideal.makespan_ps} in closed form"
         )

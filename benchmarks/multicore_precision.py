@@ -58,8 +58,8 @@ def make_row(name: str, network: Network, hardware: Accelerator, number: int, fa
     crossbars = int(least[0] * factor)
     fast = [schedule(network, policy, hardware, crossbars, Objective.LATENCY) for policy in policies]
     often = [schedule(network, policy, hardware, crossbars, Objective.INTERVAL) for policy in policies]
-    latencies, intervals = [one.timing.makespan_ps for one in fast], [one.timing.interval_ps for one in often]
-    over = [one.timing.makespan_ps / one.bounds.bound_ps - 1 for one in fast]
+    latencies, intervals = [one.ideal.makespan_ps for one in fast], [one.ideal.interval_ps for one in often]
+    over = [one.ideal.makespan_ps / one.bounds.bound_ps - 1 for one in fast]
     cells = f"{hardware.crossbar.cell_bits}-bit"
     first = [
         cells,

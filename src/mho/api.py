@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mho.scheduling.reload import ReloadSchedule
     from mho.search.api import search as search
     from mho.simulation.adc_ranges import AdcRanges
+    from mho.simulation.chip_search import SimulatedSchedule
     from mho.simulation.corrections import ChannelCorrections
 
 Bits = Policy | BitWidths | str
@@ -123,7 +124,8 @@ def schedule(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     layers: Sequence[str] | None = None,
-) -> ChipSchedule | ReloadSchedule:
+    simulate: bool = True,
+) -> SimulatedSchedule | ChipSchedule | ReloadSchedule:
     """Schedule a network on a chip of any number of crossbars.
 
     Where the chip holds each layer once, weights stay in crossbars of their own and layers overlap. Where it does not,
@@ -139,31 +141,39 @@ def schedule(
         mapping: "best", any exact mapping that suits a chip, or "paper", im2col alone.
         batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
         layers: names of the MVM layers on the chip; the others run elsewhere, in no time. All without it.
+        simulate: whether plans whose weights stay are simulated with interconnect and buffers, and the best is
+            returned; else the plan that is best with an ideal interconnect and unlimited buffers.
 
     Returns:
-        A `ChipSchedule` where weights stay: options and copies of layers, places, times, proven bounds;
-        `mho.simulation.chip_timing.simulate_chip` adds the interconnect and the buffers. A `ReloadSchedule` where tiles
-        are rewritten: which stay, times of writes and reads, a proven bound, how many inputs the cells last.
+        Where weights stay a `SimulatedSchedule`: options and copies of layers, places, proven bounds; `timing` with
+        interconnect and buffers: `latency_ps` of one input, `interval_ps` of a full pipeline, `total_ps` of the batch;
+        `ideal` with an ideal interconnect and unlimited buffers. Without simulation a `ChipSchedule`, which has no
+        `timing`. A `ReloadSchedule` where tiles are rewritten: which stay, times of writes and reads, a proven bound,
+        how many inputs the cells last.
 
     Raises:
+        ScheduleError: buffers are too small for each plan.
         MhoError: the policy does not name the network's MVM layers, the crossbars do not fill whole cores, the chip
             holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
     """
-    from mho.scheduling.chip_schedule import schedule_on_chip
+    from mho.scheduling.chip_schedule import ChipDemand
     from mho.scheduling.duplication import Objective
+    from mho.simulation.chip_search import simulate_best
 
     if objective not in tuple(Objective):
         raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
-    return schedule_on_chip(
+    demand = ChipDemand.of(
         network,
         _policy(network, policy),
         as_accelerator(accelerator),
         crossbars=crossbars,
-        objective=Objective(objective),
         model=_model(mapping),
-        batch=batch,
         layers=layers,
     )
+    if not demand.is_held:
+        return demand.schedule_reload(batch)
+    schedules = demand.list_schedules(Objective(objective), batch)
+    return simulate_best(schedules) if simulate else next(schedules)
 
 
 def compare(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.report.study_document import StudyResult
     from mho.simulation.adc_ranges import AdcRanges
-    from mho.simulation.chip_timing import ChipTiming
     from mho.simulation.corrections import ChannelCorrections
+    from mho.simulation.plan_timing import PlanTiming
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -29,7 +29,7 @@ PlacementName = Literal["as-mapped", "fault-aware"]
 RangeMethodName = Literal["extremes", "percentile", "mse"]
 
 
-def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | ChipTiming:
+def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | PlanTiming:
     """Tell how long a program takes, from its own instructions; it is not run.
 
     Args:
@@ -37,7 +37,7 @@ def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | 
         batch: inputs that follow each other, for a program that carries a schedule.
 
     Returns:
-        For a program with a schedule a `mho.simulation.chip_timing.ChipTiming`, simulated with interconnect and
+        For a program with a schedule a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
         buffers; for a program of one crossbar a `mho.simulation.timing.ProgramTiming`. Both have `latency_ps`.
 
     Raises:
@@ -49,7 +49,9 @@ def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | 
 
     program = _program(program)
     if program.schedule is not None:
-        return time_on_chip(program, batch=batch)
+        found = time_on_chip(program, batch=batch)
+        _ = found.batch  # simulated now, so that buffers which are too small are an error here
+        return found
     if batch != 1:
         raise ProgramError(f"a batch of {batch}", where=program.name, expected="a program that carries a schedule")
     return time_program(program)

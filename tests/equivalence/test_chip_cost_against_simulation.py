@@ -13,7 +13,7 @@ from mho.network.graph import Network
 from mho.network.loading import load_network
 from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
-from mho.simulation.chip_timing import simulate_chip
+from mho.simulation.plan_timing import PlanTiming
 
 TOLERANCE = 0.05
 
@@ -47,10 +47,8 @@ CASES = [
     ("resnet20", "isaac"),
     ("torchvision:resnet18", "clsa-256"),
 ]
-INPUTS = {"residual block": 60, "attention": 1}
-"""Until the pipeline of a small network is full. Of the attention head, whose few windows share copies that are written
-for every input, the latency alone is compared: in a full pipeline reads and writes of several inputs interleave.
-"""
+WITHOUT_INTERVAL = {"attention"}
+"""Few windows share copies that are written for every input: in a full pipeline their reads and writes interleave."""
 
 
 def _draw(network: Network, number: int) -> Policy:
@@ -63,15 +61,15 @@ def _draw(network: Network, number: int) -> Policy:
 
 @pytest.mark.parametrize(("name", "chip"), CASES)
 def test_latency_and_interval_are_those_of_the_simulation(name, chip):
-    network, accelerator, batch = _network(name), CHIPS[chip], INPUTS.get(name, 5)
+    network, accelerator = _network(name), CHIPS[chip]
     model = ChipCostModel(network, accelerator, CostObjective.CHIP_LATENCY)
     found = model.plan(_draw(network, 1 + len(chip)))
     assert found is not None
-    simulated = simulate_chip(found.graph, found.plan, accelerator, batch=batch)
+    simulated = PlanTiming(found.graph, found.plan, accelerator)
     assert not found.cost.is_rough
     assert found.cost.latency_ps == pytest.approx(simulated.latency_ps, rel=TOLERANCE)
-    if batch > 1:
-        ends = simulated.finish_ps[batch // 2 :]
-        assert found.cost.interval_ps == pytest.approx((ends[-1] - ends[0]) / (len(ends) - 1), rel=TOLERANCE)
+    if name not in WITHOUT_INTERVAL:
+        assert found.cost.interval_ps <= simulated.interval_ps + 1
+        assert found.cost.interval_ps == pytest.approx(simulated.interval_ps, rel=TOLERANCE)
     if accelerator.interconnect.is_ideal:
         assert found.cost.latency_ps == simulated.latency_ps

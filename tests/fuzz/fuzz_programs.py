@@ -121,7 +121,7 @@ class ProgramKind(Kind):
         program = read_program(folder / "program.mho")
         summary = summarize(program)
         if program.schedule is not None:
-            time_on_chip(program)
+            assert time_on_chip(program).latency_ps >= 0
         layers = time_program(program).layers
         elements = sum(int(np.prod(buffer.shape)) for buffer in program.buffers.values())
         if sum(layer.mvms for layer in layers) > _MOST_MVMS or elements > _MOST_ELEMENTS:

@@ -38,7 +38,7 @@ def quantized_program(
         base,
         duplication=replace(base.duplication, copies=counts),
         plan=place_copies(base.graph, counts, accelerator.chip),
-        timing=time_asap(base.graph, counts),
+        ideal=time_asap(base.graph, counts),
         layer_by_layer=time_layer_by_layer(base.graph, counts),
     )
     return schedule, compile_schedule(quantized, schedule)
@@ -79,7 +79,7 @@ def random_schedule(chooser: Chooser, network: Network, *, most: int = 40) -> Ch
         graph=graph,
         duplication=replace(base.duplication, copies=copies),
         plan=place_copies(graph, copies, chip.chip),
-        timing=time_asap(graph, copies),
+        ideal=time_asap(graph, copies),
         layer_by_layer=time_layer_by_layer(graph, copies),
     )
 

@@ -7,8 +7,9 @@ from chip_networks import make_attention, make_residual
 
 from mho.network.graph import Network
 from mho.quantization.policy import BitWidths, Policy
-from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
-from mho.simulation.chip_timing import ChipTiming, simulate_chip
+from mho.scheduling.chip_schedule import schedule_network
+from mho.simulation.chip_search import SimulatedSchedule
+from mho.simulation.chip_timing import ChipTiming
 
 ACCELERATOR = make_accelerator(
     rows=32,
@@ -22,17 +23,17 @@ ACCELERATOR = make_accelerator(
 )
 
 
-def make_schedule(batch: int = 3) -> tuple[ChipSchedule, ChipTiming]:
+def make_schedule(batch: int = 3) -> tuple[SimulatedSchedule, ChipTiming]:
     """Return the schedule of a residual block at 4/4, and its simulation with spans."""
     return _make(make_residual(), batch)
 
 
-def make_stored_schedule(batch: int = 2) -> tuple[ChipSchedule, ChipTiming]:
+def make_stored_schedule(batch: int = 2) -> tuple[SimulatedSchedule, ChipTiming]:
     """Return the same of an attention head, whose products store an operand for every input."""
     return _make(make_attention(), batch)
 
 
-def _make(network: Network, batch: int) -> tuple[ChipSchedule, ChipTiming]:
+def _make(network: Network, batch: int) -> tuple[SimulatedSchedule, ChipTiming]:
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
-    schedule = schedule_network(network, policy, ACCELERATOR, batch=batch)
-    return schedule, simulate_chip(schedule.graph, schedule.plan, ACCELERATOR, batch=batch, with_spans=True)
+    schedule = SimulatedSchedule.of(schedule_network(network, policy, ACCELERATOR, batch=batch), with_spans=True)
+    return schedule, schedule.timing.batch

@@ -75,8 +75,8 @@ def test_a_schedule_becomes_a_program_that_tells_its_own_times(tmp_path):
     for engine in ("executor", "interpreter"):
         outputs = mho.simulate(tmp_path / "p.mho", samples, engine=engine)
         assert all(np.array_equal(outputs[name], values) for name, values in expected.items())
-    assert mho.timing(tmp_path / "p.mho").latency_ps == schedule.timing.makespan_ps
-    assert len(mho.timing(program, batch=3).finish_ps) == 3
+    assert mho.timing(tmp_path / "p.mho").latency_ps == schedule.timing.latency_ps == schedule.ideal.makespan_ps
+    assert len(mho.timing(program, batch=3).batch.finish_ps) == 3
 
 
 def test_times_of_one_crossbar_are_those_of_the_cost_model():

@@ -172,6 +172,11 @@ class Buffers(Section):
         description='Bytes of results that one core keeps until they are sent, or "unlimited", an assumption.',
     )
 
+    @property
+    def are_unlimited(self) -> bool:
+        """True where both keep whatever they are given."""
+        return self.input_bytes == self.output_bytes == _UNLIMITED
+
 
 class Memory(Section):
     """What lies outside of the chip: the memory from which weights come, or the link to it."""

@@ -250,6 +250,11 @@ class Accelerator(Section):
         return self.interconnect.mesh_shape(self.chip.cores)
 
     @property
+    def has_ideal_transfers(self) -> bool:
+        """True where what cores send is there at once, and buffers keep whatever they are given."""
+        return self.interconnect.is_ideal and self.buffers.are_unlimited
+
+    @property
     def write_latency_us(self) -> Decimal:
         """Time to write one whole crossbar, us; of budgeted pulses, the mean: each row waits for its slowest cell."""
         once, pulses = self.crossbar.write_latency_us, WriteVerify.of(self.array)

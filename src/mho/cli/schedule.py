@@ -36,8 +36,7 @@ from mho.report.schedule_text import print_schedule
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.reload import ReloadSchedule
-from mho.simulation.chip_search import simulate_best
-from mho.simulation.chip_timing import ChipTiming
+from mho.simulation.chip_search import SimulatedSchedule, simulate_best
 from mho.terminal import Console, echo
 
 _Document = TypeVar("_Document", ScheduleDocument, ReloadDocument)
@@ -104,9 +103,9 @@ def schedule(
     files = _Files(trace, timeline)
     if demand.is_held:
         schedules = demand.list_schedules(objective or Objective.LATENCY, batch)
-        found, timing = _simulate(schedules, with_spans=files.are_asked) if simulate else (next(schedules), None)
-        document = ScheduleDocument.of(network, found, timing, with_energy=energy)
-        written = [] if timing is None else files.write(document, found, timing)
+        found = _simulate(schedules, with_spans=files.are_asked) if simulate else next(schedules)
+        document = ScheduleDocument.of(network, found, with_energy=energy)
+        written = files.write(document, found) if isinstance(found, SimulatedSchedule) else []
         _print(document, output_format, print_schedule, written)
     else:
         _note_reload(objective, simulate=simulate)
@@ -140,7 +139,7 @@ def _note_reload(objective: Objective | None, *, simulate: bool) -> None:
         )
 
 
-def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> tuple[ChipSchedule, ChipTiming]:
+def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> SimulatedSchedule:
     try:
         return simulate_best(schedules, with_spans=with_spans)
     except ScheduleError as error:
@@ -175,7 +174,8 @@ class _Files:
     def are_asked(self) -> bool:
         return self.trace is not None or self.timeline is not None
 
-    def write(self, document: ScheduleDocument, found: ChipSchedule, timing: ChipTiming) -> list[str]:
+    def write(self, document: ScheduleDocument, found: SimulatedSchedule) -> list[str]:
+        timing = found.timing.batch
         if self.trace is not None:
             from mho.report.trace import write_trace
 

@@ -173,7 +173,7 @@ def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
         timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
         print_chip_timing(console, program, timing)
         if trace is not None:
-            write_trace(program.name, program.accelerator.name, derive_plan(program), timing, trace)
+            write_trace(program.name, program.accelerator.name, derive_plan(program), timing.batch, trace)
             echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
     elif batch > 1 or trace is not None:
         option = "--batch" if batch > 1 else "--trace"

@@ -100,6 +100,7 @@ def compare_accelerators(question: Question, accelerators: Sequence[Accelerator]
         network=name,
         mapping=question.model,
         batch=question.batch,
+        is_simulated=question.simulate,
         layers=tuple(
             ComparedLayer(name=one, weight_bits=bits.weight_bits, act_bits=bits.act_bits, adc_bits=bits.adc_bits)
             for one, bits in ((one, policy[one]) for one in question.network.layer_names)
@@ -147,6 +148,7 @@ class _Figures:
     tiles: int
     latency_us: float
     interval_us: float
+    is_interval_settled: bool
     energy: EnergyDocument | None
     cell_writes: float
     lifetime_inputs: int | None
@@ -176,6 +178,7 @@ def _run(question: Question, accelerator: Accelerator, examination: Examination 
         tiles=found.tiles,
         latency_us=found.latency_us,
         interval_us=found.interval_us,
+        is_interval_settled=found.is_interval_settled,
         energy_pj=None if found.energy is None else found.energy.total_pj,
         energy_untold=() if found.energy is None else found.energy.untold,
         cell_writes=found.cell_writes,
@@ -196,6 +199,7 @@ def _cost(question: Question, accelerator: Accelerator) -> _Figures:
         tiles=sum(layer.tiles for layer in cost.mapping.layers),
         latency_us=to_microseconds(cost.latency_ps),
         interval_us=to_microseconds(cost.latency_ps) / batch,
+        is_interval_settled=True,
         energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_told else None,
         cell_writes=count_network_writes(cost) / batch,
         lifetime_inputs=count_network_lifetime(cost, accelerator),
@@ -207,8 +211,8 @@ def _schedule(question: Question, demand: ChipDemand) -> _Figures:
     """Return what a chip takes whose weights stay, as `mho schedule` tells it."""
     hardware = demand.accelerator
     schedules = demand.list_schedules(batch=question.batch)
-    schedule, timing = simulate_best(schedules) if question.simulate else (next(schedules), None)
-    told = ScheduleDocument.of(question.network.name, schedule, timing, with_energy=hardware.energy.is_told)
+    schedule = simulate_best(schedules) if question.simulate else next(schedules)
+    told = ScheduleDocument.of(question.network.name, schedule, with_energy=hardware.energy.is_told)
     is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
 
     def compile_without_copies() -> Program:
@@ -219,8 +223,9 @@ def _schedule(question: Question, demand: ChipDemand) -> _Figures:
         regime=Regime.WEIGHT_STATIONARY,
         mappings=tuple(schedule.mappings.values()),
         tiles=sum(work.crossbars for work in schedule.graph.layers),
-        latency_us=told.told_latency_us,
-        interval_us=told.told_interval_us,
+        latency_us=told.latency_us,
+        interval_us=told.interval_us,
+        is_interval_settled=told.simulated is None or told.simulated.is_interval_settled,
         energy=told.energy,
         cell_writes=1 if is_written else 0,
         lifetime_inputs=told.lifetime_inputs,
@@ -243,6 +248,7 @@ def _reload(question: Question, demand: ChipDemand) -> _Figures:
         tiles=told.tiles,
         latency_us=told.batch_us,
         interval_us=told.input_us,
+        is_interval_settled=True,
         energy=told.energy,
         cell_writes=told.cell_writes_per_input,
         lifetime_inputs=told.lifetime_inputs,

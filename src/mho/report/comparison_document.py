@@ -84,9 +84,13 @@ class ComparedRun(_Section):
     tiles: int = Field(ge=0)
     """Tiles of all layers, copies aside."""
     latency_us: float = Field(ge=0)
-    """Time of one input, us; where a batch shares writes, of the whole batch."""
+    """Time of one input that has the chip to itself, us; where a batch shares writes, of the whole batch."""
     interval_us: float = Field(ge=0)
-    """Time between inputs, us."""
+    """Time between inputs of a full pipeline, us. Where weights stay, both are simulated with interconnect and
+    buffers (closed forms of an ideal interconnect where `is_simulated` is false). Where tiles are rewritten, and on one
+    crossbar, transfers between cores are not modelled."""
+    is_interval_settled: bool
+    """False where the interval still changed when its simulation ended."""
     energy_pj: float | None = Field(ge=0)
     """Energy that is told, pJ; null where the accelerator tells none."""
     energy_untold: tuple[Component, ...]
@@ -156,6 +160,9 @@ class Comparison(_Section):
     """`best`: exact mappings that the accelerators allow; `paper`: im2col as in arXiv 2601.21737."""
     batch: int = Field(ge=1)
     """Inputs that follow each other; where tiles are rewritten, they share the writes."""
+    is_simulated: bool
+    """Whether chips whose weights stay were simulated with interconnect and buffers; else their times are those of an
+    ideal interconnect and unlimited buffers."""
     layers: tuple[ComparedLayer, ...]
     """Widths of all MVM layers, in execution order."""
     accelerators: tuple[ComparedAccelerator, ...]

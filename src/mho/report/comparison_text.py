@@ -42,6 +42,8 @@ def print_comparison(console: Console, document: Comparison) -> None:
     heading = f" at {_tell_bits(document)} on {count} accelerator{'s' if count > 1 else ''}; {document.mapping} mapping"
     if document.batch > 1:
         heading += f"; {document.batch} inputs follow each other"
+    if not document.is_simulated:
+        heading += "; times of chips with an ideal interconnect and unlimited buffers"
     console.print(Text.assemble((document.network, "bold"), heading), soft_wrap=True)
     left_out = print_columns(console, _columns(document), _DISPENSABLE)
     console.print(
@@ -162,6 +164,10 @@ def _print_missing(console: Console, line: ComparedAccelerator) -> None:
     parts = []
     if line.run is not None:
         parts += [_without("energy", line.run.energy_untold), _without("area", line.area_untold)]
+        if line.run.regime is Regime.TIME_MULTIPLEXED:
+            parts.append("times without transfers between cores")
+        if not line.run.is_interval_settled:
+            parts.append("the interval still changed when its simulation ended")
     if line.conversion_time in CONVERSION_TIMES:
         parts.append(CONVERSION_TIMES[line.conversion_time])
     if line.keys_to_set:

@@ -18,6 +18,7 @@ from mho.scheduling.asap import LayerTiming
 from mho.scheduling.chip_energy import ScheduleEnergy, count_schedule_lifetime, price_schedule
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.simulation.chip_search import SimulatedSchedule
 from mho.simulation.chip_timing import Cause, ChipTiming, LayerActivity
 
 _AJ_PER_PJ = 1_000_000
@@ -65,9 +66,9 @@ class ScheduledLayer(_Section):
     def of(cls, schedule: ChipSchedule, name: str, timing: ChipTiming | None) -> ScheduledLayer:
         """Return the row of one layer."""
         work, places = schedule.graph[name], schedule.plan.places[name]
-        closed = schedule.timing.layers[name]
+        closed = schedule.ideal.layers[name]
         activity = None if timing is None else next(layer for layer in timing.layers if layer.name == name)
-        total = schedule.timing.total_ps if timing is None else timing.total_ps
+        total = schedule.ideal.total_ps if timing is None else timing.total_ps
         start, finish, busy = _tell_closed(closed) if activity is None else _tell_simulated(activity)
         whole = total * len(places)
         return cls(
@@ -93,11 +94,22 @@ class Simulated(_Section):
     """What the simulation of the plan tells: with the accelerator's interconnect and buffers."""
 
     latency_us: float
-    """Time of the first input, us."""
+    """Time of one input that has the chip to itself, us."""
     interval_us: float
-    """Mean time between inputs, us; of a single input, its latency."""
+    """Time between inputs of a full pipeline, us: what a further input adds to a long batch whose inputs all wait at
+    the chip. Not below `bottleneck_us`."""
+    interval_inputs: int = Field(ge=0)
+    """Inputs of the longest simulation by which the interval was found; 0 where interconnect and buffers are ideal, so
+    that it is `bottleneck_us`."""
+    is_interval_settled: bool
+    """True where it is within 2 % of `bottleneck_us`, or of the interval with half as many inputs, and no layer runs
+    ever further ahead."""
+    bottleneck: str
+    """The resource that one input takes longest: the copies of a layer, or a link between cores."""
+    bottleneck_us: float
+    """For how long, mean over inputs, us."""
     total_us: float
-    """Until the last input is finished, us."""
+    """Until the last input of the batch is finished, us. All wait at the chip from the start."""
     utilization: float = Field(ge=0, le=1)
     """Share of the time of all crossbars of the chip in which they were read."""
     lost: dict[Cause, float]
@@ -112,8 +124,9 @@ class Simulated(_Section):
     """The most that any core kept of results, alike."""
 
     @classmethod
-    def of(cls, schedule: ChipSchedule, timing: ChipTiming) -> Simulated:
-        """Return what a simulation of the schedule tells."""
+    def of(cls, schedule: SimulatedSchedule) -> Simulated:
+        """Return what the simulation of a schedule tells."""
+        timing, steady = schedule.timing.batch, schedule.timing.steady
         used, kept = schedule.plan.used_crossbars, timing.buffer_bytes
         lost = dict.fromkeys(Cause, 0)
         for layer in timing.layers:
@@ -121,8 +134,12 @@ class Simulated(_Section):
                 lost[cause] += time_ps * schedule.graph[layer.name].crossbars
         held = timing.links * timing.total_ps
         return cls(
-            latency_us=to_microseconds(timing.latency_ps),
-            interval_us=timing.interval_ps / 1_000_000,
+            latency_us=to_microseconds(schedule.timing.latency_ps),
+            interval_us=steady.interval_ps / 1_000_000,
+            interval_inputs=steady.inputs,
+            is_interval_settled=steady.is_settled,
+            bottleneck=steady.bottleneck.resource,
+            bottleneck_us=to_microseconds(steady.bottleneck.busy_ps),
             total_us=to_microseconds(timing.total_ps),
             utilization=min(1.0, sum(timing.core_busy) / len(timing.core_busy)),
             lost=_share(lost, used * timing.total_ps),
@@ -173,19 +190,19 @@ class ScheduleDocument(_Section):
     """Crossbars that hold something."""
     minimal_crossbars: int
     """The fewest crossbars that hold each layer once."""
-    latency_us: float
+    ideal_latency_us: float
     """Cross-layer, with an ideal interconnect and unlimited buffers, us."""
     bound_us: float
     """What no cross-layer schedule of these mappings beats on this chip, whatever its copies, us; proven."""
     layer_by_layer_us: float
-    """The same copies, each layer after the one before it, us."""
+    """The same copies, each layer after the one before it, ideal as above, us."""
     minimal_us: float
-    """One copy of each layer on the fewest crossbars, each layer after the one before it, us."""
-    interval_us: float
+    """One copy of each layer on the fewest crossbars, each layer after the one before it, ideal as above, us."""
+    ideal_interval_us: float
     """Time between inputs of a full pipeline, cross-layer, ideal as above, us."""
     interval_bound_us: float
     """What no schedule of these mappings beats on this chip, us; proven."""
-    utilization: float = Field(ge=0, le=1)
+    ideal_utilization: float = Field(ge=0, le=1)
     """Share of the time of all crossbars of the chip, until the last input is finished, in which they are read or
     written; ideal as above."""
     simulated: Simulated | None
@@ -202,34 +219,26 @@ class ScheduleDocument(_Section):
     accelerator tells no endurance."""
 
     @property
-    def is_ideal(self) -> bool:
-        """True where the accelerator has an ideal interconnect and unlimited buffers: the closed form tells all."""
-        sizes = self.accelerator.buffers.input_bytes, self.accelerator.buffers.output_bytes
-        return self.accelerator.interconnect.is_ideal and all(isinstance(size, str) for size in sizes)
+    def latency_us(self) -> float:
+        """Time of one input, us: simulated where that was asked for, else with an ideal interconnect."""
+        return self.ideal_latency_us if self.simulated is None else self.simulated.latency_us
 
     @property
-    def told_latency_us(self) -> float:
-        """Latency of one input, us: simulated where that was asked for."""
-        return self.latency_us if self.simulated is None else self.simulated.latency_us
-
-    @property
-    def told_interval_us(self) -> float:
-        """Time between inputs, us: of a full pipeline; where that is not all, simulated for the inputs of the batch."""
-        is_simulated = self.simulated is not None and self.batch > 1 and not self.is_ideal
-        return self.simulated.interval_us if self.simulated is not None and is_simulated else self.interval_us
+    def interval_us(self) -> float:
+        """Time between inputs of a full pipeline, us, alike."""
+        return self.ideal_interval_us if self.simulated is None else self.simulated.interval_us
 
     @classmethod
-    def of(
-        cls, network: str, schedule: ChipSchedule, timing: ChipTiming | None = None, *, with_energy: bool = False
-    ) -> ScheduleDocument:
+    def of(cls, network: str, schedule: ChipSchedule, *, with_energy: bool = False) -> ScheduleDocument:
         """Make the document.
 
         Args:
             network: as it was asked for.
-            schedule: what to tell.
-            timing: its simulation, for the same batch.
+            schedule: what to tell, with its simulation if it has one.
             with_energy: tell energy and area too.
         """
+        simulated = schedule if isinstance(schedule, SimulatedSchedule) else None
+        timing = None if simulated is None else simulated.timing.batch
         hardware, chip = schedule.accelerator, schedule.accelerator.chip
         used = schedule.plan.used_crossbars
         return cls(
@@ -242,14 +251,14 @@ class ScheduleDocument(_Section):
             cores=chip.cores,
             used_crossbars=used,
             minimal_crossbars=schedule.minimal_crossbars,
-            latency_us=to_microseconds(schedule.timing.makespan_ps),
+            ideal_latency_us=to_microseconds(schedule.ideal.makespan_ps),
             bound_us=to_microseconds(schedule.bounds.bound_ps),
             layer_by_layer_us=to_microseconds(schedule.layer_by_layer.makespan_ps),
             minimal_us=to_microseconds(schedule.minimal_ps),
-            interval_us=to_microseconds(schedule.timing.interval_ps),
+            ideal_interval_us=to_microseconds(schedule.ideal.interval_ps),
             interval_bound_us=to_microseconds(schedule.interval_bound_ps),
-            utilization=min(1.0, schedule.timing.utilization * used / chip.crossbars),
-            simulated=None if timing is None else Simulated.of(schedule, timing),
+            ideal_utilization=min(1.0, schedule.ideal.utilization * used / chip.crossbars),
+            simulated=None if simulated is None else Simulated.of(simulated),
             layers=tuple(ScheduledLayer.of(schedule, name, timing) for name in schedule.mappings),
             energy=_tell_energy(schedule, timing) if with_energy else None,
             area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_told else None,
@@ -273,7 +282,7 @@ def _share(lost_ps: Mapping[Cause, int], whole: int) -> dict[Cause, float]:
 
 def _tell_energy(schedule: ChipSchedule, timing: ChipTiming | None) -> EnergyDocument:
     """Return the energy of one input of the batch."""
-    time_ps = schedule.timing.total_ps if timing is None else timing.total_ps
+    time_ps = schedule.ideal.total_ps if timing is None else timing.total_ps
     spent = price_schedule(schedule, time_ps=time_ps, byte_hops=0 if timing is None else timing.byte_hops)
     untold = list(spent.energy.untold)
     if timing is None and not schedule.accelerator.interconnect.is_ideal:

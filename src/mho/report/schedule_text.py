@@ -146,28 +146,50 @@ def _print_legend(console: Console, document: ScheduleDocument) -> None:
 def _tell_crossbars(document: ScheduleDocument) -> Text:
     line = Text.assemble("crossbars ", (f"{document.used_crossbars:,}", "bold"), f" of {document.crossbars:,}")
     line.append(f"   {document.minimal_crossbars:,} hold each layer once")
-    used = document.utilization if document.simulated is None else document.simulated.utilization
+    used = document.ideal_utilization if document.simulated is None else document.simulated.utilization
     return line.append(f"   {format_share(used)} of the time of all crossbars in use")
 
 
 def _tell_latency(document: ScheduleDocument) -> Text:
-    told = document.told_latency_us
-    line = Text.assemble("latency ", (format_time(told), "bold"))
-    if told != document.latency_us:
-        line.append(f"   with an ideal interconnect and unlimited buffers {format_time(document.latency_us)}")
-    line.append(f"   bound {format_time(document.bound_us)}{_of_bound(told, document.bound_us)}")
+    latency = document.latency_us
+    line = Text.assemble("latency ", (format_time(latency), "bold"), _tell_ideal(document, document.ideal_latency_us))
+    line.append(f"   bound {format_time(document.bound_us)}{_of_bound(latency, document.bound_us)}")
     line.append(f"   layer by layer {format_time(document.layer_by_layer_us)}")
     line.append(f", on the fewest crossbars {format_time(document.minimal_us)}")
-    return line.append(f"   {document.minimal_us / told:.1f}x", style="bold green") if told else line
+    return line.append(f"   {document.minimal_us / latency:.1f}x", style="bold green") if latency else line
 
 
 def _tell_interval(document: ScheduleDocument) -> Text:
-    told, bound = document.told_interval_us, document.interval_bound_us
-    line = Text.assemble("interval ", (format_time(told), "bold"))
-    if not document.is_ideal and told == document.interval_us:
-        line.append(" with an ideal interconnect and unlimited buffers")
-    line.append(f"   bound {format_time(bound)}{_of_bound(told, bound)}")
-    return line.append(f"   {1e6 / told:,.0f} inputs a second") if told else line
+    interval, bound = document.interval_us, document.interval_bound_us
+    line = Text.assemble("interval ", (format_time(interval), "bold"))
+    line.append(_tell_ideal(document, document.ideal_interval_us))
+    line.append(f"   bound {format_time(bound)}{_of_bound(interval, bound)}")
+    if interval:
+        line.append(f"   {1e6 / interval:,.0f} inputs a second")
+    if document.simulated is not None:
+        line.append(f"   {tell_limit(document.simulated)}")
+    return line
+
+
+def _tell_ideal(document: ScheduleDocument, ideal_us: float) -> str:
+    """Return the figure with an ideal interconnect, named so, where it is not that of the accelerator."""
+    if document.accelerator.has_ideal_transfers:
+        return ""
+    words = " with an ideal interconnect and unlimited buffers"
+    return words if document.simulated is None else f"  {words} {format_time(ideal_us)}"
+
+
+def tell_limit(simulated: Simulated) -> str:
+    """Return what limits the interval of a simulation."""
+    busy = simulated.bottleneck_us / simulated.interval_us if simulated.interval_us else 1.0
+    inputs = None if simulated.is_interval_settled else simulated.interval_inputs
+    return format_limit(simulated.bottleneck, busy, unsettled_inputs=inputs)
+
+
+def format_limit(resource: str, busy: float, *, unsettled_inputs: int | None) -> str:
+    """Return what limits an interval, and after how many inputs it still changed, if it did."""
+    text = f"limited by {resource} (busy {format_share(busy)})"
+    return text if unsettled_inputs is None else f"{text}, still changing after {unsettled_inputs} inputs"
 
 
 def _of_bound(time_us: float, bound_us: float) -> str:

@@ -21,6 +21,7 @@ from mho.mapping.describe import describe_mapping
 from mho.report import text
 from mho.report.palette import hues
 from mho.report.schedule_document import ScheduledLayer, ScheduleDocument
+from mho.report.schedule_text import tell_limit
 from mho.report.stretches import Stretch, measure_activity, merge_spans
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.simulation.chip_timing import Cause, ChipTiming
@@ -108,6 +109,7 @@ def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: 
         lost_words=_tell_lost,
         document=document,
         sentence=_tell_schedule(document),
+        limit="with an ideal interconnect" if document.simulated is None else tell_limit(document.simulated),
         causes=[(name, words) for name, words in _CAUSES.items() if name == _BUSY or name in seen],
         timeline=TimelineView.of(schedule, timing),
     )
@@ -186,7 +188,7 @@ def _hues(batch: int) -> tuple[str, ...]:
 def _tell_schedule(document: ScheduleDocument) -> str:
     """Tell the schedule in one sentence."""
     copies = sum(layer.copies for layer in document.layers)
-    latency = document.told_latency_us
+    latency = document.latency_us
     gain = document.minimal_us / latency if latency else 1.0
     return (
         f"{document.network} answers one input in {format_short_time(latency)} on {document.crossbars:,} "

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from mho.program.program import Program
 from mho.report.columns import Column, print_columns
-from mho.report.schedule_text import CAUSE_MEANINGS, format_share, format_time
-from mho.simulation.chip_timing import Cause, ChipTiming
+from mho.report.schedule_text import CAUSE_MEANINGS, format_limit, format_share, format_time
+from mho.simulation.chip_timing import Cause
+from mho.simulation.plan_timing import PlanTiming
 from mho.simulation.timing import ProgramTiming
 from mho.terminal import Console
 
 
-def print_chip_timing(console: Console, program: Program, timing: ChipTiming) -> None:
+def print_chip_timing(console: Console, program: Program, timing: PlanTiming) -> None:
     """Print when the layers of a program work on a chip, and what their crossbars wait for.
 
     Args:
         console: where to.
         program: with a schedule.
         timing: of it.
+
+    Raises:
+        ScheduleError: buffers are too small, so that copies wait for each other for ever.
     """
-    chip, inputs = program.accelerator.chip, len(timing.finish_ps)
-    layers, count, total = timing.layers, Column.of_counts, timing.total_ps
+    chip, batch, steady = program.accelerator.chip, timing.batch, timing.steady
+    layers, count, total = batch.layers, Column.of_counts, batch.total_ps
     shares = [{cause: lost / (layer.copies * total) for cause, lost in layer.lost_ps.items()} for layer in layers]
     columns = [
         Column("layer", tuple(layer.name for layer in layers), "total"),
@@ -37,19 +41,19 @@ def print_chip_timing(console: Console, program: Program, timing: ChipTiming) ->
     used = sum(layer.crossbars for layer in layers)
     console.print(
         f"\nlatency {format_time(timing.latency_ps / 1e6)} on {program.accelerator.name}: {used:,} of "
-        f"{chip.crossbars:,} crossbars in use, in {sum(1 for share in timing.core_busy if share):,} of {chip.cores:,} "
+        f"{chip.crossbars:,} crossbars in use, in {sum(1 for share in batch.core_busy if share):,} of {chip.cores:,} "
         f"cores",
         soft_wrap=True,
     )
-    if inputs > 1:
-        console.print(
-            f"{inputs} inputs in {format_time(total / 1e6)}, one every {format_time(timing.interval_ps / 1e6)} once "
-            "the pipeline is full",
-            soft_wrap=True,
-        )
-    if timing.links:
-        share = timing.interconnect_ps / (timing.links * total)
-        what = f"{timing.links:,} links that carried bytes" if timing.links > 1 else "the link that carried bytes"
+    limit = format_limit(
+        steady.bottleneck.resource, steady.busy, unsettled_inputs=None if steady.is_settled else steady.inputs
+    )
+    console.print(f"interval {format_time(steady.interval_ps / 1e6)}, {limit}", soft_wrap=True)
+    if timing.inputs > 1:
+        console.print(f"{timing.inputs} inputs in {format_time(total / 1e6)}")
+    if batch.links:
+        share = batch.interconnect_ps / (batch.links * total)
+        what = f"{batch.links:,} links that carried bytes" if batch.links > 1 else "the link that carried bytes"
         console.print(f"interconnect: {format_share(share)} of the time of {what}")
 
 

@@ -1,7 +1,7 @@
 """A network on a chip of many crossbars: which option and how many copies of each layer, where, and when they work.
 
-Everything that schedules are asked for comes from here: the command line, the Python function, benchmarks. What the
-interconnect and the buffers add is told by the simulation of the same plan (`mho.simulation.chip_timing`).
+Times here are those of an ideal interconnect and unlimited buffers. `mho.simulation.chip_search` simulates the same
+plans with those of the accelerator, and finds the best.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ChipSchedule:
         graph: the layers, with the option of each that was chosen.
         duplication: how many copies each has, and for what they were chosen.
         plan: which crossbars hold them.
-        timing: the cross-layer schedule with an ideal interconnect and unlimited buffers, for all inputs of the batch.
+        ideal: the cross-layer schedule with an ideal interconnect and unlimited buffers, for all inputs of the batch.
         layer_by_layer: the same copies, one layer after the other.
         minimal_crossbars: the fewest crossbars that hold each layer once.
         minimal_ps: latency of one input with one copy of each layer on those, one layer after the other, ps.
@@ -55,7 +55,7 @@ class ChipSchedule:
     graph: WorkGraph
     duplication: Duplication
     plan: ChipPlan
-    timing: AsapTiming
+    ideal: AsapTiming
     layer_by_layer: AsapTiming
     minimal_crossbars: int
     minimal_ps: int
@@ -63,7 +63,7 @@ class ChipSchedule:
     @property
     def batch(self) -> int:
         """Inputs that follow each other."""
-        return self.timing.inputs
+        return self.ideal.inputs
 
     @property
     def objective(self) -> Objective:
@@ -200,7 +200,7 @@ class ChipDemand:
                 graph=graph,
                 duplication=chosen.duplication,
                 plan=place_copies(graph, copies, hardware.chip, input_bytes=input_bytes),
-                timing=time_asap(graph, copies, batch=batch),
+                ideal=time_asap(graph, copies, batch=batch),
                 layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
                 minimal_crossbars=minimal,
                 minimal_ps=sum(cost.work_ps + cost.write_ps for cost in self.fewest),
@@ -209,27 +209,6 @@ class ChipDemand:
     def schedule_reload(self, batch: int = 1) -> ReloadSchedule:
         """Schedule with tiles that are rewritten for every input, see `mho.scheduling.reload_network`."""
         return schedule_network_reload(self.layers, self.policy, self.accelerator, model=self.model, batch=batch)
-
-
-def schedule_on_chip(
-    network: Network,
-    policy: Policy,
-    accelerator: Accelerator,
-    *,
-    crossbars: int | None = None,
-    objective: Objective = Objective.LATENCY,
-    model: MappingModel = DEFAULT_MODEL,
-    batch: int = 1,
-    layers: Iterable[str] | None = None,
-) -> ChipSchedule | ReloadSchedule:
-    """Schedule a network however many crossbars there are: weights stay if all fit, else tiles are rewritten.
-
-    Arguments and errors are those of `schedule_network`, but that crossbars which do not hold each layer are none.
-    With tiles that are rewritten the inputs of a batch share the writes, and no objective makes a difference: layers
-    and inputs follow each other, so that latency and interval are one.
-    """
-    demand = ChipDemand.of(network, policy, accelerator, crossbars=crossbars, model=model, layers=layers)
-    return next(demand.list_schedules(objective, batch)) if demand.is_held else demand.schedule_reload(batch)
 
 
 def _list_names(network: Network, layers: Iterable[str] | None) -> frozenset[str]:

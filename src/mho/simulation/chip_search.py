@@ -7,55 +7,99 @@ hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from math import inf
 
 from mho.errors import ScheduleError
+from mho.scheduling.bottleneck import find_bottleneck
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
-from mho.simulation.chip_timing import ChipTiming, simulate_chip
+from mho.simulation.plan_timing import PlanTiming
 
 
-def simulate_best(schedules: Iterable[ChipSchedule], *, with_spans: bool = False) -> tuple[ChipSchedule, ChipTiming]:
-    """Simulate schedules of one network on one chip, and return the best with its simulation.
+@dataclass(frozen=True, eq=False)
+class SimulatedSchedule(ChipSchedule):
+    """A schedule with its simulation.
 
-    The best is that of the least latency of one input; for the interval between inputs, where a batch shows it, that
-    of the least interval. Of equals the first is taken. Where interconnect and buffers are ideal, that is the first.
+    Attributes:
+        timing: latency, interval and the time of the batch, with the accelerator's interconnect and buffers.
+    """
+
+    timing: PlanTiming
+
+    @classmethod
+    def of(cls, schedule: ChipSchedule, *, with_spans: bool = False) -> SimulatedSchedule:
+        """Return a schedule with its simulation, which runs when its times are asked for."""
+        own = {field.name: getattr(schedule, field.name) for field in fields(ChipSchedule)}
+        timing = PlanTiming(schedule.graph, schedule.plan, schedule.accelerator, schedule.batch, with_spans)
+        return cls(**own, timing=timing)
+
+    @property
+    def value_ps(self) -> float:
+        """What schedules are compared by: the interval where that is the objective, else the latency, ps."""
+        return self.timing.interval_ps if self.objective is Objective.INTERVAL else self.timing.latency_ps
+
+    @property
+    def bound_ps(self) -> int:
+        """What that is not below: the time of the bottleneck, or the latency with an ideal interconnect, ps."""
+        if self.objective is Objective.INTERVAL:
+            return find_bottleneck(self.graph, self.plan, self.accelerator).busy_ps
+        return self.ideal.makespan_ps
+
+
+def simulate_best(schedules: Iterable[ChipSchedule], *, with_spans: bool = False) -> SimulatedSchedule:
+    """Simulate schedules of one network on one chip, and return the best.
+
+    The best has the least latency of one input that has the chip to itself; for the objective interval, the least time
+    between inputs of a full pipeline. Of equals the first is taken. Where interconnect and buffers are ideal, that is
+    the first; elsewhere schedules whose bound is no better than what was found are not simulated.
 
     Args:
-        schedules: one or more, of one objective and batch; taken one after the other while they may still be better.
+        schedules: one or more, of one objective and batch.
         with_spans: tell when every copy worked.
 
     Raises:
         ScheduleError: buffers are too small for each of them: why the last one fails.
     """
-    best: tuple[ChipSchedule, ChipTiming] | None = None
-    failure: ScheduleError | None = None
-    for schedule in schedules:
-        if best is not None and not _may_be_better(schedule, best[1]):
-            break
+    found: list[SimulatedSchedule] = []
+    failures: list[ScheduleError] = []
+    for one in _in_order(SimulatedSchedule.of(schedule, with_spans=with_spans) for schedule in schedules):
+        if _is_best(found, one.bound_ps, failures):
+            return found[0]
         try:
-            timing = simulate_chip(
-                schedule.graph, schedule.plan, schedule.accelerator, batch=schedule.batch, with_spans=with_spans
-            )
+            insort(found, one, key=lambda known: known.value_ps)
         except ScheduleError as error:
-            failure = error
+            failures.append(error)
             continue
-        if best is None or _value_ps(schedule, timing) < _value_ps(schedule, best[1]):
-            best = schedule, timing
-        if timing.latency_ps == schedule.timing.makespan_ps:
-            break
-    if best is not None:
-        return best
-    raise failure or ScheduleError("there is no schedule to simulate", expected="one or more")
+        if _is_best(found, found[0].bound_ps, failures):
+            return found[0]
+    if _is_best(found, inf, failures):
+        return found[0]
+    raise failures[-1] if failures else ScheduleError("there is no schedule to simulate", expected="one or more")
 
 
-def _value_ps(schedule: ChipSchedule, timing: ChipTiming) -> float:
-    is_interval = schedule.objective is Objective.INTERVAL and schedule.batch > 1
-    return timing.interval_ps if is_interval else timing.latency_ps
+def _is_best(found: list[SimulatedSchedule], bound_ps: float, failures: list[ScheduleError]) -> bool:
+    """Tell whether the first of what was found, by value, is no worse than a bound of all others.
+
+    Those that hold one input and stop with several are taken out; why is added to `failures`.
+    """
+    while found and found[0].value_ps <= bound_ps:
+        try:
+            found[0].timing.run()
+        except ScheduleError as error:
+            failures.append(error)
+            del found[0]
+        else:
+            return True
+    return False
 
 
-def _may_be_better(schedule: ChipSchedule, best: ChipTiming) -> bool:
-    """Tell whether a schedule might beat a simulation: none is faster than it would be if all were ideal."""
-    if schedule.objective is Objective.INTERVAL and schedule.batch > 1:
-        return True
-    return schedule.timing.makespan_ps < best.latency_ps
+def _in_order(schedules: Iterator[SimulatedSchedule]) -> Iterator[SimulatedSchedule]:
+    """Yield the first, or all with the least bound first where that must be known of all to leave any out."""
+    for first in schedules:
+        if first.accelerator.has_ideal_transfers or first.objective is not Objective.INTERVAL:
+            yield first
+        else:
+            yield from sorted([first, *schedules], key=lambda one: one.bound_ps)

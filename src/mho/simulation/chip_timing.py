@@ -52,7 +52,8 @@ class ChipTiming:
     Attributes:
         layers: in execution order.
         total_ps: until the last input was finished.
-        finish_ps: when each input was finished.
+        finish_ps: when each input was finished. All wait at the chip from the start, so that where links or buffers are
+            contended the first one ends later than if it were alone (`mho.simulation.plan_timing`).
         core_busy: for each core, the share of its crossbars' time in which they were read.
         interconnect_ps: time in which the bus, or all links together, were held.
         links: that carried something (1 for a bus).
@@ -71,18 +72,6 @@ class ChipTiming:
     byte_hops: int
     buffer_bytes: tuple[int, int] | None
     spans: tuple[Span, ...]
-
-    @property
-    def latency_ps(self) -> int:
-        """Time of the first input."""
-        return self.finish_ps[0]
-
-    @property
-    def interval_ps(self) -> float:
-        """Mean time between inputs; of one input, its latency."""
-        if len(self.finish_ps) == 1:
-            return float(self.finish_ps[0])
-        return (self.finish_ps[-1] - self.finish_ps[0]) / (len(self.finish_ps) - 1)
 
 
 def simulate_chip(

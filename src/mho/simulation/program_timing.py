@@ -5,11 +5,12 @@ from __future__ import annotations
 from mho.program.chip_work import derive_chip_work
 from mho.program.program import Program
 from mho.program.window_proof import find_window_sizes
-from mho.simulation.chip_timing import ChipTiming, simulate_chip
+from mho.scheduling.asap import check_batch
+from mho.simulation.plan_timing import PlanTiming
 
 
-def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) -> ChipTiming:
-    """Simulate the schedule that a program carries.
+def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) -> PlanTiming:
+    """Return the times of the schedule that a program carries; they are simulated when they are first asked for.
 
     Times and dependencies are those of the program's own instructions; nothing else of where it came from is known.
 
@@ -20,7 +21,8 @@ def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) 
 
     Raises:
         ProgramError: the program has no schedule.
-        ScheduleError: a batch below 1; or buffers are too small, so that copies wait for each other for ever.
+        ScheduleError: a batch below 1, or too large.
     """
     work = derive_chip_work(program, find_window_sizes(program))
-    return simulate_chip(work.graph, work.plan, program.accelerator, batch=batch, with_spans=with_spans)
+    check_batch(work.graph, batch)
+    return PlanTiming(work.graph, work.plan, program.accelerator, batch, with_spans)

@@ -21,7 +21,7 @@ from mho.scheduling.reload import ReloadSchedule
 from mho.simulation.chip_search import simulate_best
 
 INPUTS = 3
-"""Inputs that follow each other in the simulation: the least that show a full pipeline."""
+"""Inputs that follow each other in the timeline."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ def _schedule(
     demand = ChipDemand.of(network, policy, accelerator, model=model)
     if not demand.is_held:
         return _tell_reload(demand.schedule_reload(), demand.minimal_crossbars)
-    schedule, timing = simulate_best(demand.list_schedules(batch=INPUTS), with_spans=True)
-    told = ScheduleDocument.of(network.name, schedule, timing)
+    schedule = simulate_best(demand.list_schedules(batch=INPUTS), with_spans=True)
+    told = ScheduleDocument.of(network.name, schedule)
     return {
         "minimal_crossbars": schedule.minimal_crossbars,
         "used_crossbars": schedule.plan.used_crossbars,
-        "latency_us": told.told_latency_us,
+        "latency_us": told.latency_us,
         "bound_us": told.bound_us,
-        "interval_us": told.told_interval_us,
-        "total_us": to_microseconds(timing.total_ps),
+        "interval_us": told.interval_us,
+        "total_us": to_microseconds(schedule.timing.total_ps),
         "lifetime_inputs": told.lifetime_inputs,
-    }, TimelineView.of(schedule, timing)
+    }, TimelineView.of(schedule, schedule.timing.batch)
 
 
 def _tell_reload(schedule: ReloadSchedule, minimal_crossbars: int) -> tuple[dict[str, Any], TimelineView]:

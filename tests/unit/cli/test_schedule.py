@@ -69,11 +69,11 @@ def test_json_has_layers_and_totals(capsys):
     assert [layer["name"] for layer in content["layers"]] == ["first", "second", "third", "head"]
     assert content["crossbars"] == 40
     assert content["energy"] is None
-    assert content["simulated"]["latency_us"] >= content["latency_us"] >= content["bound_us"]
+    assert content["simulated"]["latency_us"] >= content["ideal_latency_us"] >= content["bound_us"]
 
 
 def test_crossbars_are_overridden_and_buy_speed(capsys):
-    times = [schedule_json(capsys, "--crossbars", str(number))["latency_us"] for number in (20, 40, 80)]
+    times = [schedule_json(capsys, "--crossbars", str(number))["ideal_latency_us"] for number in (20, 40, 80)]
     assert times[0] > times[1] > times[2]
 
 

@@ -5,10 +5,13 @@ import json
 
 import jsonschema
 import pytest
-from chip_schedules import make_schedule
+from chip_networks import make_residual
+from chip_schedules import ACCELERATOR, make_schedule
 
+from mho.quantization.policy import BitWidths, Policy
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import format_time, print_schedule
+from mho.scheduling.chip_schedule import schedule_network
 from mho.schemas import json_schema
 from mho.terminal import Console
 
@@ -20,7 +23,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def document(made):
-    return ScheduleDocument.of("net", *made, with_energy=True)
+    return ScheduleDocument.of("net", made[0], with_energy=True)
 
 
 def text_of(document):
@@ -37,8 +40,12 @@ def test_the_document_fits_its_schema_and_reads_back(document):
 
 def test_times_are_those_of_the_schedule(made, document):
     schedule, timing = made
-    assert document.latency_us * 1e6 == pytest.approx(schedule.timing.makespan_ps)
-    assert document.bound_us <= document.latency_us <= document.simulated.latency_us
+    assert document.ideal_latency_us * 1e6 == pytest.approx(schedule.ideal.makespan_ps)
+    assert document.ideal_interval_us * 1e6 == pytest.approx(schedule.ideal.interval_ps)
+    assert document.bound_us <= document.ideal_latency_us < document.latency_us == document.simulated.latency_us
+    assert document.interval_us == document.simulated.interval_us >= document.simulated.bottleneck_us
+    assert document.latency_us * 1e6 == pytest.approx(schedule.timing.latency_ps)
+    assert document.interval_us * 1e6 == pytest.approx(schedule.timing.interval_ps)
     assert document.simulated.total_us * 1e6 == pytest.approx(timing.total_ps)
     assert document.simulated.byte_hops == timing.byte_hops > 0
     assert 0 < document.simulated.interconnect_busy <= 1
@@ -62,13 +69,18 @@ def test_a_copy_lies_in_neighbouring_crossbars(made, document):
 
 
 def test_without_a_simulation_the_closed_form_is_told(made):
-    schedule, _ = made
+    policy = Policy.uniform([layer.name for layer in made[0].graph.layers], BitWidths(4, 4))
+    schedule = schedule_network(make_residual(), policy, ACCELERATOR, batch=3)
     closed = ScheduleDocument.of("net", schedule, with_energy=True)
     assert closed.simulated is None
+    assert (closed.latency_us, closed.interval_us) == (closed.ideal_latency_us, closed.ideal_interval_us)
     assert all(layer.lost is None for layer in closed.layers)
-    assert max(layer.finish_us for layer in closed.layers) * 1e6 == pytest.approx(schedule.timing.total_ps)
+    assert max(layer.finish_us for layer in closed.layers) * 1e6 == pytest.approx(schedule.ideal.total_ps)
     assert "interconnect" in closed.energy.untold
-    assert "simulated" not in text_of(closed)
+    text = text_of(closed)
+    assert "simulated" not in text
+    for what, value in (("latency", closed.latency_us), ("interval", closed.interval_us)):
+        assert f"{what} {format_time(value)} with an ideal interconnect and unlimited buffers" in text
 
 
 def test_energy_and_area_are_told_where_asked_for(made, document):
@@ -77,7 +89,7 @@ def test_energy_and_area_are_told_where_asked_for(made, document):
     assert document.energy.total_pj == pytest.approx(sum(parts.values()))
     assert parts["interconnect"] == pytest.approx(5 * document.simulated.byte_hops / 3)
     assert document.area.total_mm2 == pytest.approx((40 * 100 + 4 * 50) / 1e6)
-    silent = ScheduleDocument.of("net", *made)
+    silent = ScheduleDocument.of("net", made[0])
     assert silent.energy is None
     assert silent.area is None
 
@@ -90,8 +102,13 @@ def test_the_text_tells_causes_cores_and_totals(document):
         assert f" {word} " in text
     assert "write us" not in text, "nothing is written"
     assert "waiting for earlier layers" in text
-    assert f"latency {format_time(document.simulated.latency_us)}   with an ideal interconnect" in text
-    assert f"unlimited buffers {format_time(document.latency_us)}   bound" in text
+    for what, told, ideal in (
+        ("latency", document.latency_us, document.ideal_latency_us),
+        ("interval", document.interval_us, document.ideal_interval_us),
+    ):
+        words = "with an ideal interconnect and unlimited buffers"
+        assert f"{what} {format_time(told)}   {words} {format_time(ideal)}   bound" in text
+    assert f"{1e6 / document.interval_us:,.0f} inputs a second   limited by {document.simulated.bottleneck}" in text
     assert "mm2" in text
 
 

@@ -14,7 +14,7 @@ from mho.report.timeline import render_timeline, write_timeline
 @pytest.fixture(scope="module")
 def made():
     schedule, timing = make_schedule()
-    return ScheduleDocument.of("<net>", schedule, timing), schedule, timing
+    return ScheduleDocument.of("<net>", schedule), schedule, timing
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_table_tells_the_causes_that_there_are(made, page):
 
 def test_writes_of_stored_operands_are_drawn():
     schedule, timing = make_stored_schedule()
-    page = render_timeline(ScheduleDocument.of("net", schedule, timing), schedule, timing)
+    page = render_timeline(ScheduleDocument.of("net", schedule), schedule, timing)
     data = json.loads(re.search(r'<script id="timeline-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
     assert "a stored operand is written" in page
     for layer in data["layers"]:

@@ -10,6 +10,7 @@ from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import simulate_chip
+from mho.simulation.plan_timing import TOLERANCE
 
 SLOW = {"kind": "bus", "bytes_per_cycle": 1, "cycle_ns": 300, "hop_latency_cycles": 1}
 
@@ -36,27 +37,42 @@ def test_schedules_fill_less_and_less_of_the_same_chip(network):
 
 def test_a_slow_interconnect_makes_fewer_copies_better(network):
     everything = [
-        (simulate_chip(one.graph, one.plan, one.accelerator).latency_ps, one.plan.used_crossbars)
+        (simulate_chip(one.graph, one.plan, one.accelerator).total_ps, one.plan.used_crossbars)
         for one in schedules(network, interconnect=SLOW)
     ]
-    found, timing = simulate_best(schedules(network, interconnect=SLOW))
-    assert timing.latency_ps == min(everything)[0] < everything[0][0]
-    assert (timing.latency_ps, found.plan.used_crossbars) in everything
+    found = simulate_best(schedules(network, interconnect=SLOW))
+    assert found.timing.latency_ps == min(everything)[0] < everything[0][0]
+    assert (found.timing.latency_ps, found.plan.used_crossbars) in everything
+
+
+def test_the_latency_is_that_of_one_input_whatever_the_batch(network):
+    alone, several = (simulate_best(schedules(network, batch=batch, interconnect=SLOW)) for batch in (1, 6))
+    assert several.timing.latency_ps == alone.timing.latency_ps < several.timing.batch.finish_ps[0]
+    assert several.plan.used_crossbars == alone.plan.used_crossbars
+    assert several.timing.interval_ps == alone.timing.interval_ps
 
 
 def test_of_an_ideal_chip_only_the_fullest_is_simulated(network):
     listed = schedules(network)
-    found, timing = simulate_best(listed)
-    assert timing.latency_ps == found.timing.makespan_ps
+    found = simulate_best(listed)
+    assert found.timing.latency_ps == found.ideal.makespan_ps
+    assert found.timing.interval_ps == found.ideal.interval_ps
     assert next(listed).plan.used_crossbars < found.plan.used_crossbars, "the others are still to come"
 
 
-def test_intervals_are_compared_where_a_batch_shows_them(network):
-    listed = list(schedules(network, objective=Objective.INTERVAL, batch=4, interconnect=SLOW))
-    intervals = [simulate_chip(one.graph, one.plan, one.accelerator, batch=4).interval_ps for one in listed]
-    _, timing = simulate_best(listed, with_spans=True)
-    assert timing.interval_ps == min(intervals)
-    assert timing.spans
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_best_for_the_interval_has_the_least_of_a_full_pipeline(network, batch):
+    listed = list(schedules(network, objective=Objective.INTERVAL, batch=batch, interconnect=SLOW))
+    totals = [
+        [simulate_chip(one.graph, one.plan, one.accelerator, batch=inputs).total_ps for inputs in (64, 128)]
+        for one in listed
+    ]
+    intervals = [(longer - shorter) / 64 for shorter, longer in totals]
+    found = simulate_best(listed, with_spans=True)
+    assert found.timing.interval_ps == pytest.approx(min(intervals), rel=TOLERANCE)
+    assert max(intervals) > 1.5 * min(intervals), "plans differ"
+    assert found.timing.interval_ps > 2 * listed[0].ideal.interval_ps, "the ideal interconnect tells another"
+    assert found.timing.batch.spans
 
 
 def test_plans_that_buffers_do_not_hold_are_passed_over(network):
@@ -67,7 +83,7 @@ def test_plans_that_buffers_do_not_hold_are_passed_over(network):
         fits = [_is_held(one) for one in listed]
         outcomes.append(any(fits))
         if any(fits):
-            found, _ = simulate_best(listed)
+            found = simulate_best(listed)
             assert _is_held(found)
         else:
             with pytest.raises(ScheduleError, match="input buffer"):

@@ -54,7 +54,6 @@ def test_whole_networks_take_what_the_closed_form_says(make):
 def test_layers_overlap_and_spans_tell_when_copies_work():
     timing = simulate(make_pair(), batch=2)
     assert timing.finish_ps == (50, 90)
-    assert (timing.latency_ps, timing.interval_ps) == (50, 40)
     assert timing.spans == (
         Span("first", 0, 0, 0, 40, 4),
         Span("second", 0, 0, 10, 50, 4),
