@@ -3,6 +3,7 @@
 #   make test   run the tests
 
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -59,11 +60,11 @@ test-newest:
 	.venv-newest/bin/python $(PIP) --upgrade-strategy eager --editable '.[dev]'
 	.venv-newest/bin/python $(PYTEST) $(QUICK)
 
-#   make test-oldest   run the quick tests with the oldest versions that pyproject.toml allows (Python 3.11 has them all)
+#   make test-oldest   run the quick tests with the oldest versions that pyproject.toml allows, torch aside
 test-oldest:
-	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST_PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python $(PIP) pip
-	$(PYTHON) tools/oldest_versions.py > .venv-oldest/constraints.txt
+	$(OLDEST_PYTHON) tools/oldest_versions.py > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python $(PIP) --constraint .venv-oldest/constraints.txt --editable '.[dev]'
 	.venv-oldest/bin/python $(PYTEST) $(QUICK)
 

@@ -80,7 +80,7 @@ def _write_cast(writer: ModelWriter, tensor: str, dtype: Any, *, name: str) -> s
 
 def _write_sign(writer: ModelWriter, tensor: str, grid: Grid, output: str, *, name: str) -> None:
     zero = writer.constant(f"{name}/threshold", 0.0, np.float32)
-    plus, minus = (writer.constant(f"{name}/{key}", value, np.int8) for key, value in (("plus", 1), ("minus", -1)))
+    plus, minus = (writer.constant(f"{name}/{key}", value, np.int32) for key, value in (("plus", 1), ("minus", -1)))
     scale = writer.constant(f"{name}/scale", grid.scales, np.float32)
     test = writer.emit("GreaterOrEqual", [tensor, zero], f"{name}/test", name=f"{name}/compare")
     sign = writer.emit("Where", [test, plus, minus], f"{name}/sign", name=f"{name}/choose")

@@ -183,6 +183,9 @@ def test_a_broken_image_is_named(tmp_path):
 @pytest.mark.parametrize("kind", ["EPS", "DDS", "AVIF", "GIF", "TGA", "ICNS"])
 def test_only_the_documented_formats_are_decoded(tmp_path, kind):
     """Some of Pillow's other readers start programs (EPS), others raise whatever they like on damaged files."""
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip("this version of Pillow does not know it")
     write_folder(tmp_path / "data")
     disguised = tmp_path / "data" / "train" / "dog" / "2.png"
     Image.new("RGB", (6, 5)).save(disguised, format=kind)
