@@ -39,7 +39,7 @@ demo: $(INSTALLED)
 
 #   make demo-isa   run the demo under each instruction set that this processor has, or those in SETS='plain avx2'
 demo-isa: $(INSTALLED)
-	$(BIN)/python tools/instruction_sets.py $(SETS) -- $(BIN)/mho run examples/digits.toml
+	$(BIN)/python tools/instruction_sets.py $(SETS) -- $(BIN)/mho run examples/digits.toml --fresh
 
 test: $(INSTALLED)
 	$(BIN)/python $(PYTEST)
