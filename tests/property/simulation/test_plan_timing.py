@@ -54,7 +54,7 @@ def _timings(draw):
 @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_timings())
 def test_the_interval_is_about_that_of_a_long_simulation_and_no_resource_is_faster(timing):
-    """Settled says that twice as many inputs changed it by no more than 2 %; longer batches may, by some percent more."""
+    """Settled: twice as many inputs changed it by at most 2 %. Longer batches may, by some percent more."""
     graph, plan, accelerator = timing.graph, timing.plan, timing.accelerator
     try:
         steady = timing.steady

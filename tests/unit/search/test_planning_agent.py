@@ -160,6 +160,7 @@ def test_damaged_files_are_told(tmp_path, trained):
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         description = json.loads(file.metadata()["mho"])
+    del description["sha256"]  # the checksum would be found wrong first
     for change, told in (
         ({"format": "x"}, "not a saved agent"),
         ({"version": 9}, "version 9"),
