@@ -6,10 +6,13 @@ processes by pickle, as any of its users must trust it to.
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic
 
 from mho.errors import MhoError, MissingExtraError
@@ -214,13 +217,25 @@ def connect(ray: Any, address: str) -> None:
     try:
         if colon and port.isdecimal():  # Ray itself tries for minutes
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with _kept_handler(signal.SIGTERM):  # Ray sets its own, which exits without clearing up
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, OverflowError, AssertionError) as error:
         raise MhoError(
             f"there is no Ray cluster: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             where=address,
             expected="host:port, ray://host:port, auto, or local for one on this machine alone",
         ) from error
+
+
+@contextmanager
+def _kept_handler(number: signal.Signals) -> Iterator[None]:
+    """Give a signal back to who had it."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(number, before)
 
 
 def import_ray() -> Any:

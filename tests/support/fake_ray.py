@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import sys
 from types import ModuleType, SimpleNamespace
 
 
@@ -34,6 +36,7 @@ class FakeRay(ModuleType):
 
     def init(self, **options):
         self.calls.append(options)
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
         if options["address"] == "auto":
             raise ConnectionError("Could not find any running Ray instance.\nmore")
 

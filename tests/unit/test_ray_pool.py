@@ -1,8 +1,10 @@
 """Workers of a Ray cluster: a stand-in tells what is asked of Ray; the slow test takes a node of a real one away."""
 
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from fake_ray import FakeRay
@@ -37,6 +39,18 @@ def test_every_task_has_one_answer_and_workers_are_used_again(ray, made):
     assert (ray.made, ray.busiest, len(made.read_text().splitlines())) == (2, 2, 2)
     assert ray.calls[-1] == "shutdown"
     assert ray.options == {"num_cpus": 1}
+
+
+@pytest.mark.parametrize("address", ["local", "auto"])
+def test_whoever_ends_on_a_termination_still_does(ray, made, address):
+    """Else a search would exit without giving its claims back; "auto" finds no cluster."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(MhoError), RayPool(address, MakeSquares(made), 1):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_no_more_workers_than_processors_and_as_many_as_a_cluster_grows_to(ray, made):
