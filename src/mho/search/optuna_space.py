@@ -76,9 +76,9 @@ def _widths(bits: BitWidths) -> tuple[int, int, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from writing about studies and from warning that parts of its interface may change."""
+    """Keep Optuna from writing about studies and lost connections, and from warning that its interface may change."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)

@@ -226,3 +226,11 @@ def test_a_sum_adds_the_upper_half_to_the_lower() -> None:
     assert torch.equal(reductions.tree_sum_of(terms), reductions.tree_sum(x))
     assert reductions.tree_sum(x[:, :0]).item() == 0.0
     assert reductions.tree_max(x).item() == 1e8
+
+
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_the_sign_of_the_zero_of_minimum_and_maximum_follows_from_the_operands(count: int) -> None:
+    plus, minus = torch.zeros(1, count), -torch.zeros(1, count)
+    for operands in ((plus, minus), (minus, plus)):
+        assert not OPERATIONS["maximum"].run(operands, {}).signbit().any()
+        assert OPERATIONS["minimum"].run(operands, {}).signbit().all()
