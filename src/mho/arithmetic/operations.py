@@ -88,12 +88,7 @@ def _hard_swish(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
 
 
 def _minimum(x: Tensor, y: Tensor) -> Tensor:
-    return -_maximum(-x, -y)
-
-
-def _maximum(x: Tensor, y: Tensor) -> Tensor:
-    """Return the larger; of zeros +0 where one is, which torch leaves to the processor."""
-    return torch.where((x == 0) & (y == 0), x + y, torch.maximum(x, y))
+    return -reductions.maximum(-x, -y)
 
 
 def _power(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
@@ -230,7 +225,7 @@ _KERNELS: dict[str, tuple[Kernel, Kernel | None]] = {
     "div": (_binary(torch.div), None),
     "where": (_where, None),
     "minimum": (_binary(_minimum), _binary(torch.minimum)),
-    "maximum": (_binary(_maximum), _binary(torch.maximum)),
+    "maximum": (_binary(reductions.maximum), _binary(torch.maximum)),
     "batch_norm": (_batch_norm, _batch_norm_train),
     "layer_norm": (_layer_norm, _layer_norm_train),
     "max_pool": (_with_attributes(pooling.max_pool), None),

@@ -20,9 +20,14 @@ def tree_sum(x: Tensor, dim: int = -1) -> Tensor:
     return _tree(x, dim, torch.add, 0.0)
 
 
+def maximum(x: Tensor, y: Tensor) -> Tensor:
+    """Return the larger of each pair; of zeros +0 where one is, which torch leaves to the processor."""
+    return torch.where((x == 0) & (y == 0), x + y, torch.maximum(x, y))
+
+
 def tree_max(x: Tensor, dim: int = -1) -> Tensor:
     """Maximum over one axis, which is dropped."""
-    return _tree(x, dim, torch.maximum, -math.inf)
+    return _tree(x, dim, maximum, -math.inf)
 
 
 def tree_sum_of(terms: Sequence[Tensor]) -> Tensor:
@@ -75,17 +80,22 @@ def reduce_axes(x: Tensor, axes: Sequence[int], keepdims: bool, kind: str) -> Te
     return result
 
 
+def _largest(values: Tensor) -> Tensor:
+    """Return the maximum along the last axis, kept with size 1; the sign of a zero is open, as softmax needs none."""
+    return _tree(values, -1, torch.maximum, -math.inf).unsqueeze(-1)
+
+
 def softmax(x: Tensor, axis: int) -> Tensor:
     """e^(x - max) / sum of e^(x - max) along `axis` of the sample, each step rounded to float32."""
     values = x.movedim(axis + 1, -1)
-    powers = transcendental.exp(values - tree_max(values).unsqueeze(-1))
+    powers = transcendental.exp(values - _largest(values))
     return (powers / tree_sum(powers).unsqueeze(-1)).movedim(-1, axis + 1)
 
 
 def log_softmax(x: Tensor, axis: int) -> Tensor:
     """(x - max) - log(sum of e^(x - max)) along `axis` of the sample, each step rounded to float32."""
     values = x.movedim(axis + 1, -1)
-    shifted = values - tree_max(values).unsqueeze(-1)
+    shifted = values - _largest(values)
     total = tree_sum(transcendental.exp(shifted))
     return (shifted - transcendental.log(total).unsqueeze(-1)).movedim(-1, axis + 1)
 

@@ -159,14 +159,14 @@ def power(x: Tensor, exponent: float) -> Tensor:
     """x^exponent in float32.
 
     Whole exponents up to 64 by repeated multiplication, larger ones as e^(exponent log |x|), with the sign of x where
-    odd; others as e^(exponent log x), NaN for x < 0.
+    they are odd; others as e^(exponent log x), NaN for x < 0.
     """
-    if float(exponent).is_integer() and abs(exponent) <= 64:
-        return _blockwise(x, lambda block: _whole_power64(block, int(exponent)))
+    if float(exponent).is_integer():
+        if abs(exponent) <= 64:
+            return _blockwise(x, lambda block: _whole_power64(block, int(exponent)))
+        return _blockwise(x, lambda block: _large_power64(block, exponent))
     if exponent == 0.5:
         return sqrt(x)
-    if float(exponent).is_integer():
-        return _blockwise(x, lambda block: _large_power64(block, exponent))
     return _blockwise(x, lambda block: _exp64(exponent * _log64(block)))
 
 

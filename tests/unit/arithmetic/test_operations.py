@@ -234,3 +234,4 @@ def test_the_sign_of_the_zero_of_minimum_and_maximum_follows_from_the_operands(c
     for operands in ((plus, minus), (minus, plus)):
         assert not OPERATIONS["maximum"].run(operands, {}).signbit().any()
         assert OPERATIONS["minimum"].run(operands, {}).signbit().all()
+        assert not reductions.tree_max(torch.stack(operands)[:, 0], dim=0).signbit().any()
