@@ -135,8 +135,8 @@ def _compare_integers(network: Network, path: Path, inputs: dict[str, np.ndarray
     except InputFileError:  # the file does not have the tensors between
         return
     # A tie cannot be seen before a tensor that the file does not have, such as the image of a 1-D convolution.
-    is_told = report.is_explained or not _has_all_operands(network, path)
-    assert is_told, f"differs from ONNX Runtime: {report}"
+    is_explained = report.is_explained or not _has_all_operands(network, path)
+    assert is_explained, f"differs from ONNX Runtime: {report}"
 
 
 def _has_all_operands(network: Network, path: Path) -> bool:

@@ -212,7 +212,7 @@ def _schedule(question: Question, demand: ChipDemand) -> _Figures:
     hardware = demand.accelerator
     schedules = demand.list_schedules(batch=question.batch)
     schedule = simulate_best(schedules) if question.simulate else next(schedules)
-    told = ScheduleDocument.of(question.network.name, schedule, with_energy=hardware.energy.is_told)
+    document = ScheduleDocument.of(question.network.name, schedule, with_energy=hardware.energy.is_told)
     is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
 
     def compile_without_copies() -> Program:
@@ -223,12 +223,12 @@ def _schedule(question: Question, demand: ChipDemand) -> _Figures:
         regime=Regime.WEIGHT_STATIONARY,
         mappings=tuple(schedule.mappings.values()),
         tiles=sum(work.crossbars for work in schedule.graph.layers),
-        latency_us=told.latency_us,
-        interval_us=told.interval_us,
-        is_interval_settled=told.simulated is None or told.simulated.is_interval_settled,
-        energy=told.energy,
+        latency_us=document.latency_us,
+        interval_us=document.interval_us,
+        is_interval_settled=document.simulated is None or document.simulated.is_interval_settled,
+        energy=document.energy,
         cell_writes=1 if is_written else 0,
-        lifetime_inputs=told.lifetime_inputs,
+        lifetime_inputs=document.lifetime_inputs,
         compile=compile_without_copies,
     )
 

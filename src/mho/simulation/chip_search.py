@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from math import inf
 
 from mho.errors import ScheduleError
-from mho.scheduling.bottleneck import find_bottleneck
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.simulation.plan_timing import PlanTiming
@@ -31,7 +30,7 @@ class SimulatedSchedule(ChipSchedule):
 
     @classmethod
     def of(cls, schedule: ChipSchedule, *, with_spans: bool = False) -> SimulatedSchedule:
-        """Return a schedule with its simulation, which runs when its times are asked for."""
+        """Return a schedule with its simulation, which runs when its times are first read."""
         own = {field.name: getattr(schedule, field.name) for field in fields(ChipSchedule)}
         timing = PlanTiming(schedule.graph, schedule.plan, schedule.accelerator, schedule.batch, with_spans)
         return cls(**own, timing=timing)
@@ -45,7 +44,7 @@ class SimulatedSchedule(ChipSchedule):
     def bound_ps(self) -> int:
         """What that is not below: the time of the bottleneck, or the latency with an ideal interconnect, ps."""
         if self.objective is Objective.INTERVAL:
-            return find_bottleneck(self.graph, self.plan, self.accelerator).busy_ps
+            return self.timing.bottleneck.busy_ps
         return self.ideal.makespan_ps
 
 

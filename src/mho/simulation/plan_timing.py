@@ -61,7 +61,7 @@ class SteadyInterval:
 
 @dataclass(frozen=True, eq=False)
 class PlanTiming:
-    """What a plan takes, simulated with interconnect and buffers when it is first asked for.
+    """What a plan takes, simulated with interconnect and buffers when it is first read.
 
     Each may raise `ScheduleError`: buffers are too small, so that copies wait for each other for ever.
 
@@ -90,9 +90,14 @@ class PlanTiming:
         return simulate_chip(self.graph, self.plan, self.accelerator, batch=self.inputs, with_spans=self.with_spans)
 
     @cached_property
+    def bottleneck(self) -> Bottleneck:
+        """The resource that bounds the interval, which takes no simulation."""
+        return find_bottleneck(self.graph, self.plan, self.accelerator)
+
+    @cached_property
     def steady(self) -> SteadyInterval:
         """The interval, and how it was found."""
-        bottleneck = find_bottleneck(self.graph, self.plan, self.accelerator)
+        bottleneck = self.bottleneck
         if self.accelerator.has_ideal_transfers:
             return SteadyInterval(float(bottleneck.busy_ps), bottleneck, inputs=0, is_settled=True)
         windows = max(sum(layer.windows for layer in self.graph.layers), 1)

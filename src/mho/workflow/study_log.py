@@ -67,7 +67,7 @@ class StudyLog:
         content = read_file(self.path, expected="the log of a study") if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if not _BEGINNING.startswith(content[: len(_BEGINNING)]):
-            hint = "name another directory; where this file was a log, delete it: its chips are asked again"
+            hint = "name another directory; where this file was a log, delete it: its chips are simulated again"
             raise InputFileError("not the log of a study", where=str(self.path), hint=hint)
         if not whole:
             self._truncate(0)
@@ -87,7 +87,7 @@ class StudyLog:
         content = _parse(line)
         key, correct = (content.get("key"), content.get("correct")) if isinstance(content, dict) else (None, None)
         if not isinstance(key, str) or not isinstance(correct, int) or isinstance(correct, bool) or correct < 0:
-            raise InputFileError("a damaged line", where=where, hint="delete the line: its chip is asked again")
+            raise InputFileError("a damaged line", where=where, hint="delete the line: its chip is simulated again")
         if key in self._correct:
             raise InputFileError("a chip that has a line already", where=where, hint="delete one of the two lines")
         self._correct[key] = correct
