@@ -285,14 +285,20 @@ def run_cases(kind: Kind, cases: Sequence[Case]) -> Iterator[Outcome]:
                 os.close(reader)
                 _work(kind, cases[start : start + _CASES_A_PROCESS], writer, Path(folder, "case"), log)
             os.close(writer)
-            with os.fdopen(reader, encoding="utf-8") as lines:
-                for line in lines:
-                    content = json.loads(line)
-                    case = Case(content["case"]["seed"], _tupled(content["case"]["kept"]))
-                    told, steps = tuple(content["told"]), tuple(content["steps"])
-                    yield replace(Outcome(**content), case=case, told=told, steps=steps)
-                    done += 1
-            _, status = os.waitpid(process, 0)
+            ended = False
+            try:
+                with os.fdopen(reader, encoding="utf-8") as lines:
+                    for line in lines:
+                        content = json.loads(line)
+                        case = Case(content["case"]["seed"], _tupled(content["case"]["kept"]))
+                        told, steps = tuple(content["told"]), tuple(content["steps"])
+                        yield replace(Outcome(**content), case=case, told=told, steps=steps)
+                        done += 1
+                ended = True
+            finally:  # a caller that wants no more cases
+                if not ended:
+                    os.kill(process, signal.SIGKILL)
+                _, status = os.waitpid(process, 0)
             start += done
             if start < len(cases) and done < _CASES_A_PROCESS:
                 yield _outcome_of_death(kind, cases[start], status, log.read_text(errors="replace"))

@@ -148,7 +148,7 @@ def test_optuna_says_nothing_and_keeps_its_settings(method, capfd):
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
     with quiet():
-        assert optuna.logging.get_verbosity() == logging.WARNING
+        assert optuna.logging.get_verbosity() == logging.ERROR
 
 
 @pytest.mark.parametrize("method", ["evolution", "tpe"])
