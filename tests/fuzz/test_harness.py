@@ -53,7 +53,7 @@ def refuse_too_late(path):
 
 
 def take_memory(path):
-    np.ones(fuzzing.HEADROOM_BYTES // 8)
+    np.ones(fuzzing.HEADROOM_BYTES // 4)
 
 
 def end_by_signal(path):
