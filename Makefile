@@ -14,9 +14,9 @@ NUMERIC := tests/unit/arithmetic tests/unit/array tests/unit/quantization tests/
     tests/property/quantization tests/property/simulation tests/property/program tests/equivalence \
     --ignore-glob='*_figures.py'
 # What other versions of libraries may break, in about two minutes.
-QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/search --ignore=tests/unit/workflow \
-    --ignore=tests/unit/scheduling --ignore=tests/unit/test_ray_pool.py tests/unit/search/test_tracking.py \
-    tests/unit/search/test_trial_storage.py
+QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_search --ignore=tests/unit/workflow \
+    --ignore=tests/unit/scheduling --ignore=tests/unit/test_ray_pool.py tests/unit/bit_search/test_tracking.py \
+    tests/unit/bit_search/test_trial_storage.py
 PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
 SETS ?= all
 

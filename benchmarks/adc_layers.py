@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import mho
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import without_conversion
 from mho.array.converters import make_adc
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import AnalogExecutor

@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 
 import mho
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeMethod
 from mho.data.dataset import Split
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.workflow.config import load_config
 from mho.workflow.material import load_for

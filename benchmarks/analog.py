@@ -29,9 +29,9 @@ import torch
 from numpy.typing import NDArray
 
 import mho
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.data import DataSpec, load_dataset
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.program.container import read_program, write_program
 from mho.simulation.adc_ranges import read_ranges, write_ranges
 from mho.simulation.analog import AnalogExecutor

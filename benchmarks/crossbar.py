@@ -31,8 +31,6 @@ import numpy as np
 import torch
 from crossbar_peers import Sliced, list_peers
 
-from mho.accelerator.array import Array
-from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Device
 from mho.array.converters import Adc, make_adc
@@ -42,6 +40,8 @@ from mho.array.noise import read_variance
 from mho.array.periphery import Periphery
 from mho.array.product import ArrayProduct
 from mho.array.variance import draw_normal
+from mho.hardware.array import Array
+from mho.hardware.converters import ColumnDifference
 
 SIZE, SLICES, CELL_BITS, INPUT_BITS = 256, 2, 4, 8
 READ_NOISE = "0.02"

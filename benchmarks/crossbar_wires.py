@@ -38,13 +38,13 @@ from crossbar import Job as PlainJob
 from crossbar import best_of, numpy_blocks
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import ColumnDifference
 from mho.array.converters import Adc, make_adc
 from mho.array.layout import ArrayLayout
 from mho.array.nodal import solve_nodal
 from mho.array.product import ArrayProduct
 from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix
+from mho.hardware.converters import ColumnDifference
 
 Floats = NDArray[np.float64]
 Result = TypeVar("Result")

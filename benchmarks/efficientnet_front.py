@@ -21,11 +21,11 @@ import torch
 from efficientnet_lite import CLASSES, CROP, DEVIATION, MEAN, Photos, choose_photos, load_module, positive
 
 import mho
+from mho.bit_search.runner import SearchResult
+from mho.bit_search.study import SearchProgress
 from mho.data import Dataset
 from mho.data.dataset import Split
 from mho.quantization.memory import keep_freed_memory
-from mho.search.runner import SearchResult
-from mho.search.study import SearchProgress
 
 LIMIT_S = 1800
 """Within which the front is to be there, on two cores."""

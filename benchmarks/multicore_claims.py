@@ -11,12 +11,12 @@ from paper import make_policy
 from rich.console import Console
 from rich.table import Table
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.cache_folder import cache_folder
-from mho.cost.energy import Component, EnergyBreakdown, add_energies, price_activity
-from mho.cost.latency import cost_network
-from mho.cost.layer_tables import load_layer_table
+from mho.cost_model.energy import Component, EnergyBreakdown, add_energies, price_activity
+from mho.cost_model.latency import cost_network
+from mho.cost_model.layer_tables import load_layer_table
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network

@@ -17,9 +17,9 @@ from mho.scheduling.prefixes import slide_images
 from rich.console import Console
 from rich.table import Table
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.attributes import get_ints
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer_table

@@ -10,9 +10,9 @@ from paper import make_policy
 from rich.console import Console
 from rich.table import Table
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table

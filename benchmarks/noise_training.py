@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 import mho
 import mho.api
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.models import build_model

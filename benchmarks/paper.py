@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.cache_folder import cache_folder
-from mho.cost.bounds import NetworkBound, bound_network
-from mho.cost.latency import NetworkCost, cost_network
-from mho.cost.layer_tables import load_layer_table
-from mho.cost.table import LatencyTable
+from mho.cost_model.bounds import NetworkBound, bound_network
+from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.layer_tables import load_layer_table
+from mho.cost_model.table import LatencyTable
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 import mho
-from mho.accelerator.loading import accelerator_from_json
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset
+from mho.hardware.loading import accelerator_from_json
 from mho.models import build_model
 from mho.network.graph import Network
 from mho.network.torch_reader import read_torch

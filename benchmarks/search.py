@@ -43,15 +43,15 @@ from search_surrogate import Log, Surrogate, log_path, measure_noise, read_repea
 from search_tables import FASTER, PAPER, show_problem
 
 import mho
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import Measurement, Variant
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.methods import METHODS
+from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.study import SearchProgress
 from mho.cache_folder import write_atomically
 from mho.quantization.policy import Policy
-from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import Measurement, Variant
-from mho.search.log import EvaluationLog
-from mho.search.methods import METHODS
-from mho.search.runner import SearchOptions, run_search
-from mho.search.space import SearchSpace
-from mho.search.study import SearchProgress
 
 ANYTIME = ("rl-paper", "uniform", "random")
 """Methods that do the same whatever their budget."""

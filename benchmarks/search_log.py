@@ -25,15 +25,15 @@ import torch
 from search_problems import DATA, PROBLEMS, SEED, Problem, dataset, train_float
 
 import mho
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord
+from mho.bit_search.goal import Goal, pareto_front
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.methods import SearchMethod, draw_policy, method_factory
+from mho.bit_search.qat_evaluator import QatEvaluator
+from mho.bit_search.space import SearchSpace
 from mho.quantization.memory import keep_freed_memory
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import FAILED, OK, EvaluationRecord
-from mho.search.goal import Goal, pareto_front
-from mho.search.log import EvaluationLog
-from mho.search.methods import SearchMethod, draw_policy, method_factory
-from mho.search.qat_evaluator import QatEvaluator
-from mho.search.space import SearchSpace
 
 ALLOWED_DROP_POINTS = 1.0
 METHOD_BUDGET = 100

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.bit_search.methods import draw_policy
+from mho.bit_search.space import SearchSpace
 from mho.quantization.policy import Policy
-from mho.search.methods import draw_policy
-from mho.search.space import SearchSpace
 
 FloatArray = NDArray[np.float64]
 Accuracies = Callable[[Sequence[Policy]], FloatArray]

@@ -17,9 +17,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
+from mho.bit_search.api import make_space
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.qat_evaluator import QatEvaluator
+from mho.bit_search.space import SearchSpace
 from mho.data import Dataset, DataSpec, load_dataset
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.models import build_model
 from mho.models.weights import load_weights
@@ -28,10 +32,6 @@ from mho.network.torch_reader import read_torch
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
-from mho.search.api import make_space
-from mho.search.constraints import SearchConstraints
-from mho.search.qat_evaluator import QatEvaluator
-from mho.search.space import SearchSpace
 from mho.workflow.stage import versions
 
 HERE = Path(__file__).resolve().parent

@@ -36,13 +36,13 @@ import numpy as np
 import torch
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
+from mho.bit_search.choices_program import choose_least
+from mho.bit_search.goal import select_best
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.methods import METHODS
+from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.space import SearchSpace
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.choices_program import choose_least
-from mho.search.goal import select_best
-from mho.search.log import EvaluationLog
-from mho.search.methods import METHODS
-from mho.search.runner import SearchOptions, run_search
-from mho.search.space import SearchSpace
 
 PROBLEMS = ("small", "resnet18")
 FREE = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")

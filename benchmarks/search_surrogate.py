@@ -25,9 +25,9 @@ import numpy as np
 from scipy.stats import kendalltau, spearmanr
 from search_models import FOLDS, MODELS, BitArray, FloatArray, cross_validate, judge
 
+from mho.bit_search.evaluation import EvaluationRecord, Measurement, Variant
 from mho.errors import InputFileError
 from mho.quantization.policy import Policy
-from mho.search.evaluation import EvaluationRecord, Measurement, Variant
 
 DATA = Path(__file__).resolve().parent / "data"
 NEAR_POINTS = 3.0
@@ -126,7 +126,7 @@ def _places(log: Log) -> dict[bytes, int]:
 
 
 class Surrogate:
-    """Loss and accuracy of policies; an `mho.search.evaluation.Evaluator`.
+    """Loss and accuracy of policies; an `mho.bit_search.evaluation.Evaluator`.
 
     Measurements have the noise of real ones, drawn from the seed and the policy: the same policy gets the same noise
     whenever a search with this seed asks, as in a log.

@@ -36,19 +36,19 @@ from search_problems import PROBLEMS, accelerator
 from search_surrogate import Log, Surrogate, log_path, measure_noise, read_repeats
 
 import mho
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import Accelerator
-from mho.cost.table import LatencyTable
+from mho.bit_search.agent_file import SavedAgent
+from mho.bit_search.api import make_space
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import Evaluator
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.runner import SearchOptions, SearchResult, run_search
+from mho.bit_search.space import SearchSpace
+from mho.cost_model.table import LatencyTable
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.quantization.policy import Policy
-from mho.search.agent_file import SavedAgent
-from mho.search.api import make_space
-from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import Evaluator
-from mho.search.log import EvaluationLog
-from mho.search.method_options import MethodOptions
-from mho.search.runner import SearchOptions, SearchResult, run_search
-from mho.search.space import SearchSpace
 
 SYNTHETIC = "synthetic"
 DROP = 1.0

@@ -12,9 +12,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "mho.api",
+    "accelerator": "mho.api",
+    "cost": "mho.api",
     "map": "mho.api",
     "schedule": "mho.api",
     "compare": "mho.api",
+    "search": "mho.bit_search.api",
     "quantize": "mho.api",
     "save": "mho.api",
     "compile": "mho.api",
@@ -30,14 +33,11 @@ _HOMES = {
     "Conditions": "mho.array.conductances",
     "MhoError": "mho.errors",
 }
-_CALLABLE_PACKAGES = ("accelerator", "cost", "search")
 
-__all__ = ["__version__", *_HOMES, *_CALLABLE_PACKAGES]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CALLABLE_PACKAGES:
-        return importlib.import_module(f"mho.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mho' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from mho.api import quantize as quantize
     from mho.api import save as save
     from mho.api import schedule as schedule
-    from mho.api import search as search
     from mho.api_programs import calibrate as calibrate
     from mho.api_programs import count_zero_slices as count_zero_slices
     from mho.api_programs import recalibrate as recalibrate
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from mho.api_programs import study as study
     from mho.api_programs import timing as timing
     from mho.array.conductances import Conditions as Conditions
+    from mho.bit_search.api import search as search
     from mho.errors import MhoError as MhoError
     from mho.quantization.policy import BitWidths as BitWidths
     from mho.quantization.policy import Policy as Policy

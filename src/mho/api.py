@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import as_accelerator, load_accelerator, load_distinct
-from mho.accelerator.spec import Accelerator
-from mho.cost.latency import NetworkCost, cost_network
-from mho.cost.network_map import NetworkMap
+from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError, InputFileError, MhoError, PolicyError
+from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mho.report.comparison_document import Comparison
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload import ReloadSchedule
-    from mho.search.api import search as search
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.chip_search import SimulatedSchedule
     from mho.simulation.corrections import ChannelCorrections
@@ -219,7 +218,7 @@ def compare(
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
             the samples do not suit the network, or there are none for what is asked of chips.
     """
-    from mho.cost.layer_tables import network_policy
+    from mho.cost_model.layer_tables import network_policy
     from mho.report.comparison import Question, compare_accelerators
     from mho.report.comparison_accuracy import Asking, LabelledSamples
 
@@ -326,14 +325,6 @@ def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
     from mho.program.chip_lowering import compile_schedule
 
     return compile_schedule(quantized, schedule)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "search":  # torch is imported only by who searches
-        from mho.search.api import search
-
-        return search
-    raise AttributeError(f"module 'mho.api' has no attribute {name!r}")
 
 
 def _model(mapping: MappingName) -> MappingModel:

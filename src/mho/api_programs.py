@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import Placement
-from mho.accelerator.loading import as_accelerator, override
-from mho.accelerator.spec import Accelerator
 from mho.errors import ConfigError, MhoError, ProgramError
+from mho.hardware.array import Placement
+from mho.hardware.loading import as_accelerator, override
+from mho.hardware.spec import Accelerator
 
 if TYPE_CHECKING:
     from mho.array.conductances import Conditions
@@ -164,8 +164,8 @@ def calibrate(
         ConfigError: ADCs are ideal, nothing says what shares a range, or the hardware does not fit the program.
         DataError: inputs do not fit, or there are none.
     """
-    from mho.accelerator.converters import AdcRange
     from mho.array.calibration import RangeMethod, RangeRule
+    from mho.hardware.converters import AdcRange
     from mho.simulation.adc_ranges import calibrate_adcs
 
     kinds = {

@@ -16,18 +16,18 @@ from mho.errors import ConfigError, suggest
 
 SCHEMAS: Mapping[str, str] = MappingProxyType(
     {
-        "accelerator": "mho.accelerator.spec:Accelerator",
+        "accelerator": "mho.hardware.spec:Accelerator",
         "comparison": "mho.report.comparison_document:Comparison",
-        "cost": "mho.cost.document:CostDocument",
-        "explanation": "mho.search.explain:explanation_schema",
-        "evaluation": "mho.search.schemas:record_schema",
+        "cost": "mho.cost_model.document:CostDocument",
+        "explanation": "mho.bit_search.explain:explanation_schema",
+        "evaluation": "mho.bit_search.schemas:record_schema",
         "map": "mho.report.map_document:MapDocument",
         "mix": "mho.workflow.mix_config:MixConfig",
         "policy": "mho.quantization.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
         "schedule": "mho.report.schedule_schema:schedule_schema",
-        "search": "mho.search.schemas:search_schema",
+        "search": "mho.bit_search.schemas:search_schema",
         "study": "mho.workflow.study_config:StudyConfig",
         "study-result": "mho.report.study_document:StudyResult",
     }

@@ -20,7 +20,6 @@ FOUNDATION = {
     "terminal",
     "array_files",
     "cache_folder",
-    "callable_package",
     "worker_pool",
     "ray_pool",
     "",
@@ -28,22 +27,22 @@ FOUNDATION = {
 """Modules beside the packages that every package may use; "" is `mho` itself (its version)."""
 
 DIRECT = {
-    "accelerator": set(),
+    "hardware": set(),
     "arithmetic": set(),
     "network": {"arithmetic"},
     "data": set(),
     "models": set(),
-    "array": {"accelerator", "network", "data", "arithmetic"},
+    "array": {"hardware", "network", "data", "arithmetic"},
 }
 DIRECT["quantization"] = {"array"} | DIRECT["array"]
 DIRECT["mapping"] = {"quantization"} | DIRECT["quantization"]
-DIRECT["cost"] = {"mapping"} | DIRECT["mapping"]
-DIRECT["scheduling"] = {"cost"} | DIRECT["cost"]
-DIRECT["search"] = {"scheduling"} | DIRECT["scheduling"]
+DIRECT["cost_model"] = {"mapping"} | DIRECT["mapping"]
+DIRECT["scheduling"] = {"cost_model"} | DIRECT["cost_model"]
+DIRECT["bit_search"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["program"] = {"scheduling"} | DIRECT["scheduling"]
 DIRECT["simulation"] = {"program", *DIRECT["program"]} - {"network"}
-DIRECT["report"] = {"simulation", "network", "search", *DIRECT["simulation"]}
-DIRECT["workflow"] = {"report", "search", "models", *DIRECT["report"]}
+DIRECT["report"] = {"simulation", "network", "bit_search", *DIRECT["simulation"]}
+DIRECT["workflow"] = {"report", "bit_search", "models", *DIRECT["report"]}
 DIRECT["cli"] = {"api", "workflow", "schemas", *DIRECT["workflow"]}
 """Package -> the other packages that it may import."""
 
@@ -52,7 +51,7 @@ EXCEPTIONS = {
 }
 """(module, package) -> why it may import it all the same."""
 
-TORCH = ("arithmetic/", "array/", "quantization/", "search/", "simulation/", "models/", "data/")
+TORCH = ("arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
 HEAVY = {
     "torch": (*TORCH, "network/torch_reader.py", "network/loading.py", "network/reference.py"),
     "torchvision": TORCH,
@@ -62,9 +61,9 @@ HEAVY = {
     "onnxruntime": ("quantization/", "workflow/"),
     "plotly": ("report/",),
     "jinja2": ("report/",),
-    "gymnasium": ("search/",),
-    "stable_baselines3": ("search/",),
-    "optuna": ("search/",),
+    "gymnasium": ("bit_search/",),
+    "stable_baselines3": ("bit_search/",),
+    "optuna": ("bit_search/",),
     "sklearn": ("data/",),
     "scipy": ("array/nodal.py", "array/placement.py"),
 }
@@ -159,8 +158,15 @@ def test_heavy_libraries_are_imported_only_where_they_are_used(library):
 
 def test_the_rules_see_imports_in_functions(tmp_path):
     module = tmp_path / "module.py"
-    module.write_text("def f():\n    import torch.nn\n    from mho import search\n    from mho.cost.table import x\n")
-    assert [name for name, _ in imports(module, typing_too=True)] == ["torch.nn", "mho", "mho.search", "mho.cost.table"]
+    module.write_text(
+        "def f():\n    import torch.nn\n    from mho import bit_search\n    from mho.cost_model.table import x\n"
+    )
+    assert [name for name, _ in imports(module, typing_too=True)] == [
+        "torch.nn",
+        "mho",
+        "mho.bit_search",
+        "mho.cost_model.table",
+    ]
 
 
 def heavy_modules_after(code: str) -> set[str]:
@@ -181,7 +187,9 @@ def test_the_command_line_starts_without_anything_heavy(arguments):
     assert heavy_modules_after(f"from mho.cli.main import main\nassert main({arguments!r}) == 0") == set()
 
 
-@pytest.mark.parametrize("name", ["settings", "accelerator.loading", "mapping.plan", "cost.table", "cost.layer_tables"])
+@pytest.mark.parametrize(
+    "name", ["settings", "hardware.loading", "mapping.plan", "cost_model.table", "cost_model.layer_tables"]
+)
 def test_costing_needs_nothing_heavy(name):
     assert heavy_modules_after(f"import mho.{name}") == set()
 

@@ -8,8 +8,8 @@ import pytest
 from bits import assert_same_bits
 from quantized_models import quantize_by_range
 
-from mho.accelerator.loading import load_accelerator
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
+from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.loading import load_network
 from mho.network.reference import run_quantized

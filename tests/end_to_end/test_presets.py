@@ -11,8 +11,8 @@ import torch
 from small_training import coloured_split
 
 import mho
-from mho.accelerator.array import Array
-from mho.accelerator.loading import list_presets, load_accelerator
+from mho.hardware.array import Array
+from mho.hardware.loading import list_presets, load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.quantization.calibration import calibrate

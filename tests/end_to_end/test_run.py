@@ -15,10 +15,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 import mho
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.cli.main import main
 from mho.data.loading import load_dataset
 from mho.errors import MhoError
+from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.program.container import read_program
 from mho.report.result import read_result
 from mho.workflow.config import load_config

@@ -7,8 +7,8 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 
-from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Accelerator
+from mho.hardware.loading import load_accelerator, override
+from mho.hardware.spec import Accelerator
 from mho.network.graph import Network
 from mho.network.loading import load_network
 from mho.quantization.policy import BitWidths, Policy

@@ -9,7 +9,7 @@ from bits import assert_same_bits
 from quantized_models import quantize_by_range
 from random_networks import random_inputs
 
-from mho.accelerator.loading import load_accelerator
+from mho.hardware.loading import load_accelerator
 from mho.models import build_model
 from mho.network.reference import run_float, run_quantized
 from mho.network.torch_reader import read_torch

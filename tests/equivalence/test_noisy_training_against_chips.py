@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Encoding
-from mho.cost.latency import cost_network
-from mho.cost.layer_tables import load_layer_table
-from mho.cost.table import LatencyTable
+from mho.cost_model.latency import cost_network
+from mho.cost_model.layer_tables import load_layer_table
+from mho.cost_model.table import LatencyTable
+from mho.hardware.loading import load_accelerator, override
+from mho.hardware.spec import Encoding
 from mho.mapping.model import MappingModel
 from mho.quantization.policy import BitWidths, Policy
 

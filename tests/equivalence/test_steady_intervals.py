@@ -2,7 +2,7 @@
 
 import pytest
 
-from mho.accelerator.loading import load_accelerator
+from mho.hardware.loading import load_accelerator
 from mho.network.loading import load_network
 from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import schedule_network

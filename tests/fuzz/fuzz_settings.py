@@ -16,8 +16,8 @@ from random_networks import Chooser
 from small_programs import conv_network
 
 import mho
-from mho.accelerator.loading import list_presets, load_accelerator
-from mho.accelerator.loading import to_toml as accelerator_toml
+from mho.hardware.loading import list_presets, load_accelerator
+from mho.hardware.loading import to_toml as accelerator_toml
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import Policy
 from mho.report.result import RunResult, read_result

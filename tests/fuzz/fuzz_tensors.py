@@ -19,6 +19,10 @@ from small_training import coloured_split, short_training
 from torch import nn
 
 import mho
+from mho.bit_search.agent_file import SavedAgent
+from mho.bit_search.learners import Algorithm
+from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.sensitivity import SensitivityModel
 from mho.errors import MhoError
 from mho.models.weights import load_weights
 from mho.quantization.calibration import CalibrationTable, calibrate
@@ -26,10 +30,6 @@ from mho.quantization.checkpoints import Checkpoint, SavedProgress
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.search.agent_file import SavedAgent
-from mho.search.learners import Algorithm
-from mho.search.planning import ChoiceTables
-from mho.search.sensitivity import SensitivityModel
 
 _METADATA = "__metadata__"
 _SIZES = {"F32": 4, "F64": 8, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}

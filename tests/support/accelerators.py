@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 
 
 def make_accelerator(

@@ -9,8 +9,8 @@ from random_digital import random_digital_network
 from random_mappings import random_accelerator
 from random_networks import Chooser, random_network
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table

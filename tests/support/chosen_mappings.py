@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.parts import LayerMapping, Range
 from mho.mapping.search import Piece

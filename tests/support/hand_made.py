@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.program.geometry import NO_MARGINS, ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import (
     Affine,

@@ -6,8 +6,8 @@ from typing import Any
 
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.network_map import NetworkMap
+from mho.cost_model.network_map import NetworkMap
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import ConvShape, MvmLayer
 from mho.quantization.policy import BitWidths, Policy

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from mho.accelerator.converters import ColumnDifference
 from mho.array.converters import Adc
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
+from mho.hardware.converters import ColumnDifference
 
 
 def plain_results(

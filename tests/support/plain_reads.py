@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import drive_levels
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
@@ -21,6 +20,7 @@ from mho.array.nodal import first_order_variance, solve_nodal
 from mho.array.placement import Lines
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.array.wires import Wires
+from mho.hardware.spec import Accelerator
 
 SIGMAS = 5.6
 """Chance lies outside of so many standard errors once in 5 x 10^7."""

@@ -9,7 +9,7 @@ import numpy as np
 from accelerators import make_accelerator
 from random_networks import Chooser
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
+from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.candidates import Candidates
 from mho.mapping.parts import LayerMapping, Range

@@ -8,7 +8,7 @@ import numpy as np
 from accelerators import make_accelerator
 from hypothesis import strategies as st
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.work import LayerWork, Need, WorkGraph
 

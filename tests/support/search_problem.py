@@ -18,18 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mho.accelerator.loading import load_accelerator
-from mho.cost.table import LatencyTable
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import Measurement
+from mho.bit_search.features import scale_features
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.measuring import LocalMeasurer, Workers
+from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.sharing import share
+from mho.bit_search.space import SearchSpace
+from mho.cost_model.table import LatencyTable
+from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.search.constraints import SearchConstraints
-from mho.search.evaluation import Measurement
-from mho.search.features import scale_features
-from mho.search.log import EvaluationLog
-from mho.search.measuring import LocalMeasurer, Workers
-from mho.search.runner import SearchOptions, run_search
-from mho.search.sharing import share
-from mho.search.space import SearchSpace
 
 
 def resnet18_layers() -> tuple[MvmLayer, ...]:

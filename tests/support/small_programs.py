@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.program.instructions import Instruction, Layer, Loop, Window

@@ -18,12 +18,12 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
-from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.cli.main import COMMANDS, _build_app
-from mho.cost.latency import cost_network
-from mho.cost.layer_tables import load_layer_table
+from mho.cost_model.latency import cost_network
+from mho.cost_model.layer_tables import load_layer_table
 from mho.data.spec import DataSpec
+from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.network.onnx_converters import CONVERTERS
 from mho.quantization.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name

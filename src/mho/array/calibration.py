@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.converters import make_adc
 from mho.errors import ConfigError, DataError
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 
 Floats = NDArray[np.float64]
 

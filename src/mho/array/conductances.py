@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import Array, PartOf, State
-from mho.accelerator.pulses import WriteVerify
-from mho.accelerator.spec import Accelerator
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError
+from mho.hardware.array import Array, PartOf, State
+from mho.hardware.pulses import WriteVerify
+from mho.hardware.spec import Accelerator
 
 Floats = NDArray[np.float64]
 

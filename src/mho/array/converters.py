@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import Converters
 from mho.errors import ConfigError
+from mho.hardware.converters import Converters
 
 Floats = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from mho.accelerator.array import Array, OffCurrent, PartOf, Placement
-from mho.accelerator.converters import AdcRange, Converters
 from mho.array.conductances import Conditions
+from mho.hardware.array import Array, OffCurrent, PartOf, Placement
+from mho.hardware.converters import AdcRange, Converters
 
 Acts = Callable[[Array, Converters, Conditions], bool]
 """Tells whether a key may change answers of an array with converters under conditions."""

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import ColumnDifference
 from mho.errors import DataError
+from mho.hardware.converters import ColumnDifference
 
 Integers = NDArray[np.int64]
 

@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import OffCurrent
-from mho.accelerator.converters import AdcRange
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import Adc, add_errors, drive_levels, make_adc
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
@@ -25,6 +22,9 @@ from mho.array.seeds import CrossbarSeed, Purpose
 from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
+from mho.hardware.array import OffCurrent
+from mho.hardware.converters import AdcRange
+from mho.hardware.spec import Accelerator
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.wires import Wires, check_conductances
 from mho.errors import DataError
+from mho.hardware.array import DrivenEnds
 
 FloatArray = NDArray[np.float64]
 Nodes = NDArray[np.int64]

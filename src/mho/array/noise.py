@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import PartOf
 from mho.array.conductances import Device
+from mho.hardware.array import PartOf
 
 
 def read_variance(device: Device, counts: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import ColumnDifference
 from mho.array.conversion import Readout
 from mho.array.converters import Adc, drive_levels
 from mho.array.feeding import Feed
 from mho.array.layout import ArrayLayout, list_conversions
 from mho.errors import DataError
+from mho.hardware.converters import ColumnDifference
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array.converters import Adc
 from mho.array.integers import IntegerProduct, Route, refuse_large_sums
@@ -31,6 +30,7 @@ from mho.array.periphery import Periphery
 from mho.array.variance import draw_normal, result_noise, result_variance, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
+from mho.hardware.converters import ColumnDifference
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]

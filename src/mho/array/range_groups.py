@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.converters import AdcRange, Converters
 from mho.array.calibration import RangeRule, SumCounts
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
 from mho.array.product import ArrayProduct
+from mho.hardware.converters import AdcRange, Converters
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

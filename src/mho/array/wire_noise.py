@@ -28,7 +28,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.dissection import Block, find_drops
 from mho.array.wires import (
     CELLS_AT_ONCE,
@@ -40,6 +39,7 @@ from mho.array.wires import (
     reduce_array,
 )
 from mho.errors import DataError
+from mho.hardware.array import DrivenEnds
 
 FloatArray = NDArray[np.float64]
 

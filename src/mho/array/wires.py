@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.dissection import Block, build, pad_length
 from mho.errors import ConfigError, DataError
+from mho.hardware.array import DrivenEnds
 
 FloatArray = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from mho.accelerator.loading import load_accelerator, load_distinct, override
-from mho.accelerator.spec import Accelerator, Encoding
 from mho.cache_folder import cache_folder
-from mho.cost.layer_tables import load_layer_table, network_policy
+from mho.cost_model.layer_tables import load_layer_table, network_policy
 from mho.errors import ConfigError
+from mho.hardware.loading import load_accelerator, load_distinct, override
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from mho.accelerator.converters import AdcRange
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.cli.chip import (
     ElapsedOption,
@@ -21,6 +20,7 @@ from mho.cli.chip import (
 )
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
+from mho.hardware.converters import AdcRange
 from mho.program.container import read_program
 from mho.terminal import echo
 

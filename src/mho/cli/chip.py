@@ -11,10 +11,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from mho.accelerator.array import Placement
-from mho.accelerator.loading import load_accelerator, override
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
+from mho.hardware.array import Placement
+from mho.hardware.loading import load_accelerator, override
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 
 if TYPE_CHECKING:

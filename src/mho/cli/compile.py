@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mho.accelerator.loading import load_accelerator, override
 from mho.cli.arguments import MOST, AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
 from mho.cli.outputs import check_outputs
-from mho.cost.layer_tables import network_policy
+from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
+from mho.hardware.loading import load_accelerator, override
 from mho.input_files import hash_file
 from mho.mapping.model import DEFAULT_MODEL
 from mho.network.graph import Network

@@ -24,10 +24,10 @@ from mho.cli.arguments import (
     check_energy,
     load_mapped,
 )
-from mho.cost.document import CostDocument, LayerRow
-from mho.cost.energy import energy_network
-from mho.cost.energy_document import EnergyDocument, EnergyRow
-from mho.cost.latency import cost_network
+from mho.cost_model.document import CostDocument, LayerRow
+from mho.cost_model.energy import energy_network
+from mho.cost_model.energy_document import EnergyDocument, EnergyRow
+from mho.cost_model.latency import cost_network
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy, write_widths
 from mho.report.columns import Column, print_columns

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from rich import box
 from rich.table import Table
 
-from mho.accelerator.loading import list_presets, load_accelerator
-from mho.accelerator.spec import Accelerator
-from mho.cost.area import area_chip
+from mho.cost_model.area import area_chip
+from mho.hardware.loading import list_presets, load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.report.hardware_words import tell_conversion
 from mho.terminal import Console, Text, echo
 

@@ -24,7 +24,7 @@ from mho.cli.arguments import (
     load_mapped,
 )
 from mho.cli.outputs import check_outputs
-from mho.cost.network_map import NetworkMap
+from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
 from mho.mapping.model import DEFAULT_MODEL
 from mho.report.drawing_files import check_suffix, write_drawing

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mho.accelerator.array import Compensation, Placement
-from mho.accelerator.pulses import WriteVerify
-from mho.accelerator.spec import Accelerator
 from mho.cli.arguments import MOST
 from mho.cli.chip import (
     Chip,
@@ -28,6 +25,9 @@ from mho.cli.chip import (
 )
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
+from mho.hardware.array import Compensation, Placement
+from mho.hardware.pulses import WriteVerify
+from mho.hardware.spec import Accelerator
 from mho.program.container import read_program
 from mho.program.program import Program
 from mho.terminal import Console, echo

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.digits import count_input_rows
 from mho.mapping.parts import LayerMapping, Part
 

@@ -16,8 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.blocks import Blocks, find_blocks
 from mho.mapping.candidates import Array, Candidates, list_candidates
 from mho.mapping.converters import layer_hardware

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.converters import resolvable_rows
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.digits import count_correction_columns, count_input_rows, count_output_columns

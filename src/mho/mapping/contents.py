@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.digits import (
     count_input_rows,
     count_sign_slices,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Accelerator, Encoding
 from mho.quantization.policy import BitWidths
 
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.converters import conversion_latency_ps
 from mho.mapping.slicing import Count
 

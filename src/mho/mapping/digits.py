@@ -8,7 +8,7 @@ counted by the integers that a layer may hold, not by a nominal width.
 
 from __future__ import annotations
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import ceil_divide
 from mho.network.layers import MvmLayer

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import Encoding
 from mho.mapping.slicing import Count
 
 CORRECTION = -1

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.mapping.best import MappingChoice, choose_mapping
 from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.layout import ArrayLayout
+from mho.hardware.spec import Accelerator
 from mho.mapping.contents import PartContents, lay_out
 from mho.mapping.encoding import CORRECTION
 from mho.mapping.model import DEFAULT_MODEL, MappingModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.best import choose_mapping
 from mho.mapping.parts import LayerMapping
 from mho.mapping.plan import plan_allowed

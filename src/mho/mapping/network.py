@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError
+from mho.hardware.spec import Accelerator
 from mho.mapping.best import MappingChoice
 from mho.mapping.converters import layer_hardware
 from mho.mapping.model import MappingModel

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.contents import Integers, PartContents, TilePlace, lay_out
 from mho.mapping.digits import count_stored_bits
 from mho.mapping.encoding import CORRECTION

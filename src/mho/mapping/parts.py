@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
-from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.counts import Counts
 from mho.mapping.encoding import StoredRange
 from mho.mapping.slicing import Count

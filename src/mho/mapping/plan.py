@@ -14,8 +14,8 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Accelerator
 from mho.errors import MappingError
+from mho.hardware.spec import PAPER_ENCODINGS, Accelerator
 from mho.mapping.converters import check_adc, layer_hardware
 from mho.mapping.counts import Counts
 from mho.mapping.digits import count_digital_sums, count_stored_bits, stored_range, takes_zero_points

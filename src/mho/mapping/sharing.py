@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Crossbar
+from mho.hardware.spec import Crossbar
 
 Array = NDArray[np.int64]
 Index = tuple[Array, ...]

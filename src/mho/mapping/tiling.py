@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator, Crossbar, Encoding
+from mho.hardware.spec import Accelerator, Crossbar, Encoding
 from mho.mapping.converters import converts_differences
 from mho.mapping.slicing import Count, ceil_divide
 

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.cache_folder import open_atomically
 from mho.errors import InputFileError, MemoryBudgetError, ProgramError
+from mho.hardware.loading import accelerator_from_json
 from mho.input_files import check_memory, check_regular_file, parse_json
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program

@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Encoding
 from mho.array.layout import begin_pairs
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Encoding
 from mho.mapping.counts import Counts, Prices
 from mho.mapping.slicing import ceil_divide
 from mho.program.instructions import Layer, LoadInput, ShiftAdd

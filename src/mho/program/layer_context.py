@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.attributes import get_int, get_ints
 from mho.errors import MappingError
+from mho.hardware.spec import Accelerator
 from mho.mapping.contents import PartContents, lay_out
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Grid, LayerQuantization, Network, Node

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Grid, Network, Node
 from mho.program.geometry import ConvGeometry, MatmulGeometry

@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mho import __version__
-from mho.accelerator.spec import Accelerator
 from mho.errors import MappingError, ProgramError, suggest
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_layers, naming_layer
 from mho.mapping.parts import LayerMapping

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import ProgramError
+from mho.hardware.spec import Accelerator
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.contents import PartContents
 from mho.mapping.digits import count_stored_bits, first_shift
 from mho.mapping.encoding import CORRECTION

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mho.accelerator.spec import Encoding
 from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
 from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
 from mho.errors import ProgramError
+from mho.hardware.spec import Encoding
 from mho.input_files import check_memory
 from mho.mapping.converters import required_adc_bits, resolves_all_sums
 from mho.network.graph import MVM_OPERATIONS

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mho.accelerator.array import OffCurrent, Placement
-from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.model import full_scale
 from mho.errors import PolicyError, UnsupportedOperationError
+from mho.hardware.array import OffCurrent, Placement
+from mho.hardware.converters import AdcRange
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.quantization.layer_arrays import LayerArrays
 from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.noisy_tiles import NoisyTiles

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.converters import make_adc
 from mho.array.layout import Conversions
 from mho.array.product import ArrayProduct
 from mho.array.range_groups import Range, RangeGroups
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 
 DEFAULT_STEPS = 100
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.exactness import exact_products
 from mho.array.calibration import without_conversion
 from mho.array.conductances import Conditions
 from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
+from mho.hardware.spec import Accelerator
 from mho.quantization.layer_arrays import ArrayTile, LayerArrays
 from mho.quantization.matrices import give_results, take_matrices
 from mho.quantization.noisy_ranges import RangeRenewal, TileRanges

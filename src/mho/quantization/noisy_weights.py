@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mho.accelerator.array import OffCurrent
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import CellIdentity, Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import drive_levels
 from mho.array.feeding import Feed
 from mho.array.layout import ArrayLayout
 from mho.array.noise import read_variance
 from mho.array.seeds import CrossbarSeed, Purpose
+from mho.hardware.array import OffCurrent
+from mho.hardware.spec import Accelerator
 from mho.quantization.layer_arrays import ArrayPart, LayerArrays
 from mho.quantization.matrices import give_constants, give_matrices, take_matrices
 from mho.quantization.products import Geometry, multiply

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mho.accelerator.converters import MAX_ADC_BITS
 from mho.errors import PolicyError, suggest
+from mho.hardware.converters import MAX_ADC_BITS
 from mho.input_files import read_json
 
 MIN_BITS, MAX_BITS = 1, 8

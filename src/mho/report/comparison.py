@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mho.accelerator.loading import override
-from mho.accelerator.spec import Accelerator, Encoding
-from mho.cost.area import area_chip
-from mho.cost.document import to_microseconds
-from mho.cost.endurance import count_network_lifetime, count_network_writes
-from mho.cost.energy import energy_network
-from mho.cost.energy_document import EnergyDocument
-from mho.cost.latency import cost_network
+from mho.cost_model.area import area_chip
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.endurance import count_network_lifetime, count_network_writes
+from mho.cost_model.energy import energy_network
+from mho.cost_model.energy_document import EnergyDocument
+from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
+from mho.hardware.loading import override
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.converters import full_adc_bits, resolvable_rows
 from mho.mapping.digits import count_stored_bits, stored_range_of_width
 from mho.mapping.model import DEFAULT_MODEL, MappingModel

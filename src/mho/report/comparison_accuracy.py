@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mho.array.conductances import Conditions
 from mho.array.effects import chips_differ
 from mho.array_files import read_arrays
-from mho.cost.layer_tables import network_policy
+from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, DataError
 from mho.network.graph import Network
 from mho.program.program import Program

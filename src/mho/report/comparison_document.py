@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from mho.accelerator.converters import ConversionTime
-from mho.cost.area import AreaComponent
-from mho.cost.document import leave_out_adc_bits
-from mho.cost.energy import Component
+from mho.cost_model.area import AreaComponent
+from mho.cost_model.document import leave_out_adc_bits
+from mho.cost_model.energy import Component
+from mho.hardware.converters import ConversionTime
 from mho.mapping.model import MappingModel
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mho.cache_folder import write_atomically
-from mho.cost.network_map import LayerMap, NetworkMap
+from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError, InputFileError
 from mho.report.map_drawing import draw_layer
 from mho.report.png import to_png

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mho.bit_search.explain import BitStep, Explanation, Loss, OperandExplanation
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
-from mho.search.explain import BitStep, Explanation, Loss, OperandExplanation
 from mho.terminal import Console
 
 _OPERANDS = {"weight": "weights", "activation": "activations", "ADC": "ADCs"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mho.accelerator.converters import ConversionTime
-from mho.accelerator.spec import Accelerator
+from mho.hardware.converters import ConversionTime
+from mho.hardware.spec import Accelerator
 from mho.mapping.converters import full_adc_bits
 
 CONVERSION_TIMES = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mho.accelerator.spec import Accelerator, Encoding
-from mho.cost.document import to_microseconds
-from mho.cost.network_map import LayerMap, NetworkMap
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.network_map import LayerMap, NetworkMap
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.contents import PartContents
 from mho.mapping.explain import Alternative
 from mho.mapping.model import MappingModel

@@ -7,10 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.document import to_microseconds
-from mho.cost.network_map import LayerMap, NetworkMap
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 from mho.mapping.contents import TilePlace
 from mho.mapping.occupancy import PartOccupancy
 from mho.mapping.parts import LayerMapping, Part

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.network_map import LayerMap, NetworkMap
+from mho.cost_model.network_map import LayerMap, NetworkMap
+from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.explain import Alternative
 from mho.mapping.occupancy import PartOccupancy

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.contents import Integers, PartContents, TilePlace
 from mho.mapping.describe import describe_mapping
 from mho.mapping.digits import weight_offset

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mho.bit_search.mix import MixPart
+from mho.bit_search.runner import SearchResult
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
-from mho.search.mix import MixPart
-from mho.search.runner import SearchResult
 from mho.terminal import Console
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.area import area_chip
-from mho.cost.document import to_microseconds
-from mho.cost.energy_document import EnergyDocument
+from mho.cost_model.area import area_chip
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.energy_document import EnergyDocument
+from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping

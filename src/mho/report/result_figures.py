@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from mho.cost.document import leave_out_adc_bits
+from mho.cost_model.document import leave_out_adc_bits
 from mho.mapping.model import MappingModel
 from mho.quantization.policy import write_widths
 

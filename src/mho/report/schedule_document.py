@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.area import AreaComponent, ChipArea, area_chip
-from mho.cost.document import to_microseconds
-from mho.cost.energy import Component, EnergyBreakdown
-from mho.cost.energy_document import EnergyDocument, EnergyRow
+from mho.cost_model.area import AreaComponent, ChipArea, area_chip
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.energy import Component, EnergyBreakdown
+from mho.cost_model.energy_document import EnergyDocument, EnergyRow
+from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.scheduling.asap import LayerTiming

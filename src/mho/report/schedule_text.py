@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mho.cost.area import AreaComponent
-from mho.cost.energy import Component
-from mho.cost.energy_document import EnergyDocument
+from mho.cost_model.area import AreaComponent
+from mho.cost_model.energy import Component
+from mho.cost_model.energy_document import EnergyDocument
 from mho.report.columns import Column, print_columns
 from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated
 from mho.scheduling.duplication import Objective

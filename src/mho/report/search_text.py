@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mho.bit_search.evaluation import EvaluationRecord
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
-from mho.search.evaluation import EvaluationRecord
 from mho.terminal import Console
 
 _BITS_WIDTH = 60

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mho.accelerator.spec import Crossbar
+from mho.hardware.spec import Crossbar
 from mho.mapping.contents import Integers, TilePlace
 from mho.mapping.encoding import CORRECTION
 from mho.mapping.network import Placement

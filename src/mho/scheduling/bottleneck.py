@@ -13,7 +13,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import count_busy_ps
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.routes import Routes

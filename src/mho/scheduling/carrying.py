@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import find_interval_ps, space_starts
 from mho.scheduling.bottleneck import count_link_loads
 from mho.scheduling.placement import ChipPlan, CopyPlace, list_gathered

@@ -21,9 +21,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.energy import price_activity, price_leakage
+from mho.cost_model.energy import price_activity, price_leakage
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.endurance import count_lifetime_inputs
-from mho.cost.energy import EnergyBreakdown, LayerEnergy, add_energies, price_activity, price_layer, price_leakage
+from mho.cost_model.endurance import count_lifetime_inputs
+from mho.cost_model.energy import EnergyBreakdown, LayerEnergy, add_energies, price_activity, price_layer, price_leakage
+from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_activity, count_writing
 from mho.mapping.parts import LayerMapping
 from mho.scheduling.chip_schedule import ChipSchedule

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mho.accelerator.loading import override
-from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError, suggest
+from mho.hardware.loading import override
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network

@@ -20,9 +20,9 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.attributes import get_ints
 from mho.errors import ScheduleError, suggest
+from mho.hardware.spec import Accelerator
 from mho.mapping.parts import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.scheduling.asap import time_asap

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.energy import price_layer
+from mho.cost_model.energy import price_layer
+from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity, count_writing
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator, Encoding
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.candidates import Candidates
 from mho.mapping.converters import layer_hardware

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mho.accelerator.chip import Chip
 from mho.errors import ScheduleError
+from mho.hardware.chip import Chip
 from mho.scheduling.asap import check_copies
 from mho.scheduling.room import Rooms, Share
 from mho.scheduling.work import LayerWork, WorkGraph

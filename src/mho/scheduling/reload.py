@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.endurance import count_lifetime_inputs
+from mho.cost_model.endurance import count_lifetime_inputs
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping
 from mho.mapping.parts import LayerMapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mho.accelerator.loading import override
-from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
+from mho.hardware.loading import override
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_network
 from mho.mapping.parts import LayerMapping

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator
 from mho.mapping.converters import layer_hardware
 from mho.mapping.counts import Prices
 from mho.mapping.network import NetworkMapping

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mho.accelerator.chip import Chip, Interconnect, InterconnectKind
+from mho.hardware.chip import Chip, Interconnect, InterconnectKind
 from mho.scheduling.work import Integers
 
 _EAST, _WEST, _SOUTH, _NORTH = range(4)

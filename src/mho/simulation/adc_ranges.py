@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import Placement
-from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
 from mho.array.range_groups import Range
 from mho.array_files import check_kinds, read_arrays, write_arrays
 from mho.errors import InputFileError
+from mho.hardware.array import Placement
+from mho.hardware.converters import AdcRange
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.analog_calibration import DEFAULT_BATCH, calibrate_ranges
 from mho.simulation.analog_tiles import Ranges

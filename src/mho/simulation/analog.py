@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.exactness import exact_products
 from mho.arithmetic.operations import OPERATIONS
 from mho.array.conductances import Conditions
 from mho.array.seeds import Purpose
 from mho.errors import ConfigError, DataError, ProgramError
+from mho.hardware.spec import Accelerator
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, collect_layers

@@ -8,12 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.accelerator.converters import AdcRange, Converters
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule, without_conversion
 from mho.array.conductances import Conditions
 from mho.array.range_groups import RangeGroups
 from mho.errors import ConfigError
+from mho.hardware.converters import AdcRange, Converters
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
 from mho.simulation.analog_tiles import AnalogTile, Ranges

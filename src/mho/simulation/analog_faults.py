@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.array import Compensation, Placement
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Accelerator
 from mho.array.compensation import NO_WEIGHT, WeightCells
 from mho.array.conductances import Device
 from mho.array.layout import begin_pairs
 from mho.array.model import draw_stuck
 from mho.array.placement import FaultCosts, Lines, place_lines
 from mho.array.seeds import CrossbarSeed
+from mho.hardware.array import Compensation, Placement
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Accelerator
 from mho.program.instructions import WriteTile
 from mho.program.program import Program
 from mho.program.tile_uses import LayerContent, TileUse, Write

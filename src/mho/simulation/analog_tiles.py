@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device
 from mho.array.layout import ArrayLayout
 from mho.array.model import ProductMaker, WrittenCells, write_crossbar
@@ -25,6 +24,7 @@ from mho.array.product import MIN_FRACTION_BITS, ArrayProduct
 from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 from mho.program.geometry import AccumulatorLayout
 from mho.program.instructions import Layer, QuantizeInput, ShiftAdd, WriteTile
 from mho.program.program import Program

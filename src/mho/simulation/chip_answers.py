@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor

@@ -7,8 +7,8 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from mho.accelerator.spec import Accelerator
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator
 from mho.scheduling.backlog import ChannelKey, find_backlogs
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.room import Share, count_least

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StrictInt
 
-from mho.accelerator.array import Array
-from mho.accelerator.converters import Converters
-from mho.accelerator.section import Section
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
 from mho.array.effects import acts, chips_differ
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, InputFileError
+from mho.hardware.array import Array
+from mho.hardware.converters import Converters
+from mho.hardware.section import Section
+from mho.hardware.spec import Accelerator
 from mho.input_files import parse_json
 from mho.program.container import program_digest
 from mho.program.program import Program

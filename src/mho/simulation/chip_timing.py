@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import check_batch, check_copies
 from mho.scheduling.placement import ChipPlan
 from mho.scheduling.work import WorkGraph

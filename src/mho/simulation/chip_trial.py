@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
+from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import DEFAULT_BATCH

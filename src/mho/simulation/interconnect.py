@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mho.accelerator.chip import Chip, Interconnect
+from mho.hardware.chip import Chip, Interconnect
 from mho.scheduling.routes import Hop, Routes
 
 

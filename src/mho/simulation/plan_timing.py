@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
-from mho.accelerator.spec import Accelerator
+from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import MOST_WINDOWS
 from mho.scheduling.bottleneck import Bottleneck, find_bottleneck
 from mho.scheduling.placement import ChipPlan

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Conditions
 from mho.errors import DataError
+from mho.hardware.spec import Accelerator
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.product import LayerProduct
 from mho.program.program import Program

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Split
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.workflow.checks import judge_logits
 from mho.workflow.stage import derive_seed
@@ -32,7 +32,7 @@ BATCH = 100
 
 
 class ArrayJudge:
-    """Asks quantized networks on arrays (see the module); an `mho.search.qat_evaluator.NetworkJudge`.
+    """Asks quantized networks on arrays (see the module); an `mho.bit_search.qat_evaluator.NetworkJudge`.
 
     Args:
         accelerator: with calibrated ADCs.

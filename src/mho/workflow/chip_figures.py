@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import mho.report.result as form
-from mho.accelerator.spec import Accelerator
-from mho.cost.document import to_microseconds
+from mho.cost_model.document import to_microseconds
 from mho.errors import MhoError
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.quantization.policy import Policy

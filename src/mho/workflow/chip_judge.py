@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Split
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.workflow.array_judge import BATCH, compile_trained, images_for_ranges
 from mho.workflow.chips import Chips
@@ -28,7 +28,7 @@ CHIPS = 3
 
 
 class ChipJudge:
-    """Asks quantized networks on chips; an `mho.search.qat_evaluator.NetworkJudge`.
+    """Asks quantized networks on chips; an `mho.bit_search.qat_evaluator.NetworkJudge`.
 
     Args:
         chips: which, and how they are read; their seeds follow from `seed`, and are not those of `chips`.

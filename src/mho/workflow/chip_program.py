@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mho.accelerator.spec import Accelerator
-from mho.cost.layer_tables import network_policy
+from mho.cost_model.layer_tables import network_policy
 from mho.errors import ScheduleError
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.program.chip_lowering import compile_schedule

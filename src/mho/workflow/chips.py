@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.data.dataset import Split
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 from mho.report.result_figures import tell_which
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits

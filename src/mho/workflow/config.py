@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mho.accelerator.array import MAX_READS
-from mho.accelerator.chip import MAX_CROSSBARS
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+from mho.bit_search.budget import default_repeats
 from mho.data.spec import DataSpec
+from mho.hardware.array import MAX_READS
+from mho.hardware.chip import MAX_CROSSBARS
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
-from mho.search.budget import default_repeats
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_start import OWN_LOG

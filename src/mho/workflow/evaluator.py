@@ -9,7 +9,7 @@ from mho.workflow.material import EVALUATION_BATCH, compiled, training_images, t
 from mho.workflow.stage import derive_seed, versions
 
 if TYPE_CHECKING:
-    from mho.search.qat_evaluator import QatEvaluator
+    from mho.bit_search.qat_evaluator import QatEvaluator
     from mho.workflow.policy_stages import Prepared
 
 
@@ -25,7 +25,7 @@ def make_evaluator(
         seed: of the run.
         on_arrays: ask candidates on arrays, not exactly.
     """
-    from mho.search.qat_evaluator import QatEvaluator
+    from mho.bit_search.qat_evaluator import QatEvaluator
 
     material, training = prepared.material, settings.training
     module = prepared.trainable()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mho.accelerator.spec import Accelerator
 from mho.data.dataset import Dataset, Split
 from mho.data.loading import load_dataset
 from mho.errors import TrainingError
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
@@ -25,9 +25,9 @@ from mho.workflow.stage import Report, derive_seed
 if TYPE_CHECKING:
     from torch import nn
 
+    from mho.bit_search.qat_evaluator import NetworkJudge
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training import TrainingOptions
-    from mho.search.qat_evaluator import NetworkJudge
 
 EVALUATION_BATCH = 500
 COMPILING_PAYS_MACS = 6e11

@@ -24,9 +24,9 @@ from mho.workflow.search_stage import make_options, make_space
 from mho.workflow.stage import StageRunner, derive_seed
 
 if TYPE_CHECKING:
-    from mho.search.measuring import Measurer
-    from mho.search.mix import MixedNetwork, MixPart
-    from mho.search.runner import SearchResult
+    from mho.bit_search.measuring import Measurer
+    from mho.bit_search.mix import MixedNetwork, MixPart
+    from mho.bit_search.runner import SearchResult
     from mho.workflow.config import RunConfig
 
 STAGES = ("network", "float", "calibration")
@@ -80,11 +80,11 @@ def search_mix(
     """
     import numpy as np
 
+    from mho.bit_search.budget import default_repeats
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, join_spaces
+    from mho.bit_search.runner import SearchProgress, run_search
     from mho.models.runtime import use_threads
-    from mho.search.budget import default_repeats
-    from mho.search.log import EvaluationLog
-    from mho.search.mix import MixedEvaluator, MixedMeasurer, join_spaces
-    from mho.search.runner import SearchProgress, run_search
 
     settings, carrying = config.search.settings(), execution or SearchExecution()
     carrying.check(settings)
@@ -135,9 +135,9 @@ def _prepare(
     make_progress: ProgressFactory | None,
 ) -> _Member:
     """Train and calibrate a network, and return what measures its policies; its directory stays locked."""
-    from mho.search.evaluation import problem_hash
-    from mho.search.log import EvaluationLog
-    from mho.search.mix import MixedNetwork
+    from mho.bit_search.evaluation import problem_hash
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.mix import MixedNetwork
     from mho.workflow.evaluator import make_evaluator
 
     material = load_material(run)
@@ -156,7 +156,7 @@ def _write(
     config: MixConfig, result: SearchResult, networks: Mapping[str, MixedNetwork], notes: tuple[str, ...]
 ) -> MixOutcome:
     """Write the result and the winner's policies into the mix's directory."""
-    from mho.search.mix import MixPart
+    from mho.bit_search.mix import MixPart
 
     best = result.best
     parts = {} if best is None else {name: MixPart.of(best.policy, name, one) for name, one in networks.items()}

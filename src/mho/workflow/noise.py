@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 

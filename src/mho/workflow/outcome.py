@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import mho.report.result as form
-from mho.cost.document import to_microseconds
-from mho.cost.latency import NetworkCost, cost_network
-from mho.cost.network_map import NetworkMap
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.network_map import NetworkMap
 from mho.errors import MhoError
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network

@@ -20,9 +20,9 @@ from mho.workflow.run_directory import StageResult, hash_files, hash_json
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
+    from mho.bit_search.qat_evaluator import NetworkJudge
     from mho.quantization.calibration import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
-    from mho.search.qat_evaluator import NetworkJudge
     from mho.workflow.array_judge import ArrayJudge
     from mho.workflow.chip_judge import ChipJudge
 

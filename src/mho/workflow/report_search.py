@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import mho.report.result as form
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.explain import LEAST_EVALUATIONS, BitStep
+from mho.bit_search.goal import Goal, select_best
+from mho.bit_search.objective import Objective
+from mho.bit_search.space import SearchSpace
 from mho.input_files import read_json
 from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
 from mho.report.text import format_cost, format_points
-from mho.search.evaluation import EvaluationRecord
-from mho.search.explain import LEAST_EVALUATIONS, BitStep
-from mho.search.goal import Goal, select_best
-from mho.search.objective import Objective
-from mho.search.space import SearchSpace
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.run_directory import StageResult, list_stages
 from mho.workflow.search_explanation import explain_search, read_goal, read_records

@@ -8,8 +8,8 @@ from typing import Any
 
 import mho.report.result as form
 from mho.array.conductances import Conditions
-from mho.cost.document import to_microseconds
-from mho.cost.latency import LayerCost, NetworkCost
+from mho.cost_model.document import to_microseconds
+from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.mapping.describe import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer

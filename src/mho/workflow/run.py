@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mho.accelerator.loading import load_accelerator, override
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
+from mho.hardware.loading import load_accelerator, override
 from mho.quantization.devices import find_devices
 from mho.report.page import render_page
 from mho.report.result import RunResult

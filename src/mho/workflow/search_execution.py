@@ -13,11 +13,11 @@ from mho.workflow.search_settings import SearchSettings
 if TYPE_CHECKING:
     import numpy as np
 
-    from mho.search.log import EvaluationLog
-    from mho.search.measuring import Measurer
-    from mho.search.qat_evaluator import QatEvaluator
-    from mho.search.runner import SearchOptions, SearchProgress, SearchResult
-    from mho.search.space import SearchSpace
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.measuring import Measurer
+    from mho.bit_search.qat_evaluator import QatEvaluator
+    from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult
+    from mho.bit_search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class SearchExecution:
             ConfigError: more processes than policies are asked for at once.
             MissingExtraError: Ray, or what is to show the search, is not installed.
         """
-        from mho.search.measuring import Workers
+        from mho.bit_search.measuring import Workers
 
         Workers(self.processes, self.ray).check(settings.batch)
         if self.ray is not None:
             import_ray()
         if settings.trackers:
-            from mho.search.tracking import check_trackers
+            from mho.bit_search.tracking import check_trackers
 
             check_trackers(settings.trackers)
 
     def open(
         self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int, *, storage: str | None
     ) -> AbstractContextManager[Measurer]:
-        """Return, as a context, what measures: arguments and errors are `mho.search.measuring.open_measurer`'s."""
-        from mho.search.measuring import Workers, open_measurer
+        """Return, as a context, what measures: arguments and errors are `mho.bit_search.measuring.open_measurer`'s."""
+        from mho.bit_search.measuring import Workers, open_measurer
 
         return open_measurer(Workers(self.processes, self.ray), storage, space, evaluator, log, batch)
 
@@ -75,9 +75,9 @@ class SearchExecution:
 
         Args:
             storage: URL of a database of trials that searches share, "sqlite" for a file beside the log; None: none.
-            others: these and the ones before, and errors, are those of `mho.search.runner.run_search`.
+            others: these and the ones before, and errors, are those of `mho.bit_search.runner.run_search`.
         """
-        from mho.search.runner import run_search
+        from mho.bit_search.runner import run_search
 
         with self.open(space, evaluator, log, options.batch, storage=storage) as measurer:
             return run_search(

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.explain import Explanation, explain_policy
+from mho.bit_search.goal import Goal
+from mho.bit_search.objective import Objective
+from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError
-from mho.search.evaluation import EvaluationRecord
-from mho.search.explain import Explanation, explain_policy
-from mho.search.goal import Goal
-from mho.search.objective import Objective
-from mho.search.space import SearchSpace
 from mho.workflow.stage import derive_seed
 
 

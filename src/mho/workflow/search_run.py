@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.explain import Explanation
+from mho.bit_search.goal import pareto_front
+from mho.bit_search.objective import Objective
 from mho.errors import MhoError
 from mho.input_files import read_json
-from mho.search.evaluation import EvaluationRecord
-from mho.search.explain import Explanation
-from mho.search.goal import pareto_front
-from mho.search.objective import Objective
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.progress import ProgressFactory, SilentProgress

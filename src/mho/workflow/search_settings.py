@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from mho.accelerator.converters import MAX_ADC_BITS
 from mho.errors import MhoError
+from mho.hardware.converters import MAX_ADC_BITS
 from mho.quantization.policy import BitWidths
 from mho.workflow.search_start import StartSettings
 from mho.workflow.section import Section, Widths
@@ -157,9 +157,9 @@ class SearchSettings(Section):
         return self
 
     def _check_goal(self) -> None:
-        from mho.search.budget import CostBudget
-        from mho.search.methods import AUTO, FRONT_METHODS
-        from mho.search.objective import Objective
+        from mho.bit_search.budget import CostBudget
+        from mho.bit_search.methods import AUTO, FRONT_METHODS
+        from mho.bit_search.objective import Objective
 
         if self.whole_front and self.method not in (*FRONT_METHODS, AUTO):
             raise ValueError(f"whole_front needs one of the methods {', '.join(FRONT_METHODS)}, and not {self.method}")

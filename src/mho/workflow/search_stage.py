@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths
-from mho.search.objective import Objective
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -22,11 +22,11 @@ from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, rea
 from mho.workflow.stage import Figures, Report, derive_seed
 
 if TYPE_CHECKING:
-    from mho.search.budget import CostBudget
-    from mho.search.evaluation import EvaluationRecord
-    from mho.search.runner import SearchOptions, SearchResult
-    from mho.search.screening import Screening
-    from mho.search.space import SearchSpace
+    from mho.bit_search.budget import CostBudget
+    from mho.bit_search.evaluation import EvaluationRecord
+    from mho.bit_search.runner import SearchOptions, SearchResult
+    from mho.bit_search.screening import Screening
+    from mho.bit_search.space import SearchSpace
 
 TRACKING = "tracking"
 """Folder of what shows searches while they run."""
@@ -73,10 +73,10 @@ class Search:
         """Search, and write every record."""
         import numpy as np
 
-        from mho.search.evaluation import problem_hash
-        from mho.search.log import EvaluationLog
-        from mho.search.runner import SearchProgress
-        from mho.search.tracking import tracked
+        from mho.bit_search.evaluation import problem_hash
+        from mho.bit_search.log import EvaluationLog
+        from mho.bit_search.runner import SearchProgress
+        from mho.bit_search.tracking import tracked
         from mho.workflow.evaluator import make_evaluator
 
         space = self.space()
@@ -148,14 +148,14 @@ class Search:
 
 def read_screening(evaluation: EvaluationSettings) -> Screening | None:
     """Return the shorter trainings that candidates go through first; None: none."""
-    from mho.search.screening import Screening
+    from mho.bit_search.screening import Screening
 
     return Screening(evaluation.stages, evaluation.promote) if evaluation.stages else None
 
 
 def make_options(settings: SearchSettings, repeats: int, screening: Screening | None = None) -> SearchOptions:
     """Return how long a search lasts and what it looks for."""
-    from mho.search.runner import SearchOptions
+    from mho.bit_search.runner import SearchOptions
 
     return SearchOptions(
         settings.budget,
@@ -170,7 +170,7 @@ def make_options(settings: SearchSettings, repeats: int, screening: Screening | 
 
 def read_cost_budget(settings: SearchSettings) -> CostBudget | None:
     """Return what the winner may cost; None where only accuracy limits it."""
-    from mho.search.budget import CostBudget
+    from mho.bit_search.budget import CostBudget
 
     if settings.cost_budget is None:
         return None
@@ -186,11 +186,11 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         MappingError: the accelerator cannot hold a layer.
         PolicyError: a pin names an unknown layer.
     """
+    from mho.bit_search.api import make_space as derive_space
+    from mho.bit_search.api import useful_multiple
+    from mho.bit_search.constraints import BitRange, SearchConstraints
+    from mho.bit_search.methods import check_goal
     from mho.network.onnx_reader import read_onnx
-    from mho.search.api import make_space as derive_space
-    from mho.search.api import useful_multiple
-    from mho.search.constraints import BitRange, SearchConstraints
-    from mho.search.methods import check_goal
 
     accelerator, held, multiple = material.accelerator, settings.hold_first_last, settings.weight_bits_multiple
     if multiple == "auto":

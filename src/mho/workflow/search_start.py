@@ -15,11 +15,11 @@ from mho.workflow.section import Section
 from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
-    from mho.search.evaluation import EvaluationRecord, Evaluator
-    from mho.search.log import EvaluationLog
-    from mho.search.method_options import MethodOptions
-    from mho.search.probes import Probes
-    from mho.search.space import SearchSpace
+    from mho.bit_search.evaluation import EvaluationRecord, Evaluator
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.method_options import MethodOptions
+    from mho.bit_search.probes import Probes
+    from mho.bit_search.space import SearchSpace
     from mho.workflow.policy_stages import Prepared
 
 AGENT_FILE, GIVEN_FILE, PROBES_FILE = "agent.safetensors", "given.jsonl", "probes.json"
@@ -47,8 +47,8 @@ class StartSettings(Section):
 
     def check_method(self, method: str) -> None:
         """Raise `ValueError` where the method cannot start from one of these."""
-        from mho.search.method_options import TAKEN
-        from mho.search.methods import AUTO, TAUGHT
+        from mho.bit_search.method_options import TAKEN
+        from mho.bit_search.methods import AUTO, TAUGHT
 
         for key, is_given, takers in (
             ("algorithm", self.algorithm is not None, [m for m, taken in TAKEN.items() if "algorithm" in taken]),
@@ -66,8 +66,8 @@ class StartSettings(Section):
             InputFileError: one is missing, damaged or something else.
             ConfigError: the agent learned by another algorithm.
         """
-        from mho.search.agent_file import SavedAgent
-        from mho.search.log import EvaluationLog
+        from mho.bit_search.agent_file import SavedAgent
+        from mho.bit_search.log import EvaluationLog
 
         if self.agent is not None:
             learned = SavedAgent.load(self.agent).algorithm
@@ -102,9 +102,9 @@ def read_options(settings: StartSettings, prepared: Prepared, folder: Path, repo
     Raises:
         InputFileError: the saved agent cannot be read.
     """
-    from mho.search.agent_file import SavedAgent
-    from mho.search.learners import Algorithm
-    from mho.search.method_options import MethodOptions
+    from mho.bit_search.agent_file import SavedAgent
+    from mho.bit_search.learners import Algorithm
+    from mho.bit_search.method_options import MethodOptions
 
     saved = None if settings.agent is None else SavedAgent.load(settings.agent)
     probes = _probe(settings.probe_images, prepared, folder, report) if settings.probe_images else None
@@ -124,8 +124,8 @@ def read_given(
         InputFileError: the log cannot be read.
         ConfigError: it is of another problem.
     """
-    from mho.search.log import EvaluationLog
-    from mho.search.warm_start import known_records, snapshot
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.warm_start import known_records, snapshot
 
     if settings.evaluations is None:
         return ()
@@ -139,7 +139,7 @@ def read_given(
 
 def _probe(images: int, prepared: Prepared, folder: Path, report: Report) -> Probes:
     """Return probes: those in the folder, or made now."""
-    from mho.search.probes import Probes, probe_layers
+    from mho.bit_search.probes import Probes, probe_layers
 
     path = folder / PROBES_FILE
     if path.exists():

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.data.loading import load_dataset
 from mho.errors import ConfigError, DataError
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import Accelerator
 from mho.input_files import hash_file
 from mho.program.container import read_program, write_program
 from mho.program.program import NORMALIZES_INPUT, Program

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mho.accelerator.array import Array
-from mho.accelerator.converters import Converters
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.effects import NEEDS, acts
 from mho.errors import ConfigError, suggest
+from mho.hardware.array import Array
+from mho.hardware.converters import Converters
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
 from mho.report.study_document import Design, Value
 from mho.report.study_text import format_value
 from mho.workflow.study_config import MAX_CHIPS, StudyConfig

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeRule
 from mho.array.conductances import Conditions
 from mho.errors import MhoError
+from mho.hardware.spec import Accelerator
 from mho.report.comparison_accuracy import LabelledSamples
 from mho.worker_pool import Lost, ProcessPool
 

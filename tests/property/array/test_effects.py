@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from small_programs import grid, linear_network
 
 import mho
-from mho.accelerator.spec import Accelerator
 from mho.array.conductances import Conditions
 from mho.array.effects import NEEDS, acts
+from mho.hardware.spec import Accelerator
 from mho.simulation.chip_trial import ChipCare, ask_chip
 
 NETWORK = linear_network(np.random.default_rng(3).integers(-7, 8, (6, 24)), grid(4))

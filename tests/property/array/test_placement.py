@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_array import make_layout
 
-from mho.accelerator.array import Array
 from mho.array.conductances import Device
 from mho.array.model import draw_stuck, make_product, write_crossbar
 from mho.array.placement import FaultCosts, Lines, place_lines
 from mho.array.seeds import CrossbarSeed
+from mho.hardware.array import Array
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plain_array import layouts, make_layout, plain_results
 
-from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array import integers
 from mho.array.converters import Adc, drive_levels, make_adc
@@ -18,6 +17,7 @@ from mho.array.product import ArrayProduct
 from mho.array.variance import result_noise, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
+from mho.hardware.converters import ColumnDifference
 
 GRID_BITS = 8
 """Counts that are drawn are whole multiples of 2^-8: no product tells cells more coarsely, so all sums are exact."""

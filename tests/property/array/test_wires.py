@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.nodal import first_order_variance, solve_nodal
 from mho.array.wire_noise import linearize_noise
 from mho.array.wires import Wires, transfer_matrix
+from mho.hardware.array import DrivenEnds
 
 OHMS = st.one_of(st.just(0.0), st.floats(-3, 4).map(lambda exponent: 10.0**exponent))
 WIRES = st.builds(Wires, OHMS, OHMS, st.sampled_from(DrivenEnds))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
-from mho.cost.bounds import bound_layer
-from mho.cost.latency import cost_layer, cost_network
-from mho.cost.table import WIDTHS, LatencyTable
+from mho.cost_model.bounds import bound_layer
+from mho.cost_model.latency import cost_layer, cost_network
+from mho.cost_model.table import WIDTHS, LatencyTable
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.best import MappingChoice, choose_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import Range

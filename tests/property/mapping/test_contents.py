@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from random_mappings import random_mapping
 from random_networks import choosers
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.contents import lay_out
 from mho.mapping.digits import weight_offset

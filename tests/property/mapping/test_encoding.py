@@ -5,7 +5,7 @@ from accelerators import make_accelerator
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.contents import lay_out
 from mho.mapping.encoding import CORRECTION, StoredRange

@@ -7,7 +7,7 @@ from accelerators import accelerators
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.encoding import CORRECTION
 from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.occupancy import CellCount, PartOccupancy, count_cells

@@ -8,15 +8,15 @@ from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
-from mho.cost.bounds import bound_network
-from mho.cost.latency import cost_network
-from mho.cost.table import WIDTHS, LatencyTable
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.space import SearchSpace
+from mho.cost_model.bounds import bound_network
+from mho.cost_model.latency import cost_network
+from mho.cost_model.table import WIDTHS, LatencyTable
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.layers import ConvShape, MvmLayer
 from mho.quantization.policy import MAX_BITS, BitWidths, Policy
-from mho.search.constraints import SearchConstraints
-from mho.search.space import SearchSpace
 
 BATCHES = st.sampled_from([1, 2, 5])
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

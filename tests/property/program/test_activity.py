@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import networks
 
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Encoding
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.model import MappingModel
 from mho.program.instructions import (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, networks, random_inputs, random_layer
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.errors import MappingError
+from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized

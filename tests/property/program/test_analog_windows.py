@@ -15,9 +15,9 @@ from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 from small_programs import conv_network
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import DataError, MappingError
+from mho.hardware.loading import accelerator_from_json
 from mho.network.graph import TensorInfo
 from mho.network.layers import derive_layer
 from mho.program.chip_lowering import compile_schedule

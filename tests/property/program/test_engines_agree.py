@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
 
-from mho.accelerator.spec import PAPER_ENCODINGS
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
+from mho.hardware.spec import PAPER_ENCODINGS
 from mho.mapping.model import MappingModel
 from mho.network.reference import run_quantized
 from mho.program.container import read_program, write_program

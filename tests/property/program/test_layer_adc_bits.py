@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from random_networks import networks, random_inputs
 from small_programs import conv_network
 
-from mho.accelerator.converters import AdcRange
 from mho.array.calibration import RangeRule, SumCounts
 from mho.array.converters import make_adc
-from mho.cost.bounds import bound_network
-from mho.cost.energy import energy_network
-from mho.cost.latency import cost_network
+from mho.cost_model.bounds import bound_network
+from mho.cost_model.energy import energy_network
+from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, ProgramError
+from mho.hardware.converters import AdcRange
 from mho.mapping.model import MappingModel
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.instructions import Layer

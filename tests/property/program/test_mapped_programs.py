@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
-from mho.accelerator.loading import accelerator_from_json
-from mho.cost.latency import cost_layer
+from mho.cost_model.latency import cost_layer
+from mho.hardware.loading import accelerator_from_json
 from mho.mapping.best import MappingChoice
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
-from mho.accelerator.loading import accelerator_from_json
+from mho.hardware.loading import accelerator_from_json
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
 from mho.program.lowering import compile_network

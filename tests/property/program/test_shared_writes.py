@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import networks, random_inputs
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.reference import run_quantized
 from mho.program.container import read_program, write_program
 from mho.program.instructions import WriteTile

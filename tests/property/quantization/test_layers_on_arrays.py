@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_network
 
-from mho.accelerator.spec import Accelerator
 from mho.arithmetic.shapes import infer_shape
 from mho.array.conductances import Conditions
 from mho.errors import MappingError
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo

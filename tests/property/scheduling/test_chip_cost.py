@@ -9,8 +9,8 @@ from chip_networks import make_attention, make_residual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mho.accelerator.loading import override
-from mho.accelerator.spec import Accelerator
+from mho.hardware.loading import override
+from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import BitWidths, Policy

@@ -6,7 +6,7 @@ from chip_networks import make_attention, make_chain, make_residual
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mho.accelerator.loading import load_accelerator
+from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.quantization.policy import BitWidths

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import choosers, networks, random_inputs
 
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Encoding
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Encoding
 from mho.mapping.converters import resolvable_rows
 from mho.mapping.digits import count_correction_columns, count_output_columns, stored_range, weight_offset
 from mho.mapping.model import MappingModel

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mho.accelerator.array import Array
-from mho.accelerator.pulses import WriteVerify
 from mho.array.conductances import (
     BOLTZMANN_EV_PER_K,
     CellIdentity,
@@ -23,6 +21,8 @@ from mho.array.conductances import (
 )
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError
+from mho.hardware.array import Array
+from mho.hardware.pulses import WriteVerify
 
 SHAPE = (200, 300)
 COUNT = 200 * 300

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from mho.accelerator.converters import Converters
 from mho.array.converters import Adc, add_errors, drive_levels, make_adc
 from mho.errors import ConfigError
+from mho.hardware.converters import Converters
 
 
 def range_of(bits, low, high):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mho.accelerator.array import Array
-from mho.accelerator.converters import Converters
 from mho.array.conductances import Conditions
 from mho.array.effects import NEEDS, acts
+from mho.hardware.array import Array
+from mho.hardware.converters import Converters
 
 CONVERTERS = Converters(dac_bits=1, adc_bits="ideal")
 

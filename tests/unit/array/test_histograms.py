@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mho.accelerator.array import Array
-from mho.accelerator.pulses import WriteVerify
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.seeds import CrossbarSeed
+from mho.hardware.array import Array
+from mho.hardware.pulses import WriteVerify
 
 SHAPE = (150, 200)
 SEED = CrossbarSeed(21)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from plain_array import layouts, make_layout
 
-from mho.accelerator.converters import ColumnDifference
 from mho.array.layout import NO_COLUMN, list_conversions
 from mho.errors import DataError
+from mho.hardware.converters import ColumnDifference
 
 
 def pairs(layout, difference):

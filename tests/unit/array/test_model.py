@@ -7,8 +7,6 @@ import pytest
 from accelerators import make_accelerator
 from plain_array import make_layout
 
-from mho.accelerator.converters import ColumnDifference
-from mho.accelerator.spec import Encoding
 from mho.array.conductances import Conditions, Device
 from mho.array.converters import make_adc
 from mho.array.layout import list_conversions
@@ -17,6 +15,8 @@ from mho.array.placement import Lines
 from mho.array.seeds import CrossbarSeed
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
+from mho.hardware.converters import ColumnDifference
+from mho.hardware.spec import Encoding
 from mho.mapping.converters import required_adc_bits
 
 ROWS, COLS = 12, 16

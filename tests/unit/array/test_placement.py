@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from mho.accelerator.array import Array
 from mho.array.conductances import Device
 from mho.array.placement import MAX_LINES_PLACED, FaultCosts, Lines, place_lines
 from mho.errors import ConfigError
+from mho.hardware.array import Array
 
 DEVICE = Device(Array(), 2)
 

@@ -10,8 +10,6 @@ import torch
 from memory import PeakMemory
 from plain_array import make_layout
 
-from mho.accelerator.array import Array
-from mho.accelerator.converters import ColumnDifference
 from mho.arithmetic.exactness import exact_products
 from mho.array import integers
 from mho.array import variance as variance_module
@@ -22,6 +20,8 @@ from mho.array.noise import read_variance
 from mho.array.product import _BLOCK_BYTES, ArrayProduct
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
+from mho.hardware.array import Array
+from mho.hardware.converters import ColumnDifference
 
 READS = 20_000
 ERRORS = 5

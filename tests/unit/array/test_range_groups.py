@@ -9,13 +9,13 @@ import pytest
 import torch
 from accelerators import make_accelerator
 
-from mho.accelerator.converters import AdcRange, ColumnDifference
 from mho.array.calibration import RangeRule
 from mho.array.converters import make_adc
 from mho.array.layout import ArrayLayout, list_conversions
 from mho.array.model import make_product, write_crossbar
 from mho.array.range_groups import RangeGroups, group_conversions
 from mho.array.seeds import CrossbarSeed
+from mho.hardware.converters import AdcRange, ColumnDifference
 
 DIFFERENTIAL = (1, -1, 16, -16)
 """Weights of the columns of one output: two slices of four bits."""

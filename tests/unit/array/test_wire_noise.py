@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.nodal import first_order_variance, solve_nodal
 from mho.array.wire_noise import linearize_noise
 from mho.array.wires import CELLS_AT_ONCE, Wires, transfer_matrix
 from mho.errors import DataError
+from mho.hardware.array import DrivenEnds
 
 EVERY_WIRE = [
     Wires(row_ohm, col_ohm, ends)

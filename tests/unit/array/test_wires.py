@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mho.accelerator.array import DrivenEnds
 from mho.array.nodal import solve_nodal
 from mho.array.wires import CELLS_AT_ONCE, Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
+from mho.hardware.array import DrivenEnds
 
 
 def random_cells(shape, seed=0, low=1e-6, high=1e-4):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator
 
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.space import SearchSpace
 from mho.quantization.policy import BitWidths, Policy
-from mho.search.constraints import SearchConstraints
-from mho.search.log import EvaluationLog
-from mho.search.space import SearchSpace
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 

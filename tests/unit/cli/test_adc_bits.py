@@ -11,10 +11,10 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_chain
 
-from mho.accelerator.loading import to_toml
 from mho.array_files import write_arrays
 from mho.cli.main import main
-from mho.cost.document import CostDocument
+from mho.cost_model.document import CostDocument
+from mho.hardware.loading import to_toml
 from mho.program.container import read_program
 from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.policy import BitWidths, Policy

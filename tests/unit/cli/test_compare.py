@@ -12,9 +12,9 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 from small_programs import grid, linear_network
 
-from mho.accelerator.loading import accelerator_from_json, to_toml
 from mho.cli.main import main
 from mho.errors import InputFileError
+from mho.hardware.loading import accelerator_from_json, to_toml
 from mho.report.comparison import Question, compare_accelerators
 from mho.schemas import json_schema
 
@@ -128,8 +128,8 @@ def test_options_reach_the_comparison(capsys, networks, tmp_path):
 
 
 def test_accuracies_are_those_of_the_python_function(capsys, networks):
-    from mho.accelerator.loading import load_accelerator
-    from mho.cost.layer_tables import network_policy
+    from mho.cost_model.layer_tables import network_policy
+    from mho.hardware.loading import load_accelerator
     from mho.report.comparison_accuracy import Asking, read_inputs, read_samples
 
     options = ["--seed", "3", "--chips", "2", "--elapsed-s", "100", "--calibration", "samples.npz", "--recalibrate"]

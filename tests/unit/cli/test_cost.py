@@ -6,11 +6,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-import mho.cost.layer_tables as layer_tables
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
+import mho.cost_model.layer_tables as layer_tables
 from mho.cli.main import main
 from mho.errors import InputFileError
+from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.layers import MvmLayer
 
 LAYERS = (

@@ -12,8 +12,8 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import conv_network, grid
 
-from mho.accelerator.loading import accelerator_from_json, to_toml
 from mho.cli.main import main
+from mho.hardware.loading import accelerator_from_json, to_toml
 from mho.program.container import write_program
 from mho.program.lowering import compile_network
 from mho.quantization.export import write_qcdq_onnx

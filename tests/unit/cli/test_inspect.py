@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from random_networks import SeededChooser, random_network
 
-from mho.accelerator.loading import accelerator_from_json, list_presets, load_accelerator, to_toml
 from mho.cli.main import main
+from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator, to_toml
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.program.container import write_program

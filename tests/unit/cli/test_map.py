@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from mapped_networks import LAYERS
 
-import mho.cost.layer_tables as layer_tables
+import mho.cost_model.layer_tables as layer_tables
 from mho.cli.main import main
 from mho.errors import InputFileError
 

@@ -10,11 +10,11 @@ from accelerators import make_accelerator
 from random_networks import random_inputs
 from small_programs import conv_network, grid
 
-from mho.accelerator.loading import to_toml
 from mho.array_files import write_arrays
 from mho.cli.main import main
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
+from mho.hardware.loading import to_toml
 from mho.quantization.export import write_qcdq_onnx
 
 NETWORK = conv_network(inputs=grid(3, signed=True), pads=(1, 1, 1, 1))

@@ -9,10 +9,10 @@ from random_networks import random_inputs
 from small_programs import conv_network, grid
 
 from mho import timing
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
-from mho.accelerator.spec import Encoding
 from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
+from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
+from mho.hardware.spec import Encoding
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_quantized
 from mho.program.container import read_program

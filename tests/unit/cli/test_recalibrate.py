@@ -11,10 +11,10 @@ from random_networks import random_inputs
 from small_programs import grid, linear_network
 
 import mho
-from mho.accelerator.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.array_files import read_arrays, write_arrays
 from mho.cli.main import main
 from mho.errors import MhoError
+from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.quantization.export import write_qcdq_onnx
 
 ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "y.npz")

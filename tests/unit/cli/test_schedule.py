@@ -11,9 +11,9 @@ from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 
 import mho
-from mho.accelerator.loading import to_toml
 from mho.cli.main import main
 from mho.errors import InputFileError
+from mho.hardware.loading import to_toml
 from mho.schemas import json_schema
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "schedule"

@@ -4,9 +4,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mho.accelerator.loading import list_presets, load_accelerator
 from mho.cli.main import main
 from mho.errors import ConfigError, PolicyError
+from mho.hardware.loading import list_presets, load_accelerator
 from mho.quantization.policy import BitWidths, Policy
 from mho.schemas import SCHEMAS, json_schema, schema_file_name, schema_text
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.array.layout import begin_pairs
 from mho.errors import MappingError
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.contents import lay_out
 from mho.mapping.encoding import CORRECTION, StoredRange, count_cols, count_rows

@@ -3,7 +3,7 @@
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.converters import conversion_bits, conversion_latency_ps, full_adc_bits
 
 COLUMNS, ROWS, OFFSET = Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS, Encoding.OFFSET

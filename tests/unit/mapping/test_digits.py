@@ -1,6 +1,6 @@
 import pytest
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.digits import count_output_columns, count_stored_bits, stored_range_of_width, weight_offset
 from mho.mapping.encoding import StoredRange
 

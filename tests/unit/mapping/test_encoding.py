@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mho.accelerator.spec import Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import Encoding
 from mho.mapping.encoding import StoredRange, count_cols, count_correction_cols, count_rows
 
 NARROW, BINARY = StoredRange(-127, 127), StoredRange(-1, 1, 2)

@@ -1,8 +1,8 @@
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.loading import load_accelerator
-from mho.accelerator.spec import Encoding
+from mho.hardware.loading import load_accelerator
+from mho.hardware.spec import Encoding
 from mho.mapping.explain import OTHER_ENCODING, explain_mapping, find_baselines
 from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.windows import SINGLE

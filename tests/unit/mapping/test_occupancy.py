@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.loading import load_accelerator
+from mho.hardware.loading import load_accelerator
 from mho.mapping.best import choose_mapping
 from mho.mapping.occupancy import NO_TAP, PartOccupancy, count_cells
 from mho.mapping.plan import plan_layer

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mho.accelerator.loading import accelerator_from_json, load_accelerator
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError, PolicyError
+from mho.hardware.loading import accelerator_from_json, load_accelerator
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.counts import Counts
 from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Crossbar, Encoding
+from mho.hardware.spec import Crossbar, Encoding
 from mho.mapping.tiling import (
     count_col_tiles,
     count_conversion_rounds,

@@ -4,7 +4,7 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import conv_network, matmul_network
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.best import MappingChoice
 from mho.mapping.converters import conversion_latency_ps
 from mho.mapping.parts import Range

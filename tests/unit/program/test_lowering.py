@@ -7,8 +7,8 @@ from bits import assert_same_bits
 from random_networks import SeededChooser, random_inputs, random_network
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.errors import MappingError
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.model import MappingModel
 from mho.mapping.plan import plan_layer
 from mho.network.graph import Grid, LayerQuantization, Node

@@ -11,8 +11,8 @@ import torch
 from accelerators import make_accelerator
 from torch import nn
 
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeMethod, RangeRule
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo

@@ -12,10 +12,10 @@ import pytest
 import torch
 from accelerators import make_accelerator
 
-from mho.accelerator.spec import Accelerator
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.data.dataset import Split
 from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo

@@ -15,13 +15,13 @@ from reload_schedules import ACCELERATOR as FEW
 from small_programs import grid, linear_network
 
 import mho
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
-from mho.cost.area import AreaComponent
-from mho.cost.energy import Component, energy_network
-from mho.cost.latency import cost_network
-from mho.cost.layer_tables import network_policy
+from mho.cost_model.area import AreaComponent
+from mho.cost_model.energy import Component, energy_network
+from mho.cost_model.latency import cost_network
+from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, DataError, InputFileError, PolicyError
+from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized

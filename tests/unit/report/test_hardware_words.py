@@ -1,7 +1,7 @@
 import pytest
 from accelerators import make_accelerator
 
-from mho.accelerator.loading import accelerator_from_json
+from mho.hardware.loading import accelerator_from_json
 from mho.report.hardware_words import tell_adc, tell_conversion, tell_times
 
 KEY = "converters.adc_latency_us_per_bit"

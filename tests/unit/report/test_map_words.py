@@ -2,7 +2,7 @@ import pytest
 from accelerators import make_accelerator
 from mapped_networks import LAYERS, conv, make_map, make_stack
 
-from mho.accelerator.spec import Encoding
+from mho.hardware.spec import Encoding
 from mho.mapping.explain import Alternative, Explanation
 from mho.mapping.model import MappingModel
 from mho.mapping.occupancy import PartOccupancy

@@ -2,8 +2,8 @@ import pytest
 from accelerators import make_accelerator
 from mapped_networks import LAYERS, conv
 
-from mho.accelerator.loading import load_accelerator
 from mho.errors import PolicyError, ScheduleError
+from mho.hardware.loading import load_accelerator
 from mho.mapping.best import choose_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping

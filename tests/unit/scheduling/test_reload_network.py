@@ -1,7 +1,7 @@
 import pytest
 from accelerators import make_accelerator
 
-from mho.cost.latency import cost_network
+from mho.cost_model.latency import cost_network
 from mho.errors import ScheduleError
 from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network

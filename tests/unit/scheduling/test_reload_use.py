@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from accelerators import make_accelerator
 
-from mho.cost.energy import Component, energy_network
-from mho.cost.latency import cost_network
+from mho.cost_model.energy import Component, energy_network
+from mho.cost_model.latency import cost_network
 from mho.mapping.activity import count_writing
 from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network

@@ -11,12 +11,12 @@ from accelerators import make_accelerator, with_array, with_converters
 from random_networks import random_inputs
 from small_programs import conv_network
 
-from mho.accelerator.array import Placement
-from mho.accelerator.converters import AdcRange
-from mho.accelerator.loading import override
 from mho.array.conductances import Conditions
 from mho.array_files import read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
+from mho.hardware.array import Placement
+from mho.hardware.converters import AdcRange
+from mho.hardware.loading import override
 from mho.program.lowering import compile_network
 from mho.simulation.adc_ranges import AdcRanges, calibrate_adcs, read_ranges, write_ranges
 from mho.simulation.chip_origin import ORIGIN

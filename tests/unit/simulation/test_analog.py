@@ -15,11 +15,11 @@ from hand_made import HAND_MADE
 from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError, DataError
+from mho.hardware.loading import accelerator_from_json
 from mho.program.instructions import WriteDynamicTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk

@@ -13,10 +13,10 @@ from chip_programs import quantized_program
 from random_networks import random_inputs
 from small_programs import compile_small, conv_network
 
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.range_groups import group_conversions
 from mho.errors import ConfigError, DataError
+from mho.hardware.loading import accelerator_from_json
 from mho.program.lowering import compile_network
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges

@@ -13,7 +13,7 @@ from memory import PeakMemory
 from random_networks import random_inputs
 from small_programs import conv_network
 
-from mho.accelerator.loading import accelerator_from_json
+from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.program.lowering import compile_network
 from mho.simulation import analog_windows

@@ -15,9 +15,9 @@ from small_programs import (
     matmul_network,
 )
 
-from mho.accelerator.spec import PAPER_ENCODINGS, Encoding
 from mho.arithmetic.exactness import exact_products
 from mho.errors import DataError, MemoryBudgetError, ProgramError
+from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.input_files import MEMORY_KEY
 from mho.network.graph import Grid
 from mho.network.reference import run_quantized

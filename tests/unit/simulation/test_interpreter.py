@@ -5,8 +5,8 @@ import pytest
 from accelerators import make_accelerator
 from small_programs import change_instructions, compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.accelerator.spec import PAPER_ENCODINGS
 from mho.errors import DataError, ProgramError
+from mho.hardware.spec import PAPER_ENCODINGS
 from mho.program.instructions import LoadInput, WriteTile
 from mho.simulation.interpreter import interpret
 

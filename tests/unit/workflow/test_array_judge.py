@@ -9,14 +9,14 @@ from accelerators import make_accelerator
 from small_training import digits_network
 
 import mho
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.mapping.model import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
-from mho.search.constraints import SearchConstraints
-from mho.search.qat_evaluator import QatEvaluator
 from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
 from mho.workflow.checks import judge_logits
 from mho.workflow.search_settings import SearchSettings

@@ -6,9 +6,9 @@ import torch
 from accelerators import make_accelerator
 
 import mho
-from mho.accelerator.loading import to_toml
 from mho.data.dataset import Split
 from mho.errors import ConfigError
+from mho.hardware.loading import to_toml
 from mho.workflow.chips import Chips, ask_chips, count_samples, read_chips
 from mho.workflow.config import NoiseSettings, SimulationSettings
 

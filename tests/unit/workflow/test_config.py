@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mho.accelerator.loading import load_accelerator
 from mho.errors import ConfigError, InputFileError
+from mho.hardware.loading import load_accelerator
 from mho.workflow.config import RunConfig, load_config
 
 GOOD = """

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mho.accelerator.loading import load_accelerator
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.mix import part_of
+from mho.bit_search.objective import Objective
 from mho.cli.main import main
+from mho.hardware.loading import load_accelerator
 from mho.network.onnx_reader import read_onnx
 from mho.quantization.policy import Policy
-from mho.search.log import EvaluationLog
-from mho.search.mix import part_of
-from mho.search.objective import Objective
 from mho.workflow.mix import search_mix
 from mho.workflow.mix_config import load_mix
 from mho.workflow.search_execution import SearchExecution

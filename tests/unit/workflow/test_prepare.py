@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mho.accelerator.loading import load_accelerator
 from mho.errors import ConfigError, PolicyError
+from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.input_normalization import find_normalization
 from mho.network.onnx_reader import read_onnx

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mho.bit_search.log import EvaluationLog
 from mho.errors import ConfigError, MissingExtraError
-from mho.search.log import EvaluationLog
 from mho.workflow.config import load_config
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_run import search_alone, with_search
@@ -143,8 +143,8 @@ def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path
     path.write_text(text)
     shown = []
     tracker = SimpleNamespace(show=lambda step, _: shown.append(step), close=lambda: None)
-    monkeypatch.setattr("mho.search.tracking.check_trackers", lambda _: None)
-    monkeypatch.setattr("mho.search.tracking.TensorBoardTracker", lambda _: tracker)
+    monkeypatch.setattr("mho.bit_search.tracking.check_trackers", lambda _: None)
+    monkeypatch.setattr("mho.bit_search.tracking.TensorBoardTracker", lambda _: tracker)
     settings = with_search(load_config(path, directory=tmp_path / "staged"), storage="sqlite", trackers=["tensorboard"])
     found = search_alone(settings, execution=SearchExecution(processes=2))
     content = json.loads(found.result_file.read_text())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mho.bit_search.agent_file import SavedAgent
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.probes import Probes
 from mho.cli.main import main
 from mho.errors import ConfigError, InputFileError
-from mho.search.agent_file import SavedAgent
-from mho.search.log import EvaluationLog
-from mho.search.probes import Probes
 from mho.workflow.config import load_config
 from mho.workflow.search_run import search_alone, with_search
 from mho.workflow.search_start import AGENT_FILE, GIVEN_FILE, OWN_LOG, PROBES_FILE, StartSettings

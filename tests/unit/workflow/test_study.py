@@ -18,9 +18,9 @@ from studies import STUDY, make_program, make_samples, tables, write_study
 
 import mho
 from mho import worker_pool
-from mho.accelerator.loading import accelerator_from_json
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, MhoError
+from mho.hardware.loading import accelerator_from_json
 from mho.program.program import NORMALIZES_INPUT
 from mho.report.comparison_accuracy import LabelledSamples
 from mho.report.study_document import StudyResult

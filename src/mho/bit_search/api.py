@@ -1,0 +1,206 @@
+"""Searching from Python: a network, data and an accelerator in, a policy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mho.bit_search.budget import CostBudget, default_repeats
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.costs import make_costs
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.features import layer_features
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.measuring import Workers, open_measurer
+from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.qat_evaluator import NetworkJudge, QatEvaluator
+from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult, run_search
+from mho.bit_search.screening import Screening
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.warm_start import known_records
+from mho.cost_model.table import AdcLatencies
+from mho.data.dataset import Dataset
+from mho.errors import ConfigError
+from mho.hardware.loading import as_accelerator
+from mho.hardware.spec import Accelerator
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.network.graph import Network
+from mho.network.input_normalization import find_normalization
+from mho.network.layers import derive_layer_table
+from mho.quantization.calibration import calibrate
+from mho.quantization.devices import Devices
+from mho.quantization.policy import MAX_BITS
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import TrainingOptions
+
+
+def make_space(
+    network: Network,
+    accelerator: Accelerator,
+    constraints: SearchConstraints,
+    *,
+    mapping: MappingModel = DEFAULT_MODEL,
+    prune: bool = True,
+    objective: Objective = Objective.LATENCY,
+) -> SearchSpace:
+    """Derive the space of a network on an accelerator under an objective; its weights do not matter.
+
+    Raises:
+        ConfigError: the accelerator does not suit the objective, or its ADCs not the bits that layers may have.
+        MappingError: a layer cannot be mapped.
+        PolicyError: a pin names an unknown layer.
+    """
+    _check_adc_bits(constraints, accelerator)
+    if objective is not Objective.LATENCY:
+        costs = make_costs(network, accelerator, objective, mapping)
+        return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
+    table = AdcLatencies.build(derive_layer_table(network), accelerator, constraints.told_adc_bits(), model=mapping)
+    latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
+    return SearchSpace.build(
+        network.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
+    )
+
+
+def _check_adc_bits(constraints: SearchConstraints, accelerator: Accelerator) -> None:
+    """Hold ADC bits that layers may have against the accelerator. Raises `ConfigError`."""
+    asked, converters = constraints.told_adc_bits(), accelerator.converters
+    if asked and not converters.has_calibrated_adc:
+        raise ConfigError(
+            "ADC bits are to be searched, and no range of the ADCs follows from data",
+            where=accelerator.name,
+            expected="converters.adc_bits as a number, and converters.adc_range other than full-scale",
+            hint="over the full scale every sum is read exactly, so that bits cost no accuracy",
+        )
+    if asked and asked[-1] > int(converters.adc_bits):
+        raise ConfigError(
+            f"ADC bits up to {asked[-1]} are to be searched",
+            where=accelerator.name,
+            expected=f"at most converters.adc_bits = {converters.adc_bits}",
+        )
+
+
+def useful_multiple(accelerator: Accelerator, mapping: MappingModel) -> int:
+    """Return the multiple of weight bits that pays: the paper's mapping cannot use a partly filled cell."""
+    return accelerator.crossbar.cell_bits if mapping is MappingModel.PAPER else 1
+
+
+def search(
+    network: Network,
+    dataset: Dataset,
+    accelerator: Accelerator | str | Path,
+    *,
+    budget: int,
+    method: str = "rl",
+    mapping: MappingModel | str = DEFAULT_MODEL,
+    objective: Objective | str = Objective.LATENCY,
+    allowed_drop_points: float = 1.0,
+    cost_budget: float | str | None = None,
+    whole_front: bool = False,
+    constraints: SearchConstraints | None = None,
+    training: TrainingOptions | None = None,
+    seed: int = 0,
+    log_path: str | Path | None = None,
+    on_progress: Callable[[SearchProgress], None] | None = None,
+    method_options: MethodOptions | None = None,
+    learn_from: EvaluationLog | str | Path | None = None,
+    judge: NetworkJudge | None = None,
+    batch: int = 1,
+    processes: int | None = None,
+    ray: str | None = None,
+    storage: str | None = None,
+    screening: Screening | None = None,
+    repeats: int | None = None,
+    stop_hopeless: bool = False,
+    devices: Devices | None = None,
+) -> SearchResult:
+    """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
+
+    Or for those that keep it most accurate within a cost; or for those of all costs.
+
+    Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
+    `training` says so, scored by loss on the calibration split and judged on the validation split. Test data is not
+    touched.
+
+    Args:
+        network: float, with trained weights.
+        dataset: its four splits.
+        accelerator: the hardware, or a preset's name or TOML file.
+        budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
+        method: one of `mho.bit_search.methods.METHODS`: "rl", "rl-paper" (which does not prune the space), "exact",
+            "evolution", "tpe", "uniform" or "random"; or "auto", which takes what the benchmark shows best.
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
+            chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
+            "crossbars" that hold all tiles at once.
+        allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
+        cost_budget: what the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8 such as
+            0.4, or an amount such as "250 us". The most accurate policy within it is searched.
+        whole_front: search policies of all costs alike; the winner is the cheapest that keeps the allowed drop.
+        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
+            paper's mapping, weights in multiples of the cell.
+        training: the short training of each candidate; None: post-training quantization only.
+        seed: of the method and of every training.
+        log_path: file of evaluations; with it, the same call goes on after an interruption.
+        on_progress: called after every policy.
+        method_options: what else the method is told: an algorithm, a saved agent, knowledge of sensitivities.
+        learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
+            where their log lies: the method learns from them first, and they do not count into the budget.
+        judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
+            needed, such as `mho.workflow.array_judge.ArrayJudge`.
+        batch: how many policies the method is asked for before it is told of any.
+        processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
+            no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
+        storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
+        screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
+        repeats: with how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning;
+            they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
+            a tenth of the budget, where candidates are trained; else 0.
+        stop_hopeless: end trainings halfway that are no better than guessing.
+        devices: where candidates are trained and judged, such as ``mho.quantization.devices.find_devices("cuda")``;
+            each process has one. None: on the processor.
+
+    Raises:
+        MhoError: anything wrong with what was given.
+    """
+    workers = Workers(processes, ray)
+    workers.check(batch)
+    hardware = as_accelerator(accelerator)
+    model, least = MappingModel(mapping), parse_objective(objective)
+    limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
+    space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper", objective=least)
+    if space.adc_bits and judge is None:
+        raise ConfigError(
+            "ADC bits are to be searched, and candidates are asked exactly",
+            where="mho.search",
+            expected="a judge that sees ADCs",
+            hint="judge=ArrayJudge(...) of mho.workflow.array_judge, or mho search, which takes one by itself",
+        )
+    if find_normalization(network):
+        dataset = dataset.unnormalized()
+    trainable = TrainableNetwork(network)
+    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    evaluator = QatEvaluator(
+        trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
+        judge=judge, stops_hopeless=stop_hopeless, problem={"accelerator": hardware.to_json()}, devices=devices,
+    )  # fmt: skip
+    log = EvaluationLog(log_path, evaluator.problem)
+    limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)
+    options = SearchOptions(
+        budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch, screening=screening,
+        repeats=default_repeats(budget, is_trained=training is not None) if repeats is None else repeats,
+    )  # fmt: skip
+    given: tuple[EvaluationRecord, ...] = ()
+    if learn_from is not None:
+        source = learn_from if isinstance(learn_from, EvaluationLog) else EvaluationLog.read(learn_from)
+        given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
+    with open_measurer(workers, storage, space, evaluator, log, batch) as measurer:
+        generator = np.random.default_rng(seed)
+        return run_search(
+            method, space, evaluator, log, options, generator, on_progress,
+            measurer=measurer, method_options=method_options, given=given,
+        )  # fmt: skip

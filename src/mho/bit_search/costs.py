@@ -1,0 +1,244 @@
+"""What policies cost where their costs are no sums over layers: on the whole chip, or the energy on one crossbar.
+
+A search needs three things of them: the cost of a policy, a table that agents see step by step (a sum over layers that
+is near it), and which widths of a layer can never be better than others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.bit_search.objective import Objective
+from mho.cost_model.energy import energy_layer, energy_network, price_leakage
+from mho.cost_model.latency import cost_layer, cost_network
+from mho.errors import ConfigError
+from mho.hardware.spec import Accelerator
+from mho.mapping.best import choose_mapping
+from mho.mapping.model import MappingModel
+from mho.mapping.plan import plan_allowed
+from mho.network.graph import Network
+from mho.network.layers import MvmLayer, derive_layer_table
+from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.options import CopyCost, list_chip_options
+
+Needed = Sequence[Collection[BitWidths]]
+"""Widths of each layer whose costs are asked for; those of uniform 8/8 are told besides."""
+
+
+class PolicyCosts(Protocol):
+    """Costs of the policies of one network under one objective."""
+
+    @property
+    def objective(self) -> Objective:
+        """What they are."""
+        ...
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit, above 0."""
+        ...
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether the cost of a policy is rough: its model does not hold for what it asks of the hardware."""
+        ...
+
+    @property
+    def adds_up(self) -> bool:
+        """True where the cost of a policy is the sum of its layers' in `tabulate`."""
+        ...
+
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about; NaN where they are not needed.
+
+        They are told by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then with
+        each of `adc_bits`.
+        """
+        ...
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether a layer can cost no more with `wide` than with `narrow`, whatever the rest of the policy."""
+        ...
+
+
+def make_costs(network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> PolicyCosts:
+    """Return the costs of an objective other than the latency on one crossbar.
+
+    Raises:
+        ConfigError: the chip has one crossbar and the objective is about several, or no energy is told.
+        MappingError: a layer cannot be mapped.
+    """
+    if objective is Objective.CROSSBARS:
+        return CrossbarCounts(network, accelerator, model)
+    if accelerator.chip.crossbars > 1:
+        return ChipCosts(network, accelerator, objective, model)
+    if objective not in (Objective.ENERGY, Objective.ENERGY_DELAY):
+        raise ConfigError(
+            f"the objective is {objective}, and the chip has one crossbar",
+            where=accelerator.name,
+            expected="an accelerator of several crossbars",
+            hint='set chip.crossbars in its TOML file or accelerator.crossbars of the run, or take "latency"',
+        )
+    return CrossbarEnergies(network, accelerator, objective, model)
+
+
+class ChipCosts:
+    """Costs on the whole chip (`mho.scheduling.chip_cost`).
+
+    In the table a layer's time is its crossbars times work over the crossbars of the chip: what it takes of a chip that
+    is always busy.
+    """
+
+    adds_up = False
+
+    def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
+        self.objective, self._accelerator = objective, accelerator
+        self.model = ChipCostModel(network, accelerator, objective.on_chip, model=model)
+        self._names = network.layer_names
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit."""
+        return max(1, self.model.cost(policy).value(self.objective.on_chip))
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Tell whether a policy keeps the interconnect near saturation, even on the fewest crossbars."""
+        return self.model.cost(policy).is_rough
+
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
+        chip, options = self._accelerator.chip, self.model.options.options
+        times = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).volume_ps) / chip.crossbars
+        if self.objective in (Objective.CHIP_LATENCY, Objective.INTERVAL):
+            return np.maximum(times, 1.0)
+        energies = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).energy_aj.min())
+        second = price_leakage(self._accelerator, 10**12, crossbars=chip.crossbars, cores=chip.cores).total_aj
+        return _join_energy(self.objective, energies + times * (second / 1e12), times)
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether every option at `narrow` has one at `wide` that takes no more of anything."""
+        if wide.act_bits != narrow.act_bits and not self._accelerator.interconnect.is_ideal:
+            return False  # more bytes are carried
+        with_energy = self.objective in (Objective.ENERGY, Objective.ENERGY_DELAY)
+        ours, theirs = (self.model.options.options(name, bits) for bits in (wide, narrow))
+        return ours.covers(theirs, with_energy=with_energy)
+
+
+class CrossbarEnergies:
+    """Energies, or energies times latencies, on one crossbar that is used again for every tile; exact."""
+
+    adds_up = False
+
+    def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
+        if not accelerator.energy.is_told:
+            raise ConfigError(
+                f"the objective is {objective}, and the accelerator tells no energies",
+                where=accelerator.name,
+                expected="figures in its table [energy]",
+                hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+            )
+        self.objective, self._accelerator, self._model = objective, accelerator, model
+        self._layers = derive_layer_table(network)
+        self._alone: dict[tuple[MvmLayer, BitWidths], tuple[int, int]] = {}
+        self._known: dict[Policy, int] = {}
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the cost of a policy in the objective's unit."""
+        if policy not in self._known:
+            cost = cost_network(self._layers, policy, self._accelerator, model=self._model)
+            energy = energy_network(cost, self._accelerator).energy.total_aj
+            delay = cost.latency_ps if self.objective is Objective.ENERGY_DELAY else 1
+            self._known[policy] = max(1, energy * delay)
+        return self._known[policy]
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Never: energies on one crossbar are exact."""
+        del policy
+        return False
+
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
+        energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[0])
+        times = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[1])
+        return _join_energy(self.objective, energies, times)
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Never: layers that are written at once may be mapped in other ways."""
+        del name, wide, narrow
+        return False
+
+    def _price(self, layer: MvmLayer, bits: BitWidths) -> tuple[int, int]:
+        """Return energy and time of a layer by itself, aJ and ps."""
+        key = layer.without_name(), bits
+        if key not in self._alone:
+            if self._model is MappingModel.PAPER:
+                mapping = plan_allowed(key[0], bits, self._accelerator)
+            else:
+                mapping = choose_mapping(key[0], bits, self._accelerator)
+            cost = cost_layer(mapping, self._accelerator)
+            self._alone[key] = energy_layer(cost, self._accelerator).energy.total_aj, cost.latency_ps
+        return self._alone[key]
+
+
+class CrossbarCounts:
+    """Crossbars that hold all tiles at once, whatever the chip has: what a chip needs so that weights can stay; exact.
+
+    Each layer lies on the fewest crossbars that its mapping allows (`mho.scheduling.options`), so counts add up.
+    """
+
+    objective = Objective.CROSSBARS
+    adds_up = True
+
+    def __init__(self, network: Network, accelerator: Accelerator, model: MappingModel) -> None:
+        self._accelerator, self._model = accelerator, model
+        self._layers = {layer.name: layer.without_name() for layer in derive_layer_table(network)}
+        self._known: dict[tuple[MvmLayer, BitWidths], int] = {}
+
+    def cost_of(self, policy: Policy) -> int:
+        """Return the crossbars of all layers."""
+        return sum(self._count(name, policy[name]) for name in self._layers)
+
+    def is_rough(self, policy: Policy) -> bool:
+        """Never: counts are exact."""
+        del policy
+        return False
+
+    def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
+        """Return the crossbars of each layer."""
+        names = list(self._layers)
+        return _fill(adc_bits, needed, lambda k, bits: self._count(names[k], bits))
+
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+        """Tell whether a layer takes no more crossbars with `wide`."""
+        return self._count(name, wide) <= self._count(name, narrow)
+
+    def _count(self, name: str, bits: BitWidths) -> int:
+        key = self._layers[name], bits
+        if key not in self._known:
+            fewest = list_chip_options(*key, self._accelerator, self._model)[0]
+            self._known[key] = CopyCost.of(fewest, self._accelerator).crossbars
+        return self._known[key]
+
+
+def _join_energy(
+    objective: Objective, energies: NDArray[np.float64], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    if objective is Objective.ENERGY:
+        return np.maximum(energies, 1.0)
+    place = UNIFORM_REFERENCE.weight_bits - 1, UNIFORM_REFERENCE.act_bits - 1
+    shares = [values / max(1.0, float(values[:, place[0], place[1], 0].sum())) for values in (energies, times)]
+    mean: NDArray[np.float64] = np.maximum((shares[0] + shares[1]) / 2.0, 1e-12)
+    return mean
+
+
+def _fill(adc_bits: Sequence[int], needed: Needed, price: Callable[[int, BitWidths], float]) -> NDArray[np.float64]:
+    """Return a table as of `PolicyCosts.tabulate` of what `price` tells of a layer, by its number, and widths."""
+    places = (None, *adc_bits)
+    table = np.full((len(needed), MAX_BITS, MAX_BITS, len(places)), np.nan)
+    for number, widths in enumerate(needed):
+        for bits in {*widths, UNIFORM_REFERENCE}:
+            place = bits.weight_bits - 1, bits.act_bits - 1, places.index(bits.adc_bits)
+            table[(number, *place)] = price(number, bits)
+    return table

@@ -1,0 +1,219 @@
+"""`exact`: a model of what bits harm, the best policy of that model by a mixed-integer program, then local search.
+
+Every evaluation refits the Bayesian model of `bit_search.sensitivity`. What costs is known, so the policy that is best
+in the model is found exactly (`bit_search.choices_program`). It is evaluated, which mends the model where it was wrong.
+Turns take the most probable world and worlds drawn from the posterior (Thompson sampling) by turns; after
+`LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose harm was
+measured, so that what the model cannot express (layers that act together) does not mislead the end of a search.
+
+Within a cost budget the program's parts change places: least harm within the budget. Where the whole front is wanted,
+each turn draws a budget of its own.
+
+Where costs do not add up over layers, the program takes the sums that are near them, several times with costs that are
+a little off; of these and their neighbours the true cost decides. The sum that may be spent within a budget is found by
+trying.
+
+A space of few policies is searched to its proven optimum: the method ends when every policy that could win was
+evaluated.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.bit_search.choices_program import choose_least
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.goal import Goal, budget_reward, harm_unit
+from mho.bit_search.methods import draw_new, is_within, searches_all
+from mho.bit_search.neighbourhood import neighbours
+from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.starts import by_layer, spread_policies
+from mho.bit_search.winning import affordable, near_winner
+from mho.quantization.policy import Policy
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+FIRST = 6
+"""Policies that are evaluated before the model is asked."""
+FIT_FROM = 4
+LOCAL_FROM = 40
+RUINED = 20.0
+"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
+BUDGET_TRIES = 5
+"""Programs that find which sum of layers' costs a budget is worth."""
+
+
+class ExactSearch:
+    """The exact method (see the module).
+
+    Args:
+        space: what may be proposed.
+        goal: what the search is after.
+        budget: distinct evaluations.
+        generator: draws worlds.
+        knowledge: of the layers' sensitivities; None: nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        goal: Goal,
+        budget: int,
+        generator: np.random.Generator,
+        *,
+        knowledge: Knowledge | None = None,
+    ) -> None:
+        self._space, self._goal, self._generator = space, goal, generator
+        self._tables = ChoiceTables(space)
+        self._shares = by_layer(self._tables, self._tables.shares)
+        self._is_additive = space.adds_up
+        self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
+        self._records: dict[Policy, EvaluationRecord] = {}
+        self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
+        self._known: set[Policy] = set()
+        self._turn, self._level, self._is_fitted = 0, 1.0, True
+        self._all = _AllPolicies(self._tables) if searches_all(space, budget) else None
+
+    def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
+        """Return the next policy; None where none is left that could win."""
+        self._known = {*self._records, *pending}
+        self._first = [policy for policy in self._first if policy not in self._known]
+        if self._first and len(self._records) <= FIRST:
+            return self._first.pop(0)
+        self._turn += 1
+        self._refit()
+        harms = self._harms(self._generator if self._turn % 2 else None)
+        if self._goal.whole_front:
+            self._level = self._draw_level()
+        records = list(self._records.values())
+        if self._all is not None:
+            return self._all.pick(self._worth, harms, self._known, affordable(self._space, self._goal, records))
+        candidates = self._best_in_model(harms)
+        if len(records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front:
+            near = near_winner(self._tables, self._goal, records, harms, self._reward, NEIGHBOURS)
+            candidates = itertools.chain(near, candidates)
+        new = (p for p in candidates if p not in self._known and is_within(self._space, self._goal, p))
+        few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
+        return self._best_of(few, harms) if few else self._draw()
+
+    def tell(self, record: EvaluationRecord) -> None:
+        """Keep a record, of any method; the model is refitted before the next proposal."""
+        self._records[record.policy] = record
+        self._is_fitted = False
+
+    def _refit(self) -> None:
+        """Fit the model to all records, where there are new ones."""
+        if not self._is_fitted and len(self._records) >= FIT_FROM:
+            self._is_fitted = True
+            records = list(self._records.values())
+            unit = harm_unit(self._goal, records)
+            excess = [RUINED * unit if r.score is None else r.score - self._goal.reference_score for r in records]
+            self._model.fit([r.policy for r in records], np.array(excess), unit)
+
+    def _harms(self, generator: np.random.Generator | None) -> list[FloatArray]:
+        return by_layer(self._tables, self._tables.harms(self._model.harms(generator)))
+
+    def _best_in_model(self, harms: list[FloatArray]) -> Iterator[Policy]:
+        """Yield the best policy of a world, others that are best if costs are a little off, then its neighbours."""
+        chosen = self._solve(harms, self._shares)
+        yield self._tables.policy(chosen)
+        for _ in range(0 if self._is_additive else NEAR_PROGRAMS - 1):
+            jittered = [share * self._generator.lognormal(0.0, COST_JITTER, len(share)) for share in self._shares]
+            yield self._tables.policy(self._solve(harms, jittered))
+        start = _add_up(harms, chosen), _add_up(self._shares, chosen)
+        for numbers in neighbours(chosen, harms, self._shares, start, self._reward, NEIGHBOURS):
+            yield self._tables.policy(numbers)
+
+    def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
+        """Return the cheapest choices whose harm is allowed, or the least harmful ones that cost what they may."""
+        if self._goal.whole_front:
+            chosen = choose_least(harms, shares, self._level ** (1.0 / self._space.objective.exponent))
+        elif self._goal.cost_budget is not None:
+            chosen = self._solve_within_budget(harms, shares)
+        else:
+            chosen = choose_least(shares, harms, 1.0)
+        if chosen is not None:
+            return chosen
+        scarce = shares if self._goal.whole_front or self._goal.cost_budget is not None else harms
+        return np.array([part.argmin() for part in scarce])
+
+    def _solve_within_budget(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray | None:
+        """Return the least harmful choices whose true cost is within the budget; None where none were found."""
+        assert self._goal.cost_budget is not None
+        power = 1.0 / self._space.objective.exponent
+        capacity = (self._goal.cost_budget / self._space.reference_cost) ** power
+        best: tuple[float, IntArray] | None = None
+        for _ in range(1 if self._is_additive else BUDGET_TRIES):
+            chosen = choose_least(harms, shares, capacity)
+            if chosen is None:
+                break
+            cost, harm = self._space.cost_of(self._tables.policy(chosen)), _add_up(harms, chosen)
+            if self._goal.allows(cost) and (best is None or harm < best[0]):
+                best = harm, chosen
+            # A little more than fits shows where the limit lies; a little less will fit.
+            capacity *= (self._goal.cost_budget / cost) ** power * (1.01 if self._goal.allows(cost) else 0.995)
+        return None if best is None else best[1]
+
+    def _best_of(self, policies: Sequence[Policy], harms: list[FloatArray]) -> Policy:
+        """Return the policy of the highest reward by true cost; of a single one nothing is asked."""
+        if len(policies) == 1:
+            return policies[0]
+        harm = np.array([_add_up(harms, self._tables.row(policy)) for policy in policies])
+        share = np.array([self._space.cost_of(policy) / self._space.reference_cost for policy in policies])
+        return policies[int(np.argmax(self._worth(harm, share)))]
+
+    def _worth(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of harms and true costs over the reference's; on the whole front that of this turn."""
+        return budget_reward(harm, share / self._level) if self._goal.whole_front else self._goal.reward(harm, share)
+
+    def _reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of harms and sums of shares."""
+        return self._worth(np.maximum(harm, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
+
+    def _draw_level(self) -> float:
+        """Draw a cost over the reference's, between the cheapest and the dearest policy, alike over its logarithm."""
+        least, most = (sum(float(pick(share)) for share in self._shares) for pick in (np.min, np.max))
+        level = least * (most / least) ** self._generator.random()
+        return float(level**self._space.objective.exponent)
+
+    def _draw(self) -> Policy | None:
+        """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
+        if sum(self._space.contains(policy) for policy in self._known) == self._space.size:
+            return None
+        return draw_new(self._space, self._goal, self._generator, self._known)
+
+
+def _add_up(parts: Sequence[FloatArray], chosen: IntArray) -> float:
+    return float(sum(part[number] for part, number in zip(parts, chosen, strict=True)))
+
+
+class _AllPolicies:
+    """Every policy of a small space with its cost."""
+
+    def __init__(self, tables: ChoiceTables) -> None:
+        counts = (range(len(layer.choices)) for layer in tables.space.layers)
+        self._numbers = np.array(list(itertools.product(*counts)))
+        self._policies = [tables.policy(chosen) for chosen in self._numbers]
+        self._costs = np.array([tables.space.cost_of(policy) for policy in self._policies])
+        self._shares = self._costs / tables.space.reference_cost
+
+    def pick(
+        self,
+        worth: Callable[[FloatArray, FloatArray], FloatArray],
+        harms: list[FloatArray],
+        known: Collection[Policy],
+        could_win: Callable[[int], bool],
+    ) -> Policy | None:
+        """Return, of the policies that may win, the one of most worth in a world; None: no such."""
+        harm = np.sum([part[numbers] for part, numbers in zip(harms, self._numbers.T, strict=True)], axis=0)
+        places = np.argsort(-worth(harm, self._shares), kind="stable")
+        promising = (self._policies[k] for k in places if could_win(int(self._costs[k])))
+        return next((policy for policy in promising if policy not in known), None)

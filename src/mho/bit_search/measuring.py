@@ -1,0 +1,319 @@
+"""Who measures the policies that a search asked for: this process, processes beside it, or a Ray cluster.
+
+A measurement depends on the policy alone, so who makes it changes no figure, as long as all compute with as many
+threads and the same versions. Evaluators cannot be sent to other processes; what they are made from can
+(`EvaluatorRecipe`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mho.bit_search.evaluation import (
+    FAILED,
+    FULL,
+    OK,
+    EvaluationRecord,
+    Evaluator,
+    Measurement,
+    Variant,
+    VariedEvaluator,
+    problem_hash,
+)
+from mho.errors import ConfigError
+from mho.quantization.policy import Policy
+from mho.ray_pool import RayPool
+from mho.worker_pool import Lost, ProcessPool
+
+if TYPE_CHECKING:
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.space import SearchSpace
+
+ATTEMPTS = 3
+"""How often a policy may cost the process that measures it its life before it counts as failed."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A measurement and what it took.
+
+    Attributes:
+        measurement: of a policy.
+        seconds: wall time.
+        is_lost: whether nothing was measured, as processes died of it.
+    """
+
+    measurement: Measurement
+    seconds: float
+    is_lost: bool = False
+
+
+class Measurer(Protocol):
+    """Measures policies, several at a time where it can."""
+
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
+        """Yield the number of each policy with its measurement, in the order in which they come."""
+        ...
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Take notice of a record of a full evaluation that was made here, once it is in the log."""
+        ...
+
+
+class LocalMeasurer:
+    """Measures policies in this process, one after the other."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each, in order."""
+        evaluator = variant_of(self._evaluator, variant)
+        for number, policy in enumerate(policies):
+            yield number, timed(evaluator, policy)
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Need no notice."""
+
+
+def variant_of(evaluator: Evaluator, variant: Variant) -> Evaluator:
+    """Return what evaluates otherwise than in full. Raises `ConfigError` where an evaluator has no variants."""
+    if variant == FULL:
+        return evaluator
+    if not isinstance(evaluator, VariedEvaluator):
+        raise ConfigError(
+            "evaluations have no shorter or repeated variants", where="search", expected="candidates that are trained"
+        )
+    return evaluator.at(variant)
+
+
+def timed(evaluator: Evaluator, policy: Policy) -> Timed:
+    """Measure a policy, and the time that it takes."""
+    begin = time.perf_counter()
+    measurement = evaluator.evaluate(policy)
+    return Timed(measurement, round(time.perf_counter() - begin, 6))
+
+
+def make_record(
+    policy: Policy, timed: Timed, evaluator: Evaluator, space: SearchSpace, method: str
+) -> EvaluationRecord:
+    """Return the record of a measurement that `evaluator` made of a policy, at its cost in `space`, for a log."""
+    measured = timed.measurement
+    is_ok = measured.score is not None and measured.accuracy is not None
+    return EvaluationRecord(
+        policy=policy,
+        score=measured.score,
+        accuracy=measured.accuracy,
+        cost=space.cost_of(policy),
+        objective=space.objective,
+        seed=evaluator.seed_for(policy),
+        seconds=timed.seconds,
+        method=method,
+        index=0,
+        fidelity=evaluator.fidelity,
+        status=OK if is_ok else FAILED,
+        note=measured.note,
+    )
+
+
+class EvaluatorRecipe(Protocol):
+    """Makes an evaluator in another process; picklable, and of plain values only."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that each evaluator takes."""
+        ...
+
+    def make(self) -> Evaluator:
+        """Return the evaluator. Called once a process, it may set the process up, as to threads."""
+        ...
+
+
+@dataclass(frozen=True)
+class PolicyTask:
+    """A policy that a worker is to measure.
+
+    Attributes:
+        content: the policy as JSON.
+        problem: hash of the problem, which the worker must have too.
+        variant: how it is to be measured.
+    """
+
+    content: dict[str, Any]
+    problem: str
+    variant: Variant = FULL
+
+    @property
+    def place(self) -> str:
+        """What it is about, for messages."""
+        return "evaluation of a policy"
+
+
+@dataclass(frozen=True)
+class MakeWork:
+    """Makes, in a worker, what measures policies."""
+
+    recipe: EvaluatorRecipe
+    versions: dict[str, str]
+
+    def __call__(self) -> Callable[[PolicyTask], Timed]:
+        """Return what measures.
+
+        Raises:
+            ConfigError: this machine has other versions.
+        """
+        if (here := library_versions()) != self.versions:
+            unlike = [f"{name} {here[name]}" for name in here if here[name] != self.versions[name]]
+            raise ConfigError(
+                f"a worker has {', '.join(unlike)}",
+                where="search",
+                expected=", ".join(f"{name} {version}" for name, version in self.versions.items()),
+                hint="figures depend on versions: install the same on all machines",
+            )
+        evaluator = self.recipe.make()
+        ours = problem_hash(evaluator.problem)
+
+        def work(task: PolicyTask) -> Timed:
+            if task.problem != ours:
+                raise ConfigError("a worker would measure another problem", where="search")
+            return timed(variant_of(evaluator, task.variant), Policy.from_json(task.content, where=task.place))
+
+        return work
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what measurements depend on."""
+    return {name: importlib.metadata.version(name) for name in ("mho", "torch", "numpy")}
+
+
+class PoolMeasurer:
+    """Measures policies in a pool of workers, which starts and ends with this as a context.
+
+    Args:
+        pool: of `MakeWork`.
+        problem: hash of the problem.
+    """
+
+    def __init__(self, pool: ProcessPool[PolicyTask, Timed] | RayPool[PolicyTask, Timed], problem: str) -> None:
+        self._pool, self._problem = pool, problem
+
+    def __enter__(self) -> PoolMeasurer:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.__exit__(*error)
+
+    def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
+        """Yield number and measurement of each as they come; one that workers die of, time and again, has failed."""
+        tasks = [PolicyTask(policy.to_json(), self._problem, variant) for policy in policies]
+        for number, answer in self._pool.answers(tasks):
+            if isinstance(answer, Lost):
+                note = f"{answer.reason}, {ATTEMPTS} times"
+                yield number, Timed(Measurement(None, None, note), 0.0, is_lost=True)
+            else:
+                yield number, answer
+
+    def keep(self, record: EvaluationRecord) -> None:
+        """Need no notice."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where a search measures.
+
+    Attributes:
+        processes: of this machine, or at most so many of the cluster; None: this process alone, or a process for each
+            processor of the cluster.
+        ray: address of a Ray cluster, or "local"; None: this machine.
+    """
+
+    processes: int | None = None
+    ray: str | None = None
+
+    def check(self, batch: int) -> None:
+        """Hold them against the number of policies that are asked for at once. Raises `ConfigError`."""
+        if self.processes is not None and not 1 <= self.processes <= batch:
+            raise ConfigError(
+                f"{self.processes} processes for {batch} {'policy' if batch == 1 else 'policies'} at once",
+                where="search",
+                expected=f"1..{batch} processes",
+                hint=f"set batch to {max(self.processes, 1)} or a multiple of it: methods are then asked for so many"
+                " policies at once, which changes what they propose",
+            )
+
+    def at_once(self, batch: int) -> int:
+        """Return how many policies they measure at the same time, at most."""
+        return batch if self.ray is not None and self.processes is None else self.processes or 1
+
+    def open(
+        self, evaluator: Evaluator, make_recipe: Callable[[], EvaluatorRecipe], batch: int
+    ) -> AbstractContextManager[Measurer]:
+        """Return, as a context, what measures; processes end with it.
+
+        Args:
+            evaluator: what this process would measure with.
+            make_recipe: what others make such an evaluator from; called where there are others.
+            batch: how many policies are asked for at once.
+
+        Raises:
+            ConfigError: more processes than policies at once.
+            MissingExtraError: Ray is not installed.
+        """
+        self.check(batch)
+        if self.ray is None and self.processes in (None, 1):
+            return nullcontext(LocalMeasurer(evaluator))
+        recipe, problem = make_recipe(), problem_hash(evaluator.problem)
+        make = MakeWork(recipe, library_versions())
+        if self.ray is None:
+            return PoolMeasurer(ProcessPool(make, self.processes or 1, attempts=ATTEMPTS), problem)
+        return PoolMeasurer(
+            RayPool(self.ray, make, self.processes or batch, attempts=ATTEMPTS, gpus=recipe.gpus), problem
+        )
+
+
+class PackableEvaluator(Evaluator, Protocol):
+    """An evaluator that other processes can make anew."""
+
+    def recipe(self) -> EvaluatorRecipe:
+        """Return what they make it from."""
+        ...
+
+
+@contextmanager
+def open_measurer(
+    workers: Workers,
+    storage: str | None,
+    space: SearchSpace,
+    evaluator: PackableEvaluator,
+    log: EvaluationLog,
+    batch: int,
+) -> Iterator[Measurer]:
+    """Return, as a context, what measures for a search.
+
+    Args:
+        workers: where.
+        storage: URL of a database that searches share, "sqlite" for a file beside the log; None: none.
+        space: tells costs.
+        evaluator: of this process.
+        log: of the search.
+        batch: how many policies are asked for at once.
+
+    Raises:
+        ConfigError: more processes than policies at once, or there is no log to be beside of.
+        MissingExtraError: Ray is not installed.
+        MhoError: there is no such cluster or storage.
+    """
+    with workers.open(evaluator, evaluator.recipe, batch) as measurer:
+        if storage is None:
+            yield measurer
+            return
+        from mho.bit_search.sharing import share
+
+        with share(measurer, storage, space, evaluator, log, workers.at_once(batch)) as sharing:
+            yield sharing

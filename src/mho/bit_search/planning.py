@@ -1,0 +1,202 @@
+"""Planning in a world whose harms and costs are known: what every choice is worth, and policies that none betters.
+
+A policy is a row of choice numbers, one a layer. Harm and cost add up over layers (cost but for writes that layers
+share); the reward of a policy is that of `mho.bit_search.goal.Goal`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.bit_search.goal import smooth_reward
+from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, places_of
+from mho.bit_search.space import SearchSpace
+from mho.quantization.policy import Policy
+
+FloatArray = NDArray[np.float64]
+Rows = NDArray[np.int64]
+"""Numbers of choices, [policies, layers]."""
+
+MAX_SWEEPS, MAX_PAIRS = 8, 40
+
+
+class ChoiceTables:
+    """The choices of every layer as arrays; layers with fewer choices repeat their last one.
+
+    Attributes:
+        widths: int64 [layers, choices, operands]: weight bits, activation bits and, where they are searched, ADC bits,
+            as `mho.bit_search.sensitivity.places_of` tells them.
+        shares: float64 [layers, choices]: cost of the layer by itself over that of the whole reference.
+        operands: what layers have bits of in the space: 2, or 3 with ADCs.
+        counts: int64 [layers]: choices of each layer.
+        free: layers that have a choice.
+        has_savings: True where layers may share writes.
+
+    Args:
+        space: whose choices.
+        reward: of harms and cost shares, see `mho.bit_search.goal.Goal.reward`.
+    """
+
+    def __init__(
+        self, space: SearchSpace, reward: Callable[[FloatArray, FloatArray], FloatArray] = smooth_reward
+    ) -> None:
+        self.space, self._reward = space, reward
+        self.counts = np.array([len(layer.choices) for layer in space.layers])
+        most = int(self.counts.max())
+        padded = [[*layer.choices, *([layer.choices[-1]] * (most - len(layer.choices)))] for layer in space.layers]
+        costs = [[*layer.costs, *([layer.costs[-1]] * (most - len(layer.costs)))] for layer in space.layers]
+        self.operands = len(WITH_ADC if space.adc_bits else OPERANDS)
+        self.widths = np.array([[places_of(bits, self.operands) for bits in row] for row in padded])
+        self._index = np.array([[space.index_of(bits) for bits in row] for row in padded])
+        self.shares = np.array(costs, dtype=np.float64) / space.reference_sum
+        self.free = np.flatnonzero(self.counts > 1)
+        self._exponent = space.objective.exponent
+        self._layers = np.arange(len(space.layers))
+        self.has_savings = space.shared is not None
+        self._numbers = [{bits: k for k, bits in enumerate(layer.choices)} for layer in space.layers]
+
+    def with_shares(self, shares: FloatArray) -> ChoiceTables:
+        """Return the same choices at other costs, float64 [layers, choices], that layers do not share."""
+        other = copy.copy(self)
+        other.shares, other.has_savings = shares, False
+        return other
+
+    def harms(self, harms: FloatArray) -> FloatArray:
+        """Return the harm of every choice [layers, choices], of those of operands' bits [layers, operands, 8]."""
+        operands = np.arange(self.widths.shape[2])
+        found: FloatArray = harms[self._layers[:, None, None], operands, self.widths - 1].sum(axis=2)
+        return found
+
+    def policy(self, row: NDArray[np.int64]) -> Policy:
+        """Return the policy of a row of choice numbers [layers]."""
+        pairs = zip(self.space.layers, row.tolist(), strict=True)
+        return Policy({layer.name: layer.choices[number] for layer, number in pairs})
+
+    def row(self, policy: Policy) -> NDArray[np.int64]:
+        """Return the choice numbers [layers] of a policy of the space."""
+        pairs = zip(self.space.layer_names, self._numbers, strict=True)
+        return np.array([numbers[policy[name]] for name, numbers in pairs])
+
+    def saved(self, rows: Rows) -> FloatArray:
+        """Return what shared writes save, as a share of the reference's cost, [...], of rows [..., layers]."""
+        if self.space.shared is None or not self.has_savings:
+            return np.zeros(rows.shape[:-1])
+        index = np.moveaxis(self._index[self._layers, rows], -1, 0)
+        return np.asarray(self.space.saved_ps(index) / self.space.reference_cost)
+
+    def reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of policies of some harm, whose layers' costs add up to `share` of the reference's."""
+        return self._reward(harm, np.maximum(share, 1e-12) ** self._exponent)
+
+    def value(self, harms: FloatArray, row: NDArray[np.int64]) -> float:
+        """Return the reward of a policy by its true cost; `harms` [layers, choices]."""
+        share = self.space.cost_of(self.policy(row)) / self.space.reference_cost
+        return float(self._reward(np.asarray(harms[self._layers, row].sum()), np.asarray(share)))
+
+    def sums(self, harms: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Return harm and cost share of rows [N, layers], [N] each."""
+        return harms[self._layers, rows].sum(axis=1), self.shares[self._layers, rows].sum(axis=1) - self.saved(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Frontiers:
+    """Of every layer, the choices that no other choice betters in both harm and cost, from least harm to least cost.
+
+    Attributes:
+        numbers: of these choices, int64 [frontier] a layer.
+        harms, shares: of them, float64 [frontier] a layer, rising and falling.
+    """
+
+    numbers: tuple[NDArray[np.int64], ...]
+    harms: tuple[FloatArray, ...]
+    shares: tuple[FloatArray, ...]
+
+    @classmethod
+    def of(cls, tables: ChoiceTables, harms: FloatArray) -> Frontiers:
+        """Find them; `harms` [layers, choices]."""
+        numbers = []
+        for layer, count in enumerate(tables.counts):
+            order = np.lexsort((tables.shares[layer, :count], harms[layer, :count]))
+            shares = tables.shares[layer, order]
+            cheapest_before = np.concatenate([[np.inf], np.minimum.accumulate(shares)[:-1]])
+            numbers.append(order[shares < cheapest_before])
+        return cls(
+            tuple(numbers),
+            tuple(harms[layer, chosen] for layer, chosen in enumerate(numbers)),
+            tuple(tables.shares[layer, chosen] for layer, chosen in enumerate(numbers)),
+        )
+
+
+def improve(tables: ChoiceTables, harms: FloatArray, rows: Rows, generator: np.random.Generator) -> Rows:
+    """Change one layer after the other, in random order, to its best choice, until no row gets better.
+
+    Args:
+        tables: choices and costs.
+        harms: of all choices, float64 [layers, choices].
+        rows: where to start, [N, layers].
+        generator: draws the orders.
+    """
+    rows, layers = rows.copy(), np.arange(rows.shape[1])
+    harm, share = harms[layers, rows], tables.shares[layers, rows]
+    for _ in range(MAX_SWEEPS):
+        before = rows.copy()
+        for layer in generator.permutation(tables.free):
+            others = harm.sum(1) - harm[:, layer], share.sum(1) - share[:, layer]
+            saved: FloatArray = np.zeros(())
+            if tables.has_savings:
+                tried = np.repeat(rows[:, None], harms.shape[1], axis=1)
+                tried[:, :, layer] = np.arange(harms.shape[1])
+                saved = tables.saved(tried)
+            values = tables.reward(others[0][:, None] + harms[layer], others[1][:, None] + tables.shares[layer] - saved)
+            best = values.argmax(axis=1)
+            rows[:, layer] = best
+            harm[:, layer], share[:, layer] = harms[layer, best], tables.shares[layer, best]
+        if np.array_equal(before, rows):
+            break
+    return rows
+
+
+def exchange(tables: ChoiceTables, harms: FloatArray, row: NDArray[np.int64], frontiers: Frontiers) -> Rows:
+    """Change two layers at a time, as long as that makes one policy better: bits move from one layer to another.
+
+    Args:
+        tables, harms: as for `improve`.
+        row: where to start, [layers].
+        frontiers: of the layers; only these choices are tried.
+
+    Returns:
+        int64 [layers].
+    """
+    owner = np.concatenate([np.full(len(frontiers.numbers[k]), k) for k in tables.free])
+    number = np.concatenate([frontiers.numbers[k] for k in tables.free])
+    pairs = owner[:, None] < owner[None, :]
+    row = row.copy()
+    for _ in range(MAX_PAIRS):
+        (harm,), (share,) = tables.sums(harms, row[None])
+        now = float(tables.reward(np.asarray(harm), np.asarray(share)))
+        more_harm = harms[owner, number] - harms[owner, row[owner]]
+        more_share = tables.shares[owner, number] - tables.shares[owner, row[owner]]
+        values = tables.reward(harm + more_harm[:, None] + more_harm, share + more_share[:, None] + more_share)
+        values[~pairs] = -np.inf
+        first, second = np.unravel_index(int(values.argmax()), values.shape)
+        tried = row.copy()
+        tried[owner[first]], tried[owner[second]] = number[first], number[second]
+        found = float(tables.reward(*(part[0] for part in map(np.asarray, tables.sums(harms, tried[None])))))
+        if found <= now + 1e-9:
+            return row
+        row = tried
+    return row
+
+
+def trade(frontiers: Frontiers, price: float) -> NDArray[np.int64]:
+    """Return the choices [layers] that make harm + `price` times cost share least, layer by layer."""
+    picks: Sequence[int] = [
+        int(numbers[np.argmin(harms + price * shares)])
+        for numbers, harms, shares in zip(frontiers.numbers, frontiers.harms, frontiers.shares, strict=True)
+    ]
+    return np.array(picks, dtype=np.int64)

@@ -1,0 +1,245 @@
+"""Measures policies by training: the same float weights each time, calibrated steps, a short training."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from mho.bit_search.evaluation import Measurement, Variant
+from mho.bit_search.hopeless import GuessingTest, HopelessTrainingError
+from mho.bit_search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
+from mho.data.dataset import Split
+from mho.errors import ConfigError, DataError, TrainingError
+from mho.quantization.calibration import CalibrationTable
+from mho.quantization.devices import Devices, place
+from mho.quantization.policy import Policy
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
+
+SEED_STRIDE = 1_000_003
+"""Between the seeds of repeated measurements."""
+
+
+class NetworkJudge(Protocol):
+    """Asks a quantized network in another way than by running it in floats."""
+
+    @property
+    def words(self) -> str:
+        """How, for people, such as "on arrays"."""
+        ...
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """What its verdict depends on besides network, policy and samples, as JSON."""
+        ...
+
+    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+        """Return what a network gets right of each of the splits, with the policy that it was set to."""
+        ...
+
+
+class QatEvaluator:
+    """An `bit_search.evaluation.Evaluator` that calibrates, trains for a short while, and keeps the better of the two.
+
+    Of the calibrated and the trained network, the one of lower loss on the calibration split is measured, so that a
+    training that loses more than it wins back makes no policy look worse, uniform 8/8 included. The result depends on
+    the policy, the seed and what is given here, on nothing that was evaluated before. Test data is not asked for.
+
+    Args:
+        trainable: the network with its float weights; they are put back before every evaluation and by `restore`.
+        table: calibrated steps.
+        train_split: what candidates are trained on; not used where `options` is None.
+        calibration_split: fixed; the loss on it is the score.
+        validation_split: the accuracy on it judges.
+        options: the short training; None: post-training quantization only.
+        seed: of every training: all policies see the same batches.
+        batch_size: samples judged together.
+        runnable: a compiled form of `trainable`, where there is one.
+        judge: answers in place of the trained network, such as its arrays; None: the network itself does.
+        stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.hopeless`).
+        problem: what else a measurement depends on (the accelerator, versions), as JSON.
+        devices: where networks are trained and judged, each process on one of them; None: on the processor.
+    """
+
+    def __init__(
+        self,
+        trainable: TrainableNetwork,
+        table: CalibrationTable,
+        train_split: Split,
+        calibration_split: Split,
+        validation_split: Split,
+        options: TrainingOptions | None,
+        *,
+        seed: int,
+        batch_size: int = 256,
+        runnable: torch.nn.Module | None = None,
+        judge: NetworkJudge | None = None,
+        stops_hopeless: bool = False,
+        problem: Mapping[str, Any] | None = None,
+        devices: Devices | None = None,
+    ) -> None:
+        self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
+        self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
+        self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
+        self._table, self._given = table, dict(problem or {})
+        self._again, self._stops, self._devices = "", stops_hopeless, devices or Devices()
+        trainable.set_calibration(table)
+        own = self._devices.own()
+        place(trainable, own.names[0], own.precision)
+        self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
+        self._problem = {
+            **self._given,
+            "network": hash_tensors(self._float_state),
+            "steps": hash_tensors(table.tensors()),
+            "data": {
+                "train": hash_split(train_split) if options is not None else None,
+                "calibration": hash_split(calibration_split),
+                "validation": hash_split(validation_split),
+            },
+            "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
+            "seed": seed,
+            **own.to_json(),
+            **({"stops": "hopeless"} if stops_hopeless else {}),
+            **({} if judge is None else {"judge": dict(judge.problem)}),
+        }  # fmt: skip
+
+    @property
+    def fidelity(self) -> str:
+        """How thoroughly policies are measured, for people too."""
+        judged = "" if self._judge is None else f", judged {self._judge.words}"
+        if self._options is None:
+            return f"post-training quantization{judged}{self._again}"
+        length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
+        return f"calibration or {length} of training on {len(self._train)} samples{judged}{self._again}"
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """What a measurement depends on besides policy and fidelity."""
+        return self._problem
+
+    def at(self, variant: Variant) -> QatEvaluator:
+        """Return an evaluator that trains for fewer steps, or with another seed; it shares the network with this one.
+
+        Raises:
+            ConfigError: candidates are not trained.
+        """
+        if self._options is None:
+            raise ConfigError(
+                "candidates are calibrated only, so that there is nothing shorter, and nothing that a seed changes",
+                where="evaluation",
+                expected="a training of candidates",
+            )
+        options = self._options
+        other = copy.copy(self)
+        if variant.steps is not None:
+            other._options = dataclasses.replace(options, steps=variant.steps, epochs=None) if variant.steps else None
+        if variant.repeat:
+            other._seed = (self._seed + SEED_STRIDE * variant.repeat) % 2**63
+            other._again = f", again with seed {variant.repeat}"
+        return other
+
+    def relative_cost(self, variant: Variant) -> float:
+        """Return what a variant takes as a share of a full evaluation, in images through the network: trained ones are
+        three, as gradients cost about two more."""
+        return self.at(variant)._work / self._work
+
+    @property
+    def _work(self) -> int:
+        judged = len(self._calibration) + len(self._validation)
+        if self._options is None:
+            return judged
+        judged += len(self._calibration)
+        return judged + 3 * self._options.total_steps(len(self._train)) * self._options.batch_size
+
+    def seed_for(self, policy: Policy) -> int:  # noqa: ARG002 - the protocol's
+        """Return the seed that evaluating `policy` uses: the same for all, so that all see the same batches.
+
+        With common random numbers, much of the noise of a short training is in every measurement alike, and
+        differences between policies are their own.
+        """
+        return self._seed
+
+    def evaluate(self, policy: Policy) -> Measurement:
+        """Measure a policy; a training that diverges is a failed measurement."""
+        self._calibrate(policy)
+        note, score = "", self._score()
+        if self._options is not None:
+            generator = torch.Generator().manual_seed(self.seed_for(policy))
+            test = GuessingTest(int(self._train.labels.max()) + 1) if self._stops else None
+            try:
+                train(self._runnable, self._train, self._options, generator, on_progress=test)
+            except TrainingError as error:
+                return Measurement(None, None, error.what)
+            except HopelessTrainingError as stop:
+                note = stop.note
+            if score <= (trained := self._score()):
+                self._calibrate(policy)
+            score = min(score, trained)
+        if self._judge is not None:
+            seen, asked = self._judge.judge(self._trainable, (self._calibration, self._validation))
+            return Measurement.of(seen.loss, asked.accuracy, note)
+        return Measurement.of(score, evaluate(self._runnable, self._validation, self._batch_size).accuracy, note)
+
+    def _calibrate(self, policy: Policy) -> None:
+        self.restore()
+        self._trainable.set_policy(policy)
+
+    def _score(self) -> float:
+        return evaluate(self._runnable, self._calibration, self._batch_size).loss
+
+    def recipe(self) -> QatRecipe:
+        """Return what another process makes this evaluator from. Raises `MhoError`: it cannot be written."""
+        self.restore()
+        return QatRecipe(
+            network=pack_network(self._trainable),
+            weights=pack_tensors(self._float_state),
+            steps=pack_steps(self._table),
+            # What is not trained on is not sent.
+            train=self._train if self._options is not None else self._train.take(slice(0, 1)),
+            calibration=self._calibration,
+            validation=self._validation,
+            options=self._options,
+            seed=self._seed,
+            batch_size=self._batch_size,
+            judge=self._judge,
+            problem=self._given,
+            stops_hopeless=self._stops,
+            is_compiled=self._runnable is not self._trainable,
+            devices=self._devices,
+            threads=torch.get_num_threads(),
+        )
+
+    def restore(self) -> None:
+        """Put the float weights back and leave the network in float."""
+        self._trainable.load_state_tensors(self._float_state)
+        self._trainable.set_policy(None)
+
+
+def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors, hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name].detach().cpu().numpy())
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def hash_split(split: Split) -> str:
+    """Return the SHA-256 of a split's samples, labels and normalization, hexadecimal.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    if len(split) == 0:
+        raise DataError("a split is empty", expected="one sample or more")
+    digest = hashlib.sha256(f"{split.images.dtype} {split.images.shape} {split.mean} {split.std}\n".encode())
+    digest.update(np.ascontiguousarray(split.images).tobytes())
+    digest.update(np.ascontiguousarray(split.labels).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,303 @@
+"""Runs a search: asks the method, evaluates, logs, counts, and picks the winner.
+
+A search that was killed goes on when it is called again with the same arguments: the method is replayed from its start
+and the log answers what was evaluated before, so policies, records and winner are those of a run that was never
+interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mho.bit_search.auto import MethodChoice, choose_method
+from mho.bit_search.budget import CostBudget
+from mho.bit_search.evaluation import EvaluationRecord, Evaluator
+from mho.bit_search.goal import Goal, pareto_front
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.measuring import LocalMeasurer, Measurer
+from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.methods import AUTO, TAUGHT, Learned, SearchMethod, check_given, check_goal, method_factory
+from mho.bit_search.screening import Screening
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.spread import Noise
+from mho.bit_search.study import SearchProgress, Study
+from mho.errors import ConfigError, MhoError
+from mho.quantization.policy import Policy
+
+if TYPE_CHECKING:
+    from mho.bit_search.agent_file import SavedAgent
+
+MAX_BARREN = 200
+"""A method that proposes nothing new this often in a row has ended."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How long a search lasts and what it may lose.
+
+    Attributes:
+        budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
+            whether an evaluation was made now or comes from the log.
+        allowed_drop_points: points (percent) of accuracy that the winner may lose against the reference, >= 0.
+        reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
+        cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
+            `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
+        batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
+            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
+            many are measured again at a time.
+        screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
+        repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
+            is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
+            seeds, so that the winner is not just the luckiest of many.
+        whole_front: search policies of all costs, not only near the winner (`mho.bit_search.methods.FRONT_METHODS`).
+    """
+
+    budget: int
+    allowed_drop_points: float = 1.0
+    reference_accuracy: float | None = None
+    cost_budget: CostBudget | None = None
+    whole_front: bool = False
+    batch: int = 1
+    screening: Screening | None = None
+    repeats: int = 0
+
+    def __post_init__(self) -> None:
+        if self.budget < 2:
+            raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
+        if self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}", where="search: batch", expected="1 or more")
+        if self.screening is not None and (self.batch < 2 or self.whole_front):
+            raise ConfigError(
+                "stages, and " + ("a batch of one" if self.batch < 2 else "the whole front"),
+                where="search: screening",
+                expected="a batch of 2 policies or more, of which some are promoted, and a goal that tells which",
+            )
+        if self.repeats < 0:
+            raise ConfigError(f"repeats is {self.repeats}", where="search: repeats", expected="0 or more")
+        if self.repeats > self.budget - 2:
+            raise ConfigError(
+                f"{self.repeats} repeats within a budget of {self.budget}",
+                where="search: repeats",
+                expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
+            )
+        if not 0.0 <= self.allowed_drop_points <= 100.0:
+            raise ConfigError(
+                f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
+            )
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        method: name of the method.
+        goal: reference, allowed loss.
+        reference: the record of uniform 8/8.
+        best: the winner (see `mho.bit_search.goal.select_best`); None where no policy of the space reaches the target.
+        records: every distinct policy that this search evaluated or was given, in order, the reference first.
+        front: the Pareto front of cost and accuracy, cheapest first.
+        ended: "budget" or "exhausted" (the method had nothing new to propose).
+        given: how many of the records, those after the reference, come from earlier searches.
+        spent: what all that was worth, in full evaluations (`mho.bit_search.screening`).
+        noise: of the measurements of winner and reference; None where nothing was repeated.
+        agent: what the agent of `rl` has learned; None for other methods.
+        choice: why "auto" took the method; None where the method was told.
+    """
+
+    method: str
+    goal: Goal
+    reference: EvaluationRecord
+    best: EvaluationRecord | None
+    records: tuple[EvaluationRecord, ...]
+    front: tuple[EvaluationRecord, ...]
+    ended: str
+    given: int = 0
+    spent: float = 0.0
+    noise: Noise | None = None
+    agent: SavedAgent | None = None
+    choice: MethodChoice | None = None
+
+    @property
+    def tried(self) -> int:
+        """How many distinct policies this search evaluated."""
+        return len(self.records) - self.given
+
+    def require_best(self) -> EvaluationRecord:
+        """Return the winner.
+
+        Raises:
+            MhoError: no policy of the space reaches the target, or costs as little as the budget.
+        """
+        if self.best is None and self.goal.cost_budget is not None:
+            raise MhoError(
+                f"no policy of {len(self.records)} evaluated costs {self.goal.cost_budget} {self.goal.objective.unit}"
+                " or less",
+                where=f"search by {self.method}",
+                hint="raise cost_budget, allow fewer bits, or evaluate more policies",
+            )
+        if self.best is None:
+            raise MhoError(
+                f"no policy of {len(self.records)} evaluated reaches an accuracy of {self.goal.target_accuracy:.4f}",
+                where=f"search by {self.method}",
+                hint="allow a larger drop or more bits, evaluate more policies, or train each longer",
+            )
+        return self.best
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of a result file."""
+        return {
+            "method": self.method,
+            "objective": str(self.goal.objective),
+            "reference_accuracy": self.goal.reference_accuracy,
+            "allowed_drop_points": None if self.goal.cost_budget is not None else self.goal.allowed_drop_points,
+            "cost_budget": self.goal.cost_budget,
+            "whole_front": self.goal.whole_front,
+            "reference": self.reference.to_json(),
+            "best": None if self.best is None else self.best.to_json(),
+            "front": [self.records.index(record) for record in self.front],
+            "records": [record.to_json() for record in self.records],
+            "ended": self.ended,
+            "given": self.given,
+            "spent": round(self.spent, 6),
+            "noise": None if self.noise is None else self.noise.to_json(),
+        }
+
+
+def run_search(
+    method: str,
+    space: SearchSpace,
+    evaluator: Evaluator,
+    log: EvaluationLog,
+    options: SearchOptions,
+    generator: np.random.Generator,
+    on_progress: Callable[[SearchProgress], None] | None = None,
+    *,
+    method_options: MethodOptions | None = None,
+    given: Sequence[EvaluationRecord] = (),
+    measurer: Measurer | None = None,
+) -> SearchResult:
+    """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
+
+    Args:
+        method: one of `mho.bit_search.methods.METHODS`, or "auto" (`mho.bit_search.auto`).
+        space: what may be proposed.
+        evaluator: measures policies.
+        log: records of this problem; answers what was evaluated before.
+        options: budget, and what is looked for.
+        generator: randomness of the method. Pass one of the same state to go on after a kill.
+        on_progress: called after every distinct policy.
+        method_options: what else the method is told.
+        given: records of earlier searches (`bit_search.warm_start.known_records`): the method learns from them, they
+            may win, and they do not count into the budget.
+        measurer: who measures in the evaluator's place, several policies at a time; None: the evaluator itself.
+
+    Raises:
+        ConfigError: unknown method or impossible options, or the method learns from nothing but its own evaluations.
+        MhoError: the reference could not be evaluated.
+    """
+    choice = choose_method(space, options.budget, method_options) if method == AUTO else None
+    method = method if choice is None else choice.method
+    make_method = method_factory(method, method_options)
+    check_given(method, given)
+    limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
+    check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
+    measurer = measurer or LocalMeasurer(evaluator)
+    study = Study(
+        method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats,
+        options.batch,
+    )  # fmt: skip
+    reference = _measure_reference(study)
+    goal = _make_goal(reference, options, space, limit)
+    study.start(goal, given)
+    method_at_work = make_method(space, goal, options.budget, generator)
+    for record in study.records:
+        method_at_work.tell(record)
+    ended = _walk(study, method_at_work, options.batch)
+    records = tuple(study.records)
+    best = study.best()
+    agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
+    return SearchResult(
+        method=method,
+        goal=goal,
+        reference=reference,
+        best=best,
+        records=records,
+        front=pareto_front(records),
+        ended=ended,
+        given=len(study.given),
+        spent=study.spent,
+        noise=None if best is None else study.noise_of(best, reference),
+        agent=agent,
+        choice=choice,
+    )
+
+
+def _measure_reference(study: Study) -> EvaluationRecord:
+    """Return the record of the reference, with all seeds. Raises `MhoError` where it cannot be evaluated."""
+    (reference,) = study.evaluate([study.space.reference_policy])
+    while reference.is_ok and reference.seeds <= study.repeats:
+        (reference,) = study.measure_again([reference])
+    if not reference.is_ok:
+        raise MhoError(
+            f"the reference policy could not be evaluated: {reference.note}",
+            where=f"search by {study.method}",
+            hint="lower the learning rate of the evaluation, or calibrate on more samples",
+        )
+    return reference
+
+
+def _make_goal(
+    reference: EvaluationRecord, options: SearchOptions, space: SearchSpace, cost_budget: int | None
+) -> Goal:
+    assert reference.accuracy is not None, "the reference was measured"
+    assert reference.score is not None, "the reference was measured"
+    known = options.reference_accuracy
+    return Goal(
+        reference.accuracy if known is None else known,
+        options.allowed_drop_points,
+        space.reference_cost,
+        reference.score,
+        space.objective,
+        cost_budget,
+        options.whole_front,
+    )
+
+
+def _walk(study: Study, method: SearchMethod, batch: int) -> str:
+    """Ask, evaluate and tell until the budget is spent or nothing new comes; return which."""
+    barren = 0
+    while room := study.room(batch):
+        policies = _ask(method, room) if barren < MAX_BARREN else []
+        if not policies:
+            if _tell_again(study, method, study.end()):
+                continue  # a winner may have fallen, and others may win now
+            return "exhausted"
+        before = len(study.records)
+        for record in study.evaluate(policies):
+            method.tell(record)
+        _tell_again(study, method, study.settle())
+        barren = barren + len(policies) if len(study.records) == before else 0
+    return "budget"
+
+
+def _tell_again(study: Study, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
+    """Tell of policies that other seeds measured, where the method learns from that; return how many there were."""
+    count = 0
+    for record in repeated:
+        count += 1
+        if study.method in TAUGHT:
+            method.tell(record)
+    return count
+
+
+def _ask(method: SearchMethod, count: int) -> list[Policy]:
+    """Ask for so many policies; fewer where the method has nothing more to propose before it is told of these."""
+    policies: list[Policy] = []
+    while len(policies) < count and (policy := method.ask(policies)) is not None:
+        policies.append(policy)
+    return policies

@@ -1,0 +1,76 @@
+"""Policies to start from: what costs, and what is known of sensitivities, tell before any policy was evaluated."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.bit_search.choices_program import choose_least
+from mho.bit_search.goal import Goal
+from mho.bit_search.methods import draw_within, is_within
+from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.space import SearchSpace
+from mho.quantization.policy import Policy
+
+FloatArray = NDArray[np.float64]
+
+
+def by_layer(tables: ChoiceTables, values: FloatArray) -> list[FloatArray]:
+    """Return the values [layers, choices] of each layer's own choices: without those that only fill the table."""
+    return [row[:count] for row, count in zip(values, tables.counts, strict=True)]
+
+
+def spread_policies(
+    tables: ChoiceTables,
+    goal: Goal,
+    model: SensitivityModel,
+    count: int,
+    generator: np.random.Generator | None = None,
+) -> list[Policy]:
+    """Return policies at levels of cost, dear to cheap, each the least harmful in a world.
+
+    Before any evaluation a model that knows nothing holds all layers to be about alike. Still, costs are known, so such
+    policies are nearer to good ones than draws are, and finding them takes no evaluation.
+
+    Args:
+        tables: of the space.
+        goal: levels lie near below its cost budget, where there is one; nothing beyond it is returned.
+        model: of sensitivities.
+        count: how many levels; fewer policies where two levels give the same.
+        generator: draws a world of its own for each, so that the policies teach more; None takes the most probable one.
+    """
+    shares = by_layer(tables, tables.shares)
+    policies = []
+    highest = math.inf
+    if goal.cost_budget is not None:
+        highest = (goal.cost_budget / tables.space.reference_cost) ** (1.0 / tables.space.objective.exponent)
+    for level in np.linspace(*((0.9, 0.1) if goal.cost_budget is None else (1.0, 0.6)), count):
+        harms = by_layer(tables, tables.harms(model.harms(generator)))
+        least = sum(float(share.min()) for share in shares)
+        most = sum(float(share[harm.argmin()]) for share, harm in zip(shares, harms, strict=True))
+        limit = least + level * max(0.0, min(most, highest) - least)
+        chosen = choose_least(harms, shares, limit)
+        if chosen is not None:  # the cheapest policy always fits, but for the rounding of sums
+            policies.append(tables.policy(chosen))
+    return [policy for policy in dict.fromkeys(policies) if is_within(tables.space, goal, policy)]
+
+
+def first_policies(
+    space: SearchSpace,
+    goal: Goal,
+    count: int,
+    generator: np.random.Generator,
+    knowledge: Knowledge | None = None,
+) -> list[Policy]:
+    """Return up to `count` policies for methods that need many: half by what is known, half drawn over all costs.
+
+    They count for the budget when they are evaluated, as any other.
+    """
+    tables = ChoiceTables(space)
+    model = SensitivityModel(space.layer_names, knowledge, tables.operands)
+    known = spread_policies(tables, goal, model, (count + 1) // 2)
+    drawn = [draw_within(space, goal, generator, spread=True) for _ in range(count - len(known))]
+    return list(dict.fromkeys([*known, *drawn]))

@@ -1,0 +1,227 @@
+"""The records of one search: which policies were asked for, what was measured of them, and what that took."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mho.bit_search.evaluation import EvaluationRecord, Evaluator, Variant, pool
+from mho.bit_search.goal import Goal, rank_fit, select_best
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.measuring import Measurer, Timed, make_record, variant_of
+from mho.bit_search.screening import Screening, Sieve
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.spread import Noise, Spread
+from mho.errors import MhoError
+from mho.quantization.policy import Policy
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search is.
+
+    Attributes:
+        done: distinct policies tried.
+        budget: how many may be evaluated; spent: how many that was worth so far, see `mho.bit_search.screening`.
+        record: the latest one; best: the winner so far, or None.
+        seconds_left: estimate from the mean time of evaluations; None before there is one.
+        goal: what is searched.
+        records: all so far.
+    """
+
+    done: int
+    budget: int
+    spent: float
+    record: EvaluationRecord
+    best: EvaluationRecord | None
+    seconds_left: float | None
+    goal: Goal
+    records: Sequence[EvaluationRecord]
+
+
+class Study:
+    """What a search has asked for, see the module.
+
+    Args:
+        method: who asks.
+        space: tells costs.
+        evaluator: tells fidelity and seeds.
+        log: keeps measurements.
+        budget: evaluations that the search may take.
+        on_progress: told of every policy.
+        measurer: measures.
+        screening: shorter trainings that policies go through first; None: none.
+        repeats: with how many other seeds a policy is measured before it may win.
+        batch: how many policies are measured again at a time.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        log: EvaluationLog,
+        budget: int,
+        on_progress: Callable[[SearchProgress], None] | None,
+        measurer: Measurer,
+        screening: Screening | None = None,
+        repeats: int = 0,
+        batch: int = 1,
+    ) -> None:
+        self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
+        self.budget, self.on_progress, self.measurer = budget, on_progress, measurer
+        self.repeats, self.batch = repeats, batch
+        self.records: list[EvaluationRecord] = []
+        self.given: list[EvaluationRecord] = []
+        self.spent = 0.0
+        self._by_policy: dict[Policy, EvaluationRecord] = {}
+        self._measured: dict[Policy, list[EvaluationRecord]] = {}
+        self._goal: Goal | None = None
+        self._has_ended = False
+        self._sieve = None if screening is None else Sieve(screening, evaluator, space, self.measure_as)
+
+    @property
+    def tried(self) -> int:
+        """Distinct policies that were asked for."""
+        return len(self.records) - len(self.given)
+
+    def room(self, batch: int) -> int:
+        """Return how many policies, up to a batch, the rest of the budget is enough for."""
+        left = self.budget - self.spent + 1e-9
+        return next((count for count in range(batch, 0, -1) if self._cost(count) <= left), 0)
+
+    def start(self, goal: Goal, given: Sequence[EvaluationRecord]) -> None:
+        """Take in records of earlier searches, and begin to report."""
+        self._goal = goal
+        if self._sieve is not None:
+            self.spent += self._sieve.start(goal)
+        for record in given:
+            if self._by_policy.setdefault(record.policy, record) is record:
+                self.given.append(record)
+        self.records += self.given
+        self._report(self.records[0])
+
+    def best(self) -> EvaluationRecord | None:
+        """Return the winner so far: one that was measured with as many seeds as by now, where there is one."""
+        return None if self._goal is None else select_best(self._goal, self._inside(), seeds=self._seeds)
+
+    def measure_again(self, records: Sequence[EvaluationRecord]) -> Iterator[EvaluationRecord]:
+        """Measure policies with the next seed, which is the same for all; yield the means of their seeds."""
+        policies = [record.policy for record in records]
+        repeat = len(self._measured.setdefault(policies[0], [records[0]]))
+        again = self.measure_as(Variant(repeat=repeat), policies)
+        for record, measurement in zip(records, again, strict=True):
+            measured = self._measured.setdefault(record.policy, [record])
+            measured.append(measurement)
+            self.spent += 1.0
+            pooled = pool(measured)
+            self.records[self.records.index(record)] = self._by_policy[record.policy] = pooled
+            if self._goal is not None:
+                self._report(pooled)
+            yield pooled
+
+    def settle(self) -> Iterator[EvaluationRecord]:
+        """Measure whoever would win again until one has stood as many seeds as by now; yield the records that change.
+
+        After every batch of measurements it is asked anew who would win: most that owe it to luck fall at the first.
+        """
+        while contenders := self._list_contenders():
+            yield from self.measure_again(contenders)
+
+    def _list_contenders(self) -> list[EvaluationRecord]:
+        """Return who is measured again next: who would win, and in a batch those who would if the ones before fell.
+
+        All of them stood as many seeds. Empty where who would win has stood enough of them, or the budget is spent.
+        """
+        if self._goal is None or not (room := min(self.batch, int(self.budget - self.spent + 1e-9))):
+            return []
+        ranked = rank_fit(self._goal, self._inside())[:room]
+        seeds = ranked[0].seeds if ranked else 1
+        alike = itertools.takewhile(lambda record: record.seeds == seeds, ranked)
+        return list(alike) if seeds < self._seeds else []
+
+    def end(self) -> Iterator[EvaluationRecord]:
+        """Ask all seeds of a winner from now on, as the method proposes no more; yield the records that change."""
+        self._has_ended = True
+        yield from self.settle()
+
+    @property
+    def _seeds(self) -> int:
+        """With how many seeds a winner must have been measured by now.
+
+        All of them once half of the budget is spent, and fewer before: early winners are replaced soon.
+        """
+        share = 1.0 if self._has_ended else min(1.0, 2.0 * self.spent / self.budget)
+        return 1 + int(share * self.repeats)
+
+    def noise_of(self, best: EvaluationRecord, reference: EvaluationRecord) -> Noise | None:
+        """Return the spread of winner and reference over seeds; None where none are repeated."""
+        if self.repeats == 0:
+            return None
+        winners, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
+        return Noise(Spread.of(winners), Spread.of(references))
+
+    def _inside(self) -> list[EvaluationRecord]:
+        """Return the records of policies of the space: those that may win."""
+        return [record for record in self.records if self.space.contains(record.policy)]
+
+    def evaluate(self, policies: Sequence[Policy]) -> Iterator[EvaluationRecord]:
+        """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""
+        new = [policy for policy in dict.fromkeys(policies) if policy not in self._by_policy]
+        screened: dict[Policy, EvaluationRecord] = {}
+        if self._sieve is not None and self._goal is not None:
+            new, screened, spent = self._sieve.sift(new, self.records)
+            self.spent += spent
+        unknown = [policy for policy in new if self.log.find(policy, self.evaluator.fidelity) is None]
+        coming = self.measurer.measure(unknown)
+        for policy in policies:
+            while (found := self._find(policy, screened)) is None:
+                number, timed = next(coming)
+                self.measurer.keep(self.log.append(self._record(unknown[number], timed, self.evaluator)))
+            yield self._take(policy, found)
+
+    def measure_as(self, variant: Variant, policies: Sequence[Policy]) -> list[EvaluationRecord]:
+        """Return what a variant of the evaluation makes of policies: records of the log, which belong to no budget."""
+        evaluator = variant_of(self.evaluator, variant)
+        unknown = [policy for policy in policies if self.log.find(policy, evaluator.fidelity) is None]
+        for number, timed in self.measurer.measure(unknown, variant):
+            self.log.append(self._record(unknown[number], timed, evaluator))
+        found = (self.log.find(policy, evaluator.fidelity) for policy in policies)
+        return [record for record in found if record is not None]
+
+    def _cost(self, count: int) -> float:
+        return float(count) if self._sieve is None else self._sieve.cost(count)
+
+    def _find(self, policy: Policy, screened: dict[Policy, EvaluationRecord]) -> EvaluationRecord | None:
+        known = self._by_policy.get(policy) or screened.get(policy)
+        return known or self.log.find(policy, self.evaluator.fidelity)
+
+    def _take(self, policy: Policy, found: EvaluationRecord) -> EvaluationRecord:
+        if policy in self._by_policy:
+            return self._by_policy[policy]
+        # Evaluations do not depend on the objective, costs do.
+        record = replace(found, cost=self.space.cost_of(policy), objective=self.space.objective)
+        self.records.append(record)
+        self._by_policy[policy] = record
+        self.spent += float(record.fidelity == self.evaluator.fidelity)
+        if self._goal is not None:
+            self._report(record)
+        return record
+
+    def _record(self, policy: Policy, timed: Timed, evaluator: Evaluator) -> EvaluationRecord:
+        if timed.is_lost and self._goal is None:  # no policy can be evaluated: nothing is known of this one
+            raise MhoError(
+                f"{timed.measurement.note}: the reference policy could not be evaluated",
+                where=f"search by {self.method}",
+                hint="is there enough memory for so many processes?",
+            )
+        return make_record(policy, timed, evaluator, self.space, self.method)
+
+    def _report(self, record: EvaluationRecord) -> None:
+        if self.on_progress is None or self._goal is None:
+            return
+        own = self.records[:1] + self.records[1 + len(self.given) :]
+        seconds = sum(r.seconds for r in own) / self.spent * (self.budget - self.spent)
+        records, best = tuple(self.records), self.best()
+        self.on_progress(SearchProgress(len(own), self.budget, self.spent, record, best, seconds, self._goal, records))

@@ -1,0 +1,76 @@
+"""What could still win a search: policies that cost less than the winner so far, and those next to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.bit_search.evaluation import EvaluationRecord
+from mho.bit_search.goal import Goal, harm_unit, select_best
+from mho.bit_search.neighbourhood import neighbours
+from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.space import SearchSpace
+from mho.bit_search.starts import by_layer
+from mho.quantization.policy import Policy
+
+FloatArray = NDArray[np.float64]
+
+
+def find_winner(space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
+    """Return the record of the space that would win now; None where none would."""
+    return select_best(goal, [record for record in records if space.contains(record.policy)])
+
+
+def affordable(
+    space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord], excess: float | None = None
+) -> Callable[[int], bool]:
+    """Return what tells whether a policy of some cost could win.
+
+    That is a cost that the goal allows and, where the cheapest policy wins, one below that of the winner so far. On the
+    whole front any cost; with `excess`, one below those of all policies whose loss exceeds the reference's by no more.
+    """
+    if goal.cost_budget is not None:
+        return goal.allows
+    if goal.whole_front:
+        limit = -math.inf if excess is None else goal.reference_score + excess
+        inside = (record for record in records if space.contains(record.policy))
+        least = min((r.cost for r in inside if r.score is not None and r.score <= limit), default=math.inf)
+        return lambda cost: cost < least
+    winner = find_winner(space, goal, records)
+    return lambda cost: winner is None or cost < winner.cost
+
+
+def near_winner(
+    tables: ChoiceTables,
+    goal: Goal,
+    records: Sequence[EvaluationRecord],
+    harms: Sequence[FloatArray],
+    reward: Callable[[FloatArray, FloatArray], FloatArray],
+    most: int,
+) -> Iterator[Policy]:
+    """Yield policies that change one layer or two of the winner so far and could win, by falling reward.
+
+    Args:
+        tables: choices and costs.
+        goal: of the search.
+        records: what was measured; the winner's harm is that measured.
+        harms: of all choices, float64 [choices] for each layer, in units of `harm_unit`.
+        reward: of harms and sums of cost shares.
+        most: policies to yield at most.
+    """
+    winner = find_winner(tables.space, goal, records)
+    if winner is None or winner.score is None:
+        return
+    center = tables.row(winner.policy)
+    harm = max(winner.score - goal.reference_score, 0.0) / harm_unit(goal, list(records))
+    share = float(tables.shares[np.arange(len(center)), center].sum())
+
+    def worth(harm: FloatArray, shares: FloatArray) -> FloatArray:
+        could_win = (shares < share * (1.0 - 1e-12)) | (goal.cost_budget is not None)
+        return np.where(could_win, reward(np.maximum(harm, 0.0), shares), -np.inf)
+
+    for row in neighbours(center, harms, by_layer(tables, tables.shares), (harm, share), worth, most):
+        yield tables.policy(row)

@@ -1,0 +1,1 @@
+"""Time predicted from mappings, without running anything."""

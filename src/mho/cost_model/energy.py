@@ -1,0 +1,225 @@
+"""Energy, in closed form: what a layer does (`mho.mapping.activity`), times what the accelerator says that it takes.
+
+    energy = reads * mvm + cell reads * cell read          crossbar
+           + conversions * conversion                      ADC
+           + driven rows * row                             DAC
+           + cells written * pulses * cell write           write
+           + operations * operation                        digital
+           + bytes * (buffer, hop, memory)                 buffer, interconnect, memory
+           + time * (crossbar and core leakage)            leakage
+
+Energies are whole attojoules, so that sums are exact. What happens but has no unit energy is listed as untold, never
+taken as zero. The unit energies are averages: they do not depend on weights and inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+
+from mho.cost_model.latency import LayerCost, NetworkCost
+from mho.hardware.section import to_steps
+from mho.hardware.spec import Accelerator, Encoding
+from mho.mapping.activity import Activity, count_activity
+from mho.mapping.converters import conversion_bits, layer_hardware
+from mho.mapping.parts import LayerMapping
+
+_AJ_PER_PJ = 1_000_000
+_BITS_PER_BYTE = 8
+
+
+class Component(StrEnum):
+    """What takes energy."""
+
+    CROSSBAR = "crossbar"
+    ADC = "adc"
+    DAC = "dac"
+    WRITE = "write"
+    DIGITAL = "digital"
+    BUFFER = "buffer"
+    INTERCONNECT = "interconnect"
+    MEMORY = "memory"
+    LEAKAGE = "leakage"
+
+
+@dataclass(frozen=True)
+class EnergyBreakdown:
+    """Energy by component; energies add up.
+
+    Attributes:
+        told_aj: attojoules of each component that does something and whose unit energy is told, in the order of
+            `Component`. Read-only.
+        untold: components that do something whose unit energy is not told, in the order of `Component`.
+    """
+
+    told_aj: Mapping[Component, int] = field(default_factory=dict)
+    untold: tuple[Component, ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = {component: self.told_aj[component] for component in Component if component in self.told_aj}
+        object.__setattr__(self, "told_aj", MappingProxyType(ordered))
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.told_aj.items()), self.untold))
+
+    def __add__(self, other: EnergyBreakdown) -> EnergyBreakdown:
+        told = {
+            component: self.told_aj.get(component, 0) + other.told_aj.get(component, 0)
+            for component in Component
+            if component in self.told_aj or component in other.told_aj
+        }
+        untold = {*self.untold, *other.untold}
+        return EnergyBreakdown(told, tuple(component for component in Component if component in untold))
+
+    @property
+    def total_aj(self) -> int:
+        """All that is told, aJ."""
+        return sum(self.told_aj.values())
+
+    @property
+    def total_pj(self) -> float:
+        """All that is told, pJ."""
+        return self.total_aj / _AJ_PER_PJ
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """Energy of one layer for a batch.
+
+    Attributes:
+        name: layer name.
+        activity: what it does.
+        energy: what that takes.
+    """
+
+    name: str
+    activity: Activity
+    energy: EnergyBreakdown
+
+
+@dataclass(frozen=True)
+class NetworkEnergy:
+    """Energy of all layers for a batch, in execution order.
+
+    Attributes:
+        layers: each layer's energy.
+        batch: samples that share the writes of weights; energies are for all of them.
+    """
+
+    layers: tuple[LayerEnergy, ...]
+    batch: int
+
+    @property
+    def energy(self) -> EnergyBreakdown:
+        """Energy of all layers by component."""
+        return add_energies(layer.energy for layer in self.layers)
+
+
+def add_energies(energies: Iterable[EnergyBreakdown]) -> EnergyBreakdown:
+    """Return the sum of energies; nothing where there is none."""
+    return sum(energies, EnergyBreakdown())
+
+
+def conversion_energy_aj(accelerator: Accelerator, encoding: Encoding) -> int | None:
+    """Return the energy of one conversion, aJ; None where it is not told."""
+    return accelerator.energy.conversion_aj(conversion_bits(accelerator, encoding))
+
+
+def price_activity(activity: Activity, accelerator: Accelerator, encoding: Encoding) -> EnergyBreakdown:
+    """Return what an activity takes, leakage aside.
+
+    Args:
+        activity: what happens.
+        accelerator: what each thing takes.
+        encoding: how weights are held, which an ideal ADC's bits depend on.
+    """
+    unit = accelerator.energy
+    conversion = conversion_energy_aj(accelerator, encoding)
+    return _price(
+        {
+            Component.CROSSBAR: ((activity.reads, _aj(unit.mvm_pj)), (activity.cell_reads, _aj(unit.cell_read_pj))),
+            Component.ADC: ((activity.conversions, conversion),),
+            Component.DAC: ((activity.driven_rows, _aj(unit.dac_pj)),),
+            Component.WRITE: ((activity.cell_writes, _per_write(accelerator)),),
+            Component.DIGITAL: ((activity.operations, _aj(unit.operation_pj)),),
+            Component.BUFFER: ((activity.buffer_bits, _per_bit(unit.buffer_pj_per_byte)),),
+            Component.INTERCONNECT: ((activity.hop_bits, _per_bit(unit.hop_pj_per_byte)),),
+            Component.MEMORY: ((activity.memory_bits, _per_bit(unit.memory_pj_per_byte)),),
+        }
+    )
+
+
+def price_layer(activity: Activity, mapping: LayerMapping, accelerator: Accelerator) -> EnergyBreakdown:
+    """Return what an activity of a mapped layer takes, leakage aside; conversions have the layer's bits."""
+    return price_activity(activity, layer_hardware(accelerator, mapping.bits), mapping.encoding)
+
+
+def price_leakage(accelerator: Accelerator, time_ps: int, *, crossbars: int, cores: int) -> EnergyBreakdown:
+    """Return what crossbars and cores lose in a time, whatever they do.
+
+    Args:
+        accelerator: their leakage. Where only one of the two is told, the other is taken to be counted in it.
+        time_ps: how long, ps.
+        crossbars, cores: that are on.
+    """
+    unit = accelerator.energy  # a microwatt for a picosecond is an attojoule
+    return _price(
+        {
+            Component.LEAKAGE: (
+                (crossbars * time_ps, unit.crossbar_leakage_uw),
+                (cores * time_ps, unit.core_leakage_uw),
+            )
+        }
+    )
+
+
+def energy_layer(cost: LayerCost, accelerator: Accelerator, *, batch: int = 1) -> LayerEnergy:
+    """Return the energy of one layer on one crossbar of one core, which is used again for every tile.
+
+    Args:
+        cost: the layer's mapping, and its time for the batch.
+        accelerator: what each thing takes.
+        batch: samples that share the writes of weights.
+    """
+    mapping = cost.mapping
+    activity = count_activity(mapping, accelerator, batch=batch)
+    energy = price_layer(activity, mapping, accelerator)
+    energy += price_leakage(accelerator, cost.latency_ps, crossbars=1, cores=1)
+    return LayerEnergy(mapping.layer.name, activity, energy)
+
+
+def energy_network(cost: NetworkCost, accelerator: Accelerator) -> NetworkEnergy:
+    """Return the energy of all layers on one crossbar of one core, for the batch that was costed."""
+    layers = tuple(energy_layer(layer, accelerator, batch=cost.batch) for layer in cost.layers)
+    return NetworkEnergy(layers, cost.batch)
+
+
+def _price(terms: Mapping[Component, tuple[tuple[int, Decimal | int | None], ...]]) -> EnergyBreakdown:
+    """Add up counts times unit energies, aJ; a component is untold where it does something and no unit is told."""
+    told, untold = {}, []
+    for component, pairs in terms.items():
+        if not any(count for count, _ in pairs):
+            continue
+        units = [(count, unit) for count, unit in pairs if unit is not None]
+        if units:
+            told[component] = sum(round(count * unit) for count, unit in units)
+        else:
+            untold.append(component)
+    return EnergyBreakdown(told, tuple(untold))
+
+
+def _aj(picojoules: Decimal | None) -> int | None:
+    return None if picojoules is None else to_steps(picojoules, 6)
+
+
+def _per_write(accelerator: Accelerator) -> Decimal | int | None:
+    """Return what writing one cell takes, aJ, with all pulses of the budget that it takes on average."""
+    once = _aj(accelerator.energy.cell_write_pj)
+    return None if once is None else once * accelerator.pulses_per_cell
+
+
+def _per_bit(picojoules_per_byte: Decimal | None) -> Decimal | None:
+    return None if picojoules_per_byte is None else picojoules_per_byte * _AJ_PER_PJ / _BITS_PER_BYTE

@@ -1,0 +1,96 @@
+"""What layers save that are written at once, for thousands of policies: what the sum of the layers' own times lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.hardware.spec import Accelerator
+from mho.mapping.sharing import Room, Shares, saved_times_ps
+
+Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SharedWrites:
+    """What every layer takes in a stack, at all pairs of widths.
+
+    Attributes:
+        shares: of all layers in execution order, [weight widths, activation widths] each.
+        write_ps: time of one write.
+        room: of the crossbar.
+        runs: layers start .. stop - 1 that may share; no write is shared across their ends.
+    """
+
+    shares: tuple[Shares, ...]
+    write_ps: int
+    room: Room
+    runs: tuple[range, ...]
+
+    @classmethod
+    def of(cls, shares: tuple[Shares, ...], accelerator: Accelerator) -> SharedWrites | None:
+        """Return what may be saved; None where nothing can.
+
+        Args:
+            shares: of all layers in execution order, [weight widths, activation widths] each.
+            accelerator: whose crossbar and rules are meant.
+        """
+        runs = tuple(_find_runs(shares)) if accelerator.mapping.allowed.shared_writes else ()
+        if not runs:
+            return None
+        return cls(shares, accelerator.write_latency_ps, Room(accelerator.crossbar), runs)
+
+    def saved_ps(self, weight_index: Array, act_index: Array) -> Array:
+        """Return what policies save of the sum of their layers' own times.
+
+        Args:
+            weight_index, act_index: int64 [..., layers], numbers of the widths in the axes of `shares`.
+
+        Returns:
+            int64 [...], ps, at least 0.
+        """
+        weights, acts = (index.reshape(-1, len(self.shares)) for index in (weight_index, act_index))
+        saved = np.zeros(len(weights), dtype=np.int64)
+        for run in self.runs:
+            chosen = [(weights[:, layer], acts[:, layer]) for layer in run]
+            saved += saved_times_ps([self.shares[layer] for layer in run], chosen, self.write_ps, self.room)
+        return saved.reshape(weight_index.shape[:-1])
+
+    def demands(self, layer: int, weight_index: Array, act_index: Array, alone_ps: Array) -> Array:
+        """Return what a layer takes of a policy's time in every place that it may have in a crossbar.
+
+        A layer that would take longer in a stack than by itself and another write does that instead.
+
+        Args:
+            layer: its number.
+            weight_index, act_index: int64 [N], numbers of the widths.
+            alone_ps: int64 [N, 1], time of the layer by itself.
+
+        Returns:
+            int64 [N, demands]; where all are no more at some widths than at others, no policy with these is slower.
+        """
+        own = self.shares[layer]
+        extra, is_transparent = own.extra_ps[weight_index, act_index], own.is_transparent[weight_index, act_index]
+        within = alone_ps + np.minimum(extra, self.write_ps).reshape(len(alone_ps), -1)
+        return np.concatenate([within, 1 - is_transparent[:, None]], axis=1)
+
+    def holds(self, layer: int) -> bool:
+        """Tell whether a layer may share a write, or lie between layers that do."""
+        return any(layer in run for run in self.runs)
+
+
+def _find_runs(shares: Sequence[Shares]) -> Iterator[range]:
+    """Yield the longest runs of layers that may share or do not disturb, from one that may share to another."""
+    able: list[int] = []
+    for number, layer in enumerate(shares):
+        if layer.can_share:
+            able.append(number)
+        elif not layer.is_transparent.any():
+            if len(able) > 1:
+                yield range(able[0], able[-1] + 1)
+            able = []
+    if len(able) > 1:
+        yield range(able[0], able[-1] + 1)

@@ -1,0 +1,144 @@
+"""Searches of several policies at once: who evaluates them, in what order, and who dies of it, changes no result."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import search_problem
+from fake_ray import FakeRay
+from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search_at_once
+
+from mho.bit_search.evaluation import FAILED
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.measuring import ATTEMPTS, MakeWork, Timed, Workers, library_versions
+from mho.bit_search.methods import METHODS, method_factory
+from mho.bit_search.runner import SearchOptions
+from mho.errors import ConfigError, MhoError
+
+NAMES = resnet18_space().layer_names
+
+
+def plain(result):
+    """The records without what depends on timing: how long they took, and which came into the log first."""
+    return [dataclasses.replace(record, seconds=0.0, index=0) for record in result.records]
+
+
+class LastFirst:
+    """Measures a batch from its end; tells how many were given at once."""
+
+    def __init__(self):
+        self.evaluator, self.sizes = SmoothEvaluator(NAMES), []
+
+    def measure(self, policies):
+        self.sizes.append(len(policies))
+        for number in reversed(range(len(policies))):
+            yield number, Timed(self.evaluator.evaluate(policies[number]), 0.0)
+
+    def keep(self, record):
+        pass
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_in_which_order_a_batch_is_evaluated_changes_nothing(method):
+    backwards = LastFirst()
+    result = search_at_once(method, 9, 4, measurer=backwards)
+    assert plain(result) == plain(search_at_once(method, 9, 4))
+    assert backwards.sizes[0] == 1, "the reference comes alone"
+    assert max(backwards.sizes) == 4
+    assert sum(backwards.sizes) == len(result.records) == len({record.policy for record in result.records}) <= 9
+
+
+@pytest.mark.parametrize("method", ["exact", "evolution", "tpe", "rl"])
+def test_what_is_pending_is_not_proposed_again(method):
+    result = search_at_once(method, 8, 1)
+    asked = method_factory(method)(resnet18_space(), result.goal, 40, np.random.default_rng(1))
+    for record in result.records:
+        asked.tell(record)
+    pending = []
+    for _ in range(6):
+        pending.append(asked.ask(pending))
+    known = {record.policy for record in result.records}
+    assert len(set(pending)) == 6
+    assert not known & set(pending)
+
+
+def test_processes_find_what_one_process_finds_even_where_some_of_them_die(tmp_path):
+    alone = search_at_once("exact", 10, 4)
+    evaluator = SmoothEvaluator(NAMES)
+    deadly = tuple(evaluator.seed_for(alone.records[number].policy) for number in (2, 6))
+    recipe = SmoothRecipe(NAMES, deadly=deadly, tries=tmp_path / "tries", lives=2)
+    log = EvaluationLog(tmp_path / "log.jsonl", evaluator.problem)
+    together = search_at_once("exact", 10, 4, log=log, workers=Workers(2), recipe=recipe)
+    assert plain(together) == plain(alone)
+    assert len((tmp_path / "tries").read_text().splitlines()) == 4, "two deaths, and two lives after them"
+    assert len(EvaluationLog(tmp_path / "log.jsonl", evaluator.problem)) == 10
+
+
+def test_a_cluster_finds_what_one_process_finds_even_where_it_loses_workers(monkeypatch):
+    ray = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    ray.processors, ray.lost = [3, 3, 2], {4, 7}
+    together = search_at_once("evolution", 10, 4, workers=Workers(ray="local"))
+    assert plain(together) == plain(search_at_once("evolution", 10, 4))
+    assert ray.asked == 10 + 2
+    assert ray.busiest == 3
+
+
+def test_a_policy_that_processes_always_die_of_has_failed_and_the_search_goes_on(tmp_path):
+    alone = search_at_once("random", 5, 2)
+    deadly = (SmoothEvaluator(NAMES).seed_for(alone.records[1].policy),)
+    recipe = SmoothRecipe(NAMES, deadly=deadly, tries=tmp_path / "tries", lives=99)
+    together = search_at_once("random", 5, 2, workers=Workers(2), recipe=recipe)
+    died = together.records[1]
+    assert (died.status, died.note) == (FAILED, f"a process ended with code -9, {ATTEMPTS} times")
+    assert plain(together)[2:] == plain(alone)[2:]
+    assert len((tmp_path / "tries").read_text().splitlines()) == ATTEMPTS
+
+
+def test_where_no_process_lives_nothing_is_logged(tmp_path):
+    deadly = (SmoothEvaluator(NAMES).seed_for(resnet18_space().reference_policy),)
+    recipe = SmoothRecipe(NAMES, deadly=deadly, tries=tmp_path / "tries", lives=99)
+    log = EvaluationLog(None, SmoothEvaluator(NAMES).problem)
+    with pytest.raises(MhoError, match=r"ended with code -9, 3 times: the reference policy could not be evaluated"):
+        search_at_once("random", 5, 2, log=log, workers=Workers(2), recipe=recipe)
+    assert len(log) == 0
+
+
+def test_a_killed_driver_goes_on_with_what_its_processes_had_finished(tmp_path):
+    path = tmp_path / "log.jsonl"
+    command = [sys.executable, search_problem.__file__, "exact", "14", str(path), "4"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and (not path.exists() or path.read_bytes().count(b"\n") < 5):
+        time.sleep(0.01)
+    driver.kill()
+    driver.wait()
+    problem = SmoothEvaluator(NAMES).problem
+    done = EvaluationLog(path, problem).records
+    assert 4 <= len(done) < 14
+    log = EvaluationLog(path, problem)
+    resumed = search_at_once("exact", 14, 4, log=log, workers=Workers(2))
+    assert plain(resumed) == plain(search_at_once("exact", 14, 4))
+    assert EvaluationLog(path, problem).records[: len(done)] == done, "what was finished is kept"
+    assert len(log) == 14, "and nothing is there twice"
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch", "hint"), [(3, 2, "set batch to 3"), (0, 2, "1..2"), (2, 1, "batch to 2")]
+)
+def test_more_processes_than_policies_at_once_are_refused(processes, batch, hint):
+    with pytest.raises(ConfigError, match=hint):
+        search_at_once("random", 5, batch, workers=Workers(processes))
+
+
+def test_a_batch_has_at_least_one_policy():
+    with pytest.raises(ConfigError, match="batch is 0"):
+        SearchOptions(5, batch=0)
+
+
+def test_a_worker_of_other_versions_is_refused():
+    with pytest.raises(ConfigError, match=r"a worker has mho .*\n  expected: mho 0.0.0"):
+        MakeWork(SmoothRecipe(NAMES), library_versions() | {"mho": "0.0.0"})()

@@ -1,0 +1,216 @@
+"""Searches under every objective, on a network so small that all policies can be counted."""
+
+import functools
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from chip_networks import make_residual
+from search_problem import SmoothEvaluator
+
+from mho.bit_search.api import make_space
+from mho.bit_search.auto import choose_method
+from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.costs import make_costs
+from mho.bit_search.log import EvaluationLog
+from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.space import SearchSpace
+from mho.cost_model.energy import energy_network
+from mho.cost_model.latency import cost_network
+from mho.errors import ConfigError
+from mho.mapping.model import MappingModel
+from mho.quantization.policy import BitWidths, Policy
+from mho.scheduling.chip_cost import ChipCostModel, CostObjective
+from mho.scheduling.chip_schedule import ChipDemand
+
+NETWORK = make_residual()
+ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "operation_pj": 0.1, "crossbar_leakage_uw": 2}
+CHIP = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=48, energy=ENERGY)
+CROSSBAR = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=1, energy=ENERGY)
+NARROW = make_accelerator(rows=16, cols=4, cell_bits=1, dac_bits=2, crossbars=48)
+LIMITS = SearchConstraints(
+    min_weight_bits=2, min_act_bits=2, max_weight_bits=4, max_act_bits=4, weight_bits_multiple=2,
+    pins={NETWORK.layer_names[-1]: BitWidths(8, 8)}, hold_first_last=None,
+)  # fmt: skip
+ON_CHIP = [Objective(str(objective)) for objective in CostObjective]
+
+
+@functools.cache
+def _space(objective: Objective, *, prune: bool = True) -> SearchSpace:
+    if objective is Objective.CROSSBARS:  # only on narrow crossbars these small layers take more with more bits
+        limits = replace(LIMITS, max_weight_bits=8, min_act_bits=3)
+        return make_space(NETWORK, NARROW, limits, prune=prune, objective=objective)
+    return make_space(NETWORK, CHIP, LIMITS, prune=prune, objective=objective)
+
+
+def _list_all(space: SearchSpace) -> list[Policy]:
+    choices = [layer.choices for layer in space.layers]
+    return [Policy(dict(zip(space.layer_names, chosen, strict=True))) for chosen in itertools.product(*choices)]
+
+
+class _Accurate(SmoothEvaluator):
+    """A smooth evaluator without noise."""
+
+    def __init__(self, names):
+        super().__init__(names, 3, noise=0.0)
+
+
+def _search(objective, method, *, budget=60, log=None, seed=0):
+    space = _space(objective, prune=method != "rl-paper")
+    evaluator = _Accurate(space.layer_names)
+    log = EvaluationLog(None, evaluator.problem) if log is None else log
+    options = SearchOptions(budget, allowed_drop_points=4.0)
+    return run_search(method, space, evaluator, log, options, np.random.default_rng(seed)), space, evaluator
+
+
+@pytest.mark.parametrize("method", ["rl", "rl-paper", "uniform", "random"])
+@pytest.mark.parametrize("objective", list(Objective))
+def test_every_method_tells_the_true_cost_of_every_policy_and_takes_the_least(objective, method):
+    found, space, _ = _search(objective, method, budget=9)
+    assert {record.objective for record in found.records} == {objective}
+    assert all(record.cost == space.cost_of(record.policy) for record in found.records)
+    best = found.require_best()
+    allowed = [r for r in found.records[1:] if space.contains(r.policy) and r.accuracy >= found.goal.target_accuracy]
+    assert best.cost == min(record.cost for record in allowed)
+    assert found.to_json()["objective"] == str(objective)
+
+
+@pytest.mark.parametrize("objective", ON_CHIP)
+def test_the_agent_finds_the_optimum_of_a_space_that_can_be_counted(objective):
+    found, space, evaluator = _search(objective, "rl", budget=24)
+    target = found.goal.target_accuracy
+    everything = _list_all(_space(objective, prune=False))
+    optimum = min(space.cost_of(policy) for policy in everything if evaluator.true_accuracy(policy) >= target)
+    assert found.require_best().cost <= 1.02 * optimum
+
+
+def test_objectives_pull_apart():
+    """Energy asks for few operations, the interval for few crossbars times steps: not the same order of policies."""
+    spaces = [_space(objective) for objective in (Objective.INTERVAL, Objective.ENERGY)]
+    policies = _list_all(_space(Objective.INTERVAL, prune=False))[::25]
+    interval, energy = (np.argsort([s.cost_of(p) for p in policies], kind="stable").tolist() for s in spaces)
+    assert interval != energy
+
+
+@pytest.mark.parametrize("objective", ON_CHIP)
+def test_pruned_choices_gain_nothing(objective):
+    """Some kept choice with at least as many bits has options that cover those of the dropped one."""
+    pruned, full = _space(objective), _space(objective, prune=False)
+    costs = make_costs(NETWORK, CHIP, objective, "best")
+    for kept, every in zip(pruned.layers, full.layers, strict=True):
+        for bits in set(every.choices) - set(kept.choices):
+            wider = [c for c in kept.choices if c.weight_bits >= bits.weight_bits and c.act_bits >= bits.act_bits]
+            assert any(costs.covers(kept.name, wide, bits) for wide in wider)
+
+
+@pytest.mark.parametrize("objective", [Objective.CROSSBARS, *ON_CHIP])
+def test_a_table_tells_what_choices_and_uniform_8_8_cost_alone(objective):
+    full, pruned = _space(objective, prune=False), _space(objective)
+    for space in (full, pruned):
+        for layer, table, every in zip(space.layers, space.layer_costs, full.layers, strict=True):
+            told = {BitWidths(int(w) + 1, int(a) + 1) for w, a in np.argwhere(~np.isnan(table))}
+            assert told == {*every.choices, BitWidths(8, 8)}
+            assert layer.costs == tuple(table[bits.weight_bits - 1, bits.act_bits - 1] for bits in layer.choices)
+    np.testing.assert_array_equal(full.table, pruned.table)
+
+
+def test_one_log_serves_all_objectives(tmp_path):
+    path, names = tmp_path / "log.jsonl", NETWORK.layer_names
+    first, _, evaluator = _search(
+        Objective.ENERGY, "random", budget=8, log=EvaluationLog(path, _Accurate(names).problem)
+    )
+    assert evaluator.calls == 8
+    again, space, evaluator = _search(
+        Objective.INTERVAL, "random", budget=8, log=EvaluationLog(path, _Accurate(names).problem)
+    )
+    known = {record.policy: record for record in first.records}
+    shared = [record for record in again.records if record.policy in known]
+    assert evaluator.calls == 8 - len(shared)
+    assert shared
+    for record in shared:
+        assert (record.score, record.accuracy) == (known[record.policy].score, known[record.policy].accuracy)
+        assert (record.cost, record.objective) == (space.cost_of(record.policy), Objective.INTERVAL)
+
+
+def test_on_one_crossbar_energy_is_that_of_the_cost_model():
+    policy = Policy.uniform(NETWORK.layer_names, BitWidths(3, 5))
+    cost = cost_network(NETWORK, policy, CROSSBAR)
+    energy = energy_network(cost, CROSSBAR).energy.total_aj
+    assert make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY).cost_of(policy) == energy
+    product = make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY_DELAY).cost_of(policy)
+    assert product == energy * cost.latency_ps
+
+
+def test_a_chip_that_does_not_hold_uniform_8_8_is_costed_with_reloads():
+    model = ChipCostModel(NETWORK, make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=6),
+                          CostObjective.CHIP_LATENCY)  # fmt: skip
+    reference = model.cost(Policy.uniform(NETWORK.layer_names, BitWidths(8, 8)))
+    assert reference.is_reloaded
+    assert reference.latency_ps > 0
+
+
+@pytest.mark.parametrize("objective", [Objective.CHIP_LATENCY, Objective.INTERVAL])
+def test_times_on_the_chip_need_a_chip(objective):
+    with pytest.raises(ConfigError, match="one crossbar"):
+        make_space(NETWORK, CROSSBAR, LIMITS, objective=objective)
+
+
+@pytest.mark.parametrize("crossbars", [1, 48])
+def test_energy_needs_energies(crossbars):
+    silent = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=crossbars)
+    with pytest.raises(ConfigError, match="tells no energies"):
+        make_space(NETWORK, silent, LIMITS, objective=Objective.ENERGY)
+
+
+@pytest.mark.parametrize("model", list(MappingModel))
+@pytest.mark.parametrize("bits", [BitWidths(1, 1), BitWidths(3, 5), BitWidths(8, 8)])
+def test_crossbars_are_those_that_the_schedule_of_a_chip_takes_to_hold_each_layer_once(model, bits):
+    """Whatever the chip has: a chip of one crossbar tells the same."""
+    policy = Policy.uniform(NETWORK.layer_names, bits)
+    for hardware in (CHIP, CROSSBAR):
+        costs = make_costs(NETWORK, hardware, Objective.CROSSBARS, model)
+        assert costs.cost_of(policy) == ChipDemand.of(NETWORK, policy, CHIP, model=model).minimal_crossbars
+
+
+def test_pruning_crossbars_is_exact_and_the_optimum_needs_fewer_than_8_8():
+    """For every policy of the whole space one of the pruned space has no fewer bits and takes no more crossbars."""
+    pruned, full = _space(Objective.CROSSBARS), _space(Objective.CROSSBARS, prune=False)
+    assert pruned.size < full.size
+    for kept, every in zip(pruned.layers, full.layers, strict=True):
+        for bits, cost in zip(every.choices, every.costs, strict=True):
+            assert any(
+                c.weight_bits >= bits.weight_bits and c.act_bits >= bits.act_bits and kept.cost_of(c) <= cost
+                for c in kept.choices
+            )
+    found, space, evaluator = _search(Objective.CROSSBARS, "exact", budget=30)
+    assert space.adds_up
+    fit = [p for p in _list_all(full) if evaluator.evaluate(p).accuracy >= found.goal.target_accuracy]
+    assert found.require_best().cost == min(full.cost_of(policy) for policy in fit) < full.reference_cost
+    assert found.require_best().to_json()["unit"] == "crossbars"
+
+
+def test_an_unknown_objective_is_an_error_that_lists_all():
+    with pytest.raises(ConfigError, match="chip-latency"):
+        parse_objective("chip-latenci")
+
+
+def test_costs_tell_where_the_interconnect_would_be_near_saturation():
+    narrow = {"kind": "bus", "bytes_per_cycle": 1, "cycle_ns": 10000, "hop_latency_cycles": 1}
+    policy = Policy.uniform(NETWORK.layer_names, BitWidths(8, 8))
+    for interconnect, is_rough in (({"kind": "ideal"}, False), (narrow, True)):
+        chip = make_accelerator(
+            rows=16, cols=16, cell_bits=2, crossbars=200, chip={"cores": 200}, interconnect=interconnect
+        )
+        assert make_space(NETWORK, chip, LIMITS, objective=Objective.CHIP_LATENCY).is_rough(policy) is is_rough
+    assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.LATENCY).is_rough(policy)
+    assert not make_space(NETWORK, CROSSBAR, LIMITS, objective=Objective.ENERGY).is_rough(policy)
+
+
+def test_auto_takes_the_agent_for_intervals_which_do_not_add_up_over_layers():
+    choices = {objective: choose_method(_space(objective), 3) for objective in (Objective.INTERVAL, Objective.ENERGY)}
+    assert choices[Objective.INTERVAL].method == "rl"
+    assert "do not add up" in choices[Objective.INTERVAL].reason
+    assert choices[Objective.ENERGY].method == "exact"
