@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.network_map import NetworkMap
-from mho.errors import ConfigError, InputFileError, MhoError, PolicyError
+from mho.errors import ConfigError, MhoError, PolicyError, file_errors
 from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
@@ -268,7 +268,7 @@ def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | 
     from mho.quantization.export import write_float_onnx, write_qcdq_onnx
     from mho.simulation.corrections import ChannelCorrections, write_corrections
 
-    try:
+    with file_errors(path, "cannot be written"):
         if isinstance(value, Network):
             (write_qcdq_onnx if value.is_quantized else write_float_onnx)(value, path)
         elif isinstance(value, Program):
@@ -279,8 +279,6 @@ def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | 
             from mho.simulation.adc_ranges import write_ranges
 
             write_ranges(value, path)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def compile(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.cache_folder import open_atomically, refuse_to_replace
-from mho.errors import InputFileError, MhoError
+from mho.errors import InputFileError, MhoError, file_errors
 from mho.input_files import check_memory, check_regular_file
 
 _EXPECTED = "an .npz file of numeric arrays, as numpy.savez writes it"
@@ -130,7 +130,7 @@ def check_kinds(
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an .npz file, atomically. Raises `InputFileError` where it cannot be written."""
-    try:
+    with file_errors(path, "cannot be written"):
         refuse_to_replace(Path(path))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open_atomically(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
@@ -138,5 +138,3 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 # An entry without a time of its own: the same arrays give the same bytes.
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error

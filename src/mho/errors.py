@@ -6,8 +6,10 @@ traceback there means a defect of mho.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MhoError(Exception):
@@ -86,3 +88,18 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {matches[0]!r}?" if matches else ""
+
+
+@contextmanager
+def file_errors(path: str | Path, otherwise: str, *, expected: str = "", hint: str = "") -> Iterator[None]:
+    """Raise what the system refuses within the block as an `InputFileError` about a file.
+
+    Args:
+        path: of the file.
+        otherwise: what is wrong, where the system gives no reason: "cannot be written".
+        expected, hint: of the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputFileError(error.strerror or otherwise, where=str(path), expected=expected, hint=hint) from error

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mho.errors import ConfigError, InputFileError, MemoryBudgetError
+from mho.errors import ConfigError, InputFileError, MemoryBudgetError, file_errors
 
 MEMORY_KEY = "MHO_MEMORY_GIB"
 """The environment variable that sets the budget, GiB."""
@@ -112,10 +112,8 @@ def read_file(path: str | Path, *, expected: str = "") -> bytes:
         MemoryBudgetError: it is larger than the budget.
     """
     check_memory(check_regular_file(path, expected=expected), "the file", where=str(path))
-    try:
+    with file_errors(path, "cannot be read", expected=expected):
         return Path(path).read_bytes()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=expected) from error
 
 
 def hash_file(path: str | Path, *, expected: str = "") -> str:
@@ -125,11 +123,8 @@ def hash_file(path: str | Path, *, expected: str = "") -> str:
         InputFileError: as `check_regular_file`, or it cannot be read.
     """
     check_regular_file(path, expected=expected)
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be read", where=str(path), expected=expected) from error
+    with file_errors(path, "cannot be read", expected=expected), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: str | Path, *, expected: str) -> str:

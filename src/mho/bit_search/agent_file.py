@@ -21,7 +21,7 @@ from mho.bit_search.features import LAYER_FEATURES
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, Knowledge
 from mho.bit_search.space import SearchSpace
-from mho.errors import InputFileError
+from mho.errors import InputFileError, file_errors
 from mho.quantization.policy import MAX_BITS
 from mho.quantization.storage import read_tensors, write_tensors
 
@@ -70,10 +70,8 @@ class SavedAgent:
             "layers": list(self.layer_names),
             "evaluations": self.evaluations,
         }
-        try:
+        with file_errors(path, "cannot be written"):
             write_tensors(Path(path), tensors, description)
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
     @classmethod
     def load(cls, path: str | Path) -> SavedAgent:

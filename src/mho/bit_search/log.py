@@ -17,7 +17,7 @@ from typing import Any
 
 from mho.bit_search.evaluation import EvaluationRecord, problem_hash
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError, MhoError
+from mho.errors import InputFileError, MhoError, file_errors
 from mho.input_files import parse_json, read_file
 from mho.quantization.policy import Policy
 
@@ -95,21 +95,17 @@ class EvaluationLog:
     def copy_to(self, path: Path) -> None:
         """Write all records to a file, atomically, in the present version. Raises `InputFileError`."""
         lines = (self._header, *(record.to_json() for record in self._records))
-        try:
+        with file_errors(path, "cannot be written"):
             write_atomically(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
     def _keep(self, record: EvaluationRecord) -> None:
         self._records.append(record)
         self._by_key[(record.policy, record.fidelity)] = record
 
     def _open(self, path: Path) -> None:
-        try:
+        with file_errors(path, "cannot be read"):
             path.parent.mkdir(parents=True, exist_ok=True)
             content = read_file(path, expected="an evaluation log") if path.exists() else b""
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be read", where=str(path)) from error
         lines = _whole_lines(content)
         size = sum(map(len, lines))
         if not lines:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mho.bit_search.goal import harm_unit, pareto_front
-from mho.errors import ConfigError, InputFileError, MissingExtraError
+from mho.errors import ConfigError, MissingExtraError, file_errors
 
 if TYPE_CHECKING:
     from mho.bit_search.runner import SearchProgress
@@ -66,12 +66,10 @@ class TensorBoardTracker:
         check_trackers(["tensorboard"])
         from torch.utils.tensorboard import SummaryWriter
 
-        try:
+        with file_errors(folder, "cannot be written"):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             self._writer: Any = SummaryWriter(str(folder))
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(folder)) from error
 
     def show(self, step: int, figures: Mapping[str, float]) -> None:
         """Write figures."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.schemas import SCHEMAS, schema_file_name, schema_text
 from mho.terminal import echo
 
@@ -30,8 +30,6 @@ def _write_all(folder: Path) -> None:
 
     for name in SCHEMAS:
         path = folder / schema_file_name(name)
-        try:
+        with file_errors(path, "cannot be written"):
             write_atomically(path, schema_text(name).encode())
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
         echo(str(path))

@@ -10,7 +10,7 @@ import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
 from mho.cli.outputs import check_outputs
-from mho.errors import InputFileError
+from mho.errors import InputFileError, file_errors
 from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
@@ -166,7 +166,5 @@ def _write_json(content: dict[str, Any], path: Path, hint: str) -> None:
 def _write(content: bytes, path: Path, hint: str) -> None:
     from mho.cache_folder import write_atomically
 
-    try:
+    with file_errors(path, "cannot be written", hint=hint):
         write_atomically(path, content)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path), hint=hint) from error

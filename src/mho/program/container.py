@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.cache_folder import open_atomically
-from mho.errors import InputFileError, MemoryBudgetError, ProgramError
+from mho.errors import InputFileError, MemoryBudgetError, ProgramError, file_errors
 from mho.hardware.loading import accelerator_from_json
 from mho.input_files import check_memory, check_regular_file, parse_json
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
@@ -62,14 +62,11 @@ def write_program(program: Program, path: str | Path) -> None:
     offset = sum(_aligned(array.nbytes) for array in arrays.values())
     body_start = _aligned(_PREFIX.size + len(header))
     prefix = _PREFIX.pack(MAGIC, FORMAT_VERSION, len(header), body_start + offset, hashlib.sha256(header).digest())
-    try:
-        with open_atomically(path) as file:
-            file.write(prefix)
-            _write_padded(file, header, _PREFIX.size + len(header))
-            for array in arrays.values():
-                _write_padded(file, _bytes(array), array.nbytes)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
+    with file_errors(path, "cannot be written"), open_atomically(path) as file:
+        file.write(prefix)
+        _write_padded(file, header, _PREFIX.size + len(header))
+        for array in arrays.values():
+            _write_padded(file, _bytes(array), array.nbytes)
 
 
 def program_digest(program: Program) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mho.cache_folder import write_atomically
 from mho.cost_model.network_map import LayerMap, NetworkMap
-from mho.errors import ConfigError, InputFileError
+from mho.errors import ConfigError, file_errors
 from mho.report.map_drawing import draw_layer
 from mho.report.png import to_png
 from mho.report.svg import to_svg
@@ -74,7 +74,5 @@ def write_drawing(network_map: NetworkMap, layer: str, path: Path, *, tiles: int
     drawing = draw_layer(network_map, layer, tiles=tiles)
     is_png = path.suffix.lower() == ".png"
     content = to_png(drawing) if is_png else to_svg(drawing, title=f"{layer} on crossbars").encode()
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, content)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.report import text
 from mho.report.palette import hues
 from mho.report.reload_document import ReloadDocument
@@ -80,10 +80,8 @@ def build_reload_data(schedule: ReloadSchedule, rows: Sequence[CrossbarRow]) -> 
 
 def write_reload_timeline(document: ReloadDocument, schedule: ReloadSchedule, path: Path) -> None:
     """Write the page of a schedule. Raises `InputFileError`."""
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, render_reload_timeline(document, schedule).encode())
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def render_reload_timeline(document: ReloadDocument, schedule: ReloadSchedule) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.report.reload_document import ReloadDocument
 from mho.report.reload_stretches import CrossbarRow, list_rows, measure_rows
 from mho.report.trace import count_levels, name_track
@@ -28,10 +28,8 @@ _PS_PER_US = 1_000_000
 
 def write_reload_trace(document: ReloadDocument, schedule: ReloadSchedule, path: Path) -> None:
     """Write the trace of a schedule. Raises `InputFileError`."""
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, json.dumps(build_reload_trace(document, schedule), separators=(",", ":")).encode())
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def build_reload_trace(document: ReloadDocument, schedule: ReloadSchedule) -> dict[str, Any]:

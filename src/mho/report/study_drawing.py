@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.report.drawing import INK, MUTED, PAPER, Box, Drawing, Label, Line, Shape, flow, stack
 from mho.report.drawing_files import check_suffix
 from mho.report.palette import hues, mix
@@ -63,10 +63,8 @@ def write_chart(result: StudyResult, path: Path) -> None:
     drawing = draw_chart(result)
     is_png = path.suffix.lower() == ".png"
     content = to_png(drawing) if is_png else to_svg(drawing, title=f"Study {result.name}").encode()
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, content)
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def _draw_panel(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.mapping.describe import describe_mapping
 from mho.report import text
 from mho.report.palette import hues
@@ -89,10 +89,8 @@ def dump_data(data: Mapping[str, Any]) -> str:
 
 def write_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming, path: Path) -> None:
     """Write the page of a simulation with spans. Raises `InputFileError`."""
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, render_timeline(document, schedule, timing).encode())
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: ChipTiming) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError
+from mho.errors import file_errors
 from mho.report.stretches import measure_activity, merge_spans
 from mho.scheduling.placement import ChipPlan, CopyPlace
 from mho.simulation.chip_timing import ChipTiming
@@ -28,10 +28,8 @@ _PS_PER_US = 1_000_000
 def write_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming, path: Path) -> None:
     """Write the trace of a simulation with spans, see `build_trace`. Raises `InputFileError`."""
     content = build_trace(network, accelerator, plan, timing)
-    try:
+    with file_errors(path, "cannot be written"):
         write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be written", where=str(path)) from error
 
 
 def build_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming) -> dict[str, Any]:

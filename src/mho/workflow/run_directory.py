@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mho.cache_folder import write_atomically
-from mho.errors import InputFileError, MhoError
+from mho.errors import InputFileError, MhoError, file_errors
 from mho.input_files import read_json
 
 LOCK_FILE, MARK_FILE = "lock", "run.json"
@@ -200,14 +200,12 @@ def use_folder_alone(path: Path, mark: str, owner: str) -> Iterator[None]:
         MhoError: another process uses it.
         InputFileError: it cannot be made or locked, or is a folder of something else.
     """
-    try:
+    with file_errors(path, "cannot be made"):
         path.mkdir(parents=True, exist_ok=True)
         found = {entry.name for entry in path.iterdir()}
         if LOCK_FILE not in found:
             _check_owner(found, path, mark, owner)
         lock = (path / LOCK_FILE).open("a+b")
-    except OSError as error:
-        raise InputFileError(error.strerror or "cannot be made", where=str(path)) from error
     with lock:
         _take_lock(lock, path, owner)
         _check_owner({entry.name for entry in path.iterdir()}, path, mark, owner)

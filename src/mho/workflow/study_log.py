@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mho.errors import InputFileError
+from mho.errors import InputFileError, file_errors
 from mho.input_files import parse_json, read_file
 from mho.workflow.run_directory import hash_json
 
@@ -94,19 +94,16 @@ class StudyLog:
 
     def _append_line(self, content: Mapping[str, Any]) -> None:
         line = (json.dumps(content, allow_nan=False) + "\n").encode()
-        try:
-            with self.path.open("ab") as file:
-                size = file.seek(0, os.SEEK_END)
-                try:
-                    file.write(line)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError:
-                    with suppress(OSError):  # a full disk must not leave half a line for the next to be glued to
-                        self._truncate(size)
-                    raise
-        except OSError as error:
-            raise InputFileError(error.strerror or "cannot be written", where=str(self.path)) from error
+        with file_errors(self.path, "cannot be written"), self.path.open("ab") as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):  # a full disk must not leave half a line for the next to be glued to
+                    self._truncate(size)
+                raise
 
     def _truncate(self, size: int) -> None:
         with self.path.open("ab") as file:
