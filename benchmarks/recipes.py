@@ -14,12 +14,13 @@ from pathlib import Path
 
 from mho.models.runtime import use_threads
 from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.seeds import derive_seed
 from mho.workflow.config import load_config
 from mho.workflow.policy_stages import CALIBRATED, TRAINED, quantize_policy
 from mho.workflow.progress import SilentProgress
 from mho.workflow.run import load_material, prepare
 from mho.workflow.run_directory import open_run_directory
-from mho.workflow.stage import StageRunner, derive_seed
+from mho.workflow.stage import StageRunner
 
 
 def main() -> None:

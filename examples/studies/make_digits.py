@@ -11,7 +11,7 @@ from torch import nn
 
 import mho
 from mho.data import DataSpec, load_dataset
-from mho.workflow.stage import derive_seed
+from mho.seeds import derive_seed
 
 EPOCHS = 40
 

@@ -21,7 +21,7 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
-from mho.workflow.stage import derive_seed
+from mho.seeds import derive_seed
 
 TRAINING = TrainingOptions(
     steps=500,

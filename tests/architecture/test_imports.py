@@ -12,6 +12,8 @@ from source_tree import MODULES, SOURCE, find_circles, import_graph, imports, no
 
 FOUNDATION = {
     "errors",
+    "frozen_model",
+    "seeds",
     "settings",
     "input_files",
     "terminal",

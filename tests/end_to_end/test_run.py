@@ -21,9 +21,9 @@ from mho.errors import MhoError
 from mho.hardware.loading import accelerator_from_json, load_accelerator, to_toml
 from mho.program.container import read_program
 from mho.report.result import read_result
+from mho.seeds import derive_seed
 from mho.workflow.config import load_config
 from mho.workflow.run import run
-from mho.workflow.stage import derive_seed
 
 NETWORK = """
 from torch import nn

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.endurance import count_network_lifetime
 from mho.cost_model.energy import NetworkEnergy
 from mho.cost_model.energy_document import EnergyDocument
 from mho.cost_model.latency import LayerCost, NetworkCost
+from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.describe import describe_mapping
@@ -24,16 +25,12 @@ def to_microseconds(picoseconds: int) -> float:
     return picoseconds / _PS_PER_US
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 def leave_out_adc_bits(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a part of a document without `adc_bits` where there are none."""
     return {key: value for key, value in content.items() if key != "adc_bits" or value is not None}
 
 
-class LayerRow(_Section):
+class LayerRow(FrozenModel, use_attribute_docstrings=False):
     """One MVM layer."""
 
     name: str = Field(description="Layer name.")
@@ -97,7 +94,7 @@ class LayerRow(_Section):
         )
 
 
-class CostDocument(_Section):
+class CostDocument(FrozenModel, use_attribute_docstrings=False):
     """Predicted time of a network for one sample on an accelerator."""
 
     network: str = Field(description="The network as it was asked for.")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mho.cost_model.energy import Component, EnergyBreakdown, NetworkEnergy
+from mho.frozen_model import FrozenModel
 
 _AJ_PER_PJ = 1_000_000
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EnergyRow(_Section):
+class EnergyRow(FrozenModel, use_attribute_docstrings=False):
     """Energy of one layer."""
 
     name: str = Field(description="Layer name.")
@@ -21,7 +18,7 @@ class EnergyRow(_Section):
     components_pj: dict[Component, float] = Field(description="Each component that does something and is told, pJ.")
 
 
-class EnergyDocument(_Section):
+class EnergyDocument(FrozenModel, use_attribute_docstrings=False):
     """Energy of a network for one sample, by component and by layer."""
 
     total_pj: float = Field(ge=0, description="All components that are told, pJ.")

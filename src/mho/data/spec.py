@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from mho.frozen_model import FrozenModel
 from mho.settings import Count
 
 DataName = Literal["digits", "fashion-mnist", "cifar10", "image-folder", "npz"]
@@ -15,13 +16,11 @@ Channel = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class DataSpec(BaseModel):
+class DataSpec(FrozenModel):
     """Which data, and how its training part is cut into train, calibration and validation.
 
     Calibration and validation images are drawn from the training data by the run's seed and never trained on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: DataName
     """`digits` (scikit-learn, 8x8), `fashion-mnist`, `cifar10`, `image-folder` or `npz`."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from mho.frozen_model import FrozenModel
 
 
-class Section(BaseModel):
-    """A table of a description: frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+class Section(FrozenModel, use_attribute_docstrings=False):
+    """A table of a description."""
 
 
 def to_steps(value: Decimal, digits: int) -> int:

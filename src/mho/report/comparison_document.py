@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import leave_out_adc_bits
 from mho.cost_model.energy import Component
+from mho.frozen_model import FrozenModel
 from mho.hardware.converters import ConversionTime
 from mho.mapping.model import MappingModel
 
@@ -29,11 +30,7 @@ class Regime(StrEnum):
     ONE_CROSSBAR = "one-crossbar"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class ComparedWidths(_Section):
+class ComparedWidths(FrozenModel):
     """What cells and converters take at once, and what becomes of the widths that are asked for."""
 
     cell_bits: int
@@ -56,7 +53,7 @@ class ComparedWidths(_Section):
     """MVMs in which an input is fed, fewest and most of all layers."""
 
 
-class ChipAccuracy(_Section):
+class ChipAccuracy(FrozenModel):
     """How right chips of several seeds answer."""
 
     mean: float = Field(ge=0, le=1)
@@ -72,7 +69,7 @@ class ChipAccuracy(_Section):
         return cls(mean=sum(right) / (len(right) * samples), worst=min(right) / samples, right=tuple(right))
 
 
-class ComparedRun(_Section):
+class ComparedRun(FrozenModel):
     """The network on one accelerator. Times, energies and writes are of one input."""
 
     regime: Regime
@@ -108,7 +105,7 @@ class ComparedRun(_Section):
     """Why its arrays cannot be simulated, at once or `elapsed_s` after they were written."""
 
 
-class ComparedAccelerator(_Section):
+class ComparedAccelerator(FrozenModel):
     """One line of the table."""
 
     accelerator: str
@@ -134,7 +131,7 @@ class ComparedAccelerator(_Section):
     """Values that no source gives, so that what follows from them is as good as your own figures."""
 
 
-class ComparedLayer(_Section):
+class ComparedLayer(FrozenModel):
     """Widths of one layer."""
 
     name: str
@@ -151,7 +148,7 @@ class ComparedLayer(_Section):
         return leave_out_adc_bits(handler(self))
 
 
-class Comparison(_Section):
+class Comparison(FrozenModel):
     """One network on several accelerators."""
 
     network: str

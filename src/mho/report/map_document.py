@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import LayerMap, NetworkMap
+from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.contents import PartContents
 from mho.mapping.explain import Alternative
@@ -17,11 +18,7 @@ from mho.report.map_words import tell_choice, tell_loops, tell_mapping
 Pair = tuple[int, int]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class RangeRow(_Section):
+class RangeRow(FrozenModel):
     """The numbers from `start` to `stop` - 1."""
 
     start: int = Field(ge=0)
@@ -35,7 +32,7 @@ class RangeRow(_Section):
         return cls(start=numbers.start, stop=numbers.stop)
 
 
-class WindowRow(_Section):
+class WindowRow(FrozenModel):
     """What one MVM of a part reads and gives. Places are row and column from the window's origin."""
 
     pixels: tuple[Pair, ...]
@@ -61,7 +58,7 @@ class WindowRow(_Section):
         )
 
 
-class PartRow(_Section):
+class PartRow(FrozenModel):
     """A rectangle of a layer's matrix, and how it lies in tiles."""
 
     groups: RangeRow
@@ -129,7 +126,7 @@ class PartRow(_Section):
         )
 
 
-class AlternativeRow(_Section):
+class AlternativeRow(FrozenModel):
     """Another mapping of a layer."""
 
     name: str
@@ -162,7 +159,7 @@ class AlternativeRow(_Section):
         )
 
 
-class BaselineRows(_Section):
+class BaselineRows(FrozenModel):
     """Im2col with differential columns: single positions, one slice after the other."""
 
     paper: AlternativeRow
@@ -171,7 +168,7 @@ class BaselineRows(_Section):
     """With as many cells as the magnitudes of the weights need."""
 
 
-class LayerMapRow(_Section):
+class LayerMapRow(FrozenModel):
     """One MVM layer on crossbars."""
 
     name: str
@@ -267,7 +264,7 @@ class LayerMapRow(_Section):
         )
 
 
-class MapDocument(_Section):
+class MapDocument(FrozenModel):
     """How a network lies in crossbars, for one sample on an accelerator."""
 
     network: str

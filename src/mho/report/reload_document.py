@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mho.cost_model.area import area_chip
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.energy_document import EnergyDocument
+from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
@@ -19,11 +20,7 @@ from mho.scheduling.reload_energy import price_reload
 from mho.scheduling.reload_use import CrossbarUse, LayerUse, count_use, list_layer_uses
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class ReloadedLayer(_Section):
+class ReloadedLayer(FrozenModel):
     """One MVM layer; counts and times are of one batch."""
 
     name: str
@@ -75,7 +72,7 @@ class ReloadedLayer(_Section):
         )
 
 
-class CrossbarShares(_Section):
+class CrossbarShares(FrozenModel):
     """What the time of all crossbars of the chip goes to, as shares that add up to 1."""
 
     reading: float = Field(ge=0, le=1)
@@ -98,7 +95,7 @@ class CrossbarShares(_Section):
         return cls(reading=reading, digital=digital, writing=writing, ready=ready, free=free)
 
 
-class ReloadDocument(_Section):
+class ReloadDocument(FrozenModel):
     """A network on a chip of fewer crossbars than it takes: tiles are rewritten, layers follow each other."""
 
     regime: Literal["time-multiplexed"] = "time-multiplexed"

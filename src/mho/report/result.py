@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
 from mho.mapping.model import MappingModel
 from mho.report.map_document import MapDocument
@@ -17,7 +18,7 @@ from mho.report.result_figures import ChipAnswers as ChipAnswers
 from mho.report.result_figures import ChipFigures as ChipFigures
 from mho.report.result_figures import Contender as Contender
 from mho.report.result_figures import DataFigures as DataFigures
-from mho.report.result_figures import Duration, Part
+from mho.report.result_figures import Duration
 from mho.report.result_figures import EvaluationFigures as EvaluationFigures
 from mho.report.result_figures import FileFigures as FileFigures
 from mho.report.result_figures import Judgement as Judgement
@@ -40,7 +41,7 @@ EXACT = "exact integers"
 """What accuracies are of that no array has touched: the integer reference."""
 
 
-class RunResult(Part):
+class RunResult(FrozenModel):
     """All figures of a run."""
 
     format: Literal["mho-result"] = FORMAT

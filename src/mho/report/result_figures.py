@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.document import leave_out_adc_bits
+from mho.frozen_model import FrozenModel
 from mho.mapping.model import MappingModel
 from mho.quantization.policy import write_widths
 
@@ -19,13 +20,7 @@ Count = Annotated[int, Field(ge=0)]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Part(BaseModel):
-    """Figures that belong together: frozen, finite, none unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Judgement(Part):
+class Judgement(FrozenModel):
     """How many samples a network got right."""
 
     correct: Count
@@ -38,7 +33,7 @@ class Judgement(Part):
     """Mean cross entropy, where it was measured."""
 
 
-class Contender(Part):
+class Contender(FrozenModel):
     """One of the networks that are compared."""
 
     name: str
@@ -68,7 +63,7 @@ class Contender(Part):
     """Mean over all inputs of MVM layers, each counted by its multiply-accumulates."""
 
 
-class MappingFigures(Part):
+class MappingFigures(FrozenModel):
     """The same policies under one mapping."""
 
     mapping: MappingModel
@@ -83,7 +78,7 @@ class MappingFigures(Part):
     """reference_latency_us / found_latency_us."""
 
 
-class AbsentPart(Part):
+class AbsentPart(FrozenModel):
     """A part of the report that could not be had."""
 
     part: str
@@ -92,7 +87,7 @@ class AbsentPart(Part):
     """Why."""
 
 
-class ChipFigures(Part):
+class ChipFigures(FrozenModel):
     """A policy on the whole chip: weights stay and layers overlap, or tiles are rewritten, layer after layer."""
 
     name: str
@@ -123,7 +118,7 @@ class ChipFigures(Part):
     """latency_us of uniform 8/8 on the same chip / latency_us; null where the chip does not hold it."""
 
 
-class ZeroSliceFigures(Part):
+class ZeroSliceFigures(FrozenModel):
     """Reads that drive zero input slices only: the hardware may skip them. Measured on test images."""
 
     name: str
@@ -154,7 +149,7 @@ def tell_which(count: int, hardware: str, elapsed_s: float | None, temperature_k
     return ", ".join(told)
 
 
-class ChipAnswers(Part):
+class ChipAnswers(FrozenModel):
     """What a program answers on sampled chips."""
 
     name: str
@@ -185,7 +180,7 @@ class ChipAnswers(Part):
         return tell_which(len(self.accuracies), self.hardware, self.elapsed_s, self.temperature_k, self.reads)
 
 
-class LayerCostFigures(Part):
+class LayerCostFigures(FrozenModel):
     """What one layer costs under one policy."""
 
     weight_bits: int
@@ -217,7 +212,7 @@ class LayerCostFigures(Part):
         return write_widths(self.weight_bits, self.act_bits, self.adc_bits)
 
 
-class LayerFigures(Part):
+class LayerFigures(FrozenModel):
     """One MVM layer."""
 
     name: str
@@ -240,7 +235,7 @@ class LayerFigures(Part):
     """Under the found policy."""
 
 
-class EvaluationFigures(Part):
+class EvaluationFigures(FrozenModel):
     """One policy that the search tried."""
 
     index: int
@@ -280,7 +275,7 @@ class EvaluationFigures(Part):
         return tuple(write_widths(*each) for each in widths)
 
 
-class SearchFigures(Part):
+class SearchFigures(FrozenModel):
     """How the policy was found."""
 
     method: str
@@ -319,7 +314,7 @@ class SearchFigures(Part):
         return entry.accuracy >= (self.target_accuracy or 0.0) - 1e-12
 
 
-class TrainingPoint(Part):
+class TrainingPoint(FrozenModel):
     """State of a training after an epoch."""
 
     epoch: float
@@ -328,7 +323,7 @@ class TrainingPoint(Part):
     """Mean training loss of the epoch."""
 
 
-class TrainingFigures(Part):
+class TrainingFigures(FrozenModel):
     """One training."""
 
     name: str
@@ -339,7 +334,7 @@ class TrainingFigures(Part):
     """By epoch."""
 
 
-class Check(Part):
+class Check(FrozenModel):
     """Two ways of computing the same, held against each other."""
 
     name: str
@@ -356,7 +351,7 @@ class Check(Part):
     """More about it: numbers compared, or the first difference and its reason."""
 
 
-class StageFigures(Part):
+class StageFigures(FrozenModel):
     """One stage of the run."""
 
     name: str
@@ -371,7 +366,7 @@ class StageFigures(Part):
     """Hash of what it made."""
 
 
-class FileFigures(Part):
+class FileFigures(FrozenModel):
     """A file of the run."""
 
     path: str
@@ -384,7 +379,7 @@ class FileFigures(Part):
     """Hash of its content."""
 
 
-class NetworkFigures(Part):
+class NetworkFigures(FrozenModel):
     """The network."""
 
     source: str
@@ -399,7 +394,7 @@ class NetworkFigures(Part):
     """One sample."""
 
 
-class NormalizationStep(Part):
+class NormalizationStep(FrozenModel):
     """An operation of the normalization, in float32."""
 
     operation: Literal["sub", "mul", "add"]
@@ -408,7 +403,7 @@ class NormalizationStep(Part):
     """With what: one number a channel, or one for all."""
 
 
-class DataFigures(Part):
+class DataFigures(FrozenModel):
     """The data."""
 
     name: str

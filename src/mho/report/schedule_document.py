@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mho.cost_model.area import AreaComponent, ChipArea, area_chip
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.energy import Component, EnergyBreakdown
 from mho.cost_model.energy_document import EnergyDocument, EnergyRow
+from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
@@ -24,11 +25,7 @@ from mho.simulation.chip_timing import Cause, ChipTiming, LayerActivity
 _AJ_PER_PJ = 1_000_000
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class ScheduledLayer(_Section):
+class ScheduledLayer(FrozenModel):
     """One MVM layer on the chip; its times are simulated where that was asked for, else those of the closed form."""
 
     name: str
@@ -90,7 +87,7 @@ class ScheduledLayer(_Section):
         )
 
 
-class Simulated(_Section):
+class Simulated(FrozenModel):
     """What the simulation of the plan tells: with the accelerator's interconnect and buffers."""
 
     latency_us: float
@@ -150,7 +147,7 @@ class Simulated(_Section):
         )
 
 
-class AreaFigures(_Section):
+class AreaFigures(FrozenModel):
     """Area of the chip."""
 
     total_mm2: float
@@ -167,7 +164,7 @@ class AreaFigures(_Section):
         return cls(total_mm2=area.total_mm2, components_mm2=components, untold=area.untold)
 
 
-class ScheduleDocument(_Section):
+class ScheduleDocument(FrozenModel):
     """A network on a chip of many crossbars, whose weights stay. Latencies are of one input."""
 
     regime: Literal["weight-stationary"] = "weight-stationary"

@@ -5,10 +5,11 @@ Losses are natural logarithms (cross entropy on the calibration split), accuraci
 
 from __future__ import annotations
 
-from mho.report.result_figures import Count, Part, Share
+from mho.frozen_model import FrozenModel
+from mho.report.result_figures import Count, Share
 
 
-class StepWorth(Part):
+class StepWorth(FrozenModel):
     """What other bits of one operand of a layer would make of the found policy."""
 
     bits: int
@@ -23,7 +24,7 @@ class StepWorth(Part):
     """Its 90th percentile."""
 
 
-class OperandWorth(Part):
+class OperandWorth(FrozenModel):
     """What the bits of one operand of one layer are worth."""
 
     layer: str
@@ -38,7 +39,7 @@ class OperandWorth(Part):
     """The next more bits; null where there are none."""
 
 
-class BestSoFar(Part):
+class BestSoFar(FrozenModel):
     """What a search had after some evaluations."""
 
     evaluated: Count
@@ -49,7 +50,7 @@ class BestSoFar(Part):
     """Of it, on validation data."""
 
 
-class SearchSummary(Part):
+class SearchSummary(FrozenModel):
     """A search in the run's directory: the run's own, and those of `mho search` with the same evaluations."""
 
     name: str

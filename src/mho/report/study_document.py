@@ -7,7 +7,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer
+
+from mho.frozen_model import FrozenModel
 
 Value = int | float | str | tuple[int | float, ...]
 """What a parameter may be: a number, a word such as "ideal", or one number a level."""
@@ -25,10 +27,6 @@ class Design(StrEnum):
     GRID = "grid"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
 Values = Annotated[
     Mapping[str, Value],
     AfterValidator(lambda table: MappingProxyType(dict(table))),
@@ -37,7 +35,7 @@ Values = Annotated[
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class StudyProgram(_Section):
+class StudyProgram(FrozenModel):
     """What ran."""
 
     name: str
@@ -50,7 +48,7 @@ class StudyProgram(_Section):
     """Hardware that it was compiled for."""
 
 
-class StudySamples(_Section):
+class StudySamples(FrozenModel):
     """What every chip was asked."""
 
     source: str
@@ -61,7 +59,7 @@ class StudySamples(_Section):
     """Of inputs, labels and calibration inputs."""
 
 
-class SweptParameter(_Section):
+class SweptParameter(FrozenModel):
     """A parameter that is swept."""
 
     key: str
@@ -72,7 +70,7 @@ class SweptParameter(_Section):
     """How they lie on an axis; `category`: some are no numbers."""
 
 
-class StudyPoint(_Section):
+class StudyPoint(FrozenModel):
     """Values of all that is swept, and what chips answered there."""
 
     sweep: str | None
@@ -95,7 +93,7 @@ class StudyPoint(_Section):
     """Its accuracy."""
 
 
-class StudyResult(_Section):
+class StudyResult(FrozenModel):
     """What a study found. The same study gives the same document, whatever ran it."""
 
     name: str

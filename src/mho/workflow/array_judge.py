@@ -17,8 +17,8 @@ from mho.data.dataset import Split
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.seeds import derive_seed
 from mho.workflow.checks import judge_logits
-from mho.workflow.stage import derive_seed
 
 if TYPE_CHECKING:
     from mho.program.program import Program

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mho.data.dataset import Split
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
+from mho.seeds import derive_seed
 from mho.workflow.array_judge import BATCH, compile_trained, images_for_ranges
 from mho.workflow.chips import Chips
-from mho.workflow.stage import derive_seed
 
 if TYPE_CHECKING:
     from mho.program.program import Program

@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mho.bit_search.budget import default_repeats
 from mho.data.spec import DataSpec
+from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
@@ -21,10 +22,9 @@ from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_start import OWN_LOG
-from mho.workflow.section import Section
 
 
-class RunSettings(Section):
+class RunSettings(FrozenModel):
     """Name, seed and place of the run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -47,7 +47,7 @@ class RunSettings(Section):
     """In which numbers products of layers are computed while training. `bf16` suits GPUs that are quicker in it."""
 
 
-class NetworkSettings(Section):
+class NetworkSettings(FrozenModel):
     """Which network."""
 
     name: str = Field(min_length=1)
@@ -67,7 +67,7 @@ class NetworkSettings(Section):
         return self.is_onnx or self.weights is not None
 
 
-class AcceleratorSettings(Section):
+class AcceleratorSettings(FrozenModel):
     """Which hardware."""
 
     name: str = Field(min_length=1)
@@ -92,7 +92,7 @@ class AcceleratorSettings(Section):
         return self
 
 
-class TrainingSettings(Section):
+class TrainingSettings(FrozenModel):
     """How a network is trained for one purpose."""
 
     epochs: Count | None = None
@@ -127,7 +127,7 @@ class TrainingSettings(Section):
         return self
 
 
-class NoiseSettings(Section):
+class NoiseSettings(FrozenModel):
     """What a training meets of arrays that are not ideal: a fresh chip in every step."""
 
     accelerator: str | None = Field(default=None, min_length=1)
@@ -163,7 +163,7 @@ class QatSettings(TrainingSettings):
     """Train on arrays as they are; left out: on exact integers."""
 
 
-class EvaluationSettings(Section):
+class EvaluationSettings(FrozenModel):
     """How a candidate policy is measured during the search: calibrate, train shortly, validate."""
 
     training: TrainingSettings | None = None
@@ -200,7 +200,7 @@ class EvaluationSettings(Section):
         return {key: value for key, value in content.items() if key not in ("stages", "stop_hopeless") or value}
 
 
-class SimulationSettings(Section):
+class SimulationSettings(FrozenModel):
     """On how many test images each engine is held against the others."""
 
     executor_images: Count | Literal["all"] = "all"
@@ -237,7 +237,7 @@ class SimulationSettings(Section):
         return self
 
 
-class RunConfig(Section):
+class RunConfig(FrozenModel):
     """Everything that `mho run` is told."""
 
     run: RunSettings

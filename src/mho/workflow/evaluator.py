@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import EVALUATION_BATCH, compiled, training_images, training_options, training_work
-from mho.workflow.stage import derive_seed, versions
+from mho.workflow.stage import versions
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import QatEvaluator

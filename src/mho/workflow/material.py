@@ -18,9 +18,10 @@ from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices
+from mho.seeds import derive_seed
 from mho.workflow.config import RunConfig, TrainingSettings
 from mho.workflow.noise import make_noise, noise_settings
-from mho.workflow.stage import Report, derive_seed
+from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
     from torch import nn

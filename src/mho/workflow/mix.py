@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
+from mho.seeds import derive_seed
 from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE
@@ -21,7 +22,7 @@ from mho.workflow.run import EVALUATIONS, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import make_options, make_space
-from mho.workflow.stage import StageRunner, derive_seed
+from mho.workflow.stage import StageRunner
 
 if TYPE_CHECKING:
     from mho.bit_search.measuring import Measurer

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, field_validator, model_validator
 
 from mho.errors import ConfigError
+from mho.frozen_model import FrozenModel
 from mho.settings import parse_settings, read_toml
 from mho.workflow.config import RunConfig, load_config
 from mho.workflow.search_settings import SearchSettings
-from mho.workflow.section import Section
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _COMPUTING = ("threads", "devices", "precision")
 _SEARCH_KEYS = ("method", "objective", "budget", "allowed_drop_points", "cost_budget", "whole_front", "batch")
 
 
-class MixSettings(Section):
+class MixSettings(FrozenModel):
     """Name and place of the mix, and its networks."""
 
     name: str = Field(pattern=NAME)
@@ -31,7 +31,7 @@ class MixSettings(Section):
     """Of the search; each network's trainings have that of its own run."""
 
 
-class MixedRun(Section):
+class MixedRun(FrozenModel):
     """One network of a mix."""
 
     run: Path
@@ -44,7 +44,7 @@ class MixedRun(Section):
     """How many of its inputs count in the latency or energy of the mix."""
 
 
-class MixSearch(Section):
+class MixSearch(FrozenModel):
     """What is searched, and how."""
 
     method: Literal["rl", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
@@ -80,7 +80,7 @@ class MixSearch(Section):
         return SearchSettings.model_validate(told)
 
 
-class MixConfig(Section):
+class MixConfig(FrozenModel):
     """Everything that `mho mix` is told."""
 
     mix: MixSettings

@@ -12,10 +12,11 @@ import numpy as np
 from mho.errors import ConfigError
 from mho.input_files import hash_file
 from mho.network.graph import Network
+from mho.seeds import derive_seed
 from mho.workflow.config import NetworkSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.run_directory import StageResult
-from mho.workflow.stage import Figures, Report, derive_seed
+from mho.workflow.stage import Figures, Report
 
 NETWORK_FILE, FLOAT_FILE, CALIBRATION_FILE = "network.onnx", "float.onnx", "calibration.safetensors"
 CALIBRATION_IMAGES = 512

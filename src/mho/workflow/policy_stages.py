@@ -12,12 +12,13 @@ from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
 from mho.input_files import read_json
 from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.seeds import derive_seed
 from mho.workflow.config import NoiseSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
 from mho.workflow.noise import load_alike, noise_conditions, noise_ingredients
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
-from mho.workflow.stage import Figures, Report, derive_seed
+from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import NetworkJudge

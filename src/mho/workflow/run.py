@@ -16,6 +16,7 @@ from mho.quantization.devices import find_devices
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
+from mho.seeds import derive_seed
 from mho.workflow.chips import Chips, count_samples, read_chips
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
@@ -29,7 +30,7 @@ from mho.workflow.report_stage import collect_result
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import Search, make_options, make_space, read_screening
-from mho.workflow.stage import Stage, StageRunner, derive_seed
+from mho.workflow.stage import Stage, StageRunner
 
 RESULT_FILE, PAGE_FILE, CONFIG_FILE = "result.json", "report.html", "config.json"
 EVALUATIONS = "evaluations"

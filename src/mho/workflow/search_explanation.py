@@ -13,7 +13,7 @@ from mho.bit_search.goal import Goal
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError
-from mho.workflow.stage import derive_seed
+from mho.seeds import derive_seed
 
 
 def read_records(content: Mapping[str, Any], where: str) -> tuple[EvaluationRecord, ...]:

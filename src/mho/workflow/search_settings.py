@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from mho.errors import MhoError
+from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.quantization.policy import BitWidths
 from mho.workflow.search_start import StartSettings
-from mho.workflow.section import Section, Widths
+from mho.workflow.section import Widths
 
 EXECUTION = ("storage", "trackers")
 """Keys that change no figure."""
@@ -28,7 +29,7 @@ EXECUTION = ("storage", "trackers")
 Ends = tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]]
 
 
-class RangeSettings(Section):
+class RangeSettings(FrozenModel):
     """The bits that one layer may have."""
 
     weights: Ends | None = None
@@ -49,7 +50,7 @@ def _tell_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
     return {name: own.model_dump(mode="json", exclude_none=True) for name, own in ranges.items()}
 
 
-class SearchSettings(Section):
+class SearchSettings(FrozenModel):
     """How bit widths are searched."""
 
     method: Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"

@@ -12,6 +12,7 @@ from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
 from mho.quantization.policy import BitWidths
+from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
@@ -19,7 +20,7 @@ from mho.workflow.policy_stages import SEARCH_FILE, Prepared
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import EXECUTION, SearchSettings
 from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, read_options
-from mho.workflow.stage import Figures, Report, derive_seed
+from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
     from mho.bit_search.budget import CostBudget

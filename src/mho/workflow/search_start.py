@@ -10,8 +10,8 @@ from pydantic import Field
 
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
+from mho.frozen_model import FrozenModel
 from mho.input_files import hash_file
-from mho.workflow.section import Section
 from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ OWN_LOG: Literal["log"] = "log"
 _PROBE_BATCH = 128
 
 
-class StartSettings(Section):
+class StartSettings(FrozenModel):
     """What a search starts from."""
 
     algorithm: Literal["ddpg", "td3", "sac", "ppo"] | None = None

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 from mho.errors import MhoError
 from mho.quantization.policy import BitWidths
-
-
-class Section(BaseModel):
-    """A table of a configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _check_widths(text: str) -> str:

@@ -6,7 +6,6 @@ folder that it fills; nothing passes between stages but `StageResult`s.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
@@ -101,9 +100,3 @@ def versions() -> dict[str, str]:
     for name in LIBRARIES:
         found[name] = importlib.metadata.version(name)
     return found
-
-
-def derive_seed(seed: int, *purpose: str) -> int:
-    """Return a seed, 0..2^63 - 1, for one purpose of a run with `seed`; independent of those for other purposes."""
-    digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -15,8 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     StrictFloat,
@@ -29,6 +27,7 @@ from pydantic import (
 from mho.array.calibration import RangeMethod
 from mho.data.spec import DataSpec
 from mho.errors import ConfigError
+from mho.frozen_model import FrozenModel
 from mho.input_files import check_content
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.report.study_document import Design, Value
@@ -41,11 +40,7 @@ SIGNIFICANT_DIGITS = 4
 """To how many digits the values of a range are rounded, so that what is shown is what was used."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
-
-
-class Range(_Section):
+class Range(FrozenModel, populate_by_name=True):
     """Values between two ends, both of them included."""
 
     start: float = Field(alias="from", allow_inf_nan=False)
@@ -92,7 +87,7 @@ Settings = Annotated[Mapping[str, SettableValue], _Frozen, PlainSerializer(dict,
 Sweeps = Annotated[Mapping[str, SweptValues], _Frozen, PlainSerializer(dict, return_type=dict[str, SweptValues])]
 
 
-class StudySettings(_Section):
+class StudySettings(FrozenModel):
     """Name and place of the study, its chips and its design."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -120,7 +115,7 @@ class StudySettings(_Section):
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
-class ProgramSettings(_Section):
+class ProgramSettings(FrozenModel):
     """What runs: a program file, or a quantized network and the accelerator that it is compiled for."""
 
     file: Path | None = None
@@ -144,7 +139,7 @@ class ProgramSettings(_Section):
         return self
 
 
-class SampleSettings(_Section):
+class SampleSettings(FrozenModel):
     """Which samples every chip is asked."""
 
     file: Path | None = None
@@ -160,7 +155,7 @@ class SampleSettings(_Section):
     but chance."""
 
 
-class CalibrationSettings(_Section):
+class CalibrationSettings(FrozenModel):
     """How the ranges of calibrated ADCs, and corrections of channels, are found, for each chip by itself."""
 
     file: Path | None = None
@@ -176,7 +171,7 @@ class CalibrationSettings(_Section):
     """Ranges: `reading`: under the conditions of the point; `writing`: at once after the cells were written."""
 
 
-class BaseSettings(_Section):
+class BaseSettings(FrozenModel):
     """What differs from the accelerator at every point, by table."""
 
     array: Settings = Field(default_factory=dict, validate_default=True)
@@ -190,7 +185,7 @@ class BaseSettings(_Section):
     from calibration inputs."""
 
 
-class SweepSettings(_Section):
+class SweepSettings(FrozenModel):
     """What is swept, by table: a list of values, or a range."""
 
     array: Sweeps = Field(default_factory=dict, validate_default=True)
@@ -203,7 +198,7 @@ class SweepSettings(_Section):
     """`recalibration`."""
 
 
-class StudyConfig(_Section):
+class StudyConfig(FrozenModel):
     """Everything that `mho study` is told."""
 
     study: StudySettings

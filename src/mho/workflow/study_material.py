@@ -21,7 +21,7 @@ from mho.program.container import read_program, write_program
 from mho.program.program import NORMALIZES_INPUT, Program
 from mho.report.comparison_accuracy import LABELS, LabelledSamples, read_samples
 from mho.report.study_document import StudySamples
-from mho.workflow.stage import derive_seed
+from mho.seeds import derive_seed
 from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_workers import Inputs
 

@@ -15,10 +15,10 @@ from mho.mapping.model import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
+from mho.seeds import derive_seed
 from mho.workflow.checks import judge_logits
 from mho.workflow.chip_judge import ChipJudge
 from mho.workflow.chips import Chips
-from mho.workflow.stage import derive_seed
 
 COMPILED = make_accelerator(32, 32, 2, adc_bits=12)
 CALIBRATED = {"adc_range": "calibrated-columns"}
