@@ -21,9 +21,10 @@ FOUNDATION = {
     "cache_folder",
     "worker_pool",
     "ray_pool",
+    "version",
     "",
 }
-"""Modules beside the packages that every package may use; "" is `mho` itself (its version)."""
+"""Modules beside the packages that every package may use; "" is `mho` itself."""
 
 DIRECT = {
     "hardware": set(),
@@ -77,7 +78,7 @@ def wrong_directions(path: Path, package: str, allowed: set[str]) -> list[str]:
     for name, line in imports(path, typing_too=True):
         top, _, rest = name.partition(".")
         target = rest.partition(".")[0]
-        if top != "mho" or target == package or target in allowed | FOUNDATION or target == "__version__":
+        if top != "mho" or target == package or target in allowed | FOUNDATION:
             continue
         if (relative(path), target) not in EXCEPTIONS:
             found.append(f"{relative(path)}:{line} imports mho.{target}")

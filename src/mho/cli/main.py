@@ -57,8 +57,8 @@ COMMANDS = {
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from mho import __version__
         from mho.terminal import echo
+        from mho.version import __version__
 
         echo(f"mho {__version__}")
         raise typer.Exit

@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mho import __version__
 from mho.errors import MappingError, ProgramError, suggest
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
@@ -23,6 +22,7 @@ from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
 from mho.program.schedule import Schedule
 from mho.program.verify import verify_program
 from mho.quantization.policy import BitWidths, Policy
+from mho.version import __version__
 
 
 def compile_network(

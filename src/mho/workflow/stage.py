@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mho import __version__
 from mho.errors import InputFileError
+from mho.version import __version__
 from mho.workflow.progress import RunProgress
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
 

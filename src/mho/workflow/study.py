@@ -17,13 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mho import __version__
 from mho.cache_folder import write_atomically
 from mho.ray_pool import import_ray
 from mho.report.confidence import CONFIDENCE, find_band
 from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
 from mho.report.study_page import render_study
 from mho.report.study_text import write_csv, write_text
+from mho.version import __version__
 from mho.workflow.run_directory import use_folder_alone
 from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog, chip_key
