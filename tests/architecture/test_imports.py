@@ -19,6 +19,7 @@ FOUNDATION = {
     "terminal",
     "array_files",
     "cache_folder",
+    "linear_programs",
     "worker_pool",
     "ray_pool",
     "version",
@@ -65,6 +66,7 @@ HEAVY = {
     "stable_baselines3": ("bit_search/",),
     "optuna": ("bit_search/",),
     "sklearn": ("data/",),
+    "highspy": ("linear_programs.py",),
     "scipy": ("array/nodal.py", "array/placement.py"),
 }
 """Heavy library -> where it may be imported."""

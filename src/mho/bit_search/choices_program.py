@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import highspy
 import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import MhoError
+from mho.linear_programs import UNBOUNDED, minimize
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,8 +23,8 @@ _SCALE = 1e3
 """What the largest possible sum of values becomes for the solver: its tolerances are absolute, 1e-7 and less."""
 _ROUNDING = 1e-12
 """Share of the capacity that sums may be off by rounding; what was chosen is added up again."""
-_SECONDS = 60.0
-"""A program takes a fraction of a second; a solver that ran so long would be stuck."""
+_SOLVER_OPTIONS = {"random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-6, "time_limit": 60.0}
+"""A program takes a fraction of a second; a solver that ran for a minute would be stuck."""
 
 
 def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], capacity: float) -> IntArray | None:
@@ -80,42 +80,19 @@ def _solve(
     matrix[layers] = np.concatenate([weight - weight.min() for weight in weights]) / unit
     for row, chosen in enumerate(excluded, start=layers + 1):
         matrix[row, starts[:-1] + chosen] = 1.0
-    lower = np.concatenate([np.ones(layers), np.full(1 + len(excluded), -highspy.kHighsInf)])
+    lower = np.concatenate([np.ones(layers), np.full(1 + len(excluded), -UNBOUNDED)])
     upper = np.concatenate([np.ones(layers), [slack / unit], np.full(len(excluded), layers - 1.0)])
     largest = sum(float(value.max()) for value in values) or 1.0
-    solved = _run_highs(np.concatenate(list(values)) * (_SCALE / largest), matrix, lower, upper)
-    if solved is None:
+    objective = np.concatenate(list(values)) * (_SCALE / largest)
+    found = minimize(
+        objective, matrix, (lower, upper), most=1.0, integer=np.ones(columns, np.bool_), options=_SOLVER_OPTIONS
+    )
+    if not found.is_feasible:
         return None
-    return np.array([int(solved[a:b].argmax()) for a, b in itertools.pairwise(starts)])
-
-
-def _run_highs(objective: FloatArray, matrix: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray | None:
-    """Minimize over columns that are 0 or 1; None where nothing fits."""
-    rows, columns = matrix.shape
-    filled = matrix.T != 0.0
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = columns, rows
-    model.col_cost_ = objective
-    model.col_lower_, model.col_upper_ = np.zeros(columns), np.ones(columns)
-    model.row_lower_, model.row_upper_ = lower, upper
-    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    model.a_matrix_.start_ = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-    model.a_matrix_.index_ = np.nonzero(filled)[1]
-    model.a_matrix_.value_ = matrix.T[filled]
-    model.integrality_ = [highspy.HighsVarType.kInteger] * columns
-    solver = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-6}
-    for name, value in (options | {"time_limit": _SECONDS}).items():
-        solver.setOptionValue(name, value)
-    solver.passModel(model)
-    solver.run()
-    status = solver.getModelStatus()
-    if status == highspy.HighsModelStatus.kInfeasible:
-        return None
-    if status != highspy.HighsModelStatus.kOptimal:
+    if not found.is_optimal:
         raise MhoError(
-            f"the solver ended with {solver.modelStatusToString(status)!r}",
+            f"the solver ended with {found.status!r}",
             where="exact search",
             hint="use another method, and report this with the configuration",
         )
-    return np.array(solver.getSolution().col_value)
+    return np.array([int(found.values[a:b].argmax()) for a, b in itertools.pairwise(starts)])

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.linear_programs import UNBOUNDED, minimize
 from mho.scheduling.critical import PathPool
 from mho.scheduling.filling import CopyRange
 from mho.scheduling.work import Integers
@@ -32,6 +32,14 @@ _MOST_ROUNDS = 40
 
 _MOST_COLUMNS = 2500
 """Columns of an integer program that is tried."""
+
+_TREE_OPTIONS = {
+    "mip_rel_gap": 5e-4,
+    "mip_heuristic_effort": 0.0,
+    "mip_allow_restart": False,
+    "mip_detect_symmetry": False,
+}
+"""Of the solver, for branch and bound."""
 
 _INTEGER_MARGIN = 1e-4
 """What is taken off the bound of branch and bound for its tolerances, as a share of the makespan."""
@@ -207,50 +215,11 @@ def _solve(
     matrix[paths, :-1] = costs / crossbars
     matrix[paths + 1 + layer_of, np.arange(len(layer_of))] = 1.0
     upper = np.concatenate([-pool.fixed_ps / length_ps, [1.0], np.ones(len(choices))])
-    lower = np.concatenate([np.full(paths + 1, -highspy.kHighsInf), np.ones(len(choices))])
-    values, duals, bound = _run_highs(matrix, lower, upper, most_nodes=most_nodes)
-    mean = np.bincount(layer_of, weights=values[:-1] * copies, minlength=len(choices)).astype(np.float64)
-    return _Solution(np.maximum(-duals[:paths], 0.0), max(float(-duals[paths]), 0.0), duals[paths + 1 :], mean, bound)
-
-
-def _run_highs(matrix: Floats, lower: Floats, upper: Floats, *, most_nodes: int = 0) -> tuple[Floats, Floats, float]:
-    """Minimize the last of the columns, all of which are 0 or more; all others are 0 or 1 where nodes are given.
-
-    Returns:
-        Values of columns and duals of rows, zeros where there are none, and a bound on the minimum: infinite
-        where nothing fits.
-    """
-    rows, columns = matrix.shape
-    filled = matrix.T != 0.0
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = columns, rows
-    model.col_cost_ = np.append(np.zeros(columns - 1), 1.0)
-    model.col_lower_, model.col_upper_ = np.zeros(columns), np.full(columns, highspy.kHighsInf)
-    model.row_lower_, model.row_upper_ = lower, upper
-    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    model.a_matrix_.start_ = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-    model.a_matrix_.index_ = np.nonzero(filled)[1]
-    model.a_matrix_.value_ = matrix.T[filled]
-    if most_nodes:
-        model.integrality_ = [*[highspy.HighsVarType.kInteger] * (columns - 1), highspy.HighsVarType.kContinuous]
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", 1)
-    if most_nodes:
-        solver.setOptionValue("mip_max_nodes", most_nodes)
-        solver.setOptionValue("mip_rel_gap", 5e-4)
-        solver.setOptionValue("mip_heuristic_effort", 0.0)
-        solver.setOptionValue("mip_allow_restart", False)
-        solver.setOptionValue("mip_detect_symmetry", False)
-    solver.passModel(model)
-    solver.run()
-    solution = solver.getSolution()
-    bound = solver.getInfo().mip_dual_bound if most_nodes else solver.getInfo().objective_function_value
-    if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
-        bound = np.inf
-    values, duals = np.zeros(columns), np.zeros(rows)
-    if solution.value_valid:
-        values = np.array(solution.col_value)
-    if solution.dual_valid:
-        duals = np.array(solution.row_dual)
-    return values, duals, bound
+    lower = np.concatenate([np.full(paths + 1, -UNBOUNDED), np.ones(len(choices))])
+    is_makespan = np.arange(matrix.shape[1]) == len(layer_of)
+    integer, options = (~is_makespan, _TREE_OPTIONS | {"mip_max_nodes": most_nodes}) if most_nodes else (None, None)
+    found = minimize(is_makespan.astype(np.float64), matrix, (lower, upper), integer=integer, options=options)
+    duals = found.duals
+    mean = np.bincount(layer_of, weights=found.values[:-1] * copies, minlength=len(choices)).astype(np.float64)
+    price = max(float(-duals[paths]), 0.0)
+    return _Solution(np.maximum(-duals[:paths], 0.0), price, duals[paths + 1 :], mean, found.bound)
