@@ -20,7 +20,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.options import list_network_options
 
 NETWORKS = ("torchvision:vgg16", "torchvision:resnet18")

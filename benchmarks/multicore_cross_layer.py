@@ -14,7 +14,7 @@ from mho.hardware.spec import Accelerator
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.chip_schedule import ChipSchedule, schedule_network

@@ -17,7 +17,7 @@ from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
 from mho.scheduling.duplication import Objective
 from mho.scheduling.options import CopyCost, list_network_options

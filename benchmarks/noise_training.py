@@ -39,11 +39,11 @@ from mho.mapping.model import MappingModel
 from mho.models import build_model
 from mho.models.weights import load_weights
 from mho.network.torch_reader import read_torch
+from mho.policy import Policy
 from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import CalibrationTable, calibrate
 from mho.quantization.optimizers import OPTIMIZERS
-from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 from mho.simulation.analog import AnalogExecutor

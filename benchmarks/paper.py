@@ -29,7 +29,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 NETWORKS = ("vgg16", "resnet18", "resnet50", "vit_b_32", "mobilenet_v2")
 PUBLISHED = {"vgg16": "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"}

@@ -20,11 +20,11 @@ from torch.nn import functional
 
 from mho.models import build_model
 from mho.network.torch_reader import read_torch
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.memory import keep_freed_memory
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from mho.models.runtime import use_threads
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.seeds import derive_seed
 from mho.workflow.config import load_config
 from mho.workflow.policy_stages import CALIBRATED, TRAINED, quantize_policy

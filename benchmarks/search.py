@@ -51,7 +51,7 @@ from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.study import SearchProgress
 from mho.cache_folder import write_atomically
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 ANYTIME = ("rl-paper", "uniform", "random")
 """Methods that do the same whatever their budget."""

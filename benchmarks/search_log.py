@@ -32,8 +32,8 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import SearchMethod, draw_policy, method_factory
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.space import SearchSpace
+from mho.policy import BitWidths, Policy
 from mho.quantization.memory import keep_freed_memory
-from mho.quantization.policy import BitWidths, Policy
 
 ALLOWED_DROP_POINTS = 1.0
 METHOD_BUDGET = 100

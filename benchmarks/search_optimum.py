@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mho.bit_search.methods import draw_policy
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 Accuracies = Callable[[Sequence[Policy]], FloatArray]

@@ -42,7 +42,7 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 PROBLEMS = ("small", "resnet18")
 FREE = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")

@@ -27,7 +27,7 @@ from search_models import FOLDS, MODELS, BitArray, FloatArray, cross_validate, j
 
 from mho.bit_search.evaluation import EvaluationRecord, Measurement, Variant
 from mho.errors import InputFileError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 DATA = Path(__file__).resolve().parent / "data"
 NEAR_POINTS = 3.0

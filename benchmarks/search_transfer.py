@@ -48,7 +48,7 @@ from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 SYNTHETIC = "synthetic"
 DROP = 1.0

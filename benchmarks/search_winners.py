@@ -31,10 +31,10 @@ import mho
 from mho.cache_folder import write_atomically
 from mho.data import Dataset
 from mho.data.dataset import Split
+from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.quantization.batches import ordered_batches
 from mho.quantization.calibration import CalibrationTable, calibrate
 from mho.quantization.memory import keep_freed_memory
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 

@@ -17,8 +17,8 @@ from mho.data import DataSpec, load_dataset
 from mho.models import build_model
 from mho.models.weights import load_weights
 from mho.network.torch_reader import read_torch
+from mho.policy import Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 from mho.seeds import derive_seed

@@ -28,8 +28,8 @@ _HOMES = {
     "study": "mho.api_programs",
     "timing": "mho.api_programs",
     "count_zero_slices": "mho.api_programs",
-    "Policy": "mho.quantization.policy",
-    "BitWidths": "mho.quantization.policy",
+    "Policy": "mho.policy",
+    "BitWidths": "mho.policy",
     "Conditions": "mho.array.conductances",
     "MhoError": "mho.errors",
 }
@@ -67,5 +67,5 @@ if TYPE_CHECKING:
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import search as search
     from mho.errors import MhoError as MhoError
-    from mho.quantization.policy import BitWidths as BitWidths
-    from mho.quantization.policy import Policy as Policy
+    from mho.policy import BitWidths as BitWidths
+    from mho.policy import Policy as Policy

@@ -16,7 +16,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 if TYPE_CHECKING:
     from mho.program.program import Program

@@ -23,7 +23,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "evaluation": "mho.bit_search.schemas:record_schema",
         "map": "mho.report.map_document:MapDocument",
         "mix": "mho.workflow.mix_config:MixConfig",
-        "policy": "mho.quantization.policy:policy_schema",
+        "policy": "mho.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
         "schedule": "mho.report.schedule_schema:schedule_schema",

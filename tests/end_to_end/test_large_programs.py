@@ -13,10 +13,10 @@ from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.loading import load_network
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
 from mho.program.chip_lowering import compile_schedule
 from mho.program.container import read_program, write_program
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import ChipDemand, schedule_network
 from mho.simulation.executor import Executor
 from mho.simulation.program_timing import time_on_chip

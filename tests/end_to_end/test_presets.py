@@ -15,8 +15,8 @@ from mho.hardware.array import Array
 from mho.hardware.loading import list_presets, load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, train
 from mho.workflow.config import NoiseSettings

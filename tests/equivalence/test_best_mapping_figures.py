@@ -10,7 +10,7 @@ from mho.cost_model.layer_tables import load_layer_table
 from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")
 PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"

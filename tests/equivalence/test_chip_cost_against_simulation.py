@@ -11,7 +11,7 @@ from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import Accelerator
 from mho.network.graph import Network
 from mho.network.loading import load_network
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
 from mho.simulation.plan_timing import PlanTiming
 

@@ -8,7 +8,7 @@ from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options
 

@@ -14,7 +14,7 @@ from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import Encoding
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 PAPER = MappingModel.PAPER
 

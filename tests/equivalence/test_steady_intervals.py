@@ -4,7 +4,7 @@ import pytest
 
 from mho.hardware.loading import load_accelerator
 from mho.network.loading import load_network
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import schedule_network
 from mho.simulation.chip_search import SimulatedSchedule
 from mho.simulation.chip_timing import simulate_chip

@@ -10,8 +10,8 @@ from torchvision.models import VisionTransformer, mobilenet_v2
 
 from mho.network.reference import run_quantized
 from mho.network.torch_reader import read_torch
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 

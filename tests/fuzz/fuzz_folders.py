@@ -20,8 +20,8 @@ from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.probes import Probes
 from mho.cost_model.layer_tables import load_layer_table
+from mho.policy import BitWidths, Policy
 from mho.quantization.export import write_qcdq_onnx
-from mho.quantization.policy import BitWidths, Policy
 from mho.workflow.run_directory import list_stages, open_run_directory
 from mho.workflow.search_explanation import read_records
 from mho.workflow.study_log import StudyLog

@@ -19,7 +19,7 @@ import mho
 from mho.hardware.loading import list_presets, load_accelerator
 from mho.hardware.loading import to_toml as accelerator_toml
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.report.result import RunResult, read_result
 from mho.workflow.config import load_config
 from mho.workflow.mix_config import load_mix, load_runs

@@ -25,10 +25,10 @@ from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.sensitivity import SensitivityModel
 from mho.errors import MhoError
 from mho.models.weights import load_weights
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import CalibrationTable, calibrate
 from mho.quantization.checkpoints import Checkpoint, SavedProgress
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 _METADATA = "__metadata__"

@@ -14,9 +14,9 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
+from mho.policy import BitWidths, Policy
 from mho.program.chip_lowering import compile_schedule
 from mho.program.program import Program
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.scheduling.asap import time_asap, time_layer_by_layer
 from mho.scheduling.chip_schedule import ChipSchedule, schedule_network

@@ -6,7 +6,7 @@ from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 
 from mho.network.graph import Network
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import schedule_network
 from mho.simulation.chip_search import SimulatedSchedule
 from mho.simulation.chip_timing import ChipTiming

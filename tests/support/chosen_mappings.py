@@ -10,9 +10,9 @@ from mho.mapping.parts import LayerMapping, Range
 from mho.mapping.search import Piece
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer
+from mho.policy import BitWidths
 from mho.program.lowering import compile_network
 from mho.program.program import Program
-from mho.quantization.policy import BitWidths
 
 SINGLE = "1x1 positions"
 

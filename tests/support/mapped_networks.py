@@ -10,7 +10,7 @@ from mho.cost_model.network_map import NetworkMap
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 def conv(name: str, outputs: int, channels: int, size: int, *, stride: int = 1, repeat: int = 1) -> MvmLayer:

@@ -15,7 +15,7 @@ from mho.mapping.candidates import Candidates
 from mho.mapping.parts import LayerMapping, Range
 from mho.mapping.search import Piece
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def random_accelerator(chooser: Chooser, *, most: int = 40) -> Accelerator:

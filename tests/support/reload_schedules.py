@@ -6,7 +6,7 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.reload import ReloadSchedule
 from mho.scheduling.reload_network import schedule_network_reload
 

@@ -10,7 +10,7 @@ import numpy as np
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Measurement
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 def drawn_space(seed: int, *, layers: int = 2, prune: bool = True) -> SearchSpace:

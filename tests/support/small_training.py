@@ -8,8 +8,8 @@ import torch
 import mho
 from mho.data.dataset import Dataset, Split
 from mho.network.graph import Network
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, train
 

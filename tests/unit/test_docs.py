@@ -25,7 +25,7 @@ from mho.data.spec import DataSpec
 from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.network.onnx_converters import CONVERTERS
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name
 from mho.workflow.config import RunConfig, TrainingSettings, load_config
 from mho.workflow.study_config import StudyConfig, load_study, study_from_json

@@ -22,7 +22,7 @@ from mho.bit_search.learners import Algorithm
 from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, Knowledge
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError, file_errors
-from mho.quantization.policy import MAX_BITS
+from mho.policy import MAX_BITS
 from mho.quantization.storage import read_tensors, write_tensors
 
 FORMAT, VERSION = "mho-search-agent", 1

@@ -31,9 +31,9 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import derive_layer_table
+from mho.policy import MAX_BITS
 from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
-from mho.quantization.policy import MAX_BITS
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from mho.errors import ConfigError, PolicyError, suggest
 from mho.hardware.converters import MAX_ADC_BITS
-from mho.quantization.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths
+from mho.policy import MAX_BITS, MIN_BITS, UNIFORM_REFERENCE, BitWidths
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from mho.mapping.model import MappingModel
 from mho.mapping.plan import plan_allowed
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.options import CopyCost, list_chip_options
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mho.bit_search.space import LayerChoices, SearchSpace
 from mho.errors import ConfigError
-from mho.quantization.policy import MAX_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, BitWidths, Policy
 
 Judge = Callable[[Policy], float]
 Bits = TypeVar("Bits", int, int | None)

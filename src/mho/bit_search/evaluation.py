@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from mho.bit_search.objective import Objective
 from mho.errors import MhoError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 OK, FAILED, SCREENED = "ok", "failed", "screened"
 

@@ -27,7 +27,7 @@ from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.sensitivity import Knowledge
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.starts import first_policies
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 POPULATION = 10
 CROSSOVER_SHARE, MUTATION_SHARE = 0.5, 0.08

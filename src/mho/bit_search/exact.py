@@ -35,7 +35,7 @@ from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.starts import by_layer, spread_policies
 from mho.bit_search.winning import affordable, near_winner
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -15,7 +15,7 @@ from mho.bit_search.objective import Objective
 from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, SensitivityModel, places_of
 from mho.bit_search.space import SearchSpace
 from mho.errors import MhoError
-from mho.quantization.policy import MAX_BITS, MIN_BITS, BitWidths, Policy, policy_schema
+from mho.policy import MAX_BITS, MIN_BITS, BitWidths, Policy, policy_schema
 
 FloatArray = NDArray[np.float64]
 

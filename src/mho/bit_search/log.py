@@ -19,7 +19,7 @@ from mho.bit_search.evaluation import EvaluationRecord, problem_hash
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError, MhoError, file_errors
 from mho.input_files import parse_json, read_file
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FORMAT, VERSION, FIRST_VERSION = "mho-evaluation-log", 2, 1
 _HINT = "name another file; where this one was a log, delete it: its policies are evaluated again"

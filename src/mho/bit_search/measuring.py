@@ -26,7 +26,7 @@ from mho.bit_search.evaluation import (
     problem_hash,
 )
 from mho.errors import ConfigError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.ray_pool import RayPool
 from mho.worker_pool import Lost, ProcessPool
 

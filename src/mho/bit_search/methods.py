@@ -18,7 +18,7 @@ from mho.bit_search.goal import Goal
 from mho.bit_search.method_options import MethodOptions
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, suggest
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 if TYPE_CHECKING:
     from mho.bit_search.agent_file import SavedAgent

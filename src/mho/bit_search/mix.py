@@ -22,7 +22,7 @@ from mho.bit_search.objective import Objective
 from mho.bit_search.screening import relative_cost
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 SEPARATOR = "/"
 OBJECTIVES = (Objective.LATENCY, Objective.ENERGY, Objective.CROSSBARS)

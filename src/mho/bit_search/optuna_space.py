@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from mho.bit_search.space import SearchSpace
 from mho.hardware.converters import MAX_ADC_BITS
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 KINDS = ("weight", "act", "adc")
 """Kinds of widths, in the order in which parameters are heard."""

@@ -32,7 +32,7 @@ from mho.bit_search.isolation import isolated
 from mho.bit_search.replay import EpisodeReplayBuffer
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 HIDDEN = 300
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3

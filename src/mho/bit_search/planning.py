@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mho.bit_search.goal import smooth_reward
 from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, places_of
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -33,7 +33,7 @@ from mho.bit_search.space import SearchSpace
 from mho.bit_search.starts import by_layer
 from mho.bit_search.winning import affordable, near_winner
 from mho.errors import ConfigError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 MIN_WARM_UP, MAX_WARM_UP = 4, 6
 CANDIDATES, CANDIDATE_NOISE = 8, 0.4

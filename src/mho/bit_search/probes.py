@@ -20,8 +20,8 @@ from mho.bit_search.sensitivity import OPERANDS, FloatArray, Knowledge
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
 from mho.input_files import read_json
+from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.quantization.batches import ordered_batches
-from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 PROBED_BITS = (2, 3, 4)

@@ -16,9 +16,9 @@ from mho.bit_search.hopeless import GuessingTest, HopelessTrainingError
 from mho.bit_search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
+from mho.policy import Policy
 from mho.quantization.calibration import CalibrationTable
 from mho.quantization.devices import Devices, place
-from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
 

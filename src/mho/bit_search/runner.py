@@ -26,7 +26,7 @@ from mho.bit_search.space import SearchSpace
 from mho.bit_search.spread import Noise
 from mho.bit_search.study import SearchProgress, Study
 from mho.errors import ConfigError, MhoError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 if TYPE_CHECKING:
     from mho.bit_search.agent_file import SavedAgent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mho.bit_search.objective import Objective
-from mho.quantization.policy import policy_schema
+from mho.policy import policy_schema
 
 _NUMBER_OR_NULL = {"type": ["number", "null"]}
 

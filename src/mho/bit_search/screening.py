@@ -22,7 +22,7 @@ from mho.bit_search.goal import Goal, harm_unit
 from mho.bit_search.measuring import variant_of
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 MIN_PAIRS = 3
 """From so many policies that were promoted on, losses of a stage are taken to the full evaluation by their ratio."""

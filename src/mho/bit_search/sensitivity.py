@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ConfigError
-from mho.quantization.policy import MAX_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, BitWidths, Policy
 
 FloatArray = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from mho.bit_search.measuring import Measurer, Timed
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.trial_storage import TrialStorage
 from mho.errors import ConfigError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 POLL_S = 0.5
 """How often the storage is asked for what another search is at."""

@@ -23,7 +23,7 @@ from mho.bit_search.costs import PolicyCosts
 from mho.bit_search.objective import Objective
 from mho.cost_model.shared_writes import SharedWrites
 from mho.errors import ConfigError, PolicyError
-from mho.quantization.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mho.bit_search.methods import draw_within, is_within
 from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from mho.bit_search.screening import Screening, Sieve
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.spread import Noise, Spread
 from mho.errors import MhoError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 
 @dataclass(frozen=True)

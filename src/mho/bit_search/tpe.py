@@ -24,7 +24,7 @@ from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.sensitivity import Knowledge
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.starts import first_policies
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FIRST = 10
 MAX_ASKS = 50

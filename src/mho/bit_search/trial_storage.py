@@ -36,7 +36,7 @@ from mho.bit_search.objective import Objective
 from mho.bit_search.trial_database import TrialDatabase
 from mho.errors import MhoError
 from mho.hardware.converters import MAX_ADC_BITS
-from mho.quantization.policy import MAX_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, BitWidths, Policy
 
 HEARTBEAT_S, GRACE_S = 5, 30
 """How often a search writes that it still evaluates a policy, and for how long that may be missing, s."""

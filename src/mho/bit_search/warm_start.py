@@ -17,7 +17,7 @@ from mho.bit_search.evaluation import EvaluationRecord, Evaluator
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, PolicyError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 _DECISIVE = ("network", "steps", "data", "training", "judge")
 """Keys of a problem that measurements must agree on to be compared."""

@@ -14,7 +14,7 @@ from mho.bit_search.neighbourhood import neighbours
 from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.starts import by_layer
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 

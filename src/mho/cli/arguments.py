@@ -20,7 +20,7 @@ from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 NetworkArgument = Annotated[
     str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")

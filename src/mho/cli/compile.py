@@ -15,11 +15,11 @@ from mho.hardware.loading import load_accelerator, override
 from mho.input_files import hash_file
 from mho.mapping.model import DEFAULT_MODEL
 from mho.network.graph import Network
+from mho.policy import Policy
 from mho.program.container import write_program
 from mho.program.disassembly import summarize
 from mho.program.lowering import compile_network
 from mho.program.program import Program
-from mho.quantization.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.terminal import echo
 from mho.workflow.chip_program import compile_for_chip

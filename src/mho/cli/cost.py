@@ -29,7 +29,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.energy_document import EnergyDocument, EnergyRow
 from mho.cost_model.latency import cost_network
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy, write_widths
+from mho.policy import UNIFORM_REFERENCE, Policy, write_widths
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
 from mho.terminal import Console, Text, echo

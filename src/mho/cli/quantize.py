@@ -9,7 +9,7 @@ import typer
 
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, DataError
-from mho.quantization.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.terminal import echo
 
 

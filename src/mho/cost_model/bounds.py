@@ -30,7 +30,7 @@ from mho.mapping.encoding import StoredRange
 from mho.mapping.network import NetworkMapping
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 @dataclass(frozen=True)

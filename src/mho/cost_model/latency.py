@@ -21,7 +21,7 @@ from mho.mapping.network import NetworkMapping, map_network
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from mho.errors import MhoError
 from mho.input_files import read_file, read_json
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 _FORMAT = 3
 _LIBRARIES = ("torch", "torchvision", "onnx", "onnx-ir", "onnxscript", "numpy")

@@ -16,7 +16,7 @@ from mho.mapping.occupancy import CellCount, count_cells
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.plan import count_layer, count_layers, plan_allowed
 from mho.mapping.sharing import Shares
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
 
 WIDTHS = (*range(MIN_BITS, MAX_BITS + 1), REFERENCE_BITS)
 """All widths that a policy may give, ascending: the last two axes of the table."""

@@ -41,7 +41,7 @@ from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
 from mho.mapping.windows import AnyWindow, PositionGrid, WindowTable
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
+from mho.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
 
 _EXACT = 1 << 53
 """Whole numbers up to here are exact in float64."""

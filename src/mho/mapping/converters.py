@@ -5,7 +5,7 @@ from __future__ import annotations
 from mho.errors import MappingError
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Accelerator, Encoding
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def layer_hardware(accelerator: Accelerator, bits: BitWidths) -> Accelerator:

@@ -20,7 +20,7 @@ from mho.mapping.parts import LayerMapping, Range
 from mho.mapping.plan import plan_layer
 from mho.mapping.search import Piece
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 WITHOUT, OTHER_ENCODING, BY_ITSELF = "without ", "another encoding", "by itself"
 """How the names of alternatives begin that lack one thing, the name of the best in another encoding, and that of the

@@ -9,7 +9,7 @@ from mho.mapping.best import choose_mapping
 from mho.mapping.parts import LayerMapping
 from mho.mapping.plan import plan_allowed
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 class MappingModel(StrEnum):

@@ -15,7 +15,7 @@ from mho.mapping.parts import LayerMapping
 from mho.mapping.plan import plan_allowed
 from mho.mapping.sharing import Axis, Room, Shares, Slot, choose_stacks
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from mho.mapping.tiling import (
 )
 from mho.mapping.windows import AnyWindow
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mho.mapping.tiling import (
 )
 from mho.mapping.windows import SINGLE
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer, derive_layer_table
+from mho.policy import BitWidths, Policy
 from mho.program.instructions import Digital, Instruction, Layer
 from mho.program.joining import join_writes
 from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
 from mho.program.schedule import Schedule
 from mho.program.verify import verify_program
-from mho.quantization.policy import BitWidths, Policy
 from mho.version import __version__
 
 

@@ -29,7 +29,7 @@ from mho.hardware.array import OffCurrent, Placement
 from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
-from mho.quantization.layer_arrays import LayerArrays
+from mho.mapping.layer_arrays import LayerArrays
 from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.noisy_tiles import NoisyTiles
 from mho.quantization.noisy_weights import NoisyWeights
@@ -92,7 +92,7 @@ class ArrayNoise:
 
         Args:
             hardware: with the crossbars, cells and DACs of the mapping; its ADCs may have fewer codes.
-            arrays: where weights lie, as `mho.mapping.layer_arrays` tells it.
+            arrays: where weights lie, by layer (`mho.mapping.layer_arrays`).
             conditions: when and how cells are read; None: at once.
             one_crossbar: all tiles are written into the same one, one after the other, and so meet the same faults and
                 variation; else each has its own. None: the same where the hardware has only one.

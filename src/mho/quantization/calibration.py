@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from mho.errors import DataError, InputFileError
 from mho.network.graph import Network
+from mho.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
-from mho.quantization.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS
 from mho.quantization.quantizers import activation_bounds, weight_bounds
 from mho.quantization.step_search import SortedRows
 from mho.quantization.storage import read_tensors, write_tensors

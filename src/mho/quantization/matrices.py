@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.quantization.layer_arrays import LayerArrays
+from mho.mapping.layer_arrays import LayerArrays
 from mho.quantization.products import Geometry
 
 

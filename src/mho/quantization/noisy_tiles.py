@@ -22,7 +22,7 @@ from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
-from mho.quantization.layer_arrays import ArrayTile, LayerArrays
+from mho.mapping.layer_arrays import ArrayTile, LayerArrays
 from mho.quantization.matrices import give_results, take_matrices
 from mho.quantization.noisy_ranges import RangeRenewal, TileRanges
 from mho.quantization.products import Geometry, multiply

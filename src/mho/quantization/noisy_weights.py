@@ -26,7 +26,7 @@ from mho.array.noise import read_variance
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.array import OffCurrent
 from mho.hardware.spec import Accelerator
-from mho.quantization.layer_arrays import ArrayPart, LayerArrays
+from mho.mapping.layer_arrays import ArrayPart, LayerArrays
 from mho.quantization.matrices import give_constants, give_matrices, take_matrices
 from mho.quantization.products import Geometry, multiply
 

@@ -9,8 +9,8 @@ import torch
 
 from mho.errors import DataError
 from mho.network.graph import Network
+from mho.policy import Policy
 from mho.quantization.calibration import CalibrationTable, calibrate
-from mho.quantization.policy import Policy
 from mho.quantization.qat import TrainableNetwork
 
 

@@ -24,10 +24,10 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
+from mho.policy import MAX_BITS, MIN_BITS, Policy
 from mho.program.chip_lowering import compile_schedule
 from mho.program.lowering import compile_network
 from mho.program.program import Program
-from mho.quantization.policy import MAX_BITS, MIN_BITS, Policy
 from mho.report.comparison_accuracy import Asking, Examination
 from mho.report.comparison_document import (
     ComparedAccelerator,

@@ -16,8 +16,8 @@ from mho.array_files import read_arrays
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, DataError
 from mho.network.graph import Network
+from mho.policy import Policy
 from mho.program.program import Program
-from mho.quantization.policy import Policy
 from mho.report.comparison_document import ChipAccuracy
 
 Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]

@@ -28,7 +28,7 @@ from mho.mapping.activity import Activity
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
 from mho.scheduling.carrying import time_carried
 from mho.scheduling.critical import find_critical_path

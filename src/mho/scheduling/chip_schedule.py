@@ -17,7 +17,7 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap, time_layer_by_layer
 from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
 from mho.scheduling.duplication import Duplication, Objective

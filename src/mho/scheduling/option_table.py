@@ -18,7 +18,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity, count_writing
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.options import list_chip_options
 from mho.scheduling.work import Integers

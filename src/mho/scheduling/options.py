@@ -35,7 +35,7 @@ from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
 from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 Array = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.mapping.network import NetworkMapping, map_network
 from mho.mapping.parts import LayerMapping
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.scheduling.options import list_chip_options
 from mho.scheduling.reload import ReloadSchedule, schedule_reload
 

@@ -12,7 +12,7 @@ from mho.errors import MhoError
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.report.reload_timeline import view_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.timeline import TimelineView

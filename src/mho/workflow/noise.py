@@ -9,7 +9,7 @@ from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mho.errors import MhoError
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.report.drawing_files import Picture, draw_slowest
 from mho.report.search_parts import OperandWorth, SearchSummary
 from mho.workflow.chip_figures import OnChip, schedule_policies

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
 from mho.input_files import read_json
-from mho.quantization.policy import UNIFORM_REFERENCE, Policy
+from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.seeds import derive_seed
 from mho.workflow.config import NoiseSettings, TrainingSettings
 from mho.workflow.material import Material, finish_training, judge, train_with_progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
 from mho.errors import MhoError
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material, judge

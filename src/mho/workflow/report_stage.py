@@ -13,8 +13,8 @@ from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.mapping.describe import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
+from mho.policy import Policy
 from mho.quantization.devices import Devices
-from mho.quantization.policy import Policy
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
 from mho.report.text import tell_chips, tell_objective, tell_result

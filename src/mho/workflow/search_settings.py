@@ -18,7 +18,7 @@ from pydantic import (
 from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 from mho.workflow.search_start import StartSettings
 from mho.workflow.section import Widths
 

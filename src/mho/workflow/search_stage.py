@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material

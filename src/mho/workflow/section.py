@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from mho.errors import MhoError
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def _check_widths(text: str) -> str:

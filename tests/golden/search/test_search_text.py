@@ -6,7 +6,7 @@ from pathlib import Path
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.explain import BitStep, Explanation, LayerExplanation, Loss, OperandExplanation
 from mho.bit_search.objective import Objective
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.report.explanation_text import print_explanation
 from mho.report.search_text import print_front, tell_bits, tell_winner
 from mho.terminal import Console

@@ -16,7 +16,7 @@ from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 ADC_KEYS = ("adc_pj", "adc_pj_per_bit", "adc_supply_v")
 OTHER_KEYS = tuple(key for key in UnitEnergies.model_fields if key not in ADC_KEYS)

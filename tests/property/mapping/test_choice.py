@@ -18,7 +18,7 @@ from mho.mapping.parts import Range
 from mho.mapping.plan import plan_layer
 from mho.mapping.search import Piece
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @st.composite

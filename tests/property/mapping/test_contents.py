@@ -20,7 +20,7 @@ from mho.mapping.digits import weight_offset
 from mho.mapping.encoding import CORRECTION, StoredRange
 from mho.mapping.slicing import count_input_slices
 from mho.network.layers import ConvShape, LayerIntegers, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 @st.composite

@@ -14,7 +14,7 @@ from mho.mapping.plan import plan_layer
 from mho.mapping.search import Piece
 from mho.mapping.slicing import count_weight_slices
 from mho.network.layers import LayerIntegers, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def ranges():

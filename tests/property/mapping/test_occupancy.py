@@ -12,7 +12,7 @@ from mho.mapping.encoding import CORRECTION
 from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.occupancy import CellCount, PartOccupancy, count_cells
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 @st.composite

@@ -16,7 +16,7 @@ from mho.cost_model.table import WIDTHS, LatencyTable
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import MAX_BITS, BitWidths, Policy
+from mho.policy import MAX_BITS, BitWidths, Policy
 
 BATCHES = st.sampled_from([1, 2, 5])
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

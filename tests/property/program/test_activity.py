@@ -13,6 +13,7 @@ from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.model import MappingModel
+from mho.policy import BitWidths, Policy
 from mho.program.instructions import (
     DigitalProduct,
     Layer,
@@ -25,7 +26,6 @@ from mho.program.instructions import (
 )
 from mho.program.lowering import compile_network
 from mho.program.program import Program, walk
-from mho.quantization.policy import BitWidths, Policy
 
 
 def policy_of(network):

@@ -20,11 +20,11 @@ from mho.errors import ProgramError
 from mho.mapping.converters import required_adc_bits
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.instructions import LoadInput
 from mho.program.lowering import compile_network
 from mho.program.program import walk
 from mho.program.verify import verify_program
-from mho.quantization.policy import BitWidths
 from mho.simulation.analog import AnalogExecutor
 
 

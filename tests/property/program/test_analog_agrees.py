@@ -16,9 +16,9 @@ from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.chip_lowering import compile_schedule
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths
 from mho.simulation.analog import AnalogExecutor
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

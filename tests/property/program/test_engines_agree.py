@@ -15,9 +15,9 @@ from mho.cost_model.latency import cost_network
 from mho.hardware.spec import PAPER_ENCODINGS
 from mho.mapping.model import MappingModel
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
 from mho.program.container import read_program, write_program
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths, Policy
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program

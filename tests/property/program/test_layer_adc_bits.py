@@ -23,11 +23,11 @@ from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, ProgramError
 from mho.hardware.converters import AdcRange
 from mho.mapping.model import MappingModel
+from mho.policy import BitWidths, Policy
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.instructions import Layer
 from mho.program.lowering import compile_network, read_widths
 from mho.program.verify import verify_program
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges

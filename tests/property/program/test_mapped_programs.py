@@ -13,10 +13,10 @@ from mho.hardware.loading import accelerator_from_json
 from mho.mapping.best import MappingChoice
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.instructions import DigitalProduct
 from mho.program.lowering import compile_network
 from mho.program.program import walk
-from mho.quantization.policy import BitWidths
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program

@@ -11,8 +11,8 @@ from random_networks import choosers, random_inputs, random_layer
 from mho.hardware.loading import accelerator_from_json
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths
 from mho.simulation.analog import AnalogExecutor
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

@@ -13,11 +13,11 @@ from random_networks import networks, random_inputs
 from mho.cost_model.latency import cost_network
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
 from mho.program.container import read_program, write_program
 from mho.program.instructions import WriteTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk
-from mho.quantization.policy import BitWidths, Policy
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program

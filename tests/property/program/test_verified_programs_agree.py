@@ -14,9 +14,9 @@ from random_networks import SeededChooser, choosers, random_inputs, random_layer
 from mho.errors import MhoError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
+from mho.policy import BitWidths
 from mho.program.lowering import compile_network
 from mho.program.verify import verify_program
-from mho.quantization.policy import BitWidths
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program

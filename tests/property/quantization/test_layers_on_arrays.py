@@ -20,11 +20,11 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
+from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.noisy_tiles import NoisyTiles
 from mho.quantization.noisy_weights import NoisyWeights
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 

@@ -13,7 +13,7 @@ from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.carrying import time_carried
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective

@@ -21,7 +21,7 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.mapping.model import MappingModel
 from mho.mapping.windows import PositionGrid
 from mho.network.layers import derive_layer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_chip_options
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import derive_work_graph
 from mho.scheduling.need_table import NeedTable

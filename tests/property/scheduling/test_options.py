@@ -19,8 +19,8 @@ from mho.mapping.model import MappingModel
 from mho.mapping.windows import PositionGrid
 from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths
 from mho.scheduling.options import CopyCost, list_chip_options
 from mho.simulation.executor import Executor
 

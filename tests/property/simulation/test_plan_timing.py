@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from mho.errors import ScheduleError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.bottleneck import find_bottleneck
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.placement import place_copies

@@ -11,7 +11,7 @@ from search_problem import SmoothEvaluator
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.space import SearchSpace
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 

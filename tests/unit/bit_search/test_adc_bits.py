@@ -25,7 +25,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, PolicyError
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 CHAIN, NETWORK = make_chain(), make_residual()
 NAMES = NETWORK.layer_names

@@ -8,7 +8,7 @@ from mho.bit_search.goal import Goal
 from mho.bit_search.methods import draw_policy
 from mho.bit_search.paper_agent import PaperAgent, draw_truncated_normal
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 GOAL = Goal(0.7, 1.0, 10**12, 1.2)
 

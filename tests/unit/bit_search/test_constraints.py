@@ -8,7 +8,7 @@ from mho.bit_search.constraints import BitRange, SearchConstraints
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, PolicyError
 from mho.hardware.spec import Encoding
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 EVERY = {"min_weight_bits": 1, "min_act_bits": 1}
 

@@ -8,7 +8,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_agen
 
 from mho.bit_search.environment import BitWidthEnvironment, bits_from_range, option_from_share
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 def play(environment, actions):

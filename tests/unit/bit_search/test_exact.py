@@ -14,7 +14,7 @@ from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.starts import spread_policies
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 SMALL = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")
 GOAL = Goal(0.7, 1.0, resnet18_space().reference_cost, 1.2)

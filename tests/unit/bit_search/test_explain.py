@@ -7,7 +7,7 @@ from search_problem import SmoothEvaluator, resnet18_space, search
 
 from mho.bit_search.explain import BitStep, Explanation, explain_policy, explanation_schema
 from mho.errors import MhoError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mho.bit_search.goal import (
     smoothed_target,
 )
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)
 

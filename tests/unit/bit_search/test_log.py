@@ -6,7 +6,7 @@ from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord, Measurement
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.objective import Objective
 from mho.errors import InputFileError, MhoError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 PROBLEM = {"network": "n", "data": "d", "seed": 1}
 

@@ -22,7 +22,7 @@ from mho.bit_search.sensitivity import Knowledge
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @pytest.fixture(scope="module")

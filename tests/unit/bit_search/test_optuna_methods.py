@@ -14,7 +14,7 @@ from mho.bit_search.methods import draw_policy
 from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.space import LayerChoices, SearchSpace
 from mho.bit_search.tpe import TpeSearch
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 GOAL = Goal(0.7, 1.0, 10**12, 1.2)
 

@@ -6,7 +6,7 @@ from search_problem import resnet18_space
 from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.planning_environment import PlanningEnvironment, action_at, place_of
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def make(seed=0, **limits):

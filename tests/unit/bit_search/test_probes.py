@@ -9,8 +9,8 @@ from mho.bit_search.sensitivity import SensitivityModel
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
 from mho.network.torch_reader import read_torch
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 SAMPLES = 40

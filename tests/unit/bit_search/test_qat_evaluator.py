@@ -17,8 +17,8 @@ from mho.bit_search.screening import Screening
 from mho.data.dataset import Dataset, Split
 from mho.errors import ConfigError
 from mho.network.graph import Network, Node, TensorInfo
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate, train
 

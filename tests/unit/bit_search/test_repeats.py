@@ -17,7 +17,7 @@ from mho.bit_search.methods import METHODS, list_policies
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.schemas import search_schema
 from mho.errors import ConfigError, MhoError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 SPACE, WHOLE = resnet18_space(), resnet18_space(prune=False)
 GOAL = Goal(reference_accuracy=0.7, allowed_drop_points=1.0, reference_cost=1000, reference_score=1.0)

@@ -13,7 +13,7 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.errors import ConfigError, MhoError
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 
 def timeless(records):

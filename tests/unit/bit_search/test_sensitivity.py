@@ -5,7 +5,7 @@ from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 from mho.bit_search.methods import draw_policy
 from mho.bit_search.sensitivity import OPERANDS, Knowledge, SensitivityModel
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 NAMES = [layer.name for layer in resnet18_layers()]
 UNIT = 0.03

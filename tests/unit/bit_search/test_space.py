@@ -5,7 +5,7 @@ from search_problem import resnet18_space
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, PolicyError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 def build(latencies, *, prune=True, **limits):

@@ -22,7 +22,7 @@ from mho.bit_search.objective import Objective
 from mho.bit_search.sharing import share
 from mho.bit_search.trial_storage import TrialStorage
 from mho.errors import InputFileError, MissingExtraError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 POLICY = Policy({"a": BitWidths(4, 4)})
 RUNNING, COMPLETE = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.COMPLETE

@@ -19,7 +19,7 @@ from mho.bit_search.objective import Objective
 from mho.bit_search.sharing import share
 from mho.bit_search.trial_storage import GRACE_S, TrialStorage, read_policy
 from mho.errors import ConfigError, InputFileError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 POLICIES = [Policy({"a": BitWidths(4, bits), "b": BitWidths(8, 8, 6)}) for bits in (2, 3, 4)]
 CONNECTED: list[TrialStorage] = []

@@ -14,7 +14,7 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records, snapshot
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 NAMES = ("a", "b")
 PROBLEM = {"network": "n", "steps": "s", "data": {"train": "t"}, "training": None, "accelerator": "one", "seed": 1}

@@ -15,9 +15,9 @@ from mho.array_files import write_arrays
 from mho.cli.main import main
 from mho.cost_model.document import CostDocument
 from mho.hardware.loading import to_toml
+from mho.policy import BitWidths, Policy
 from mho.program.container import read_program
 from mho.quantization.export import write_qcdq_onnx
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 
 CONVERTERS = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}

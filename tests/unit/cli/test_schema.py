@@ -7,7 +7,7 @@ import pytest
 from mho.cli.main import main
 from mho.errors import ConfigError, PolicyError
 from mho.hardware.loading import list_presets, load_accelerator
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.schemas import SCHEMAS, json_schema, schema_file_name, schema_text
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schemas"

@@ -9,7 +9,7 @@ from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.schemas import json_schema
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")

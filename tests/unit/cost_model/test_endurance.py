@@ -6,7 +6,7 @@ from mho.cost_model.latency import cost_network
 from mho.errors import MappingError
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 HARDWARE = make_accelerator(endurance={"cell_writes": 1000})
 

@@ -16,7 +16,7 @@ from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 COLUMNS = Encoding.DIFFERENTIAL_COLUMNS
 ENERGIES = {

@@ -9,7 +9,7 @@ from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")
 LAYERS = (MvmLayer("a", "conv", 64, 576, 50176, 1), MvmLayer("b", "linear", 1000, 4096, 1, 1))

@@ -8,7 +8,7 @@ import mho.cost_model.layer_tables as layer_tables
 from mho.cost_model.layer_tables import load_layer_table
 from mho.errors import InputFileError
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 LAYERS = (MvmLayer("conv1", "conv", 64, 27, 50176, 1), MvmLayer("fc", "linear", 10, 64, 1, 1))
 

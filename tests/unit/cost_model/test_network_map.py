@@ -8,7 +8,7 @@ from mho.cost_model.latency import cost_network
 from mho.errors import MappingError
 from mho.mapping.model import MappingModel
 from mho.mapping.occupancy import count_cells
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 
 @pytest.mark.parametrize("model", MappingModel)

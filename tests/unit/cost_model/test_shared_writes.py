@@ -9,7 +9,7 @@ from mho.cost_model.latency import cost_layer, cost_network
 from mho.cost_model.table import LatencyTable
 from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 SMALL = tuple(MvmLayer(f"small{number}", "linear", 5, 8, 2, 1) for number in range(3))
 LARGE = MvmLayer("large", "linear", 40, 90, 2, 1)

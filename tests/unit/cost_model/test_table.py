@@ -7,7 +7,7 @@ from mho.errors import MappingError, PolicyError
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import PAPER_ENCODINGS
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")
 LAYERS = (

@@ -7,7 +7,7 @@ from mho.mapping.activity import Activity, count_activity, count_reading, count_
 from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.plan import plan_layer
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 DENSE = MvmLayer("dense", "linear", outputs=10, inputs=20, positions=3, repeat=1)
 HEADS = MvmLayer("scores", "matmul", outputs=6, inputs=5, positions=7, repeat=4)

@@ -18,7 +18,7 @@ from mho.mapping.parts import Range
 from mho.mapping.plan import plan_layer
 from mho.mapping.search import Piece
 from mho.network.layers import ConvShape, LayerIntegers, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 NARROW, BINARY, FULL = StoredRange(-127, 127), StoredRange(-1, 1, 2), StoredRange(-128, 127)
 

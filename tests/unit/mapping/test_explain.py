@@ -7,7 +7,7 @@ from mho.mapping.explain import OTHER_ENCODING, explain_mapping, find_baselines
 from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.windows import SINGLE
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 HARDWARE = load_accelerator("pelke2026-4bit")
 DEPTHWISE = MvmLayer(

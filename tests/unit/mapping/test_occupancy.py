@@ -7,7 +7,7 @@ from mho.mapping.best import choose_mapping
 from mho.mapping.occupancy import NO_TAP, PartOccupancy, count_cells
 from mho.mapping.plan import plan_layer
 from mho.network.layers import ConvShape, MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 HARDWARE = load_accelerator("pelke2026-4bit")
 

@@ -11,7 +11,7 @@ from mho.mapping.parts import Range
 from mho.mapping.plan import count_layers, plan_layer
 from mho.mapping.windows import SINGLE
 from mho.network.layers import LayerIntegers, MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 
 LAYER = MvmLayer("conv", "conv", outputs=64, inputs=576, positions=50176, repeat=1)
 HEADS = MvmLayer("scores", "matmul", outputs=50, inputs=64, positions=50, repeat=12)

@@ -10,7 +10,7 @@ from mho.mapping.model import MappingModel
 from mho.mapping.network import map_layers
 from mho.mapping.sharing import NEVER, UNITS, Axis, Room, Shares, choose_stacks, saved_times_ps
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths
+from mho.policy import BitWidths
 
 WRITE = 1000
 

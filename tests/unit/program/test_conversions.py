@@ -10,9 +10,9 @@ from mho.mapping.converters import conversion_latency_ps
 from mho.mapping.parts import Range
 from mho.mapping.search import Piece
 from mho.network.layers import derive_layer_table
+from mho.policy import BitWidths
 from mho.program.conversions import price_layer
 from mho.program.lowering import compile_network
-from mho.quantization.policy import BitWidths
 
 
 @pytest.mark.parametrize("active_rows", [1, 17])  # half of an odd number, rounded up, and a sign take a bit more

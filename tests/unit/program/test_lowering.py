@@ -14,10 +14,10 @@ from mho.mapping.plan import plan_layer
 from mho.network.graph import Grid, LayerQuantization, Node
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths
 from mho.program.instructions import Layer, LoadInput, Loop, Mvm, SumInputs, WriteTile
 from mho.program.lowering import compile_network
 from mho.program.program import walk
-from mho.quantization.policy import BitWidths
 from mho.simulation.executor import Executor
 
 

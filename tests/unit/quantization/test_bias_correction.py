@@ -14,10 +14,10 @@ from mho.data.dataset import Split
 from mho.errors import InputFileError
 from mho.network.graph import Network
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.calibration import CALIBRATED_BITS, CalibrationTable, calibrate
 from mho.quantization.modules import MvmModule, SharedConstants
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.storage import read_tensors, write_tensors

@@ -9,8 +9,8 @@ import torch
 
 from mho.network.graph import Network
 from mho.network.reference import run_float, run_quantized
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 

@@ -13,15 +13,14 @@ from torch import nn
 
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.layer_arrays import LayerArrays, arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
+from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.calibration import calibrate
-from mho.quantization.layer_arrays import LayerArrays
 from mho.quantization.matrices import give_constants, give_matrices, give_results, take_matrices
 from mho.quantization.noisy_ranges import RangeRenewal
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 
 HEADS, TOKENS, INPUTS, OUTPUTS = 2, 3, 5, 4

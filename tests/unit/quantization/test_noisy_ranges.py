@@ -19,11 +19,11 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
+from mho.policy import BitWidths, Policy
 from mho.program.lowering import compile_network
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.calibration import calibrate
 from mho.quantization.noisy_ranges import RangeRenewal
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, train
 from mho.simulation.analog import AnalogExecutor

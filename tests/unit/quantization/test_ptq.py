@@ -8,8 +8,8 @@ import torch
 from mho.errors import DataError, InputFileError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import as_tensor, quantize
 from mho.quantization.qat import TrainableNetwork
 

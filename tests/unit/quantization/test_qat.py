@@ -8,8 +8,8 @@ import torch
 
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Grid, LayerQuantization, Network
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import CALIBRATED_BITS, CalibrationTable, calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
 

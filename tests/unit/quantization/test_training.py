@@ -13,10 +13,10 @@ from torch import nn
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, InputFileError, TrainingError
 from mho.network.graph import Network
+from mho.policy import BitWidths, Policy
 from mho.quantization.batches import shuffled_batches
 from mho.quantization.compilation import CompiledModule, compile_if_possible, unwrap
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingOptions, TrainingProgress, TrainingResult, evaluate, train
 

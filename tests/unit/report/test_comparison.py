@@ -25,7 +25,7 @@ from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.report.comparison import Question, compare_accelerators
 from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples

@@ -8,7 +8,7 @@ import pytest
 from chip_networks import make_residual
 from chip_schedules import ACCELERATOR, make_schedule
 
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import format_time, print_schedule
 from mho.scheduling.chip_schedule import schedule_network

@@ -6,7 +6,7 @@ from chip_networks import make_attention, make_residual
 
 from mho.errors import ConfigError, PolicyError, ScheduleError
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap
 from mho.scheduling.chip_energy import count_schedule_lifetime, price_schedule
 from mho.scheduling.chip_schedule import schedule_network

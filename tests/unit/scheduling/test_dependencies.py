@@ -9,7 +9,7 @@ from mho.errors import ScheduleError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.torch_reader import read_torch
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options
 

@@ -9,7 +9,7 @@ from chip_networks import make_attention, make_chain, make_residual
 from mho.errors import ScheduleError
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.dependencies import build_work_graph

@@ -8,7 +8,7 @@ from mho.mapping.best import choose_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.network.layers import LayerIntegers, MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.options import CopyCost, list_chip_options, list_network_options
 
 BITS = BitWidths(8, 8)

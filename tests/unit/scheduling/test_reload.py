@@ -6,7 +6,7 @@ from mho.errors import ScheduleError
 from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.reload import schedule_reload, sweep_reload
 from mho.scheduling.reload_search import find_plan
 from mho.scheduling.reload_timing import ReloadPlan, time_reload

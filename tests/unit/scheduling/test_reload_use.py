@@ -11,7 +11,7 @@ from mho.mapping.activity import count_writing
 from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.reload import schedule_reload
 from mho.scheduling.reload_energy import price_reload
 from mho.scheduling.reload_use import count_use, list_layer_uses, measure_gaps

@@ -3,7 +3,7 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_attention
 
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import schedule_network
 from mho.scheduling.placement import list_gathered, place_copies
 from mho.scheduling.room import Rooms, Share

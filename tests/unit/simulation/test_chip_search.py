@@ -5,7 +5,7 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 
 from mho.errors import ScheduleError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_search import simulate_best

@@ -7,7 +7,7 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 
 from mho.errors import ScheduleError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.scheduling.bottleneck import Bottleneck
 from mho.scheduling.chip_schedule import ChipSchedule, schedule_network
 from mho.simulation.chip_timing import simulate_chip

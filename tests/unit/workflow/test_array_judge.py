@@ -14,8 +14,8 @@ from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.mapping.model import MappingModel
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
 from mho.workflow.checks import judge_logits

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from mho.data.dataset import Split
 from mho.mapping.model import MappingModel
 from mho.network.torch_reader import read_torch
+from mho.policy import BitWidths, Policy
 from mho.program.container import write_program
 from mho.program.lowering import compile_network
 from mho.quantization.export import write_qcdq_onnx
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
 from mho.workflow.checks import Comparison, judge_logits, measure_zero_slices, run_program
 

@@ -5,7 +5,7 @@ from accelerators import make_accelerator
 from chip_networks import make_residual
 
 from mho.mapping.model import MappingModel
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.workflow.chip_figures import INPUTS, schedule_policies
 
 

@@ -12,8 +12,8 @@ import mho
 from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.mapping.model import MappingModel
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.seeds import derive_seed
 from mho.workflow.checks import judge_logits

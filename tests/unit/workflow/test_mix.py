@@ -14,7 +14,7 @@ from mho.bit_search.objective import Objective
 from mho.cli.main import main
 from mho.hardware.loading import load_accelerator
 from mho.network.onnx_reader import read_onnx
-from mho.quantization.policy import Policy
+from mho.policy import Policy
 from mho.workflow.mix import search_mix
 from mho.workflow.mix_config import load_mix
 from mho.workflow.search_execution import SearchExecution

@@ -9,8 +9,8 @@ from small_training import digits_network
 
 from mho.data import DataSpec, load_dataset
 from mho.network.onnx_reader import read_onnx
+from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
-from mho.quantization.policy import BitWidths, Policy
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow import policy_stages
 from mho.workflow.config import TrainingSettings

@@ -6,7 +6,7 @@ from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, pareto_front
 from mho.errors import ConfigError
-from mho.quantization.policy import BitWidths, Policy
+from mho.policy import BitWidths, Policy
 from mho.settings import parse_settings
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import order_finalists, read_cost_budget

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from mho.errors import InputFileError, PolicyError
-from mho.quantization.policy import BitWidths, Policy, policy_schema
+from mho.policy import BitWidths, Policy, policy_schema
 
 
 @pytest.mark.parametrize(
