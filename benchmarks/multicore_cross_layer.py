@@ -78,7 +78,7 @@ def make_row(name: str, network: Network, hardware: Accelerator, number: int, mo
     layer_by_layer = schedule.minimal_ps
     greedy = time_asap(schedule.graph, copy_slowest_first(schedule.graph, known.crossbars + more)).makespan_ps
     simple = max(bounds.total_work_ps, bounds.slowest_layer_ps)
-    proven = max(simple, bounds.dependency_ps, bounds.filling_ps)
+    proven = max(simple, bounds.dependency_ps, bounds.head_tail_ps)
     speedups = [layer_by_layer / time_ps for time_ps in (simple, proven, bounds.bound_ps, simulated, greedy)]
     return [
         name.split(":")[-1] if not number else "",

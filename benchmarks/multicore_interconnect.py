@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from mho.scheduling.prefixes import slide_images
 from rich.console import Console
 from rich.table import Table
 
@@ -24,11 +23,12 @@ from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
+from mho.network.prefixes import slide_images
 from mho.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options
 from mho.scheduling.placement import place_copies
-from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 from mho.simulation.chip_timing import Cause, simulate_chip
 
 NETWORKS = ("torchvision:resnet18", "torchvision:mobilenet_v2")

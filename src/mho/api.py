@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.report.comparison_document import Comparison
     from mho.scheduling.chip_schedule import ChipSchedule
-    from mho.scheduling.reload import ReloadSchedule
+    from mho.scheduling.reload_schedule import ReloadSchedule
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.chip_search import SimulatedSchedule
     from mho.simulation.corrections import ChannelCorrections

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mho.hardware.spec import Accelerator
 from mho.scheduling.placement import ChipPlan, place_copies
-from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 
 
 @st.composite

@@ -6,11 +6,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mho.scheduling.reload_work import LaterRead, ReloadWork, TileGroup
+from mho.scheduling.reload_tiles import LaterRead, NetworkTiles, TileGroup
 
 
 @st.composite
-def reload_works(draw: Any, *, is_plain: bool = False, most_tiles: int = 6) -> ReloadWork:
+def reload_works(draw: Any, *, is_plain: bool = False, most_tiles: int = 6) -> NetworkTiles:
     """Strategy of works; `is_plain`: equal tiles of weights in each layer, no digital work, an ideal link."""
     count, write_ps = draw(st.integers(1, 4)), draw(st.integers(0, 9))
     has_link = not is_plain and draw(st.booleans())
@@ -38,4 +38,4 @@ def reload_works(draw: Any, *, is_plain: bool = False, most_tiles: int = 6) -> R
         groups.append(TileGroup(count, 1, 2, 3, 0, write_ps, 0, False, later))
         names, extra = [*names, "first", "second"], (*extra, 0, 1)
     ordered = sorted(groups, key=lambda group: (group.layer, -group.held_ps))
-    return ReloadWork(tuple(names), tuple(ordered), extra, 1)
+    return NetworkTiles(tuple(names), tuple(ordered), extra, 1)

@@ -10,7 +10,7 @@ from itertools import accumulate, permutations, product
 import numpy as np
 from hypothesis import strategies as st
 
-from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 
 Prefixes = dict[str, np.ndarray]
 """For each producer int64 [height, width]: how many of its windows each position of a feature map needs."""

@@ -11,7 +11,7 @@ import mho
 from mho.mapping.model import MappingModel
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import print_schedule
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.simulation.chip_search import SimulatedSchedule, simulate_best
 from mho.terminal import Console, echo
 

@@ -17,7 +17,7 @@ from mho.program.lowering import assemble_program, check_mappings, read_widths, 
 from mho.program.program import Program
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 from mho.scheduling.chip_schedule import ChipSchedule
-from mho.scheduling.work import LayerWork
+from mho.scheduling.work_graph import LayerWork
 
 
 def compile_schedule(

@@ -38,7 +38,7 @@ from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import derive_work_graph
 from mho.scheduling.options import CopyCost
 from mho.scheduling.placement import ChipPlan, CopyPlace
-from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
 Sizes = Mapping[str, tuple[int, int]]
 """Positions of a window along height and width, by layer."""

@@ -15,8 +15,8 @@ from mho.mapping.describe import describe_mapping
 from mho.mapping.model import MappingModel
 from mho.mapping.parts import LayerMapping
 from mho.report.schedule_document import AreaFigures, tell_energy
-from mho.scheduling.reload import ReloadSchedule
 from mho.scheduling.reload_energy import price_reload
+from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.scheduling.reload_use import CrossbarUse, LayerUse, count_use, list_layer_uses
 
 

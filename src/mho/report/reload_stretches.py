@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.report.stretches import measure_levels
-from mho.scheduling.reload import ReloadSchedule, unroll
+from mho.scheduling.reload_schedule import ReloadSchedule, unroll
 from mho.scheduling.reload_timing import TileSpan
 
 

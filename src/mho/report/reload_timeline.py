@@ -24,7 +24,7 @@ from mho.report.timeline import (
     format_short_time,
     render_template,
 )
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 
 _TOGETHER = 32
 """Crossbars that are one row of the page until it is opened, where the chip has no cores."""

@@ -17,7 +17,7 @@ from mho.errors import file_errors
 from mho.report.reload_document import ReloadDocument
 from mho.report.reload_stretches import CrossbarRow, list_rows, measure_rows
 from mho.report.trace import count_levels, name_track
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 
 _SLICES = 40_000
 """Slices that a file has, more or less: some megabytes."""

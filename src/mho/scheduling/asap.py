@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.errors import ScheduleError, suggest
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 MOST_WINDOWS = 1 << 22
 """Windows of all inputs of a batch that are timed: half a minute, half a gigabyte."""

@@ -17,7 +17,7 @@ from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import count_busy_ps
 from mho.scheduling.placement import ChipPlan, list_gathered
 from mho.scheduling.routes import Routes
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import WorkGraph
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,10 @@ def _list_transfers(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> Iterato
                 if size:
                     yield core, (place.home,), routes.hold_ps(size) * layer.windows / len(places)
         cores = tuple(dict.fromkeys(core for place in places for core in place.cores))
-        for producer, sizes in _list_received(layer):
+        for producer, _, sizes in layer.list_received():
             held = routes.held_ps(sizes)
             senders = plan.places[producer]
             period = gcd(len(held), len(senders))
             of_remainder = np.bincount(np.arange(len(held)) % period, weights=held) * (period / len(senders))
             for sender in senders:
                 yield sender.home, cores, float(of_remainder[sender.number % period])
-
-
-def _list_received(layer: LayerWork) -> Iterator[tuple[str, Integers]]:
-    """Yield what a layer is sent: by whom, and bytes of each window."""
-    for need in layer.needs:
-        if need.bytes is not None:
-            yield need.producer, need.bytes
-    for (producer, _), sizes in zip(layer.stored_needs, layer.stored_bytes, strict=False):
-        yield producer, sizes

@@ -1,8 +1,8 @@
 """What no schedule can beat, whatever copies a chip holds and in whatever order they take their windows.
 
 The simple bounds ignore either dependencies or crossbars. The filling bound joins them: a length T is refuted if no
-numbers of copies on the chip leave room between the heads and the tails of all windows (`filling`) and keep all
-critical paths short enough (`critical`, `relaxation`). All arithmetic of a refutation is in integers.
+numbers of copies on the chip leave room between the heads and the tails of all windows (`heads_and_tails`) and keep all
+critical paths short enough (`critical_path`, `copy_relaxation`). All arithmetic of a refutation is in integers.
 docs/schedules.md has the derivation.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.scheduling.asap import check_copies
-from mho.scheduling.critical import PathPool
+from mho.scheduling.copy_relaxation import Relaxation
+from mho.scheduling.critical_path import PathPool
 from mho.scheduling.duplication import check_crossbars, find_interval_copies
-from mho.scheduling.filling import CopyRange, Filling
-from mho.scheduling.relaxation import Relaxation
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.heads_and_tails import CopyRange, HeadsAndTails
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 _MOST_RELAXATIONS = 16
 """Linear relaxations, each with new paths, by which one length is tried to be refuted."""
@@ -38,21 +38,21 @@ class MakespanBounds:
         total_work_ps: all crossbars busy all the time.
         slowest_layer_ps: each layer has copies enough for it, and all fit; nothing waits.
         dependency_ps: as many copies as windows; only dependencies count.
-        filling_ps: dependencies and crossbars together; proven in integers.
+        head_tail_ps: dependencies and crossbars together; proven in integers.
         branched_ps: the same with whole numbers of copies only, by branch and bound (in floating point, with a margin
-            for its tolerances); equal to `filling_ps` where it was not asked for.
+            for its tolerances); equal to `head_tail_ps` where it was not asked for.
     """
 
     total_work_ps: int
     slowest_layer_ps: int
     dependency_ps: int
-    filling_ps: int
+    head_tail_ps: int
     branched_ps: int
 
     @property
     def bound_ps(self) -> int:
         """The largest of all, ps."""
-        return max(self.total_work_ps, self.slowest_layer_ps, self.dependency_ps, self.filling_ps, self.branched_ps)
+        return max(self.total_work_ps, self.slowest_layer_ps, self.dependency_ps, self.head_tail_ps, self.branched_ps)
 
 
 def bound_makespan(
@@ -112,7 +112,7 @@ class _Refutation:
         self.shortest_ps = np.iinfo(np.int64).max
         self._crossbars = crossbars
         self._costs: Integers = np.array([layer.crossbars for layer in graph.layers], np.int64)
-        self._filling = Filling(graph, crossbars)
+        self._filling = HeadsAndTails(graph, crossbars)
         self._relaxation = Relaxation(self.pool, crossbars)
 
     def probe(self, copies: Integers) -> None:
@@ -211,5 +211,5 @@ def _count_copies_alone(layer: LayerWork, time_ps: int) -> int:
 def _find_dependency_ps(graph: WorkGraph) -> int:
     """Return how long one input takes if every layer has as many copies as windows, ps."""
     copies: Integers = np.array([layer.windows for layer in graph.layers], np.int64)
-    heads, _ = Filling(graph, 0).list_heads(copies)
+    heads, _ = HeadsAndTails(graph, 0).list_heads(copies)
     return max(int(head.max()) + layer.window_ps for head, layer in zip(heads, graph.layers, strict=True))

@@ -1,12 +1,11 @@
 """What a policy costs on a chip of many crossbars: fast enough for a search that asks for thousands of them.
 
 `mho.scheduling.option_search` searches options and copies for seconds. Here a dozen plans are made without a search
-(`quick_plan`) and timed from tables that are worked out once (`option_table`, `need_table`); the best are improved
-along their critical paths, and what the best of them costs is the policy's cost: that of a plan that exists, and whose
-simulation tells the same.
+(`quick_plan`) and timed from tables that are worked out once (`option_table`, `dependency_table`); the best are
+improved along their critical paths, and what the best of them costs is the policy's cost: that of a plan that exists.
 
 - Where the interconnect is ideal, times are exact.
-- Otherwise plans on more and more crossbars are timed with what is carried (`carrying`), until transfers wait for each
+- Otherwise plans on more and more crossbars are timed with transfers (`transfer_timing`), until these wait for each
   other: more copies mean more cores that wait for the same bytes.
 - A chip that does not hold each layer once is costed with reloads (`reload_network`), which takes seconds.
 
@@ -30,14 +29,14 @@ from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
-from mho.scheduling.carrying import time_carried
-from mho.scheduling.critical import find_critical_path
-from mho.scheduling.need_table import NeedTable
+from mho.scheduling.critical_path import find_critical_path
+from mho.scheduling.dependency_table import DependencyTable
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
 from mho.scheduling.reload_network import schedule_network_reload
-from mho.scheduling.work import WorkGraph
+from mho.scheduling.transfer_timing import time_with_transfers
+from mho.scheduling.work_graph import WorkGraph
 
 _WINDOW_LIMITS = 6
 _ENERGY_SHARES = (0.0, 0.05, 0.25)
@@ -163,7 +162,7 @@ class ChipCostModel:
         self._model, self._names = model, network.layer_names
         self._layers = derive_layer_table(network)
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
-        self._needs = NeedTable(network)
+        self._needs = DependencyTable(network)
         self._known: dict[Policy, ChipCost] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
@@ -277,7 +276,7 @@ class ChipCostModel:
         if self.accelerator.interconnect.is_ideal:
             cost = self._price(point, layers, point.timing.makespan_ps, point.timing.interval_ps, 0)
         else:
-            timing = time_carried(point.graph, plan, self.accelerator)
+            timing = time_with_transfers(point.graph, plan, self.accelerator)
             cost = self._price(
                 point,
                 layers,

@@ -24,9 +24,9 @@ from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import choose_options
 from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
-from mho.scheduling.reload import ReloadSchedule
 from mho.scheduling.reload_network import schedule_network_reload
-from mho.scheduling.work import WorkGraph
+from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.work_graph import WorkGraph
 
 _HALVINGS = 4
 """How often the crossbars beyond the fewest are halved in `ChipDemand.list_schedules`, before none is left."""

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.scheduling.critical import PathPool
-from mho.scheduling.filling import Filling
-from mho.scheduling.relaxation import Relaxation
-from mho.scheduling.work import Integers
+from mho.scheduling.copy_relaxation import Relaxation
+from mho.scheduling.critical_path import PathPool
+from mho.scheduling.heads_and_tails import HeadsAndTails
+from mho.scheduling.work_graph import Integers
 
 _NEAR = 0.97
 """Paths at least this long, as a share of the longest, count when crossbars are spent: they are the next to decide."""
@@ -64,7 +64,7 @@ class CopySearch:
 
     def _list_relaxed(self, makespan: int) -> list[Integers]:
         """Return copies near the solution of the linear relaxation, whose pool grows by what they teach."""
-        filling, relaxation = Filling(self._pool.graph, self._crossbars), Relaxation(self._pool, self._crossbars)
+        filling, relaxation = HeadsAndTails(self._pool.graph, self._crossbars), Relaxation(self._pool, self._crossbars)
         within = filling.narrow(filling.list_all(), makespan)
         found: list[Integers] = []
         for _ in range(_RELAXATIONS):

@@ -29,7 +29,7 @@ from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
 from mho.network.prefixes import Prefixes, follow, largest, slide_images
 from mho.scheduling.chip_layer import ChipLayer
-from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
 SUM_BYTES = 4
 """Bytes of one sum, or part of a sum, that goes from core to core: an accumulator of 32 bits."""

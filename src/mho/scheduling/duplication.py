@@ -16,8 +16,8 @@ import numpy as np
 from mho.errors import ScheduleError
 from mho.scheduling.asap import check_copies, find_interval_ps, time_asap, time_layer_by_layer
 from mho.scheduling.copy_search import CopySearch
-from mho.scheduling.critical import PathPool
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.critical_path import PathPool
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 _RELAXED = (1.0, 1.01, 1.03, 1.08, 1.2)
 """Multiples of the least interval whose copies start the search: crossbars that are left over shorten the filling."""

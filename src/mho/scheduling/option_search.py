@@ -22,7 +22,7 @@ from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.scheduling.asap import time_asap
 from mho.scheduling.copy_search import CopySearch
-from mho.scheduling.critical import PathPool
+from mho.scheduling.critical_path import PathPool
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.duplication import (
     Duplication,
@@ -33,7 +33,7 @@ from mho.scheduling.duplication import (
     list_useful_copies,
 )
 from mho.scheduling.options import CopyCost, chip_window
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 _WINDOW_TIMES = 6
 """Limits of the time of a window that the search starts from."""

@@ -21,7 +21,7 @@ from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.options import list_chip_options
-from mho.scheduling.work import Integers
+from mho.scheduling.work_graph import Integers
 
 
 @dataclass(frozen=True, eq=False)

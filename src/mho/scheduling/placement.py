@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from mho.errors import ScheduleError
 from mho.hardware.chip import Chip
 from mho.scheduling.asap import check_copies
-from mho.scheduling.room import Rooms, Share
-from mho.scheduling.work import LayerWork, WorkGraph
+from mho.scheduling.buffer_demand import BufferDemand, Share
+from mho.scheduling.work_graph import LayerWork, WorkGraph
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,16 @@ def place_copies(
     places = {layer.name: filler.place(layer, copies[layer.name]) for layer in graph.layers}
     if input_bytes is None or demand == chip.crossbars:
         return ChipPlan(chip, places)
-    fullness = _Fullness(Rooms(graph), input_bytes, chip.crossbars_per_core)
+    fullness = _Fullness(BufferDemand(graph), input_bytes, chip.crossbars_per_core)
     for layer in graph.layers:
         for place in places[layer.name]:
             for tile, crossbar in enumerate(place.crossbars):
                 fullness.add(layer, tile, crossbar)
     if not fullness.is_exceeded:
         return ChipPlan(chip, places)
-    spreader = _Spreader(chip, chip.crossbars - demand, _Fullness(fullness.rooms, input_bytes, chip.crossbars_per_core))
+    spreader = _Spreader(
+        chip, chip.crossbars - demand, _Fullness(fullness.demand, input_bytes, chip.crossbars_per_core)
+    )
     return ChipPlan(chip, {layer.name: spreader.place(layer, copies[layer.name]) for layer in graph.layers})
 
 
@@ -121,13 +123,13 @@ class _Fullness:
     """What the input buffers of cores must hold.
 
     Args:
-        rooms: what layers need.
+        demand: what layers need.
         input_bytes: what a buffer holds.
         size: crossbars of a core.
     """
 
-    def __init__(self, rooms: Rooms, input_bytes: int, size: int) -> None:
-        self.rooms, self._input_bytes, self._size = rooms, input_bytes, size
+    def __init__(self, demand: BufferDemand, input_bytes: int, size: int) -> None:
+        self.demand, self._input_bytes, self._size = demand, input_bytes, size
         self._tiles: dict[int, dict[str, set[int]]] = {}
         self._used: dict[int, int] = {}
 
@@ -153,8 +155,8 @@ class _Fullness:
         tiles = self._tiles.get(core, {}).get(layer.name, set())
         if tile in tiles:
             return 0
-        before = self.rooms.count(layer, Share.of(layer, tiles)) if tiles else 0
-        return self.rooms.count(layer, Share.of(layer, {*tiles, tile})) - before
+        before = self.demand.count(layer, Share.of(layer, tiles)) if tiles else 0
+        return self.demand.count(layer, Share.of(layer, {*tiles, tile})) - before
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.scheduling.option_table import LayerOptions
-from mho.scheduling.work import Integers
+from mho.scheduling.work_graph import Integers
 
 _PRECISION = 2e-4
 """Of the least interval, as a share of it."""

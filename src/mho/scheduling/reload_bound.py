@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mho.scheduling.reload_work import ReloadWork, TileGroup
-from mho.scheduling.work import Integers
+from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
+from mho.scheduling.work_graph import Integers
 
 _NEVER = 1 << 60
 """Instead of a time, ps: impossible."""
@@ -36,7 +36,7 @@ _EACH = 48
 """Numbers of rotating crossbars up to which each is bounded by itself; above, ranges of them are."""
 
 
-def bound_reload_ps(work: ReloadWork, crossbars: int, *, copies: bool) -> int:
+def bound_reload_ps(work: NetworkTiles, crossbars: int, *, copies: bool) -> int:
     """Return a time that no plan falls below, ps, for a batch.
 
     Args:
@@ -54,7 +54,7 @@ def bound_reload_ps(work: ReloadWork, crossbars: int, *, copies: bool) -> int:
     )
 
 
-def _list_ranges(work: ReloadWork, crossbars: int) -> Iterator[tuple[int, int]]:
+def _list_ranges(work: NetworkTiles, crossbars: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of numbers of rotating crossbars that cover all possible ones."""
     if work.fits(crossbars):
         yield 0, 0
@@ -73,7 +73,7 @@ class _Totals:
     link: Integers
 
     @classmethod
-    def of(cls, work: ReloadWork) -> _Totals:
+    def of(cls, work: NetworkTiles) -> _Totals:
         return cls(
             _rest_after(work.groups, lambda group: group.write_ps + group.held_ps),
             _rest_after(work.groups, lambda group: group.transfer_ps),
@@ -119,7 +119,7 @@ class _LayerBound:
     copies: bool
 
     @classmethod
-    def of(cls, work: ReloadWork, layer: int, copies: bool) -> _LayerBound:
+    def of(cls, work: NetworkTiles, layer: int, copies: bool) -> _LayerBound:
         groups = [group for group in work.groups if group.layer == layer]
         later = [read for group in work.groups for read in group.later if read.layer == layer]
         held = [group.read_ps() + group.digital_of_tile_ps() for group in groups]

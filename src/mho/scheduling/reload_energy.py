@@ -5,7 +5,7 @@ from __future__ import annotations
 from mho.cost_model.energy import EnergyBreakdown, LayerEnergy, price_layer, price_leakage
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.scheduling.chip_energy import ScheduleEnergy
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 
 
 def price_reload(schedule: ReloadSchedule) -> ScheduleEnergy:

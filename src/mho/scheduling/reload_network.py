@@ -13,7 +13,7 @@ from mho.mapping.parts import LayerMapping
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
 from mho.scheduling.options import list_chip_options
-from mho.scheduling.reload import ReloadSchedule, schedule_reload
+from mho.scheduling.reload_schedule import ReloadSchedule, schedule_reload
 
 
 def schedule_network_reload(

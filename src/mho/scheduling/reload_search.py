@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
-from mho.scheduling.reload_work import ReloadWork, TileGroup
 
 _MOST_PLANS = 500
 """Plans up to which all are timed."""
@@ -43,7 +43,7 @@ class Found:
     is_complete: bool
 
 
-def find_plan(work: ReloadWork, crossbars: int, *, copies: bool, known: Iterable[ReloadPlan] = ()) -> Found:
+def find_plan(work: NetworkTiles, crossbars: int, *, copies: bool, known: Iterable[ReloadPlan] = ()) -> Found:
     """Search the fastest plan. Deterministic; never slower than the plans of `list_simple_plans` and those known.
 
     Args:
@@ -72,7 +72,7 @@ def find_plan(work: ReloadWork, crossbars: int, *, copies: bool, known: Iterable
     return Found(best, pool.time(best), is_complete and not pool.starts_empty)
 
 
-def list_simple_plans(work: ReloadWork, crossbars: int) -> list[ReloadPlan]:
+def list_simple_plans(work: NetworkTiles, crossbars: int) -> list[ReloadPlan]:
     """List plans that need no search: all rotate; all but one hold the first tiles; those that are read longest."""
     one = (1,) * len(work.groups)
     if work.fits(crossbars):
@@ -97,7 +97,7 @@ def _fill(groups: Sequence[TileGroup], copies: Sequence[int], numbers: Iterable[
 class _Pool:
     """Plans that were timed."""
 
-    def __init__(self, work: ReloadWork) -> None:
+    def __init__(self, work: NetworkTiles) -> None:
         self.work = work
         self.starts_empty = False
         self._times: dict[ReloadPlan, int] = {}
@@ -115,17 +115,17 @@ class _Pool:
         return sorted(self._times, key=lambda plan: (self._times[plan], count_writes(self.work, plan)))[:count]
 
 
-def count_writes(work: ReloadWork, plan: ReloadPlan) -> int:
+def count_writes(work: NetworkTiles, plan: ReloadPlan) -> int:
     """Return the writes of all crossbars for a batch."""
     pairs = zip(work.groups, plan.copies, plan.staying, strict=True)
     return sum(group.tiles * copies - staying for group, copies, staying in pairs)
 
 
-def _count_plans(work: ReloadWork, crossbars: int) -> int:
+def _count_plans(work: NetworkTiles, crossbars: int) -> int:
     return min(_MOST_PLANS + 1, math.prod(min(crossbars, g.tiles) + 1 for g in work.groups if g.can_stay))
 
 
-def _list_all_plans(work: ReloadWork, crossbars: int) -> Iterator[ReloadPlan]:
+def _list_all_plans(work: NetworkTiles, crossbars: int) -> Iterator[ReloadPlan]:
     """Yield every plan that uses all crossbars and no copies."""
     one = (1,) * len(work.groups)
     most = 0 if work.fits(crossbars) else 1
@@ -137,7 +137,7 @@ def _list_all_plans(work: ReloadWork, crossbars: int) -> Iterator[ReloadPlan]:
             yield ReloadPlan(rotating, one, staying)
 
 
-def _list_rotating(work: ReloadWork, crossbars: int) -> list[int]:
+def _list_rotating(work: NetworkTiles, crossbars: int) -> list[int]:
     """List numbers of rotating crossbars to try: all where there are few, else closer together at both ends."""
     first = 0 if work.fits(crossbars) else 1
     if crossbars <= 8:
@@ -159,7 +159,7 @@ class _Option:
 class _Planner:
     """Plans with one number of rotating crossbars."""
 
-    def __init__(self, work: ReloadWork, crossbars: int, rotating: int, copies: bool) -> None:
+    def __init__(self, work: NetworkTiles, crossbars: int, rotating: int, copies: bool) -> None:
         self._work, self._rotating, self._copies = work, rotating, copies
         self._budget = crossbars - rotating
         self._numbers: list[list[int]] = [[] for _ in work.layers]
@@ -295,7 +295,7 @@ def _spare_writes(pool: _Pool, crossbars: int) -> None:
         rotating *= 2
 
 
-def _nearest(work: ReloadWork, options: list[_Option], plan: ReloadPlan, layer: int) -> _Option:
+def _nearest(work: NetworkTiles, options: list[_Option], plan: ReloadPlan, layer: int) -> _Option:
     """Return the option that a plan takes for a layer, or the nearest that stays on no more crossbars."""
     own = [number for number, group in enumerate(work.groups) if group.layer == layer]
     staying, copies = sum(plan.staying[number] for number in own), max(plan.copies[number] for number in own)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, replace
 
-from mho.scheduling.reload_work import ReloadWork, TileGroup
+from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 
 _MOST_INPUTS = 24
 """Inputs in which a state of the crossbars must repeat; where none does, each input starts with nothing written."""
@@ -100,7 +100,7 @@ class ReloadTiming:
         return -(-self.period_ps // self.inputs)
 
 
-def time_reload(work: ReloadWork, plan: ReloadPlan, *, with_spans: bool = False) -> ReloadTiming:
+def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = False) -> ReloadTiming:
     """Time inputs after many others, until the state of the crossbars repeats. Deterministic.
 
     Args:
@@ -119,7 +119,7 @@ def time_reload(work: ReloadWork, plan: ReloadPlan, *, with_spans: bool = False)
 
 
 def _time_period(
-    work: ReloadWork, plan: ReloadPlan, states: list[State], with_spans: bool, *, starts_empty: bool = False
+    work: NetworkTiles, plan: ReloadPlan, states: list[State], with_spans: bool, *, starts_empty: bool = False
 ) -> ReloadTiming:
     """Time one input from each state."""
     now, ends, spans, standing = 0, [], [], list(range(plan.rotating))
@@ -147,7 +147,7 @@ def _move(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> Til
 class _Input:
     """Runs one input from a state of the crossbars."""
 
-    def __init__(self, work: ReloadWork, plan: ReloadPlan, state: State, *, with_spans: bool = False) -> None:
+    def __init__(self, work: NetworkTiles, plan: ReloadPlan, state: State, *, with_spans: bool = False) -> None:
         self._work, self._plan, self._is_recorded = work, plan, with_spans
         self.free = [(free, role) for role, free in enumerate(state[0])]
         self._link = state[1]

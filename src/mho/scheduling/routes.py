@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mho.hardware.chip import Chip, Interconnect, InterconnectKind
-from mho.scheduling.work import Integers
+from mho.scheduling.work_graph import Integers
 
 _EAST, _WEST, _SOUTH, _NORTH = range(4)
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.scheduling.backlog import ChannelKey, find_backlogs
+from mho.scheduling.buffer_demand import ChannelKey, Share, count_most_kept, find_kept_from
 from mho.scheduling.placement import ChipPlan, list_gathered
-from mho.scheduling.room import Share, count_least
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 from mho.simulation.chip_state import Buffer, Cause, Channel, CopyState, Lane, LayerState, Prefix, Span
 from mho.simulation.interconnect import Carrier
 
@@ -40,9 +39,9 @@ class Machine:
         names = (f"output buffer of core {core}" for core in range(plan.chip.cores))
         self.outputs = [Buffer("output_bytes", name, limits[1], is_passed=True) for name in names]
         self.layers = {work.name: self._add_layer(work, rank) for rank, work in enumerate(graph.layers)}
-        backlogs = find_backlogs(graph) if limits[0] is not None else {}
+        kept_from = find_kept_from(graph) if limits[0] is not None else {}
         for layer in self.layers.values():
-            self._connect(layer, backlogs)
+            self._connect(layer, kept_from)
         self.inputs = self._add_input_buffers(limits[0])
         self._events: list[_Event] = []
         self._requests: list[_Request] = []
@@ -58,8 +57,8 @@ class Machine:
             state.copies.append(CopyState(state, place, place.number, list_gathered(work, place, size)))
         return state
 
-    def _connect(self, layer: LayerState, backlogs: Mapping[ChannelKey, Integers]) -> None:
-        """Make the channels that feed a layer; `backlogs` tell the room that each must have for itself."""
+    def _connect(self, layer: LayerState, kept_from: Mapping[ChannelKey, Integers]) -> None:
+        """Make the channels that feed a layer; `kept_from` tell the space that each must have for itself."""
         work = layer.work
         shares = self._list_shares(layer)
         for need in work.needs:
@@ -67,14 +66,14 @@ class Machine:
             kept = np.zeros(work.windows, np.int64) if need.forgotten is None else need.forgotten.copy()
             kept[-1] = source.work.windows
             channel = _add_channel(source, layer, need.windows, tuple(shares), need.bytes, kept, False)
-            _add_lanes(channel, shares, backlogs.get((need.producer, work.name, False)))
+            _add_lanes(channel, shares, kept_from.get((need.producer, work.name, False)))
             layer.streams.append(channel)
         for index, (producer, count) in enumerate(work.stored_needs):
             source = self.layers[producer]
             sizes = work.stored_bytes[index] if work.stored_bytes else None
             kept = np.array([source.work.windows])
             channel = _add_channel(source, layer, np.array([count]), tuple(shares), sizes, kept, True)
-            _add_lanes(channel, shares, backlogs.get((producer, work.name, True)))
+            _add_lanes(channel, shares, kept_from.get((producer, work.name, True)))
             layer.stores.append(channel)
         for channel in (*layer.streams, *layer.stores) if self._is_tracked else ():
             channel.arrived = Prefix(channel.producer.work.windows, self._batch)
@@ -368,21 +367,21 @@ def _add_channel(
     return channel
 
 
-def _add_lanes(channel: Channel, shares: Mapping[int, Share], backlog: Integers | None) -> None:
+def _add_lanes(channel: Channel, shares: Mapping[int, Share], first_kept: Integers | None) -> None:
     """Tell a channel what its cores keep.
 
     Args:
         channel: whose producer's windows are sent.
         shares: of each core of the consumer.
-        backlog: int64 [windows of the producer], the first window that is kept when each takes its room, see
-            `find_backlogs`; None where room is not limited.
+        first_kept: int64 [windows of the producer], the first window that is kept when each takes its room, see
+            `find_kept_from`; None where room is not limited.
     """
     groups: dict[Share, list[int]] = {}
     for core, share in shares.items():
         groups.setdefault(share, []).append(core)
     for share, cores in groups.items():
         sizes = share.scale(np.array(channel.sizes, np.int64), channel.consumer.work, is_stored=channel.is_stored)
-        least = 0 if backlog is None else count_least(sizes, backlog)
+        least = 0 if first_kept is None else count_most_kept(sizes, first_kept)
         lane = Lane(sizes.tolist(), np.append(0, np.cumsum(sizes)).tolist(), least)
         channel.lanes.append((tuple(cores), lane))
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from heapq import heappop, heappush
 
 from mho.scheduling.placement import CopyPlace
-from mho.scheduling.work import LayerWork
+from mho.scheduling.work_graph import LayerWork
 
 
 class Cause(StrEnum):
@@ -153,7 +153,7 @@ class Lane:
     Attributes:
         sizes: bytes that they keep of each window of the producer, of one input.
         totals: bytes that they keep of its first 0, 1, ... windows.
-        least: bytes with which the lane never holds up for good if it has them for itself, see `find_backlogs`.
+        least: bytes with which the lane never holds up for good if it has them for itself, see `find_occupancies`.
         used: bytes that are kept, in each core.
         buffers: where they are.
     """

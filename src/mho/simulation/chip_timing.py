@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import check_batch, check_copies
 from mho.scheduling.placement import ChipPlan
-from mho.scheduling.work import WorkGraph
+from mho.scheduling.work_graph import WorkGraph
 from mho.simulation.chip_machine import Machine
 from mho.simulation.chip_state import Cause as Cause
 from mho.simulation.chip_state import LayerState

@@ -19,7 +19,7 @@ from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import MOST_WINDOWS
 from mho.scheduling.bottleneck import Bottleneck, find_bottleneck
 from mho.scheduling.placement import ChipPlan
-from mho.scheduling.work import WorkGraph
+from mho.scheduling.work_graph import WorkGraph
 from mho.simulation.chip_timing import ChipTiming, simulate_chip
 
 TOLERANCE = 0.02

@@ -17,7 +17,7 @@ from mho.report.reload_timeline import view_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.timeline import TimelineView
 from mho.scheduling.chip_schedule import ChipDemand
-from mho.scheduling.reload import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.simulation.chip_search import simulate_best
 
 INPUTS = 3

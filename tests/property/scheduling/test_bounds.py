@@ -9,9 +9,9 @@ from work_graphs import draw_copies, draw_graph, find_shortest, list_copies
 
 from mho.scheduling.asap import find_interval_ps, time_asap
 from mho.scheduling.bounds import bound_interval, bound_makespan
-from mho.scheduling.critical import PathPool
-from mho.scheduling.filling import Filling
-from mho.scheduling.relaxation import Relaxation
+from mho.scheduling.copy_relaxation import Relaxation
+from mho.scheduling.critical_path import PathPool
+from mho.scheduling.heads_and_tails import HeadsAndTails
 
 
 def draw_chip(data, **options):
@@ -30,7 +30,7 @@ def test_no_schedule_is_below_the_bound(data):
     shortest = min(find_shortest(graph, copies) for copies in list_copies(graph, crossbars))
     bounds = bound_makespan(graph, crossbars, branch=data.draw(st.booleans()))
     assert bounds.bound_ps <= shortest
-    assert bounds.filling_ps >= max(bounds.total_work_ps, bounds.slowest_layer_ps, bounds.dependency_ps)
+    assert bounds.head_tail_ps >= max(bounds.total_work_ps, bounds.slowest_layer_ps, bounds.dependency_ps)
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,7 +68,7 @@ def test_a_range_keeps_the_copies_of_every_schedule_that_is_short_enough(data):
     graph, crossbars = draw_chip(data)
     shortest = {tuple(c.values()): find_shortest(graph, c) for c in list_copies(graph, crossbars)}
     length = data.draw(st.integers(min(shortest.values()), max(shortest.values())))
-    filling, pool = Filling(graph, crossbars), PathPool(graph)
+    filling, pool = HeadsAndTails(graph, crossbars), PathPool(graph)
     within = filling.narrow(filling.list_all(), length)
     for copies in data.draw(st.lists(st.sampled_from(sorted(shortest)), min_size=1, max_size=3)):
         pool.probe(np.array(copies, np.int64))

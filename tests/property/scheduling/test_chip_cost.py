@@ -15,13 +15,13 @@ from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.bounds import bound_makespan
-from mho.scheduling.carrying import time_carried
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
 from mho.scheduling.chip_energy import price_schedule
 from mho.scheduling.chip_schedule import schedule_network
 from mho.scheduling.duplication import Objective, count_interval_copies
 from mho.scheduling.option_table import OptionTable
 from mho.scheduling.quick_plan import Chooser
+from mho.scheduling.transfer_timing import time_with_transfers
 from mho.simulation.chip_timing import simulate_chip
 
 ENERGY = {"mvm_pj": 3, "adc_pj": 0.5, "cell_write_pj": 2, "hop_pj_per_byte": 4, "crossbar_leakage_uw": 2}
@@ -90,7 +90,7 @@ def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
     model = _model(name, 64, CostObjective.CHIP_LATENCY, is_mesh=True)
     found = model.plan(_draw(data, name))
     assert found is not None
-    carried = time_carried(found.graph, found.plan, model.accelerator)
+    carried = time_with_transfers(found.graph, found.plan, model.accelerator)
     simulated = simulate_chip(found.graph, found.plan, model.accelerator)
     assert carried.byte_hops == simulated.byte_hops
     if carried.is_free:

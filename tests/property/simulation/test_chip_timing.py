@@ -15,7 +15,7 @@ from mho.errors import ScheduleError
 from mho.scheduling.asap import time_asap
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.placement import place_copies
-from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 from mho.simulation.chip_machine import Machine
 from mho.simulation.chip_timing import Cause, simulate_chip
 

@@ -13,7 +13,7 @@ from mho.policy import BitWidths, Policy
 from mho.scheduling.bottleneck import find_bottleneck
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.placement import place_copies
-from mho.scheduling.work import WorkGraph
+from mho.scheduling.work_graph import WorkGraph
 from mho.simulation.chip_timing import simulate_chip
 from mho.simulation.plan_timing import TOLERANCE, PlanTiming
 

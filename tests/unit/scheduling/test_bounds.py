@@ -6,10 +6,10 @@ from work_graphs import GraphBuilder, make_tiny_yolo_v3, make_vgg16, pool
 
 from mho.errors import ScheduleError
 from mho.scheduling.bounds import bound_interval, bound_makespan
-from mho.scheduling.critical import PathPool
+from mho.scheduling.copy_relaxation import Relaxation
+from mho.scheduling.critical_path import PathPool
 from mho.scheduling.duplication import Objective, choose_copies
-from mho.scheduling.filling import CopyRange, Filling
-from mho.scheduling.relaxation import Relaxation
+from mho.scheduling.heads_and_tails import CopyRange, HeadsAndTails
 
 
 def make_pyramid():
@@ -20,7 +20,7 @@ def make_pyramid():
 
 
 def test_heads_and_tails_are_those_of_the_pipeline():
-    filling = Filling(make_pyramid(), 10)
+    filling = HeadsAndTails(make_pyramid(), 10)
     heads, _ = filling.list_heads(np.array([2, 1]))
     assert heads[1][:5].tolist() == [50, 60, 70, 80, 130]
     tails = filling.list_tails(np.array([2, 1]))
@@ -29,7 +29,7 @@ def test_heads_and_tails_are_those_of_the_pipeline():
 
 
 def test_a_length_needs_copies_that_leave_room_for_filling():
-    filling = Filling(make_pyramid(), 8)
+    filling = HeadsAndTails(make_pyramid(), 8)
     assert filling.list_all().most.tolist() == [5, 2]
     assert filling.narrow(filling.list_all(), 530).least.tolist() == [2, 1]
     assert filling.narrow(filling.list_all(), 200).is_empty
@@ -40,7 +40,7 @@ def test_parts_of_a_bound_say_what_they_ignore():
     assert bounds.total_work_ps == (640 + 3 * 480) // 8
     assert bounds.slowest_layer_ps == 320
     assert bounds.dependency_ps == 40
-    assert bounds.bound_ps == bounds.filling_ps == 360
+    assert bounds.bound_ps == bounds.head_tail_ps == 360
 
 
 def test_the_bound_of_a_chain_without_choice_is_its_schedule():
@@ -52,7 +52,7 @@ def test_branching_never_lowers_a_bound():
     graph = make_vgg16()
     known = [choose_copies(graph, 489, Objective.LATENCY).copies]
     plain, branched = (bound_makespan(graph, 489, known=known, branch=branch) for branch in (False, True))
-    assert plain.filling_ps == plain.branched_ps < branched.branched_ps
+    assert plain.head_tail_ps == plain.branched_ps < branched.branched_ps
     assert branched.bound_ps / choose_copies(graph, 489, Objective.LATENCY).value_ps > 0.999
 
 

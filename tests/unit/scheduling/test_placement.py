@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mho.errors import ScheduleError
 from mho.scheduling.placement import place_copies
-from mho.scheduling.work import LayerWork, WorkGraph
+from mho.scheduling.work_graph import LayerWork, WorkGraph
 
 
 def make_graph(*crossbars):

@@ -8,8 +8,8 @@ from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.options import list_chip_options
-from mho.scheduling.reload import schedule_reload
 from mho.scheduling.reload_network import schedule_network_reload
+from mho.scheduling.reload_schedule import schedule_reload
 
 HARDWARE = make_accelerator(rows=16, cols=16, crossbars=3)
 LAYERS = [MvmLayer("first", "linear", 40, 20, 30, 1), MvmLayer("second", "linear", 3, 40, 6, 1)]

@@ -12,10 +12,10 @@ from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
-from mho.scheduling.reload import schedule_reload
 from mho.scheduling.reload_energy import price_reload
+from mho.scheduling.reload_schedule import schedule_reload
+from mho.scheduling.reload_tiles import TileGroup
 from mho.scheduling.reload_use import count_use, list_layer_uses, measure_gaps
-from mho.scheduling.reload_work import TileGroup
 
 LAYERS = [
     MvmLayer("first", "linear", 10, 20, 3, 1),

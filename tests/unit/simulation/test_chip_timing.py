@@ -10,7 +10,7 @@ from work_graphs import make_resnet, make_tiny_yolo_v3, make_vgg16
 from mho.errors import ScheduleError
 from mho.scheduling.asap import time_asap
 from mho.scheduling.placement import place_copies
-from mho.scheduling.work import LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import LayerWork, Need, WorkGraph
 from mho.simulation.chip_timing import Cause, Span, simulate_chip
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.linear_programs import UNBOUNDED, minimize
-from mho.scheduling.critical import PathPool
-from mho.scheduling.filling import CopyRange
-from mho.scheduling.work import Integers
+from mho.scheduling.critical_path import PathPool
+from mho.scheduling.heads_and_tails import CopyRange
+from mho.scheduling.work_graph import Integers
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import numpy as np
 from work_graphs import GraphBuilder, pool
 
 from mho.scheduling.asap import time_asap
-from mho.scheduling.critical import CriticalPath, PathPool, find_critical_path
+from mho.scheduling.critical_path import CriticalPath, PathPool, find_critical_path
 
 
 def make_pyramid():

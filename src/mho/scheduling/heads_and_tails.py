@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.scheduling.asap import space_starts
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class CopyRange:
         return bool((self.least > self.most).any())
 
 
-class Filling:
+class HeadsAndTails:
     """Heads, tails and least copies of the layers of one graph.
 
     Args:

@@ -7,10 +7,10 @@ from mho.mapping.model import MappingModel
 from mho.mapping.network import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
-from mho.scheduling.reload import schedule_reload, sweep_reload
+from mho.scheduling.reload_schedule import schedule_reload, sweep_reload
 from mho.scheduling.reload_search import find_plan
+from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
-from mho.scheduling.reload_work import ReloadWork, TileGroup
 
 LAYERS = [
     MvmLayer("first", "linear", 10, 20, 3, 1),
@@ -54,7 +54,7 @@ def test_one_crossbar_takes_what_the_cost_model_says(model, batch, changes):
 def test_the_network_that_is_checked_shares_writes():
     mapping = map_layers(make_accelerator(rows=64, cols=64), WEIGHTS)
     assert any(mapping.joins(number) for number in range(len(WEIGHTS)))
-    work = ReloadWork.of(mapping, make_accelerator(rows=64, cols=64))
+    work = NetworkTiles.of(mapping, make_accelerator(rows=64, cols=64))
     assert sum(len(group.later) for group in work.groups) > 0
 
 
@@ -74,7 +74,7 @@ def test_all_tiles_stay_where_they_fit():
 def equal_tiles(*layers, write_ps=10):
     """Return the work of layers of (tiles, windows, window_ps)."""
     groups = [TileGroup(number, *layer, 0, write_ps, 0) for number, layer in enumerate(layers)]
-    return ReloadWork(tuple(f"l{n}" for n in range(len(layers))), tuple(groups), (0,) * len(layers), 1)
+    return NetworkTiles(tuple(f"l{n}" for n in range(len(layers))), tuple(groups), (0,) * len(layers), 1)
 
 
 def test_a_crossbar_that_is_free_is_written_while_others_are_read():
@@ -132,7 +132,7 @@ def test_wear_is_that_of_the_most_written_crossbar():
 def test_copies_are_weighed_against_what_the_link_brings():
     sizes = [(18, 20, 7), (24, 20, 7), (12, 100, 4)]
     groups = tuple(TileGroup(layer, *one, 0, 40, 20) for layer, one in enumerate(sizes))
-    work = ReloadWork(("first", "second", "third"), groups, (0, 0, 0), 1)
+    work = NetworkTiles(("first", "second", "third"), groups, (0, 0, 0), 1)
     # Two copies of the slowest layer would halve its reads, but bring 12 more tiles over the link: 1,000 ps.
     assert find_plan(work, 34, copies=True).interval_ps <= 960
 

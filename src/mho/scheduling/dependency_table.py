@@ -19,7 +19,7 @@ from mho.network.graph import Network, Node
 from mho.network.prefixes import Prefixes, follow
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import WindowOrder, count_sum_bytes
-from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
 _MOST_BYTES = 512 << 20
 """Of arrays that a table keeps; beyond it starts over."""
@@ -79,7 +79,7 @@ class _Link:
         return sum(array.nbytes for array in arrays if array is not None)
 
 
-class NeedTable:
+class DependencyTable:
     """Makes work graphs of one network, all of whose MVM layers are on the chip.
 
     Args:

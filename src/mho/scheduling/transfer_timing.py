@@ -20,7 +20,7 @@ from mho.scheduling.asap import find_interval_ps, space_starts
 from mho.scheduling.bottleneck import count_link_loads
 from mho.scheduling.placement import ChipPlan, CopyPlace, list_gathered
 from mho.scheduling.routes import Routes, Way
-from mho.scheduling.work import Integers, LayerWork, Need, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
 _PASSES = 6
 """Times that windows are timed at most."""
@@ -37,7 +37,7 @@ _MOST_LINKS = 48
 
 
 @dataclass(frozen=True)
-class CarriedTiming:
+class TransferTiming:
     """What a plan takes with its interconnect.
 
     Attributes:
@@ -95,7 +95,7 @@ class _Layer:
     receivers: list[tuple[str, bool, Integers | None]] = field(default_factory=list)
 
 
-def time_carried(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> CarriedTiming:
+def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> TransferTiming:
     """Time a plan on a chip whose interconnect is a bus or a mesh. Deterministic.
 
     Args:
@@ -124,7 +124,7 @@ def time_carried(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> 
         if abs(latency - before) <= _SETTLED * latency:
             break
     has_room = _has_room(layers, plan, accelerator.buffers.input_bytes)
-    return CarriedTiming(
+    return TransferTiming(
         latency_ps=latency,
         interval_ps=max(busiest, interval),
         byte_hops=byte_hops,

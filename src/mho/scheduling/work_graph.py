@@ -95,6 +95,12 @@ class LayerWork:
             raise ScheduleError("its mapping is not known", where=f"layer {self.name}")
         return self.known_mapping
 
+    def list_received(self) -> list[tuple[str, bool, Integers]]:
+        """Return what the layer is sent: by whom, whether it is stored, and bytes of each window of the producer."""
+        streamed = [(need.producer, False, need.bytes) for need in self.needs if need.bytes is not None]
+        stored = [(name, True, sizes) for (name, _), sizes in zip(self.stored_needs, self.stored_bytes, strict=False)]
+        return [*streamed, *stored]
+
 
 @dataclass(frozen=True, eq=False)
 class WorkGraph:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.scheduling.asap import AsapTiming, time_asap
-from mho.scheduling.work import Integers, LayerWork, WorkGraph
+from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class TileGroup:
 
 
 @dataclass(frozen=True)
-class ReloadWork:
+class NetworkTiles:
     """All tiles of a network.
 
     Attributes:
@@ -124,7 +124,7 @@ class ReloadWork:
     @classmethod
     def of(
         cls, mappings: NetworkMapping | Iterable[LayerMapping], accelerator: Accelerator, *, batch: int = 1
-    ) -> ReloadWork:
+    ) -> NetworkTiles:
         """List the tiles of mapped layers.
 
         Args:

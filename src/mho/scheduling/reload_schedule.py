@@ -20,8 +20,8 @@ from mho.mapping.network import NetworkMapping
 from mho.mapping.parts import LayerMapping
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_search import count_writes, find_plan
+from mho.scheduling.reload_tiles import NetworkTiles
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, TileSpan, time_reload
-from mho.scheduling.reload_work import ReloadWork
 
 _PS_PER_MS = 1_000_000_000
 
@@ -49,7 +49,7 @@ class ReloadSchedule:
     accelerator: Accelerator
     model: MappingModel
     mappings: tuple[LayerMapping, ...]
-    work: ReloadWork
+    work: NetworkTiles
     crossbars: int
     plan: ReloadPlan
     timing: ReloadTiming
@@ -163,7 +163,7 @@ def schedule_reload(
     if crossbars < 1:
         raise ScheduleError(f"{crossbars} crossbars", expected="at least 1")
     layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
-    work = ReloadWork.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
+    work = NetworkTiles.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
     found = find_plan(work, crossbars, copies=copies, known=known)
     bound_ps = bound_reload_ps(work, crossbars, copies=copies)
     timing = time_reload(work, found.plan, with_spans=True)

@@ -12,12 +12,12 @@ from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import derive_work_graph
-from mho.scheduling.need_table import NeedTable
+from mho.scheduling.dependency_table import DependencyTable
 from mho.scheduling.options import list_chip_options
-from mho.scheduling.work import LayerWork
+from mho.scheduling.work_graph import LayerWork
 
 NETWORKS = {"chain": make_chain(), "residual": make_residual(), "attention": make_attention()}
-TABLES = {name: NeedTable(network) for name, network in NETWORKS.items()}  # kept: each example finds it fuller
+TABLES = {name: DependencyTable(network) for name, network in NETWORKS.items()}  # kept: each example finds it fuller
 ACCELERATOR = load_accelerator("isaac")
 PLAIN = ("name", "crossbars", "windows", "window_ps", "write_ps", "sum_bytes", "tile_sum_bytes")
 
@@ -45,7 +45,7 @@ def test_a_table_makes_the_graphs_that_are_derived(name, data):
 
 
 def test_arrays_are_shared_between_graphs():
-    network, table = NETWORKS["chain"], NeedTable(NETWORKS["chain"])
+    network, table = NETWORKS["chain"], DependencyTable(NETWORKS["chain"])
     layers = {
         layer.name: ChipLayer.of(
             list_chip_options(layer, BitWidths(4, 4), ACCELERATOR, MappingModel.BEST)[0], ACCELERATOR
