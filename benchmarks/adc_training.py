@@ -23,7 +23,8 @@ from mho.mapping.model import MappingModel
 from mho.network.onnx_reader import read_onnx
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import TrainingOptions
 from mho.workflow.array_judge import with_ideal_cells
 from mho.workflow.config import load_config
 from mho.workflow.material import load_for

@@ -25,7 +25,7 @@ from mho.bit_search.runner import SearchResult
 from mho.bit_search.study import SearchProgress
 from mho.data import Dataset
 from mho.data.dataset import Split
-from mho.quantization.memory import keep_freed_memory
+from mho.quantization.allocator import keep_freed_memory
 
 LIMIT_S = 1800
 """Within which the front is to be there, on two cores."""

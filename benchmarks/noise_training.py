@@ -42,10 +42,11 @@ from mho.network.torch_reader import read_torch
 from mho.policy import Policy
 from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
-from mho.quantization.calibration import CalibrationTable, calibrate
-from mho.quantization.optimizers import OPTIMIZERS
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import OPTIMIZERS, TrainingOptions
 from mho.simulation.analog import AnalogExecutor
 
 TARGET = 0.75

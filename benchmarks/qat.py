@@ -21,12 +21,12 @@ from torch.nn import functional
 from mho.models import build_model
 from mho.network.torch_reader import read_torch
 from mho.policy import BitWidths, Policy
+from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration import calibrate
 from mho.quantization.compilation import compile_if_possible
-from mho.quantization.memory import keep_freed_memory
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions
+from mho.quantization.training_options import TrainingOptions
 
 BATCH = 64
 NETWORKS = {"resnet8": (1, 28, 28), "vgg9": (3, 32, 32)}
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--bits", type=BitWidths.parse, default=BitWidths(4, 4))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--keep-memory", action="store_true", help="for all variants: mho.quantization.memory")
+    parser.add_argument("--keep-memory", action="store_true", help="for all variants: mho.quantization.allocator")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.keep_memory and not keep_freed_memory():

@@ -30,7 +30,8 @@ from mho.models import build_model
 from mho.network.graph import Network
 from mho.network.torch_reader import read_torch
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, train
+from mho.quantization.training import train
+from mho.quantization.training_options import TrainingOptions
 
 BATCH = 50
 DAY_S, YEAR_S = 86_400.0, 31_536_000.0

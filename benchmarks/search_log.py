@@ -33,7 +33,7 @@ from mho.bit_search.methods import SearchMethod, draw_policy, method_factory
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.space import SearchSpace
 from mho.policy import BitWidths, Policy
-from mho.quantization.memory import keep_freed_memory
+from mho.quantization.allocator import keep_freed_memory
 
 ALLOWED_DROP_POINTS = 1.0
 METHOD_BUDGET = 100

@@ -31,7 +31,8 @@ from mho.network.graph import Network
 from mho.network.torch_reader import read_torch
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import TrainingOptions
 from mho.workflow.stage import versions
 
 HERE = Path(__file__).resolve().parent

@@ -32,11 +32,13 @@ from mho.cache_folder import write_atomically
 from mho.data import Dataset
 from mho.data.dataset import Split
 from mho.policy import UNIFORM_REFERENCE, Policy
+from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.batches import ordered_batches
-from mho.quantization.calibration import CalibrationTable, calibrate
-from mho.quantization.memory import keep_freed_memory
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import TrainingOptions
 
 TRAINING = {
     "resnet20": TrainingOptions(

@@ -20,7 +20,8 @@ from mho.network.torch_reader import read_torch
 from mho.policy import Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import TrainingOptions
 from mho.seeds import derive_seed
 
 TRAINING = TrainingOptions(

@@ -18,7 +18,8 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, train
+from mho.quantization.training import train
+from mho.quantization.training_options import TrainingOptions
 from mho.workflow.config import NoiseSettings
 from mho.workflow.noise import make_noise
 

@@ -23,9 +23,9 @@ from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.program.lowering import compile_network
 from mho.program.program import Program
+from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
-from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.qat import TrainableNetwork
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges

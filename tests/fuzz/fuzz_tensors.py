@@ -26,7 +26,8 @@ from mho.bit_search.sensitivity import SensitivityModel
 from mho.errors import MhoError
 from mho.models.weights import load_weights
 from mho.policy import BitWidths, Policy
-from mho.quantization.calibration import CalibrationTable, calibrate
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.checkpoints import Checkpoint, SavedProgress
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.qat import TrainableNetwork

@@ -11,7 +11,8 @@ from mho.network.graph import Network
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, train
+from mho.quantization.training import train
+from mho.quantization.training_options import TrainingOptions
 
 
 def coloured_split(count: int = 160) -> Split:

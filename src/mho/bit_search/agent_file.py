@@ -23,7 +23,7 @@ from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArr
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError, file_errors
 from mho.policy import MAX_BITS
-from mho.quantization.storage import read_tensors, write_tensors
+from mho.quantization.tensor_files import read_tensors, write_tensors
 
 FORMAT, VERSION = "mho-search-agent", 1
 NEIGHBOURHOOD = 0.25

@@ -35,7 +35,7 @@ from mho.policy import MAX_BITS
 from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions
+from mho.quantization.training_options import TrainingOptions
 
 
 def make_space(

@@ -17,10 +17,11 @@ from mho.bit_search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
 from mho.policy import Policy
-from mho.quantization.calibration import CalibrationTable
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.devices import Devices, place
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import Evaluation, TrainingOptions, evaluate, train
+from mho.quantization.training import Evaluation, evaluate, train
+from mho.quantization.training_options import TrainingOptions
 
 SEED_STRIDE = 1_000_003
 """Between the seeds of repeated measurements."""

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from mho.data.dataset import Split
 from mho.network.onnx_reader import read_onnx
-from mho.quantization.calibration import CalibrationTable, LayerCalibration
+from mho.quantization.allocator import keep_freed_memory
+from mho.quantization.calibration_table import CalibrationTable, LayerCalibration
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices
 from mho.quantization.export import write_float_onnx
-from mho.quantization.memory import keep_freed_memory
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions
+from mho.quantization.training_options import TrainingOptions
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import NetworkJudge, QatEvaluator

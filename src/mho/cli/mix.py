@@ -26,7 +26,7 @@ def mix(
     interruption the same command goes on where it was.
     """
 
-    from mho.quantization.memory import keep_freed_memory
+    from mho.quantization.allocator import keep_freed_memory
     from mho.report.mix_text import print_mix
     from mho.workflow.mix import search_mix
     from mho.workflow.mix_config import load_mix

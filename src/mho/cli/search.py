@@ -85,7 +85,7 @@ def search(
     it was.
     """
     from mho.errors import ConfigError
-    from mho.quantization.memory import keep_freed_memory
+    from mho.quantization.allocator import keep_freed_memory
     from mho.workflow.config import load_config
     from mho.workflow.progress import show_progress
     from mho.workflow.search_execution import SearchExecution

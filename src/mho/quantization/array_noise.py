@@ -4,21 +4,21 @@ Layers take it straight through: what arrays add is a constant of the step, and 
 except that errors count in steps of the weights' grid and so grow with them. Everything comes from `mho.array`, so that
 training meets what `mho.simulation.analog` draws:
 
-- Where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.noisy_weights`), cells are written
+- Where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`), cells are written
   as the simulation writes them, put together to the integers that they stand for, and multiplied as plain training
   does; read noise is drawn for whole sums from its closed form.
-- Otherwise (`mho.quantization.noisy_tiles`) the layer runs on its tiles as in the simulation.
+- Otherwise (`mho.quantization.tile_noise`) the layer runs on its tiles as in the simulation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.converters import drive_levels, make_adc
@@ -30,45 +30,14 @@ from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays
-from mho.quantization.noisy_ranges import RangeRenewal
-from mho.quantization.noisy_tiles import NoisyTiles
-from mho.quantization.noisy_weights import NoisyWeights
-from mho.quantization.products import Geometry
-
-if TYPE_CHECKING:
-    from mho.quantization.modules import MvmModule
+from mho.quantization.adc_ranges import RangeRenewal
+from mho.quantization.layer_noise import LayerNoise
+from mho.quantization.modules import MvmModule
+from mho.quantization.tile_noise import TileNoise
+from mho.quantization.weight_noise import WeightNoise
 
 _NUMBERS_PER_LAYER = 1 << 24
 """Numbers of tiles, and of what is written for each sample, that a layer has to itself: no two share a stream."""
-
-
-class LayerNoise(Protocol):
-    """What arrays do to one layer on one chip."""
-
-    def set_chip(self, chip: int) -> None:
-        """Take another chip, whose seed is `chip`."""
-
-    def weights(self, integers: Tensor) -> Tensor:
-        """Return the integers that cells stand for, float32, of centred integers of the stored operand.
-
-        These are [outputs, ...] of weights, or [N, ..., K, P] of an activation, which is written for each sample.
-        """
-
-    def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
-        """Return what results have beyond the product with `weights`, in integers; None for nothing.
-
-        Args:
-            streamed: centred integers of the streamed operand.
-            integers: of the stored one, as given to `weights`.
-            geometry: of the product.
-            offset: added to `streamed`, it gives codes.
-        """
-
-    def passed(self) -> Tensor | None:
-        """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
-
-    def forget_ranges(self) -> None:
-        """Find ranges of calibrated ADCs again at the next product."""
 
 
 class ArrayNoise:
@@ -121,10 +90,10 @@ class ArrayNoise:
         """Return what a layer meets whose tiles have numbers from `first` on."""
         hardware, conditions = self.hardware, self._conditions
         if _is_quick(hardware) and all(part.is_plain for part in arrays.parts):
-            return NoisyWeights(hardware, arrays, first, conditions, one_crossbar=self._shares)
+            return WeightNoise(hardware, arrays, first, conditions, one_crossbar=self._shares)
         if hardware.converters.has_calibrated_adc:
             hardware = hardware.with_adc_bits(arrays.adc_bits)
-        return NoisyTiles(hardware, arrays, first, conditions, one_crossbar=self._shares, renewal=self._renewal)
+        return TileNoise(hardware, arrays, first, conditions, one_crossbar=self._shares, renewal=self._renewal)
 
     def begin_epoch(self) -> None:
         """Find ranges of calibrated ADCs again, so that an epoch depends on no earlier one."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mho.errors import ConfigError, InputFileError
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.storage import read_tensors, write_tensors
+from mho.quantization.tensor_files import read_tensors, write_tensors
 
 _MODULE, _OPTIMIZERS, _GENERATOR = "module:", "optimizers:", "generator"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +22,9 @@ from mho.arithmetic.attributes import get_float, get_int, get_ints
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import UnsupportedOperationError
 from mho.network.graph import Network, Node
-from mho.quantization.products import Geometry, multiply
+from mho.quantization.layer_noise import LayerNoise
+from mho.quantization.mvm_products import Geometry, multiply
 from mho.quantization.quantizers import Quantizer, audible_scales, fake_quantized_product
-
-if TYPE_CHECKING:
-    from mho.quantization.array_noise import LayerNoise
 
 BATCH_NORM_MOMENTUM = 0.1
 """Share of a batch's statistics in the running ones."""
@@ -127,7 +125,7 @@ class BatchNormModule(nn.Module):
 
     Attributes:
         is_fixed: normalize by the running statistics in training too, and leave them as they are.
-        is_shared: batch statistics are those of all processes of a training (`mho.quantization.peers`).
+        is_shared: batch statistics are those of all processes of a training (`mho.quantization.process_group`).
     """
 
     def __init__(self, network: Network, node: Node, constants: SharedConstants) -> None:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mho.quantization.quantizers import Quantizer
-
-if TYPE_CHECKING:
-    from mho.quantization.training import TrainingOptions
-
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "constant")
+from mho.quantization.training_options import TrainingOptions
 
 MOMENTUM = 0.9
 SCALE_BETAS = (0.9, 0.99)

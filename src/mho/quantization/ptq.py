@@ -10,7 +10,8 @@ import torch
 from mho.errors import DataError
 from mho.network.graph import Network
 from mho.policy import Policy
-from mho.quantization.calibration import CalibrationTable, calibrate
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
 
 

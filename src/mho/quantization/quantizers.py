@@ -12,7 +12,7 @@ value is the same over both operands; so the gradients of both steps cost one pa
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mho.network.graph import Grid
-from mho.quantization.products import Geometry, multiply, multiply_backward
-
-if TYPE_CHECKING:
-    from mho.quantization.array_noise import LayerNoise
+from mho.quantization.layer_noise import LayerNoise
+from mho.quantization.mvm_products import Geometry, multiply, multiply_backward
 
 SILENT_STEP = np.float32(2.0**-80)
 """Stands for a scale of 0: small enough to count as 0, large enough that integers survive a product and a division."""
@@ -160,7 +158,7 @@ def fake_quantized_product(
         weight: stored operand, [outputs, ...] or, for a product of activations, any shape with one step.
         bias: [outputs] or None.
         input_q, weight_q: their quantizers.
-        geometry: what product it is; see `mho.quantization.products`.
+        geometry: what product it is; see `mho.quantization.mvm_products`.
         arrays: what arrays make of the integers of a layer, straight through: in integers it does not
             depend on the operands, but it counts in the product of their steps. Results follow the operands as far as
             they are not clipped. None for exact integers.

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mho.data.dataset import Split
-from mho.errors import ConfigError, DataError, TrainingError
+from mho.errors import DataError, TrainingError
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.batches import (
-    AUGMENTATIONS,
     ordered_batches,
     samples_at_once,
     shuffled_batches,
@@ -33,68 +32,11 @@ from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import device_of
 from mho.quantization.modules import fix_norms
-from mho.quantization.optimizers import OPTIMIZERS, SCHEDULES, Optimizers
-from mho.quantization.peers import Peers
+from mho.quantization.optimizers import Optimizers
+from mho.quantization.process_group import Peers
+from mho.quantization.training_options import TrainingOptions
 
 ProgressCallback = Callable[["TrainingProgress"], None]
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train. Exactly one of `epochs` and `steps` is given.
-
-    Attributes:
-        epochs: passes over the split.
-        steps: optimizer steps, whatever passes these make.
-        batch_size: samples a step; an incomplete last batch of an epoch is left out.
-        learning_rate: the highest rate.
-        optimizer: "sgd" (momentum 0.9) or "adamw".
-        schedule: "cosine" to zero, or "constant".
-        warmup_steps: steps in which the rates rise linearly from near zero.
-        weight_decay: on weights; never on biases, normalizations and quantization steps.
-        label_smoothing: 0..1, share of the target spread over all classes.
-        augmentation: "none" or "flip-crop".
-        scale_learning_rate: highest rate of the quantization steps, relative to their size (Adam on their logarithms).
-        fixed_norm_share: 0..1, share of the steps, the last ones, in which batch normalizations of a `TrainableNetwork`
-            use their running statistics and keep them, as the finished network does. Batch statistics hide what is
-            common to a batch, such as the errors of one chip.
-    """
-
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 0.05
-    optimizer: str = "sgd"
-    schedule: str = "cosine"
-    warmup_steps: int = 0
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    augmentation: str = "none"
-    scale_learning_rate: float = 1e-3
-    fixed_norm_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise ConfigError("give either epochs or steps", where="training")
-        for key in ("epochs", "steps", "batch_size"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigError(f"{key} is {value}", where="training", expected="at least 1")
-        for key in ("learning_rate", "weight_decay", "scale_learning_rate", "warmup_steps"):
-            value = getattr(self, key)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{key} is {value}", where="training", expected="0 or more")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {self.label_smoothing}", where="training", expected="0..1, below 1")
-        if not 0 <= self.fixed_norm_share <= 1:
-            raise ConfigError(f"fixed_norm_share is {self.fixed_norm_share}", where="training", expected="0..1")
-        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
-            if getattr(self, key) not in known:
-                raise ConfigError(f"{key} is {getattr(self, key)!r}", where="training", expected=" or ".join(known))
-
-    def total_steps(self, samples: int) -> int:
-        """Return the number of optimizer steps on a split of `samples`."""
-        return self.steps or (self.epochs or 0) * steps_per_epoch(samples, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -176,7 +118,7 @@ def train(
         noise: arrays to train on, a fresh chip (drawn from `generator`) for every step; `module` must be a
             `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not meet them.
         peers: other processes that train the same network with this one, each on its samples of every batch; see
-            `mho.quantization.together.train_on`.
+            `mho.quantization.distributed_training.train_on`.
 
     Raises:
         TrainingError: the loss became NaN or infinite.

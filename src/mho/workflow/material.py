@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mho.bit_search.qat_evaluator import NetworkJudge
     from mho.quantization.qat import TrainableNetwork
-    from mho.quantization.training import TrainingOptions
+    from mho.quantization.training_options import TrainingOptions
 
 EVALUATION_BATCH = 500
 COMPILING_PAYS_MACS = 6e11
@@ -121,7 +121,7 @@ def judge(module: TrainableNetwork, split: Split, arrays: NetworkJudge | None = 
 
 def training_options(settings: TrainingSettings, material: Material) -> TrainingOptions:
     """Return the options of a training."""
-    from mho.quantization.training import TrainingOptions
+    from mho.quantization.training_options import TrainingOptions
 
     return TrainingOptions(augmentation=material.augmentation, **settings.model_dump(exclude={"images", "noise"}))
 
@@ -161,7 +161,7 @@ def train_with_progress(
         Loss after each epoch, and notes for the reader of the report.
     """
     from mho.models.runtime import torch_generator
-    from mho.quantization.together import train_on
+    from mho.quantization.distributed_training import train_on
     from mho.quantization.training import TrainingProgress
 
     def show(progress: TrainingProgress) -> None:

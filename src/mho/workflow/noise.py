@@ -13,8 +13,8 @@ from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from mho.quantization.adc_ranges import RangeRenewal
     from mho.quantization.array_noise import ArrayNoise
-    from mho.quantization.noisy_ranges import RangeRenewal
     from mho.quantization.qat import TrainableNetwork
     from mho.workflow.material import Material
 
@@ -146,7 +146,7 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
 
 def _renewal(settings: NoiseSettings) -> RangeRenewal:
     from mho.array.calibration import RangeMethod, RangeRule
-    from mho.quantization.noisy_ranges import RangeRenewal
+    from mho.quantization.adc_ranges import RangeRenewal
 
     return RangeRenewal(RangeRule(RangeMethod(settings.range_method), settings.range_share), settings.range_steps)
 

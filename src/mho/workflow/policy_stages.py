@@ -22,7 +22,7 @@ from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
     from mho.bit_search.qat_evaluator import NetworkJudge
-    from mho.quantization.calibration import CalibrationTable
+    from mho.quantization.calibration_table import CalibrationTable
     from mho.quantization.qat import TrainableNetwork
     from mho.workflow.array_judge import ArrayJudge
     from mho.workflow.chip_judge import ChipJudge
@@ -97,7 +97,7 @@ class Prepared:
 
     def table(self) -> CalibrationTable:
         """Return the calibrated steps."""
-        from mho.quantization.calibration import CalibrationTable
+        from mho.quantization.calibration_table import CalibrationTable
 
         return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
 

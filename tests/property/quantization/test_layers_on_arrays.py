@@ -23,9 +23,9 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
-from mho.quantization.noisy_tiles import NoisyTiles
-from mho.quantization.noisy_weights import NoisyWeights
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.tile_noise import TileNoise
+from mho.quantization.weight_noise import WeightNoise
 
 
 def conv(
@@ -118,10 +118,10 @@ def test_ideal_arrays_change_no_bit(
     plain = trainable(x)
     for name, found in arrays.items():
         module = trainable.mvm_modules[name]
-        module.arrays = NoisyTiles(accelerator, found, 0, Conditions(), one_crossbar=True)
+        module.arrays = TileNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
         assert torch.equal(trainable(x), plain)
         if all(part.is_plain for part in found.parts):
-            module.arrays = NoisyWeights(accelerator, found, 0, Conditions(), one_crossbar=True)
+            module.arrays = WeightNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
             assert torch.equal(trainable(x), plain)
 
 
@@ -150,10 +150,10 @@ def test_ideal_arrays_change_nothing_of_imported_integers(seed: int, model: Mapp
         plain = module(*operands)
         # Sums that float32 does not hold are rounded otherwise.
         tolerance = 0.0 if _largest_sum(node, found.inputs) <= 2**24 else 1e-5 * float(plain.detach().abs().max())
-        module.arrays = NoisyTiles(accelerator, found, 0, Conditions(), one_crossbar=True)
+        module.arrays = TileNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
         torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
         if all(part.is_plain for part in found.parts):
-            module.arrays = NoisyWeights(accelerator, found, 0, Conditions(), one_crossbar=True)
+            module.arrays = WeightNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
             torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
 
 

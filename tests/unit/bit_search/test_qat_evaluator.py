@@ -20,7 +20,8 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, evaluate, train
+from mho.quantization.training import TrainingProgress, evaluate, train
+from mho.quantization.training_options import TrainingOptions
 
 
 def conv(name, source, output, groups, stride):

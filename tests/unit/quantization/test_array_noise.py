@@ -23,10 +23,11 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.calibration import calibrate
-from mho.quantization.noisy_tiles import NoisyTiles
-from mho.quantization.noisy_weights import NoisyWeights
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, evaluate, train
+from mho.quantization.tile_noise import TileNoise
+from mho.quantization.training import evaluate, train
+from mho.quantization.training_options import TrainingOptions
+from mho.quantization.weight_noise import WeightNoise
 
 ENCODINGS = ("differential-columns", "differential-rows", "offset")
 CHIPS = 400
@@ -184,7 +185,7 @@ def test_gradients_pass_straight_through(adc_bits: int | str) -> None:
     (module,) = trainable.mvm_modules.values()
     array = {"programming_error": 0.05, "read_noise": 0.05, "read_noise_of": "range"}
     noise = noise_for(trainable, hardware(array=array, converters={"adc_bits": adc_bits}))
-    assert type(only(noise)) is (NoisyWeights if adc_bits == "ideal" else NoisyTiles)
+    assert type(only(noise)) is (WeightNoise if adc_bits == "ideal" else TileNoise)
     noise.redraw(torch.Generator().manual_seed(2))
     layer, whole = only(noise), integers(trainable)
     with torch.no_grad():

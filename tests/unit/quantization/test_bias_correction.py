@@ -16,12 +16,14 @@ from mho.network.graph import Network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
-from mho.quantization.calibration import CALIBRATED_BITS, CalibrationTable, calibrate
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CALIBRATED_BITS, CalibrationTable
 from mho.quantization.modules import MvmModule, SharedConstants
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.storage import read_tensors, write_tensors
-from mho.quantization.training import TrainingOptions, train
+from mho.quantization.tensor_files import read_tensors, write_tensors
+from mho.quantization.training import train
+from mho.quantization.training_options import TrainingOptions
 
 
 def _depthwise(builder: Callable[..., Any]) -> Network:

@@ -6,10 +6,11 @@ from small_training import coloured_split, short_training, trainable_network
 
 import mho
 from mho.errors import InputFileError
-from mho.quantization.calibration import CalibrationTable, calibrate
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.checkpoints import Checkpoint, SavedProgress
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.storage import read_tensors, write_tensors
+from mho.quantization.tensor_files import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")

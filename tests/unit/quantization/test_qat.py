@@ -9,7 +9,8 @@ import torch
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Grid, LayerQuantization, Network
 from mho.policy import BitWidths, Policy
-from mho.quantization.calibration import CALIBRATED_BITS, CalibrationTable, calibrate
+from mho.quantization.calibration import calibrate
+from mho.quantization.calibration_table import CALIBRATED_BITS, CalibrationTable
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
 

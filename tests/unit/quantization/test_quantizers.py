@@ -8,7 +8,7 @@ import torch
 
 from mho.arithmetic.requantize import quantize
 from mho.network.graph import Grid
-from mho.quantization.products import multiply
+from mho.quantization.mvm_products import multiply
 from mho.quantization.quantizers import Quantizer, activation_bounds, fake_quantized_product, weight_bounds
 
 CONV = ("conv", (1, 1), (1, 1), (1, 1), 1)

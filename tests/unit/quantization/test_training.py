@@ -18,7 +18,8 @@ from mho.quantization.batches import shuffled_batches
 from mho.quantization.compilation import CompiledModule, compile_if_possible, unwrap
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, TrainingResult, evaluate, train
+from mho.quantization.training import TrainingProgress, TrainingResult, evaluate, train
+from mho.quantization.training_options import TrainingOptions
 
 
 @pytest.mark.parametrize(("bits", "loss"), [(None, 0.6), ("4/4", 0.6), ("1/2", 1.3)])

@@ -1,7 +1,7 @@
 """A layer on its tiles, as the simulation runs it: any mapping, ADCs, wires and DACs.
 
 It costs what a simulation costs; the product with the weights as they were meant stands in for gradients. Calibrated
-ADCs find their ranges here (`mho.quantization.noisy_ranges`), and what they clip passes no gradient.
+ADCs find their ranges here (`mho.quantization.adc_ranges`), and what they clip passes no gradient.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from mho.array.product import ArrayProduct
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayTile, LayerArrays
-from mho.quantization.matrices import give_results, take_matrices
-from mho.quantization.noisy_ranges import RangeRenewal, TileRanges
-from mho.quantization.products import Geometry, multiply
+from mho.quantization.adc_ranges import RangeRenewal, TileRanges
+from mho.quantization.mvm_products import Geometry, multiply
+from mho.quantization.stored_matrices import give_results, take_matrices
 
 _GATHERED_CODES = 1 << 22
 """Codes that are gathered at a time for the windows of a tile."""
@@ -40,8 +40,8 @@ class _PlacedTile:
     number: int
 
 
-class NoisyTiles:
-    """See the module, and `mho.quantization.array_noise.LayerNoise`."""
+class TileNoise:
+    """See the module, and `mho.quantization.layer_noise.LayerNoise`."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.mapping.layer_arrays import LayerArrays
-from mho.quantization.products import Geometry
+from mho.quantization.mvm_products import Geometry
 
 
 def take_matrices(operand: Tensor, arrays: LayerArrays) -> NDArray[np.int64]:

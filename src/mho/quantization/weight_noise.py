@@ -27,8 +27,8 @@ from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.array import OffCurrent
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayPart, LayerArrays
-from mho.quantization.matrices import give_constants, give_matrices, take_matrices
-from mho.quantization.products import Geometry, multiply
+from mho.quantization.mvm_products import Geometry, multiply
+from mho.quantization.stored_matrices import give_constants, give_matrices, take_matrices
 
 Floats = NDArray[np.float64]
 
@@ -46,8 +46,8 @@ class _Written:
     ones: Floats
 
 
-class NoisyWeights:
-    """See the module, and `mho.quantization.array_noise.LayerNoise`."""
+class WeightNoise:
+    """See the module, and `mho.quantization.layer_noise.LayerNoise`."""
 
     def __init__(
         self, hardware: Accelerator, arrays: LayerArrays, first: int, conditions: Conditions, *, one_crossbar: bool

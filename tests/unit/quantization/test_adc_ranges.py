@@ -21,11 +21,12 @@ from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.program.lowering import compile_network
+from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.calibration import calibrate
-from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import TrainingOptions, TrainingProgress, train
+from mho.quantization.training import TrainingProgress, train
+from mho.quantization.training_options import TrainingOptions
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_calibration import calibrate_ranges
 

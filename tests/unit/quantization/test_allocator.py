@@ -3,7 +3,7 @@ import sys
 
 PROGRAM = """
 import resource, torch
-from mho.quantization.memory import keep_freed_memory
+from mho.quantization.allocator import keep_freed_memory
 kept = keep_freed_memory()
 for _ in range(5):
     torch.ones(4_000_000)

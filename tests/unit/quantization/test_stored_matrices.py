@@ -17,11 +17,11 @@ from mho.mapping.layer_arrays import LayerArrays, arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
+from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.calibration import calibrate
-from mho.quantization.matrices import give_constants, give_matrices, give_results, take_matrices
-from mho.quantization.noisy_ranges import RangeRenewal
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.stored_matrices import give_constants, give_matrices, give_results, take_matrices
 
 HEADS, TOKENS, INPUTS, OUTPUTS = 2, 3, 5, 4
 ERRORS = {"programming_error": 0.1}

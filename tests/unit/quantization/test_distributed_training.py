@@ -8,7 +8,7 @@ from torch import nn
 from mho.errors import ConfigError, TrainingError, UnsupportedOperationError
 from mho.quantization.compilation import CompiledModule
 from mho.quantization.devices import Devices, Precision
-from mho.quantization.together import train_on
+from mho.quantization.distributed_training import train_on
 
 TWO = Devices(("cpu", "cpu"))
 

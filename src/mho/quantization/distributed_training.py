@@ -19,9 +19,10 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import Devices, placed
 from mho.quantization.export import write_float_onnx
-from mho.quantization.peers import Peers, joined
+from mho.quantization.process_group import Peers, joined
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import ProgressCallback, TrainingOptions, TrainingResult, train
+from mho.quantization.training import ProgressCallback, TrainingResult, train
+from mho.quantization.training_options import TrainingOptions
 from mho.worker_pool import start_process
 
 _NETWORK, _STATE, _MEETING = "network.onnx", "state.safetensors", "meeting"
