@@ -27,7 +27,7 @@ from search_problems import DATA, PROBLEMS, SEED, Problem, dataset, train_float
 import mho
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord
-from mho.bit_search.goal import Goal, pareto_front
+from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import SearchMethod, draw_policy, method_factory
 from mho.bit_search.qat_evaluator import QatEvaluator
@@ -83,7 +83,7 @@ class Drawer:
         inside = [record for record in self.records if self.main.contains(record.policy)]
         if not inside:
             return draw_policy(self.main, generator, spread=True)
-        front = pareto_front([replace(record, accuracy=-record.score) for record in inside if record.score is not None])
+        front = front_of([replace(record, accuracy=-record.score) for record in inside if record.score is not None])
         chosen = front[int(generator.integers(len(front)))].policy
         return self.change(self.main, chosen, int(generator.integers(1, 3)), generator)
 

@@ -19,6 +19,8 @@ FOUNDATION = {
     "terminal",
     "array_files",
     "cache_folder",
+    "durable_log",
+    "pareto",
     "linear_programs",
     "worker_pool",
     "ray_pool",

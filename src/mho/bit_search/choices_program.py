@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mho.errors import MhoError
 from mho.linear_programs import UNBOUNDED, minimize
+from mho.pareto import pareto_front
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,7 +46,7 @@ def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], ca
     slack = capacity - sum(float(weight.min()) for weight in weights)
     if slack < 0.0:
         return None
-    kept = [_undominated(value, weight) for value, weight in zip(values, weights, strict=True)]
+    kept = [pareto_front(weight, value) for value, weight in zip(values, weights, strict=True)]
     slack += _ROUNDING * capacity
     kept = [k[weight[k] - weight.min() <= slack] for k, weight in zip(kept, weights, strict=True)]
     kept_values = [value[k] for value, k in zip(values, kept, strict=True)]
@@ -57,14 +58,6 @@ def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], ca
             return np.array([k[option] for k, option in zip(kept, chosen, strict=True)])
         excluded.append(chosen)  # only within the solver's tolerance
     return None
-
-
-def _undominated(values: FloatArray, weights: FloatArray) -> IntArray:
-    """Return the options that no other one beats in value without a larger weight, by ascending weight."""
-    order = np.lexsort((values, weights))
-    best = np.minimum.accumulate(values[order])
-    is_better = np.concatenate([[True], best[1:] < best[:-1]])
-    return order[is_better]
 
 
 def _solve(

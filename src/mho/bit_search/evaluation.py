@@ -134,14 +134,6 @@ class EvaluationRecord:
         own = {key: value for key, value in content.items() if key != "unit"}
         return cls(**{**own, "objective": objective, "policy": Policy.from_json(content["policy"], where=where)})
 
-    @classmethod
-    def from_first_version(cls, content: Any, *, where: str) -> EvaluationRecord:
-        """Read a log line of version 1, whose costs were latencies. Raises `MhoError`, as `from_json`."""
-        if isinstance(content, dict) and "latency_ps" in content:
-            cost = {"objective": str(Objective.LATENCY), "cost": content["latency_ps"], "unit": Objective.LATENCY.unit}
-            content = {key: value for key, value in content.items() if key != "latency_ps"} | cost
-        return cls.from_json(content, where=where)
-
 
 _RECORD_TYPES: dict[str, Any] = {
     "index": int, "policy": dict, "score": (float, int, type(None)), "accuracy": (float, int, type(None)),

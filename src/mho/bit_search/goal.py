@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.objective import Objective
 from mho.errors import ConfigError
+from mho.pareto import pareto_front
 
 FloatArray = NDArray[np.float64]
 
@@ -277,11 +278,9 @@ def _within_drop(goal: Goal, records: Sequence[EvaluationRecord]) -> list[Evalua
     ]
 
 
-def pareto_front(records: Sequence[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:
+def front_of(records: Sequence[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:
     """Return the records whose accuracy as measured no cheaper one reaches, cheapest first."""
-    ordered = sorted((r for r in records if r.is_ok), key=lambda r: (r.cost, -(r.accuracy or 0.0)))
-    front: list[EvaluationRecord] = []
-    for record in ordered:
-        if not front or (record.accuracy or 0.0) > (front[-1].accuracy or 0.0):
-            front.append(record)
-    return tuple(front)
+    known = [record for record in records if record.is_ok]
+    ranks = {cost: rank for rank, cost in enumerate(sorted({record.cost for record in known}))}  # costs pass 64 bits
+    places = pareto_front([ranks[record.cost] for record in known], [-(record.accuracy or 0.0) for record in known])
+    return tuple(known[place] for place in places)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.pareto import pareto_front
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -64,11 +66,9 @@ def _list_changes(
     layers, options, harm_steps, share_steps = [], [], [], []
     for layer, (harm, share) in enumerate(zip(harms, shares, strict=True)):
         others = np.flatnonzero(np.arange(len(harm)) != center[layer])
-        order = others[np.lexsort((harm[others], share[others]))]
-        if not len(order):
+        kept = others[pareto_front(share[others], harm[others])]
+        if not len(kept):
             continue
-        least = np.minimum.accumulate(harm[order])
-        kept = order[np.concatenate([[True], least[1:] < least[:-1]])]
         layers.append(np.full(len(kept), layer))
         options.append(kept)
         harm_steps.append(harm[kept] - harm[center[layer]])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mho.bit_search.goal import smooth_reward
 from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, places_of
 from mho.bit_search.space import SearchSpace
+from mho.pareto import pareto_front
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
@@ -119,12 +120,10 @@ class Frontiers:
     @classmethod
     def of(cls, tables: ChoiceTables, harms: FloatArray) -> Frontiers:
         """Find them; `harms` [layers, choices]."""
-        numbers = []
-        for layer, count in enumerate(tables.counts):
-            order = np.lexsort((tables.shares[layer, :count], harms[layer, :count]))
-            shares = tables.shares[layer, order]
-            cheapest_before = np.concatenate([[np.inf], np.minimum.accumulate(shares)[:-1]])
-            numbers.append(order[shares < cheapest_before])
+        numbers = [
+            pareto_front(harms[layer, :count], tables.shares[layer, :count])
+            for layer, count in enumerate(tables.counts)
+        ]
         return cls(
             tuple(numbers),
             tuple(harms[layer, chosen] for layer, chosen in enumerate(numbers)),

@@ -16,7 +16,7 @@ import numpy as np
 from mho.bit_search.auto import MethodChoice, choose_method
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator
-from mho.bit_search.goal import Goal, pareto_front
+from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measuring import LocalMeasurer, Measurer
 from mho.bit_search.method_options import MethodOptions
@@ -227,7 +227,7 @@ def run_search(
         reference=reference,
         best=best,
         records=records,
-        front=pareto_front(records),
+        front=front_of(records),
         ended=ended,
         given=len(study.given),
         spent=study.spent,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mho.bit_search.goal import harm_unit, pareto_front
+from mho.bit_search.goal import front_of, harm_unit
 from mho.errors import ConfigError, MissingExtraError, file_errors
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def figures_of(progress: SearchProgress) -> dict[str, float]:
         harm = max(record.score - goal.reference_score, 0.0) / harm_unit(goal, progress.records)
         reward = float(goal.reward(harm, record.cost / goal.reference_cost))
         found |= {"loss": record.score, "accuracy": record.accuracy, "reward": reward}
-    found["front/size"] = float(len(pareto_front(progress.records)))
+    found["front/size"] = float(len(front_of(progress.records)))
     if best is not None and best.accuracy is not None:
         gain = goal.reference_cost / best.cost
         found |= {"best/cost": float(best.cost), "best/gain": gain, "best/accuracy": best.accuracy}

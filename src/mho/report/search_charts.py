@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mho.pareto import pareto_front
 from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
 from mho.report.search_parts import OperandWorth, SearchSummary
@@ -49,12 +50,10 @@ def front_over_time(search: SearchFigures, lowest: float) -> Figure:
 
 def find_front(entries: Sequence[EvaluationFigures]) -> list[EvaluationFigures]:
     """Return the policies whose accuracy no cheaper one reaches, cheapest first."""
-    front: list[EvaluationFigures] = []
     known = [entry for entry in entries if entry.accuracy is not None]
-    for entry in sorted(known, key=lambda entry: (entry.cost, -(entry.accuracy or 0.0))):
-        if not front or (entry.accuracy or 0.0) > (front[-1].accuracy or 0.0):
-            front.append(entry)
-    return front
+    ranks = {cost: rank for rank, cost in enumerate(sorted({entry.cost for entry in known}))}
+    places = pareto_front([ranks[entry.cost] for entry in known], [-(entry.accuracy or 0.0) for entry in known])
+    return [known[place] for place in places]
 
 
 def choices_along_front(result: RunResult, lowest: float) -> Figure:

@@ -35,6 +35,7 @@ from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
 from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
 from mho.network.layers import MvmLayer
+from mho.pareto import pareto_front
 from mho.policy import BitWidths, Policy
 
 Array = NDArray[np.int64]
@@ -134,7 +135,7 @@ def list_chip_options(
     ]  # fmt: skip
     columns = np.concatenate([options.columns() for options in found], axis=1)
     places = np.concatenate([np.full(len(options.candidate), number) for number, options in enumerate(found)])
-    kept = _pareto(columns)
+    kept = pareto_front(*columns)
     mappings = []
     for place in kept:
         options, number = found[places[place]], int(columns[-2, place])
@@ -288,14 +289,3 @@ def _window_ps(
     reads_ps = ceil_divide(tile_rows, rows_at_once) * read_ps
     one_pass = count_tiling(groups, groups_per_tile, rows, cols, accelerator, rows_at_once, encoding)
     return steps * (reads_ps + one_pass.operations * prices.operation_ps) + sums * prices.operation_ps
-
-
-def _pareto(columns: Array) -> Array:
-    """Return which options no other beats in the first two rows of `columns`, ascending in the first.
-
-    Between equals the rest of the rows decide, the first of them that differs.
-    """
-    order = np.lexsort(columns[::-1])
-    work = columns[1, order]
-    least = np.minimum.accumulate(np.concatenate([[np.iinfo(np.int64).max], work]))[:-1]
-    return np.asarray(order[work < least])

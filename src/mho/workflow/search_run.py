@@ -10,7 +10,7 @@ from typing import Any
 
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.explain import Explanation
-from mho.bit_search.goal import pareto_front
+from mho.bit_search.goal import front_of
 from mho.bit_search.objective import Objective
 from mho.errors import MhoError
 from mho.input_files import read_json
@@ -187,7 +187,7 @@ def _read_outcome(
     return SearchOutcome(
         best=None if content["best"] is None else read(content["best"]),
         reference=read(content["reference"]),
-        front=pareto_front(records),
+        front=front_of(records),
         cost_budget=content["cost_budget"],
         whole_front=content["whole_front"],
         tried=len(records) - content["given"],

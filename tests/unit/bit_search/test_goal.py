@@ -8,8 +8,8 @@ from mho.bit_search.goal import (
     Goal,
     allowed_excess,
     estimate_accuracies,
+    front_of,
     paper_reward,
-    pareto_front,
     select_best,
     smooth_reward,
     smoothed_target,
@@ -108,12 +108,12 @@ def test_the_fastest_that_reaches_the_target_wins_and_failures_never_do():
 def test_ties_go_by_the_order_of_the_search_not_by_that_of_a_shared_log():
     records = [record(7, 1.0, 0.70), record(2, 1.0, 0.70)]
     assert select_best(GOAL, records) is records[0]
-    assert pareto_front(records) == (records[0],)
+    assert front_of(records) == (records[0],)
 
 
-def test_the_pareto_front_holds_what_no_faster_record_reaches():
+def test_the_front_of_holds_what_no_faster_record_reaches():
     records = [record(0, 1, 0.7, 900), record(1, 1, 0.6, 950), record(2, 1, 0.5, 100), record(3, 1, 0.5, 200)]
-    assert [r.index for r in pareto_front([*records, record(4, None, None, 1)])] == [2, 0]
+    assert [r.index for r in front_of([*records, record(4, None, None, 1)])] == [2, 0]
 
 
 def test_the_allowed_excess_is_the_loss_at_which_smoothed_accuracy_meets_the_target():

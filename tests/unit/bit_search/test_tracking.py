@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from search_problem import search
 
-from mho.bit_search.goal import pareto_front
+from mho.bit_search.goal import front_of
 from mho.bit_search.tracking import TensorBoardTracker, WandbTracker, check_trackers, figures_of, tracked
 from mho.errors import ConfigError, MissingExtraError
 
@@ -66,7 +66,7 @@ def test_figures_are_those_of_the_search():
     assert last["gain"] == pytest.approx(result.goal.reference_cost / record.cost)
     assert (last["best/cost"], last["best/accuracy"]) == (best.cost, best.accuracy)
     assert last["best/gain"] == pytest.approx(result.goal.reference_cost / best.cost)
-    assert last["front/size"] == len(pareto_front(result.records))
+    assert last["front/size"] == len(front_of(result.records))
     assert progress.records == result.records
     reference = seen[0][1]
     assert reference["gain"] == 1.0

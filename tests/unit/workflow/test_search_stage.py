@@ -4,7 +4,7 @@ import pytest
 
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, pareto_front
+from mho.bit_search.goal import Goal, front_of
 from mho.errors import ConfigError
 from mho.policy import BitWidths, Policy
 from mho.settings import parse_settings
@@ -19,7 +19,7 @@ def record(index: int, cost: int, accuracy: float) -> EvaluationRecord:
 
 def result(*records: EvaluationRecord, best: int, cost_budget: int | None = None) -> SimpleNamespace:
     goal = Goal(0.99, 1.0, 100, 0.01, cost_budget=cost_budget)
-    return SimpleNamespace(records=records, front=pareto_front(records), require_best=lambda: records[best], goal=goal)
+    return SimpleNamespace(records=records, front=front_of(records), require_best=lambda: records[best], goal=goal)
 
 
 def space(*outside: int) -> SimpleNamespace:
