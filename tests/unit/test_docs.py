@@ -85,6 +85,11 @@ def test_snippets_run_and_print_what_they_say(page: Path, tmp_path: Path, monkey
                 assert printed[number] == promised[1], f"{page.name}, line {number}"
 
 
+def test_the_accelerator_of_the_readme_is_the_example():
+    (block,) = blocks(README, "toml")
+    assert block.text == (ROOT / "examples" / "my_crossbar.toml").read_text(encoding="utf-8")
+
+
 # -- command lines ----------------------------------------------------------------------------------------------------
 
 
