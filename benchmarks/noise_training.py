@@ -29,7 +29,6 @@ import torch
 from numpy.typing import NDArray
 
 import mho
-import mho.api
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
 from mho.hardware.loading import accelerator_from_json
@@ -105,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     dataset = load(options.data, options.seed)
     trainable, table = prepare(dataset, options)
-    ideal = mho.api.accelerator(options.accelerator)
+    ideal = mho.accelerator(options.accelerator)
     hardware = describe(ideal, options)
     test = dataset.test.spread(options.images)
     print(

@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any
 from mho.version import __version__ as __version__
 
 _HOMES = {
-    "load": "mho.api",
-    "accelerator": "mho.api",
-    "cost": "mho.api",
-    "map": "mho.api",
-    "schedule": "mho.api",
-    "compare": "mho.api",
+    "load": "mho.api.networks",
+    "load_layers": "mho.api.networks",
+    "accelerator": "mho.api.accelerators",
+    "cost": "mho.api.accelerators",
+    "map": "mho.api.accelerators",
+    "schedule": "mho.api.accelerators",
+    "compare": "mho.api.accelerators",
     "search": "mho.bit_search.api",
-    "quantize": "mho.api",
-    "save": "mho.api",
-    "compile": "mho.api",
-    "compile_schedule": "mho.api",
-    "simulate": "mho.api_programs",
-    "calibrate": "mho.api_programs",
-    "recalibrate": "mho.api_programs",
-    "study": "mho.api_programs",
-    "timing": "mho.api_programs",
-    "count_zero_slices": "mho.api_programs",
+    "quantize": "mho.api.networks",
+    "save": "mho.api.networks",
+    "compile": "mho.api.programs",
+    "compile_schedule": "mho.api.programs",
+    "simulate": "mho.api.programs",
+    "calibrate": "mho.api.chips",
+    "recalibrate": "mho.api.chips",
+    "study": "mho.api.chips",
+    "timing": "mho.api.programs",
+    "count_zero_slices": "mho.api.programs",
     "Policy": "mho.policy",
     "BitWidths": "mho.policy",
     "Conditions": "mho.array.conductances",
@@ -48,22 +49,23 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from mho.api import accelerator as accelerator
-    from mho.api import compare as compare
-    from mho.api import compile as compile
-    from mho.api import compile_schedule as compile_schedule
-    from mho.api import cost as cost
-    from mho.api import load as load
-    from mho.api import map as map
-    from mho.api import quantize as quantize
-    from mho.api import save as save
-    from mho.api import schedule as schedule
-    from mho.api_programs import calibrate as calibrate
-    from mho.api_programs import count_zero_slices as count_zero_slices
-    from mho.api_programs import recalibrate as recalibrate
-    from mho.api_programs import simulate as simulate
-    from mho.api_programs import study as study
-    from mho.api_programs import timing as timing
+    from mho.api.accelerators import accelerator as accelerator
+    from mho.api.accelerators import compare as compare
+    from mho.api.accelerators import cost as cost
+    from mho.api.accelerators import map as map
+    from mho.api.accelerators import schedule as schedule
+    from mho.api.chips import calibrate as calibrate
+    from mho.api.chips import recalibrate as recalibrate
+    from mho.api.chips import study as study
+    from mho.api.networks import load as load
+    from mho.api.networks import load_layers as load_layers
+    from mho.api.networks import quantize as quantize
+    from mho.api.networks import save as save
+    from mho.api.programs import compile as compile
+    from mho.api.programs import compile_schedule as compile_schedule
+    from mho.api.programs import count_zero_slices as count_zero_slices
+    from mho.api.programs import simulate as simulate
+    from mho.api.programs import timing as timing
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import search as search
     from mho.errors import MhoError as MhoError

@@ -31,7 +31,7 @@ def quantize(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     check_outputs({"--output": output}, (model, calibration, policy))
-    from mho.api import save
+    from mho import save
     from mho.array_files import read_arrays
     from mho.network.loading import load_file
     from mho.quantization.ptq import quantize as quantize_by_calibration

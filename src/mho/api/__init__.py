@@ -1,0 +1,1 @@
+"""The public functions by subject: networks, accelerators, programs, chips. `import mho` names them."""

@@ -1,0 +1,242 @@
+"""Networks on accelerators, without running them: cost, mapping, schedule, comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from mho.api.arguments import Bits, Hardware, Inputs, MappingName, as_mapping, as_policy
+from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.layer_tables import LayerTable
+from mho.cost_model.network_map import NetworkMap
+from mho.errors import ConfigError, MhoError
+from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct, override
+from mho.hardware.spec import Accelerator, Encoding
+from mho.mapping.model import DEFAULT_MODEL
+from mho.network.graph import Network
+from mho.network.layers import MvmLayer, derive_layer_table
+
+if TYPE_CHECKING:
+    from mho.report.comparison_document import Comparison
+    from mho.scheduling.chip_schedule import ChipSchedule
+    from mho.scheduling.reload_schedule import ReloadSchedule
+    from mho.simulation.chip_search import SimulatedSchedule
+
+ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
+
+
+def accelerator(
+    name_or_path: str | Path,
+    *,
+    cell_bits: int | None = None,
+    encoding: Encoding | str | None = None,
+    crossbars: int | None = None,
+) -> Accelerator:
+    """Return an accelerator by the name of a preset or from a TOML file, with some of its values replaced.
+
+    Args:
+        name_or_path: what ends in ``.toml``, holds a path separator or is a `Path` is a file.
+        cell_bits: of every cell.
+        encoding: becomes the only one that is allowed.
+        crossbars: of the chip; cores keep their size, so that their number follows.
+
+    Raises:
+        InputFileError, ConfigError: there is no such accelerator, or a value does not fit it.
+    """
+    return override(load_accelerator(name_or_path), cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
+
+
+def cost(
+    network: Network | LayerTable,
+    accelerator: Hardware,
+    policy: Bits | None = None,
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+) -> NetworkCost:
+    """Predict the latency of a batch of inputs, layer by layer, in exact picoseconds.
+
+    Args:
+        network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths; or
+            its layers alone, as `mho.load_layers` reads them.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
+            quantized network, else 8/8.
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, at least 1.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, or there is no such mapping.
+    """
+    return cost_network(
+        _layers(network),
+        as_policy(network, policy),
+        as_accelerator(accelerator),
+        model=as_mapping(mapping),
+        batch=batch,
+    )
+
+
+def map(
+    network: Network | LayerTable,
+    accelerator: Hardware,
+    policy: Bits | None = None,
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+) -> NetworkMap:
+    """Map every layer onto crossbars: tiles, what their cells hold, times, bounds, and why each mapping was chosen.
+
+    Args:
+        network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths; or
+            its layers alone, as `mho.load_layers` reads them.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
+            quantized network, else 8/8.
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, at least 1.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, there is no such mapping, or a layer cannot be
+            mapped; says what would mend it.
+    """
+    return NetworkMap.of(
+        _layers(network),
+        as_policy(network, policy),
+        as_accelerator(accelerator),
+        model=as_mapping(mapping),
+        batch=batch,
+    )
+
+
+def schedule(
+    network: Network,
+    accelerator: Hardware,
+    policy: Bits | None = None,
+    *,
+    crossbars: int | None = None,
+    objective: ObjectiveName = "latency",
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+    layers: Sequence[str] | None = None,
+    simulate: bool = True,
+) -> SimulatedSchedule | ChipSchedule | ReloadSchedule:
+    """Schedule a network on a chip of any number of crossbars.
+
+    Where the chip holds each layer once, weights stay in crossbars of their own and layers overlap. Where it does not,
+    tiles are rewritten for every input, layers follow each other, and so do inputs.
+
+    Args:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        accelerator: the hardware, or a preset's name or TOML file.
+        policy: widths of every MVM layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
+            quantized network, else 8/8.
+        crossbars: instead of the accelerator's; cores keep their size.
+        objective: what options and copies are chosen for: the latency of one input, the interval between inputs, or the
+            latency layer by layer. Where tiles are rewritten, latency and interval are one, and it changes nothing.
+        mapping: "best", any exact mapping that suits a chip, or "paper", im2col alone.
+        batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
+        layers: names of the MVM layers on the chip; the others run elsewhere, in no time. All without it.
+        simulate: whether plans whose weights stay are simulated with interconnect and buffers, and the best is
+            returned; else the plan that is best with an ideal interconnect and unlimited buffers.
+
+    Returns:
+        Where weights stay a `SimulatedSchedule`: options and copies of layers, places, proven bounds; `timing` with
+        interconnect and buffers: `latency_ps` of one input, `interval_ps` of a full pipeline, `total_ps` of the batch;
+        `ideal` with an ideal interconnect and unlimited buffers. Without simulation a `ChipSchedule`, which has no
+        `timing`. A `ReloadSchedule` where tiles are rewritten: which stay, times of writes and reads, a proven bound,
+        how many inputs the cells last.
+
+    Raises:
+        ScheduleError: buffers are too small for each plan.
+        MhoError: the policy does not name the network's MVM layers, the crossbars do not fill whole cores, the chip
+            holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
+    """
+    from mho.scheduling.chip_schedule import ChipDemand
+    from mho.scheduling.duplication import Objective
+    from mho.simulation.chip_search import simulate_best
+
+    if objective not in tuple(Objective):
+        raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
+    demand = ChipDemand.of(
+        network,
+        as_policy(network, policy),
+        as_accelerator(accelerator),
+        crossbars=crossbars,
+        model=as_mapping(mapping),
+        layers=layers,
+    )
+    if not demand.is_held:
+        return demand.schedule_reload(batch)
+    schedules = demand.list_schedules(Objective(objective), batch)
+    return simulate_best(schedules) if simulate else next(schedules)
+
+
+def compare(
+    network: Network,
+    accelerators: Sequence[Hardware],
+    policy: Bits | None = None,
+    *,
+    crossbars: int | None = None,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+    simulate: bool = True,
+    samples: tuple[Inputs, NDArray[Any]] | None = None,
+    seed: int = 0,
+    chips: int = 1,
+    elapsed_s: float | None = None,
+    calibration: Inputs | None = None,
+    recalibrate: bool = False,
+) -> Comparison:
+    """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
+
+    A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
+    again for every tile. What an accelerator does not tell is named; what cannot run on it is told in its line.
+
+    Args:
+        network: float, where only shapes count, or quantized, whose integers count at its own widths.
+        accelerators: each the hardware, or a preset's name or TOML file; of several with one name, those of files have
+            their file in it.
+        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
+            quantized network, else 8/8.
+        crossbars: of every chip, instead of its own; cores keep their size.
+        mapping: "best", any exact mapping, or "paper", that of arXiv 2601.21737.
+        batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
+        simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
+        samples: inputs, as for `simulate`, and their labels, integers [N]: tells how right the arrays of each
+            accelerator answer. The network must be quantized then.
+        seed: of the first chip of each accelerator whose accuracy is told.
+        chips: of each accelerator, with the seeds that follow: their mean accuracy is told, and that of the worst.
+        elapsed_s: s, above 0: chips are asked again so long after the write.
+        calibration: other inputs, on which calibrated ADCs find their ranges whenever a chip is asked.
+        recalibrate: whether scales and biases of channels are corrected on them too, as by `recalibrate`.
+
+    Raises:
+        MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
+            the samples do not suit the network, or there are none for what is asked of chips.
+    """
+    from mho.report.comparison import Question, compare_accelerators
+    from mho.report.comparison_accuracy import Asking, LabelledSamples
+
+    asking = None
+    if samples is not None:
+        asking = Asking(LabelledSamples(*samples), seed, chips, elapsed_s, calibration, recalibrate)
+    elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
+        raise ConfigError("chips are asked about samples", expected="samples=(inputs, labels)")
+    question = Question(
+        network,
+        as_policy(network, policy),
+        crossbars=crossbars,
+        model=as_mapping(mapping),
+        batch=batch,
+        simulate=simulate,
+        asking=asking,
+    )
+    return compare_accelerators(question, load_distinct(accelerators), name=network.name)
+
+
+def _layers(network: Network | LayerTable) -> tuple[MvmLayer, ...]:
+    return derive_layer_table(network) if isinstance(network, Network) else network.layers

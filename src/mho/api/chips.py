@@ -1,0 +1,181 @@
+"""Chips that are not ideal: calibrated, corrected, studied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from mho.api.arguments import Hardware, Inputs, PlacementName, as_program, as_ranges, chip_hardware
+from mho.errors import MhoError
+
+if TYPE_CHECKING:
+    from mho.array.conductances import Conditions
+    from mho.program.program import Program
+    from mho.report.study_document import StudyResult
+    from mho.simulation.adc_ranges import AdcRanges
+    from mho.simulation.corrections import ChannelCorrections
+
+RangeMethodName = Literal["extremes", "percentile", "mse"]
+
+
+def calibrate(
+    program: Program | str | Path,
+    inputs: Inputs,
+    *,
+    seed: int,
+    hardware: Hardware | None = None,
+    method: RangeMethodName = "mse",
+    share: float = 0.9999,
+    per: Literal["layer", "slice", "adc"] | None = None,
+    conditions: Conditions | None = None,
+    placement: PlacementName | None = None,
+) -> AdcRanges:
+    """Find the ranges of a chip's ADCs from the column sums that occur in data; `mho.save` writes them.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: calibration data, as for `simulate`; a few hundred real samples.
+        seed: of the chip.
+        hardware: of the chip, with `converters.adc_bits` as a number; None: what the program was compiled for.
+        method: "extremes" (all that occurs), "percentile" (`share` of it) or "mse" (the part of the extremes with the
+            least mean squared error).
+        share: of the sums that is kept, for "percentile".
+        per: what shares a range: "layer", all columns of a layer, "slice", those of each of its weight slices, or
+            "adc", those of each ADC; None: what the hardware says.
+        conditions: when and how warm its cells are read.
+        placement: as for `simulate`.
+
+    Raises:
+        ConfigError: ADCs are ideal, nothing says what shares a range, or the hardware does not fit the program.
+        DataError: inputs do not fit, or there are none.
+    """
+    from mho.array.calibration import RangeMethod, RangeRule
+    from mho.hardware.converters import AdcRange
+    from mho.simulation.adc_ranges import calibrate_adcs
+
+    kinds = {
+        None: None,
+        "layer": AdcRange.CALIBRATED_LAYER,
+        "slice": AdcRange.CALIBRATED_SLICES,
+        "adc": AdcRange.CALIBRATED_COLUMNS,
+    }
+    if method not in tuple(RangeMethod) or per not in kinds:
+        raise MhoError(
+            f"method {method!r}, per {per!r}",
+            where="mho.calibrate",
+            expected="'extremes', 'percentile' or 'mse'; 'layer', 'slice' or 'adc'",
+        )
+    program = as_program(program)
+    return calibrate_adcs(
+        program,
+        seed,
+        inputs,
+        hardware=chip_hardware(program, hardware, placement, where="mho.calibrate"),
+        adc_range=kinds[per],
+        rule=RangeRule(RangeMethod(method), share),
+        conditions=conditions,
+    )
+
+
+def recalibrate(
+    program: Program | str | Path,
+    inputs: Inputs,
+    *,
+    seed: int,
+    hardware: Hardware | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | str | Path | None = None,
+    placement: PlacementName | None = None,
+    transferred: bool = False,
+    batch_size: int | None = None,
+) -> ChannelCorrections:
+    """Find the scale and the bias of each channel that put right what a chip's cells do to it; `mho.save` writes them.
+
+    The chip runs the inputs layer by layer, with exact integers beside it; each channel gets their mean and standard
+    deviation.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: calibration data, as for `simulate`; some dozens of real samples, without labels.
+        seed: of the chip.
+        hardware: of the chip; None: what the program was compiled for.
+        conditions: when and how warm its cells are read.
+        ranges: of calibrated ADCs, as `mho.calibrate` finds them for the same chip, or their file.
+        placement: as for `simulate`.
+        transferred: take ranges although they were found on another chip, for other cells or at another age.
+        batch_size: samples on the chip at once; changes corrections only where reads are noisy.
+
+    Raises:
+        DataError: inputs do not fit.
+        InputFileError, ProgramError: a file is not a sound program, or no ranges.
+        ConfigError: hardware, conditions or ranges do not fit the program; ranges were found elsewhere.
+    """
+    from mho.simulation.recalibration import recalibrate as find
+
+    program = as_program(program)
+    return find(
+        program,
+        seed,
+        inputs,
+        hardware=chip_hardware(program, hardware, placement, where="mho.recalibrate"),
+        conditions=conditions,
+        ranges=as_ranges(ranges),
+        transferred=transferred,
+        batch_size=batch_size,
+    )
+
+
+def study(
+    study: Mapping[str, Any] | str | Path,
+    *,
+    program: Program | None = None,
+    samples: tuple[Inputs, NDArray[Any]] | None = None,
+    calibration: Inputs | None = None,
+    directory: str | Path | None = None,
+    processes: int | None = None,
+    ray: str | None = None,
+    fresh: bool = False,
+) -> StudyResult:
+    """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
+
+    Answers are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
+
+    Args:
+        study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
+        program: what `mho.compile` made, instead of the table program.
+        samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
+        calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
+            calibration.file; calibration.images of them are taken.
+        directory: where results go, instead of the study's own; studies/NAME where it tells none.
+        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
+            More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that asks them: "host:port", "auto", or "local" for one on this machine.
+        fresh: forget what earlier studies left in the directory.
+
+    Raises:
+        MhoError: anything wrong with what was given, told before any chip is asked; another study uses the directory.
+    """
+    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.workflow.study import run_study
+    from mho.workflow.study_config import load_study, study_from_json
+
+    if isinstance(study, (str, Path)):
+        where, config = str(study), load_study(study)
+    else:
+        where, config = "study", study_from_json(study, where="study")
+    if processes is not None and processes < 1:
+        raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
+    return run_study(
+        config,
+        where=where,
+        directory=None if directory is None else Path(directory),
+        processes=processes,
+        ray=ray,
+        fresh=fresh,
+        program=program,
+        samples=None if samples is None else LabelledSamples(*samples),
+        calibration=calibration,
+    ).result

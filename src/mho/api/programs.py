@@ -1,0 +1,210 @@
+"""Programs: compiled, timed, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.api.arguments import (
+    Hardware,
+    Inputs,
+    MappingName,
+    PlacementName,
+    as_mapping,
+    as_program,
+    as_ranges,
+    chip_hardware,
+)
+from mho.errors import ConfigError, MhoError, ProgramError
+from mho.hardware.loading import as_accelerator
+from mho.mapping.model import DEFAULT_MODEL
+from mho.network.graph import Network
+
+if TYPE_CHECKING:
+    from mho.array.conductances import Conditions
+    from mho.program.program import Program
+    from mho.scheduling.chip_schedule import ChipSchedule
+    from mho.simulation.adc_ranges import AdcRanges
+    from mho.simulation.corrections import ChannelCorrections
+    from mho.simulation.plan_timing import PlanTiming
+    from mho.simulation.timing import ProgramTiming
+    from mho.simulation.zero_slices import ZeroSlices
+
+EngineName = Literal["executor", "interpreter"]
+
+
+def compile(
+    quantized: Network,
+    accelerator: Hardware,
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    batch: int = 1,
+    adc_bits: Mapping[str, int] | int | None = None,
+) -> Program:
+    """Compile a quantized network into a verified program.
+
+    Args:
+        quantized: its integers do not depend on the mapping, nor do the program's answers.
+        accelerator: the hardware, or a preset's name or TOML file.
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        batch: inputs that share the writes of weights, for the choice of mappings.
+        adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` tells those
+            of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
+
+    Raises:
+        MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
+    """
+    from mho.program.lowering import compile_network
+
+    own_bits = dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits
+    return compile_network(
+        quantized, as_accelerator(accelerator), model=as_mapping(mapping), batch=batch, adc_bits=own_bits
+    )
+
+
+def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
+    """Compile a quantized network for the chip that it was scheduled on; the program carries the schedule.
+
+    Args:
+        quantized: its integers do not depend on the schedule, nor do the program's answers.
+        schedule: what `mho.schedule` made of the same network, with all of its layers.
+
+    Raises:
+        MhoError: the network is not quantized, or the schedule is that of another.
+    """
+    from mho.program.chip_lowering import compile_schedule
+
+    return compile_schedule(quantized, schedule)
+
+
+def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | PlanTiming:
+    """Tell how long a program takes, from its own instructions; it is not run.
+
+    Args:
+        program: what `mho.compile` or `mho.compile_schedule` made, or the path of a .mho file.
+        batch: inputs that follow each other, for a program that carries a schedule.
+
+    Returns:
+        For a program with a schedule a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
+        buffers; for a program of one crossbar a `mho.simulation.timing.ProgramTiming`. Both have `latency_ps`.
+
+    Raises:
+        InputFileError, ProgramError: the file is not a sound program; a batch for a program of one crossbar.
+        ScheduleError: buffers are too small for the schedule.
+    """
+    from mho.simulation.program_timing import time_on_chip
+    from mho.simulation.timing import time_program
+
+    program = as_program(program)
+    if program.schedule is not None:
+        found = time_on_chip(program, batch=batch)
+        _ = found.batch  # simulated now, so that buffers which are too small are an error here
+        return found
+    if batch != 1:
+        raise ProgramError(f"a batch of {batch}", where=program.name, expected="a program that carries a schedule")
+    return time_program(program)
+
+
+def simulate(
+    program: Program | str | Path,
+    inputs: Inputs,
+    *,
+    engine: EngineName = "executor",
+    batch_size: int | None = None,
+    seed: int | None = None,
+    hardware: Hardware | None = None,
+    conditions: Conditions | None = None,
+    ranges: AdcRanges | str | Path | None = None,
+    placement: PlacementName | None = None,
+    corrections: ChannelCorrections | str | Path | None = None,
+    transferred: bool = False,
+) -> dict[str, NDArray[np.float32]]:
+    """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
+
+    Without a seed every sum is read exactly: the integers of the quantized network. With one, the program runs on the
+    chip that the seed gives, whose cells, wires and converters are what the hardware says.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input.
+        engine: "executor" (fast) or "interpreter" (instruction by instruction); both give the same bits.
+        batch_size: samples at once; never changes results but for noise of reads.
+        seed: of a chip, at least 0; None: exact integers. The other arguments need it.
+        hardware: of the chip; None: what the program was compiled for. A preset's name, a TOML file or a value.
+        conditions: when and how warm its cells are read, and how often they were; None: at once.
+        ranges: of calibrated ADCs, as `mho.calibrate` finds them, or their file.
+        placement: "as-mapped" or "fault-aware": lines of crossbars are chosen by their stuck cells; None: what the
+            hardware says.
+        corrections: of channels, as `mho.recalibrate` finds them, or their file; None: as the program says.
+        transferred: take ranges and corrections although they were found on another chip, for other cells or at another
+            age; never for another program or other ADCs.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: a file is not a sound program, no ranges or no corrections.
+        ConfigError: hardware, conditions, ranges or corrections do not fit the program, or there is no seed for them;
+            ranges or corrections were found elsewhere.
+        UnsupportedOperationError: the program does what chips do not.
+    """
+    program = as_program(program)
+    if seed is not None:
+        from mho.simulation.chip_answers import run_on_chip
+        from mho.simulation.corrections import read_corrections
+
+        if engine != "executor":
+            raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")
+        return run_on_chip(
+            program,
+            seed,
+            inputs,
+            hardware=chip_hardware(program, hardware, placement, where="mho.simulate"),
+            conditions=conditions,
+            ranges=as_ranges(ranges),
+            corrections=read_corrections(corrections) if isinstance(corrections, (str, Path)) else corrections,
+            transferred=transferred,
+            batch_size=batch_size,
+        )
+    if transferred or any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
+        raise ConfigError(
+            "hardware, conditions, ranges, placement, corrections, transferred are of a chip",
+            where="mho.simulate",
+            expected="a seed",
+        )
+    if engine == "interpreter":
+        from mho.simulation.interpreter import interpret
+
+        return interpret(program, inputs).outputs
+    if engine != "executor":
+        raise MhoError(f"unknown engine {engine!r}", where="mho.simulate", expected="'executor' or 'interpreter'")
+    from mho.simulation.executor import Executor
+
+    return Executor(program).run(inputs, batch_size)
+
+
+def count_zero_slices(
+    program: Program | str | Path,
+    inputs: Inputs,
+    *,
+    batch_size: int | None = None,
+) -> ZeroSlices:
+    """Count the MVMs that hardware may skip because all rows that they drive carry a zero input slice.
+
+    Args:
+        program: what `mho.compile` made, or the path of a .mho file.
+        inputs: arrays [N, ...] by input name, or the only input: real ones, as this depends on them.
+        batch_size: samples at once; never changes results.
+
+    Returns:
+        By layer and sample, skipped MVMs and the time that they and what follows them would take, ps.
+
+    Raises:
+        DataError: an input is missing, unknown, of another shape or not finite.
+        InputFileError, ProgramError: the file is not a sound program.
+    """
+    from mho.simulation.zero_slices import count_zero_slices as count
+
+    return count(as_program(program), inputs, batch_size)
