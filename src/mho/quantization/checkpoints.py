@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mho.errors import ConfigError, InputFileError
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.tensor_files import read_tensors, write_tensors
+from mho.quantization.tensor_files import copy_tensors, read_tensors, tensors_of, write_tensors
 
 _MODULE, _OPTIMIZERS, _GENERATOR = "module:", "optimizers:", "generator"
 
@@ -56,7 +56,7 @@ class Checkpoint:
         """Save the state, atomically."""
         if self._path is None or not self._writes:
             return
-        tensors = {_MODULE + name: tensor for name, tensor in self._module_tensors().items()}
+        tensors = {_MODULE + name: tensor for name, tensor in tensors_of(self._module).items()}
         tensors |= {_OPTIMIZERS + name: tensor for name, tensor in self._optimizers.state_tensors().items()}
         tensors[_GENERATOR] = self._generator.get_state()
         description = {"identity": self._identity, "steps": progress.steps, "history": list(progress.history)}
@@ -77,10 +77,9 @@ class Checkpoint:
         if not is_whole or not isinstance(identity, dict) or not isinstance(steps, int) or history is None:
             raise InputFileError("not a checkpoint of a training", where=str(self._path))
         self._check(identity)
-        self._load_module({n.removeprefix(_MODULE): t for n, t in tensors.items() if n.startswith(_MODULE)})
-        momenta = {n.removeprefix(_OPTIMIZERS): t for n, t in tensors.items() if n.startswith(_OPTIMIZERS)}
+        copy_tensors(_with_prefix(_MODULE, tensors), self._module, where=str(self._path))
         try:
-            self._optimizers.load_state_tensors(momenta)
+            self._optimizers.load_state_tensors(_with_prefix(_OPTIMIZERS, tensors))
             self._generator.set_state(tensors[_GENERATOR])
         except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:  # of torch, for damaged states
             raise InputFileError(f"damaged checkpoint: {error}", where=str(self._path), hint="remove it") from error
@@ -95,17 +94,6 @@ class Checkpoint:
                 hint="remove it, or use the options it was made with",
             )
 
-    def _module_tensors(self) -> dict[str, Tensor]:
-        found = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
-        kept = self._module.state_dict().keys()
-        return {name: tensor for name, tensor in found.items() if name in kept}
 
-    @torch.no_grad()
-    def _load_module(self, tensors: Mapping[str, Tensor]) -> None:
-        own = self._module_tensors()
-        wrong = [n for n in own.keys() | tensors.keys() if n not in own or n not in tensors]
-        wrong += [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
-        if wrong:
-            raise ConfigError(f"the checkpoint is of another network: {min(wrong)}", where=str(self._path))
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -19,7 +19,7 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import Devices, placed
 from mho.quantization.export import write_float_onnx
-from mho.quantization.process_group import Peers, joined
+from mho.quantization.process_group import ProcessGroup, joined
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import ProgressCallback, TrainingResult, train
 from mho.quantization.training_options import TrainingOptions
@@ -65,10 +65,10 @@ def train_on(
         raise UnsupportedOperationError(
             f"{type(module).__name__} on several devices", where="training", expected="a TrainableNetwork, not compiled"
         )
-    peers = Peers(0, len(devices.names))
-    peers.check(options.batch_size, len(split))
+    group = ProcessGroup(0, len(devices.names))
+    group.check(options.batch_size, len(split))
     before = torch.get_num_threads()
-    threads = max(1, before // peers.count) if devices.names[0] == "cpu" else before
+    threads = max(1, before // group.count) if devices.names[0] == "cpu" else before
     with tempfile.TemporaryDirectory(prefix="mho-training-") as folder:
         write_float_onnx(module.network, Path(folder) / _NETWORK)
         module.save(Path(folder) / _STATE)
@@ -78,10 +78,10 @@ def train_on(
             with (
                 _helped(shared) as helpers,
                 placed(module, devices.names[0], devices.precision),
-                joined(peers, torch.device(devices.names[0]), shared.meeting),
+                joined(group, torch.device(devices.names[0]), shared.meeting),
             ):
                 return _watched(
-                    helpers, lambda: train(module, split, options, generator, checkpoint, on_progress, peers=peers)
+                    helpers, lambda: train(module, split, options, generator, checkpoint, on_progress, group=group)
                 )
         finally:
             torch.set_num_threads(before)
@@ -154,6 +154,6 @@ def _train_beside(shared: _Shared, rank: int) -> None:
     module.load(shared.folder / _STATE)
     generator = torch.Generator()
     generator.set_state(shared.generator_state)
-    device, peers = shared.devices.names[rank], Peers(rank, len(shared.devices.names))
-    with placed(module, device, shared.devices.precision), joined(peers, torch.device(device), shared.meeting):
-        train(module, shared.split, shared.options, generator, shared.checkpoint, peers=peers)
+    device, group = shared.devices.names[rank], ProcessGroup(rank, len(shared.devices.names))
+    with placed(module, device, shared.devices.precision), joined(group, torch.device(device), shared.meeting):
+        train(module, shared.split, shared.options, generator, shared.checkpoint, group=group)

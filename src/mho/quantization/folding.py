@@ -8,7 +8,7 @@ layer's scale, the rest its bias.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,12 +22,8 @@ from mho.quantization.modules import BatchNormModule, DigitalModule, MvmModule
 Constants = dict[str, NDArray[np.generic]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Affine:
-    """y = factor * x + shift per output, float64 [outputs]."""
-
-    factor: NDArray[np.float64]
-    shift: NDArray[np.float64]
+Affine = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Factor and shift of y = factor * x + shift, per output: float64 [outputs] each."""
 
 
 def make_float_network(network: Network, modules: Mapping[str, nn.Module]) -> Network:
@@ -106,20 +102,18 @@ def _trained_constants(module: nn.Module) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _affine_of(module: nn.Module) -> _Affine:
+def _affine_of(module: nn.Module) -> Affine:
     assert isinstance(module, BatchNormModule), "found as a batch_norm node"
     gamma, beta, mean, variance = (
         tensor.detach().cpu().numpy().astype(np.float64)
         for tensor in (module.weight, module.bias, module.running_mean, module.running_var)
     )
     factor = gamma / np.sqrt(variance + module.epsilon)
-    return _Affine(factor, beta - mean * factor)
+    return factor, beta - mean * factor
 
 
 @torch.no_grad()
-def _quantize_node(
-    node: Node, module: MvmModule, affine: _Affine | None
-) -> tuple[Node, dict[str, NDArray[np.generic]]]:
+def _quantize_node(node: Node, module: MvmModule, affine: Affine | None) -> tuple[Node, dict[str, NDArray[np.generic]]]:
     """Return the node with its grids, and the constants it brings: integer weights and a new bias."""
     grid = module.weight_quantizer.to_grid()
     streamed = module.input_quantizer.to_grid()
@@ -130,9 +124,10 @@ def _quantize_node(
     added: Constants = {weight_name: _compact(codes)}
     bias = _bias_of(module)
     if affine is not None:
-        scales = (grid.scales.astype(np.float64) * affine.factor).astype(np.float32)
+        factor, shift = affine
+        scales = (grid.scales.astype(np.float64) * factor).astype(np.float32)
         grid = Grid(scales, grid.zero_points, grid.qmin, grid.qmax, grid.bits)
-        bias = affine.shift if bias is None else bias * affine.factor + affine.shift
+        bias = shift if bias is None else bias * factor + shift
     inputs = [node.inputs[0], weight_name]
     if bias is not None:
         added[f"{node.name}.bias_values"] = bias.astype(np.float32)

@@ -25,12 +25,12 @@ TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Peers:
-    """One process among those of a training.
+class ProcessGroup:
+    """One process of a training, and how many there are.
 
     Attributes:
-        rank: which one this is, 0..count - 1; the first keeps checkpoints and tells the progress.
-        count: how many there are.
+        rank: of this process, 0..count - 1.
+        count: of processes.
     """
 
     rank: int = 0
@@ -38,11 +38,11 @@ class Peers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one keeps checkpoints and tells the progress."""
+        """Whether this process writes checkpoints and reports progress."""
         return self.rank == 0
 
     def check(self, batch_size: int, samples: int) -> None:
-        """Hold the number of processes against the batches of a split of `samples`. Raises `ConfigError`."""
+        """Check that batches of a split of `samples` divide evenly between the processes. Raises `ConfigError`."""
         taken = min(batch_size, samples)
         if taken % self.count:
             raise ConfigError(
@@ -89,11 +89,11 @@ class Peers:
 
 
 @contextmanager
-def joined(peers: Peers, device: torch.device, meeting: Path) -> Iterator[None]:
+def joined(group: ProcessGroup, device: torch.device, meeting: Path) -> Iterator[None]:
     """Be one of the processes meanwhile.
 
     Args:
-        peers: which.
+        group: which.
         device: this process' own.
         meeting: a file that does not exist yet, the same for all of them.
 
@@ -110,7 +110,7 @@ def joined(peers: Peers, device: torch.device, meeting: Path) -> Iterator[None]:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=peers.rank, world_size=peers.count, timeout=TIMEOUT
+        backend, init_method=f"file://{meeting}", rank=group.rank, world_size=group.count, timeout=TIMEOUT
     )
     try:
         yield

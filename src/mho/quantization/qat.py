@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from mho.errors import DataError, InputFileError, PolicyError
@@ -24,7 +23,7 @@ from mho.quantization.modules import MvmModule, SharedConstants, build_module, t
 from mho.quantization.quantizers import activation_bounds, weight_bounds
 from mho.quantization.ranges import non_negative_tensors
 from mho.quantization.shared_constants import separate_constants
-from mho.quantization.tensor_files import read_tensors, write_tensors
+from mho.quantization.tensor_files import copy_tensors, read_tensors, tensors_of, write_tensors
 
 
 @dataclass(frozen=True)
@@ -207,22 +206,11 @@ class TrainableNetwork(nn.Module):
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return parameters, statistics and grids by name, each shared tensor once; they alias the module's."""
-        names = self.state_dict().keys()
-        found = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return {name: tensor for name, tensor in found.items() if name in names}
+        return tensors_of(self)
 
-    @torch.no_grad()
     def load_state_tensors(self, tensors: Mapping[str, Tensor], *, where: str = "state") -> None:
         """Copy `tensors` (as `state_tensors` gave them) into the module. Raises `InputFileError`."""
-        own = self.state_tensors()
-        if wrong := sorted(set(own) ^ set(tensors)):
-            raise InputFileError(f"tensors of another network: {', '.join(wrong[:5])}", where=where)
-        for name, tensor in own.items():
-            if tensor.shape != tensors[name].shape:
-                raise InputFileError(
-                    f"shape {list(tensors[name].shape)}", where=f"{where}: {name}", expected=str(list(tensor.shape))
-                )
-            tensor.copy_(tensors[name])
+        copy_tensors(tensors, self, where=where)
 
     def save(self, path: str | Path) -> None:
         """Write parameters, statistics and grids as safetensors, atomically."""

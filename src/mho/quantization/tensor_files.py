@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
@@ -49,6 +49,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if checksum not in (None, _hash(tensors, description)):  # files that predate the checksum have none
         raise InputFileError("the checksum does not match", where=str(path), hint="the file is damaged")
     return tensors, description
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and persistent buffers by name, each shared tensor once; they alias the module's."""
+    kept = module.state_dict().keys()
+    found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor for name, tensor in found.items() if name in kept}
+
+
+@torch.no_grad()
+def copy_tensors(tensors: Mapping[str, Tensor], module: nn.Module, *, where: str) -> None:
+    """Copy `tensors` (as `tensors_of` returns them) into a module. Raises `InputFileError`: they are of another one."""
+    own = tensors_of(module)
+    if wrong := sorted(set(own) ^ set(tensors)):
+        raise InputFileError(f"tensors of another network: {', '.join(wrong[:5])}", where=where)
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            raise InputFileError(
+                f"shape {list(tensors[name].shape)}", where=f"{where}: {name}", expected=str(list(tensor.shape))
+            )
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
 
 
 def _hash(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ ADCs find their ranges here (`mho.quantization.adc_ranges`), and what they clip 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from mho.array.calibration import without_conversion
 from mho.array.conductances import Conditions
 from mho.array.model import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
+from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayTile, LayerArrays
@@ -38,6 +39,44 @@ class _PlacedTile:
     tile: ArrayTile
     part: int
     number: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Some rows of a written tile that are driven at once.
+
+    Attributes:
+        placed: the tile.
+        rows: of the tile.
+        written: its cells.
+        seed: of its crossbar.
+        number: of the read in the layer.
+        sample: whose activations the tile holds; None for weights.
+    """
+
+    placed: _PlacedTile
+    rows: slice
+    written: WrittenCells
+    seed: CrossbarSeed
+    number: int
+    sample: int | None
+
+    def images(self, count: int) -> slice:
+        """Return which of `count` images drive the tile."""
+        return slice(count) if self.sample is None else slice(self.sample, self.sample + 1)
+
+    def product(self, hardware: Accelerator, *, ranges: Range | None = None, is_observed: bool) -> ArrayProduct:
+        """Return the product that the rows compute on hardware, with ranges of its ADCs where these are calibrated."""
+        layout = self.placed.tile.layout.drive_rows(self.rows.start, self.rows.stop)
+        return make_product(
+            hardware,
+            layout,
+            self.written,
+            self.seed,
+            first_row=self.rows.start,
+            ranges=ranges,
+            is_observed=is_observed,
+        )
 
 
 class TileNoise:
@@ -122,102 +161,62 @@ class TileNoise:
 
     def _run(self, codes: NDArray[np.integer], whole: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """Return sums and the unclipped share of each, float64 [images, groups * (outputs + 1) * positions]."""
-        arrays = self._arrays
+        arrays, ranges = self._arrays, self._ranges
         count = arrays.groups * (arrays.outputs + 1) * arrays.positions
         sums = torch.zeros(len(codes), count + 1, dtype=torch.float64)  # the last one is dropped
-        if self._ranges is not None and self._ranges.are_due:
-            self._find_ranges(self._ranges, whole, codes)
-        within = None if self._ranges is None else _Within(torch.zeros_like(sums), torch.zeros_like(sums))
-        encoded = [part.encode(whole) for part in arrays.parts]
-        for sample, some in self._list_samples(whole, codes):
-            cells, number = [one[sample] for one in encoded], 0
-            for placed in self._tiles:
-                written, seed = self._write(placed, cells, sample)
-                for rows in placed.tile.reads:
-                    own = None if within is None else within.cut(some)
-                    self._run_read(placed, rows, written, seed, number, codes[some], sums[some], own)
-                    number += 1
+        if ranges is not None and ranges.are_due:
+            self._find_ranges(ranges, whole, codes)
+        within = None if ranges is None else _Within(torch.zeros_like(sums), torch.zeros_like(sums))
+        for read in self._list_reads(whole):
+            some = read.images(len(codes))
+            self._add_read(read, codes[some], sums[some], None if within is None else within.cut(some))
         return sums[:, :-1].contiguous(), None if within is None else within.share()[:, :-1].contiguous()
 
-    def _list_samples(self, whole: NDArray[np.int64], codes: NDArray[np.integer]) -> Iterator[tuple[int, slice]]:
-        """Yield the number of each set of matrices, and the inputs that meet it: all of them, or a sample's own."""
-        if not self._arrays.is_stored:
-            yield 0, slice(len(codes))
-            return
+    def _list_reads(self, whole: NDArray[np.int64]) -> Iterator[_Read]:
+        """Write all matrices [samples, groups, outputs, inputs], and yield each read of each tile."""
+        encoded = [part.encode(whole) for part in self._arrays.parts]
         for sample in range(len(whole)):
-            yield sample, slice(sample, sample + 1)
+            number = 0
+            for placed in self._tiles:
+                seed = CrossbarSeed(self._chip, 0 if self._one_crossbar else placed.number)
+                digits = _pack(encoded[placed.part][sample], placed.tile)
+                write = placed.number + sample * len(self._tiles)
+                written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
+                for rows in placed.tile.reads:
+                    yield _Read(placed, rows, written, seed, number, sample if self._arrays.is_stored else None)
+                    number += 1
 
-    def _write(
-        self, placed: _PlacedTile, cells: list[NDArray[np.uint8]], sample: int
-    ) -> tuple[WrittenCells, CrossbarSeed]:
-        """Write a tile for a sample, and return the seed of its crossbar too."""
-        seed = CrossbarSeed(self._chip, 0 if self._one_crossbar else placed.number)
-        digits, write = _pack(cells[placed.part], placed.tile), placed.number + sample * len(self._tiles)
-        written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
-        return written, seed
-
-    def _run_read(
-        self,
-        placed: _PlacedTile,
-        rows: slice,
-        written: WrittenCells,
-        seed: CrossbarSeed,
-        number: int,
-        codes: NDArray[np.integer],
-        sums: Tensor,
-        within: _Within | None,
-    ) -> None:
-        """Add what some rows of a tile give in all windows to `sums`; `number` is that of the read in the layer."""
-        tile, ranges = placed.tile, self._ranges
-        layout = tile.layout.drive_rows(rows.start, rows.stop)
-        product = make_product(
-            self._hardware,
-            layout,
-            written,
-            seed,
-            first_row=rows.start,
-            ranges=None if ranges is None else ranges.of_read(number),
-            is_observed=ranges is not None,
-        )
+    def _add_read(self, read: _Read, codes: NDArray[np.integer], sums: Tensor, within: _Within | None) -> None:
+        """Add what a read gives in all windows to `sums`."""
+        tile, ranges = read.placed.tile, self._ranges
+        found = None if ranges is None else ranges.of_read(read.number)
+        product = read.product(self._hardware, ranges=found, is_observed=ranges is not None)
         self._reads += 1
-        reads = CrossbarSeed(self._chip, placed.number).stream(Purpose.READS, self._reads)
-        for some, driven in _gather(tile, rows, codes):
+        stream = CrossbarSeed(self._chip, read.placed.number).stream(Purpose.READS, self._reads)
+        for some, driven in _gather(tile, read.rows, codes):
             places = torch.from_numpy(tile.sums[some].reshape(-1) % sums.shape[1])
-            sums.index_add_(1, places, torch.from_numpy(product.run(driven, reads)).reshape(len(codes), -1))
+            sums.index_add_(1, places, torch.from_numpy(product.run(driven, stream)).reshape(len(codes), -1))
             if ranges is not None and within is not None:
                 with exact_products():
-                    share, whole = ranges.share_within(number, product, torch.from_numpy(driven))
-                within.add(places, share.reshape(len(codes), -1), whole)
+                    share, full = ranges.share_within(read.number, product, torch.from_numpy(driven))
+                within.add(places, share.reshape(len(codes), -1), full)
 
     def _find_ranges(self, ranges: TileRanges, whole: NDArray[np.int64], codes: NDArray[np.integer]) -> None:
         """Let all tiles of the chip run with ideal ADCs, and find ranges for what occurs."""
         bitlines, first = [], []
-        for _, product, written, _ in self._read_ideally(whole[:1], codes[:0]):
-            bitlines.append(written.bitlines[product.conversions.plus])
+        for read in self._list_reads(whole[:1]):
+            product = read.product(self._ideal, is_observed=True)
+            bitlines.append(read.written.bitlines[product.conversions.plus])
             first.append(product)
 
         def run() -> Iterator[tuple[int, ArrayProduct, Tensor]]:
-            for number, product, _, batches in self._read_ideally(whole, codes):
-                yield from ((number, product, driven) for driven in batches)
+            for read in self._list_reads(whole):
+                product = read.product(self._ideal, is_observed=True)
+                for _, driven in _gather(read.placed.tile, read.rows, codes[read.images(len(codes))]):
+                    yield read.number, product, torch.from_numpy(driven)
 
         with exact_products():
             ranges.find(bitlines, first, run)
-
-    def _read_ideally(
-        self, whole: NDArray[np.int64], codes: NDArray[np.integer]
-    ) -> Iterator[tuple[int, ArrayProduct, WrittenCells, Iterable[Tensor]]]:
-        """Yield each read of each tile and sample with ideal ADCs: its number, product, cells, and what drives it."""
-        encoded = [part.encode(whole) for part in self._arrays.parts]
-        for sample, some in self._list_samples(whole, codes):
-            cells, number = [one[sample] for one in encoded], 0
-            for placed in self._tiles:
-                written, seed = self._write(placed, cells, sample)
-                for rows in placed.tile.reads:
-                    layout = placed.tile.layout.drive_rows(rows.start, rows.stop)
-                    product = make_product(self._ideal, layout, written, seed, first_row=rows.start, is_observed=True)
-                    driven = (torch.from_numpy(one) for _, one in _gather(placed.tile, rows, codes[some]))
-                    yield number, product, written, driven
-                    number += 1
 
     def _add_up(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return the sums of codes that the digital unit takes, [images, groups, 1, positions]."""

@@ -33,7 +33,7 @@ from mho.quantization.compilation import unwrap
 from mho.quantization.devices import device_of
 from mho.quantization.modules import fix_norms
 from mho.quantization.optimizers import Optimizers
-from mho.quantization.process_group import Peers
+from mho.quantization.process_group import ProcessGroup
 from mho.quantization.training_options import TrainingOptions
 
 ProgressCallback = Callable[["TrainingProgress"], None]
@@ -78,11 +78,11 @@ class Evaluation:
     correct: int
 
 
-@dataclass
-class _Tally:
-    loss: float = 0.0
-    correct: float = 0
-    count: int = 0
+class _Means:
+    """Means of loss and accuracy over samples, batch by batch."""
+
+    def __init__(self) -> None:
+        self.loss, self.correct, self.count = 0.0, 0.0, 0
 
     def add(self, loss: float, correct: float, count: int) -> None:
         self.loss += loss * count
@@ -102,7 +102,7 @@ def train(
     on_progress: ProgressCallback | None = None,
     noise: ArrayNoise | None = None,
     *,
-    peers: Peers | None = None,
+    group: ProcessGroup | None = None,
 ) -> TrainingResult:
     """Train `module` in place, on the device that it is on.
 
@@ -117,7 +117,7 @@ def train(
         on_progress: called after every step.
         noise: arrays to train on, a fresh chip (drawn from `generator`) for every step; `module` must be a
             `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not meet them.
-        peers: other processes that train the same network with this one, each on its samples of every batch; see
+        group: the processes that train the same network together, each on its samples of every batch; see
             `mho.quantization.distributed_training.train_on`.
 
     Raises:
@@ -131,23 +131,22 @@ def train(
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
     identity = _describe(original, split, options) | ({} if noise is None else {"noise": noise.describe()})
-    peers = peers or Peers()
-    peers.check(options.batch_size, len(split))
-    saved = Checkpoint(checkpoint, original, optimizers, generator, identity, writes=peers.is_first)
+    group = group or ProcessGroup()
+    group.check(options.batch_size, len(split))
+    saved = Checkpoint(checkpoint, original, optimizers, generator, identity, writes=group.is_first)
     progress = saved.restore()
     history = [EpochResult(**entry) for entry in progress.history]
-    clock = _Clock(progress.steps, total)
     was_training = original.training
     module.train()
     try:
-        with peers.sharing(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
-            while progress.steps < total:
-                epoch = _Epoch(len(history) + 1, steps_per_epoch(len(split), options.batch_size), progress.steps, total)
-                result = _run_epoch(
-                    runnable, split, options, generator, optimizers, epoch, clock, on_progress, noise, peers
-                )
+        with group.sharing(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
+            trainer = _Trainer(
+                runnable, split, options, generator, optimizers, on_progress, noise, group, progress.steps, total
+            )
+            while trainer.steps < total:
+                result = trainer.run_epoch(len(history) + 1)
                 history.append(result)
-                progress = progress.advanced(epoch.planned, dataclasses.asdict(result))
+                progress = progress.advanced(trainer.steps - progress.steps, dataclasses.asdict(result))
                 saved.write(progress)
     finally:
         fix_norms(original, False)
@@ -160,16 +159,16 @@ def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluati
 
     Args:
         module: the network.
-        split: what it is asked.
+        split: what it is evaluated on.
         batch_size: samples at a time, at most; on a processor fewer of large ones (`samples_at_once`).
 
     Raises:
-        DataError: an answer is not finite, or labels and answers do not fit.
+        DataError: labels and outputs do not fit.
     """
     original = unwrap(module)
     was_training = original.training
     original.eval()
-    tally, device = _Tally(), device_of(original)
+    means, device = _Means(), device_of(original)
     if device.type == "cpu":
         batch_size = min(batch_size, samples_at_once(split))
     try:
@@ -179,87 +178,78 @@ def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluati
                 logits = original(inputs)
                 _check_logits(logits, labels)
                 loss = float(functional.cross_entropy(logits, labels))
-                tally.add(loss, _count_correct(logits, labels), len(labels))
+                means.add(loss, _count_correct(logits, labels), len(labels))
     finally:
         original.train(was_training)
-    mean = tally.result()
-    return Evaluation(mean.loss, mean.accuracy, tally.count, int(tally.correct))
+    mean = means.result()
+    return Evaluation(mean.loss, mean.accuracy, means.count, int(means.correct))
 
 
-@dataclass(frozen=True)
-class _Epoch:
-    number: int
-    batches: int
-    first_step: int
-    total_steps: int
+@dataclass
+class _Trainer:
+    """Runs the epochs of one training; `steps` are made already, of `total`."""
 
-    @property
-    def planned(self) -> int:
-        """Steps of this epoch; the last one may be cut short."""
-        return min(self.batches, self.total_steps - self.first_step)
+    module: nn.Module
+    split: Split
+    options: TrainingOptions
+    generator: torch.Generator
+    optimizers: Optimizers
+    on_progress: ProgressCallback | None
+    noise: ArrayNoise | None
+    group: ProcessGroup
+    steps: int
+    total: int
 
+    def __post_init__(self) -> None:
+        self._started, self._steps_before = time.perf_counter(), self.steps
+        self._steps_per_epoch = steps_per_epoch(len(self.split), self.options.batch_size)
+        self._first_fixed = self.total - round(self.options.fixed_norm_share * self.total)
 
-class _Clock:
-    """Estimates the time left from the steps made since it was started."""
+    def run_epoch(self, epoch: int) -> EpochResult:
+        """Make the steps of an epoch, numbered from 1; those of the last one may end it early."""
+        means = _Means()
+        if self.noise is not None:
+            self.noise.begin_epoch()
+        batches = shuffled_batches(self.split, self.options.batch_size, self.options.augmentation, self.generator)
+        first, last = self.steps, min(self.steps + self._steps_per_epoch, self.total)
+        for step, (inputs, labels) in zip(range(first, last), batches, strict=False):
+            fix_norms(unwrap(self.module), step >= self._first_fixed)
+            if self.noise is not None:
+                self.noise.redraw(self.generator)
+            loss, correct, count = self._step(epoch, step, inputs, labels, is_first=step == first)
+            means.add(loss, correct, count)
+            self.steps = step + 1
+            if self.on_progress is not None:
+                self.on_progress(self._progress(epoch, means.result()))
+        return means.result()
 
-    def __init__(self, done: int, total: int) -> None:
-        self._start, self._done, self._total = time.perf_counter(), done, total
-
-    def seconds_left(self, step: int) -> float:
-        return (time.perf_counter() - self._start) / max(1, step - self._done) * (self._total - step)
-
-
-def _run_epoch(
-    module: nn.Module,
-    split: Split,
-    options: TrainingOptions,
-    generator: torch.Generator,
-    optimizers: Optimizers,
-    epoch: _Epoch,
-    clock: _Clock,
-    on_progress: ProgressCallback | None,
-    noise: ArrayNoise | None,
-    peers: Peers,
-) -> EpochResult:
-    tally, device = _Tally(), device_of(module)
-    if noise is not None:
-        noise.begin_epoch()
-    batches = shuffled_batches(split, options.batch_size, options.augmentation, generator)
-    epochs = -(-epoch.total_steps // epoch.batches)
-    for step, (inputs, labels) in zip(range(epoch.first_step, epoch.first_step + epoch.planned), batches, strict=False):
-        fix_norms(unwrap(module), step >= epoch.total_steps - round(options.fixed_norm_share * epoch.total_steps))
-        if noise is not None:
-            noise.redraw(generator)
-        inputs, labels = (peers.share(part).to(device) for part in (inputs, labels))
-        logits = module(inputs)
-        if step == epoch.first_step:
+    def _step(
+        self, epoch: int, step: int, inputs: Tensor, labels: Tensor, *, is_first: bool
+    ) -> tuple[float, float, int]:
+        """Make a step; return the loss, how many samples are right, and how many there are."""
+        device = device_of(self.module)
+        inputs, labels = (self.group.share(part).to(device) for part in (inputs, labels))
+        logits = self.module(inputs)
+        if is_first:
             _check_logits(logits, labels)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
-        value, correct = peers.average(loss.item(), _count_correct(logits, labels))
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+        value, correct = self.group.average(loss.item(), _count_correct(logits, labels))
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value}",
-                where=f"epoch {epoch.number}, step {step + 1}",
-                hint=f"training diverged: lower the learning rate (now {options.learning_rate})",
+                where=f"epoch {epoch}, step {step + 1}",
+                hint=f"training diverged: lower the learning rate (now {self.options.learning_rate})",
             )
-        optimizers.zero_grad()
+        self.optimizers.zero_grad()
         loss.backward()
-        optimizers.step(step)
-        tally.add(value, correct, len(labels))
-        if on_progress is not None:
-            mean = tally.result()
-            on_progress(
-                TrainingProgress(
-                    epoch.number,
-                    epochs,
-                    step + 1,
-                    epoch.total_steps,
-                    mean.loss,
-                    mean.accuracy,
-                    clock.seconds_left(step + 1),
-                )
-            )
-    return tally.result()
+        self.optimizers.step(step)
+        return value, correct, len(labels)
+
+    def _progress(self, epoch: int, mean: EpochResult) -> TrainingProgress:
+        epochs = -(-self.total // self._steps_per_epoch)
+        seconds_per_step = (time.perf_counter() - self._started) / max(1, self.steps - self._steps_before)
+        left = seconds_per_step * (self.total - self.steps)
+        return TrainingProgress(epoch, epochs, self.steps, self.total, mean.loss, mean.accuracy, left)
 
 
 def _count_correct(logits: Tensor, labels: Tensor) -> int:
