@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from mho.arithmetic.attributes import get_ints
+from mho.arithmetic.required_windows import slide_images
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
-from mho.network.prefixes import slide_images
 from mho.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from hypothesis import strategies as st
 
-from mho.arithmetic.shapes import infer_shape
+from mho.arithmetic.operations import infer_shape
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 
 Item = TypeVar("Item")

@@ -1,75 +1,217 @@
-"""Operations that move numbers without changing them, or round them, on [N, *S]; attributes speak about S."""
+"""Records of the operations that move numbers without changing them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
-from mho.arithmetic.attributes import Attributes, get_float, get_floats, get_int, get_ints, get_text
-
-
-def reshape(x: Tensor, attributes: Attributes) -> Tensor:
-    """To the per-sample shape `shape`."""
-    return x.reshape(x.shape[0], *get_ints(attributes, "shape"))
+from mho.arithmetic.attributes import Attributes, Shape, get_float, get_floats, get_int, get_ints
+from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, as_first, as_operands, each_apart
+from mho.arithmetic.required_windows import along, first_of, pad_rank, stretch
+from mho.arithmetic.shapes import ShapeError, broadcast
 
 
-def transpose(x: Tensor, attributes: Attributes) -> Tensor:
-    """Axis i of the output is axis perm[i] of the input."""
-    return x.permute(0, *(axis + 1 for axis in get_ints(attributes, "perm")))
-
-
-def concat(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
-    """Side by side along `axis`. An operand of lower rank is a constant and is repeated for every sample."""
-    rank = max(operand.dim() for operand in operands)
-    samples = next(operand.shape[0] for operand in operands if operand.dim() == rank)
-    full = [o if o.dim() == rank else o.expand(samples, *o.shape) for o in operands]
-    return torch.cat(full, dim=get_int(attributes, "axis") + 1)
-
-
-def slice_axes(x: Tensor, attributes: Attributes) -> Tensor:
-    """Along axes[i]: from starts[i] to ends[i] in steps[i]; a negative step walks backwards."""
-    keys = ("axes", "starts", "ends", "steps")
-    for axis, start, end, step in zip(*(get_ints(attributes, key) for key in keys), strict=True):
-        if step > 0:
-            x = x[(slice(None),) * (axis + 1) + (slice(start, end, step),)]
-        else:
-            x = x.index_select(axis + 1, torch.arange(start, end, step, device=x.device))
-    return x
-
-
-def gather(x: Tensor, indices: Tensor, attributes: Attributes) -> Tensor:
-    """Pick constant `indices` (>= 0, any shape) along `axis`; the indices' axes take its place."""
-    dim = get_int(attributes, "axis") + 1
-    picked = x.index_select(dim, indices.reshape(-1).to(torch.int64))
-    return picked.reshape(*x.shape[:dim], *indices.shape, *x.shape[dim + 1 :])
-
-
-def expand(x: Tensor, attributes: Attributes) -> Tensor:
-    """Repeat along axes of size 1 up to the per-sample shape `shape`."""
+def _reshape_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """The attribute `shape`, complete and of the same size."""
     shape = get_ints(attributes, "shape")
-    missing = len(shape) - (x.dim() - 1)
-    return x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:]).expand(x.shape[0], *shape)
+    if math.prod(shape) != math.prod(shapes[0]):
+        raise ShapeError(f"{list(shapes[0])} does not reshape to {list(shape)}")
+    return shape
 
 
-def pad(x: Tensor, attributes: Attributes) -> Tensor:
-    """Pad with `value`: `pads` holds what goes before each axis, then what goes after each."""
+def _transpose_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Axis i of the output is axis perm[i] of the input."""
+    perm = get_ints(attributes, "perm")
+    if sorted(perm) != list(range(len(shapes[0]))):
+        raise ShapeError(f"{list(perm)} is no permutation of the axes of {list(shapes[0])}")
+    return tuple(shapes[0][axis] for axis in perm)
+
+
+def _concat_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Operands side by side along `axis`."""
+    axis = get_int(attributes, "axis")
+    first = shapes[0]
+    for shape in shapes:
+        if len(shape) != len(first) or shape[:axis] != first[:axis] or shape[axis + 1 :] != first[axis + 1 :]:
+            raise ShapeError(f"{list(first)} and {list(shape)} do not stack along axis {axis}")
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
+def _slice_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Along axes[i]: from starts[i] to ends[i] (exclusive; -1 stands before index 0 where the step is negative)."""
+    shape = list(shapes[0])
+    triples = zip(
+        get_ints(attributes, "starts"), get_ints(attributes, "ends"), get_ints(attributes, "steps"), strict=True
+    )
+    for axis, (start, end, step) in zip(get_ints(attributes, "axes"), triples, strict=True):
+        shape[axis] = len(range(start, end, step))
+    return tuple(shape)
+
+
+def _gather_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """x, constant indices (any shape): the indices' axes take the place of `axis`."""
+    axis = get_int(attributes, "axis")
+    return (*shapes[0][:axis], *shapes[1], *shapes[0][axis + 1 :])
+
+
+def _expand_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """The attribute `shape`, which the input broadcasts to."""
+    shape = get_ints(attributes, "shape")
+    if broadcast(shapes[0], shape) != shape:
+        raise ShapeError(f"{list(shapes[0])} does not expand to {list(shape)}")
+    return shape
+
+
+def _pad_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """`pads` holds what goes before each axis, then what goes after each axis; all >= 0."""
     pads = get_ints(attributes, "pads")
-    rank = len(pads) // 2
-    reversed_pads = [pads[axis + side * rank] for axis in range(rank - 1, -1, -1) for side in range(2)]
-    return functional.pad(x, reversed_pads, value=get_float(attributes, "value"))
+    rank = len(shapes[0])
+    if len(pads) != 2 * rank or min(pads, default=0) < 0:
+        raise ShapeError(f"pads {list(pads)} for {list(shapes[0])}")
+    return tuple(size + before + after for size, before, after in zip(shapes[0], pads[:rank], pads[rank:], strict=True))
 
 
-def cast(x: Tensor, attributes: Attributes) -> Tensor:
-    """Round to the type `to`, float16 or bfloat16: to nearest even, beyond its range to infinity."""
-    return x.to({"float16": torch.float16, "bfloat16": torch.bfloat16}[get_text(attributes, "to")]).to(torch.float32)
+def _resize_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Whole-numbered `scales`, one an axis."""
+    scales = get_floats(attributes, "scales")
+    if len(scales) != len(shapes[0]):
+        raise ShapeError(f"scales {list(scales)} for {list(shapes[0])}")
+    return tuple(int(size * scale) for size, scale in zip(shapes[0], scales, strict=True))
 
 
-def resize_nearest(x: Tensor, attributes: Attributes) -> Tensor:
-    """Repeat each element as often as the whole-numbered `scales` say, one an axis."""
-    for axis, scale in enumerate(get_floats(attributes, "scales")):
-        if scale != 1:
-            x = x.repeat_interleave(int(scale), dim=axis + 1)
-    return x
+def _reshape_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    """Axes that are equal all along stay so; the rest are given their full sizes where they are merged or split."""
+    old, new = use.shapes[0], use.shape
+    full: list[int] = []
+    result: list[int] = []
+    for olds, news in _match_axes(old, new):
+        is_equal = all(first_of(use, operands).shape[axis] == 1 for axis in olds)
+        full += [] if is_equal else olds
+        result += [1 if is_equal else new[axis] for axis in news]
+    return stretch(first_of(use, operands), old, full).reshape(result)
+
+
+def _match_axes(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+    """Cut the axes of two shapes of one size into the shortest runs that hold equally many elements."""
+    runs: list[tuple[list[int], list[int]]] = []
+    olds: list[int] = []
+    news: list[int] = []
+    sizes = [1, 1]
+    places = [0, 0]
+    while places[0] < len(old) or places[1] < len(new):
+        side = 0 if places[1] == len(new) or (sizes[0] <= sizes[1] and places[0] < len(old)) else 1
+        sizes[side] *= (old, new)[side][places[side]]
+        (olds, news)[side].append(places[side])
+        places[side] += 1
+        if sizes[0] == sizes[1]:
+            runs.append((olds, news))
+            olds, news, sizes = [], [], [1, 1]
+    if olds or news:  # what is left has no elements to speak of
+        runs.append((olds, news))
+    return runs
+
+
+def _transpose_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    return first_of(use, operands).transpose(get_ints(use.attributes, "perm"))
+
+
+def _concat_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    axis = get_int(use.attributes, "axis")
+    known = [operand for operand in operands if operand is not None]
+    common = np.broadcast_shapes(*((*o.shape[:axis], 1, *o.shape[axis + 1 :]) for o in known))
+    parts = [
+        np.broadcast_to(np.int32(0) if o is None else o, (*common[:axis], shape[axis], *common[axis + 1 :]))
+        for o, shape in zip(operands, use.shapes, strict=True)
+    ]
+    return np.concatenate(parts, axis=axis)
+
+
+def _slice_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    required = first_of(use, operands)
+    keys = ("axes", "starts", "ends", "steps")
+    for axis, start, end, stride in zip(*(get_ints(use.attributes, key) for key in keys), strict=True):
+        if required.shape[axis] > 1:
+            required = required[along(axis, np.arange(start, end, stride))]
+    return required
+
+
+def _gather_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    axis, indices = get_int(use.attributes, "axis"), use.constants[1].astype(np.int64)
+    required = first_of(use, operands)
+    return required.take(np.zeros((1,) * indices.ndim, np.int64) if required.shape[axis] == 1 else indices, axis=axis)
+
+
+def _expand_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    return pad_rank(first_of(use, operands), len(use.shape))
+
+
+def _pad_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    pads = get_ints(use.attributes, "pads")
+    widths = list(zip(pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True))
+    axes = [axis for axis, width in enumerate(widths) if any(width)]
+    return np.pad(stretch(first_of(use, operands), use.shapes[0], axes), widths)
+
+
+def _resize_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    required = first_of(use, operands)
+    for axis, scale in enumerate(get_floats(use.attributes, "scales")):
+        if required.shape[axis] > 1:
+            required = required.repeat(int(scale), axis=axis)
+    return required
+
+
+def _pad_sign(use: Use, known: Sequence[bool]) -> bool:
+    return known[0] and get_float(use.attributes, "value") >= 0
+
+
+def _keeps_padded_samples(use: Use) -> bool:
+    pads = get_ints(use.attributes, "pads")
+    return pads[0] == pads[len(use.shape)] == 0
+
+
+_INTS = Attribute("ints")
+_SHAPE = {"shape": Attribute("ints", is_operand=True)}
+
+OPERATIONS = (
+    Operation(
+        name="reshape", kernels="movement", shape=_reshape_shape, attributes=_SHAPE, moves=True,
+        required_windows=_reshape_windows, non_negative=as_operands, keeps_samples=each_apart,
+    ),
+    Operation(
+        name="transpose", kernels="movement", shape=_transpose_shape, attributes={"perm": _INTS}, moves=True,
+        onnx="Transpose", required_windows=_transpose_windows, non_negative=as_operands,
+        keeps_samples=lambda use: get_ints(use.attributes, "perm")[0] == 0,
+    ),
+    Operation(
+        name="concat", kernels="movement", shape=_concat_shape, operands=(1, None),
+        attributes={"axis": Attribute("int")}, onnx="Concat", moves=True, required_windows=_concat_windows,
+        non_negative=as_operands, keeps_samples=lambda use: use.attributes["axis"] != 0 and not use.constants,
+    ),
+    Operation(
+        name="slice", kernels="movement", shape=_slice_shape, moves=True,
+        attributes=dict.fromkeys(("axes", "starts", "ends", "steps"), _INTS),
+        required_windows=_slice_windows, non_negative=as_operands,
+        keeps_samples=lambda use: 0 not in get_ints(use.attributes, "axes"),
+    ),
+    Operation(
+        name="gather", kernels="movement", shape=_gather_shape, operands=(2, 2), attributes={"axis": Attribute("int")},
+        onnx="Gather", moves=True, required_windows=_gather_windows, non_negative=as_first,
+        keeps_samples=lambda use: use.attributes["axis"] != 0,
+    ),
+    Operation(
+        name="expand", kernels="movement", shape=_expand_shape, attributes=_SHAPE, onnx="Expand", moves=True,
+        required_windows=_expand_windows, non_negative=as_operands,
+        keeps_samples=lambda use: len(use.shape) == len(use.shapes[0]),
+    ),
+    Operation(
+        name="pad", kernels="movement", shape=_pad_shape, onnx="Pad",
+        attributes={"pads": Attribute("ints", is_operand=True), "value": Attribute("float", is_operand=True)},
+        required_windows=_pad_windows, non_negative=_pad_sign, keeps_samples=_keeps_padded_samples,
+    ),
+    Operation(
+        name="resize_nearest", kernels="movement", shape=_resize_shape, attributes={"scales": Attribute("floats")},
+        moves=True, required_windows=_resize_windows, non_negative=as_operands, keeps_samples=each_apart,
+    ),
+)  # fmt: skip

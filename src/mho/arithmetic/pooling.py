@@ -1,96 +1,63 @@
-"""Max and average pooling on [N, B, C, H, W], with ONNX's padding, dilation, ceil mode and counting."""
+"""Records of max and average pooling over [B, C, H, W]."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from mho.arithmetic.attributes import Attributes, Shape, get_ints
+from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, as_operands, each_apart
+from mho.arithmetic.required_windows import first_of, slide_images
+from mho.arithmetic.shapes import ShapeError, window_counts
 
-from mho.arithmetic.attributes import Attributes, get_ints
-from mho.arithmetic.reductions import tree_sum_of
-from mho.arithmetic.shapes import window_extent
-
-
-class _Windows:
-    """Geometry of a pooling over an input of some height and width."""
-
-    def __init__(self, sizes: tuple[int, int], attributes: Attributes) -> None:
-        self.sizes = sizes
-        self.kernel = get_ints(attributes, "kernel")
-        self.strides = get_ints(attributes, "strides")
-        self.pads = get_ints(attributes, "pads")
-        self.dilations = get_ints(attributes, "dilations")
-        ceil = bool(attributes["ceil_mode"])
-        self.counts = [
-            window_extent(sizes[i], self.kernel[i], self.strides[i], self._pads(i), self.dilations[i], ceil)
-            for i in range(2)
-        ]
-
-    def _pads(self, axis: int) -> tuple[int, int]:
-        return self.pads[axis], self.pads[axis + 2]
-
-    def _reach(self, axis: int) -> int:
-        """Length of padded input that the windows touch."""
-        return (self.counts[axis] - 1) * self.strides[axis] + self.dilations[axis] * (self.kernel[axis] - 1) + 1
-
-    def pad(self, x: Tensor, value: float) -> Tensor:
-        """Pad with `value` (or crop) so that exactly what the windows touch is left."""
-        before = [self.pads[0], self.pads[1]]
-        after = [self._reach(i) - before[i] - self.sizes[i] for i in range(2)]
-        if not any(before + after):
-            return x
-        return functional.pad(x, (before[1], after[1], before[0], after[0]), value=value)
-
-    def taps(self, padded: Tensor) -> list[Tensor]:
-        """Return the input under each element of the window, row by row."""
-        return [
-            padded[..., self._stride(0, i), self._stride(1, j)]
-            for i in range(self.kernel[0])
-            for j in range(self.kernel[1])
-        ]
-
-    def _stride(self, axis: int, tap: int) -> slice:
-        start = tap * self.dilations[axis]
-        return slice(start, start + (self.counts[axis] - 1) * self.strides[axis] + 1, self.strides[axis])
-
-    def divisors(self, include_padding: bool, device: torch.device) -> Tensor:
-        """Return how many elements each window averages, float32 [oh, ow]."""
-        per_axis = []
-        for i in range(2):
-            low = -self.pads[i] if include_padding else 0
-            high = self.sizes[i] + (self.pads[i + 2] if include_padding else 0)
-            starts = [n * self.strides[i] - self.pads[i] for n in range(self.counts[i])]
-            inside = [sum(low <= s + k * self.dilations[i] < high for k in range(self.kernel[i])) for s in starts]
-            per_axis.append(torch.tensor(inside, dtype=torch.float32, device=device))
-        return per_axis[0][:, None] * per_axis[1][None, :]
+WINDOW_ATTRIBUTES = {
+    "kernel": Attribute("ints", onnx="kernel_shape"),
+    "strides": Attribute("ints"),
+    "pads": Attribute("ints"),
+    "dilations": Attribute("ints"),
+}
+"""Of convolutions and poolings; pads are top, left, bottom, right."""
+_POOL_ATTRIBUTES = {**WINDOW_ATTRIBUTES, "ceil_mode": Attribute("int", 0)}
 
 
-def max_pool(x: Tensor, attributes: Attributes) -> Tensor:
-    """Maximum of each window; padding never wins."""
-    windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
-    padded = windows.pad(x, -math.inf)
-    flat = padded.flatten(0, 1)
-    pooled = functional.max_pool2d(flat, windows.kernel, windows.strides, 0, windows.dilations)
-    return pooled.unflatten(0, x.shape[:2])
+def padded_shape(shapes: Sequence[Shape], result: Shape, attributes: Attributes) -> Shape:
+    """Return the shape of the padded first operand [B, C, H, W]."""
+    del result
+    top, left, bottom, right = get_ints(attributes, "pads")
+    *leading, height, width = shapes[0]
+    return (*leading, height + top + bottom, width + left + right)
 
 
-def average_pool(x: Tensor, attributes: Attributes) -> Tensor:
-    """Mean of each window, summed by a fixed-order tree over the window's elements."""
-    windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
-    total = tree_sum_of(windows.taps(windows.pad(x, 0.0)))
-    return total / windows.divisors(bool(attributes["count_include_pad"]), x.device)
+def _taps_shape(shapes: Sequence[Shape], result: Shape, attributes: Attributes) -> Shape:
+    del shapes
+    return (*result, *get_ints(attributes, "kernel"))
 
 
-def average_pool_for_training(x: Tensor, attributes: Attributes) -> Tensor:
-    """The same mean by torch's pooling where that exists for these attributes (sums in another order)."""
-    pads, plain = get_ints(attributes, "pads"), not attributes["ceil_mode"]
-    kernel, strides = get_ints(attributes, "kernel"), get_ints(attributes, "strides")
-    fits = pads[0] == pads[2] and pads[1] == pads[3] and 2 * pads[0] <= kernel[0] and 2 * pads[1] <= kernel[1]
-    if not (plain and fits and set(get_ints(attributes, "dilations")) == {1}):
-        return average_pool(x, attributes)
-    pooled = functional.avg_pool2d(
-        x.flatten(0, 1), kernel, strides, pads[:2], False, bool(attributes["count_include_pad"])
-    )
-    return pooled.unflatten(0, x.shape[:2])
+def _pool_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """x[B, C, H, W] -> [B, C, oh, ow]."""
+    batch, channels, *sizes = shapes[0]
+    if len(sizes) != 2:
+        raise ShapeError(f"input {list(shapes[0])} is not two-dimensional")
+    kernel, pads, dilations = (get_ints(attributes, key) for key in ("kernel", "pads", "dilations"))
+    extents = window_counts(sizes, attributes, ceil=bool(attributes["ceil_mode"]))
+    for i, size in enumerate(sizes):
+        if max(pads[i], pads[i + 2]) > dilations[i] * (kernel[i] - 1) or (pads[i] and dilations[i] > size):
+            raise ShapeError(f"pads {list(pads)} hold whole windows of {kernel[i]} with dilation {dilations[i]}")
+    return (batch, channels, *extents)
+
+
+def _pool_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    return slide_images(first_of(use, operands), use.shapes[0][2:], use.shape[2:], use.attributes)
+
+
+OPERATIONS = (
+    Operation(
+        name="max_pool", kernels="pooling", shape=_pool_shape, attributes=_POOL_ATTRIBUTES, onnx="MaxPool",
+        required_windows=_pool_windows, non_negative=as_operands, keeps_samples=each_apart,
+        scratch=padded_shape, moves=True,
+    ),
+    Operation(
+        name="average_pool", kernels="pooling", shape=_pool_shape, onnx="AveragePool",
+        attributes={**_POOL_ATTRIBUTES, "count_include_pad": Attribute("int", 0)},
+        required_windows=_pool_windows, non_negative=as_operands, keeps_samples=each_apart, scratch=_taps_shape,
+    ),
+)  # fmt: skip

@@ -1,109 +1,40 @@
-"""Sums, means, maxima, softmax and layer normalization by a fixed-order binary tree in float32.
-
-The tree depends on the number of terms alone: the terms count as padded to a power of two, and the upper half is added
-to the lower until one is left. So a result does not depend on the batch, on threads or on the engine.
-"""
+"""Records of the reductions of axes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from mho.arithmetic import transcendental
+from mho.arithmetic.attributes import Attributes, Shape, get_ints
+from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, as_operands
+from mho.arithmetic.required_windows import first_of, largest
 
 
-def tree_sum(x: Tensor, dim: int = -1) -> Tensor:
-    """Sum over one axis of a float32 tensor, which is dropped."""
-    return _tree(x, dim, torch.add, 0.0)
+def _reduced_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    """Drop `axes`, or keep them with size 1."""
+    axes = get_ints(attributes, "axes")
+    if attributes["keepdims"]:
+        return tuple(1 if axis in axes else size for axis, size in enumerate(shapes[0]))
+    return tuple(size for axis, size in enumerate(shapes[0]) if axis not in axes)
 
 
-def maximum(x: Tensor, y: Tensor) -> Tensor:
-    """Return the larger of each pair; of zeros +0 where one is, which torch leaves to the processor."""
-    return torch.where((x == 0) & (y == 0), x + y, torch.maximum(x, y))
+def _reduced_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
+    axes = get_ints(use.attributes, "axes")
+    found = largest(first_of(use, operands), axes)
+    return found if use.attributes["keepdims"] else found.squeeze(axes)
 
 
-def tree_max(x: Tensor, dim: int = -1) -> Tensor:
-    """Maximum over one axis, which is dropped."""
-    return _tree(x, dim, maximum, -math.inf)
+def _reduction(name: str, onnx: str) -> Operation:
+    return Operation(
+        name=name, kernels="reductions", shape=_reduced_shape, onnx=onnx,
+        attributes={"axes": Attribute("ints", is_operand=True), "keepdims": Attribute("int", 1)},
+        required_windows=_reduced_windows,
+        non_negative=as_operands,
+        keeps_samples=lambda use: 0 not in get_ints(use.attributes, "axes"),
+    )  # fmt: skip
 
 
-def tree_sum_of(terms: Sequence[Tensor]) -> Tensor:
-    """Sum of equally shaped tensors by the same tree as `tree_sum` over them stacked."""
-    left = list(terms)
-    half = 1 << max(0, (len(left) - 1).bit_length() - 1)
-    while len(left) > 1:
-        left = [left[i] + left[i + half] if i + half < len(left) else left[i] for i in range(half)]
-        half //= 2
-    return left[0]
-
-
-def _tree(x: Tensor, dim: int, combine: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Tensor:
-    values = x.movedim(dim, -1)
-    count = values.shape[-1]
-    if not count:
-        return values.new_full(values.shape[:-1], neutral)
-    half = 1 << max(0, (count - 1).bit_length() - 1)
-    while values.shape[-1] > 1:
-        upper = values[..., half:]
-        lower = values[..., :half]
-        size = upper.shape[-1]
-        if size == half:
-            values = combine(lower, upper)
-        else:
-            values = torch.cat((combine(lower[..., :size], upper), lower[..., size:]), dim=-1)
-        half //= 2
-    return values[..., 0]
-
-
-def merge_axes(x: Tensor, axes: Sequence[int]) -> Tensor:
-    """Move `axes` (of the sample, from 0) to the end as one axis, in increasing order."""
-    kept = [dim for dim in range(x.dim()) if dim - 1 not in axes]
-    moved = x.permute(*kept, *(axis + 1 for axis in sorted(axes)))
-    return moved.reshape(*(x.shape[dim] for dim in kept), math.prod(x.shape[axis + 1] for axis in axes))
-
-
-def reduce_axes(x: Tensor, axes: Sequence[int], keepdims: bool, kind: str) -> Tensor:
-    """Reduce `axes` of the sample. `kind` is "sum", "mean" or "max"."""
-    merged = merge_axes(x, axes)
-    if kind == "max":
-        result = tree_max(merged)
-    else:
-        result = tree_sum(merged)
-        if kind == "mean":
-            result = result / torch.full((1,), float(merged.shape[-1]), device=x.device)
-    if keepdims:
-        sizes = [1 if dim - 1 in axes else size for dim, size in enumerate(x.shape)]
-        result = result.reshape(sizes)
-    return result
-
-
-def _largest(values: Tensor) -> Tensor:
-    """Return the maximum along the last axis, kept with size 1; the sign of a zero is open, as softmax needs none."""
-    return _tree(values, -1, torch.maximum, -math.inf).unsqueeze(-1)
-
-
-def softmax(x: Tensor, axis: int) -> Tensor:
-    """e^(x - max) / sum of e^(x - max) along `axis` of the sample, each step rounded to float32."""
-    values = x.movedim(axis + 1, -1)
-    powers = transcendental.exp(values - _largest(values))
-    return (powers / tree_sum(powers).unsqueeze(-1)).movedim(-1, axis + 1)
-
-
-def log_softmax(x: Tensor, axis: int) -> Tensor:
-    """(x - max) - log(sum of e^(x - max)) along `axis` of the sample, each step rounded to float32."""
-    values = x.movedim(axis + 1, -1)
-    shifted = values - _largest(values)
-    total = tree_sum(transcendental.exp(shifted))
-    return (shifted - transcendental.log(total).unsqueeze(-1)).movedim(-1, axis + 1)
-
-
-def layer_norm(x: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the axes of the sample from `axis` on."""
-    axes = range(axis, x.dim() - 1)
-    centred = x - reduce_axes(x, axes, True, "mean")
-    variance = reduce_axes(centred * centred, axes, True, "mean")
-    result = centred / transcendental.sqrt(variance + epsilon) * scale
-    return result if bias is None else result + bias
+OPERATIONS = (
+    _reduction("reduce_mean", "ReduceMean"),
+    _reduction("reduce_sum", "ReduceSum"),
+    _reduction("reduce_max", "ReduceMax"),
+)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.arithmetic.attributes import get_ints
-from mho.arithmetic.shapes import Shape, ShapeError, infer_shape
+from mho.arithmetic.attributes import Shape
+from mho.arithmetic.operations import OPERATIONS
+from mho.arithmetic.shapes import ShapeError
 from mho.input_files import check_memory
-from mho.network.graph import MVM_OPERATIONS, Attribute, Grid, LayerQuantization, Network, Node, TensorInfo
+from mho.network.graph import Attribute, Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.tensor_budget import TensorBudget, check_sample, float_bytes
 
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ BINARY = "binary"
 
 
 class Unsupported(Exception):
-    """What mho cannot do with one node; the reader gathers these and tells them all at once."""
+    """What mho cannot do with one node; the reader collects these and reports them together."""
 
 
 @dataclass(eq=False)
@@ -53,7 +54,7 @@ class DraftNode:
     @property
     def is_mvm(self) -> bool:
         """True where the arithmetic of the node runs in crossbars."""
-        return self.op in MVM_OPERATIONS
+        return OPERATIONS[self.op].is_mvm
 
 
 class Draft:
@@ -112,17 +113,18 @@ class Draft:
         hints: Mapping[str, str] | None = None,
     ) -> DraftNode:
         """Append a node. `output` and `name` are made unique. Raises `Unsupported` where shapes do not fit."""
-        attributes = dict(attributes or {})
+        attributes, operation = dict(attributes or {}), OPERATIONS[op]
         try:
             shapes = [self.shape_of(tensor) for tensor in inputs]
-            shape = infer_shape(op, shapes, attributes)
+            shape = operation.infer_shape(shapes, attributes)
         except ShapeError as error:
             raise Unsupported(str(error)) from error
         if min(shape, default=1) < 1:
             raise Unsupported(f"makes an empty tensor {list(shape)}")
         if len(shape) > MAX_RANK:
             raise Unsupported(f"makes a tensor of {len(shape)} axes")
-        for size in (shape, _on_the_way(op, shapes, shape, attributes)):
+        scratch = operation.scratch(shapes, shape, attributes) if operation.scratch else ()
+        for size in (shape, scratch):
             check_memory(float_bytes(size), f"{name}: a tensor of {list(size)}", where=self.budget.where)
         node = DraftNode(
             self.unique_name(name), op, list(inputs), self.unique_tensor(output), attributes, dict(hints or {})
@@ -200,17 +202,6 @@ class _UniqueNames:
         base, _, number = name.rpartition("_")
         if base in self._numbers and number.isdecimal():
             self._numbers[base] = max(1, min(self._numbers[base], int(number[:9]) - 1))
-
-
-def _on_the_way(op: str, shapes: Sequence[Shape], result: Shape, attributes: Mapping[str, Attribute]) -> Shape:
-    """Return the shape of what is made between the operands and the result: a padded operand, all taps of a window."""
-    if op == "average_pool":
-        return (*result, *get_ints(attributes, "kernel"))
-    if op in ("conv", "max_pool"):
-        top, left, bottom, right = get_ints(attributes, "pads")
-        *leading, height, width = shapes[0]
-        return (*leading, height + top + bottom, width + left + right)
-    return ()
 
 
 def _canonical(value: Array) -> Array:

@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MhoError
 
 Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
-
-MVM_OPERATIONS = ("conv", "linear", "matmul")
-"""Operations whose arithmetic runs in crossbars: `matmul` is the product of two activations."""
 
 
 _FLOAT32 = np.finfo(np.float32)
@@ -109,7 +107,7 @@ class Node:
     @property
     def is_mvm(self) -> bool:
         """True where the arithmetic of the node runs in crossbars."""
-        return self.op in MVM_OPERATIONS
+        return self.op in OPERATIONS and OPERATIONS[self.op].is_mvm
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.draft import BINARY, Draft, DraftNode
 from mho.network.graph import Grid, LayerQuantization
 from mho.network.naming import name_layers
 from mho.network.onnx_values import bits_of_range, dequantize
 from mho.network.tensor_budget import float_bytes
-
-MOVEMENT = frozenset({"reshape", "transpose", "slice", "gather", "expand", "max_pool", "concat", "resize_nearest"})
-"""Operations that only move or pick numbers: a quantized tensor stays on its grid through them."""
 
 
 def normalize(draft: Draft, where: str) -> None:
@@ -93,7 +91,7 @@ def _grids(draft: Draft) -> dict[str, Grid]:
     for node in draft.nodes:
         if node.op == "fake_quantize":
             grids[node.output] = _grid_of(node)
-        elif node.op in MOVEMENT:
+        elif OPERATIONS[node.op].moves:
             moved = [grids.get(tensor) for tensor in (node.inputs if node.op == "concat" else node.inputs[:1])]
             first = moved[0]
             if first is not None and all(grid is not None and _same_grid(grid, first) for grid in moved):
@@ -108,7 +106,7 @@ def _needless_quantizers(draft: Draft) -> list[DraftNode]:
     needless = []
     for node in reversed(draft.nodes):
         readers = [absorbs[reader.output] for reader in consumers.get(node.output, [])]
-        moves = node.op in MOVEMENT and node.op != "concat" and node.output not in outputs
+        moves = OPERATIONS[node.op].moves and node.op != "concat" and node.output not in outputs
         absorbs[node.output] = node.quantization is not None or (moves and bool(readers) and all(readers))
         if node.op == "fake_quantize" and node.output not in outputs and all(readers):
             needless.append(node)

@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.arithmetic.shapes import Shape, ShapeError, infer_shape
+from mho.arithmetic.attributes import Shape
+from mho.arithmetic.operation import RequiredWindows
+from mho.arithmetic.operations import OPERATIONS, infer_shape
+from mho.arithmetic.shapes import ShapeError
 from mho.errors import UnsupportedOperationError
 from mho.network.graph import Attribute, Network, Node, TensorInfo
-from mho.network.prefixes import Prefixes, follow
-
-_BROADCASTING = frozenset({"add", "sub", "mul", "div", "minimum", "maximum", "where", "concat"})
-"""Operations whose constants may have the batch axis."""
+from mho.network.properties import required_windows
 
 
 class _IndicesDifferError(Exception):
@@ -49,7 +49,7 @@ def take_one_sample(network: Network) -> Network:
         ) from reason
 
 
-def _number_samples(network: Network, batch: int) -> dict[str, Prefixes] | None:
+def _number_samples(network: Network, batch: int) -> dict[str, RequiredWindows] | None:
     """Return, of every tensor that depends on the inputs, which sample each element depends on, counted from 1.
 
     None where an output mixes samples, or does not have them along its leading axis.
@@ -64,23 +64,23 @@ def _number_samples(network: Network, batch: int) -> dict[str, Prefixes] | None:
     return largest
 
 
-def _follow(network: Network, numbers: NDArray[np.int32]) -> dict[str, Prefixes]:
+def _follow(network: Network, numbers: NDArray[np.int32]) -> dict[str, RequiredWindows]:
     """Return the largest number of what each element depends on, inputs being numbered along their leading axis."""
     known = {t.name: numbers.reshape(-1, *(1,) * (len(t.shape) - 1)) for t in network.inputs}
     for node in network.nodes:
         operands = [known.get(name) for name in node.inputs]
         if any(operand is not None for operand in operands):
-            known[node.output] = follow(network, node, operands)
+            known[node.output] = required_windows(network, node, operands)
     return known
 
 
-def _is_along_first(numbers: Prefixes, batch: int) -> bool:
+def _is_along_first(numbers: RequiredWindows, batch: int) -> bool:
     """True where each index of the leading axis depends on the sample of that index, or (padding) on none."""
     rows, own = numbers.reshape(len(numbers), -1), np.arange(1, batch + 1)[:, None]
     return len(rows) == batch and bool(((rows == own) | (rows == 0)).all())
 
 
-def _rewrite(network: Network, batch: int, numbers: dict[str, Prefixes]) -> Network:
+def _rewrite(network: Network, batch: int, numbers: dict[str, RequiredWindows]) -> Network:
     """Return the network whose tensors have the leading axis 1.
 
     Raises:
@@ -109,9 +109,10 @@ def _rewrite_node(
     """Return the node for one sample; adds what it takes of constants that have the batch axis to `constants`."""
     old = network.shapes[node.output]
     inputs = list(node.inputs)
+    has_samples = OPERATIONS[node.op].is_elementwise or node.op == "concat"
     for index, name in enumerate(inputs):
         value = network.constants.get(name)
-        if node.op in _BROADCASTING and value is not None and value.ndim == len(old) and value.shape[0] == old[0]:
+        if has_samples and value is not None and value.ndim == len(old) and value.shape[0] == old[0]:
             if (value != value[:1]).any():
                 raise _IndicesDifferError
             inputs[index] = f"{name}/one"

@@ -1,8 +1,9 @@
-"""Holds a network against the shape rules of its operations; switched on in tests and wherever a network is doubted."""
+"""Checks a network against the records of its operations; tests use it, and whoever doubts a network."""
 
 from __future__ import annotations
 
-from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
+from mho.arithmetic.operations import OPERATIONS
+from mho.arithmetic.shapes import ShapeError
 from mho.errors import MhoError
 from mho.network.graph import Network, Node
 
@@ -15,13 +16,13 @@ def verify_network(network: Network) -> None:
     """
     for node in network.nodes:
         where = f"{network.name}: {node.name}"
-        if node.op not in SHAPE_RULES:
+        if node.op not in OPERATIONS:
             raise MhoError(f"unknown operation {node.op!r}", where=where)
         shapes = [
             network.shapes[name] if name in network.shapes else network.constants[name].shape for name in node.inputs
         ]
         try:
-            shape = infer_shape(node.op, shapes, node.attributes)
+            shape = OPERATIONS[node.op].infer_shape(shapes, node.attributes)
         except (ShapeError, KeyError, TypeError) as error:
             raise MhoError(f"{node.op} does not fit its operands: {error}", where=where) from error
         if shape != network.shapes[node.output]:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from mho.arithmetic.limits import FLOAT64_LIMIT, LARGEST_INTEGER
-from mho.arithmetic.shapes import SHAPE_RULES, ShapeError, infer_shape
+from mho.arithmetic.operations import OPERATIONS
+from mho.arithmetic.shapes import ShapeError
 from mho.errors import ProgramError
 from mho.hardware.spec import Encoding
 from mho.input_files import check_memory
 from mho.mapping.converters import required_adc_bits, resolves_all_sums
-from mho.network.graph import MVM_OPERATIONS
 from mho.program.checker import Checker, Rectangle
 from mho.program.chip_work import check_schedule
 from mho.program.conversions import list_differences
@@ -135,10 +135,10 @@ def _digital(checker: Checker, item: Digital) -> None:
         else:
             shapes.append(checker.buffer(name, BufferKind.FLOAT, is_read=True).shape)
     _make(checker, item.output)
-    if item.op not in SHAPE_RULES or item.op in MVM_OPERATIONS:
+    if item.op not in OPERATIONS or OPERATIONS[item.op].is_mvm:
         checker.fail(f"there is no digital operation {item.op!r}")
     try:
-        shape = infer_shape(item.op, shapes, item.attributes)
+        shape = OPERATIONS[item.op].infer_shape(shapes, item.attributes)
     except (ShapeError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
         checker.fail(f"{item.op} cannot have these operands and attributes: {error}")
     axes = [item.attributes.get("axis", 0), *_tuple(item.attributes.get("axes", ()))]

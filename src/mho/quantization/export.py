@@ -18,7 +18,7 @@ from mho.cache_folder import write_atomically
 from mho.errors import MhoError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.naming import LAYER_KEY
-from mho.quantization.batch_axis import keeps_samples_apart
+from mho.network.properties import keeps_samples_apart
 
 if TYPE_CHECKING:
     import onnx

@@ -24,8 +24,8 @@ from mho.arithmetic.batching import from_samples
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError
 from mho.network.graph import Grid, Network, Node, TensorInfo
+from mho.network.properties import keeps_samples_apart
 from mho.network.reference import run_quantized, samples_by_name
-from mho.quantization.batch_axis import keeps_samples_apart
 
 _EXACT_IN_FLOAT32 = 1 << 24
 _ROUNDING = 2.0**-24

@@ -247,19 +247,13 @@ class DigitalModule(nn.Module):
         return self.kernel(operands, self.attributes)
 
 
-_ELEMENTWISE = frozenset(
-    {"relu", "clip", "leaky_relu", "sigmoid", "hard_sigmoid", "hard_swish", "silu", "tanh", "gelu", "abs", "neg"}
-    | {"add", "sub", "mul", "div", "minimum", "maximum", "fake_quantize", "cast"}
-)
-
-
 def takes_squeezed(network: Network, node: Node) -> bool:
     """Whether the node can work on tensors without the leading axis of S, which is 1 for all of them."""
     shapes = [network.shapes[name] for name in node.inputs if name in network.shapes]
     constants = [network.constants[name] for name in node.inputs if name in network.constants]
     if any(shape[:1] != (1,) or len(shape) < 2 for shape in (*shapes, network.shapes[node.output])):
         return False
-    if node.op in _ELEMENTWISE:  # a constant of lower rank broadcasts alike
+    if OPERATIONS[node.op].is_elementwise:  # a constant of lower rank broadcasts alike
         return len(set(shapes)) == 1 and all(constant.ndim < len(shapes[0]) for constant in constants)
     return node.op in ("conv", "linear") or (node.op == "batch_norm" and get_int(node.attributes, "axis") > 0)
 

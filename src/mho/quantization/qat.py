@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Network, Node
 from mho.network.input_normalization import list_inputs
+from mho.network.properties import non_negative_tensors
 from mho.policy import BitWidths, Policy
 from mho.quantization import folding
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.modules import MvmModule, SharedConstants, build_module, takes_squeezed
 from mho.quantization.quantizers import activation_bounds, weight_bounds
-from mho.quantization.ranges import non_negative_tensors
 from mho.quantization.shared_constants import separate_constants
 from mho.quantization.tensor_files import copy_tensors, read_tensors, tensors_of, write_tensors
 

@@ -1,7 +1,7 @@
 """From a network to its work graph: which windows of earlier layers each window of a layer waits for, exactly.
 
 The outputs of every layer are numbered by the window that makes them, the numbers are followed through the digital
-operations behind it (`mho.network.prefixes`), and a window of a later layer needs the largest number among the
+operations behind it (`mho.network.properties`), and a window of a later layer needs the largest number among the
 elements that it reads. That is exact to single positions, for layers that work through their windows in order.
 
 The same is done with the windows numbered from the last: the largest such number is that of the first window that is
@@ -21,13 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import get_ints
+from mho.arithmetic.operation import RequiredWindows
+from mho.arithmetic.required_windows import largest, slide_images
 from mho.errors import ScheduleError, suggest
 from mho.hardware.spec import Accelerator
 from mho.mapping.parts import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
-from mho.network.prefixes import Prefixes, follow, largest, slide_images
+from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
@@ -37,7 +39,7 @@ SUM_BYTES = 4
 _Numbering = tuple[str, bool]
 """A producer, and whether its windows are numbered from the last."""
 
-_Known = dict[_Numbering, Prefixes]
+_Known = dict[_Numbering, RequiredWindows]
 """What is known of a tensor."""
 
 
@@ -107,7 +109,7 @@ def _list_kept(base: WorkGraph | None, layers: Mapping[str, ChipLayer]) -> tuple
 
 
 class _GraphBuilder:
-    """Walks over the nodes and holds the prefixes of the tensors that are still to be read."""
+    """Walks over the nodes and holds the required windows of the tensors that are still to be read."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -119,7 +121,7 @@ class _GraphBuilder:
         operands = [self._known.get(name, {}) for name in node.inputs]
         numberings = dict.fromkeys(numbering for operand in operands for numbering in operand)
         found = {
-            numbering: follow(self._network, node, [operand.get(numbering) for operand in operands])
+            numbering: required_windows(self._network, node, [operand.get(numbering) for operand in operands])
             for numbering in numberings
         }
         if found:
@@ -200,7 +202,7 @@ class WindowOrder:
         self._grid, self._size = PositionGrid.of(own.layer), own.window
         self._counts = tuple(-(-axis.positions // size) for axis, size in zip(self._axes, self._size, strict=True))
 
-    def number_outputs(self) -> Prefixes:
+    def number_outputs(self) -> RequiredWindows:
         """Return for each output the number of the window that makes it, from 1 on."""
         grid, (height, width) = self._grid, self._counts
         rows, cols = (np.arange(axis.positions) // size for axis, size in zip(self._axes, self._size, strict=True))
@@ -208,9 +210,9 @@ class WindowOrder:
         numbers = (images + rows[:, None] * width + cols + 1).astype(np.int32)
         return numbers.reshape(self._position_shape)
 
-    def needs(self, prefixes: Prefixes) -> Integers:
-        """Return the largest prefix that each window reads, int64 [windows], from those of the streamed operand."""
-        positions = np.broadcast_to(self._read(prefixes), self._position_shape)
+    def needs(self, required: RequiredWindows) -> Integers:
+        """Return the largest number that each window reads, int64 [windows], from those of the streamed operand."""
+        positions = np.broadcast_to(self._read(required), self._position_shape)
         result = positions.reshape(self._grid.batch, *(axis.positions for axis in self._axes))
         for axis, size in enumerate(self._size, start=1):
             result = np.maximum.reduceat(result, np.arange(0, result.shape[axis], size), axis=axis)
@@ -241,13 +243,13 @@ class WindowOrder:
             return (*shape[:-1], 1)
         return (*(1,) * (len(shape) - 2), shape[-2], 1)
 
-    def _read(self, prefixes: Prefixes) -> Prefixes:
-        """Return the largest prefix that each position reads: all groups and heads work at the same time."""
+    def _read(self, required: RequiredWindows) -> RequiredWindows:
+        """Return the largest number that each position reads: all groups and heads work at the same time."""
         if self._node.op == "conv":
-            return slide_images(largest(prefixes, 1), self._in_shape[2:], self._out_shape[2:], self._node.attributes)
+            return slide_images(largest(required, 1), self._in_shape[2:], self._out_shape[2:], self._node.attributes)
         if self._node.op == "linear":
-            return largest(prefixes, -1)
-        return largest(prefixes, (*range(prefixes.ndim - 2), -1))
+            return largest(required, -1)
+        return largest(required, (*range(required.ndim - 2), -1))
 
 
 def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, pad: int) -> NDArray[np.bool_]:

@@ -15,8 +15,9 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.arithmetic.operation import RequiredWindows
 from mho.network.graph import Network, Node
-from mho.network.prefixes import Prefixes, follow
+from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import WindowOrder, count_sum_bytes
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
@@ -33,12 +34,12 @@ class _Operand:
     """What one operand of a layer depends on, of one producer with windows of one size.
 
     Attributes:
-        forward, backward: prefixes of its elements, windows numbered from the first and from the last.
+        forward, backward: required windows of its elements, windows numbered from the first and from the last.
         windows: of the producer.
     """
 
-    forward: Prefixes
-    backward: Prefixes
+    forward: RequiredWindows
+    backward: RequiredWindows
     windows: int
 
 
@@ -218,9 +219,7 @@ class DependencyTable:
                     if name in known:
                         found[node.name, operand] = _Operand(*known[name], windows)
             elif any(name in known for name in node.inputs):
-                forward, backward = (
-                    follow(self._network, node, [known[name][way] if name in known else None for name in node.inputs])
-                    for way in range(2)
-                )
+                ways = [[known[name][way] if name in known else None for name in node.inputs] for way in range(2)]
+                forward, backward = (required_windows(self._network, node, operands) for operands in ways)
                 known[node.output] = forward, backward
         return found

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from onnx_models import run_onnxruntime
 from random_networks import NetworkBuilder, SeededChooser, choosers, networks, random_inputs
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.network.graph import Grid, LayerQuantization, Network
-from mho.network.normalize import MOVEMENT
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
 from mho.network.verify import verify_network
@@ -188,7 +188,7 @@ def _is_simplified(network: Network) -> bool:
             return True
         if node.op == "transpose" and list(node.attributes["perm"]) == sorted(node.attributes["perm"]):
             return True
-        if node.op in MOVEMENT and quantized.issuperset(node.inputs):
+        if OPERATIONS[node.op].moves and quantized.issuperset(node.inputs):
             quantized.add(node.output)
         if node.op == "matmul" and quantized.issuperset(node.inputs):
             return True

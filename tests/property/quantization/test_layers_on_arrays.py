@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_network
 
-from mho.arithmetic.shapes import infer_shape
+from mho.arithmetic.operations import infer_shape
 from mho.array.conductances import Conditions
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator

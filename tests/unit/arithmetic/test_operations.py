@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mho.arithmetic import reductions, transcendental
+from mho.arithmetic.kernels import transcendental, trees
 from mho.arithmetic.operations import OPERATIONS
 
 POOL = {
@@ -221,11 +221,11 @@ def test_large_whole_powers_are_those_of_numpy(exponent: float) -> None:
 def test_a_sum_adds_the_upper_half_to_the_lower() -> None:
     x = torch.tensor([[1e8, 1.0, -1e8, 1.0, 3.0]])
     # padded to eight: (1e8 + 3, 1, -1e8, 1) -> (8, 2) in float32, where 1e8 + 3 is 1e8 + 0
-    assert reductions.tree_sum(x).item() == (np.float32(1e8) + np.float32(3) - np.float32(1e8)) + 2
+    assert trees.tree_sum(x).item() == (np.float32(1e8) + np.float32(3) - np.float32(1e8)) + 2
     terms = [x[:, i] for i in range(5)]
-    assert torch.equal(reductions.tree_sum_of(terms), reductions.tree_sum(x))
-    assert reductions.tree_sum(x[:, :0]).item() == 0.0
-    assert reductions.tree_max(x).item() == 1e8
+    assert torch.equal(trees.tree_sum_of(terms), trees.tree_sum(x))
+    assert trees.tree_sum(x[:, :0]).item() == 0.0
+    assert trees.tree_max(x).item() == 1e8
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
@@ -234,4 +234,4 @@ def test_the_sign_of_the_zero_of_minimum_and_maximum_follows_from_the_operands(c
     for operands in ((plus, minus), (minus, plus)):
         assert not OPERATIONS["maximum"].run(operands, {}).signbit().any()
         assert OPERATIONS["minimum"].run(operands, {}).signbit().all()
-        assert not reductions.tree_max(torch.stack(operands)[:, 0], dim=0).signbit().any()
+        assert not trees.tree_max(torch.stack(operands)[:, 0], dim=0).signbit().any()

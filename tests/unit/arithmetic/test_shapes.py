@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mho.arithmetic.shapes import ShapeError, broadcast, infer_shape, window_extent
+from mho.arithmetic.operations import infer_shape
+from mho.arithmetic.shapes import ShapeError, broadcast, window_extent
 
 
 def test_broadcasting_follows_numpy() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mho.arithmetic.shapes import infer_shape
+from mho.arithmetic.operations import infer_shape
 from mho.network.graph import Attribute, Network, Node, TensorInfo
 
 

@@ -12,8 +12,8 @@ from random_networks import SeededChooser, random_inputs, random_network
 from mho.errors import InputFileError, MhoError
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.onnx_reader import read_onnx
+from mho.network.properties import keeps_samples_apart
 from mho.network.reference import run_quantized
-from mho.quantization.batch_axis import keeps_samples_apart
 from mho.quantization.export import build_float_model, build_qcdq_model, write_float_onnx, write_qcdq_onnx
 from mho.quantization.export_check import Cause, compare_with_onnxruntime
 from mho.quantization.export_grids import type_of_grid

@@ -1,0 +1,80 @@
+"""Kernels that move numbers without changing them, on [N, *S]; attributes speak about S."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mho.arithmetic.attributes import Attributes, get_float, get_floats, get_int, get_ints
+from mho.arithmetic.kernels.adapters import with_attributes
+
+
+def _reshape(x: Tensor, attributes: Attributes) -> Tensor:
+    """To the per-sample shape `shape`."""
+    return x.reshape(x.shape[0], *get_ints(attributes, "shape"))
+
+
+def _transpose(x: Tensor, attributes: Attributes) -> Tensor:
+    """Axis i of the output is axis perm[i] of the input."""
+    return x.permute(0, *(axis + 1 for axis in get_ints(attributes, "perm")))
+
+
+def run_concat(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Side by side along `axis`. An operand of lower rank is a constant and is repeated for every sample."""
+    rank = max(operand.dim() for operand in operands)
+    samples = next(operand.shape[0] for operand in operands if operand.dim() == rank)
+    full = [o if o.dim() == rank else o.expand(samples, *o.shape) for o in operands]
+    return torch.cat(full, dim=get_int(attributes, "axis") + 1)
+
+
+def _slice(x: Tensor, attributes: Attributes) -> Tensor:
+    """Along axes[i]: from starts[i] to ends[i] in steps[i]; a negative step walks backwards."""
+    keys = ("axes", "starts", "ends", "steps")
+    for axis, start, end, step in zip(*(get_ints(attributes, key) for key in keys), strict=True):
+        if step > 0:
+            x = x[(slice(None),) * (axis + 1) + (slice(start, end, step),)]
+        else:
+            x = x.index_select(axis + 1, torch.arange(start, end, step, device=x.device))
+    return x
+
+
+def run_gather(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Pick constant `indices` (>= 0, any shape) along `axis`; the indices' axes take its place."""
+    x, indices = operands
+    dim = get_int(attributes, "axis") + 1
+    picked = x.index_select(dim, indices.reshape(-1).to(torch.int64))
+    return picked.reshape(*x.shape[:dim], *indices.shape, *x.shape[dim + 1 :])
+
+
+def _expand(x: Tensor, attributes: Attributes) -> Tensor:
+    """Repeat along axes of size 1 up to the per-sample shape `shape`."""
+    shape = get_ints(attributes, "shape")
+    missing = len(shape) - (x.dim() - 1)
+    return x.reshape(x.shape[0], *(1,) * missing, *x.shape[1:]).expand(x.shape[0], *shape)
+
+
+def _pad(x: Tensor, attributes: Attributes) -> Tensor:
+    """Pad with `value`: `pads` holds what goes before each axis, then what goes after each."""
+    pads = get_ints(attributes, "pads")
+    rank = len(pads) // 2
+    reversed_pads = [pads[axis + side * rank] for axis in range(rank - 1, -1, -1) for side in range(2)]
+    return functional.pad(x, reversed_pads, value=get_float(attributes, "value"))
+
+
+def _resize_nearest(x: Tensor, attributes: Attributes) -> Tensor:
+    """Repeat each element as often as the whole-numbered `scales` say, one an axis."""
+    for axis, scale in enumerate(get_floats(attributes, "scales")):
+        if scale != 1:
+            x = x.repeat_interleave(int(scale), dim=axis + 1)
+    return x
+
+
+run_reshape = with_attributes(_reshape)
+run_transpose = with_attributes(_transpose)
+run_slice = with_attributes(_slice)
+run_expand = with_attributes(_expand)
+run_pad = with_attributes(_pad)
+run_resize_nearest = with_attributes(_resize_nearest)

@@ -1,0 +1,102 @@
+"""Kernels of max and average pooling on [N, B, C, H, W], with ONNX's padding, dilation, ceil mode and counting."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mho.arithmetic.attributes import Attributes, get_ints
+from mho.arithmetic.kernels.adapters import with_attributes
+from mho.arithmetic.kernels.trees import tree_sum_of
+from mho.arithmetic.shapes import window_extent
+
+
+class _Windows:
+    """Geometry of a pooling over an input of some height and width."""
+
+    def __init__(self, sizes: tuple[int, int], attributes: Attributes) -> None:
+        self.sizes = sizes
+        self.kernel = get_ints(attributes, "kernel")
+        self.strides = get_ints(attributes, "strides")
+        self.pads = get_ints(attributes, "pads")
+        self.dilations = get_ints(attributes, "dilations")
+        ceil = bool(attributes["ceil_mode"])
+        self.counts = [
+            window_extent(sizes[i], self.kernel[i], self.strides[i], self._pads(i), self.dilations[i], ceil)
+            for i in range(2)
+        ]
+
+    def _pads(self, axis: int) -> tuple[int, int]:
+        return self.pads[axis], self.pads[axis + 2]
+
+    def _reach(self, axis: int) -> int:
+        """Length of padded input that the windows touch."""
+        return (self.counts[axis] - 1) * self.strides[axis] + self.dilations[axis] * (self.kernel[axis] - 1) + 1
+
+    def pad(self, x: Tensor, value: float) -> Tensor:
+        """Pad with `value` (or crop) so that exactly what the windows touch is left."""
+        before = [self.pads[0], self.pads[1]]
+        after = [self._reach(i) - before[i] - self.sizes[i] for i in range(2)]
+        if not any(before + after):
+            return x
+        return functional.pad(x, (before[1], after[1], before[0], after[0]), value=value)
+
+    def taps(self, padded: Tensor) -> list[Tensor]:
+        """Return the input under each element of the window, row by row."""
+        return [
+            padded[..., self._stride(0, i), self._stride(1, j)]
+            for i in range(self.kernel[0])
+            for j in range(self.kernel[1])
+        ]
+
+    def _stride(self, axis: int, tap: int) -> slice:
+        start = tap * self.dilations[axis]
+        return slice(start, start + (self.counts[axis] - 1) * self.strides[axis] + 1, self.strides[axis])
+
+    def divisors(self, include_padding: bool, device: torch.device) -> Tensor:
+        """Return how many elements each window averages, float32 [oh, ow]."""
+        per_axis = []
+        for i in range(2):
+            low = -self.pads[i] if include_padding else 0
+            high = self.sizes[i] + (self.pads[i + 2] if include_padding else 0)
+            starts = [n * self.strides[i] - self.pads[i] for n in range(self.counts[i])]
+            inside = [sum(low <= s + k * self.dilations[i] < high for k in range(self.kernel[i])) for s in starts]
+            per_axis.append(torch.tensor(inside, dtype=torch.float32, device=device))
+        return per_axis[0][:, None] * per_axis[1][None, :]
+
+
+def _max_pool(x: Tensor, attributes: Attributes) -> Tensor:
+    """Maximum of each window; padding never wins."""
+    windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
+    padded = windows.pad(x, -math.inf)
+    flat = padded.flatten(0, 1)
+    pooled = functional.max_pool2d(flat, windows.kernel, windows.strides, 0, windows.dilations)
+    return pooled.unflatten(0, x.shape[:2])
+
+
+def _average_pool(x: Tensor, attributes: Attributes) -> Tensor:
+    """Mean of each window, summed by a fixed-order tree over the window's elements."""
+    windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
+    total = tree_sum_of(windows.taps(windows.pad(x, 0.0)))
+    return total / windows.divisors(bool(attributes["count_include_pad"]), x.device)
+
+
+def _average_pool_for_training(x: Tensor, attributes: Attributes) -> Tensor:
+    """The same mean by torch's pooling where that exists for these attributes (sums in another order)."""
+    pads, plain = get_ints(attributes, "pads"), not attributes["ceil_mode"]
+    kernel, strides = get_ints(attributes, "kernel"), get_ints(attributes, "strides")
+    fits = pads[0] == pads[2] and pads[1] == pads[3] and 2 * pads[0] <= kernel[0] and 2 * pads[1] <= kernel[1]
+    if not (plain and fits and set(get_ints(attributes, "dilations")) == {1}):
+        return _average_pool(x, attributes)
+    pooled = functional.avg_pool2d(
+        x.flatten(0, 1), kernel, strides, pads[:2], False, bool(attributes["count_include_pad"])
+    )
+    return pooled.unflatten(0, x.shape[:2])
+
+
+run_max_pool = with_attributes(_max_pool)
+run_average_pool = with_attributes(_average_pool)
+train_average_pool = with_attributes(_average_pool_for_training)
