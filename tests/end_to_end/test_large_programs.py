@@ -14,13 +14,11 @@ from mho.mapping.model import MappingModel
 from mho.network.loading import load_network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
-from mho.program.chip_lowering import compile_schedule
 from mho.program.container import read_program, write_program
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.scheduling.chip_schedule import ChipDemand, schedule_network
 from mho.simulation.executor import Executor
-from mho.simulation.program_timing import time_on_chip
-from mho.simulation.timing import time_program
+from mho.simulation.timing import time_on_chip, time_program
 
 PAPER_MS = {"resnet18": 1507.5, "vit_b_32": 3461.1, "vgg16": 12394.6}
 

@@ -27,8 +27,8 @@ from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 
 CHIPS = 100
 RULE = RangeRule(RangeMethod.PERCENTILE, 0.98)

@@ -21,15 +21,13 @@ from random_mappings import random_accelerator
 from random_networks import Chooser, SeededChooser, random_network
 
 from mho.errors import MhoError
-from mho.program.chip_lowering import compile_schedule
 from mho.program.container import read_program, write_program
 from mho.program.disassembly import disassemble, summarize
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.program.program import Program
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
-from mho.simulation.program_timing import time_on_chip
-from mho.simulation.timing import time_program
+from mho.simulation.timing import time_on_chip, time_program
 
 _PREFIX = struct.Struct("<8sIQQ32s")
 _MOST_MVMS, _MOST_ELEMENTS = 2_000, 20_000

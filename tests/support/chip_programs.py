@@ -15,7 +15,7 @@ from mho.mapping.model import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.program.chip_lowering import compile_schedule
+from mho.program.lowering import compile_schedule
 from mho.program.program import Program
 from mho.quantization.ptq import quantize
 from mho.scheduling.asap import time_asap, time_layer_by_layer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.report.study_document import StudyResult
     from mho.simulation.adc_ranges import AdcRanges
-    from mho.simulation.corrections import ChannelCorrections
+    from mho.simulation.channel_corrections import ChannelCorrections
 
 RangeMethodName = Literal["extremes", "percentile", "mse"]
 

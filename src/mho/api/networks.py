@@ -15,7 +15,7 @@ from mho.network.graph import Network
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.simulation.adc_ranges import AdcRanges
-    from mho.simulation.corrections import ChannelCorrections
+    from mho.simulation.channel_corrections import ChannelCorrections
 
 
 def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | None = None) -> Network:
@@ -86,7 +86,7 @@ def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | 
     from mho.program.container import write_program
     from mho.program.program import Program
     from mho.quantization.export import write_float_onnx, write_qcdq_onnx
-    from mho.simulation.corrections import ChannelCorrections, write_corrections
+    from mho.simulation.channel_corrections import ChannelCorrections, write_corrections
 
     with file_errors(path, "cannot be written"):
         if isinstance(value, Network):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.simulation.adc_ranges import AdcRanges
-    from mho.simulation.corrections import ChannelCorrections
+    from mho.simulation.channel_corrections import ChannelCorrections
     from mho.simulation.plan_timing import PlanTiming
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
@@ -76,7 +76,7 @@ def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
     Raises:
         MhoError: the network is not quantized, or the schedule is that of another.
     """
-    from mho.program.chip_lowering import compile_schedule
+    from mho.program.lowering import compile_schedule
 
     return compile_schedule(quantized, schedule)
 
@@ -96,8 +96,7 @@ def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | 
         InputFileError, ProgramError: the file is not a sound program; a batch for a program of one crossbar.
         ScheduleError: buffers are too small for the schedule.
     """
-    from mho.simulation.program_timing import time_on_chip
-    from mho.simulation.timing import time_program
+    from mho.simulation.timing import time_on_chip, time_program
 
     program = as_program(program)
     if program.schedule is not None:
@@ -152,8 +151,8 @@ def simulate(
     """
     program = as_program(program)
     if seed is not None:
+        from mho.simulation.channel_corrections import read_corrections
         from mho.simulation.chip_answers import run_on_chip
-        from mho.simulation.corrections import read_corrections
 
         if engine != "executor":
             raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")

@@ -56,7 +56,7 @@ def recalibrate(
     samples = Samples.read(inputs, loaded)
 
     from mho.simulation.adc_ranges import read_ranges
-    from mho.simulation.corrections import write_corrections
+    from mho.simulation.channel_corrections import write_corrections
     from mho.simulation.recalibration import recalibrate as find
 
     fitted, own_ranges = chip.fit(loaded), None if ranges is None else read_ranges(ranges)

@@ -165,8 +165,7 @@ def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
     from mho.program.chip_work import derive_plan
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
     from mho.report.trace import write_trace
-    from mho.simulation.program_timing import time_on_chip
-    from mho.simulation.timing import time_program
+    from mho.simulation.timing import time_on_chip, time_program
 
     console = Console()
     if program.schedule is not None:
@@ -220,9 +219,9 @@ def _run_on_chip(
     """Run a program on a chip, and tell what differs from exact integers."""
     from mho.simulation.adc_ranges import read_ranges
     from mho.simulation.analog import DEFAULT_BATCH
+    from mho.simulation.channel_corrections import read_corrections
     from mho.simulation.chip_answers import Difference, write_chip
     from mho.simulation.chip_origin import ChipOrigin
-    from mho.simulation.corrections import read_corrections
     from mho.simulation.executor import Executor
 
     start, hardware = time.perf_counter(), chip.fit(loaded)
@@ -314,8 +313,7 @@ def _write(results: Outputs, output: Path) -> None:
 
 
 def _tell_latency(program: Program) -> str:
-    from mho.simulation.program_timing import time_on_chip
-    from mho.simulation.timing import time_program
+    from mho.simulation.timing import time_on_chip, time_program
 
     name = program.accelerator.name
     if program.schedule is None:

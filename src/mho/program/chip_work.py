@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mho.errors import ProgramError, ScheduleError
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import derive_layer
-from mho.program.conversions import count_shift_add, price_layer
 from mho.program.geometry import ConvGeometry, LinearGeometry
+from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import (
     Digital,
     Instruction,
@@ -31,9 +31,9 @@ from mho.program.instructions import (
     SumInputs,
     Window,
 )
+from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.program import BufferKind, Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
-from mho.program.tile_uses import LayerContent, collect_layers
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.dependencies import derive_work_graph
 from mho.scheduling.options import CopyCost
@@ -62,7 +62,7 @@ def derive_chip_work(program: Program, sizes: Sizes) -> ChipWork:
 
     Args:
         program: verified; with a schedule.
-        sizes: of the windows of every layer, as `mho.program.product.LayerProduct.window` proves them.
+        sizes: of the windows of every layer, as `mho.program.layer_proof.LayerProduct.window` proves them.
 
     Raises:
         ProgramError: the program has no schedule.

@@ -27,9 +27,9 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
+from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.program import Program, walk
 from mho.program.schedule import LayerSchedule
-from mho.program.tile_uses import LayerContent, collect_layers
 
 _INDENT = "  "
 

@@ -17,8 +17,8 @@ from mho.mapping.parts import LayerMapping
 from mho.network.graph import Grid, LayerQuantization, Network, Node
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Affine, Geometry, Instruction, Loop
+from mho.program.layer_content import Loops
 from mho.program.program import Buffer, BufferKind
-from mho.program.tile_uses import Loops
 
 
 @dataclass

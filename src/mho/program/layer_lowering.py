@@ -31,10 +31,10 @@ from mho.program.instructions import (
     QuantizeInput,
     SumInputs,
 )
+from mho.program.layer_content import Loops
 from mho.program.layer_context import LayerContext, affine, make_context, nest
 from mho.program.program import Buffer, BufferKind
 from mho.program.tile_lowering import Buffers, lower_resident_tiles, lower_tiles
-from mho.program.tile_uses import Loops
 
 
 @dataclass(frozen=True)

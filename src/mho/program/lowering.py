@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import MappingError, ProgramError, suggest
@@ -17,11 +18,13 @@ from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.program.instructions import Digital, Instruction, Layer
-from mho.program.joining import join_writes
 from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
-from mho.program.schedule import Schedule
+from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
+from mho.program.shared_writes import join_writes
 from mho.program.verify import verify_program
+from mho.scheduling.chip_schedule import ChipSchedule
+from mho.scheduling.work_graph import LayerWork
 from mho.version import __version__
 
 
@@ -59,6 +62,45 @@ def compile_network(
     layers = join_writes([one.layer for one in lowered], mapping)
     origin = {"mapping": str(model), "batch": batch, **(metadata or {})}
     return assemble_program(quantized, accelerator, lowered, layers, {}, None, origin)
+
+
+def compile_schedule(
+    quantized: Network, schedule: ChipSchedule, *, metadata: Mapping[str, Any] | None = None
+) -> Program:
+    """Compile a quantized network for the chip that it was scheduled on.
+
+    Args:
+        quantized: a network whose every MVM layer carries integers.
+        schedule: of this network, at its own widths, with all of its layers, as `schedule_network` makes it.
+        metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
+
+    Returns:
+        A verified program: every tile of the first copy of each layer in its crossbar, and the other copies, and what
+        windows wait for, in `Program.schedule`.
+
+    Raises:
+        MappingError: a layer is not quantized, or the schedule is that of another network.
+    """
+    require_integers(quantized)
+    own_bits = {name: one.bits.adc_bits for name, one in schedule.mappings.items() if one.bits.adc_bits is not None}
+    check_mappings(derive_layer_table(quantized), read_widths(quantized, own_bits), schedule.mappings)
+    if missing := [name for name in quantized.layer_names if name not in schedule.mappings]:
+        raise MappingError(
+            f"layers that the schedule leaves out: {', '.join(missing)}", where=quantized.name,
+            expected="a schedule of all layers of the network",
+        )  # fmt: skip
+    lowered = []
+    for node in quantized.mvm_nodes:
+        crossbars = schedule.plan.places[node.name][0].crossbars
+        with naming_layer(node.name):
+            mapping = schedule.mappings[node.name]
+            lowered.append(lower_layer(quantized, node, schedule.accelerator, mapping, crossbars))
+    waits: dict[str, NDArray[Any]] = {}
+    layers = tuple(_describe_waits(schedule, work, waits) for work in schedule.graph.layers)
+    origin = {"mapping": str(schedule.model), "objective": str(schedule.objective), **(metadata or {})}
+    return assemble_program(
+        quantized, schedule.accelerator, lowered, [one.layer for one in lowered], waits, Schedule(layers), origin
+    )
 
 
 def require_integers(network: Network) -> None:
@@ -186,3 +228,17 @@ def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:
     """Drop float buffers that nothing makes (tensors that the graph kept the shapes of)."""
     made = {tensor.name for tensor in network.inputs} | {node.output for node in network.nodes}
     return {name: buffer for name, buffer in buffers.items() if buffer.kind is not BufferKind.FLOAT or name in made}
+
+
+def _describe_waits(schedule: ChipSchedule, work: LayerWork, waits: dict[str, NDArray[Any]]) -> LayerSchedule:
+    own = []
+    for need in work.needs:
+        name = f"{work.name}:waits:{need.producer}"
+        waits[name] = need.windows.astype(np.int32)
+        own.append(Wait(need.producer, name))
+    return LayerSchedule(
+        name=work.name,
+        copies=tuple(place.crossbars for place in schedule.plan.places[work.name]),
+        waits=tuple(own),
+        stored_waits=tuple(StoredWait(producer, count) for producer, count in work.stored_needs),
+    )

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mho.program.assembly import Block
-from mho.program.families import ColumnClass, Family
 from mho.program.geometry import MatmulGeometry
 from mho.program.instructions import QuantizeInput, WriteDynamicTile
-from mho.program.region import Integers, Region, evaluate, loop_values
-from mho.program.tile_uses import DigitalSum, Loops
+from mho.program.layer_content import DigitalSum, Loops
+from mho.program.layer_region import Integers, LayerRegion, evaluate, loop_values
+from mho.program.matrix_recovery import Block
+from mho.program.tile_sets import ColumnClass, TileSet
 
 Pattern = tuple[tuple[int, ...], ...]
 
 
-def prove_sums(region: Region) -> bool:
+def prove_sums(region: LayerRegion) -> bool:
     """Sums of input vectors and of stored vectors are complete where they are taken. Returns True for the former."""
     content, dequantize = region.content, region.content.dequantize
     inputs = [item for item in content.sums if item.instruction.accumulators == dequantize.accumulators]
@@ -30,7 +30,7 @@ def prove_sums(region: Region) -> bool:
     return bool(inputs)
 
 
-def _prove_input_sum(region: Region, item: DigitalSum) -> None:
+def _prove_input_sum(region: LayerRegion, item: DigitalSum) -> None:
     instruction, missed = item.instruction, "an input vector is not summed once"
     region.require_turns(item.loops, region.layout.size, missed, least=region.groups * region.positions)
     values = loop_values(item.loops)
@@ -44,18 +44,18 @@ def _prove_input_sum(region: Region, item: DigitalSum) -> None:
     region.require(np.array_equal(offsets, region.geometry.row_offsets()), "an input vector is summed in part")
 
 
-def _require_turns(region: Region, loops: Loops, turns: int, missed: str) -> None:
+def _require_turns(region: LayerRegion, loops: Loops, turns: int, missed: str) -> None:
     region.require_turns(loops, turns, missed, least=turns)
 
 
-def _require_all(region: Region, group: Integers, position: Integers, missed: str) -> None:
+def _require_all(region: LayerRegion, group: Integers, position: Integers, missed: str) -> None:
     """Every position of every group occurs once."""
     region.require(bool(region.is_inside(position).all()), missed)
     counts = np.bincount(group * region.positions + region.number(position), minlength=region.groups * region.positions)
     region.require(bool((counts == 1).all()), missed)
 
 
-def _prove_stored_sum(region: Region, item: DigitalSum) -> None:
+def _prove_stored_sum(region: LayerRegion, item: DigitalSum) -> None:
     geometry, instruction, missed = region.geometry, item.instruction, "a stored vector is not summed once"
     assert isinstance(geometry, MatmulGeometry)
     _require_turns(region, item.loops, geometry.repeat * geometry.outputs, missed)
@@ -74,7 +74,7 @@ def _prove_stored_sum(region: Region, item: DigitalSum) -> None:
     region.require(np.array_equal(offsets, expected), "a stored vector is summed in part")
 
 
-def prove_digital_product(region: Region) -> None:
+def prove_digital_product(region: LayerRegion) -> None:
     """The digital unit multiplies every streamed vector once with its stored matrix.
 
     Raises:
@@ -113,7 +113,7 @@ class StoredOperand:
         addend: that number, once blocks have been read.
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: LayerRegion) -> None:
         self._region = region
         self._addends: set[int] = set()
 
@@ -123,13 +123,13 @@ class StoredOperand:
         self._region.require(len(self._addends) == 1, "stored integers are encoded in different ways")
         return next(iter(self._addends))
 
-    def read(self, family: Family, chosen: ColumnClass, rows: Integers, inputs: Integers) -> Block:
+    def read(self, tile_set: TileSet, chosen: ColumnClass, rows: Integers, inputs: Integers) -> Block:
         """Return ones where a class holds stored integers, and where it holds ones.
 
         Raises:
             ProgramError: a cell holds another integer, or a wrong part of it.
         """
-        region, write = self._region, family.uses[0].write
+        region, write = self._region, tile_set.uses[0].write
         geometry = region.geometry
         assert isinstance(write, WriteDynamicTile)
         assert isinstance(geometry, MatmulGeometry)
@@ -145,25 +145,26 @@ class StoredOperand:
         )
         names = (write.column_signs, write.column_starts, write.column_bits, write.column_shifts)
         columns = np.stack(
-            [region.constant(name)[chosen.cols] for name in names] + [family.columns.weight[chosen.cols]]
+            [region.constant(name)[chosen.cols] for name in names] + [tile_set.columns.weight[chosen.cols]]
         )
-        lines = np.stack([region.constant(write.row_signs)[rows], family.rows.sign[rows]])
+        lines = np.stack([region.constant(write.row_signs)[rows], tile_set.rows.sign[rows]])
         shifts = region.constant(write.row_shifts)[rows]
         region.require(
-            np.array_equal(shifts, family.rows.copy[rows] * family.dac_bits), "an input slice meets another's weights"
+            np.array_equal(shifts, tile_set.rows.copy[rows] * tile_set.dac_bits),
+            "an input slice meets another's weights",
         )
         by_output = _patterns(columns[:, ~is_ones], chosen.outputs[~is_ones])
         found = []
-        for copy in range(family.copies):
-            mine = family.rows.copy[rows] == copy
+        for copy in range(tile_set.copies):
+            mine = tile_set.rows.copy[rows] == copy
             found.append(np.unique(inputs[mine]))
             by_input = _patterns(lines[:, mine], inputs[mine])
-            shift = copy * family.dac_bits
+            shift = copy * tile_set.dac_bits
             self._check(write, by_input, by_output, columns[:, is_ones], shift)
         region.require(all(np.array_equal(one, found[0]) for one in found), "input slices are not complete")
         outputs = np.unique(chosen.outputs)
-        values = np.ones((len(family.first_groups), outputs.size, found[0].size), np.float32)
-        return Block(family.first_groups + chosen.group, outputs, found[0], values, 1.0)
+        values = np.ones((len(tile_set.first_groups), outputs.size, found[0].size), np.float32)
+        return Block(tile_set.first_groups + chosen.group, outputs, found[0], values, 1.0)
 
     def _check_blocks(self, write: WriteDynamicTile, chosen: ColumnClass, rows: Integers) -> None:
         """Cells are filled where a row carries an input of the class, and nowhere else."""

@@ -31,8 +31,8 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
+from mho.program.layer_content import Loops, Write
 from mho.program.layer_context import LayerContext, affine, nest, row_addresses, window_steps
-from mho.program.tile_uses import Loops, Write
 
 CROSSBAR = 0
 """The crossbar that is used again for every tile, where tiles have none of their own."""

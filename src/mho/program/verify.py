@@ -2,7 +2,7 @@
 
 Every address stays inside of its buffer for all values of the loop variables; buffers are made before they are read;
 tiles fit the crossbar and cells hold what is written; crossbars are written, driven and read in this order; sums fit
-64 bits; and every layer computes the product that its geometry names (`mho.program.product`).
+64 bits; and every layer computes the product that its geometry names (`mho.program.layer_proof`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mho.input_files import check_memory
 from mho.mapping.converters import required_adc_bits, resolves_all_sums
 from mho.program.checker import Checker, Rectangle
 from mho.program.chip_work import check_schedule
-from mho.program.conversions import list_differences
+from mho.program.instruction_costs import list_differences
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -40,9 +40,9 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.product import LayerProduct, prove_layer
+from mho.program.layer_content import collect_layers
+from mho.program.layer_proof import LayerProduct, prove_layer
 from mho.program.program import BufferKind, Program, walk
-from mho.program.tile_uses import collect_layers
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mho.program.families import Family, find_families
 from mho.program.instructions import WriteTile
+from mho.program.layer_content import DigitalSum, Loops, TileUse, collect_layers
+from mho.program.layer_region import Integers, LayerRegion, evaluate, loop_values
 from mho.program.program import Program
-from mho.program.region import Integers, Region, evaluate, loop_values
-from mho.program.tile_uses import DigitalSum, Loops, TileUse, collect_layers
+from mho.program.tile_sets import TileSet, find_tile_sets
 
 
-def prove_windows(region: Region, families: tuple[Family, ...]) -> tuple[int, int]:
+def prove_windows(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[int, int]:
     """Return the positions of a window along height and width.
 
     Raises:
@@ -23,7 +23,7 @@ def prove_windows(region: Region, families: tuple[Family, ...]) -> tuple[int, in
     """
     content = region.content
     assert content.window_loops is not None
-    size = _find_size(region, families)
+    size = _find_size(region, tile_sets)
     anchors = list_anchors(region, size)
     for use in content.tiles:
         _check_order(region, use, content.window_loops, anchors)
@@ -38,12 +38,12 @@ def prove_windows(region: Region, families: tuple[Family, ...]) -> tuple[int, in
     return size
 
 
-def _find_size(region: Region, families: tuple[Family, ...]) -> tuple[int, int]:
+def _find_size(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[int, int]:
     """Every group has columns at every position of one block."""
     blocks = set()
-    for family in families:
+    for tile_set in tile_sets:
         by_group: dict[int, set[tuple[int, ...]]] = {}
-        for one in family.classes():
+        for one in tile_set.classes():
             by_group.setdefault(one.group, set()).add(tuple(one.position.tolist()))
         blocks |= {frozenset(block) for block in by_group.values()}
     region.require(len(blocks) == 1, "groups have different windows")
@@ -60,11 +60,11 @@ def find_window_sizes(program: Program) -> dict[str, tuple[int, int]]:
     Raises:
         ProgramError: windows are not blocks of positions in order, or tiles share a crossbar.
     """
-    regions = [Region(program, content) for content in collect_layers(program) if content.window_loops is not None]
-    return {region.content.layer.name: prove_windows(region, find_families(region)) for region in regions}
+    regions = [LayerRegion(program, content) for content in collect_layers(program) if content.window_loops is not None]
+    return {region.content.layer.name: prove_windows(region, find_tile_sets(region)) for region in regions}
 
 
-def list_anchors(region: Region, size: tuple[int, int]) -> Integers:
+def list_anchors(region: LayerRegion, size: tuple[int, int]) -> Integers:
     """Return int64 [windows, 3]: the first position of each window, in order, for windows of `size` positions."""
     images, rows, columns = region.geometry.position_counts
     height, width = size
@@ -73,7 +73,7 @@ def list_anchors(region: Region, size: tuple[int, int]) -> Integers:
     return np.stack([values["b"], values["y"] * height, values["x"] * width], axis=-1)
 
 
-def _check_order(region: Region, use: TileUse, windows: Loops, anchors: Integers) -> None:
+def _check_order(region: LayerRegion, use: TileUse, windows: Loops, anchors: Integers) -> None:
     """A tile is read in every window, at its position."""
     late = "windows are not in the order of their positions"
     region.require(use.loops[: len(windows)] == windows, "a tile is read beside the layer's window")
@@ -83,7 +83,7 @@ def _check_order(region: Region, use: TileUse, windows: Loops, anchors: Integers
     region.require(found.shape == anchors.shape and bool((found == anchors).all()), late)
 
 
-def _check_sum(region: Region, item: DigitalSum, windows: Loops, anchors: Integers, size: tuple[int, int]) -> None:
+def _check_sum(region: LayerRegion, item: DigitalSum, windows: Loops, anchors: Integers, size: tuple[int, int]) -> None:
     """The input vectors of a window's positions are summed in that window."""
     late = "an input vector is summed in another window than it is read in"
     region.require(item.loops[: len(windows)] == windows, late)

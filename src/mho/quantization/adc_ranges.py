@@ -1,6 +1,6 @@
 """Ranges of calibrated ADCs while a layer trains: found on its sums, kept for some steps, and found again.
 
-They come from what `mho.simulation.analog_calibration` takes them from: sums of columns without read noise and before
+They come from what `mho.simulation.adc_ranges` takes them from: sums of columns without read noise and before
 conversion, by the same rule. There a finished network runs calibration data on one chip; here weights change, so the
 batch and the chip of the step stand for them.
 """

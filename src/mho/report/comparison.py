@@ -25,8 +25,7 @@ from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS, MIN_BITS, Policy
-from mho.program.chip_lowering import compile_schedule
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.program.program import Program
 from mho.report.comparison_accuracy import Asking, Examination
 from mho.report.comparison_document import (

@@ -23,15 +23,15 @@ from mho.array.seeds import Purpose
 from mho.errors import ConfigError, DataError, ProgramError
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import Digital, Instruction, Layer
+from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.program import Program
-from mho.program.tile_uses import LayerContent, collect_layers
 from mho.program.verify import prove_program
 from mho.simulation.analog_faults import FaultFigures
 from mho.simulation.analog_tiles import AnalogTile, Ranges, TileWriter
 from mho.simulation.analog_windows import Codes, WindowRun, add_sums, gather, plan_runs, run_alone
-from mho.simulation.codes import place_narrow_codes
 from mho.simulation.dequantize import dequantize
-from mho.simulation.layers import LayerRunner, make_runner
+from mho.simulation.layer_runners import LayerRunner, make_runner
+from mho.simulation.quantize_input import place_narrow_codes
 from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
 _SHOWN_SUMS = 1 << 17
@@ -68,7 +68,7 @@ class AnalogExecutor:
             hardware: cells, wires and converters; None: those that the program was compiled for. A program for ideal
                 ADCs runs on any.
             conditions: when and how cells are read; None: at once.
-            ranges: for calibrated ADCs, as `mho.simulation.analog_calibration` finds them.
+            ranges: for calibrated ADCs, as `mho.simulation.adc_ranges` finds them.
             is_observed: prepare tiles for `ArrayProduct.sum_columns`.
 
         Raises:

@@ -23,8 +23,8 @@ from mho.hardware.array import Compensation, Placement
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import WriteTile
+from mho.program.layer_content import LayerContent, TileUse, Write
 from mho.program.program import Program
-from mho.program.tile_uses import LayerContent, TileUse, Write
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -27,10 +27,10 @@ from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.program.geometry import AccumulatorLayout
 from mho.program.instructions import Layer, QuantizeInput, ShiftAdd, WriteTile
+from mho.program.layer_content import LayerContent, Loops, TileUse, Write
 from mho.program.program import Program
-from mho.program.tile_uses import LayerContent, Loops, TileUse, Write
 from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
-from mho.simulation.analog_operands import StoredOperand
+from mho.simulation.stored_operands import StoredOperand
 from mho.simulation.tile_loops import count_matrices, list_addresses, split_loops, turns
 
 Integers = NDArray[np.int64]

@@ -24,8 +24,8 @@ from mho.array.integers import IntegerProduct, check_sums
 from mho.array.product import LinearProduct
 from mho.array.variance import VarianceProduct, draw_normal
 from mho.errors import DataError
+from mho.program.layer_content import DigitalSum
 from mho.program.program import Program
-from mho.program.tile_uses import DigitalSum
 from mho.simulation.analog_tiles import AnalogTile
 from mho.simulation.tile_loops import list_addresses
 

@@ -14,8 +14,8 @@ from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.channel_corrections import ChannelCorrections
 from mho.simulation.chip_origin import ChipOrigin
-from mho.simulation.corrections import ChannelCorrections
 
 Outputs = dict[str, NDArray[np.float32]]
 

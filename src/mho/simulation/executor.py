@@ -1,7 +1,7 @@
 """The fast engine: whole layers as exact integer products, recovered from the program alone, on batches of samples.
 
 It gives bit for bit what `mho.simulation.interpreter` gives, for every batch size and number of threads. It relies on
-the proof of `mho.program.product` that a layer's region computes the product that its geometry names, and on ideal
+the proof of `mho.program.layer_proof` that a layer's region computes the product that its geometry names, and on ideal
 (or sufficient) ADCs, so that slices fuse; where data calibrates ADCs, it gives what ideal ones would, and
 `mho.simulation.analog` what theirs do.
 """
@@ -24,7 +24,7 @@ from mho.errors import DataError
 from mho.program.instructions import Digital, Layer
 from mho.program.program import Program
 from mho.program.verify import prove_program
-from mho.simulation.layers import LayerRunner, make_runner
+from mho.simulation.layer_runners import LayerRunner, make_runner
 from mho.simulation.samples import allocate_outputs, check_batch, check_inputs, present_outputs
 
 _BATCH_BYTES = 8 << 20

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import ProgramError
 from mho.mapping.counts import Counts
-from mho.program.conversions import count_shift_add
+from mho.program.instruction_costs import count_shift_add
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -37,10 +37,10 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.program import BufferKind, Program
-from mho.simulation.codes import make_codes
 from mho.simulation.dequantize import dequantize
+from mho.simulation.quantize_input import make_codes
 from mho.simulation.samples import check_inputs
-from mho.simulation.stored_cells import encode_activations
+from mho.simulation.stored_operands import encode_activations
 
 Array = NDArray[Any]
 Variables = Mapping[str, int]

@@ -21,14 +21,14 @@ from mho.array.conductances import Conditions
 from mho.errors import DataError
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import Digital, Instruction, Layer
-from mho.program.product import LayerProduct
+from mho.program.layer_proof import LayerProduct
 from mho.program.program import Program
 from mho.program.verify import prove_program
 from mho.simulation.adc_ranges import AdcRanges
 from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
+from mho.simulation.channel_corrections import ChannelCorrections, Correction
 from mho.simulation.chip_origin import ChipOrigin
-from mho.simulation.corrections import ChannelCorrections, Correction
-from mho.simulation.layers import LayerRunner, make_runner
+from mho.simulation.layer_runners import LayerRunner, make_runner
 from mho.simulation.samples import check_inputs
 
 Tensors = dict[str, NDArray[np.float32]]

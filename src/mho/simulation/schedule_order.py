@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 from mho.program.chip_work import derive_chip_work, find_window
-from mho.program.families import ColumnClass, Family, find_families
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -32,13 +31,14 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.region import Integers, Region, loop_values
-from mho.program.tile_uses import LayerContent, collect_layers
+from mho.program.layer_content import LayerContent, collect_layers
+from mho.program.layer_region import Integers, LayerRegion, loop_values
+from mho.program.tile_sets import ColumnClass, TileSet, find_tile_sets
 from mho.program.window_proof import list_anchors, prove_windows
 from mho.scheduling.asap import AsapTiming, time_asap
-from mho.simulation.codes import make_codes, place_codes, quantize
 from mho.simulation.machine import Machine, make_machine, run_body
 from mho.simulation.partial_tensors import Floats, PartialTensors
+from mho.simulation.quantize_input import make_codes, place_codes, quantize
 
 _FINISH, _WRITE, _START = range(3)
 """What happens first of what happens at the same time: what is finished may be read at once."""
@@ -107,11 +107,11 @@ class _LayerRun:
         self.name, self.output = content.layer.name, content.dequantize.target
         self._machine, self._content = machine, content
         self.is_stored = len(content.quantizations) > 1
-        region = Region(program, content)
-        families = find_families(region)
-        self.size = prove_windows(region, families)
+        region = LayerRegion(program, content)
+        tile_sets = find_tile_sets(region)
+        self.size = prove_windows(region, tile_sets)
         self._anchors = list_anchors(region, self.size)
-        self._reads = [_Reads(region, family, self._anchors) for family in families]
+        self._reads = [_Reads(region, tile_set, self._anchors) for tile_set in tile_sets]
         self._copies = program.schedule[self.name].copies
         self._prologue, self._window = _split(content.layer.body)
         self._loops = loop_values(content.window_loops or ())
@@ -201,16 +201,16 @@ class _LayerRun:
 
 
 class _Reads:
-    """Which codes the windows of one family read: those of their positions that lie in the layer."""
+    """Which codes the windows of one tile set read: those of their positions that lie in the layer."""
 
-    def __init__(self, region: Region, family: Family, anchors: Integers) -> None:
-        self._classes = list(family.classes())
-        self._rows = [_find_rows(region, family, one) for one in self._classes]
+    def __init__(self, region: LayerRegion, tile_set: TileSet, anchors: Integers) -> None:
+        self._classes = list(tile_set.classes())
+        self._rows = [_find_rows(region, tile_set, one) for one in self._classes]
         positions = np.stack([anchors + one.position for one in self._classes], axis=1)
         self._is_inside: Booleans = region.is_inside(positions)
-        group = np.full(len(anchors), int(family.first_groups[0]), np.int64)
+        group = np.full(len(anchors), int(tile_set.first_groups[0]), np.int64)
         self._starts = region.code_addresses(group, anchors)
-        self._address = family.rows.address
+        self._address = tile_set.rows.address
         self._known: dict[bytes, Integers] = {}
 
     def addresses(self, window: int) -> Integers:
@@ -223,11 +223,11 @@ class _Reads:
         return self._starts[window] + self._known[key]
 
 
-def _find_rows(region: Region, family: Family, one: ColumnClass) -> Integers:
+def _find_rows(region: LayerRegion, tile_set: TileSet, one: ColumnClass) -> Integers:
     """Return the rows that carry inputs of the positions of a class."""
     table = region.geometry.row_offsets()
     start = one.group * region.geometry.code_strides.group + int(one.position @ region.position_steps)
-    return np.flatnonzero(np.isin(family.rows.address - start, table))
+    return np.flatnonzero(np.isin(tile_set.rows.address - start, table))
 
 
 def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tuple[Instruction, ...]]:

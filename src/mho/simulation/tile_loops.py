@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mho.errors import ProgramError
 from mho.program.instructions import Affine, WriteTile
-from mho.program.tile_uses import Loops, TileUse, Write
+from mho.program.layer_content import Loops, TileUse, Write
 
 Integers = NDArray[np.int64]
 

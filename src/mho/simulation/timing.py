@@ -1,7 +1,8 @@
-"""How long a program takes for one sample: what its instructions do, times what each costs. Exact, in picoseconds.
+"""How long a program takes: what its instructions do, times what each costs. Exact, in picoseconds.
 
-Nothing is run: the instruction tree tells how often each write and each MVM is executed. The cost model predicts the
-same from the mapping alone; a property test holds the two equal.
+Nothing is run. For one crossbar, the instruction tree gives the number of executions of each write and each MVM; the
+cost model predicts the same from the mapping alone, and a property test compares the two. For a chip, the schedule of
+the program is simulated.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from dataclasses import dataclass
 
 from mho.errors import ProgramError
 from mho.mapping.counts import Counts
-from mho.program.conversions import count_shift_add, price_layer
+from mho.program.chip_work import derive_chip_work
+from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
 from mho.program.program import Program, walk
+from mho.program.window_proof import find_window_sizes
+from mho.scheduling.asap import check_batch
+from mho.simulation.plan_timing import PlanTiming
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def time_program(program: Program) -> ProgramTiming:
     """Time one sample of `program` on one crossbar, used again for every tile.
 
     Raises:
-        ProgramError: the program has a schedule for a chip, whose times `mho.simulation.program_timing` tells.
+        ProgramError: the program has a schedule for a chip, whose times `mho.simulation.timing` tells.
     """
     if program.schedule is not None:
         raise ProgramError(
@@ -86,3 +91,22 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
     prices = price_layer(program, layer)
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))
+
+
+def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) -> PlanTiming:
+    """Return the times of the schedule that a program carries; they are simulated when they are first asked for.
+
+    Times and dependencies are those of the program's own instructions; nothing else of where it came from is known.
+
+    Args:
+        program: with a schedule, verified.
+        batch: inputs that follow each other, 1 or more.
+        with_spans: tell when every copy worked.
+
+    Raises:
+        ProgramError: the program has no schedule.
+        ScheduleError: a batch below 1, or too large.
+    """
+    work = derive_chip_work(program, find_window_sizes(program))
+    check_batch(work.graph, batch)
+    return PlanTiming(work.graph, work.plan, program.accelerator, batch, with_spans)

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from mho.errors import DataError, ProgramError
 from mho.mapping.counts import Counts
-from mho.program.conversions import count_shift_add, price_layer
-from mho.program.families import largest_code
+from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import (
     Affine,
     Instruction,
@@ -36,11 +35,12 @@ from mho.program.instructions import (
     Span,
     Window,
 )
+from mho.program.layer_content import Loops
+from mho.program.layer_region import evaluate, loop_values
 from mho.program.program import Program
-from mho.program.region import evaluate, loop_values
-from mho.program.tile_uses import Loops
-from mho.simulation.codes import make_codes
+from mho.program.tile_sets import largest_code
 from mho.simulation.executor import Executor
+from mho.simulation.quantize_input import make_codes
 from mho.simulation.samples import check_inputs
 from mho.simulation.timing import LayerTiming, time_program
 

@@ -10,8 +10,7 @@ from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
-from mho.program.chip_lowering import compile_schedule
-from mho.program.lowering import require_integers
+from mho.program.lowering import compile_schedule, require_integers
 from mho.program.program import Program
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective

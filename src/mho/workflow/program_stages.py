@@ -100,7 +100,7 @@ class Compile:
         """Compile the found policy's network for the whole chip, where that holds it."""
         from mho.network.onnx_reader import read_onnx
         from mho.program.container import write_program
-        from mho.simulation.program_timing import time_on_chip
+        from mho.simulation.timing import time_on_chip
         from mho.workflow.chip_program import compile_for_chip
 
         try:

@@ -9,8 +9,7 @@ from chip_programs import quantized_program
 from small_programs import compile_small, conv_network
 
 from mho.report.timing_text import print_chip_timing, print_crossbar_timing
-from mho.simulation.program_timing import time_on_chip
-from mho.simulation.timing import time_program
+from mho.simulation.timing import time_on_chip, time_program
 from mho.terminal import Console
 
 HERE = Path(__file__).parent

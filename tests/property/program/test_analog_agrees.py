@@ -17,8 +17,7 @@ from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths
-from mho.program.chip_lowering import compile_schedule
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.simulation.analog import AnalogExecutor
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}

@@ -21,8 +21,7 @@ from mho.hardware.loading import accelerator_from_json
 from mho.network.graph import TensorInfo
 from mho.network.layers import derive_layer
 from mho.policy import BitWidths
-from mho.program.chip_lowering import compile_schedule
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.simulation import analog
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_windows import run_alone

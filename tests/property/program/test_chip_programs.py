@@ -17,16 +17,16 @@ from random_networks import SeededChooser, choosers, random_inputs
 
 from mho.errors import MappingError, MhoError
 from mho.network.reference import run_quantized
-from mho.program.chip_lowering import compile_schedule
 from mho.program.chip_work import derive_chip_work
 from mho.program.codec import decode_schedule, encode_schedule
 from mho.program.container import read_program, write_program
+from mho.program.lowering import compile_schedule
 from mho.program.verify import verify_program
 from mho.program.window_proof import find_window_sizes
 from mho.simulation.chip_timing import simulate_chip
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
-from mho.simulation.program_timing import time_on_chip
+from mho.simulation.timing import time_on_chip
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 LAYER_KEYS = ("name", "crossbars", "windows", "window_ps", "write_ps", "stored_needs", "sum_bytes", "tile_sum_bytes")

@@ -29,8 +29,8 @@ from mho.program.instructions import Layer
 from mho.program.lowering import compile_network, read_widths
 from mho.program.verify import verify_program
 from mho.quantization.ptq import quantize
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.executor import Executor
 from mho.simulation.timing import time_program
 

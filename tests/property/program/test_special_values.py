@@ -15,8 +15,7 @@ from random_networks import NetworkBuilder, choosers
 from mho.errors import DataError, MappingError, MhoError
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
-from mho.program.chip_lowering import compile_schedule
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, compile_schedule
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 

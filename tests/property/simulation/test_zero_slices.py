@@ -11,7 +11,7 @@ from random_networks import SeededChooser, networks, random_inputs, random_netwo
 
 from mho.mapping.model import MappingModel
 from mho.network.reference import run_quantized
-from mho.program.conversions import price_layer
+from mho.program.instruction_costs import price_layer
 from mho.program.lowering import compile_network
 from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program

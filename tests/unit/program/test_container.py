@@ -12,8 +12,8 @@ from mho.errors import InputFileError, MemoryBudgetError, MhoError, ProgramError
 from mho.input_files import MEMORY_KEY
 from mho.program.container import FORMAT_VERSION, MAGIC, read_program, write_program
 from mho.program.instructions import Loop
-from mho.program.product import prove_layer
-from mho.program.tile_uses import collect_layers
+from mho.program.layer_content import collect_layers
+from mho.program.layer_proof import prove_layer
 from mho.program.verify import verify_program
 
 

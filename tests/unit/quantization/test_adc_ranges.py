@@ -27,8 +27,8 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingProgress, train
 from mho.quantization.training_options import TrainingOptions
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 
 EXTREMES, HALF = RangeRule(RangeMethod.EXTREMES), RangeRule(RangeMethod.PERCENTILE, 0.5)
 

@@ -21,12 +21,12 @@ from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError, DataError
 from mho.hardware.loading import accelerator_from_json
 from mho.program.instructions import WriteDynamicTile
+from mho.program.layer_content import collect_layers
 from mho.program.lowering import compile_network
 from mho.program.program import walk
-from mho.program.tile_uses import collect_layers
 from mho.simulation import analog_tiles
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.analog_tiles import TileWriter
 from mho.simulation.executor import Executor
 

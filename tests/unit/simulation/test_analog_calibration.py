@@ -18,8 +18,8 @@ from mho.array.range_groups import group_conversions
 from mho.errors import ConfigError, DataError
 from mho.hardware.loading import accelerator_from_json
 from mho.program.lowering import compile_network
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 from mho.simulation.executor import Executor
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mho.errors import ProgramError
 from mho.program.instructions import Affine, LoadInput, ShiftAdd, Span, WriteTile
-from mho.program.tile_uses import TileUse
+from mho.program.layer_content import TileUse
 from mho.simulation.tile_loops import count_matrices, list_addresses, split_loops, turns
 
 STEPS, GROUPS, ROWS, COLS = ("step", 4), ("group", 3), ("y", 5), ("x", 2)

@@ -25,8 +25,8 @@ from mho.program.program import NORMALIZES_INPUT
 from mho.report.comparison_accuracy import LabelledSamples
 from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
+from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
-from mho.simulation.analog_calibration import calibrate_ranges
 from mho.worker_pool import start_process
 from mho.workflow.study import run_study
 from mho.workflow.study_config import load_study, study_from_json

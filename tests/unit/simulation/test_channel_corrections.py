@@ -15,8 +15,8 @@ from mho.array_files import read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import read_program, write_program
 from mho.program.verify import verify_program
+from mho.simulation.channel_corrections import ChannelCorrections, Correction, read_corrections, write_corrections
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
-from mho.simulation.corrections import ChannelCorrections, Correction, read_corrections, write_corrections
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 

@@ -12,9 +12,9 @@ from mho.mapping.network import NetworkMapping, Placement
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.reference import run_quantized
 from mho.program.instructions import LoadInput, Mvm, ShiftAdd, WriteTile
-from mho.program.joining import join_writes
 from mho.program.lowering import compile_network
 from mho.program.program import walk
+from mho.program.shared_writes import join_writes
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret
 

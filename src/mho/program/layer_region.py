@@ -1,4 +1,4 @@
-"""A layer's region held against its geometry: the vocabulary in which `mho.program.product` proves what it computes."""
+"""A layer's region beside its geometry: the vocabulary of the proof of what it computes (`mho.program.layer_proof`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mho.errors import ProgramError
 from mho.input_files import check_memory
 from mho.program.instructions import Affine
+from mho.program.layer_content import LayerContent, Loops
 from mho.program.program import Program
-from mho.program.tile_uses import LayerContent, Loops
 
 Integers = NDArray[np.int64]
 
@@ -21,7 +21,7 @@ _PROOF_BYTES = 200
 """Memory that a proof takes for each position of each group, measured."""
 
 
-class Region:
+class LayerRegion:
     """One layer's content with its geometry and the layout of its sums.
 
     Attributes:

@@ -23,7 +23,7 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.tile_uses import collect_layers
+from mho.program.layer_content import collect_layers
 from mho.program.verify import verify_program
 from mho.simulation.executor import Executor
 from mho.simulation.interpreter import interpret

@@ -1,7 +1,7 @@
 """Families: the tiles of one encoded matrix, with everything that their addresses say of rows, columns and windows.
 
 The anchor of a window is the position that its address of sums names; columns lie at displacements from it. All tiles
-of a family must run over the same anchors, for each of the family's matrices, with every input slice once.
+of a tile_set must run over the same anchors, for each of the tile_set's matrices, with every input slice once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from mho.program.instructions import QuantizeInput, WriteDynamicTile, WriteTile
-from mho.program.region import Integers, Region, evaluate, loop_values
-from mho.program.tile_uses import Loops, TileUse
+from mho.program.layer_content import Loops, TileUse
+from mho.program.layer_region import Integers, LayerRegion, evaluate, loop_values
 
 UNUSED = -1
 """Instead of an output: the column is left out."""
@@ -73,7 +73,7 @@ class ColumnClass:
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class TileSet:
     """The tiles of one encoded matrix; see the module.
 
     Attributes:
@@ -107,8 +107,8 @@ class Family:
             yield ColumnClass(int(key[3]), key[:3], cols, self.columns.output[cols])
 
 
-def find_families(region: Region) -> tuple[Family, ...]:
-    """Sort the tiles of a region into families.
+def find_tile_sets(region: LayerRegion) -> tuple[TileSet, ...]:
+    """Sort the tiles of a region into tile sets.
 
     Raises:
         ProgramError: tiles leave a part of their matrix out or take it twice, or run over different windows; input
@@ -126,7 +126,7 @@ def largest_code(quantize: QuantizeInput) -> int:
 
 
 def _shared(use: TileUse) -> tuple[Any, ...]:
-    """Return what tells families apart: the constants that they use, and where their matrices begin in them."""
+    """Return what tells tile sets apart: the constants that they use, and where their matrices begin in them."""
     write, load, add = use.write, use.load, use.add
     common = (load.row_offsets, load.row_signs, load.row_shifts, load.dac_bits, add.column_offsets, add.column_weights)
     if isinstance(write, WriteTile):
@@ -136,7 +136,7 @@ def _shared(use: TileUse) -> tuple[Any, ...]:
     return (*names, *columns, write.codes, write.address, write.addend, write.is_signed, write.cell_bits, *common)
 
 
-def _describe(region: Region, uses: tuple[TileUse, ...]) -> Family:
+def _describe(region: LayerRegion, uses: tuple[TileUse, ...]) -> TileSet:
     load, add = uses[0].load, uses[0].add
     row_offsets, shifts = region.constant(load.row_offsets), region.constant(load.row_shifts)
     columns = _read_columns(region, region.constant(add.column_offsets), region.constant(add.column_weights))
@@ -154,7 +154,7 @@ def _describe(region: Region, uses: tuple[TileUse, ...]) -> Family:
     first, *others = walks.values()
     for other in others:
         region.require(first.equals(other), "tiles of one matrix run over different windows")
-    return Family(
+    return TileSet(
         uses=uses,
         rows=Rows(row_offsets + first.displacement, region.constant(load.row_signs), shifts // load.dac_bits),
         columns=columns,
@@ -166,7 +166,7 @@ def _describe(region: Region, uses: tuple[TileUse, ...]) -> Family:
     )
 
 
-def _read_columns(region: Region, offsets: Integers, weights: Integers) -> Columns:
+def _read_columns(region: LayerRegion, offsets: Integers, weights: Integers) -> Columns:
     shape, is_used = region.layout.shape, offsets >= 0
     region.require(bool((offsets < region.layout.size).all()), "a column is added outside of the sums")
     image, group, line, channel, row, column = np.unravel_index(np.maximum(offsets, 0), shape)
@@ -175,7 +175,7 @@ def _read_columns(region: Region, offsets: Integers, weights: Integers) -> Colum
     return Columns(group, np.where(is_used, channel, UNUSED), position, weights)
 
 
-def _check_partition(region: Region, uses: tuple[TileUse, ...], rows: int, cols: int) -> None:
+def _check_partition(region: LayerRegion, uses: tuple[TileUse, ...], rows: int, cols: int) -> None:
     """Reads cover every row and column of the encoded matrix once."""
     spans = [(use.load.rows, use.add.cols) for use in uses]
     row_edges = np.unique([edge for span, _ in spans for edge in (span.start, span.stop)])
@@ -191,7 +191,7 @@ def _check_partition(region: Region, uses: tuple[TileUse, ...], rows: int, cols:
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """What the addresses of one tile say, see `Family`; `displacement` is that of its codes from the anchor's."""
+    """What the addresses of one tile say, see `TileSet`; `displacement` is that of its codes from the anchor's."""
 
     displacement: int
     matrices: Integers
@@ -207,7 +207,7 @@ class _Walk:
         )
 
 
-def _walk(region: Region, use: TileUse, columns: Columns, copies: int) -> _Walk:
+def _walk(region: LayerRegion, use: TileUse, columns: Columns, copies: int) -> _Walk:
     """Follow one tile through its loops."""
     stored = use.write.index if isinstance(use.write, WriteTile) else use.write.address
     shifting = {variable for variable, _ in use.load.shift.strides}
@@ -238,7 +238,7 @@ def _walk(region: Region, use: TileUse, columns: Columns, copies: int) -> _Walk:
     return _Walk(int(displacement[0]), matrices[:, 0], first_groups, anchors[0])
 
 
-def _check_slices(region: Region, use: TileUse, loops: Loops, copies: int) -> None:
+def _check_slices(region: LayerRegion, use: TileUse, loops: Loops, copies: int) -> None:
     """Input slices cover every bit of the codes once."""
     dac_bits, turns, incomplete = (
         use.load.dac_bits,
@@ -251,7 +251,7 @@ def _check_slices(region: Region, use: TileUse, loops: Loops, copies: int) -> No
     region.require(np.array_equal(shifts, np.arange(turns) * (dac_bits * copies)), incomplete)
 
 
-def _check_reach(region: Region, group: Integers, anchor: Integers, columns: Columns) -> None:
+def _check_reach(region: LayerRegion, group: Integers, anchor: Integers, columns: Columns) -> None:
     """Sums of every column lie where the anchor and the displacement say: none runs over the end of an axis."""
     top, _, left, _ = region.layout.margins
     images, rows, along = region.layout.shape[0], *_extents(region)
@@ -261,6 +261,6 @@ def _check_reach(region: Region, group: Integers, anchor: Integers, columns: Col
     region.require(is_inside, "a sum lies outside of its buffer")
 
 
-def _extents(region: Region) -> tuple[int, int]:
+def _extents(region: LayerRegion) -> tuple[int, int]:
     _, rows, along = region.layout.position_shape
     return rows, along

@@ -11,7 +11,7 @@ from mho.mapping.parts import Range
 from mho.mapping.search import Piece
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths
-from mho.program.conversions import price_layer
+from mho.program.instruction_costs import price_layer
 from mho.program.lowering import compile_network
 
 

@@ -1,6 +1,6 @@
 """The matrix that a layer's inputs meet, assembled from all of its tiles, and the proof that it is one matrix.
 
-A position gets its sums from every window that reaches it, in every family of tiles. Windows repeat, so only a few
+A position gets its sums from every window that reaches it, in every tile_set of tiles. Windows repeat, so only a few
 sets of contributions differ; for each, what its columns hold must add up to the same matrix, at every position.
 """
 
@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
-from mho.program.families import ColumnClass, Family
 from mho.program.instructions import WriteTile
-from mho.program.recovery import as_lines, rank_lines, recombine
-from mho.program.region import Integers, Region
+from mho.program.layer_region import Integers, LayerRegion
+from mho.program.tile_sets import ColumnClass, TileSet
 
 Matrix = NDArray[Any]
 
@@ -42,18 +41,18 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """The columns of a family at one displacement: which positions they serve, and what they hold."""
+    """The columns of a tile set at one displacement: which positions they serve, and what they hold."""
 
-    family: Family
+    tile_set: TileSet
     positions: NDArray[np.bool_]
     classes: list[ColumnClass]
 
 
-Reader = Callable[[Family, ColumnClass, Integers, Integers], Block]
+Reader = Callable[[TileSet, ColumnClass, Integers, Integers], Block]
 """Makes the block of a class from the rows that carry its inputs, and from the input that each of them carries."""
 
 
-def assemble(region: Region, families: tuple[Family, ...], read: Reader) -> Matrix:
+def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) -> Matrix:
     """Return whole numbers [groups, outputs (+ 1 for the sum of the inputs), inputs]; see the module.
 
     Raises:
@@ -61,15 +60,15 @@ def assemble(region: Region, families: tuple[Family, ...], read: Reader) -> Matr
     """
     channels, inputs = region.layout.shape[3], region.geometry.inputs_per_group
     matrix = np.zeros((region.groups, channels, inputs), np.float32)
-    entries = [entry for family in families for entry in _list_entries(region, family)]
-    for groups in _sort_groups(region, families):
-        own = [entry for entry in entries if groups[0] in _groups_of(entry.family)]
+    entries = [entry for tile_set in tile_sets for entry in _list_entries(region, tile_set)]
+    for groups in _sort_groups(region, tile_sets):
+        own = [entry for entry in entries if groups[0] in _groups_of(entry.tile_set)]
         blocks: dict[int, list[Block]] = {}
         is_first = True
         for chosen in _distinct_sets(own, region.positions):
             for number in chosen:
                 if number not in blocks:
-                    blocks[number] = [_read(region, own[number].family, one, read) for one in own[number].classes]
+                    blocks[number] = [_read(region, own[number].tile_set, one, read) for one in own[number].classes]
             summands = [block for number in chosen for block in blocks[number]]
             region.require(sum(block.largest for block in summands) < FLOAT64_LIMIT, "weights pass 53 bits")
             total = _add_up(summands, groups, (channels, inputs))
@@ -82,7 +81,7 @@ def assemble(region: Region, families: tuple[Family, ...], read: Reader) -> Matr
     return matrix
 
 
-def read_cells(region: Region) -> Reader:
+def read_cells(region: LayerRegion) -> Reader:
     """Return what reads blocks from constants.
 
     Raises:
@@ -90,30 +89,30 @@ def read_cells(region: Region) -> Reader:
     """
     limit = 2**region.program.accelerator.crossbar.cell_bits - 1
 
-    def read(family: Family, chosen: ColumnClass, rows: Integers, inputs: Integers) -> Block:
-        write = family.uses[0].write
+    def read(tile_set: TileSet, chosen: ColumnClass, rows: Integers, inputs: Integers) -> Block:
+        write = tile_set.uses[0].write
         assert isinstance(write, WriteTile)
         cells = region.program.constants[write.cells]
-        if not np.array_equal(family.matrices, np.arange(len(cells))):
-            cells = cells[family.matrices]
+        if not np.array_equal(tile_set.matrices, np.arange(len(cells))):
+            cells = cells[tile_set.matrices]
         _check_empty(region, cells, chosen, rows)
         outputs, output = np.unique(chosen.outputs, return_inverse=True)
-        weights = family.columns.weight[chosen.cols]
+        weights = tile_set.columns.weight[chosen.cols]
         largest = float(np.bincount(output.reshape(-1), np.abs(weights)).max()) * limit
         largest *= 1 + int(np.bincount(inputs).max() if inputs.size else 0)
         region.require(largest < FLOAT64_LIMIT, "weights pass 53 bits")
         dtype = np.float32 if largest < FLOAT32_LIMIT else np.float64
         columns = rank_lines(chosen.cols, output.reshape(-1), weights, dtype)
         copies = []
-        for copy in range(family.copies):
-            mine = family.rows.copy[rows] == copy
+        for copy in range(tile_set.copies):
+            mine = tile_set.rows.copy[rows] == copy
             found, element = np.unique(inputs[mine], return_inverse=True)
-            ranks = rank_lines(rows[mine], element.reshape(-1), family.rows.sign[rows[mine]], dtype)
+            ranks = rank_lines(rows[mine], element.reshape(-1), tile_set.rows.sign[rows[mine]], dtype)
             values = recombine(cells, ranks, columns, (outputs.size, found.size))
-            copies.append(Block(family.first_groups + chosen.group, outputs, found, values, largest))
+            copies.append(Block(tile_set.first_groups + chosen.group, outputs, found, values, largest))
         first, *others = copies
         for number, other in enumerate(others, start=1):
-            scale = dtype(2 ** (number * family.dac_bits))
+            scale = dtype(2 ** (number * tile_set.dac_bits))
             is_same = np.array_equal(first.inputs, other.inputs) and np.array_equal(first.values * scale, other.values)
             region.require(is_same, "input slices that enter together meet different weights")
         return first
@@ -121,7 +120,7 @@ def read_cells(region: Region) -> Reader:
     return read
 
 
-def _check_empty(region: Region, cells: NDArray[np.uint8], chosen: ColumnClass, rows: Integers) -> None:
+def _check_empty(region: LayerRegion, cells: NDArray[np.uint8], chosen: ColumnClass, rows: Integers) -> None:
     """Rows that carry no input of a class hold nothing in its columns."""
     others = np.setdiff1d(np.arange(cells.shape[1]), rows, assume_unique=True)
     if not others.size:
@@ -131,26 +130,26 @@ def _check_empty(region: Region, cells: NDArray[np.uint8], chosen: ColumnClass, 
     region.require(not found.any(), "a cell holds a weight of an input that its output does not take")
 
 
-def _list_entries(region: Region, family: Family) -> Iterator[_Entry]:
+def _list_entries(region: LayerRegion, tile_set: TileSet) -> Iterator[_Entry]:
     by_position: dict[bytes, list[ColumnClass]] = {}
-    for chosen in family.classes():
+    for chosen in tile_set.classes():
         by_position.setdefault(chosen.position.tobytes(), []).append(chosen)
     for classes in by_position.values():
-        served = family.anchors + classes[0].position
+        served = tile_set.anchors + classes[0].position
         positions = np.zeros(region.positions, np.bool_)
         positions[region.number(served[region.is_inside(served)])] = True
         if positions.any():
-            yield _Entry(family, positions, classes)
+            yield _Entry(tile_set, positions, classes)
 
 
-def _groups_of(family: Family) -> set[int]:
-    last = int(family.columns.group.max())
-    return {int(first) + group for first in family.first_groups for group in range(last + 1)}
+def _groups_of(tile_set: TileSet) -> set[int]:
+    last = int(tile_set.columns.group.max())
+    return {int(first) + group for first in tile_set.first_groups for group in range(last + 1)}
 
 
-def _sort_groups(region: Region, families: tuple[Family, ...]) -> list[Integers]:
-    """Sort groups by the families that hold them."""
-    sets = [_groups_of(family) for family in families]
+def _sort_groups(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> list[Integers]:
+    """Sort groups by the tile sets that hold them."""
+    sets = [_groups_of(tile_set) for tile_set in tile_sets]
     found: dict[tuple[bool, ...], list[int]] = {}
     for group in range(region.groups):
         found.setdefault(tuple(group in one for one in sets), []).append(group)
@@ -165,14 +164,14 @@ def _distinct_sets(entries: list[_Entry], positions: int) -> list[list[int]]:
     return [np.flatnonzero(np.unpackbits(line, count=len(entries))).tolist() for line in distinct.values()]
 
 
-def _read(region: Region, family: Family, chosen: ColumnClass, read: Reader) -> Block:
+def _read(region: LayerRegion, tile_set: TileSet, chosen: ColumnClass, read: Reader) -> Block:
     """Read one class: which rows carry inputs of its groups and positions is told by their addresses."""
     table = region.geometry.row_offsets()
     start = chosen.group * region.geometry.code_strides.group + int(chosen.position @ region.position_steps)
-    wanted = family.rows.address - start
+    wanted = tile_set.rows.address - start
     places = np.minimum(np.searchsorted(table, wanted), table.size - 1)
     rows = np.flatnonzero(table[places] == wanted)
-    return read(family, chosen, rows, places[rows])
+    return read(tile_set, chosen, rows, places[rows])
 
 
 def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Matrix:
@@ -189,3 +188,78 @@ def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Ma
         else:
             total[np.ix_(place[mine], block.outputs, block.inputs)] += values
     return total
+
+
+# -- what the cells of tiles hold, taken back to integers ----------------------------------------
+
+_BLOCK_CELLS = 1 << 22
+
+Lines = slice | Integers
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Lines (rows or columns) of an encoded matrix of which no two belong to the same element.
+
+    Attributes:
+        lines, elements: numbers of the lines, and of the element that each belongs to.
+        weights: float [lines].
+    """
+
+    lines: Lines
+    elements: Lines
+    weights: NDArray[Any]
+
+
+def rank_lines(lines: Integers, elements: Integers, weights: Integers, dtype: type[np.floating[Any]]) -> list[Rank]:
+    """Sort lines into ranks: the first of every element, the second of every element, and so on."""
+    order = np.argsort(elements, kind="stable")
+    starts = np.flatnonzero(np.diff(elements[order], prepend=-1))
+    rank = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
+    ranks = []
+    for value in range(int(rank.max(initial=-1)) + 1):
+        of_rank = order[rank == value]
+        ranks.append(Rank(as_lines(lines[of_rank]), as_lines(elements[of_rank]), weights[of_rank].astype(dtype)))
+    return ranks
+
+
+def recombine(cells: NDArray[np.uint8], rows: list[Rank], columns: list[Rank], shape: tuple[int, int]) -> NDArray[Any]:
+    """Return what cells hold: the sum over the rows of an input and the columns of an output of weight times cell.
+
+    Args:
+        cells: [matrices, rows, cols].
+        rows, columns: which element, 0 .. shape - 1, each line belongs to.
+        shape: outputs and inputs.
+
+    Returns:
+        [matrices, outputs, inputs], in the type of the weights.
+    """
+    dtype = columns[0].weights.dtype
+    total = np.zeros((cells.shape[0], *shape), dtype)
+    step = max(1, _BLOCK_CELLS // (cells.shape[0] * cells.shape[2]))
+    for row in rows:
+        for start in range(0, len(row.weights), step):
+            block, weights = cells[:, part_of(row.lines, start, step)], row.weights[start : start + step]
+            partial = np.zeros((*block.shape[:2], shape[0]), dtype)
+            for column in columns:
+                partial[:, :, column.elements] += block[:, :, column.lines] * column.weights
+            partial *= weights[:, None]
+            total[:, :, part_of(row.elements, start, step)] += partial.swapaxes(1, 2)
+    return total
+
+
+def as_lines(indices: Integers) -> Lines:
+    """Return evenly spaced ascending indices as a slice, which NumPy reads without gathering."""
+    if indices.size == 1:
+        return slice(int(indices[0]), int(indices[0]) + 1)
+    step = int(indices[1] - indices[0]) if indices.size else 0
+    is_even = step > 0 and bool((np.diff(indices) == step).all())
+    return slice(int(indices[0]), int(indices[-1]) + 1, step) if is_even else indices
+
+
+def part_of(lines: Lines, start: int, count: int) -> Lines:
+    """Return `count` of the lines, from number `start` on."""
+    if not isinstance(lines, slice):
+        return lines[start : start + count]
+    step = lines.step or 1
+    return slice(lines.start + start * step, min(lines.start + (start + count) * step, lines.stop), step)

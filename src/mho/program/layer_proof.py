@@ -1,9 +1,9 @@
 """The proof that a layer's region computes the product that its geometry names, whatever loops and tiles it is made of.
 
-`prove_layer` follows every loop of the region and holds each address against the geometry (`mho.program.families`),
-takes back from the cells what each window adds to each position, and shows that all positions meet the same matrix
-(`mho.program.assembly`). What remains free are the cells: they are the weights. The executor relies on this to run the
-layer as one integer product; the interpreter does not need it.
+`prove_layer` follows every loop of the region and checks each address against the geometry (`mho.program.tile_sets`),
+recovers from the cells what each window adds to each position, and shows that all positions meet the same matrix
+(`mho.program.matrix_recovery`). What remains free are the cells: they are the weights. The executor relies on this to
+run the layer as one integer product; the interpreter does not need it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT, LARGEST_INTEGER
-from mho.program.assembly import Matrix, assemble, read_cells
-from mho.program.families import Family, find_families, largest_code
 from mho.program.geometry import ConvGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, Geometry, QuantizeInput, WriteDynamicTile, WriteTile
+from mho.program.layer_content import LayerContent
+from mho.program.layer_region import LayerRegion
+from mho.program.matrix_recovery import Matrix, assemble, read_cells
 from mho.program.operand_proof import StoredOperand, prove_digital_product, prove_sums
 from mho.program.program import Program
-from mho.program.region import Region
-from mho.program.tile_uses import LayerContent
+from mho.program.tile_sets import TileSet, find_tile_sets, largest_code
 from mho.program.window_proof import prove_windows
 
 _LARGEST_SUM = 2**62
@@ -58,13 +58,13 @@ def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
     Raises:
         ProgramError: an address, a slice or a cell is not what the geometry asks for; says what, names the layer.
     """
-    region = Region(program, content)
+    region = LayerRegion(program, content)
     is_matmul = isinstance(region.geometry, MatmulGeometry)
     _check_buffers(region)
     _check_operands(region)
-    families = find_families(region)
-    _check_sizes(region, families)
-    matrix, addend = (None, _prove_stored(region, families)) if is_matmul else (_recover(region, families), 0)
+    tile_sets = find_tile_sets(region)
+    _check_sizes(region, tile_sets)
+    matrix, addend = (None, _prove_stored(region, tile_sets)) if is_matmul else (_recover(region, tile_sets), 0)
     return LayerProduct(
         name=content.layer.name,
         geometry=content.layer.geometry,
@@ -73,11 +73,11 @@ def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
         stored_addend=addend,
         matrix=matrix,
         dequantize=content.dequantize,
-        window=None if content.window_loops is None else prove_windows(region, families),
+        window=None if content.window_loops is None else prove_windows(region, tile_sets),
     )
 
 
-def _check_buffers(region: Region) -> None:
+def _check_buffers(region: LayerRegion) -> None:
     """Codes come from the first quantization, stored codes from the second, sums go where they are dequantized."""
     content, dequantize = region.content, region.content.dequantize
     is_matmul = isinstance(region.geometry, MatmulGeometry)
@@ -97,7 +97,7 @@ def _check_buffers(region: Region) -> None:
         region.require(isinstance(use.write, WriteDynamicTile) == is_matmul, "a tile is written the wrong way")
 
 
-def _check_operands(region: Region) -> None:
+def _check_operands(region: LayerRegion) -> None:
     """What is quantized has the shape that the geometry speaks of, with the border that it asks for."""
     geometry, buffers = region.geometry, region.program.buffers
     shapes = [buffers[item.source].shape for item in region.content.quantizations]
@@ -125,42 +125,44 @@ def _matrices(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (math.prod(shape[:-2]), *shape[-2:])
 
 
-def _check_sizes(region: Region, families: tuple[Family, ...]) -> None:
+def _check_sizes(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> None:
     """No sum passes 64 bits; cells and windows are as many as the layer's weights and positions ask for at least."""
     content, geometry = region.content, region.geometry
     codes, limit = largest_code(content.quantizations[0]), 2**region.program.accelerator.crossbar.cell_bits - 1
-    weights = sum(len(family.rows.sign) * _largest_weight(family) * limit for family in families)
+    weights = sum(len(tile_set.rows.sign) * _largest_weight(tile_set) * limit for tile_set in tile_sets)
     if content.products:
         stored = content.quantizations[1]
         weights += geometry.inputs_per_group * max(-stored.qmin - stored.offset, largest_code(stored))
     region.require((weights + geometry.inputs_per_group) * max(1, codes) < _LARGEST_SUM, "sums may pass 64 bits")
     if not content.products:
         size = geometry.groups * geometry.outputs_per_group * geometry.inputs_per_group
-        region.require(size <= sum(_count_cells(region, family) for family in families), "a weight lies in no cell")
-        served = sum(len(family.anchors) * len(family.columns.weight) for family in families)
+        region.require(
+            size <= sum(_count_cells(region, tile_set) for tile_set in tile_sets), "a weight lies in no cell"
+        )
+        served = sum(len(tile_set.anchors) * len(tile_set.columns.weight) for tile_set in tile_sets)
         region.require(region.positions <= served, "a position gets no sums")
 
 
-def _count_cells(region: Region, family: Family) -> int:
-    write = family.uses[0].write
+def _count_cells(region: LayerRegion, tile_set: TileSet) -> int:
+    write = tile_set.uses[0].write
     if isinstance(write, WriteTile):
         cells = region.program.constants[write.cells]
-        return int(cells.size) // len(cells) * len(family.matrices)
-    return len(family.rows.sign) * len(family.columns.weight) * len(family.matrices)
+        return int(cells.size) // len(cells) * len(tile_set.matrices)
+    return len(tile_set.rows.sign) * len(tile_set.columns.weight) * len(tile_set.matrices)
 
 
-def _largest_weight(family: Family) -> int:
+def _largest_weight(tile_set: TileSet) -> int:
     """Return the largest sum of absolute weights of the columns that one sum takes: of one window a displacement."""
     largest: dict[bytes, float] = {}
-    for one in family.classes():
-        key, total = one.position.tobytes(), np.bincount(one.outputs, np.abs(family.columns.weight[one.cols])).max()
+    for one in tile_set.classes():
+        key, total = one.position.tobytes(), np.bincount(one.outputs, np.abs(tile_set.columns.weight[one.cols])).max()
         largest[key] = max(largest.get(key, 0.0), float(total))
     return int(sum(largest.values()))
 
 
-def _recover(region: Region, families: tuple[Family, ...]) -> Matrix:
+def _recover(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> Matrix:
     """Recover the matrix of a layer with weights. Where sums of inputs are taken back, that becomes part of it."""
-    matrix = assemble(region, families, read_cells(region))
+    matrix = assemble(region, tile_sets, read_cells(region))
     channels, dequantize = region.layout.channels, region.content.dequantize
     has_digital_sums = prove_sums(region)
     if not region.layout.has_sums:
@@ -172,7 +174,7 @@ def _recover(region: Region, families: tuple[Family, ...]) -> Matrix:
     return _checked(region, matrix[:, :channels] + factors[:, :, None] * sums[:, None, :])
 
 
-def _checked(region: Region, matrix: Matrix) -> Matrix:
+def _checked(region: LayerRegion, matrix: Matrix) -> Matrix:
     largest = _magnitude(matrix)
     region.require(largest < FLOAT32_LIMIT, f"weights up to {largest:.0f}, where at most 2^24 are exact")
     return matrix.astype(np.float32, copy=False)
@@ -182,7 +184,7 @@ def _magnitude(values: Matrix) -> float:
     return float(max(values.max(initial=0), -values.min(initial=0)))
 
 
-def _prove_stored(region: Region, families: tuple[Family, ...]) -> int:
+def _prove_stored(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> int:
     """Prove that cells hold the stored operand once; return what is added to each of its integers."""
     has_digital_sums = prove_sums(region)
     if name := region.content.dequantize.sum_factors:
@@ -192,7 +194,7 @@ def _prove_stored(region: Region, families: tuple[Family, ...]) -> int:
         region.require(not region.layout.has_sums or has_digital_sums, "a sum of inputs is missing")
         return 0
     operand = StoredOperand(region)
-    matrix = assemble(region, families, operand.read)
+    matrix = assemble(region, tile_sets, operand.read)
     matrix[:, region.layout.channels :] += float(has_digital_sums)
     region.require(bool((matrix == 1).all()), "a stored integer, or an input of a sum, is left out or taken twice")
     region.require(abs(operand.addend) <= LARGEST_INTEGER, "stored integers are moved too far")

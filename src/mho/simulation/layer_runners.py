@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from mho.program.geometry import ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Dequantize, QuantizeInput
-from mho.program.product import LayerProduct
+from mho.program.layer_proof import LayerProduct
 from mho.program.program import Program
-from mho.simulation.codes import quantize
 from mho.simulation.contraction import PartialSums, Route, choose_route, contract
+from mho.simulation.quantize_input import quantize
 
 
 class LayerRunner(Protocol):
