@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from mho.api.arguments import Bits, Hardware, Inputs, MappingName, as_mapping, as_policy
+from mho.api.arguments import Bits, Hardware, Inputs, MappingName, ObjectiveName, as_mapping, as_objective, as_policy
 from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.layer_tables import LayerTable
 from mho.cost_model.network_map import NetworkMap
-from mho.errors import ConfigError, MhoError
+from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct, override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.model import DEFAULT_MODEL
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mho.scheduling.chip_schedule import ChipSchedule
     from mho.scheduling.reload_schedule import ReloadSchedule
     from mho.simulation.chip_search import SimulatedSchedule
-
-ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 
 
 def accelerator(
@@ -156,11 +154,9 @@ def schedule(
             holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
     """
     from mho.scheduling.chip_schedule import ChipDemand
-    from mho.scheduling.duplication import Objective
     from mho.simulation.chip_search import simulate_best
 
-    if objective not in tuple(Objective):
-        raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
+    aim = as_objective(objective)
     demand = ChipDemand.of(
         network,
         as_policy(network, policy),
@@ -171,7 +167,7 @@ def schedule(
     )
     if not demand.is_held:
         return demand.schedule_reload(batch)
-    schedules = demand.list_schedules(Objective(objective), batch)
+    schedules = demand.list_schedules(aim, batch)
     return simulate_best(schedules) if simulate else next(schedules)
 
 
@@ -184,11 +180,11 @@ def compare(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     simulate: bool = True,
-    samples: tuple[Inputs, NDArray[Any]] | None = None,
+    samples: tuple[Inputs, NDArray[Any]] | str | Path | None = None,
     seed: int = 0,
     chips: int = 1,
     elapsed_s: float | None = None,
-    calibration: Inputs | None = None,
+    calibration: Inputs | str | Path | None = None,
     recalibrate: bool = False,
 ) -> Comparison:
     """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
@@ -206,12 +202,12 @@ def compare(
         mapping: "best", any exact mapping, or "paper", that of arXiv 2601.21737.
         batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
         simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
-        samples: inputs, as for `simulate`, and their labels, integers [N]: tells how right the arrays of each
-            accelerator answer. The network must be quantized then.
-        seed: of the first chip of each accelerator whose accuracy is told.
-        chips: of each accelerator, with the seeds that follow: their mean accuracy is told, and that of the worst.
-        elapsed_s: s, above 0: chips are asked again so long after the write.
-        calibration: other inputs, on which calibrated ADCs find their ranges whenever a chip is asked.
+        samples: inputs, as for `simulate`, and their labels, integers [N], or an .npz file of both, the labels by the
+            name "labels": the accuracy of the arrays of each accelerator is simulated. The network must be quantized.
+        seed: of the first chip of each accelerator.
+        chips: of each accelerator, with the seeds that follow: mean accuracy, and that of the worst chip.
+        elapsed_s: s, above 0: chips are simulated again so long after the write.
+        calibration: other inputs, or an .npz file of them, on which calibrated ADCs find their ranges on each chip.
         recalibrate: whether scales and biases of channels are corrected on them too, as by `recalibrate`.
 
     Raises:
@@ -219,11 +215,13 @@ def compare(
             the samples do not suit the network, or there are none for what is asked of chips.
     """
     from mho.report.comparison import Question, compare_accelerators
-    from mho.report.comparison_accuracy import Asking, LabelledSamples
+    from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples
 
     asking = None
     if samples is not None:
-        asking = Asking(LabelledSamples(*samples), seed, chips, elapsed_s, calibration, recalibrate)
+        labelled = read_samples(samples) if isinstance(samples, (str, Path)) else LabelledSamples(*samples)
+        inputs = read_inputs(calibration) if isinstance(calibration, (str, Path)) else calibration
+        asking = Asking(labelled, seed, chips, elapsed_s, inputs, recalibrate)
     elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
         raise ConfigError("chips are asked about samples", expected="samples=(inputs, labels)")
     question = Question(

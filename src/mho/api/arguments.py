@@ -19,10 +19,12 @@ from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.scheduling.duplication import Objective
     from mho.simulation.adc_ranges import AdcRanges
 
 Bits = Policy | BitWidths | str
 MappingName = MappingModel | Literal["best", "paper"]
+ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 Hardware = Accelerator | str | Path
 PlacementName = Literal["as-mapped", "fault-aware"]
 Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]
@@ -35,6 +37,15 @@ def as_mapping(mapping: MappingName) -> MappingModel:
     except ValueError:
         names = " or ".join(f'"{model}"' for model in MappingModel)
         raise MhoError(f"unknown mapping {mapping!r}", expected=names) from None
+
+
+def as_objective(objective: ObjectiveName) -> Objective:
+    """Return the objective of a schedule by its name. Raises `MhoError`."""
+    from mho.scheduling.duplication import Objective
+
+    if objective not in tuple(Objective):
+        raise MhoError(f"unknown objective {objective!r}", expected=", ".join(f'"{one}"' for one in Objective))
+    return Objective(objective)
 
 
 def as_policy(network: Network | LayerTable, policy: Bits | None) -> Policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from mho.api.arguments import (
     Hardware,
     Inputs,
     MappingName,
+    ObjectiveName,
     PlacementName,
     as_mapping,
+    as_objective,
     as_program,
     as_ranges,
     chip_hardware,
@@ -44,8 +46,11 @@ def compile(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     adc_bits: Mapping[str, int] | int | None = None,
+    chip: bool = False,
+    objective: ObjectiveName = "latency",
+    metadata: Mapping[str, Any] | None = None,
 ) -> Program:
-    """Compile a quantized network into a verified program.
+    """Compile a quantized network into a verified program: for one crossbar, or for a chip that holds all tiles.
 
     Args:
         quantized: its integers do not depend on the mapping, nor do the program's answers.
@@ -54,16 +59,26 @@ def compile(
         batch: inputs that share the writes of weights, for the choice of mappings.
         adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` tells those
             of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
+        chip: schedule the network on all crossbars, where weights stay; else one crossbar serves every tile in turn.
+        objective: of the schedule, as for `mho.schedule`.
+        metadata: JSON values that the program carries along (names, hashes).
 
     Raises:
         MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
     """
     from mho.program.lowering import compile_network
+    from mho.workflow.chip_program import compile_for_chip
 
+    hardware, model, about = as_accelerator(accelerator), as_mapping(mapping), metadata or {}
     own_bits = dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits
-    return compile_network(
-        quantized, as_accelerator(accelerator), model=as_mapping(mapping), batch=batch, adc_bits=own_bits
-    )
+    if not chip:
+        if objective != "latency":
+            raise MhoError("an objective is for programs of a chip", where="mho.compile", hint="set chip=True")
+        return compile_network(quantized, hardware, model=model, batch=batch, adc_bits=own_bits, metadata=about)
+    if batch != 1:
+        raise MhoError("a batch is for programs of one crossbar", where="mho.compile", hint="a chip keeps its weights")
+    aim = as_objective(objective)
+    return compile_for_chip(quantized, hardware, objective=aim, model=model, adc_bits=own_bits, metadata=about)
 
 
 def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:

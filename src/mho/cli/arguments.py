@@ -5,22 +5,22 @@ An option that several commands have is declared here once, as an annotated type
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from mho.cache_folder import cache_folder
-from mho.cost_model.layer_tables import load_layer_table, network_policy
+import mho
+from mho.api.arguments import as_policy
+from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError
-from mho.hardware.loading import load_accelerator, load_distinct, override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
-from mho.network.layers import MvmLayer
-from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import Policy
+from mho.terminal import echo
 
 NetworkArgument = Annotated[
     str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")
@@ -82,56 +82,39 @@ def check_energy(accelerator: Accelerator) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """A network that is asked for on an accelerator.
-
-    Attributes:
-        layers: its MVM layers.
-        policy: their widths.
-        accelerator: overrides included.
-        note: what the user should know about the cache, or nothing.
-    """
-
-    layers: tuple[MvmLayer, ...]
-    policy: Policy
-    accelerator: Accelerator
-    note: str
+Loaded = TypeVar("Loaded", Network, LayerTable)
 
 
-def load_mapped(
-    network: str,
-    accelerator: str,
-    *,
-    policy: str | None,
-    bits: str | None,
-    encoding: Encoding | None,
-    cell_bits: int | None,
-    input_shape: str | None,
-) -> Mapped:
-    """Load a network's layers, its hardware and the widths that are asked for.
+def load_with_widths(
+    load: Callable[..., Loaded], network: str, *, policy: str | None, bits: str | None, input_shape: str | None
+) -> tuple[Loaded, Policy]:
+    """Load a network, or its layers alone, and the widths that the options give.
 
     Args:
+        load: `mho.load` or `mho.load_layers`.
         network: an ONNX file, ``torchvision:NAME`` or a name of `mho.models`.
-        accelerator: a preset or a TOML file.
         policy: a file of widths; None for `bits`.
         bits: one pair for all layers, such as ``4/8``; None for a quantized network's own, else 8/8.
-        encoding, cell_bits: instead of the accelerator's; None for its own.
         input_shape: of one sample, as text; None for the network's own.
 
     Raises:
-        MhoError: something of it cannot be found, read or brought together.
+        MhoError: something of it cannot be found or read, or the widths are not those of the network's layers.
     """
-    widths = _Widths.read(policy, bits)
-    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    table = load_layer_table(network, input_shape=parse_shape(input_shape), cache=cache_folder())
-    chosen = widths.choose([layer.name for layer in table.layers], table.policy)
-    return Mapped(table.layers, chosen, hardware, table.note)
+    if policy is not None and bits is not None:
+        raise ConfigError("--policy and --bits were given together", expected="one of them")
+    given = Policy.load(policy) if policy is not None else bits
+    loaded = load(network, input_shape=parse_shape(input_shape))
+    if isinstance(loaded, LayerTable) and loaded.note:
+        echo(f"note: {loaded.note}", err=True)
+    widths = as_policy(loaded, given)
+    names = loaded.layer_names if isinstance(loaded, Network) else [layer.name for layer in loaded.layers]
+    widths.check_against(names, where=str(policy))
+    return loaded, widths
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A network that is asked for on a chip: with all operations between its layers."""
+    """A network on a chip: with all operations between its layers."""
 
     network: Network
     policy: Policy
@@ -148,72 +131,10 @@ def load_scheduled(
     cell_bits: int | None,
     input_shape: str | None,
 ) -> Scheduled:
-    """Load a whole network, its hardware and the widths that are asked for. Arguments and errors: `load_mapped`."""
-    from mho.network.loading import load_network
-
-    widths = _Widths.read(policy, bits)
-    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
-    loaded = load_network(network, input_shape=parse_shape(input_shape))
-    return Scheduled(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A network that is asked for on several accelerators."""
-
-    network: Network
-    policy: Policy
-    accelerators: tuple[Accelerator, ...]
-
-
-def load_compared(
-    network: str, accelerators: str, *, policy: str | None, bits: str | None, input_shape: str | None
-) -> Compared:
-    """Load a whole network, several accelerators and the widths that are asked for. See `load_mapped`.
-
-    Args:
-        network, policy, bits, input_shape: as there.
-        accelerators: presets and TOML files, separated by commas.
-
-    Raises:
-        MhoError: something of it cannot be found, read or brought together, or an accelerator is named twice.
-    """
-    from mho.network.loading import load_network
-
-    widths = _Widths.read(policy, bits)
-    names = [name.strip() for name in accelerators.split(",")]
-    if "" in names:
-        raise ConfigError(
-            "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
-        )
-    hardware = load_distinct(names, where="--accelerators")
-    loaded = load_network(network, input_shape=parse_shape(input_shape))
-    return Compared(loaded, widths.choose(list(loaded.layer_names), network_policy(loaded)), hardware)
-
-
-@dataclass(frozen=True)
-class _Widths:
-    """Widths that are asked for: a policy and its file, or a pair for all layers, or nothing."""
-
-    policy: Policy | None
-    file: str
-    uniform: BitWidths | None
-
-    @classmethod
-    def read(cls, policy: str | None, bits: str | None) -> _Widths:
-        if policy is not None and bits is not None:
-            raise ConfigError("--policy and --bits were given together", expected="one of them")
-        given = Policy.load(policy) if policy is not None else None
-        return cls(given, str(policy), BitWidths.parse(bits) if bits is not None else None)
-
-    def choose(self, names: Sequence[str], own: Policy | None) -> Policy:
-        """Return the widths of the named layers: what is asked for, else the network's own, else 8/8."""
-        if self.policy is not None:
-            self.policy.check_against(names, where=self.file)
-            return self.policy
-        if self.uniform is not None:
-            return Policy.uniform(names, self.uniform)
-        return own or Policy.uniform(names, UNIFORM_REFERENCE)
+    """Load a whole network, its hardware and widths. Arguments and errors: `load_with_widths`."""
+    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+    loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
+    return Scheduled(loaded, widths, hardware)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

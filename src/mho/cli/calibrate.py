@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.cli.chip import (
     ElapsedOption,
@@ -20,7 +21,6 @@ from mho.cli.chip import (
 )
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
-from mho.hardware.converters import AdcRange
 from mho.program.container import read_program
 from mho.terminal import echo
 
@@ -31,13 +31,6 @@ class Sharing(StrEnum):
     LAYER = "layer"
     SLICE = "slice"
     ADC = "adc"
-
-
-_RANGES = {
-    Sharing.LAYER: AdcRange.CALIBRATED_LAYER,
-    Sharing.SLICE: AdcRange.CALIBRATED_SLICES,
-    Sharing.ADC: AdcRange.CALIBRATED_COLUMNS,
-}
 
 
 def calibrate(
@@ -68,23 +61,20 @@ def calibrate(
     if share is not None and method is not RangeMethod.PERCENTILE:
         raise ConfigError("--share is for --method percentile")
     check_outputs({"--output": output}, (program, inputs, hardware))
-    rule = RangeRule(method) if share is None else RangeRule(method, share)
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
-
-    from mho.simulation.adc_ranges import calibrate_adcs, write_ranges
-
     fitted = chip.fit(loaded)
-    found = calibrate_adcs(
+    found = mho.calibrate(
         loaded,
-        seed,
         Samples.read(inputs, loaded).inputs,
+        seed=seed,
         hardware=fitted,
-        adc_range=None if per is None else _RANGES[per],
-        rule=rule,
+        method=method.value,
+        share=RangeRule.share if share is None else share,
+        per=None if per is None else per.value,
         conditions=chip.conditions,
     )
-    write_ranges(found, output)
+    mho.save(found, output)
     if (told := chip.tell_unnoticed(fitted)) is not None:
         echo(told)
     tiles = [tile for layer in found.layers.values() for tile in layer]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.arguments import (
     MOST,
     BitsOption,
@@ -17,9 +18,10 @@ from mho.cli.arguments import (
     InputShapeOption,
     NetworkArgument,
     PolicyOption,
-    load_compared,
+    load_with_widths,
 )
 from mho.errors import ConfigError
+from mho.hardware.loading import load_distinct
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.terminal import Console, echo
 
@@ -70,27 +72,32 @@ def compare(
         raise ConfigError(f"--{unused[0]} is for chips whose accuracy is told", expected="--data X.npz beside it")
     if recalibrate and calibration is None:
         raise ConfigError("--recalibrate needs inputs", expected="--calibration C.npz beside it")
-    asked = load_compared(network, accelerators, policy=policy, bits=bits, input_shape=input_shape)
-
-    from mho.report.comparison import Question, compare_accelerators
-    from mho.report.comparison_accuracy import Asking, read_inputs, read_samples
-    from mho.report.comparison_text import print_comparison
-
-    asking = None
-    if data is not None:
-        inputs = None if calibration is None else read_inputs(calibration)
-        asking = Asking(read_samples(data), seed or 0, chips or 1, elapsed_s, inputs, recalibrate)
-    question = Question(
-        asked.network,
-        asked.policy,
+    names = [name.strip() for name in accelerators.split(",")]
+    if "" in names:
+        raise ConfigError(
+            "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
+        )
+    hardware = load_distinct(names, where="--accelerators")
+    loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
+    document = mho.compare(
+        loaded,
+        hardware,
+        widths,
         crossbars=crossbars,
-        model=mapping,
+        mapping=mapping,
         batch=batch,
         simulate=simulate,
-        asking=asking,
+        samples=data,
+        seed=seed or 0,
+        chips=chips or 1,
+        elapsed_s=elapsed_s,
+        calibration=calibration,
+        recalibrate=recalibrate,
     )
-    document = compare_accelerators(question, asked.accelerators, name=network)
+    document = document.model_copy(update={"network": network})
     if output_format is Format.JSON:
         echo(json.dumps(document.model_dump(mode="json"), indent=2))
     else:
+        from mho.report.comparison_text import print_comparison
+
         print_comparison(Console(), document)

@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.arguments import MOST, AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
 from mho.cli.outputs import check_outputs
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
-from mho.hardware.loading import load_accelerator, override
 from mho.input_files import hash_file
 from mho.mapping.model import DEFAULT_MODEL
 from mho.network.graph import Network
 from mho.policy import Policy
-from mho.program.container import write_program
 from mho.program.disassembly import summarize
-from mho.program.lowering import compile_network
 from mho.program.program import Program
 from mho.scheduling.duplication import Objective
 from mho.terminal import echo
-from mho.workflow.chip_program import compile_for_chip
 
 
 def compile_model(
@@ -58,38 +55,34 @@ def compile_model(
 
     _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
     check_outputs({"--output": output}, (model, accelerator, policy))
-    hardware = override(load_accelerator(accelerator), cell_bits=cell_bits, encoding=encoding)
+    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
     network = load_file(model)
-    adc_bits = _read_adc_bits(policy, network) if policy is not None else None
-    digest = hash_file(model)
-    origin = {"model": {"file": model.name, "sha256": digest}}
-    if chip:
-        program = compile_for_chip(
-            network,
-            override(hardware, crossbars=crossbars),
-            objective=objective or Objective.LATENCY,
-            model=mapping,
-            metadata=origin,
-            adc_bits=adc_bits,
-        )
-    else:
-        program = compile_network(network, hardware, model=mapping, batch=batch, adc_bits=adc_bits, metadata=origin)
-    write_program(program, output)
+    program = mho.compile(
+        network,
+        hardware,
+        mapping=mapping,
+        batch=batch,
+        adc_bits=None if policy is None else _read_adc_bits(policy, network),
+        chip=chip,
+        objective=(objective or Objective.LATENCY).value,
+        metadata={"model": {"file": model.name, "sha256": hash_file(model)}},
+    )
+    mho.save(program, output)
     echo(f"{output}: {_describe(program)}, {output.stat().st_size / 1e6:,.1f} MB")
 
 
 def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:
     """Return the ADC bits of a policy whose other widths are the network's. Raises `InputFileError`, `PolicyError`."""
-    asked, own = Policy.load(policy), network_policy(network)
-    asked.check_against(network.layer_names, where=str(policy))
+    given, own = Policy.load(policy), network_policy(network)
+    given.check_against(network.layer_names, where=str(policy))
     if own is not None:
-        for name, bits in own.with_adc_bits(asked.adc_bits).layers.items():
-            if bits != asked[name]:
+        for name, bits in own.with_adc_bits(given.adc_bits).layers.items():
+            if bits != given[name]:
                 raise PolicyError(
-                    f"{asked[name]}, and the model has {own[name]}", where=f"{policy}: {name}",
-                    hint="mho compile takes the model as it is quantized; the policy tells bits of ADCs",
+                    f"{given[name]}, and the model has {own[name]}", where=f"{policy}: {name}",
+                    hint="mho compile takes the model as it is quantized; the policy gives the bits of ADCs",
                 )  # fmt: skip
-    return asked.adc_bits
+    return given.adc_bits
 
 
 def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | None, batch: int) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+import mho
 from mho.cli.arguments import (
     AcceleratorOption,
     BitsOption,
@@ -22,14 +23,13 @@ from mho.cli.arguments import (
     PolicyOption,
     SharingBatchOption,
     check_energy,
-    load_mapped,
+    load_with_widths,
 )
 from mho.cost_model.document import CostDocument, LayerRow
 from mho.cost_model.energy import energy_network
 from mho.cost_model.energy_document import EnergyDocument, EnergyRow
-from mho.cost_model.latency import cost_network
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.policy import UNIFORM_REFERENCE, Policy, write_widths
+from mho.policy import UNIFORM_REFERENCE, write_widths
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
 from mho.terminal import Console, Text, echo
@@ -66,17 +66,12 @@ def cost(
     Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them, unless
     the accelerator charges for it.
     """
-    asked = load_mapped(
-        network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
-    )
-    if asked.note:
-        echo(f"note: {asked.note}", err=True)
-    hardware = asked.accelerator
+    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
     if energy:
         check_energy(hardware)
-    result = cost_network(asked.layers, asked.policy, hardware, model=mapping, batch=batch)
-    uniform = Policy.uniform((layer.name for layer in asked.layers), UNIFORM_REFERENCE)
-    reference = cost_network(asked.layers, uniform, hardware, model=mapping, batch=batch)
+    layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
+    result = mho.cost(layers, hardware, widths, mapping=mapping, batch=batch)
+    reference = mho.cost(layers, hardware, UNIFORM_REFERENCE, mapping=mapping, batch=batch)
     spent = energy_network(result, hardware) if energy else None
     _print(CostDocument.of(network, result, reference, hardware, spent), output_format)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.arguments import (
     MOST,
     AcceleratorOption,
@@ -21,7 +22,7 @@ from mho.cli.arguments import (
     NetworkArgument,
     PolicyOption,
     SharingBatchOption,
-    load_mapped,
+    load_with_widths,
 )
 from mho.cli.outputs import check_outputs
 from mho.cost_model.network_map import NetworkMap
@@ -65,12 +66,9 @@ def map_network(
     if path is not None:
         check_suffix(path)
         check_outputs({"--draw": path}, (network, accelerator, policy))
-    asked = load_mapped(
-        network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
-    )
-    if asked.note:
-        echo(f"note: {asked.note}", err=True)
-    found = NetworkMap.of(asked.layers, asked.policy, asked.accelerator, model=mapping, batch=batch)
+    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+    layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
+    found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
     if path is not None and layer is not None:
         write_drawing(found, layer, path, tiles=tiles)
     if output_format is Format.JSON:

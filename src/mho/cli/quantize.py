@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, DataError
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
@@ -31,10 +32,8 @@ def quantize(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     check_outputs({"--output": output}, (model, calibration, policy))
-    from mho import save
     from mho.array_files import read_arrays
     from mho.network.loading import load_file
-    from mho.quantization.ptq import quantize as quantize_by_calibration
 
     widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
     given = Policy.load(policy) if policy is not None else None
@@ -47,5 +46,5 @@ def quantize(
     chosen = given or Policy.uniform(network.layer_names, widths)
     chosen.check_against(network.layer_names, where=str(policy))
     (inputs,) = arrays.values()
-    save(quantize_by_calibration(network, chosen, inputs), output)
+    mho.save(mho.quantize(network, chosen, inputs), output)
     echo(f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+import mho
+from mho.api.arguments import as_ranges
 from mho.cli.arguments import MOST
 from mho.cli.chip import (
     ElapsedOption,
@@ -53,24 +55,18 @@ def recalibrate(
     check_outputs({"--output": output}, (program, inputs, hardware, ranges))
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
-    samples = Samples.read(inputs, loaded)
-
-    from mho.simulation.adc_ranges import read_ranges
-    from mho.simulation.channel_corrections import write_corrections
-    from mho.simulation.recalibration import recalibrate as find
-
-    fitted, own_ranges = chip.fit(loaded), None if ranges is None else read_ranges(ranges)
-    found = find(
+    fitted, own_ranges = chip.fit(loaded), as_ranges(ranges)
+    found = mho.recalibrate(
         loaded,
-        seed,
-        samples.inputs,
+        Samples.read(inputs, loaded).inputs,
+        seed=seed,
         hardware=fitted,
         conditions=chip.conditions,
         ranges=own_ranges,
         transferred=transferred,
         batch_size=batch_size,
     )
-    write_corrections(found, output)
+    mho.save(found, output)
     differences = {} if own_ranges is None else own_ranges.differences(loaded, seed, fitted, chip.conditions)
     for told in filter(None, (chip.tell_unnoticed(fitted), tell_elsewhere("ranges", differences))):
         echo(told)

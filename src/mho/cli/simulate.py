@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import mho
+from mho.api.arguments import as_ranges
 from mho.cli.arguments import MOST
 from mho.cli.chip import (
     Chip,
@@ -30,6 +32,7 @@ from mho.hardware.pulses import WriteVerify
 from mho.hardware.spec import Accelerator
 from mho.program.container import read_program
 from mho.program.program import Program
+from mho.simulation.timing import ProgramTiming, time_program
 from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
@@ -111,7 +114,7 @@ def simulate(
     check_outputs(outputs, (program, inputs, hardware, ranges, corrections))
     loaded = read_program(program)
     if timing:
-        _tell_timing(loaded, batch or 1, trace)
+        _print_timing(loaded, batch or 1, trace)
     if inputs is not None:
         samples = Samples.read(inputs, loaded)
         samples.check(loaded)
@@ -127,9 +130,7 @@ def simulate(
         if output is not None:
             _write(results, output)
         if skip_zero_slices:
-            from mho.simulation.zero_slices import count_zero_slices
-
-            _tell_zero_slices(count_zero_slices(loaded, samples.inputs, batch_size))
+            _print_zero_slices(mho.count_zero_slices(loaded, samples.inputs, batch_size=batch_size))
 
 
 def _check_options(
@@ -160,12 +161,12 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, g
         raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
 
-def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
+def _print_timing(program: Program, batch: int, trace: Path | None) -> None:
 
     from mho.program.chip_work import derive_plan
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
     from mho.report.trace import write_trace
-    from mho.simulation.timing import time_on_chip, time_program
+    from mho.simulation.timing import time_on_chip
 
     console = Console()
     if program.schedule is not None:
@@ -182,27 +183,18 @@ def _tell_timing(program: Program, batch: int, trace: Path | None) -> None:
 
 
 def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | None) -> Outputs:
-    """Run a program exactly, and tell what came out."""
-    if engine is Engine.EXECUTOR:
-        from mho.simulation.executor import Executor
-
-        executor = Executor(loaded)
-        start = time.perf_counter()
-        results = executor.run(samples.inputs, batch_size)
-    else:
-        from mho.simulation.interpreter import interpret
-
-        start = time.perf_counter()
-        results = interpret(loaded, samples.inputs).outputs
+    """Run a program exactly, and print what came out."""
+    start = time.perf_counter()
+    results = mho.simulate(loaded, samples.inputs, engine=engine.value, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    _tell_outputs(loaded, results)
+    _print_outputs(loaded, results)
     if loaded.accelerator.converters.has_calibrated_adc:
         echo(
-            f"the ADCs of {loaded.accelerator.name} are calibrated: these are the answers of ideal ones, and --seed N "
-            "tells those of a chip"
+            f"the ADCs of {loaded.accelerator.name} are calibrated: these outputs are those of ideal ADCs; --seed N "
+            "simulates a chip"
         )
     _echo(samples.tell_accuracy(with_exact_integers=results))
-    _tell_seconds(results, seconds, engine.value)
+    _print_seconds(results, seconds, engine.value)
     return results
 
 
@@ -217,15 +209,13 @@ def _run_on_chip(
     batch_size: int | None,
 ) -> Outputs:
     """Run a program on a chip, and tell what differs from exact integers."""
-    from mho.simulation.adc_ranges import read_ranges
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.channel_corrections import read_corrections
     from mho.simulation.chip_answers import Difference, write_chip
     from mho.simulation.chip_origin import ChipOrigin
-    from mho.simulation.executor import Executor
 
     start, hardware = time.perf_counter(), chip.fit(loaded)
-    own_ranges = None if ranges is None else read_ranges(ranges)
+    own_ranges = as_ranges(ranges)
     own_corrections = None if corrections is None else read_corrections(corrections)
     executor = write_chip(
         loaded,
@@ -238,8 +228,8 @@ def _run_on_chip(
     )
     results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start
-    exact = Executor(loaded).run(samples.inputs)
-    _tell_outputs(loaded, results)
+    exact = mho.simulate(loaded, samples.inputs)
+    _print_outputs(loaded, results)
     _echo(chip.tell_unnoticed(hardware))
     place = loaded, chip.seed, executor.hardware, chip.conditions
     if own_ranges is not None:
@@ -247,8 +237,8 @@ def _run_on_chip(
     if own_corrections is not None:
         here = ChipOrigin.of(*place, None if own_ranges is None else own_ranges.digest)
         _echo(tell_elsewhere("corrections", own_corrections.origin.differences(here)))
-    _echo(_tell_pulses(hardware))
-    _echo(_tell_faults(hardware, executor.faults))
+    _echo(_describe_pulses(hardware))
+    _echo(_describe_faults(hardware, executor.faults))
     for output, found in results.items():
         gap = Difference.of(found, exact[output])
         echo(
@@ -257,11 +247,11 @@ def _run_on_chip(
             f"deviation {100 * gap.deviation:.2f} %"
         )
     _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
-    _tell_seconds(results, seconds, "chip")
+    _print_seconds(results, seconds, "chip")
     return results
 
 
-def _tell_pulses(hardware: Accelerator) -> str | None:
+def _describe_pulses(hardware: Accelerator) -> str | None:
     """Return what programming by pulses takes, in words; None where pulses are not told."""
     pulses = WriteVerify.of(hardware.array)
     if pulses is None:
@@ -273,7 +263,7 @@ def _tell_pulses(hardware: Accelerator) -> str | None:
     )
 
 
-def _tell_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
+def _describe_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
     """Return what stuck cells make of what is written, in words; None where no cell is stuck."""
     if not hardware.array.has_stuck_cells:
         return None
@@ -289,13 +279,13 @@ def _tell_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
     return f"{text}, {faults.wrong:,} {', '.join(means)}; {100 * share:.1f} % of the weighted squared error is left"
 
 
-def _tell_outputs(program: Program, results: Outputs) -> None:
-    echo(_tell_latency(program))
+def _print_outputs(program: Program, results: Outputs) -> None:
+    echo(_latency(program))
     for name, array in results.items():
         echo(f"output {name} {list(array.shape)}")
 
 
-def _tell_seconds(results: Outputs, seconds: float, engine: str) -> None:
+def _print_seconds(results: Outputs, seconds: float, engine: str) -> None:
     samples = next(iter(results.values())).shape[0]
     echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine})")
 
@@ -312,19 +302,17 @@ def _write(results: Outputs, output: Path) -> None:
     echo(f"written to {output}")
 
 
-def _tell_latency(program: Program) -> str:
-    from mho.simulation.timing import time_on_chip, time_program
-
-    name = program.accelerator.name
-    if program.schedule is None:
-        timing = time_program(program)
-        latency, what = timing.latency_ps, f"{timing.writes:,} crossbar writes, {timing.mvms:,} MVMs"
+def _latency(program: Program) -> str:
+    timing = mho.timing(program)
+    if program.schedule is not None:
+        what = f"{program.schedule.used_crossbars:,} crossbars"
     else:
-        latency, what = time_on_chip(program).latency_ps, f"{program.schedule.used_crossbars:,} crossbars"
-    return f"latency {latency / 1e9:,.4f} ms a sample on {name}: {what}"
+        assert isinstance(timing, ProgramTiming), "a program without a schedule is one of one crossbar"
+        what = f"{timing.writes:,} crossbar writes, {timing.mvms:,} MVMs"
+    return f"latency {timing.latency_ps / 1e9:,.4f} ms a sample on {program.accelerator.name}: {what}"
 
 
-def _tell_zero_slices(found: ZeroSlices) -> None:
+def _print_zero_slices(found: ZeroSlices) -> None:
     width = max([len("layer"), *(len(layer.name) for layer in found.layers)])
     echo(f"\n{'layer':<{width}}  {'MVMs a sample':>13}  skipped (zero slices)")
     for layer in found.layers:
