@@ -22,7 +22,7 @@ from efficientnet_lite import CLASSES, CROP, DEVIATION, MEAN, Photos, choose_pho
 
 import mho
 from mho.bit_search.runner import SearchResult
-from mho.bit_search.study import SearchProgress
+from mho.bit_search.search_state import SearchProgress
 from mho.data import Dataset
 from mho.data.dataset import Split
 from mho.quantization.allocator import keep_freed_memory

@@ -48,8 +48,8 @@ from mho.bit_search.evaluation import Measurement, Variant
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
 from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.search_state import SearchProgress
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.study import SearchProgress
 from mho.cache_folder import write_atomically
 from mho.policy import Policy
 

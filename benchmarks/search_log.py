@@ -26,10 +26,12 @@ from search_problems import DATA, PROBLEMS, SEED, Problem, dataset, train_float
 
 import mho
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import FAILED, OK, EvaluationRecord
 from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import SearchMethod, draw_policy, method_factory
+from mho.bit_search.method import SearchMethod
+from mho.bit_search.methods import method_factory
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.space import SearchSpace
 from mho.policy import BitWidths, Policy

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.methods import draw_policy
+from mho.bit_search.draws import draw_policy
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 

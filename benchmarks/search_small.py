@@ -36,8 +36,8 @@ import numpy as np
 import torch
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
-from mho.bit_search.choices_program import choose_least
 from mho.bit_search.goal import select_best
+from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
 from mho.bit_search.runner import SearchOptions, run_search
@@ -69,7 +69,7 @@ def find_optimum(problem: str, space: SearchSpace, evaluator: SmoothEvaluator) -
         return space.reference_cost / min(fit)
     harms = [np.array([evaluator.damage(Policy({n.name: b})) for b in n.choices]) for n in space.layers]
     costs = [np.array(layer.costs, dtype=np.float64) for layer in space.layers]
-    best = choose_least(costs, harms, -math.log(target / 0.7))
+    best = solve_knapsack(costs, harms, -math.log(target / 0.7))
     assert best is not None, "8/8 fits"
     picked = zip(space.layers, best.tolist(), strict=True)
     return space.reference_cost / space.cost_of(Policy({layer.name: layer.choices[k] for layer, k in picked}))
@@ -78,7 +78,7 @@ def find_optimum(problem: str, space: SearchSpace, evaluator: SmoothEvaluator) -
 def run(problem: str, method: str, budget: int, seed: int, noise: float, checkpoints: list[int]) -> dict[str, Any]:
     """Run one search; tell what it would have returned after each number of evaluations."""
     torch.set_num_threads(1)
-    space = make_space(problem, prune=method != "rl-paper")
+    space = make_space(problem, prune=METHODS[method].prunes)
     evaluator = SmoothEvaluator(space.layer_names, seed, noise=noise)
     begin = time.process_time()
     result = run_search(

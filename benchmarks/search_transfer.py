@@ -41,7 +41,7 @@ from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Evaluator
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.methods import MethodOptions
 from mho.bit_search.runner import SearchOptions, SearchResult, run_search
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.table import LatencyTable

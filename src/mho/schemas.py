@@ -19,7 +19,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "accelerator": "mho.hardware.spec:Accelerator",
         "comparison": "mho.report.comparison_document:Comparison",
         "cost": "mho.cost_model.document:CostDocument",
-        "explanation": "mho.bit_search.explain:explanation_schema",
+        "explanation": "mho.bit_search.explanation:explanation_schema",
         "evaluation": "mho.bit_search.schemas:record_schema",
         "map": "mho.report.map_document:MapDocument",
         "mix": "mho.workflow.mix_config:MixConfig",

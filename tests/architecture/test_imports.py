@@ -116,9 +116,6 @@ def test_the_order_has_no_circle():
 
 
 KNOWN_CIRCLES = [
-    "bit_search evolution exact methods planning_agent starts tpe winning",
-    "bit_search measuring sharing",
-    "bit_search qat_evaluator qat_recipe",
     "quantization export export_grids export_layers export_operations",
 ]
 """Package and modules of each circle that is to be resolved; the list only shrinks."""

@@ -18,7 +18,7 @@ from small_programs import conv_network
 
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.probes import Probes
+from mho.bit_search.sensitivity_probes import Probes
 from mho.cost_model.layer_tables import load_layer_table
 from mho.policy import BitWidths, Policy
 from mho.quantization.export import write_qcdq_onnx

@@ -20,8 +20,8 @@ from torch import nn
 
 import mho
 from mho.bit_search.agent_file import SavedAgent
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.learners import Algorithm
-from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.sensitivity import SensitivityModel
 from mho.errors import MhoError
 from mho.models.weights import load_weights

@@ -20,12 +20,13 @@ import numpy as np
 
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Measurement
-from mho.bit_search.features import scale_features
+from mho.bit_search.layer_features import scale_features
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer, Workers
+from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.bit_search.sharing import share
+from mho.bit_search.shared_measurer import share
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.workers import Workers
 from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel

@@ -1,8 +1,8 @@
 """A saved agent: its networks and what it knows of sensitivities, to start a search elsewhere where it left off.
 
 What an evaluation teaches does not depend on the accelerator: on the same network, sensitivities hold as they are. On
-another network those of its layers are told from the features of layers (`bit_search.features`): each from the layers
-of the saved network that are most like it.
+another network those of its layers are predicted from the features of layers (`bit_search.layer_features`): each from
+the layers of the saved network that are most like it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.bit_search.features import LAYER_FEATURES
+from mho.bit_search.layer_features import LAYER_FEATURES
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, Knowledge
 from mho.bit_search.space import SearchSpace

@@ -10,18 +10,18 @@ import torch
 
 from mho.bit_search.budget import CostBudget, default_repeats
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.costs import make_costs
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.features import layer_features
+from mho.bit_search.layer_features import layer_features
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import Workers, open_measurer
-from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.methods import MethodOptions, prunes
 from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.policy_costs import make_costs
 from mho.bit_search.qat_evaluator import NetworkJudge, QatEvaluator
 from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult, run_search
 from mho.bit_search.screening import Screening
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records
+from mho.bit_search.workers import Workers, open_measurer
 from mho.cost_model.table import AdcLatencies
 from mho.data.dataset import Dataset
 from mho.errors import ConfigError
@@ -172,7 +172,7 @@ def search(
     hardware = as_accelerator(accelerator)
     model, least = MappingModel(mapping), parse_objective(objective)
     limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
-    space = make_space(network, hardware, limits, mapping=model, prune=method != "rl-paper", objective=least)
+    space = make_space(network, hardware, limits, mapping=model, prune=prunes(method), objective=least)
     if space.adc_bits and judge is None:
         raise ConfigError(
             "ADC bits are to be searched, and candidates are asked exactly",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.bit_search.method_options import MethodOptions
-from mho.bit_search.methods import searches_all
+from mho.bit_search.draws import searches_all
+from mho.bit_search.methods import MethodOptions
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
 

@@ -1,7 +1,7 @@
 """`exact`: a model of what bits harm, the best policy of that model by a mixed-integer program, then local search.
 
 Every evaluation refits the Bayesian model of `bit_search.sensitivity`. What costs is known, so the policy that is best
-in the model is found exactly (`bit_search.choices_program`). It is evaluated, which mends the model where it was wrong.
+in the model is found exactly (`bit_search.knapsack`). It is evaluated, which mends the model where it was wrong.
 Turns take the most probable world and worlds drawn from the posterior (Thompson sampling) by turns; after
 `LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose harm was
 measured, so that what the model cannot express (layers that act together) does not mislead the end of a search.
@@ -25,16 +25,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.choices_program import choose_least
+from mho.bit_search.choice_tables import ChoiceTables
+from mho.bit_search.draws import draw_new, is_within, searches_all
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, budget_reward, harm_unit
-from mho.bit_search.methods import draw_new, is_within, searches_all
-from mho.bit_search.neighbourhood import neighbours
-from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
+from mho.bit_search.initial_policies import spread_policies
+from mho.bit_search.knapsack import solve_knapsack
+from mho.bit_search.local_search import neighbours
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.starts import by_layer, spread_policies
-from mho.bit_search.winning import affordable, near_winner
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
@@ -73,7 +73,7 @@ class ExactSearch:
     ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._tables = ChoiceTables(space)
-        self._shares = by_layer(self._tables, self._tables.shares)
+        self._shares = self._tables.by_layer(self._tables.shares)
         self._is_additive = space.adds_up
         self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
@@ -95,10 +95,10 @@ class ExactSearch:
             self._level = self._draw_level()
         records = list(self._records.values())
         if self._all is not None:
-            return self._all.pick(self._worth, harms, self._known, affordable(self._space, self._goal, records))
+            return self._all.pick(self._worth, harms, self._known, promising_costs(self._space, self._goal, records))
         candidates = self._best_in_model(harms)
         if len(records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front:
-            near = near_winner(self._tables, self._goal, records, harms, self._reward, NEIGHBOURS)
+            near = neighbours_of_incumbent(self._tables, self._goal, records, harms, self._reward, NEIGHBOURS)
             candidates = itertools.chain(near, candidates)
         new = (p for p in candidates if p not in self._known and is_within(self._space, self._goal, p))
         few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
@@ -119,7 +119,7 @@ class ExactSearch:
             self._model.fit([r.policy for r in records], np.array(excess), unit)
 
     def _harms(self, generator: np.random.Generator | None) -> list[FloatArray]:
-        return by_layer(self._tables, self._tables.harms(self._model.harms(generator)))
+        return self._tables.by_layer(self._tables.harms(self._model.harms(generator)))
 
     def _best_in_model(self, harms: list[FloatArray]) -> Iterator[Policy]:
         """Yield the best policy of a world, others that are best if costs are a little off, then its neighbours."""
@@ -135,11 +135,11 @@ class ExactSearch:
     def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
         """Return the cheapest choices whose harm is allowed, or the least harmful ones that cost what they may."""
         if self._goal.whole_front:
-            chosen = choose_least(harms, shares, self._level ** (1.0 / self._space.objective.exponent))
+            chosen = solve_knapsack(harms, shares, self._level ** (1.0 / self._space.objective.exponent))
         elif self._goal.cost_budget is not None:
             chosen = self._solve_within_budget(harms, shares)
         else:
-            chosen = choose_least(shares, harms, 1.0)
+            chosen = solve_knapsack(shares, harms, 1.0)
         if chosen is not None:
             return chosen
         scarce = shares if self._goal.whole_front or self._goal.cost_budget is not None else harms
@@ -152,7 +152,7 @@ class ExactSearch:
         capacity = (self._goal.cost_budget / self._space.reference_cost) ** power
         best: tuple[float, IntArray] | None = None
         for _ in range(1 if self._is_additive else BUDGET_TRIES):
-            chosen = choose_least(harms, shares, capacity)
+            chosen = solve_knapsack(harms, shares, capacity)
             if chosen is None:
                 break
             cost, harm = self._space.cost_of(self._tables.policy(chosen)), _add_up(harms, chosen)

@@ -21,8 +21,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 
-from mho.bit_search.isolation import isolated
-from mho.bit_search.planning_environment import PlanningEnvironment
+from mho.bit_search.agent_environment import PlanningEnvironment
+from mho.bit_search.torch_isolation import isolated
 from mho.errors import InputFileError
 
 HIDDEN = (128, 128)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.costs import Needed
 from mho.bit_search.evaluation import FULL, EvaluationRecord, Evaluator, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
+from mho.bit_search.measurers import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
 from mho.bit_search.objective import Objective
+from mho.bit_search.policy_costs import Needed
 from mho.bit_search.screening import relative_cost
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
@@ -72,7 +72,7 @@ def join_spaces(spaces: Mapping[str, SearchSpace], inputs: Mapping[str, int]) ->
 
 
 class _JoinedCosts:
-    """`mho.bit_search.costs.PolicyCosts` of several networks."""
+    """`mho.bit_search.policy_costs.PolicyCosts` of several networks."""
 
     def __init__(self, spaces: dict[str, SearchSpace], factors: dict[str, int]) -> None:
         self._spaces, self._factors = spaces, factors

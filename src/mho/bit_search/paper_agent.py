@@ -25,12 +25,12 @@ from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import nn
 
-from mho.bit_search.environment import BitWidthEnvironment
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, paper_reward
-from mho.bit_search.isolation import isolated
-from mho.bit_search.replay import EpisodeReplayBuffer
+from mho.bit_search.paper_environment import BitWidthEnvironment
+from mho.bit_search.paper_replay import EpisodeReplayBuffer
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.torch_isolation import isolated
 from mho.errors import ConfigError
 from mho.policy import Policy
 

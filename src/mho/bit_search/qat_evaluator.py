@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from mho.bit_search.early_stopping import ChanceLevelTest, StoppedTrainingError
 from mho.bit_search.evaluation import Measurement, Variant
-from mho.bit_search.hopeless import GuessingTest, HopelessTrainingError
-from mho.bit_search.qat_recipe import QatRecipe, pack_network, pack_steps, pack_tensors
+from mho.bit_search.qat_packing import (
+    Steps,
+    hash_split,
+    hash_tensors,
+    pack_network,
+    pack_steps,
+    pack_tensors,
+    unpack_network,
+    unpack_steps,
+)
 from mho.data.dataset import Split
-from mho.errors import ConfigError, DataError, TrainingError
+from mho.errors import ConfigError, TrainingError
 from mho.policy import Policy
+from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration_table import CalibrationTable
+from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import Evaluation, evaluate, train
@@ -63,7 +74,7 @@ class QatEvaluator:
         batch_size: samples judged together.
         runnable: a compiled form of `trainable`, where there is one.
         judge: answers in place of the trained network, such as its arrays; None: the network itself does.
-        stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.hopeless`).
+        stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and judged, each process on one of them; None: on the processor.
     """
@@ -172,12 +183,12 @@ class QatEvaluator:
         note, score = "", self._score()
         if self._options is not None:
             generator = torch.Generator().manual_seed(self.seed_for(policy))
-            test = GuessingTest(int(self._train.labels.max()) + 1) if self._stops else None
+            test = ChanceLevelTest(int(self._train.labels.max()) + 1) if self._stops else None
             try:
                 train(self._runnable, self._train, self._options, generator, on_progress=test)
             except TrainingError as error:
                 return Measurement(None, None, error.what)
-            except HopelessTrainingError as stop:
+            except StoppedTrainingError as stop:
                 note = stop.note
             if score <= (trained := self._score()):
                 self._calibrate(policy)
@@ -222,25 +233,63 @@ class QatEvaluator:
         self._trainable.set_policy(None)
 
 
-def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of named tensors, hexadecimal."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name].detach().cpu().numpy())
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+@dataclass(frozen=True, eq=False)
+class QatRecipe:
+    """What an evaluator is made from, as plain values that another process can make it from again.
 
-
-def hash_split(split: Split) -> str:
-    """Return the SHA-256 of a split's samples, labels and normalization, hexadecimal.
-
-    Raises:
-        DataError: the split is empty.
+    Attributes:
+        network: the float network as ONNX.
+        weights: its tensors, by name: ONNX leaves out what trainings alone need.
+        steps: calibrated ones, by layer.
+        train, calibration, validation, options, seed, batch_size, judge, problem, stops_hopeless: of the evaluator.
+        is_compiled: whether trainings run compiled, where a compiler is found.
+        devices: of the evaluator; each process takes one.
+        threads: that torch computes with; figures depend on it.
     """
-    if len(split) == 0:
-        raise DataError("a split is empty", expected="one sample or more")
-    digest = hashlib.sha256(f"{split.images.dtype} {split.images.shape} {split.mean} {split.std}\n".encode())
-    digest.update(np.ascontiguousarray(split.images).tobytes())
-    digest.update(np.ascontiguousarray(split.labels).tobytes())
-    return digest.hexdigest()
+
+    network: bytes
+    weights: Mapping[str, NDArray[Any]]
+    steps: Steps
+    train: Split
+    calibration: Split
+    validation: Split
+    options: TrainingOptions | None
+    seed: int
+    batch_size: int
+    judge: NetworkJudge | None
+    problem: Mapping[str, Any]
+    stops_hopeless: bool
+    is_compiled: bool
+    devices: Devices
+    threads: int
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that each evaluator takes."""
+        return int(self.devices.has_gpus)
+
+    def make(self) -> QatEvaluator:
+        """Return an evaluator that measures as the one that this comes from.
+
+        This process gets as many threads as that one, and keeps freed memory.
+        """
+        torch.set_num_threads(self.threads)
+        keep_freed_memory()
+        module = TrainableNetwork(unpack_network(self.network))
+        table = unpack_steps(self.steps)
+        module.load_state_tensors({name: torch.from_numpy(array.copy()) for name, array in self.weights.items()})
+        return QatEvaluator(
+            module,
+            table,
+            self.train,
+            self.calibration,
+            self.validation,
+            self.options,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            runnable=compile_if_possible(module)[0] if self.is_compiled else None,
+            judge=self.judge,
+            stops_hopeless=self.stops_hopeless,
+            problem=self.problem,
+            devices=self.devices,
+        )

@@ -18,13 +18,13 @@ from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator
 from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer, Measurer
-from mho.bit_search.method_options import MethodOptions
-from mho.bit_search.methods import AUTO, TAUGHT, Learned, SearchMethod, check_given, check_goal, method_factory
+from mho.bit_search.measurers import LocalMeasurer, Measurer
+from mho.bit_search.method import SavesAgent, SearchMethod
+from mho.bit_search.methods import AUTO, SUPPORTS_WARM_START, MethodOptions, check_given, check_goal, method_factory
 from mho.bit_search.screening import Screening
+from mho.bit_search.search_state import SearchProgress, SearchState
+from mho.bit_search.seed_spread import Noise
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.spread import Noise
-from mho.bit_search.study import SearchProgress, Study
 from mho.errors import ConfigError, MhoError
 from mho.policy import Policy
 
@@ -53,7 +53,7 @@ class SearchOptions:
         repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
             is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
             seeds, so that the winner is not just the luckiest of many.
-        whole_front: search policies of all costs, not only near the winner (`mho.bit_search.methods.FRONT_METHODS`).
+        whole_front: search policies of all costs, not only near the winner (`mho.bit_search.methods.SUPPORTS_FRONT`).
     """
 
     budget: int
@@ -207,20 +207,20 @@ def run_search(
     limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
     measurer = measurer or LocalMeasurer(evaluator)
-    study = Study(
+    state = SearchState(
         method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats,
         options.batch,
     )  # fmt: skip
-    reference = _measure_reference(study)
+    reference = _measure_reference(state)
     goal = _make_goal(reference, options, space, limit)
-    study.start(goal, given)
+    state.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
-    for record in study.records:
+    for record in state.records:
         method_at_work.tell(record)
-    ended = _walk(study, method_at_work, options.batch)
-    records = tuple(study.records)
-    best = study.best()
-    agent = method_at_work.save() if isinstance(method_at_work, Learned) else None
+    ended = _walk(state, method_at_work, options.batch)
+    records = tuple(state.records)
+    best = state.best()
+    agent = method_at_work.save() if isinstance(method_at_work, SavesAgent) else None
     return SearchResult(
         method=method,
         goal=goal,
@@ -229,23 +229,23 @@ def run_search(
         records=records,
         front=front_of(records),
         ended=ended,
-        given=len(study.given),
-        spent=study.spent,
-        noise=None if best is None else study.noise_of(best, reference),
+        given=len(state.given),
+        spent=state.spent,
+        noise=None if best is None else state.noise_of(best, reference),
         agent=agent,
         choice=choice,
     )
 
 
-def _measure_reference(study: Study) -> EvaluationRecord:
+def _measure_reference(state: SearchState) -> EvaluationRecord:
     """Return the record of the reference, with all seeds. Raises `MhoError` where it cannot be evaluated."""
-    (reference,) = study.evaluate([study.space.reference_policy])
-    while reference.is_ok and reference.seeds <= study.repeats:
-        (reference,) = study.measure_again([reference])
+    (reference,) = state.evaluate([state.space.reference_policy])
+    while reference.is_ok and reference.seeds <= state.repeats:
+        (reference,) = state.measure_again([reference])
     if not reference.is_ok:
         raise MhoError(
             f"the reference policy could not be evaluated: {reference.note}",
-            where=f"search by {study.method}",
+            where=f"search by {state.method}",
             hint="lower the learning rate of the evaluation, or calibrate on more samples",
         )
     return reference
@@ -268,29 +268,29 @@ def _make_goal(
     )
 
 
-def _walk(study: Study, method: SearchMethod, batch: int) -> str:
+def _walk(state: SearchState, method: SearchMethod, batch: int) -> str:
     """Ask, evaluate and tell until the budget is spent or nothing new comes; return which."""
     barren = 0
-    while room := study.room(batch):
+    while room := state.room(batch):
         policies = _ask(method, room) if barren < MAX_BARREN else []
         if not policies:
-            if _tell_again(study, method, study.end()):
+            if _tell_again(state, method, state.end()):
                 continue  # a winner may have fallen, and others may win now
             return "exhausted"
-        before = len(study.records)
-        for record in study.evaluate(policies):
+        before = len(state.records)
+        for record in state.evaluate(policies):
             method.tell(record)
-        _tell_again(study, method, study.settle())
-        barren = barren + len(policies) if len(study.records) == before else 0
+        _tell_again(state, method, state.settle())
+        barren = barren + len(policies) if len(state.records) == before else 0
     return "budget"
 
 
-def _tell_again(study: Study, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
+def _tell_again(state: SearchState, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
     """Tell of policies that other seeds measured, where the method learns from that; return how many there were."""
     count = 0
     for record in repeated:
         count += 1
-        if study.method in TAUGHT:
+        if state.method in SUPPORTS_WARM_START:
             method.tell(record)
     return count
 

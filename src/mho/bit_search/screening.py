@@ -19,7 +19,7 @@ import numpy as np
 
 from mho.bit_search.evaluation import SCREENED, EvaluationRecord, Evaluator, Variant
 from mho.bit_search.goal import Goal, harm_unit
-from mho.bit_search.measuring import variant_of
+from mho.bit_search.measurers import variant_of
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
 from mho.policy import Policy

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.costs import PolicyCosts
 from mho.bit_search.objective import Objective
+from mho.bit_search.policy_costs import PolicyCosts
 from mho.cost_model.shared_writes import SharedWrites
 from mho.errors import ConfigError, PolicyError
 from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
@@ -74,7 +74,7 @@ class SearchSpace:
             1..8, and conversions with the accelerator's bits, then with each of `adc_bits`. For the latency on one
             crossbar int64, ps; else float64 of any unit, whose sums over layers, to the power of
             `objective.exponent`, are about in proportion to costs; NaN at widths other than 8/8 that no layer may have.
-        features: float32 [layers, 8]: what an agent sees of each layer (`mho.bit_search.features`), 0..1.
+        features: float32 [layers, 8]: what an agent sees of each layer (`mho.bit_search.layer_features`), 0..1.
         pruned: True where dominated choices were dropped.
         shared: what layers save that are written at once; None where costs add up.
         costs: of policies; None for the latency on one crossbar, which is the sum of the layers' less what they share.
@@ -106,7 +106,7 @@ class SearchSpace:
             layer_names: MVM layers in execution order.
             latency_ps: int64 [layers, 8, 8]; where layers may have ADC bits of their own, [layers, 8, 8, 1 + ADC bits],
                 see `table` and `SearchConstraints.told_adc_bits`.
-            features: float32 [layers, 8], see `mho.bit_search.features.layer_features`.
+            features: float32 [layers, 8], see `mho.bit_search.layer_features.layer_features`.
             constraints: what a policy may be.
             prune: drop dominated choices.
             shared: what layers save that are written at once, see `cost_model.table`; its activation widths
@@ -186,6 +186,12 @@ class SearchSpace:
     def reference_policy(self) -> Policy:
         """Uniform 8/8, against which policies are measured. It need not lie in the space."""
         return Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
+
+    @cached_property
+    def cheapest_policy(self) -> Policy:
+        """The policy whose layers each have the choice that costs least by itself; of equals the widest."""
+        pairs = ((layer, min(range(len(layer.costs)), key=lambda k: (layer.costs[k], -k))) for layer in self.layers)
+        return Policy({layer.name: layer.choices[number] for layer, number in pairs})
 
     @cached_property
     def reference_cost(self) -> int:

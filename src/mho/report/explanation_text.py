@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mho.bit_search.explain import BitStep, Explanation, Loss, OperandExplanation
+from mho.bit_search.explanation import BitStep, Explanation, Loss, OperandExplanation
 from mho.report.columns import Column, print_columns
 from mho.report.text import format_cost
 from mho.terminal import Console

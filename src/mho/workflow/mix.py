@@ -25,7 +25,7 @@ from mho.workflow.search_stage import make_options, make_space
 from mho.workflow.stage import StageRunner
 
 if TYPE_CHECKING:
-    from mho.bit_search.measuring import Measurer
+    from mho.bit_search.measurers import Measurer
     from mho.bit_search.mix import MixedNetwork, MixPart
     from mho.bit_search.runner import SearchResult
     from mho.workflow.config import RunConfig

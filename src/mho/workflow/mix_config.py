@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, field_validator, model_validator
 
+from mho.bit_search.methods import PrunedMethodName
 from mho.errors import ConfigError
 from mho.frozen_model import FrozenModel
 from mho.settings import parse_settings, read_toml
@@ -47,7 +48,7 @@ class MixedRun(FrozenModel):
 class MixSearch(FrozenModel):
     """What is searched, and how."""
 
-    method: Literal["rl", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
+    method: PrunedMethodName = "rl"
     """As of a run."""
     objective: Literal["latency", "energy", "crossbars"] = "crossbars"
     """`crossbars`: how many hold all networks at once; `latency`, `energy`: of the inputs of all networks, one after

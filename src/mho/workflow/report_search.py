@@ -8,7 +8,7 @@ from typing import Any
 
 import mho.report.result as form
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.explain import LEAST_EVALUATIONS, BitStep
+from mho.bit_search.explanation import LEAST_EVALUATIONS, BitStep
 from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace

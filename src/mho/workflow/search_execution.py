@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mho.bit_search.log import EvaluationLog
-    from mho.bit_search.measuring import Measurer
+    from mho.bit_search.measurers import Measurer
     from mho.bit_search.qat_evaluator import QatEvaluator
     from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult
     from mho.bit_search.space import SearchSpace
@@ -40,7 +40,7 @@ class SearchExecution:
             ConfigError: more processes than policies are asked for at once.
             MissingExtraError: Ray, or what is to show the search, is not installed.
         """
-        from mho.bit_search.measuring import Workers
+        from mho.bit_search.workers import Workers
 
         Workers(self.processes, self.ray).check(settings.batch)
         if self.ray is not None:
@@ -53,8 +53,8 @@ class SearchExecution:
     def open(
         self, space: SearchSpace, evaluator: QatEvaluator, log: EvaluationLog, batch: int, *, storage: str | None
     ) -> AbstractContextManager[Measurer]:
-        """Return, as a context, what measures: arguments and errors are `mho.bit_search.measuring.open_measurer`'s."""
-        from mho.bit_search.measuring import Workers, open_measurer
+        """Return, as a context, what measures: arguments and errors are `mho.bit_search.measurers.open_measurer`'s."""
+        from mho.bit_search.workers import Workers, open_measurer
 
         return open_measurer(Workers(self.processes, self.ray), storage, space, evaluator, log, batch)
 

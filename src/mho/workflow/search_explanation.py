@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.explain import Explanation, explain_policy
+from mho.bit_search.explanation import Explanation, explain_policy
 from mho.bit_search.goal import Goal
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.explain import Explanation
+from mho.bit_search.explanation import Explanation
 from mho.bit_search.goal import front_of
 from mho.bit_search.objective import Objective
 from mho.errors import MhoError

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from mho.bit_search.methods import AUTO, SUPPORTS_FRONT, MethodName, prunes
 from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
@@ -53,7 +54,7 @@ def _tell_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
 class SearchSettings(FrozenModel):
     """How bit widths are searched."""
 
-    method: Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "uniform", "random"] = "rl"
+    method: MethodName = "rl"
     """`auto` takes what the benchmark of methods shows best, and says why. `rl` is the improved agent, `rl-paper`
     follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
     are Optuna's NSGA-II and Parzen estimator; the others are baselines."""
@@ -151,7 +152,7 @@ class SearchSettings(FrozenModel):
                 raise ValueError(f"min_{kind}_bits is {low}, above max_{kind}_bits, which is {high}")
         if both := sorted(set(self.pins) & set(self.ranges)):
             raise ValueError(f"{', '.join(both)}: a layer has either a pin or a range")
-        if self.method == "rl-paper" and self.prune:
+        if self.prune and not prunes(self.method):
             raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
         self.start.check_method(self.method)
         self._check_goal()
@@ -159,11 +160,10 @@ class SearchSettings(FrozenModel):
 
     def _check_goal(self) -> None:
         from mho.bit_search.budget import CostBudget
-        from mho.bit_search.methods import AUTO, FRONT_METHODS
         from mho.bit_search.objective import Objective
 
-        if self.whole_front and self.method not in (*FRONT_METHODS, AUTO):
-            raise ValueError(f"whole_front needs one of the methods {', '.join(FRONT_METHODS)}, and not {self.method}")
+        if self.whole_front and self.method not in (*SUPPORTS_FRONT, AUTO):
+            raise ValueError(f"whole_front needs one of the methods {', '.join(SUPPORTS_FRONT)}, and not {self.method}")
         if self.cost_budget is None:
             return
         if self.whole_front:

@@ -190,7 +190,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
     from mho.bit_search.api import make_space as derive_space
     from mho.bit_search.api import useful_multiple
     from mho.bit_search.constraints import BitRange, SearchConstraints
-    from mho.bit_search.methods import check_goal
+    from mho.bit_search.methods import check_goal, prunes
     from mho.network.onnx_reader import read_onnx
 
     accelerator, held, multiple = material.accelerator, settings.hold_first_last, settings.weight_bits_multiple
@@ -207,7 +207,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         ranges={name: BitRange(own.weights, own.acts) for name, own in settings.ranges.items()},
         adc_bits=settings.adc_bits,
     )
-    prune = settings.method != "rl-paper" if settings.prune is None else settings.prune
+    prune = prunes(settings.method) if settings.prune is None else settings.prune
     space = derive_space(
         read_onnx(network_file),
         accelerator,

@@ -17,8 +17,8 @@ from mho.workflow.stage import Report
 if TYPE_CHECKING:
     from mho.bit_search.evaluation import EvaluationRecord, Evaluator
     from mho.bit_search.log import EvaluationLog
-    from mho.bit_search.method_options import MethodOptions
-    from mho.bit_search.probes import Probes
+    from mho.bit_search.methods import MethodOptions
+    from mho.bit_search.sensitivity_probes import Probes
     from mho.bit_search.space import SearchSpace
     from mho.workflow.policy_stages import Prepared
 
@@ -47,14 +47,13 @@ class StartSettings(FrozenModel):
 
     def check_method(self, method: str) -> None:
         """Raise `ValueError` where the method cannot start from one of these."""
-        from mho.bit_search.method_options import TAKEN
-        from mho.bit_search.methods import AUTO, TAUGHT
+        from mho.bit_search.methods import AUTO, SUPPORTS_WARM_START, takers_of
 
         for key, is_given, takers in (
-            ("algorithm", self.algorithm is not None, [m for m, taken in TAKEN.items() if "algorithm" in taken]),
-            ("agent", self.agent is not None, [m for m, taken in TAKEN.items() if "saved" in taken]),
-            ("evaluations", self.evaluations is not None, TAUGHT),
-            ("probe_images", self.probe_images > 0, [m for m, taken in TAKEN.items() if "knowledge" in taken]),
+            ("algorithm", self.algorithm is not None, takers_of("algorithm")),
+            ("agent", self.agent is not None, takers_of("saved")),
+            ("evaluations", self.evaluations is not None, SUPPORTS_WARM_START),
+            ("probe_images", self.probe_images > 0, takers_of("knowledge")),
         ):
             if is_given and method not in (*takers, AUTO):
                 raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")
@@ -104,7 +103,7 @@ def read_options(settings: StartSettings, prepared: Prepared, folder: Path, repo
     """
     from mho.bit_search.agent_file import SavedAgent
     from mho.bit_search.learners import Algorithm
-    from mho.bit_search.method_options import MethodOptions
+    from mho.bit_search.methods import MethodOptions
 
     saved = None if settings.agent is None else SavedAgent.load(settings.agent)
     probes = _probe(settings.probe_images, prepared, folder, report) if settings.probe_images else None
@@ -139,7 +138,7 @@ def read_given(
 
 def _probe(images: int, prepared: Prepared, folder: Path, report: Report) -> Probes:
     """Return probes: those in the folder, or made now."""
-    from mho.bit_search.probes import Probes, probe_layers
+    from mho.bit_search.sensitivity_probes import Probes, probe_layers
 
     path = folder / PROBES_FILE
     if path.exists():

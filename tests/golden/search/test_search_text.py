@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.explain import BitStep, Explanation, LayerExplanation, Loss, OperandExplanation
+from mho.bit_search.explanation import BitStep, Explanation, LayerExplanation, Loss, OperandExplanation
 from mho.bit_search.objective import Objective
 from mho.policy import BitWidths, Policy
 from mho.report.explanation_text import print_explanation

@@ -8,7 +8,6 @@ from small_spaces import ArbitraryEvaluator, all_policies, drawn_space
 
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import cheapest_policy
 from mho.bit_search.runner import SearchOptions, SearchResult, run_search
 
 seeds = st.integers(0, 2**20)
@@ -30,7 +29,7 @@ def measured(seed):
 def budget_within(seed, level):
     """Return a cost budget that some policy of the space keeps: the cheapest at level 0, uniform 8/8 at 1."""
     space = drawn_space(seed)
-    least = space.cost_of(cheapest_policy(space))
+    least = space.cost_of(space.cheapest_policy)
     return CostBudget(amount=int(least + level * (space.reference_cost - least)))
 
 

@@ -13,11 +13,11 @@ from gymnasium.utils.env_checker import check_env
 
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.environment import BitWidthEnvironment
 from mho.bit_search.evaluation import Measurement
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
 from mho.bit_search.objective import Objective
+from mho.bit_search.paper_environment import BitWidthEnvironment
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace

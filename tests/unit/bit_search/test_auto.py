@@ -6,7 +6,7 @@ from small_spaces import ArbitraryEvaluator, drawn_space
 from mho.bit_search.auto import choose_method
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.method_options import MethodOptions
+from mho.bit_search.methods import MethodOptions
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.errors import ConfigError
 

@@ -13,9 +13,10 @@ from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search
 
 from mho.bit_search.evaluation import FAILED
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import ATTEMPTS, MakeWork, Timed, Workers, library_versions
+from mho.bit_search.measurers import ATTEMPTS, MakeWork, Timed, library_versions
 from mho.bit_search.methods import METHODS, method_factory
 from mho.bit_search.runner import SearchOptions
+from mho.bit_search.workers import Workers
 from mho.errors import ConfigError, MhoError
 
 NAMES = resnet18_space().layer_names

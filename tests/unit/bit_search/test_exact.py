@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space, search
 
-from mho.bit_search.choices_program import choose_least
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.evaluation import OK, EvaluationRecord, Measurement
 from mho.bit_search.exact import ExactSearch
 from mho.bit_search.goal import Goal, select_best
+from mho.bit_search.initial_policies import spread_policies
+from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.planning import ChoiceTables
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
-from mho.bit_search.starts import spread_policies
 from mho.policy import BitWidths, Policy
 
 SMALL = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")
@@ -83,7 +83,7 @@ def optimum(space, evaluator):
     harms = [
         np.array([evaluator.damage(Policy({layer.name: bits})) for bits in layer.choices]) for layer in space.layers
     ]
-    chosen = choose_least([np.array(layer.costs, float) for layer in space.layers], harms, allowed)
+    chosen = solve_knapsack([np.array(layer.costs, float) for layer in space.layers], harms, allowed)
     return space.reference_cost / space.cost_of(ChoiceTables(space).policy(chosen))
 
 

@@ -8,8 +8,7 @@ from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.method_options import MethodOptions
-from mho.bit_search.methods import METHODS, TAUGHT
+from mho.bit_search.methods import METHODS, SUPPORTS_WARM_START, MethodOptions
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import Knowledge
 from mho.bit_search.warm_start import known_records
@@ -56,7 +55,7 @@ def shrink(told, untold, space):
     return np.exp(np.mean([log_mean(one, seed) - log_mean(other, seed) for seed, (one, other) in enumerate(pairs)]))
 
 
-@pytest.mark.parametrize("method", TAUGHT)
+@pytest.mark.parametrize("method", SUPPORTS_WARM_START)
 def test_what_was_measured_before_is_known_and_does_not_count(space, earlier, method):
     result, evaluator = go_on(method, space, earlier)
     assert len(earlier) == result.given == 39
@@ -77,7 +76,7 @@ def test_models_learn_from_what_they_are_given(space, method, pairs):
     assert shrink(told, untold, space) < 0.5
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - set(TAUGHT)))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - set(SUPPORTS_WARM_START)))
 def test_methods_that_learn_from_themselves_alone_say_so(space, earlier, method):
     with pytest.raises(ConfigError, match=f"{method} learns from nothing but"):
         go_on(method, space, earlier)

@@ -10,11 +10,11 @@ from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.draws import draw_policy
 from mho.bit_search.evaluation import FULL, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer, Timed
-from mho.bit_search.method_options import MethodOptions
-from mho.bit_search.methods import draw_policy
+from mho.bit_search.measurers import LocalMeasurer, Timed
+from mho.bit_search.methods import MethodOptions
 from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, MixedNetwork, join_spaces, part_of
 from mho.bit_search.objective import Objective
 from mho.bit_search.runner import SearchOptions, run_search

@@ -13,9 +13,9 @@ from search_problem import SmoothEvaluator
 from mho.bit_search.api import make_space
 from mho.bit_search.auto import choose_method
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.costs import make_costs
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.policy_costs import make_costs
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.energy import energy_network

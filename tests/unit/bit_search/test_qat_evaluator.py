@@ -8,9 +8,9 @@ import torch
 
 from mho.bit_search.api import search
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.early_stopping import ChanceLevelTest, StoppedTrainingError
 from mho.bit_search.evaluation import Variant, problem_hash
-from mho.bit_search.features import LAYER_FEATURES, layer_features
-from mho.bit_search.hopeless import GuessingTest, HopelessTrainingError
+from mho.bit_search.layer_features import LAYER_FEATURES, layer_features
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.screening import Screening
@@ -229,10 +229,10 @@ def test_trainings_that_guess_are_stopped_halfway_where_that_is_asked_for(networ
 
 
 def test_losses_of_steps_are_told_apart_over_epochs():
-    test = GuessingTest(3)
+    test = ChanceLevelTest(3)
     for step, mean in enumerate((9.0, 9.0, 1.0, 1.0, 9.0, 5.0, 1.0), start=1):  # epochs of two steps
         test(TrainingProgress((step + 1) // 2, 8, step, 16, mean, 0.0, 0.0))
-    with pytest.raises(HopelessTrainingError, match=r"stopped after 8 of 16 steps: a loss of 3\.500"):
+    with pytest.raises(StoppedTrainingError, match=r"stopped after 8 of 16 steps: a loss of 3\.500"):
         test(TrainingProgress(4, 8, 8, 16, 2.0, 0.0, 0.0))
 
 

@@ -9,11 +9,12 @@ import pytest
 from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.budget import CostBudget
+from mho.bit_search.draws import list_policies
 from mho.bit_search.evaluation import FAILED, FULL, OK, EvaluationRecord, Measurement, pool
 from mho.bit_search.goal import Goal, allowed_excess, estimate_accuracies, select_best
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer
-from mho.bit_search.methods import METHODS, list_policies
+from mho.bit_search.measurers import LocalMeasurer
+from mho.bit_search.methods import METHODS
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.schemas import search_schema
 from mho.errors import ConfigError, MhoError

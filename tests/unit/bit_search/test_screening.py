@@ -10,7 +10,7 @@ from search_problem import SmoothEvaluator, resnet18_space
 
 from mho.bit_search.evaluation import FULL, OK, SCREENED, EvaluationRecord, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer
+from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.schemas import search_schema
 from mho.bit_search.screening import Screening, Sieve

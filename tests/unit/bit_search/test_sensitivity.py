@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
-from mho.bit_search.methods import draw_policy
+from mho.bit_search.draws import draw_policy
 from mho.bit_search.sensitivity import OPERANDS, Knowledge, SensitivityModel
 from mho.errors import ConfigError
 from mho.policy import BitWidths, Policy

@@ -5,10 +5,11 @@ import pytest
 from accelerators import make_accelerator
 from search_problem import SmoothEvaluator
 
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.draws import draw_policy
+from mho.bit_search.local_search import improve
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import draw_policy
-from mho.bit_search.planning import ChoiceTables, improve
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.latency import cost_network

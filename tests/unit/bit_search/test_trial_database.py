@@ -17,9 +17,9 @@ from sqlalchemy.exc import OperationalError
 from mho.bit_search import trial_database
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer
+from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.objective import Objective
-from mho.bit_search.sharing import share
+from mho.bit_search.shared_measurer import share
 from mho.bit_search.trial_storage import TrialStorage
 from mho.errors import InputFileError, MissingExtraError
 from mho.policy import BitWidths, Policy

@@ -14,9 +14,9 @@ from search_problem import SmoothEvaluator, resnet18_space, search_at_once, sear
 
 from mho.bit_search.evaluation import EvaluationRecord, Measurement
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import LocalMeasurer
+from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.objective import Objective
-from mho.bit_search.sharing import share
+from mho.bit_search.shared_measurer import share
 from mho.bit_search.trial_storage import GRACE_S, TrialStorage, read_policy
 from mho.errors import ConfigError, InputFileError
 from mho.policy import BitWidths, Policy

@@ -9,7 +9,7 @@ import pytest
 
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import OK, EvaluationRecord
-from mho.bit_search.features import LAYER_FEATURES
+from mho.bit_search.layer_features import LAYER_FEATURES
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records, snapshot

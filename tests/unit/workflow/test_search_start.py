@@ -9,7 +9,7 @@ import pytest
 
 from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.probes import Probes
+from mho.bit_search.sensitivity_probes import Probes
 from mho.cli.main import main
 from mho.errors import ConfigError, InputFileError
 from mho.workflow.config import load_config

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from small_spaces import ArbitraryEvaluator, all_policies, drawn_space
 
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.goal import Goal, harm_unit
-from mho.bit_search.measuring import make_record, timed
-from mho.bit_search.planning import ChoiceTables
-from mho.bit_search.winning import affordable, find_winner, near_winner
+from mho.bit_search.incumbent import find_incumbent, neighbours_of_incumbent, promising_costs
+from mho.bit_search.measurers import make_record, timed
 
 
 @pytest.fixture(params=range(4))
@@ -24,20 +24,20 @@ def measured(request):
 
 def test_only_what_costs_less_than_the_winner_could_win(measured):
     space, goal, records = measured
-    winner = find_winner(space, goal, records)
+    winner = find_incumbent(space, goal, records)
     assert winner is not None
-    could_win = affordable(space, goal, records)
+    could_win = promising_costs(space, goal, records)
     assert [could_win(cost) for cost in (winner.cost - 1, winner.cost, winner.cost + 1)] == [True, False, False]
-    assert affordable(space, goal, [])(10**15)
+    assert promising_costs(space, goal, [])(10**15)
 
 
 def test_within_a_budget_and_on_the_front_costs_below_the_winner_are_not_needed(measured):
     space, goal, records = measured
     within = dataclasses.replace(goal, cost_budget=space.reference_cost // 2)
-    could_win = affordable(space, within, records)
+    could_win = promising_costs(space, within, records)
     assert could_win(within.cost_budget)
     assert not could_win(within.cost_budget + 1)
-    assert affordable(space, dataclasses.replace(goal, whole_front=True), records)(space.reference_cost)
+    assert promising_costs(space, dataclasses.replace(goal, whole_front=True), records)(space.reference_cost)
 
 
 def test_on_the_front_a_policy_may_have_to_cost_less_than_all_that_lose_as_little(measured):
@@ -45,16 +45,16 @@ def test_on_the_front_a_policy_may_have_to_cost_less_than_all_that_lose_as_littl
     front = dataclasses.replace(goal, whole_front=True)
     for excess in (0.0, 0.1, 1.0, 10.0):
         least = min(record.cost for record in records if record.score <= goal.reference_score + excess)
-        could_win = affordable(space, front, records, excess)
+        could_win = promising_costs(space, front, records, excess)
         assert (could_win(least - 1), could_win(least)) == (True, False)
-    assert affordable(space, front, [], 1.0)(space.reference_cost)
+    assert promising_costs(space, front, [], 1.0)(space.reference_cost)
 
 
 def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(measured):
     space, goal, records = measured
     tables, generator = ChoiceTables(space), np.random.default_rng(1)
     harms = [np.sort(generator.random(len(layer.choices)))[::-1] for layer in space.layers]
-    winner = find_winner(space, goal, records)
+    winner = find_incumbent(space, goal, records)
     measured_harm = max(winner.score - goal.reference_score, 0.0) / harm_unit(goal, records)
     center = tables.row(winner.policy)
 
@@ -64,7 +64,7 @@ def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(
         share = sum(tables.shares[k][number] for k, number in enumerate(row))
         return float(tables.reward(np.maximum(measured_harm + sum(steps), 0.0), np.asarray(share)))
 
-    found = list(near_winner(tables, goal, records, harms, tables.reward, 1000))
+    found = list(neighbours_of_incumbent(tables, goal, records, harms, tables.reward, 1000))
     values = [worth(policy) for policy in found]
     assert values == sorted(values, reverse=True)
     expected = []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, resnet18_space, search
 
-from mho.bit_search.explain import BitStep, Explanation, explain_policy, explanation_schema
+from mho.bit_search.explanation import BitStep, Explanation, explain_policy, explanation_schema
 from mho.errors import MhoError
 from mho.policy import BitWidths, Policy
 

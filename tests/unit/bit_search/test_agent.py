@@ -7,13 +7,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from search_problem import SmoothEvaluator, resnet18_space
 
+from mho.bit_search.agent import PlanningAgent
 from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import OK, EvaluationRecord
 from mho.bit_search.goal import Goal
 from mho.bit_search.learners import Algorithm
-from mho.bit_search.planning import improve
-from mho.bit_search.planning_agent import PlanningAgent
+from mho.bit_search.local_search import improve
 from mho.bit_search.sensitivity import UNKNOWN_STD
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, InputFileError

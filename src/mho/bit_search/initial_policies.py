@@ -7,20 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.choices_program import choose_least
+from mho.bit_search.choice_tables import ChoiceTables
+from mho.bit_search.draws import draw_within, is_within
 from mho.bit_search.goal import Goal
-from mho.bit_search.methods import draw_within, is_within
-from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
-
-
-def by_layer(tables: ChoiceTables, values: FloatArray) -> list[FloatArray]:
-    """Return the values [layers, choices] of each layer's own choices: without those that only fill the table."""
-    return [row[:count] for row, count in zip(values, tables.counts, strict=True)]
 
 
 def spread_policies(
@@ -42,17 +37,17 @@ def spread_policies(
         count: how many levels; fewer policies where two levels give the same.
         generator: draws a world of its own for each, so that the policies teach more; None takes the most probable one.
     """
-    shares = by_layer(tables, tables.shares)
+    shares = tables.by_layer(tables.shares)
     policies = []
     highest = math.inf
     if goal.cost_budget is not None:
         highest = (goal.cost_budget / tables.space.reference_cost) ** (1.0 / tables.space.objective.exponent)
     for level in np.linspace(*((0.9, 0.1) if goal.cost_budget is None else (1.0, 0.6)), count):
-        harms = by_layer(tables, tables.harms(model.harms(generator)))
+        harms = tables.by_layer(tables.harms(model.harms(generator)))
         least = sum(float(share.min()) for share in shares)
         most = sum(float(share[harm.argmin()]) for share, harm in zip(shares, harms, strict=True))
         limit = least + level * max(0.0, min(most, highest) - least)
-        chosen = choose_least(harms, shares, limit)
+        chosen = solve_knapsack(harms, shares, limit)
         if chosen is not None:  # the cheapest policy always fits, but for the rounding of sums
             policies.append(tables.policy(chosen))
     return [policy for policy in dict.fromkeys(policies) if is_within(tables.space, goal, policy)]

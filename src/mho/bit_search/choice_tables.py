@@ -1,4 +1,4 @@
-"""Planning in a world whose harms and costs are known: what every choice is worth, and policies that none betters.
+"""The choices of every layer as arrays, and which of them no other betters.
 
 A policy is a row of choice numbers, one a layer. Harm and cost add up over layers (cost but for writes that layers
 share); the reward of a policy is that of `mho.bit_search.goal.Goal`.
@@ -7,7 +7,7 @@ share); the reward of a policy is that of `mho.bit_search.goal.Goal`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,6 @@ from mho.policy import Policy
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.int64]
 """Numbers of choices, [policies, layers]."""
-
-MAX_SWEEPS, MAX_PAIRS = 8, 40
 
 
 class ChoiceTables:
@@ -66,6 +64,10 @@ class ChoiceTables:
         other = copy.copy(self)
         other.shares, other.has_savings = shares, False
         return other
+
+    def by_layer(self, values: FloatArray) -> list[FloatArray]:
+        """Return the values [layers, choices] of each layer's own choices: without those that only fill the table."""
+        return [row[:count] for row, count in zip(values, self.counts, strict=True)]
 
     def harms(self, harms: FloatArray) -> FloatArray:
         """Return the harm of every choice [layers, choices], of those of operands' bits [layers, operands, 8]."""
@@ -129,73 +131,3 @@ class Frontiers:
             tuple(harms[layer, chosen] for layer, chosen in enumerate(numbers)),
             tuple(tables.shares[layer, chosen] for layer, chosen in enumerate(numbers)),
         )
-
-
-def improve(tables: ChoiceTables, harms: FloatArray, rows: Rows, generator: np.random.Generator) -> Rows:
-    """Change one layer after the other, in random order, to its best choice, until no row gets better.
-
-    Args:
-        tables: choices and costs.
-        harms: of all choices, float64 [layers, choices].
-        rows: where to start, [N, layers].
-        generator: draws the orders.
-    """
-    rows, layers = rows.copy(), np.arange(rows.shape[1])
-    harm, share = harms[layers, rows], tables.shares[layers, rows]
-    for _ in range(MAX_SWEEPS):
-        before = rows.copy()
-        for layer in generator.permutation(tables.free):
-            others = harm.sum(1) - harm[:, layer], share.sum(1) - share[:, layer]
-            saved: FloatArray = np.zeros(())
-            if tables.has_savings:
-                tried = np.repeat(rows[:, None], harms.shape[1], axis=1)
-                tried[:, :, layer] = np.arange(harms.shape[1])
-                saved = tables.saved(tried)
-            values = tables.reward(others[0][:, None] + harms[layer], others[1][:, None] + tables.shares[layer] - saved)
-            best = values.argmax(axis=1)
-            rows[:, layer] = best
-            harm[:, layer], share[:, layer] = harms[layer, best], tables.shares[layer, best]
-        if np.array_equal(before, rows):
-            break
-    return rows
-
-
-def exchange(tables: ChoiceTables, harms: FloatArray, row: NDArray[np.int64], frontiers: Frontiers) -> Rows:
-    """Change two layers at a time, as long as that makes one policy better: bits move from one layer to another.
-
-    Args:
-        tables, harms: as for `improve`.
-        row: where to start, [layers].
-        frontiers: of the layers; only these choices are tried.
-
-    Returns:
-        int64 [layers].
-    """
-    owner = np.concatenate([np.full(len(frontiers.numbers[k]), k) for k in tables.free])
-    number = np.concatenate([frontiers.numbers[k] for k in tables.free])
-    pairs = owner[:, None] < owner[None, :]
-    row = row.copy()
-    for _ in range(MAX_PAIRS):
-        (harm,), (share,) = tables.sums(harms, row[None])
-        now = float(tables.reward(np.asarray(harm), np.asarray(share)))
-        more_harm = harms[owner, number] - harms[owner, row[owner]]
-        more_share = tables.shares[owner, number] - tables.shares[owner, row[owner]]
-        values = tables.reward(harm + more_harm[:, None] + more_harm, share + more_share[:, None] + more_share)
-        values[~pairs] = -np.inf
-        first, second = np.unravel_index(int(values.argmax()), values.shape)
-        tried = row.copy()
-        tried[owner[first]], tried[owner[second]] = number[first], number[second]
-        found = float(tables.reward(*(part[0] for part in map(np.asarray, tables.sums(harms, tried[None])))))
-        if found <= now + 1e-9:
-            return row
-        row = tried
-    return row
-
-
-def trade(frontiers: Frontiers, price: float) -> NDArray[np.int64]:
-    """Return the choices [layers] that make harm + `price` times cost share least, layer by layer."""
-    picks: Sequence[int] = [
-        int(numbers[np.argmin(harms + price * shares)])
-        for numbers, harms, shares in zip(frontiers.numbers, frontiers.harms, frontiers.shares, strict=True)
-    ]
-    return np.array(picks, dtype=np.int64)

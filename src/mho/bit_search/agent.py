@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.bit_search.agent_environment import PlanningEnvironment, action_at
 from mho.bit_search.agent_file import SavedAgent
+from mho.bit_search.choice_tables import ChoiceTables, FloatArray, Frontiers, Rows
+from mho.bit_search.draws import draw_new, draw_within
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, harm_unit
-from mho.bit_search.isolation import isolated
+from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.learners import Algorithm, Lessons, make_learner
-from mho.bit_search.methods import draw_new, draw_within
-from mho.bit_search.planning import ChoiceTables, FloatArray, Frontiers, Rows, exchange, improve, trade
-from mho.bit_search.planning_environment import PlanningEnvironment, action_at
+from mho.bit_search.local_search import exchange, improve, trade
 from mho.bit_search.sensitivity import Knowledge, SensitivityModel
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.starts import by_layer
-from mho.bit_search.winning import affordable, near_winner
+from mho.bit_search.torch_isolation import isolated
 from mho.errors import ConfigError
 from mho.policy import Policy
 
@@ -134,11 +134,11 @@ class PlanningAgent:
         rivals, unit = records if len(known) % 2 else [], harm_unit(self._goal, records)
         for attempt in range(1, MAX_REDRAWS + 1):
             budget = self._draw_budget()
-            could_win = affordable(self._space, self._goal, rivals, budget * unit)
+            could_win = promising_costs(self._space, self._goal, rivals, budget * unit)
             harms = self.tables.harms(self.world.harms(self._generator)) / budget
             candidates = map(self.tables.policy, self._candidates(harms, CANDIDATE_NOISE * attempt))
-            own = by_layer(self.tables, harms)
-            near = near_winner(self.tables, self._goal, records, own, self.tables.reward, NEIGHBOURS)
+            own = self.tables.by_layer(harms)
+            near = neighbours_of_incumbent(self.tables, self._goal, records, own, self.tables.reward, NEIGHBOURS)
             for policy in itertools.chain(candidates, () if self._goal.whole_front else near):
                 if policy not in known and could_win(self._space.cost_of(policy)):
                     return policy

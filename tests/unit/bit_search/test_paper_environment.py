@@ -6,7 +6,7 @@ from gymnasium.utils.env_checker import check_env
 from search_problem import resnet18_space
 from stable_baselines3.common.env_checker import check_env as check_env_for_agents
 
-from mho.bit_search.environment import BitWidthEnvironment, bits_from_range, option_from_share
+from mho.bit_search.paper_environment import BitWidthEnvironment, bits_from_range, option_from_share
 from mho.errors import ConfigError
 from mho.policy import BitWidths, Policy
 

@@ -11,7 +11,7 @@ import math
 from mho.quantization.training import TrainingProgress
 
 
-class HopelessTrainingError(Exception):
+class StoppedTrainingError(Exception):
     """Ends a training from within; never leaves the evaluator.
 
     Attributes:
@@ -23,8 +23,8 @@ class HopelessTrainingError(Exception):
         self.note = note
 
 
-class GuessingTest:
-    """Told of every step of a training, it raises `HopelessTrainingError` halfway where that is due.
+class ChanceLevelTest:
+    """Told of every step of a training, it raises `StoppedTrainingError` halfway where that is due.
 
     The mean loss of the second quarter of the steps is held against that of a uniform guess.
 
@@ -50,7 +50,7 @@ class GuessingTest:
         quarter = self._losses[half // 2 : half]
         mean = sum(quarter) / len(quarter)
         if mean >= self._limit:
-            raise HopelessTrainingError(
+            raise StoppedTrainingError(
                 f"stopped after {half} of {progress.steps} steps: a loss of {mean:.3f}, and guessing has"
                 f" {self._limit:.3f}"
             )

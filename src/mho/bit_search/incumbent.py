@@ -8,23 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, harm_unit, select_best
-from mho.bit_search.neighbourhood import neighbours
-from mho.bit_search.planning import ChoiceTables
+from mho.bit_search.local_search import neighbours
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.starts import by_layer
 from mho.policy import Policy
 
 FloatArray = NDArray[np.float64]
 
 
-def find_winner(space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
+def find_incumbent(space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
     """Return the record of the space that would win now; None where none would."""
     return select_best(goal, [record for record in records if space.contains(record.policy)])
 
 
-def affordable(
+def promising_costs(
     space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord], excess: float | None = None
 ) -> Callable[[int], bool]:
     """Return what tells whether a policy of some cost could win.
@@ -39,11 +38,11 @@ def affordable(
         inside = (record for record in records if space.contains(record.policy))
         least = min((r.cost for r in inside if r.score is not None and r.score <= limit), default=math.inf)
         return lambda cost: cost < least
-    winner = find_winner(space, goal, records)
+    winner = find_incumbent(space, goal, records)
     return lambda cost: winner is None or cost < winner.cost
 
 
-def near_winner(
+def neighbours_of_incumbent(
     tables: ChoiceTables,
     goal: Goal,
     records: Sequence[EvaluationRecord],
@@ -61,7 +60,7 @@ def near_winner(
         reward: of harms and sums of cost shares.
         most: policies to yield at most.
     """
-    winner = find_winner(tables.space, goal, records)
+    winner = find_incumbent(tables.space, goal, records)
     if winner is None or winner.score is None:
         return
     center = tables.row(winner.policy)
@@ -72,5 +71,5 @@ def near_winner(
         could_win = (shares < share * (1.0 - 1e-12)) | (goal.cost_budget is not None)
         return np.where(could_win, reward(np.maximum(harm, 0.0), shares), -np.inf)
 
-    for row in neighbours(center, harms, by_layer(tables, tables.shares), (harm, share), worth, most):
+    for row in neighbours(center, harms, tables.by_layer(tables.shares), (harm, share), worth, most):
         yield tables.policy(row)

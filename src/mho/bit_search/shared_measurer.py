@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from mho.bit_search.evaluation import FULL, EvaluationRecord, Evaluator, Variant
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import Measurer, Timed
+from mho.bit_search.measurers import Measurer, Timed
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.trial_storage import TrialStorage
 from mho.errors import ConfigError

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator, Variant, pool
 from mho.bit_search.goal import Goal, rank_fit, select_best
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measuring import Measurer, Timed, make_record, variant_of
+from mho.bit_search.measurers import Measurer, Timed, make_record, variant_of
 from mho.bit_search.screening import Screening, Sieve
+from mho.bit_search.seed_spread import Noise, Spread
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.spread import Noise, Spread
 from mho.errors import MhoError
 from mho.policy import Policy
 
@@ -40,7 +40,7 @@ class SearchProgress:
     records: Sequence[EvaluationRecord]
 
 
-class Study:
+class SearchState:
     """What a search has asked for, see the module.
 
     Args:

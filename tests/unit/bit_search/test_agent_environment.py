@@ -3,8 +3,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from search_problem import resnet18_space
 
-from mho.bit_search.planning import ChoiceTables
-from mho.bit_search.planning_environment import PlanningEnvironment, action_at, place_of
+from mho.bit_search.agent_environment import PlanningEnvironment, action_at, place_of
+from mho.bit_search.choice_tables import ChoiceTables
 from mho.errors import ConfigError
 from mho.policy import BitWidths
 

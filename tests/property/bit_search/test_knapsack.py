@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mho.bit_search.choices_program import choose_least
-from mho.bit_search.neighbourhood import neighbours
+from mho.bit_search.knapsack import solve_knapsack
+from mho.bit_search.local_search import neighbours
 
 amounts = st.one_of(st.integers(0, 12).map(float), st.floats(1e-3, 1e6))
 
@@ -39,7 +39,7 @@ def test_the_program_finds_what_trying_all_choices_finds(problem, level):
     of_values, of_weights = sums(values), sums(weights)
     capacity = min(of_weights.values()) + level * (max(of_weights.values()) - min(of_weights.values()))
     best = min(of_values[chosen] for chosen, weight in of_weights.items() if weight <= capacity)
-    chosen = tuple(choose_least(values, weights, capacity).tolist())
+    chosen = tuple(solve_knapsack(values, weights, capacity).tolist())
     assert of_weights[chosen] <= capacity
     assert of_values[chosen] <= best + 2e-9 * max(of_values.values())
 
@@ -49,8 +49,8 @@ def test_the_program_finds_what_trying_all_choices_finds(problem, level):
 def test_nothing_is_chosen_where_nothing_fits(problem):
     values, weights = problem
     least = min(sums(weights).values())
-    assert choose_least(values, weights, least - 1e-3 * (1.0 + least)) is None
-    assert choose_least(values, weights, least) is not None
+    assert solve_knapsack(values, weights, least - 1e-3 * (1.0 + least)) is None
+    assert solve_knapsack(values, weights, least) is not None
 
 
 @settings(deadline=None, max_examples=80)

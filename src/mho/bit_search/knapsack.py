@@ -28,7 +28,7 @@ _SOLVER_OPTIONS = {"random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 1e-6, "t
 """A program takes a fraction of a second; a solver that ran for a minute would be stuck."""
 
 
-def choose_least(values: Sequence[FloatArray], weights: Sequence[FloatArray], capacity: float) -> IntArray | None:
+def solve_knapsack(values: Sequence[FloatArray], weights: Sequence[FloatArray], capacity: float) -> IntArray | None:
     """Choose one option of every layer: the least sum of values whose sum of weights is no more than `capacity`.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from mho.bit_search.planning import ChoiceTables, FloatArray, Frontiers
+from mho.bit_search.choice_tables import ChoiceTables, FloatArray, Frontiers
 from mho.errors import ConfigError
 
 POINTS = 6
@@ -25,10 +25,10 @@ class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
 
     An action, float32 [1] in -1..1, points at one of the choices of the layer that are not dominated in harm and cost
     (`Frontiers`), each of which has an equal share: -1 is the least harm, 1 the least cost. Observations are float32 in
-    0..1: features of the layer (`bit_search.features`); share of the steps done; harm and cost so far; harm and cost at
-    `POINTS` places of the layer's frontier; and the same summed over the frontiers of the layers to come. Harms are in
-    units of the allowed one and costs in those of the reference, x shown as x / (x + 1), of single layers as
-    x / (x + 1 / layers).
+    0..1: features of the layer (`bit_search.layer_features`); share of the steps done; harm and cost so far; harm and
+    cost at `POINTS` places of the layer's frontier; and the same summed over the frontiers of the layers to come. Harms
+    are in units of the allowed one and costs in those of the reference, x shown as x / (x + 1), of single layers as x /
+    (x + 1 / layers).
 
     The last step is terminal, its reward that of the whole policy; all others are 0.
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from search_problem import resnet18_space
 
+from mho.bit_search.choice_tables import ChoiceTables, Frontiers
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.methods import draw_policy
-from mho.bit_search.planning import ChoiceTables, Frontiers, exchange, improve, trade
+from mho.bit_search.draws import draw_policy
+from mho.bit_search.local_search import exchange, improve, trade
 from mho.bit_search.space import SearchSpace
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mho.bit_search.probes import Probes, probe_layers
 from mho.bit_search.sensitivity import SensitivityModel
+from mho.bit_search.sensitivity_probes import Probes, probe_layers
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
 from mho.network.torch_reader import read_torch
