@@ -180,7 +180,7 @@ def test_conditions_that_change_nothing_are_told(folder, capsys):
 def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does_not(folder, capsys):
     assert main(["compile", "model.onnx", "--accelerator", "layer.toml", "-o", "q.mho", "--mapping", "paper"]) == 0
     assert_same_bits(outputs_of("simulate", "q.mho", "--inputs", "x.npz"), mho.simulate("p.mho", read_arrays("x.npz")))
-    assert "the ADCs of layer are calibrated: these are the answers of ideal ones" in capsys.readouterr().out
+    assert "the ADCs of layer are calibrated: these outputs are those of ideal ADCs" in capsys.readouterr().out
     assert read_program("q.mho").accelerator.converters.adc_bits == 3
     assert "needs an ADC" not in fails(capsys, "simulate", "q.mho", "--inputs", "x.npz", "--seed", "1")
     refused = fails(
