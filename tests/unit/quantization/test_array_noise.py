@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,69 +12,57 @@ import numpy as np
 import pytest
 import torch
 from accelerators import make_accelerator
+from quantized_layers import (
+    dense,
+    dense_network,
+    noise_for,
+    only_layer,
+    only_module,
+    product,
+    quantized,
+    straight_through,
+)
 from torch import nn
 
+from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
 from mho.data.dataset import Split
 from mho.errors import ConfigError, PolicyError, UnsupportedOperationError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
-from mho.network.graph import Network, Node, TensorInfo
-from mho.policy import BitWidths, Policy
+from mho.network.graph import Network
+from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise, leave_out
-from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.tile_noise import TileNoise
-from mho.quantization.training import evaluate, train
+from mho.quantization.training import TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions
 from mho.quantization.weight_noise import WeightNoise
 
 ENCODINGS = ("differential-columns", "differential-rows", "offset")
 CHIPS = 400
+ERRORS = {"programming_error": 0.1}
+CALIBRATED = {"adc_bits": 2, "adc_range": "calibrated-layer"}
+RENEWAL = RangeRenewal(RangeRule(RangeMethod.PERCENTILE, 0.9), steps=1)
 
 
 def hardware(encoding: str = "differential-columns", **changes: dict[str, Any]) -> Accelerator:
     return make_accelerator(16, 12, 2, encoding=encoding, **changes)
 
 
-def _layer(weights: torch.Tensor, *, is_signed: bool) -> Network:
-    """Return a float network of a dense layer, after a ReLU where its inputs have no sign."""
-    outputs, inputs = weights.shape
-    constants = {"w": weights.numpy(), "b": np.linspace(-1, 1, outputs, dtype=np.float32)}
-    layer = Node("fc", "linear", ("x" if is_signed else "r", "w", "b"), "y")
-    nodes = (layer,) if is_signed else (Node("relu", "relu", ("x",), "r"), layer)
-    shapes = {"x": (1, inputs), "r": (1, inputs), "y": (1, outputs)}
-    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
-    kept = {name: shape for name, shape in shapes.items() if not is_signed or name != "r"}
-    return Network("one", (infos[0],), (infos[1],), nodes, constants, kept)
-
-
-def dense(bits: str = "4/4", *, is_signed: bool = False) -> tuple[TrainableNetwork, torch.Tensor]:
-    """Return a dense layer of 20 inputs and 3 outputs, and five inputs for it."""
-    torch.manual_seed(3)
-    trainable, x = TrainableNetwork(_layer(torch.randn(3, 20) / 4, is_signed=is_signed)), torch.randn(5, 20)
-    calibrate(trainable, x)
-    trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths.parse(bits)))
-    return trainable.train(), x
-
-
-def noise_for(
-    trainable: TrainableNetwork, accelerator: Accelerator, model: MappingModel = MappingModel.PAPER, **options: Any
-) -> ArrayNoise:
-    assert trainable.policy is not None
-    content = accelerator if accelerator.converters.has_ideal_adc else leave_out(accelerator, converters=True)
-    return ArrayNoise(accelerator, arrays_of_network(trainable.network, trainable.policy, content, model), **options)
-
-
-def only(noise: ArrayNoise) -> Any:
-    (layer,) = noise.layers.values()
-    return layer
-
-
 def integers(trainable: TrainableNetwork) -> torch.Tensor:
-    (module,) = trainable.mvm_modules.values()
+    module = only_module(trainable)
     return module.weight_quantizer.codes(module.weight.detach())
+
+
+def drawn_weights(trainable: TrainableNetwork, noise: ArrayNoise) -> np.ndarray:
+    """Return the integers that cells stand for on many chips, [chips, outputs, inputs]."""
+    whole, generator, draws = integers(trainable), torch.Generator().manual_seed(1), []
+    for _ in range(CHIPS):
+        noise.redraw(generator)
+        draws.append(only_layer(noise).weights(whole).numpy())
+    return np.array(draws, dtype=np.float64)
 
 
 def _mean_and_variance(level: np.ndarray, std: float) -> tuple[np.ndarray, np.ndarray]:
@@ -110,29 +99,15 @@ def _moments(encoding: str, weights: np.ndarray, std: float) -> tuple[np.ndarray
 def test_weights_have_the_moments_of_their_cells(encoding: str) -> None:
     """Means within five standard errors, variances within five of theirs (a Gaussian's, twice over for its tails)."""
     trainable, _ = dense()
-    noise = noise_for(trainable, hardware(encoding, array={"programming_error": 0.1}))
-    whole, generator, draws = integers(trainable), torch.Generator().manual_seed(1), []
-    for _ in range(CHIPS):
-        noise.redraw(generator)
-        draws.append(only(noise).weights(whole).numpy())
-    mean, variance = _moments(encoding, whole.numpy().astype(np.int64), 0.3)
-    drawn = np.array(draws, dtype=np.float64)
+    drawn = drawn_weights(trainable, noise_for(trainable, hardware(encoding, array=ERRORS)))
+    mean, variance = _moments(encoding, integers(trainable).numpy().astype(np.int64), 0.3)
     assert (np.abs(drawn.mean(0) - mean) < 5 * np.sqrt(variance / CHIPS)).all()
     assert (np.abs(drawn.var(0, ddof=1) / variance - 1) < 10 * math.sqrt(2 / CHIPS)).all()
     assert abs((drawn.var(0, ddof=1) / variance).mean() - 1) < 0.1
-
-
-def test_outputs_share_the_errors_of_the_column_of_ones() -> None:
-    trainable, _ = dense()
-    noise = noise_for(trainable, hardware("offset", array={"programming_error": 0.1}))
-    whole, generator, draws = integers(trainable), torch.Generator().manual_seed(1), []
-    for _ in range(CHIPS):
-        noise.redraw(generator)
-        draws.append(only(noise).weights(whole).numpy())
-    errors = np.array(draws) - np.mean(draws, axis=0)
-    shared = (errors[:, 0] * errors[:, 1]).mean(axis=0)
-    wanted = 49 * float(_mean_and_variance(np.ones(()), 0.3)[1])
-    assert abs(shared.mean() / wanted - 1) < 0.1
+    if encoding == "offset":  # outputs share the errors of the column of ones
+        errors = drawn - drawn.mean(axis=0)
+        shared = (errors[:, 0] * errors[:, 1]).mean(axis=0)
+        assert abs(shared.mean() / (49 * float(_mean_and_variance(np.ones(()), 0.3)[1])) - 1) < 0.1
 
 
 @pytest.mark.parametrize("is_signed", [False, True])
@@ -141,7 +116,7 @@ def test_read_noise_has_its_closed_form(encoding: str, is_signed: bool) -> None:
     """Every cell deviates by 0.3 steps: variances are 0.09 times squares of steps times squares of columns."""
     trainable, x = dense(is_signed=is_signed)
     noise = noise_for(trainable, hardware(encoding, array={"read_noise": 0.1, "read_noise_of": "range"}))
-    (module,) = trainable.mvm_modules.values()
+    module = only_module(trainable)
     steps = (module.input_quantizer.step() * module.weight_quantizer.step()).detach().numpy()
     with noise.on(trainable), torch.no_grad():
         draws = np.array([trainable(x).numpy() for _ in range(CHIPS)], dtype=np.float64) / steps
@@ -156,68 +131,53 @@ def test_read_noise_has_its_closed_form(encoding: str, is_signed: bool) -> None:
     assert (np.abs(draws.var(0, ddof=1) / variance - 1) < 5 * math.sqrt(2 / CHIPS)).all()
 
 
-def _by_hand(
-    trainable: TrainableNetwork, x: torch.Tensor, weights: torch.Tensor, residual: torch.Tensor
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return the output of a layer of noisy weights, and its gradients by plain autograd, in float64."""
-    (module,) = trainable.mvm_modules.values()
+@pytest.mark.parametrize("converters", [{}, {"adc_bits": 3}, CALIBRATED])
+@pytest.mark.parametrize("layer", [dense, product])
+def test_gradients_pass_straight_through_but_for_what_is_clipped(
+    layer: Callable[..., tuple[TrainableNetwork, torch.Tensor]], converters: dict[str, Any]
+) -> None:
+    """As plain autograd in float64 has them, where errors, noise and what converters do are constants of the step."""
+    trainable, x = layer()
+    array = {**ERRORS, "read_noise": 0.05, "read_noise_of": "range"}
+    noise = noise_for(trainable, hardware(array=array, converters=converters), renewal=RENEWAL)
+    module, on_arrays, generator = only_module(trainable), only_layer(noise), torch.Generator()
+    assert type(on_arrays) is (TileNoise if converters else WeightNoise)
+    leaves = [x.double().requires_grad_()]
+    if layer is dense:
+        leaves.append(module.weight.detach().double().requires_grad_())
+    operands = (leaves[0].relu(), leaves[1]) if layer is dense else (-leaves[0], -leaves[0].mT)
     quantizers = module.input_quantizer, module.weight_quantizer
-    logs = [one.log_ratio.detach().double().requires_grad_() for one in quantizers]
-    steps = [one.base_step.double() * log.exp() for one, log in zip(quantizers, logs, strict=True)]
-    x, weight = x.double().requires_grad_(), module.weight.detach().double().requires_grad_()
-
-    def rounded(values: torch.Tensor, quantizer: Any) -> torch.Tensor:
-        inside = values.clamp(float(quantizer.lower), float(quantizer.upper))
-        return inside + (inside.round() - inside).detach()
-
-    codes = rounded(x / steps[0], quantizers[0])
-    whole = rounded(weight / steps[1][:, None], quantizers[1])
-    whole = whole + (weights.double() - whole).detach()
-    y = (codes @ whole.t() + residual.double()) * steps[0] * steps[1] + module.corrected_bias().detach().double()
-    grads = torch.autograd.grad((y * torch.arange(y.numel()).reshape(y.shape)).sum(), [x, weight, *logs])
-    return y, list(grads)
-
-
-@pytest.mark.parametrize("adc_bits", ["ideal", 3])
-def test_gradients_pass_straight_through(adc_bits: int | str) -> None:
-    """As if errors, noise and what converters do were constants of the step, in integers."""
-    trainable, x = dense(is_signed=True)
-    (module,) = trainable.mvm_modules.values()
-    array = {"programming_error": 0.05, "read_noise": 0.05, "read_noise_of": "range"}
-    noise = noise_for(trainable, hardware(array=array, converters={"adc_bits": adc_bits}))
-    assert type(only(noise)) is (WeightNoise if adc_bits == "ideal" else TileNoise)
-    noise.redraw(torch.Generator().manual_seed(2))
-    layer, whole = only(noise), integers(trainable)
+    noise.redraw(generator.manual_seed(2))
     with torch.no_grad():
-        codes = module.input_quantizer.codes(x)
-        weights = layer.weights(whole).clone()
-        residual = layer.residual(codes, whole, module.geometry, 8)
-    noise.redraw(torch.Generator().manual_seed(2))
-    given = x.clone().requires_grad_()
+        codes = [one.codes(values.float()) for one, values in zip(quantizers, operands, strict=True)]
+        cells = on_arrays.weights(codes[1])
+        residual = on_arrays.residual(codes[0], codes[1], module.geometry, module.input_quantizer.code_of_zero())
+        passed = on_arrays.passed()
+    assert (passed is not None and bool((passed < 1).any())) is (converters == CALIBRATED)
+    noise.redraw(generator.manual_seed(2))
+    live = x.clone().requires_grad_()
     with noise.on(trainable):
-        y = trainable(given)
-    (y * torch.arange(y.numel()).reshape(y.shape)).sum().backward()
-    wanted, grads = _by_hand(trainable, x, weights, residual)
+        y = trainable(live)
+    ramp = torch.arange(y.numel()).reshape(y.shape) / y.numel()
+    (y * ramp).sum().backward()
+    wanted, logs = straight_through(module, *operands, cells, residual, passed)
     torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-5)
-    scales = [1, 1, float(module.input_quantizer.gradient_scale), float(module.weight_quantizer.gradient_scale)]
-    found = [given.grad, module.weight.grad, module.input_quantizer.log_ratio.grad]
-    found.append(module.weight_quantizer.log_ratio.grad)
-    for got, want, scale in zip(found, grads, scales, strict=True):
-        if got is None:  # the network's own input keeps its step
-            assert not module.input_quantizer.log_ratio.requires_grad
-            continue
-        torch.testing.assert_close(got.double(), want * scale, rtol=1e-4, atol=1e-4)
-    assert not torch.equal(weights, whole) or adc_bits != "ideal"
+    found = [live, *([module.weight] if layer is dense else []), *(one.log_ratio for one in quantizers)]
+    scales = [1.0] * len(leaves) + [float(one.gradient_scale) for one in quantizers]
+    for got, want, scale in zip(
+        found, torch.autograd.grad((wanted * ramp).sum(), [*leaves, *logs]), scales, strict=True
+    ):
+        torch.testing.assert_close(got.grad.double(), want * scale, rtol=1e-4, atol=1e-4)
+    if layer is dense:
+        torch.testing.assert_close(module.bias.grad, ramp.sum(0))
 
 
 def test_converters_clip_and_round_as_on_chips() -> None:
     """Two rows of 3 and an ADC of one bit: every column reads 0 or all of the full scale of 6."""
-    trainable = TrainableNetwork(_layer(torch.rand(1, 2), is_signed=False))
-    calibrate(trainable, torch.rand(8, 2))
-    trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths(3, 1)))
+    trainable = quantized(dense_network(torch.rand(1, 2), is_signed=False), torch.rand(8, 2), "3/1")
     arrays = noise_for(trainable, make_accelerator(2, 2, 2, converters={"adc_bits": 1}))
     codes, whole = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 2.0]])
-    found = only(arrays).residual(codes, whole, ("linear",), 0)
+    found = only_layer(arrays).residual(codes, whole, ("linear",), 0)
     assert found[:, 0].tolist() == [6 - 5, 0 - 3, 0]  # 3 of 6 is half a step: to the even code 0
 
 
@@ -265,47 +225,45 @@ def _small(network: Network) -> tuple[TrainableNetwork, Split, TrainingOptions]:
     images = random.normal(size=(64, 3, 8, 8)).astype(np.float32)
     images += 3 * np.stack([labels & 1, labels >> 1 & 1, labels >> 2], axis=1)[:, :, None, None].astype(np.float32)
     split = Split(images, labels, (0.0,), (1.0,))
-    trainable = TrainableNetwork(network)
-    calibrate(trainable, torch.from_numpy(split.inputs(slice(None))))
-    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths(4, 4)))
+    trainable = quantized(network, torch.from_numpy(split.inputs(slice(None))))
     return trainable, split, TrainingOptions(epochs=3, batch_size=16, learning_rate=0.02)
 
 
-def test_a_seed_gives_the_same_training_and_another_another(residual: Callable[..., Network]) -> None:
-    results = []
-    for seed in (1, 1, 2):
+class _KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("array", "converters"),
+    [
+        ({"programming_error": 0.05, "stuck_on_rate": 0.01, "read_noise": 0.02}, {}),
+        ({"read_noise": 0.05}, {"adc_bits": 5, "adc_range": "calibrated-layer"}),
+    ],
+)
+def test_a_training_on_arrays_ends_in_the_same_bytes_after_a_kill_and_in_others_by_another_seed(
+    residual: Callable[..., Network], tmp_path: Path, array: dict[str, Any], converters: dict[str, Any]
+) -> None:
+    """An epoch starts with ranges of its own, so what was forgotten with the process is found again."""
+
+    def fit(checkpoint: Path | None, last_step: int = 99, seed: int = 1) -> dict[str, torch.Tensor]:
         trainable, split, options = _small(residual())
-        noise = noise_for(trainable, hardware(array={"programming_error": 0.05, "read_noise": 0.02}))
-        train(trainable, split, options, torch.Generator().manual_seed(seed), noise=noise)
-        results.append(trainable.state_tensors()["fc.weight"])
-    assert torch.equal(results[0], results[1])
-    assert not torch.equal(results[0], results[2])
+        accelerator = make_accelerator(64, 32, 4, array=array, converters=converters)
+        noise = noise_for(trainable, accelerator, renewal=RangeRenewal(steps=2))
 
+        def stop(progress: TrainingProgress) -> None:
+            if progress.step > last_step:
+                raise _KilledError
 
-def test_a_training_on_arrays_goes_on_to_the_same_bytes(residual: Callable[..., Network], tmp_path: Path) -> None:
-    array = {"programming_error": 0.05, "stuck_on_rate": 0.01, "read_noise": 0.02}
+        with contextlib.suppress(_KilledError):
+            train(trainable, split, options, torch.Generator().manual_seed(seed), checkpoint, stop, noise)
+        assert all(module.arrays is None for module in trainable.mvm_modules.values())
+        return trainable.state_tensors()
 
-    class KilledError(Exception):
-        pass
-
-    def kill_at(step: int) -> Callable[[Any], None]:
-        def check(progress: Any) -> None:
-            if progress.step == step:
-                raise KilledError
-
-        return check
-
-    whole, split, options = _small(residual())
-    train(whole, split, options, torch.Generator().manual_seed(1), noise=noise_for(whole, hardware(array=array)))
-    for step in (6, 99):
-        again, split, options = _small(residual())
-        noise = noise_for(again, hardware(array=array))
-        try:
-            train(again, split, options, torch.Generator().manual_seed(1), tmp_path / "c", kill_at(step), noise)
-        except KilledError:
-            assert all(module.arrays is None for module in again.mvm_modules.values())
-    for name, tensor in whole.state_tensors().items():
-        assert torch.equal(tensor, again.state_tensors()[name]), name
+    whole = fit(None)
+    fit(tmp_path / "cut", last_step=5)
+    again = fit(tmp_path / "cut")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+    assert not torch.equal(whole["fc.weight"], fit(None, seed=2)["fc.weight"])
 
 
 def test_a_checkpoint_of_other_arrays_is_refused(residual: Callable[..., Network], tmp_path: Path) -> None:
@@ -332,7 +290,7 @@ def test_training_on_arrays_helps_on_arrays(residual: Callable[..., Network]) ->
     losses = {}
     for name in ("plain", "aware"):
         trainable, split, _ = _small(residual())
-        noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
+        noise = noise_for(trainable, hardware(array=ERRORS))
         options = TrainingOptions(epochs=30, batch_size=16, learning_rate=0.1, scale_learning_rate=0.03)
         given = noise if name == "aware" else None
         train(trainable, split, options, torch.Generator().manual_seed(1), noise=given)
@@ -359,7 +317,7 @@ def test_conditions_age_the_cells() -> None:
     trainable, _ = dense()
     noise = noise_for(trainable, hardware(array={"drift_exponent": 0.5}), conditions=Conditions(elapsed_s=4))
     whole = integers(trainable)
-    torch.testing.assert_close(only(noise).weights(whole), whole / 2)
+    torch.testing.assert_close(only_layer(noise).weights(whole), whole / 2)
 
 
 def test_what_is_left_out_is_ideal() -> None:
@@ -373,11 +331,13 @@ def test_what_is_left_out_is_ideal() -> None:
     assert not any((*gone, left.array.stuck_on_rate, left.array.stuck_off_rate))
     assert left.array.programming_error == full.array.programming_error
     assert leave_out(full) == full
+    calibrated = make_accelerator(converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
+    assert not leave_out(calibrated, converters=True).converters.has_calibrated_adc
 
 
 def test_noise_of_other_widths_or_networks_is_refused() -> None:
     trainable, _ = dense("4/4")
-    noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
+    noise = noise_for(trainable, hardware(array=ERRORS))
     other, _ = dense("4/3")
     with pytest.raises(PolicyError, match="3 bits, but 4"), noise.on(other):
         pass
@@ -385,6 +345,10 @@ def test_noise_of_other_widths_or_networks_is_refused() -> None:
     with pytest.raises(PolicyError, match="in float"), noise.on(trainable):
         pass
     with pytest.raises(UnsupportedOperationError, match="TrainableNetwork"), noise.on(nn.Linear(2, 2)):
+        pass
+    other, _ = dense()
+    only_module(other).weight_quantizer.zero_point.fill_(1)
+    with pytest.raises(PolicyError, match="zero points"), noise.on(other):
         pass
 
 
@@ -394,21 +358,13 @@ def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
     errors = []
     for count in (1, 20):
         noise = noise_for(trainable, hardware(array={**pulses, "verify_pulses": count}))
-        (layer,) = noise.layers.values()
-        layer.set_chip(3)
-        (module,) = trainable.mvm_modules.values()
-        integers = torch.full_like(module.weight.detach(), 3.0)
-        errors.append(float((layer.weights(integers) - integers).square().mean()))
+        only_layer(noise).set_chip(3)
+        threes = torch.full_like(only_module(trainable).weight.detach(), 3.0)
+        errors.append(float((only_layer(noise).weights(threes) - threes).square().mean()))
     assert 0 < errors[1] < 0.2 * errors[0]
 
 
-def test_other_zero_points_and_mended_faults_are_refused() -> None:
-    trainable, _ = dense()
-    noise = noise_for(trainable, hardware(array={"programming_error": 0.1}))
-    (module,) = trainable.mvm_modules.values()
-    module.weight_quantizer.zero_point.fill_(1)
-    with pytest.raises(PolicyError, match="zero points"), noise.on(trainable):
-        pass
+def test_arrays_that_get_around_stuck_cells_are_refused() -> None:
     placed = hardware(array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
         ArrayNoise(placed, {})
@@ -434,3 +390,32 @@ def test_every_layer_has_errors_of_its_own_but_one_crossbar_the_same_cells(
         for layer in noise.layers.values()
     )
     assert torch.equal(first, second) is (one_crossbar and kind == "cell_variation")
+
+
+@pytest.mark.parametrize("converters", [{}, {"adc_bits": 3}, CALIBRATED])
+@pytest.mark.parametrize(("array", "differs"), [(ERRORS, True), ({"cell_variation": 0.2}, False)])
+def test_each_sample_of_a_stored_activation_has_errors_of_its_own_write_in_the_same_cells(
+    array: dict[str, Any], differs: bool, converters: dict[str, Any]
+) -> None:
+    trainable, x = product(1)
+    noise = noise_for(trainable, hardware(array=array, converters=converters), renewal=RENEWAL)
+    noise.redraw(torch.Generator().manual_seed(2))
+    with noise.on(trainable), torch.no_grad():
+        first, second = trainable(x.repeat(2, 1, 1, 1))
+    assert not torch.equal(first, trainable.eval()(x)[0])
+    assert torch.equal(first, second) is not differs
+
+
+def test_steps_of_both_operands_of_attention_learn_on_arrays(attention: Callable[..., Network]) -> None:
+    x = torch.randn(4, 4, 6)
+    trainable = quantized(attention(), x)
+    noise = noise_for(trainable, hardware(array=ERRORS, converters=CALIBRATED), renewal=RENEWAL)
+    assert set(noise.layers) == set(trainable.mvm_modules)
+    noise.redraw(torch.Generator().manual_seed(2))
+    with noise.on(trainable):
+        y = trainable(x).flatten(0, 1)
+        nn.functional.cross_entropy(y, torch.arange(len(y)) % 3).backward()
+    for name in ("scores", "mix"):
+        module = trainable.mvm_modules[name]
+        for one in (module.input_quantizer, module.weight_quantizer):
+            assert float(one.log_ratio.grad) != 0, name

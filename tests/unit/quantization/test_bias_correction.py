@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from quantized_layers import inputs_for
 
 from mho.data.dataset import Split
 from mho.errors import InputFileError
@@ -38,10 +39,9 @@ def _depthwise(builder: Callable[..., Any]) -> Network:
     return b.build()
 
 
-def _inputs(network: Network, count: int = 40, seed: int = 0) -> torch.Tensor:
+def _inputs(network: Network, count: int = 40) -> torch.Tensor:
     """Samples whose mean is far from zero."""
-    shape = network.inputs[0].shape[1:]
-    return 1.5 + torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+    return inputs_for(network, count, seed=0, mean=1.5)
 
 
 def _quantized_to(network: Network, bits: str) -> TrainableNetwork:
@@ -77,7 +77,7 @@ def _operands(trainable: TrainableNetwork, inputs: torch.Tensor) -> dict[str, to
     groups=st.sampled_from([1, 2, 4]),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_weights_times_mean_vectors_are_the_mean_outputs(
     builder: type, kernel: int, stride: int, pads: tuple[int, int, int, int], groups: int, seed: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_linear_layers_mean_is_over_samples_and_tokens(builder: type, shape: t
     torch.testing.assert_close(vectors, x.double().reshape(-1, 6).mean(0, keepdim=True))
 
 
-@pytest.mark.parametrize("bits", ["1/16", "2/16", "3/16", "5/16", "8/16"])
+@pytest.mark.parametrize("bits", ["1/16", "2/16", "5/16"])
 def test_rounding_keeps_the_means_of_every_layer_and_never_adds_error(builder: type, bits: str) -> None:
     network = _depthwise(builder)
     trainable, inputs = _quantized_to(network, bits), _inputs(network)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from quantized_layers import inputs_for, quantized
 
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Grid, LayerQuantization, Network
@@ -15,14 +16,8 @@ from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
 
 
-def _inputs(network: Network, count: int = 64, seed: int = 1) -> torch.Tensor:
-    return torch.randn(count, *network.inputs[0].shape[1:], generator=torch.Generator().manual_seed(seed))
-
-
 def _calibrated(network: Network, bits: str) -> TrainableNetwork:
-    trainable = TrainableNetwork(network, Policy.uniform(network.layer_names, BitWidths.parse(bits))).eval()
-    calibrate(trainable, _inputs(network))
-    return trainable
+    return quantized(network, inputs_for(network), bits).eval()
 
 
 def test_parameters_are_named_after_layers(residual) -> None:
@@ -41,18 +36,16 @@ def test_names_that_mean_something_to_torch_still_make_a_module(builder) -> None
 
 
 def test_float_mode_changes_nothing(residual) -> None:
-    network, x = residual(), _inputs(residual(), 5)
-    trainable = TrainableNetwork(network).eval()
-    before = trainable(x)
-    calibrate(trainable, x)
-    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths(2, 2)))
+    network, x = residual(), inputs_for(residual(), 5)
+    before = TrainableNetwork(network).eval()(x)
+    trainable = quantized(network, x, "2/2").eval()
     assert not torch.equal(trainable(x), before)
     trainable.set_policy(None)
     assert torch.equal(trainable(x), before)
 
 
 def test_inputs_are_taken_with_and_without_the_batch_axis(residual) -> None:
-    trainable, x = TrainableNetwork(residual()).eval(), _inputs(residual(), 3)
+    trainable, x = TrainableNetwork(residual()).eval(), inputs_for(residual(), 3)
     assert torch.equal(trainable(x), trainable(x[:, None]))
     with pytest.raises(DataError, match=r"expected: \[N, 1, 3, 8, 8\]"):
         trainable(x[:, :, 1:])
@@ -61,7 +54,7 @@ def test_inputs_are_taken_with_and_without_the_batch_axis(residual) -> None:
 
 
 def test_batch_norm_lives_in_training(residual) -> None:
-    trainable, x = TrainableNetwork(residual()), _inputs(residual())
+    trainable, x = TrainableNetwork(residual()), inputs_for(residual())
     module = trainable.node_modules["stem.bn"]
     before = module.running_mean.clone()
     stem = trainable.mvm_modules["stem.conv"](x[:, None])
@@ -72,7 +65,7 @@ def test_batch_norm_lives_in_training(residual) -> None:
 def test_every_parameter_learns_except_the_steps_of_inputs(residual, attention) -> None:
     for network in (residual(), attention()):
         trainable = _calibrated(network, "4/4").train()
-        trainable(_inputs(network)).square().sum().backward()
+        trainable(inputs_for(network)).square().sum().backward()
         silent = {n for n, p in trainable.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
         frozen = {f"{n.name}.input_quantizer.log_ratio" for n in network.mvm_nodes if n.inputs[0] == "input"}
         assert silent == frozen
@@ -87,20 +80,22 @@ def test_the_float_network_comes_back_with_what_was_learned(residual) -> None:
     with torch.no_grad():
         for parameter in trainable.parameters():
             parameter.add_(0.25)
-    trainable.train()(_inputs(network))
+    trainable.train()(inputs_for(network))
     trainable.eval()
     again = TrainableNetwork(trainable.to_network()).eval()
-    x = _inputs(network, 4, seed=3)
+    x = inputs_for(network, 4, seed=3)
     assert torch.equal(again(x), trainable(x))
 
 
-@pytest.mark.parametrize("bits", ["1/4", "2/8", "4/1", "8/8", "16/16"])
-def test_an_imported_quantized_network_keeps_its_integers(residual, attention, bits: str) -> None:
-    for network in (residual(), attention()):
-        quantized = _calibrated(network, bits).to_quantized_network()
-        trainable = TrainableNetwork(quantized).eval()
-        assert trainable.policy == Policy.uniform(network.layer_names, BitWidths.parse(bits))
-        _assert_same_integers(trainable.to_quantized_network(), quantized)
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("residual", "1/4"), ("attention", "2/8"), ("residual", "8/8"), ("attention", "16/16")]
+)
+def test_an_imported_quantized_network_keeps_its_integers(request, kind: str, bits: str) -> None:
+    network = request.getfixturevalue(kind)()
+    imported = _calibrated(network, bits).to_quantized_network()
+    trainable = TrainableNetwork(imported).eval()
+    assert trainable.policy == Policy.uniform(network.layer_names, BitWidths.parse(bits))
+    _assert_same_integers(trainable.to_quantized_network(), imported)
 
 
 def test_imported_zero_points_and_full_ranges_are_kept(builder) -> None:
@@ -112,8 +107,7 @@ def test_imported_zero_points_and_full_ranges_are_kept(builder) -> None:
     layer = LayerQuantization(Grid(np.float32(0.02), np.int64(100), 0, 255, 8), weight)
     node = network.nodes[0]
     nodes = (type(node)(node.name, node.op, node.inputs, node.output, node.attributes, layer),)
-    quantized = network.with_nodes(nodes, network.constants)
-    trainable = TrainableNetwork(quantized).eval()
+    trainable = TrainableNetwork(network.with_nodes(nodes, network.constants)).eval()
     again = trainable.to_quantized_network()
     found = again.nodes[0]
     np.testing.assert_array_equal(again.constants[found.inputs[1]], b.constants["conv.weight"])
@@ -148,8 +142,8 @@ def test_only_a_batch_norm_right_after_its_layer_is_folded(builder) -> None:
     b.batch_norm("kept")
     b.add("add", shared)
     network = b.build()
-    quantized = _calibrated(network, "4/4").to_quantized_network()
-    assert [n.name for n in quantized.nodes if n.op == "batch_norm"] == ["before", "kept"]
+    nodes = _calibrated(network, "4/4").to_quantized_network().nodes
+    assert [n.name for n in nodes if n.op == "batch_norm"] == ["before", "kept"]
 
 
 def test_a_policy_needs_calibration_and_every_layer(residual) -> None:
@@ -157,7 +151,7 @@ def test_a_policy_needs_calibration_and_every_layer(residual) -> None:
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     trainable = TrainableNetwork(network, policy)
     with pytest.raises(PolicyError, match="calibrate first"):
-        trainable(_inputs(network))
+        trainable(inputs_for(network))
     with pytest.raises(PolicyError, match="calibrate"):
         trainable.to_quantized_network()
     with pytest.raises(PolicyError, match="without bit widths: fc"):
@@ -174,18 +168,18 @@ def test_setting_a_policy_moves_no_tensor(residual) -> None:
 
 
 def test_activations_after_relu_are_unsigned_and_others_signed(residual, attention) -> None:
-    quantized = _calibrated(residual(), "8/4").to_quantized_network()
-    ranges = {n.name: (n.quantization.input.qmin, n.quantization.input.qmax) for n in quantized.mvm_nodes}
+    nodes = _calibrated(residual(), "8/4").to_quantized_network().mvm_nodes
+    ranges = {n.name: (n.quantization.input.qmin, n.quantization.input.qmax) for n in nodes}
     assert ranges == {"stem.conv": (-8, 7), "block.conv": (0, 15), "down": (0, 15), "fc": (0, 15)}
-    quantized = _calibrated(attention(), "8/4").to_quantized_network()
-    ranges = {n.name: n.quantization.input.qmin for n in quantized.mvm_nodes}
+    nodes = _calibrated(attention(), "8/4").to_quantized_network().mvm_nodes
+    ranges = {n.name: n.quantization.input.qmin for n in nodes}
     assert ranges["scores"] == -8
     assert ranges["mix"] == 0
 
 
 def test_bad_numbers_are_refused_and_named(residual) -> None:
     network = residual()
-    x = _inputs(network)
+    x = inputs_for(network)
     x[3, 0, 0, 0] = float("nan")
     with pytest.raises(DataError, match="calibration inputs"):
         calibrate(TrainableNetwork(network), x)
@@ -195,17 +189,17 @@ def test_bad_numbers_are_refused_and_named(residual) -> None:
     broken[0, 0, 0, 0] = np.inf
     bad = network.with_nodes(network.nodes, {**network.constants, "block.conv.weight": broken})
     with pytest.raises(DataError, match=r"block\.conv"):
-        calibrate(TrainableNetwork(bad), _inputs(network))
+        calibrate(TrainableNetwork(bad), inputs_for(network))
 
 
 def test_a_calibration_table_survives_its_file(residual, tmp_path: Path) -> None:
     network = residual()
     trainable = TrainableNetwork(network).eval()
-    table = calibrate(trainable, _inputs(network))
+    table = calibrate(trainable, inputs_for(network))
     table.save(tmp_path / "table.safetensors")
     loaded = CalibrationTable.load(tmp_path / "table.safetensors")
     policy = Policy.uniform(network.layer_names, BitWidths(3, 5))
-    _assert_same_integers(quantize(network, policy, None, table=loaded), quantize(network, policy, _inputs(network)))
+    _assert_same_integers(quantize(network, policy, None, table=loaded), quantize(network, policy, inputs_for(network)))
     assert table.layers["stem.conv"].weight_steps.shape == (len(CALIBRATED_BITS), 8)
     (tmp_path / "torn").write_bytes((tmp_path / "table.safetensors").read_bytes()[:-7])
     with pytest.raises(InputFileError):
@@ -215,7 +209,7 @@ def test_a_calibration_table_survives_its_file(residual, tmp_path: Path) -> None
 
 
 def test_a_trained_state_survives_its_file(residual, tmp_path: Path) -> None:
-    network, x = residual(), _inputs(residual(), 4)
+    network, x = residual(), inputs_for(residual(), 4)
     trainable = _calibrated(network, "3/4")
     with torch.no_grad():
         for parameter in trainable.parameters():
