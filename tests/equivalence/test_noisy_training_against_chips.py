@@ -23,10 +23,10 @@ from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.program.lowering import compile_network
 from mho.program.program import Program
-from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.range_renewal import RangeRenewal
 from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
 

@@ -30,9 +30,9 @@ from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays
-from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.modules import MvmModule
+from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.tile_noise import TileNoise
 from mho.quantization.weight_noise import WeightNoise
 

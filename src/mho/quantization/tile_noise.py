@@ -1,7 +1,7 @@
 """A layer on its tiles, as the simulation runs it: any mapping, ADCs, wires and DACs.
 
 It costs what a simulation costs; the product with the weights as they were meant stands in for gradients. Calibrated
-ADCs find their ranges here (`mho.quantization.adc_ranges`), and what they clip passes no gradient.
+ADCs find their ranges here (`mho.quantization.range_renewal`), and what they clip passes no gradient.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayTile, LayerArrays
-from mho.quantization.adc_ranges import RangeRenewal, TileRanges
 from mho.quantization.mvm_products import Geometry, multiply
+from mho.quantization.range_renewal import RangeRenewal, TileRanges
 from mho.quantization.stored_matrices import give_results, take_matrices
 
 _GATHERED_CODES = 1 << 22

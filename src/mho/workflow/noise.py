@@ -13,9 +13,9 @@ from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from mho.quantization.adc_ranges import RangeRenewal
     from mho.quantization.array_noise import ArrayNoise
     from mho.quantization.qat import TrainableNetwork
+    from mho.quantization.range_renewal import RangeRenewal
     from mho.workflow.material import Material
 
 _SAME = ("crossbar.rows", "crossbar.cols", "crossbar.cell_bits", "converters.dac_bits")
@@ -146,7 +146,7 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
 
 def _renewal(settings: NoiseSettings) -> RangeRenewal:
     from mho.array.calibration import RangeMethod, RangeRule
-    from mho.quantization.adc_ranges import RangeRenewal
+    from mho.quantization.range_renewal import RangeRenewal
 
     return RangeRenewal(RangeRule(RangeMethod(settings.range_method), settings.range_share), settings.range_steps)
 

@@ -32,9 +32,9 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
-from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise, leave_out
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.tile_noise import TileNoise
 from mho.quantization.training import TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions

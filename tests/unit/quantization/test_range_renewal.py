@@ -16,9 +16,9 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.program.lowering import compile_network
-from mho.quantization.adc_ranges import RangeRenewal
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.range_renewal import RangeRenewal
 from mho.simulation.adc_ranges import calibrate_ranges
 from mho.simulation.analog import AnalogExecutor
 
