@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from mho.array.nonidealities import ADC, DAC, idealize
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
-from mho.quantization.array_noise import ArrayNoise, leave_out
+from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import TrainableNetwork
@@ -78,7 +79,7 @@ def noise_for(
 ) -> ArrayNoise:
     """Return arrays for the layers of a network, mapped as for ideal ADCs where theirs are not calibrated."""
     assert trainable.policy is not None
-    maps = accelerator if accelerator.converters.has_calibrated_adc else leave_out(accelerator, converters=True)
+    maps = accelerator if accelerator.converters.has_calibrated_adc else idealize(accelerator, (*ADC, *DAC))
     return ArrayNoise(accelerator, arrays_of_network(trainable.network, trainable.policy, maps, model), **options)
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.array.converters import make_adc
+from mho.array.nonidealities import ADC, READ_NOISE, idealize
 from mho.errors import ConfigError, DataError
-from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 
 Floats = NDArray[np.float64]
@@ -27,12 +27,7 @@ _SHRINKAGES = 64
 
 def without_conversion(hardware: Accelerator) -> Accelerator:
     """Return hardware whose sums are those that ranges are found for: with ideal ADCs, read without noise."""
-    content = hardware.to_json()
-    content["converters"].update(
-        adc_bits="ideal", adc_range="full-scale", adc_offset_lsb=0, adc_gain_error=0, adc_latency_us_per_bit=0
-    )
-    content["array"].update(read_noise=0)
-    return accelerator_from_json(content, where=f"{hardware.name}, with ideal ADCs")
+    return idealize(hardware, (*ADC, *READ_NOISE))
 
 
 class RangeMethod(StrEnum):

@@ -123,8 +123,8 @@ class Conditions:
         if not (self.reads >= 0 and self.reads == self.reads // 1):
             raise ConfigError(f"reads is {self.reads}", expected="a whole number from 0")
 
-    def noticed_by(self, array: Array) -> Conditions:
-        """Return the conditions as far as cells notice them; the rest is as if it were not told.
+    def effective_on(self, array: Array) -> Conditions:
+        """Return the conditions as far as cells depend on them; the rest is unspecified.
 
         Args:
             array: the cells. Time and temperature count where they drift, reads where these disturb.
@@ -135,15 +135,15 @@ class Conditions:
         if kelvins is not None:
             warmer = kelvins - float(array.drift_reference_k)
             # Where it is colder, no time has passed yet at the reference time.
-            is_noticed = drifts and array.drift_activation_ev is not None and (warmer > 0 or (warmer and elapsed_s))
-            kelvins = kelvins if is_noticed else None
+            counts = drifts and array.drift_activation_ev is not None and (warmer > 0 or (warmer and elapsed_s))
+            kelvins = kelvins if counts else None
         return Conditions(elapsed_s, kelvins, 0 if isinstance(array.read_disturb_reads, str) else int(self.reads))
 
-    def unnoticed_by(self, array: Array) -> tuple[str, ...]:
-        """Return the names of what is told and changes nothing; a time beside a temperature that acts is one of two."""
-        noticed = self.noticed_by(array)
-        names = ["temperature_k", "reads"] if noticed.temperature_k else ["elapsed_s", "temperature_k", "reads"]
-        return tuple(name for name in names if getattr(self, name) and not getattr(noticed, name))
+    def without_effect_on(self, array: Array) -> tuple[str, ...]:
+        """Return the names of what is specified and changes nothing; time counts wherever temperature does."""
+        effective = self.effective_on(array)
+        names = ["temperature_k", "reads"] if effective.temperature_k else ["elapsed_s", "temperature_k", "reads"]
+        return tuple(name for name in names if getattr(self, name) and not getattr(effective, name))
 
 
 def draw_identity(device: Device, shape: tuple[int, int], seed: CrossbarSeed) -> CellIdentity:

@@ -259,7 +259,7 @@ def full_scale(
 
 def _with_errors(adc: Adc, accelerator: Accelerator, bitlines: NDArray[np.int64], seed: CrossbarSeed) -> Adc:
     converters, cols = accelerator.converters, accelerator.crossbar.cols
-    if not (converters.adc_offset_lsb or converters.adc_gain_error):
+    if not converters.has_adc_errors:
         return adc
     count = converters.count_adcs(cols)
     normals = seed.stream(Purpose.ADC).standard_normal((2, count))

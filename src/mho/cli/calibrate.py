@@ -75,8 +75,6 @@ def calibrate(
         conditions=chip.conditions,
     )
     mho.save(found, output)
-    if (told := chip.tell_unnoticed(fitted)) is not None:
-        echo(told)
     tiles = [tile for layer in found.layers.values() for tile in layer]
     conversions = sum(len(lowest) for lowest, _ in tiles)
     different = len({(low, high) for lowest, highest in tiles for low, high in zip(lowest, highest, strict=True)})

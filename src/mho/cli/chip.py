@@ -12,6 +12,8 @@ import typer
 from numpy.typing import NDArray
 
 from mho.array.conductances import Conditions
+from mho.array.nonidealities import REQUIREMENTS, check_conditions_take_effect, takes_effect
+from mho.errors import ConfigError
 from mho.hardware.array import Placement
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import Accelerator
@@ -56,15 +58,13 @@ class Chip:
     placement: Placement | None = None
 
     def fit(self, program: Program) -> Accelerator:
-        """Return the hardware that a program runs on."""
-        return override(self.hardware or program.accelerator, placement=self.placement)
-
-    def tell_unnoticed(self, hardware: Accelerator) -> str | None:
-        """Return which of the conditions that were told change nothing on some hardware, in words; None for none."""
-        unnoticed = [f"--{name.replace('_', '-')}" for name in self.conditions.unnoticed_by(hardware.array)]
-        if not unnoticed:
-            return None
-        return f"{' and '.join(unnoticed)} {'change' if len(unnoticed) > 1 else 'changes'} nothing on {hardware.name}"
+        """Return the hardware that a program runs on. Raises `ConfigError` where an option changes nothing on it."""
+        hardware = override(self.hardware or program.accelerator, placement=self.placement)
+        check_conditions_take_effect(self.conditions, hardware, option=lambda name: f"--{name.replace('_', '-')}")
+        own = "array.placement", hardware.array, hardware.converters, self.conditions
+        if self.placement is not None and not takes_effect(*own):
+            raise ConfigError(f"--placement changes nothing on {hardware.name}", expected=REQUIREMENTS[own[0]].words)
+        return hardware
 
 
 def load_chip(

@@ -68,8 +68,8 @@ def recalibrate(
     )
     mho.save(found, output)
     differences = {} if own_ranges is None else own_ranges.differences(loaded, seed, fitted, chip.conditions)
-    for told in filter(None, (chip.tell_unnoticed(fitted), tell_elsewhere("ranges", differences))):
-        echo(told)
+    if (elsewhere := tell_elsewhere("ranges", differences)) is not None:
+        echo(elsewhere)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)
     changed = sum(int(((layer.scale != 1) | (layer.shift != 0)).sum()) for layer in layers)

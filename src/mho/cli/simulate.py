@@ -230,7 +230,6 @@ def _run_on_chip(
     seconds = time.perf_counter() - start
     exact = mho.simulate(loaded, samples.inputs)
     _print_outputs(loaded, results)
-    _echo(chip.tell_unnoticed(hardware))
     place = loaded, chip.seed, executor.hardware, chip.conditions
     if own_ranges is not None:
         _echo(tell_elsewhere("ranges", own_ranges.differences(*place)))

@@ -123,7 +123,7 @@ class Converters(Section):
 
     @model_validator(mode="after")
     def _check_adc_errors(self) -> Converters:
-        if self.has_ideal_adc and (self.adc_offset_lsb or self.adc_gain_error):
+        if self.has_ideal_adc and self.has_adc_errors:
             raise ValueError('adc_offset_lsb and adc_gain_error need adc_bits as a number; "ideal" has no errors')
         return self
 
@@ -142,6 +142,16 @@ class Converters(Section):
     def has_ideal_adc(self) -> bool:
         """True where every column sum is read exactly."""
         return self.adc_bits == _IDEAL
+
+    @property
+    def has_adc_errors(self) -> bool:
+        """True where ADCs have offsets or gain errors."""
+        return bool(self.adc_offset_lsb or self.adc_gain_error)
+
+    @property
+    def has_linear_dac(self) -> bool:
+        """True where a code drives exactly that many DAC steps."""
+        return self.dac_bits == 1 or not self.dac_inl_lsb
 
     @property
     def has_calibrated_adc(self) -> bool:

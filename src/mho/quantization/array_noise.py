@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,10 +23,9 @@ from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.model import full_scale
+from mho.array.nonidealities import cells_deviate
 from mho.errors import PolicyError, UnsupportedOperationError
-from mho.hardware.array import OffCurrent, Placement
-from mho.hardware.converters import AdcRange
-from mho.hardware.loading import accelerator_from_json
+from mho.hardware.array import Placement
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays
 from mho.quantization.layer_noise import LayerNoise
@@ -78,7 +76,7 @@ class ArrayNoise:
         check_conditions(Device.of(hardware), self._conditions)
         self._arrays = dict(arrays)
         self.layers: dict[str, LayerNoise] = {}
-        deviates = _deviates(hardware, self._conditions)
+        deviates = cells_deviate(hardware, self._conditions)
         self._shares = hardware.chip.crossbars == 1 if one_crossbar is None else one_crossbar
         for number, (name, one) in enumerate(arrays.items()):
             first = number * _NUMBERS_PER_LAYER
@@ -148,59 +146,10 @@ class ArrayNoise:
         }
 
 
-def leave_out(
-    accelerator: Accelerator, *, converters: bool = False, read_noise: bool = False, stuck_cells: bool = False
-) -> Accelerator:
-    """Return an accelerator without some of what is not ideal about it.
-
-    Args:
-        accelerator: the description.
-        converters: take ADCs for ideal and DACs for linear.
-        read_noise: take reads for exact.
-        stuck_cells: take every cell for good.
-    """
-    content = accelerator.to_json()
-    if converters:
-        content["converters"] |= {"adc_bits": "ideal", "adc_latency_us_per_bit": 0, "dac_inl_lsb": 0}
-        content["converters"] |= {"adc_offset_lsb": 0, "adc_gain_error": 0, "adc_range": str(AdcRange.FULL_SCALE)}
-    if read_noise:
-        content["array"]["read_noise"] = 0
-    if stuck_cells:
-        content["array"] |= {"stuck_on_rate": 0, "stuck_off_rate": 0}
-    return accelerator_from_json(content, where=accelerator.name)
-
-
-def is_ideal(hardware: Accelerator, conditions: Conditions) -> bool:
-    """Tell whether hardware answers every program as exact integers do."""
-    return hardware.converters.has_ideal_adc and not _deviates(hardware, conditions)
-
-
-def _deviates(hardware: Accelerator, conditions: Conditions) -> bool:
-    """Tell whether cells, wires or drives may differ from whole numbers."""
-    array = hardware.array
-    errors = array.cell_variation, array.stuck_on_rate, array.stuck_off_rate, array.read_noise
-    is_kept = array.off_current is OffCurrent.KEPT and Device.of(hardware).off_steps > 0
-    ages = conditions.noticed_by(array) != Conditions()
-    has_levels = not isinstance(array.levels, str)
-    return (
-        any(errors)
-        or array.has_programming_error
-        or array.has_wires
-        or is_kept
-        or ages
-        or has_levels
-        or not _drives_exactly(hardware)
-    )
-
-
 def _is_quick(hardware: Accelerator) -> bool:
     """Tell whether sums are linear in cells and codes, and not rounded."""
-    return hardware.converters.has_ideal_adc and not hardware.array.has_wires and _drives_exactly(hardware)
-
-
-def _drives_exactly(hardware: Accelerator) -> bool:
-    levels = drive_levels(hardware.converters.dac_bits, float(hardware.converters.dac_inl_lsb))
-    return bool((levels == np.arange(len(levels))).all())
+    converters = hardware.converters
+    return converters.has_ideal_adc and converters.has_linear_dac and not hardware.array.has_wires
 
 
 def _converts_exactly(hardware: Accelerator, arrays: LayerArrays) -> bool:
@@ -208,7 +157,7 @@ def _converts_exactly(hardware: Accelerator, arrays: LayerArrays) -> bool:
     converters = hardware.converters
     if isinstance(converters.adc_bits, str):
         return True
-    if converters.adc_offset_lsb or converters.adc_gain_error or converters.has_calibrated_adc:
+    if converters.has_adc_errors or converters.has_calibrated_adc:
         return False
     levels = drive_levels(converters.dac_bits, 0)
     for part in arrays.parts:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.array.conductances import Conditions
-from mho.array.effects import chips_differ
+from mho.array.nonidealities import chips_differ
 from mho.array_files import read_arrays
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, DataError
@@ -213,7 +213,7 @@ class Examination:
 
         Args:
             program: as for `measure`.
-            fresh: what it found; where cells do not notice the time, the same chips would give the same answers.
+            fresh: what it found; where cells do not depend on the time, the same chips would give the same answers.
 
         Raises:
             MhoError: the time is before that from when on drift is told.
@@ -221,7 +221,7 @@ class Examination:
         if self.asking.elapsed_s is None:
             return None
         later = Conditions(self.asking.elapsed_s)
-        return fresh if later.noticed_by(program.accelerator.array) == Conditions() else self._ask(program, later)
+        return fresh if later.effective_on(program.accelerator.array) == Conditions() else self._ask(program, later)
 
     def _ask(self, program: Program, conditions: Conditions) -> ChipAccuracy:
         from mho.simulation.chip_trial import ChipCare, ask_chip

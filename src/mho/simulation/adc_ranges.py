@@ -6,7 +6,6 @@ import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from mho.array.calibration import RangeRule, without_conversion
 from mho.array.conductances import Conditions
+from mho.array.nonidealities import ADC_ERRORS, READ_NOISE, idealize
 from mho.array.range_groups import Range, RangeGroups
 from mho.array_files import check_kinds, read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
@@ -35,7 +35,6 @@ _ALWAYS = ("converters.adc_bits", "converters.column_difference", "array.placeme
 _SHARING = "converters.columns_per_adc"
 _LINES = ("seed", "array.")
 """What lines that are chosen by stuck cells follow from, among others."""
-_ADC_ERRORS = ("adc_offset_lsb", "adc_gain_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +155,7 @@ def calibrate_adcs(
 
 def _origin(program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
     """Return the origin of ranges, which noise of reads and errors of ADCs do not change."""
-    array = hardware.array.model_copy(update={"read_noise": Decimal(0)})
-    converters = hardware.converters.model_copy(update=dict.fromkeys(_ADC_ERRORS, Decimal(0)))
-    quiet = hardware.model_copy(update={"array": array, "converters": converters})
-    return ChipOrigin.of(program, seed, quiet, conditions)
+    return ChipOrigin.of(program, seed, idealize(hardware, (*ADC_ERRORS, *READ_NOISE)), conditions)
 
 
 def calibrate_ranges(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, StrictInt
 
 from mho.array.conductances import Conditions
-from mho.array.effects import acts, chips_differ
+from mho.array.nonidealities import chips_differ, collapse_levels, takes_effect
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError, InputFileError
 from mho.hardware.array import Array
@@ -29,7 +29,6 @@ ORIGIN = "origin"
 _MAX_SEED = 10**1000
 _TOLD = 24
 """Digits that are told of long numbers and digests."""
-_OF_TIME = "converters.adc_latency_us_per_bit"
 _ELSEWHERE = "say that they come from elsewhere (transferred=True, --transferred)"
 
 
@@ -66,7 +65,7 @@ class ChipOrigin(Section):
             program: that runs.
             seed: of the chip.
             hardware: of the chip.
-            conditions: when and how cells are read; None: at once. What its cells do not notice counts for nothing.
+            conditions: when and how cells are read; None: at once. What its cells do not depend on is left out.
             ranges: digest of the ranges that its ADCs have already; None for none.
 
         Raises:
@@ -75,15 +74,15 @@ class ChipOrigin(Section):
         CrossbarSeed(seed)
         if seed >= _MAX_SEED:
             raise ConfigError("the seed has more than 1000 digits", expected="a whole number from 0")
-        noticed = (conditions or Conditions()).noticed_by(hardware.array)
+        effective = (conditions or Conditions()).effective_on(hardware.array)
         return cls(
             program=program_digest(program),
             seed=int(seed),
             array=hardware.array,
             converters=hardware.converters,
-            elapsed_s=noticed.elapsed_s,
-            temperature_k=noticed.temperature_k,
-            reads=noticed.reads,
+            elapsed_s=effective.elapsed_s,
+            temperature_k=effective.temperature_k,
+            reads=effective.reads,
             ranges=ranges,
         )
 
@@ -96,8 +95,12 @@ class ChipOrigin(Section):
             other: where what was found here is to be used.
         """
         one, two = dict(self._values()), dict(other._values())
-        keys = [key for key in one if one[key] != two[key] and key not in ("program", _OF_TIME)]
-        return {key: (_tell(one[key]), _tell(two[key])) for key in keys if self._acts(key) or other._acts(key)}
+        keys = [key for key in one if one[key] != two[key] and key != "program"]
+        return {
+            key: (_tell(one[key]), _tell(two[key]))
+            for key in keys
+            if self._takes_effect(key) or other._takes_effect(key)
+        }
 
     def check(
         self, other: ChipOrigin, what: str, *, where: str, always: Collection[str] = (), transferred: bool = False
@@ -149,26 +152,23 @@ class ChipOrigin(Section):
         except ConfigError as error:
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error
 
-    def _acts(self, key: str) -> bool:
+    def _takes_effect(self, key: str) -> bool:
         """Tell whether a key may change answers; conditions are told only as far as they do."""
         if key == "seed":
             return chips_differ(self.array, self.converters)
-        return acts(key, self.array, self.converters, Conditions(self.elapsed_s, self.temperature_k, self.reads))
+        return takes_effect(
+            key, self.array, self.converters, Conditions(self.elapsed_s, self.temperature_k, self.reads)
+        )
 
     def _values(self) -> Iterator[tuple[str, Any]]:
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, Section):
-                yield from ((f"{name}.{key}", _simplify(getattr(value, key))) for key in type(value).model_fields)
+                yield from ((f"{name}.{key}", collapse_levels(getattr(value, key))) for key in type(value).model_fields)
             else:
                 yield name, value
         # Two columns share an ADC at least where their difference is converted.
         yield "converters.columns_per_adc", self.converters.columns_sharing_adc
-
-
-def _simplify(value: Any) -> Any:
-    """Return one figure for all levels as such."""
-    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
 def _tell(value: Any) -> str:

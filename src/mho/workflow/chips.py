@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.array.conductances import Conditions, Device, check_conditions
+from mho.array.nonidealities import check_conditions_take_effect
 from mho.data.dataset import Split
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
@@ -22,7 +23,7 @@ from mho.report.result_figures import tell_which
 from mho.workflow.array_judge import images_for_ranges
 from mho.workflow.checks import judge_logits
 from mho.workflow.config import NoiseSettings, SimulationSettings
-from mho.workflow.noise import check_noticed, load_alike, noise_conditions
+from mho.workflow.noise import load_alike, noise_conditions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
@@ -117,8 +118,7 @@ def _sample_automatically(
     settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator
 ) -> Chips | None:
     """Return the chips of the hardware that training meets, or else of the run's; None where all of it is ideal."""
-    from mho.array.effects import chips_differ
-    from mho.quantization.array_noise import is_ideal
+    from mho.array.nonidealities import chips_differ, is_ideal
 
     name, where, conditions = settings.accelerator, "simulation.accelerator", None
     if noise is not None and name is None:
@@ -134,7 +134,7 @@ def _sample_automatically(
 def _read_conditions(settings: SimulationSettings, hardware: Accelerator) -> Conditions:
     """Return when and how chips are read. Raises `ConfigError` where that cannot be or changes nothing."""
     conditions = Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)
-    check_noticed(conditions, hardware, where="simulation")
+    check_conditions_take_effect(conditions, hardware, where="simulation")
     try:
         check_conditions(Device.of(hardware), conditions)
     except ConfigError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.array import nonidealities
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
@@ -68,41 +69,19 @@ def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Acc
     return hardware
 
 
-def check_noticed(conditions: Conditions, hardware: Accelerator, *, where: str) -> None:
-    """Refuse times, temperatures and reads of which cells notice nothing: most often another key was forgotten.
-
-    Args:
-        conditions: as told.
-        hardware: whose cells they are.
-        where: the table that tells them.
-
-    Raises:
-        ConfigError: names the first that changes nothing.
-    """
-    needs = {
-        "elapsed_s": "cells that drift (array.drift_exponent), and a time other than array.drift_reference_s",
-        "temperature_k": "cells whose drift depends on it (array.drift_activation_ev)",
-        "reads": "cells that reads disturb (array.read_disturb_reads)",
-    }
-    for name in conditions.unnoticed_by(hardware.array):
-        raise ConfigError(f"{name} changes nothing on {hardware.name}", where=where, expected=needs[name])
-
-
 def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Accelerator:
     """Return the hardware that a training meets.
 
     Raises:
         ConfigError, InputFileError: another accelerator is asked for that cannot be read or does not fit the mapping.
     """
-    from mho.quantization.array_noise import leave_out
-
     hardware = load_alike(settings.accelerator, accelerator, where="qat.noise.accelerator")
-    return leave_out(
-        hardware,
-        converters=not settings.converters,
-        read_noise=not settings.read_noise,
-        stuck_cells=not settings.stuck_cells,
+    left_out = (
+        *(() if settings.converters else (*nonidealities.ADC, *nonidealities.DAC)),
+        *(() if settings.read_noise else nonidealities.READ_NOISE),
+        *(() if settings.stuck_cells else nonidealities.STUCK_CELLS),
     )
+    return nonidealities.idealize(hardware, left_out)
 
 
 def make_noise(network: TrainableNetwork, settings: NoiseSettings, material: Material) -> ArrayNoise:
@@ -128,11 +107,11 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
         return
     from mho.mapping.layer_arrays import arrays_of_network
     from mho.network.onnx_reader import read_onnx
-    from mho.quantization.array_noise import ArrayNoise, is_ideal
+    from mho.quantization.array_noise import ArrayNoise
 
     hardware, conditions = noise_hardware(settings, material.accelerator), noise_conditions(settings)
-    check_noticed(conditions, hardware, where="qat.noise")
-    if is_ideal(hardware, conditions):
+    nonidealities.check_conditions_take_effect(conditions, hardware, where="qat.noise")
+    if nonidealities.is_ideal(hardware, conditions):
         raise ConfigError(
             f"nothing that training would meet on {hardware.name} is other than ideal",
             where="qat.noise",

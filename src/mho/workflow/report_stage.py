@@ -167,7 +167,7 @@ def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
 
 def _unsampled(outcome: Outcome) -> str:
     """Return why no chips were sampled of hardware that is not ideal; empty where they were, or where it is ideal."""
-    from mho.quantization.array_noise import is_ideal
+    from mho.array.nonidealities import is_ideal
 
     if outcome.config.simulation.chips == 0 and not is_ideal(outcome.material.accelerator, Conditions()):
         return "simulation.chips is 0"

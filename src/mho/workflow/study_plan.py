@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 from mho.array.conductances import Conditions, Device, check_conditions
-from mho.array.effects import NEEDS, acts
+from mho.array.nonidealities import REQUIREMENTS, takes_effect
 from mho.errors import ConfigError, suggest
 from mho.hardware.array import Array
 from mho.hardware.converters import Converters
@@ -20,13 +20,10 @@ from mho.report.study_document import Design, Value
 from mho.report.study_text import format_value
 from mho.workflow.study_config import MAX_CHIPS, StudyConfig
 
-_CONDITIONS = ("elapsed_s", "temperature_k", "reads")
+_CONDITIONS = tuple(field.name for field in fields(Conditions))
 _RECALIBRATIONS = ("none", "channels")
 _MITIGATION = ("recalibration",)
-_FIXED = {
-    "converters.dac_bits": "the program was compiled for it",
-    "converters.adc_latency_us_per_bit": "it changes times, and a study tells answers",
-}
+_FIXED = {"converters.dac_bits": "the program was compiled for it"}
 
 
 @dataclass(frozen=True)
@@ -193,9 +190,9 @@ def _check_effect(key: str, points: Sequence[PlannedPoint], accelerator: Acceler
             # As the program's own hardware has it: a value that takes an effect away changes answers too.
             table = getattr(hardware, section).model_copy(update={name: getattr(getattr(accelerator, section), name)})
             before = hardware.model_copy(update={section: table})
-        if any(acts(key, one.array, one.converters, point.conditions) for one in (hardware, before)):
+        if any(takes_effect(key, one.array, one.converters, point.conditions) for one in (hardware, before)):
             return
-    raise ConfigError("changes nothing at any of its points", where=f"{where}: {key}", expected=NEEDS[key][1])
+    raise ConfigError("changes nothing at any of its points", where=f"{where}: {key}", expected=REQUIREMENTS[key].words)
 
 
 def _comparable(value: Value) -> Value:

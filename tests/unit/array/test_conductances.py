@@ -281,8 +281,8 @@ def test_what_cells_do_not_notice_changes_nothing_and_what_they_notice_does(
     )
     identity, counts = draw_identity(made, (2, 3), SEED), np.full((2, 3), 2.0)
     told = Conditions(elapsed_s, kelvins, reads)
-    assert not (told.noticed_by(made.array).temperature_k == 250 and elapsed_s in (None, 20))
-    noticed = told.noticed_by(made.array)
+    assert not (told.effective_on(made.array).temperature_k == 250 and elapsed_s in (None, 20))
+    noticed = told.effective_on(made.array)
     assert (age_cells(made, counts, identity, told) == age_cells(made, counts, identity, noticed)).all()
     for name in ("elapsed_s", "temperature_k", "reads"):
         # Cold beside a time may stop drift for good, so that either of both makes no difference.
@@ -299,6 +299,6 @@ def test_reads_are_whole_numbers(reads):
 
 def test_what_is_told_in_vain_is_named():
     made = device(drift_exponent=0.1, drift_activation_ev=0.3)
-    assert Conditions(1, 250, 3).unnoticed_by(made.array) == ("elapsed_s", "temperature_k", "reads")
-    assert Conditions(1, 350).unnoticed_by(made.array) == ()  # the time belongs to the temperature
-    assert Conditions(50, 250).unnoticed_by(made.array) == ()
+    assert Conditions(1, 250, 3).without_effect_on(made.array) == ("elapsed_s", "temperature_k", "reads")
+    assert Conditions(1, 350).without_effect_on(made.array) == ()  # the time belongs to the temperature
+    assert Conditions(50, 250).without_effect_on(made.array) == ()

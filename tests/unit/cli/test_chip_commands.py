@@ -168,15 +168,6 @@ def test_what_was_found_is_told(folder, capsys):
     assert read_ranges("r.npz").adc_range == "calibrated-slices"
 
 
-def test_conditions_that_change_nothing_are_told(folder, capsys):
-    outputs_of(*ON_CHIP, "--elapsed-s", "1000", "--reads", "5")
-    assert "--elapsed-s and --reads change nothing on pelke2026-4bit\n" in capsys.readouterr().out
-    outputs_of(*ON_CHIP, "--hardware", "old.toml", "--elapsed-s", "1000", "--reads", "5")
-    assert "nothing on" not in capsys.readouterr().out
-    assert main([*CALIBRATE, "--hardware", "layer.toml", "--temperature-k", "350"]) == 0
-    assert "--temperature-k changes nothing on layer\n" in capsys.readouterr().out
-
-
 def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does_not(folder, capsys):
     assert main(["compile", "model.onnx", "--accelerator", "layer.toml", "-o", "q.mho", "--mapping", "paper"]) == 0
     assert_same_bits(outputs_of("simulate", "q.mho", "--inputs", "x.npz"), mho.simulate("p.mho", read_arrays("x.npz")))
@@ -200,6 +191,13 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         (("simulate", "p.mho", "--timing", "--seed", "3"), "--inputs X.npz"),
         ((*ON_CHIP, "--engine", "interpreter"), "engine of its own"),
         ((*ON_CHIP, "--elapsed-s", "0"), "elapsed_s is 0"),
+        ((*ON_CHIP, "--elapsed-s", "1000", "--reads", "5"), "--elapsed-s changes nothing on pelke2026-4bit"),
+        ((*ON_CHIP, "--hardware", "bad.toml", "--reads", "5"), "array.read_disturb_reads and conditions.reads"),
+        ((*ON_CHIP, "--hardware", "bad.toml", "--placement", "fault-aware"), "--placement changes nothing on bad"),
+        (
+            (*CALIBRATE, "--hardware", "layer.toml", "--temperature-k", "350"),
+            "--temperature-k changes nothing on layer",
+        ),
         ((*ON_CHIP, "--temperature-k", "nan"), "temperature_k is nan"),
         ((*ON_CHIP, "--hardware", "nowhere.toml"), "nowhere.toml"),
         ((*ON_CHIP, "--hardware", "pelke2026-2bit"), "crossbar.cell_bits is 2"),

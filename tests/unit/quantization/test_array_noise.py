@@ -32,7 +32,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
-from mho.quantization.array_noise import ArrayNoise, leave_out
+from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.tile_noise import TileNoise
@@ -318,21 +318,6 @@ def test_conditions_age_the_cells() -> None:
     noise = noise_for(trainable, hardware(array={"drift_exponent": 0.5}), conditions=Conditions(elapsed_s=4))
     whole = integers(trainable)
     torch.testing.assert_close(only_layer(noise).weights(whole), whole / 2)
-
-
-def test_what_is_left_out_is_ideal() -> None:
-    array = {"read_noise": 0.1, "stuck_on_rate": 0.01, "stuck_off_rate": 0.02, "programming_error": 0.03}
-    full = make_accelerator(
-        adc_bits=4, array=array, converters={"adc_gain_error": 0.1, "adc_offset_lsb": 1, "adc_latency_us_per_bit": 0.1}
-    )
-    left = leave_out(full, converters=True, read_noise=True, stuck_cells=True)
-    assert left.converters.has_ideal_adc
-    gone = left.converters.adc_gain_error, left.converters.adc_offset_lsb, left.array.read_noise
-    assert not any((*gone, left.array.stuck_on_rate, left.array.stuck_off_rate))
-    assert left.array.programming_error == full.array.programming_error
-    assert leave_out(full) == full
-    calibrated = make_accelerator(converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
-    assert not leave_out(calibrated, converters=True).converters.has_calibrated_adc
 
 
 def test_noise_of_other_widths_or_networks_is_refused() -> None:
