@@ -53,7 +53,8 @@ OPERATIONS = (
     ),
     Operation(
         name="batch_norm", kernels="normalizations", shape=_batch_norm_shape, operands=(5, 5),
-        attributes=_AXIS | _EPSILON, required_windows=of_aligned, non_negative=unknown,
+        attributes={"axis": Attribute("int", 1, onnx=None)} | _EPSILON, onnx="BatchNormalization",
+        required_windows=of_aligned, non_negative=unknown,
         keeps_samples=_is_behind_samples, learned=("weight", "bias"),
     ),
     Operation(

@@ -36,14 +36,14 @@ class Attribute:
         kind: of its value; flags are whole numbers 0 and 1.
         default: what ONNX means where a node leaves it out; None where it cannot.
         choices: all texts that it may be; () for any.
-        onnx: its name in ONNX; "" for the same.
+        onnx: its name in ONNX; "" for the same, None where ONNX has none and means `default`.
         is_operand: whether ONNX has it as a constant operand, after the tensors, instead of an attribute.
     """
 
     kind: Literal["int", "float", "text", "ints", "floats"]
     default: float | str | None = None
     choices: tuple[str, ...] = ()
-    onnx: str = ""
+    onnx: str | None = ""
     is_operand: bool = False
 
     def get(self, attributes: Attributes, name: str) -> Any:
@@ -120,7 +120,8 @@ class Operation:
             are None.
         non_negative: whether the result cannot be negative, given whether each operand cannot.
         keeps_samples: whether index i of the result's leading axis depends on index i of the operands' alone.
-        onnx: ONNX operation that has the same operands in the same order; "" where the forms differ.
+        onnx: ONNX operation that has the same operands in the same order, and then those that are attributes here; ""
+            where it needs another form.
         is_elementwise: whether each result depends on one element of each operand, wherever it lies.
         is_mvm: whether its products run in crossbars.
         moves: whether each result is an element of the first operand (of any, for concat): a grid stays what it is.

@@ -71,7 +71,7 @@ def _matmul_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> Req
 
 OPERATIONS = (
     Operation(
-        name="conv", kernels="products", is_mvm=True, operands=(2, 3), shape=_conv_shape,
+        name="conv", kernels="products", onnx="Conv", is_mvm=True, operands=(2, 3), shape=_conv_shape,
         attributes={**WINDOW_ATTRIBUTES, "groups": Attribute("int", 1, onnx="group")},
         required_windows=_conv_windows, non_negative=unknown, keeps_samples=each_apart, scratch=padded_shape,
     ),

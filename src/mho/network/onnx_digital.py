@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
+from mho.arithmetic.operation import Attribute as RecordAttribute
+from mho.arithmetic.operation import Operation
+from mho.arithmetic.operations import OPERATIONS
 from mho.network.draft import Unsupported
 from mho.network.graph import Attribute
 from mho.network.onnx_folding import narrow_bounds
@@ -15,14 +17,6 @@ from mho.network.onnx_values import OnnxNode, QuantizedActivation, normalize_axe
 from mho.network.onnx_windows import emit_windowed, lift_to_two_axes, read_windows
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)
-
-
-def _unary(op: str, attributes: Callable[[OnnxNode], dict[str, Attribute]] | None = None) -> Converter:
-    def convert(reader: GraphReader, node: OnnxNode) -> None:
-        values = attributes(node) if attributes else {}
-        reader.bind_result(node, reader.emit(node, op, [reader.activation(node)], values))
-
-    return convert
 
 
 def align_ranks(reader: GraphReader, node: OnnxNode, operands: list[str]) -> list[str]:
@@ -38,12 +32,29 @@ def align_ranks(reader: GraphReader, node: OnnxNode, operands: list[str]) -> lis
     return aligned
 
 
-def _binary(op: str) -> Converter:
+def _by_record(operation: Operation) -> Converter:
+    """Make the converter of an elementwise operation that ONNX has with the same operands and attributes."""
+
     def convert(reader: GraphReader, node: OnnxNode) -> None:
-        operands = align_ranks(reader, node, [reader.tensor(node, 0), reader.tensor(node, 1)])
-        reader.bind_result(node, reader.emit(node, op, operands))
+        values = {name: _read(node, item.onnx or name, item) for name, item in operation.attributes.items()}
+        if operation.operands == (1, 1):
+            operands = [reader.activation(node)]
+        else:
+            operands = align_ranks(reader, node, [reader.tensor(node, index) for index in range(len(node.inputs))])
+        reader.bind_result(node, reader.emit(node, operation.name, operands, values))
 
     return convert
+
+
+def _read(node: OnnxNode, key: str, attribute: RecordAttribute) -> Attribute:
+    default = attribute.default
+    if isinstance(default, str):
+        text = node.text(key, default)
+        if text not in attribute.choices:
+            raise Unsupported(f"its {key} is {text!r}; mho has {' and '.join(attribute.choices)}")
+        return text
+    assert default is not None, "what has no default is an operand of its own reader"
+    return node.number(key, default)
 
 
 def _variadic(op: str, *, mean: bool = False) -> Converter:
@@ -185,38 +196,11 @@ def _reduce_spatial(op: str) -> Converter:
     return convert
 
 
-def _gelu_attributes(node: OnnxNode) -> dict[str, Attribute]:
-    approximate = node.text("approximate", "none")
-    if approximate not in ("none", "tanh"):
-        raise Unsupported(f"approximates by {approximate!r}")
-    return {"approximate": approximate}
-
-
-CONVERTERS: dict[str, Converter] = {
-    "Relu": _unary("relu"),
+_OWN: dict[str, Converter] = {
     "Clip": _clip,
-    "LeakyRelu": _unary("leaky_relu", lambda node: {"alpha": node.number("alpha", 0.01)}),
-    "Sigmoid": _unary("sigmoid"),
-    "HardSigmoid": _unary(
-        "hard_sigmoid", lambda node: {"alpha": node.number("alpha", 0.2), "beta": node.number("beta", 0.5)}
-    ),
-    "HardSwish": _unary("hard_swish"),
-    "Tanh": _unary("tanh"),
-    "Gelu": _unary("gelu", _gelu_attributes),
-    "Erf": _unary("erf"),
-    "Exp": _unary("exp"),
-    "Log": _unary("log"),
-    "Sqrt": _unary("sqrt"),
-    "Reciprocal": _unary("reciprocal"),
-    "Neg": _unary("neg"),
-    "Abs": _unary("abs"),
     "Pow": _power,
     "Softmax": _softmax("softmax"),
     "LogSoftmax": _softmax("log_softmax"),
-    "Add": _binary("add"),
-    "Sub": _binary("sub"),
-    "Mul": _binary("mul"),
-    "Div": _binary("div"),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),
     "Sum": _variadic("add"),
@@ -231,3 +215,8 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceSum": _reduce("reduce_sum"),
     "ReduceMax": _reduce("reduce_max"),
 }
+CONVERTERS = {
+    operation.onnx: _by_record(operation)
+    for operation in OPERATIONS.values()
+    if operation.is_elementwise and operation.onnx not in ("", *_OWN)
+} | _OWN

@@ -1,40 +1,108 @@
-"""ONNX nodes of every digital operation."""
+"""ONNX nodes of every operation: most by their records, the others by functions here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import get_float, get_floats, get_int, get_ints, get_text
+from mho.arithmetic.operations import OPERATIONS
+from mho.errors import MhoError
 from mho.network.graph import Grid, Node
-from mho.quantization.export import ModelWriter
-from mho.quantization.export_grids import write_quantizer
-
-OperationWriter = Callable[[ModelWriter, Node], None]
-
-
-def _direct(op_type: str, attributes: Callable[[Node], dict[str, Any]] | None = None) -> OperationWriter:
-    """Write one node with the same operands."""
-
-    def write(writer: ModelWriter, node: Node) -> None:
-        inputs = [writer.hold(name) for name in node.inputs]
-        writer.emit(op_type, inputs, node.output, name=node.name, **(attributes(node) if attributes else {}))
-
-    return write
+from mho.network.naming import LAYER_KEY
+from mho.network.onnx_graph import WEIGHT_BITS_KEY
+from mho.quantization.model_writer import ModelWriter, write_quantizer, write_weights
 
 
-def _clip(writer: ModelWriter, node: Node) -> None:
-    bounds = [
-        writer.constant(f"{node.name}/{key}", get_float(node.attributes, key), np.float32) for key in ("min", "max")
-    ]
-    writer.emit("Clip", [node.inputs[0], *bounds], node.output, name=node.name)
+def write_node(writer: ModelWriter, node: Node) -> None:
+    """Write one node of the network. Raises `MhoError` for an operation without ONNX form."""
+    if node.op in WRITERS:
+        WRITERS[node.op](writer, node)
+    elif node.op in OPERATIONS and OPERATIONS[node.op].onnx:
+        _write_by_record(writer, node, [writer.hold(name) for name in node.inputs])
+    else:
+        raise MhoError(f"operation {node.op!r} has no ONNX form", where=f"{writer.network.name}: {node.name}")
 
 
-def _power(writer: ModelWriter, node: Node) -> None:
-    exponent = writer.constant(f"{node.name}/exponent", get_float(node.attributes, "exponent"), np.float32)
-    writer.emit("Pow", [node.inputs[0], exponent], node.output, name=node.name)
+def _write_by_record(
+    writer: ModelWriter, node: Node, operands: Sequence[str], metadata: dict[str, str] | None = None
+) -> None:
+    """Write one ONNX node: the operands, then attributes that ONNX has as operands; the other attributes by name."""
+    record, inputs, attributes = OPERATIONS[node.op], list(operands), {}
+    for name, attribute in record.attributes.items():
+        value = attribute.get(node.attributes, name)
+        if attribute.onnx is None:
+            assert value == attribute.default, f"ONNX has no {name} of {record.onnx}, nor has what is read from it"
+        elif attribute.is_operand:
+            dtype = np.int64 if attribute.kind in ("int", "ints") else np.float32
+            inputs.append(writer.constant(f"{node.name}/{name}", value, dtype))
+        else:
+            attributes[attribute.onnx or name] = value
+    writer.emit(record.onnx, inputs, node.output, name=node.name, metadata=metadata, **attributes)
+
+
+def _metadata(node: Node) -> dict[str, str]:
+    metadata = {LAYER_KEY: node.name}
+    if node.quantization is not None and node.op != "matmul":
+        metadata[WEIGHT_BITS_KEY] = str(node.quantization.weight.bits)
+    return metadata
+
+
+def _input(writer: ModelWriter, node: Node) -> str:
+    """Return what the layer multiplies: its first input, through its grid where it has one."""
+    if node.quantization is None:
+        return node.inputs[0]
+    output = f"{node.name}/input"
+    write_quantizer(writer, node.inputs[0], node.quantization.input, output, name=f"{node.name}/input")
+    return output
+
+
+def _weight(writer: ModelWriter, node: Node, *, transposed: bool) -> str:
+    """Return the weight [outputs, ...], or [inputs, outputs] where `transposed`, dequantized where it is integers."""
+    values: NDArray[Any] = writer.network.constants[node.inputs[1]]
+    if transposed:
+        values = values.T
+    if node.quantization is None:
+        return (
+            writer.constant(f"{node.inputs[1]}_transposed", values, np.float32)
+            if transposed
+            else (writer.hold(node.inputs[1]))
+        )
+    output = f"{node.name}/weight"
+    name = f"{node.inputs[1]}_quantized"
+    grid = node.quantization.weight
+    write_weights(writer, name, values, grid, output, axis=1 if transposed else 0, layer=node.name)
+    return output
+
+
+def _conv(writer: ModelWriter, node: Node) -> None:
+    operands = [_input(writer, node), _weight(writer, node, transposed=False), *map(writer.hold, node.inputs[2:])]
+    _write_by_record(writer, node, operands, _metadata(node))
+
+
+def _linear(writer: ModelWriter, node: Node) -> None:
+    if len(writer.shape(node.inputs[0])) == 2:
+        inputs = [_input(writer, node), _weight(writer, node, transposed=False), *map(writer.hold, node.inputs[2:])]
+        writer.emit("Gemm", inputs, node.output, name=node.name, metadata=_metadata(node), transB=1)
+        return
+    inputs = [_input(writer, node), _weight(writer, node, transposed=True)]
+    bias = [writer.hold(name) for name in node.inputs[2:]]
+    product = f"{node.output}/product" if bias else node.output
+    writer.emit("MatMul", inputs, product, name=node.name, metadata=_metadata(node))
+    if bias:
+        writer.emit("Add", [product, *bias], node.output, name=f"{node.name}/bias")
+
+
+def _matmul(writer: ModelWriter, node: Node) -> None:
+    stored = node.inputs[1]
+    if node.quantization is not None:
+        stored = f"{node.name}/stored"
+        write_quantizer(writer, node.inputs[1], node.quantization.weight, stored, name=f"{node.name}/stored")
+    writer.emit("MatMul", [_input(writer, node), stored], node.output, name=node.name, metadata=_metadata(node))
 
 
 def _silu(writer: ModelWriter, node: Node) -> None:
@@ -42,36 +110,18 @@ def _silu(writer: ModelWriter, node: Node) -> None:
     writer.emit("Mul", [node.inputs[0], gate], node.output, name=node.name)
 
 
-def _batch_norm(node: Node) -> dict[str, Any]:
-    assert node.attributes["axis"] == 1, "ONNX normalizes along axis 1, and so does what is read from it"
-    return {"epsilon": get_float(node.attributes, "epsilon")}
+def _where(writer: ModelWriter, node: Node) -> None:
+    chosen, other, mask = (writer.hold(name) for name in node.inputs)
+    writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
 
 
-def _layer_norm(node: Node) -> dict[str, Any]:
-    return {"axis": get_int(node.attributes, "axis"), "epsilon": get_float(node.attributes, "epsilon")}
+def _cast(writer: ModelWriter, node: Node) -> None:
+    from onnx import TensorProto
 
-
-def _pool(node: Node) -> dict[str, Any]:
-    values = node.attributes
-    attributes = {
-        "kernel_shape": get_ints(values, "kernel"),
-        "strides": get_ints(values, "strides"),
-        "pads": get_ints(values, "pads"),
-        "dilations": get_ints(values, "dilations"),
-        "ceil_mode": int(bool(values["ceil_mode"])),
-    }
-    if node.op == "average_pool":
-        attributes["count_include_pad"] = int(bool(values["count_include_pad"]))
-    return attributes
-
-
-def _reduce(op_type: str) -> OperationWriter:
-    def write(writer: ModelWriter, node: Node) -> None:
-        axes = writer.constant(f"{node.name}/axes", get_ints(node.attributes, "axes"), np.int64)
-        keepdims = int(bool(node.attributes["keepdims"]))
-        writer.emit(op_type, [node.inputs[0], axes], node.output, name=node.name, keepdims=keepdims)
-
-    return write
+    types = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
+    to = types[get_text(node.attributes, "to")]
+    narrow = writer.emit("Cast", node.inputs, f"{node.output}/narrow", name=node.name, to=to)
+    writer.emit("Cast", [narrow], node.output, name=f"{node.name}/widen", to=TensorProto.FLOAT)
 
 
 def _reshape(writer: ModelWriter, node: Node) -> None:
@@ -89,17 +139,6 @@ def _slice(writer: ModelWriter, node: Node) -> None:
     operands = zip(("starts", "ends", "axes", "steps"), (starts, ends, axes, steps), strict=True)
     held = [writer.constant(f"{node.name}/{key}", value, np.int64) for key, value in operands]
     writer.emit("Slice", [node.inputs[0], *held], node.output, name=node.name)
-
-
-def _expand(writer: ModelWriter, node: Node) -> None:
-    shape = writer.constant(f"{node.name}/shape", get_ints(node.attributes, "shape"), np.int64)
-    writer.emit("Expand", [node.inputs[0], shape], node.output, name=node.name)
-
-
-def _pad(writer: ModelWriter, node: Node) -> None:
-    pads = writer.constant(f"{node.name}/pads", get_ints(node.attributes, "pads"), np.int64)
-    value = writer.constant(f"{node.name}/value", get_float(node.attributes, "value"), np.float32)
-    writer.emit("Pad", [node.inputs[0], pads, value], node.output, name=node.name)
 
 
 def _resize(writer: ModelWriter, node: Node) -> None:
@@ -123,69 +162,18 @@ def _fake_quantize(writer: ModelWriter, node: Node) -> None:
     write_quantizer(writer, node.inputs[0], grid, node.output, name=node.name)
 
 
-def _where(writer: ModelWriter, node: Node) -> None:
-    chosen, other, mask = (writer.hold(name) for name in node.inputs)
-    writer.emit("Where", [mask, chosen, other], node.output, name=node.name)
-
-
-def _cast(writer: ModelWriter, node: Node) -> None:
-    from onnx import TensorProto
-
-    types = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
-    to = types[get_text(node.attributes, "to")]
-    narrow = writer.emit("Cast", node.inputs, f"{node.output}/narrow", name=node.name, to=to)
-    writer.emit("Cast", [narrow], node.output, name=f"{node.name}/widen", to=TensorProto.FLOAT)
-
-
-def _axis(node: Node) -> dict[str, Any]:
-    return {"axis": get_int(node.attributes, "axis")}
-
-
-OPERATION_WRITERS: dict[str, OperationWriter] = {
-    "relu": _direct("Relu"),
-    "clip": _clip,
-    "leaky_relu": _direct("LeakyRelu", lambda node: {"alpha": get_float(node.attributes, "alpha")}),
-    "sigmoid": _direct("Sigmoid"),
-    "hard_sigmoid": _direct(
-        "HardSigmoid",
-        lambda node: {"alpha": get_float(node.attributes, "alpha"), "beta": get_float(node.attributes, "beta")},
-    ),
-    "hard_swish": _direct("HardSwish"),
-    "silu": _silu,
-    "tanh": _direct("Tanh"),
-    "gelu": _direct("Gelu", lambda node: {"approximate": get_text(node.attributes, "approximate")}),
-    "erf": _direct("Erf"),
-    "exp": _direct("Exp"),
-    "log": _direct("Log"),
-    "sqrt": _direct("Sqrt"),
-    "reciprocal": _direct("Reciprocal"),
-    "neg": _direct("Neg"),
-    "abs": _direct("Abs"),
-    "pow": _power,
-    "softmax": _direct("Softmax", _axis),
-    "log_softmax": _direct("LogSoftmax", _axis),
-    "add": _direct("Add"),
-    "sub": _direct("Sub"),
-    "mul": _direct("Mul"),
-    "div": _direct("Div"),
-    "where": _where,
-    "minimum": _direct("Min"),
-    "maximum": _direct("Max"),
-    "batch_norm": _direct("BatchNormalization", _batch_norm),
-    "layer_norm": _direct("LayerNormalization", _layer_norm),
-    "max_pool": _direct("MaxPool", _pool),
-    "average_pool": _direct("AveragePool", _pool),
-    "reduce_mean": _reduce("ReduceMean"),
-    "reduce_sum": _reduce("ReduceSum"),
-    "reduce_max": _reduce("ReduceMax"),
-    "reshape": _reshape,
-    "transpose": _direct("Transpose", lambda node: {"perm": get_ints(node.attributes, "perm")}),
-    "concat": _direct("Concat", _axis),
-    "slice": _slice,
-    "gather": _direct("Gather", _axis),
-    "expand": _expand,
-    "pad": _pad,
-    "cast": _cast,
-    "resize_nearest": _resize,
-    "fake_quantize": _fake_quantize,
-}
+WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(
+    {
+        "conv": _conv,
+        "linear": _linear,
+        "matmul": _matmul,
+        "silu": _silu,
+        "where": _where,
+        "cast": _cast,
+        "reshape": _reshape,
+        "slice": _slice,
+        "resize_nearest": _resize,
+        "fake_quantize": _fake_quantize,
+    }
+)
+"""Of the operations that one ONNX node with the same operands does not stand for."""

@@ -16,7 +16,7 @@ from mho.network.properties import keeps_samples_apart
 from mho.network.reference import run_quantized
 from mho.quantization.export import build_float_model, build_qcdq_model, write_float_onnx, write_qcdq_onnx
 from mho.quantization.export_check import Cause, compare_with_onnxruntime
-from mho.quantization.export_grids import type_of_grid
+from mho.quantization.model_writer import type_of_grid
 
 
 def _linear(weight: np.ndarray, grids: LayerQuantization | None, *, rank: int = 2) -> Network:

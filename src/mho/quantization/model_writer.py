@@ -1,17 +1,76 @@
-"""Grids in ONNX: the type that holds one, and the nodes that put an activation or weights on it."""
+"""ONNX nodes and initializers under construction, and the nodes that put activations or weights on a grid."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import MhoError
-from mho.network.graph import Grid
-from mho.quantization.export import ModelWriter
+from mho.network.graph import Grid, Network
+from mho.network.properties import keeps_samples_apart
+
+if TYPE_CHECKING:
+    import onnx
 
 _TYPES = (np.uint8, np.int8, np.uint16, np.int16)
+
+
+class ModelWriter:
+    """Gathers ONNX nodes and initializers; export_operations.py writes into it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.is_batched = keeps_samples_apart(network)
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self._reserved = set(network.constants) | set(network.shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor or constant of the network."""
+        return self.network.shapes[name] if name in self.network.shapes else self.network.constants[name].shape
+
+    def hold(self, name: str) -> str:
+        """Write a constant of the network as it is; returns its name."""
+        if name in self.network.constants and name not in self.initializers:
+            self._store(name, self.network.constants[name])
+        return name
+
+    def constant(self, name: str, value: Any, dtype: Any) -> str:
+        """Write a constant that the network does not have; returns its name, made unique."""
+        unique, number = name, 1
+        while unique in self._reserved:
+            number += 1
+            unique = f"{name}_{number}"
+        self._reserved.add(unique)
+        self._store(unique, np.asarray(value, dtype=dtype))
+        return unique
+
+    def emit(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        output: str,
+        *,
+        name: str,
+        metadata: dict[str, str] | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Append an ONNX node; returns `output`."""
+        from onnx import helper
+
+        node = helper.make_node(op_type, list(inputs), [output], name=name, **attributes)
+        if metadata:
+            helper.set_model_props(node, metadata)
+        self.nodes.append(node)
+        return output
+
+    def _store(self, name: str, value: NDArray[Any]) -> None:
+        from onnx import numpy_helper
+
+        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
 
 
 def type_of_grid(grid: Grid) -> Any:
