@@ -18,6 +18,7 @@ import torch
 from adc_ranges import with_values
 
 import mho
+from mho.evaluation.networks import with_ideal_cells
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.onnx_reader import read_onnx
@@ -25,7 +26,6 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import TrainingProgress, train
 from mho.quantization.training_options import TrainingOptions
-from mho.workflow.array_judge import with_ideal_cells
 from mho.workflow.config import load_config
 from mho.workflow.material import load_for
 

@@ -282,7 +282,7 @@ def test_chips_that_cannot_be_sampled_are_told_in_the_headline(config, tmp_path,
         raise MhoError("too large", where="chip 1", expected="less")
 
     with monkeypatch.context() as patched:
-        patched.setattr("mho.simulation.chip_trial.ask_chip", refuse)
+        patched.setattr("mho.evaluation.chips.run_prepared_chip", refuse)
         assert main(["run", str(path), "--directory", str(tmp_path)]) == 0
     why = "5 sampled chips of noisy: chip 1: too large; expected less"
     told = f"No chips of noisy were sampled, although cells, wires or converters are not ideal: {why}."

@@ -214,26 +214,27 @@ def compare(
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
             the samples do not suit the network, or there are none for what is asked of chips.
     """
-    from mho.report.comparison import Question, compare_accelerators
-    from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples
+    from mho.evaluation.chips import ChipEvaluation
+    from mho.evaluation.samples import LabelledSamples, read_inputs, read_samples
+    from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
-    asking = None
+    evaluation = None
     if samples is not None:
         labelled = read_samples(samples) if isinstance(samples, (str, Path)) else LabelledSamples(*samples)
         inputs = read_inputs(calibration) if isinstance(calibration, (str, Path)) else calibration
-        asking = Asking(labelled, seed, chips, elapsed_s, inputs, recalibrate)
+        evaluation = ChipEvaluation(labelled, seed, chips, elapsed_s, inputs, recalibrate)
     elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
         raise ConfigError("chips are asked about samples", expected="samples=(inputs, labels)")
-    question = Question(
+    request = ComparisonRequest(
         network,
         as_policy(network, policy),
         crossbars=crossbars,
         model=as_mapping(mapping),
         batch=batch,
         simulate=simulate,
-        asking=asking,
+        evaluation=evaluation,
     )
-    return compare_accelerators(question, load_distinct(accelerators), name=network.name)
+    return compare_accelerators(request, load_distinct(accelerators), name=network.name)
 
 
 def _layers(network: Network | LayerTable) -> tuple[MvmLayer, ...]:

@@ -158,7 +158,7 @@ def study(
     Raises:
         MhoError: anything wrong with what was given, told before any chip is asked; another study uses the directory.
     """
-    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.evaluation.samples import LabelledSamples
     from mho.workflow.study import run_study
     from mho.workflow.study_config import load_study, study_from_json
 

@@ -166,22 +166,22 @@ def simulate(
     """
     program = as_program(program)
     if seed is not None:
+        from mho.evaluation.chip import write_chip
+        from mho.simulation.analog import DEFAULT_BATCH
         from mho.simulation.channel_corrections import read_corrections
-        from mho.simulation.chip_answers import run_on_chip
 
         if engine != "executor":
             raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")
-        return run_on_chip(
+        chip = write_chip(
             program,
             seed,
-            inputs,
             hardware=chip_hardware(program, hardware, placement, where="mho.simulate"),
             conditions=conditions,
             ranges=as_ranges(ranges),
             corrections=read_corrections(corrections) if isinstance(corrections, (str, Path)) else corrections,
             transferred=transferred,
-            batch_size=batch_size,
         )
+        return chip.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
     if transferred or any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
         raise ConfigError(
             "hardware, conditions, ranges, placement, corrections, transferred are of a chip",

@@ -150,7 +150,7 @@ def search(
         learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
             where their log lies: the method learns from them first, and they do not count into the budget.
         judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
-            needed, such as `mho.workflow.array_judge.ArrayJudge`.
+            needed, such as `mho.evaluation.networks.ArrayEvaluator`.
         batch: how many policies the method is asked for before it is told of any.
         processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
             no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
@@ -178,7 +178,7 @@ def search(
             "ADC bits are to be searched, and candidates are asked exactly",
             where="mho.search",
             expected="a judge that sees ADCs",
-            hint="judge=ArrayJudge(...) of mho.workflow.array_judge, or mho search, which takes one by itself",
+            hint="judge=ArrayEvaluator(...) of mho.evaluation.networks, or mho search, which takes one by itself",
         )
     if find_normalization(network):
         dataset = dataset.unnormalized()

@@ -20,7 +20,7 @@ from mho.hardware.spec import Accelerator
 from mho.program.program import Program
 
 if TYPE_CHECKING:
-    from mho.report.comparison_accuracy import LabelledSamples
+    from mho.evaluation.samples import LabelledSamples
 
 HardwareOption = Annotated[
     str | None,
@@ -92,7 +92,7 @@ class Samples:
     def read(cls, path: Path, program: Program) -> Samples:
         """Read an .npz file. Raises `MhoError` where it is none, or labels are no classes."""
         from mho.array_files import read_arrays
-        from mho.report.comparison_accuracy import LABELS, LabelledSamples
+        from mho.evaluation.samples import LABELS, LabelledSamples
 
         arrays = read_arrays(path)
         labels = arrays.pop(LABELS) if LABELS in arrays and LABELS not in program.inputs else None
@@ -110,9 +110,7 @@ class Samples:
         """Return the share of samples that each set of outputs gets right, in words; None without labels."""
         if self.labels is None:
             return None
-        shares = [
-            f"{100 * self.labels.share_right(one):.2f} % {name.replace('_', ' ')}" for name, one in outputs.items()
-        ]
+        shares = [f"{100 * self.labels.accuracy(one):.2f} % {name.replace('_', ' ')}" for name, one in outputs.items()]
         return f"accuracy on {len(self.labels):,} labels: {', '.join(shares)}"
 
 

@@ -36,8 +36,8 @@ from mho.simulation.timing import ProgramTiming, time_program
 from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
+    from mho.evaluation.chip import Outputs
     from mho.simulation.analog_faults import FaultFigures
-    from mho.simulation.chip_answers import Outputs
     from mho.simulation.zero_slices import ZeroSlices
 
 
@@ -209,9 +209,9 @@ def _run_on_chip(
     batch_size: int | None,
 ) -> Outputs:
     """Run a program on a chip, and tell what differs from exact integers."""
+    from mho.evaluation.chip import Difference, write_chip
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.channel_corrections import read_corrections
-    from mho.simulation.chip_answers import Difference, write_chip
     from mho.simulation.chip_origin import ChipOrigin
 
     start, hardware = time.perf_counter(), chip.fit(loaded)

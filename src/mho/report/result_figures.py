@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.document import leave_out_adc_bits
+from mho.evaluation.chips import describe_chips
 from mho.frozen_model import FrozenModel
 from mho.mapping.model import MappingModel
 from mho.policy import write_widths
@@ -137,18 +138,6 @@ class ZeroSliceFigures(FrozenModel):
     """Longest of these times."""
 
 
-def tell_which(count: int, hardware: str, elapsed_s: float | None, temperature_k: float | None, reads: int) -> str:
-    """Return which chips are meant: ``2 sampled chips of fefet``, ``1 sampled chip of worn, 9 s after the write``."""
-    told = [f"{count} sampled {'chip' if count == 1 else 'chips'} of {hardware}"]
-    if elapsed_s is not None:
-        told.append(f"{elapsed_s:,.6g} s after the write")
-    if temperature_k is not None:
-        told.append(f"at {temperature_k:g} K")
-    if reads:
-        told.append(f"after {reads:,} reads")
-    return ", ".join(told)
-
-
 class ChipAnswers(FrozenModel):
     """What a program answers on sampled chips."""
 
@@ -177,7 +166,7 @@ class ChipAnswers(FrozenModel):
     @property
     def chips(self) -> str:
         """Which chips were sampled, and when they were read."""
-        return tell_which(len(self.accuracies), self.hardware, self.elapsed_s, self.temperature_k, self.reads)
+        return describe_chips(len(self.accuracies), self.hardware, self.elapsed_s, self.temperature_k, self.reads)
 
 
 class LayerCostFigures(FrozenModel):

@@ -47,19 +47,6 @@ def measure_zero_slices(path: Path, test: Split) -> dict[str, Any]:
     }
 
 
-def judge_logits(logits: Logits, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """Return how many samples the logits answer right, and their mean cross entropy."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    correct = int((logits.argmax(axis=1) == labels).sum())
-    return {
-        "correct": correct,
-        "count": len(labels),
-        "accuracy": correct / len(labels),
-        "loss": float(losses.mean()),
-    }
-
-
 def write_logits(path: Path, logits: Logits, labels: NDArray[np.int64]) -> None:
     """Write logits and labels as .npz, atomically."""
     buffer = io.BytesIO()

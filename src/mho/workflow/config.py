@@ -20,8 +20,7 @@ from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.model import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
-from mho.workflow.search_settings import SearchSettings
-from mho.workflow.search_start import OWN_LOG
+from mho.workflow.search_settings import OWN_LOG, SearchSettings
 
 
 class RunSettings(FrozenModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,6 @@ import numpy as np
 
 from mho.data.dataset import Dataset, Split
 from mho.data.loading import load_dataset
-from mho.errors import TrainingError
 from mho.hardware.spec import Accelerator
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network
@@ -26,11 +24,9 @@ from mho.workflow.stage import Report
 if TYPE_CHECKING:
     from torch import nn
 
-    from mho.bit_search.qat_evaluator import NetworkJudge
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training_options import TrainingOptions
 
-EVALUATION_BATCH = 500
 COMPILING_PAYS_MACS = 6e11
 """Multiply-accumulates (forward, all images) from which a training wins back the half minute that compiling takes:
 about two minutes of uncompiled training on one core."""
@@ -99,26 +95,6 @@ def training_work(settings: TrainingSettings, material: Material) -> float:
     return float((settings.epochs or 0) * len(training_images(settings, material)))
 
 
-def judge(module: TrainableNetwork, split: Split, arrays: NetworkJudge | None = None) -> dict[str, Any]:
-    """Return how many samples of `split` a network gets right, and its loss: in floats, or on arrays."""
-    from mho.quantization.training import evaluate
-
-    if arrays is None:
-        found = evaluate(module, split, EVALUATION_BATCH)
-    else:
-        (found,) = arrays.judge(module, (split,))
-    if not math.isfinite(found.loss):
-        raise TrainingError(
-            f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"
-        )
-    return {
-        "correct": int(found.correct),
-        "count": int(found.count),
-        "accuracy": found.correct / found.count,
-        "loss": float(found.loss),
-    }
-
-
 def training_options(settings: TrainingSettings, material: Material) -> TrainingOptions:
     """Return the options of a training."""
     from mho.quantization.training_options import TrainingOptions
@@ -172,7 +148,7 @@ def train_with_progress(
 
     report(0.0, "starting")
     noise = noise_settings(settings)
-    arrays = None if noise is None else make_noise(module, noise, material)
+    arrays = None if noise is None else make_noise(module, noise, material.accelerator, material.mapping)
     runnable: nn.Module = module
     notes: list[str] = []
     if arrays is None or not arrays.layers:  # what arrays do cannot be compiled

@@ -139,7 +139,6 @@ def _prepare(
     from mho.bit_search.evaluation import problem_hash
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.mix import MixedNetwork
-    from mho.workflow.evaluator import make_evaluator
 
     material = load_material(run)
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
@@ -147,7 +146,7 @@ def _prepare(
     progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
     _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
-    evaluator, notes = make_evaluator(prepared, run.evaluation, run.search.budget, run.run.seed)
+    evaluator, notes = prepared.make_evaluator(run.evaluation, run.search.budget, run.run.seed)
     log = EvaluationLog(opened.path / EVALUATIONS / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
     measurer = stack.enter_context(execution.open(space, evaluator, log, batch, storage=None))
     return _Member(MixedNetwork(evaluator, log, space, share), measurer, tuple(notes))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from mho.errors import ConfigError
+from mho.evaluation.networks import evaluate_network
 from mho.input_files import hash_file
 from mho.network.graph import Network
 from mho.seeds import derive_seed
 from mho.workflow.config import NetworkSettings, TrainingSettings
-from mho.workflow.material import Material, finish_training, judge, train_with_progress
+from mho.workflow.material import Material, finish_training, train_with_progress
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report
 
@@ -191,7 +192,11 @@ class TrainFloat:
             notes += more
         write_float_onnx(module.to_network(), folder / FLOAT_FILE)
         finish_training(folder / "checkpoint")
-        return {"points": points, "notes": notes, "validation": judge(module, self.material.dataset.validation)}
+        return {
+            "points": points,
+            "notes": notes,
+            "validation": evaluate_network(module, self.material.dataset.validation),
+        }
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""

@@ -10,6 +10,7 @@ from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
+from mho.mapping.model import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mho.quantization.array_noise import ArrayNoise
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.range_renewal import RangeRenewal
-    from mho.workflow.material import Material
 
 _SAME = ("crossbar.rows", "crossbar.cols", "crossbar.cell_bits", "converters.dac_bits")
 """What a mapping depends on."""
@@ -28,14 +28,16 @@ def noise_settings(training: TrainingSettings | None) -> NoiseSettings | None:
     return training.noise if isinstance(training, QatSettings) else None
 
 
-def noise_ingredients(training: TrainingSettings | None, material: Material) -> dict[str, Any]:
+def noise_ingredients(
+    training: TrainingSettings | None, accelerator: Accelerator, mapping: MappingModel
+) -> dict[str, Any]:
     """Return what a training on arrays depends on beyond its own settings."""
     settings = noise_settings(training)
     if settings is None:
         return {}
-    hardware = noise_hardware(settings, material.accelerator)
-    parts = {"hardware": hardware, "mapped onto": material.accelerator}
-    return {"arrays": {name: one.to_json() for name, one in parts.items()} | {"mapping": str(material.mapping)}}
+    hardware = noise_hardware(settings, accelerator)
+    parts = {"hardware": hardware, "mapped onto": accelerator}
+    return {"arrays": {name: one.to_json() for name, one in parts.items()} | {"mapping": str(mapping)}}
 
 
 def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Accelerator:
@@ -84,19 +86,23 @@ def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Acceler
     return nonidealities.idealize(hardware, left_out)
 
 
-def make_noise(network: TrainableNetwork, settings: NoiseSettings, material: Material) -> ArrayNoise:
+def make_noise(
+    network: TrainableNetwork, settings: NoiseSettings, accelerator: Accelerator, mapping: MappingModel
+) -> ArrayNoise:
     """Return the arrays that `network` meets with its policy. Raises `MhoError`."""
     from mho.mapping.layer_arrays import arrays_of_network
     from mho.quantization.array_noise import ArrayNoise
 
     assert network.policy is not None
-    arrays = arrays_of_network(network.network, network.policy, material.accelerator, material.mapping)
-    hardware = noise_hardware(settings, material.accelerator)
+    arrays = arrays_of_network(network.network, network.policy, accelerator, mapping)
+    hardware = noise_hardware(settings, accelerator)
     conditions, renewal = noise_conditions(settings), _renewal(settings)
     return ArrayNoise(hardware, arrays, conditions=conditions, one_crossbar=settings.one_crossbar, renewal=renewal)
 
 
-def check_noise(network_file: Path, training: TrainingSettings, material: Material) -> None:
+def check_noise(
+    network_file: Path, training: TrainingSettings, accelerator: Accelerator, mapping: MappingModel
+) -> None:
     """Hold the settings against network and hardware before hours of training.
 
     Raises:
@@ -109,7 +115,7 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
     from mho.network.onnx_reader import read_onnx
     from mho.quantization.array_noise import ArrayNoise
 
-    hardware, conditions = noise_hardware(settings, material.accelerator), noise_conditions(settings)
+    hardware, conditions = noise_hardware(settings, accelerator), noise_conditions(settings)
     nonidealities.check_conditions_take_effect(conditions, hardware, where="qat.noise")
     if nonidealities.is_ideal(hardware, conditions):
         raise ConfigError(
@@ -119,7 +125,7 @@ def check_noise(network_file: Path, training: TrainingSettings, material: Materi
         )
     network = read_onnx(network_file)
     policy = Policy.uniform(network.layer_names, UNIFORM_REFERENCE)
-    arrays = arrays_of_network(network, policy, material.accelerator, material.mapping)
+    arrays = arrays_of_network(network, policy, accelerator, mapping)
     ArrayNoise(hardware, arrays, conditions=conditions)
 
 

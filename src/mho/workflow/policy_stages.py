@@ -6,26 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
+from mho.evaluation.networks import HardwareEvaluator, evaluate_network
 from mho.input_files import read_json
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.seeds import derive_seed
-from mho.workflow.config import NoiseSettings, TrainingSettings
-from mho.workflow.material import Material, finish_training, judge, train_with_progress
-from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
-from mho.workflow.noise import load_alike, noise_conditions, noise_ingredients
+from mho.workflow.config import TrainingSettings
+from mho.workflow.material import finish_training, train_with_progress
+from mho.workflow.noise import noise_ingredients
+from mho.workflow.prepared import Prepared
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
 from mho.workflow.stage import Figures, Report
-
-if TYPE_CHECKING:
-    from mho.bit_search.qat_evaluator import NetworkJudge
-    from mho.quantization.calibration_table import CalibrationTable
-    from mho.quantization.qat import TrainableNetwork
-    from mho.workflow.array_judge import ArrayJudge
-    from mho.workflow.chip_judge import ChipJudge
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 CALIBRATED, TRAINED = "calibration", "training"
@@ -35,73 +29,6 @@ BETTER = "the better of calibration and training on validation data"
 """What both stages keep."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The float network and its calibration: what every quantized network starts from."""
-
-    material: Material
-    float_network: StageResult
-    calibration: StageResult
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """What it comes from."""
-        return {
-            "float": self.float_network.digest,
-            "calibration": self.calibration.digest,
-            "data": self.material.data_hash,
-        }
-
-    def trainable(self) -> TrainableNetwork:
-        """Return a new module with the float weights and the calibrated steps."""
-        from mho.network.onnx_reader import read_onnx
-        from mho.quantization.qat import TrainableNetwork
-
-        module = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
-        module.set_calibration(self.table())
-        return module
-
-    def array_judge(self, seed: int) -> ArrayJudge:
-        """Return what asks networks on the arrays of the hardware."""
-        from mho.workflow.array_judge import ArrayJudge
-
-        material = self.material
-        return ArrayJudge(material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed)
-
-    def chip_judge(self, noise: NoiseSettings, seed: int) -> ChipJudge:
-        """Return what asks networks on chips of the hardware that training meets, all of it."""
-        from mho.workflow.chip_judge import CHIPS, ChipJudge
-        from mho.workflow.chips import Chips
-
-        material = self.material
-        hardware = load_alike(noise.accelerator, material.accelerator, where="qat.noise.accelerator")
-        return ChipJudge(
-            Chips(CHIPS, hardware, noise_conditions(noise)),
-            material.accelerator,
-            material.dataset.calibration,
-            mapping=material.mapping,
-            seed=seed,
-        )
-
-    def judge(self, noise: NoiseSettings | None, seed: int, *, has_adc_bits: bool) -> ArrayJudge | ChipJudge | None:
-        """Return what asks fully trained networks on arrays; None where exact integers tell what they are worth.
-
-        Args:
-            noise: what their training meets.
-            seed: of the run.
-            has_adc_bits: layers have ADC bits of their own.
-        """
-        if noise is not None:
-            return self.chip_judge(noise, seed)
-        return self.array_judge(seed) if has_adc_bits else None
-
-    def table(self) -> CalibrationTable:
-        """Return the calibrated steps."""
-        from mho.quantization.calibration_table import CalibrationTable
-
-        return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
-
-
 def quantize_policy(
     prepared: Prepared,
     policy: Policy,
@@ -109,7 +36,7 @@ def quantize_policy(
     seed: int,
     folder: Path,
     report: Report,
-    arrays: NetworkJudge | None = None,
+    arrays: HardwareEvaluator | None = None,
 ) -> Figures:
     """Quantize to `policy` by calibration, and by training too where it is given, and keep the better one.
 
@@ -121,14 +48,14 @@ def quantize_policy(
     validation = prepared.material.dataset.validation
     best = prepared.trainable()
     best.set_policy(policy)
-    made_by, found = CALIBRATED, {CALIBRATED: judge(best, validation, arrays)}
+    made_by, found = CALIBRATED, {CALIBRATED: evaluate_network(best, validation, arrays)}
     points: list[dict[str, float]] = []
     notes: list[str] = []
     if training is not None:
         module = prepared.trainable()
         module.set_policy(policy)
         points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", report)
-        found[TRAINED] = judge(module, validation, arrays)
+        found[TRAINED] = evaluate_network(module, validation, arrays)
         if _is_better(found[TRAINED], found[CALIBRATED]):
             best, made_by = module, TRAINED
         else:
@@ -158,8 +85,8 @@ def _describe_lost_training(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def array_ingredients(arrays: NetworkJudge | None) -> dict[str, Any]:
-    """Return what a network that is judged on arrays depends on beyond its training; nothing where it is not."""
+def array_ingredients(arrays: HardwareEvaluator | None) -> dict[str, Any]:
+    """Return what a network that is evaluated on arrays depends on beyond its training; nothing where it is not."""
     return {} if arrays is None else {"judge": dict(arrays.problem)}
 
 
@@ -175,20 +102,21 @@ class TrainReference:
     layer_names: tuple[str, ...]
     training: TrainingSettings | None
     seed: int
-    arrays: NetworkJudge | None = None
+    arrays: HardwareEvaluator | None = None
     name: str = "reference"
     title: str = "Make uniform 8/8"
 
     def ingredients(self) -> Mapping[str, Any]:
         """Network, data, training, seed."""
+        material = self.prepared.material
         return {
             "keeps": BETTER,
             **self.prepared.digests,
-            "augmentation": self.prepared.material.augmentation,
-            "compile": self.prepared.material.compile,
+            "augmentation": material.augmentation,
+            "compile": material.compile,
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
-            **noise_ingredients(self.training, self.prepared.material),
+            **noise_ingredients(self.training, material.accelerator, material.mapping),
             **array_ingredients(self.arrays),
         }
 
@@ -223,22 +151,23 @@ class TrainFinalists:
     allowed_drop_points: float | None
     finalists: int
     seed: int
-    arrays: NetworkJudge | None = None
+    arrays: HardwareEvaluator | None = None
     name: str = "found"
     title: str = "Train the found policy"
 
     def ingredients(self) -> Mapping[str, Any]:
         """Policies, network, data, training, seed."""
+        material = self.prepared.material
         return {
             "keeps": BETTER,
             **self.prepared.digests,
-            "augmentation": self.prepared.material.augmentation,
-            "compile": self.prepared.material.compile,
+            "augmentation": material.augmentation,
+            "compile": material.compile,
             # What it takes from the search, not the search's digest: that holds how long evaluations took.
             "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
-            **noise_ingredients(self.training, self.prepared.material),
+            **noise_ingredients(self.training, material.accelerator, material.mapping),
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,

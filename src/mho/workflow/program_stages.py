@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mho.data.dataset import Split
 from mho.errors import MhoError
+from mho.evaluation.chips import SampledChips
+from mho.evaluation.networks import HardwareEvaluator, evaluate_network, score_logits
 from mho.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
-from mho.workflow.material import Material, judge
+from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import QUANTIZED_FILE
 from mho.workflow.run_directory import StageResult
@@ -20,9 +22,6 @@ from mho.workflow.stage import Figures, Report, versions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
-    from mho.workflow.array_judge import ArrayJudge
-    from mho.workflow.chip_judge import ChipJudge
-    from mho.workflow.chips import Chips
 
 PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
 RANGES_FILE = "ranges.npz"
@@ -151,8 +150,8 @@ class Simulate:
     reference: StageResult
     program: StageResult
     settings: SimulationSettings
-    arrays: ArrayJudge | ChipJudge | None = None
-    chips: Chips | None = None
+    arrays: HardwareEvaluator | None = None
+    chips: SampledChips | None = None
     chip_samples: int = 0
     name: str = "simulation"
     title: str = "Simulate on test data"
@@ -206,42 +205,45 @@ class Simulate:
         report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
-        answers = {"found": found, "reference": reference}
-        exact = {name: checks.judge_logits(logits, test.labels) for name, logits in answers.items()}
+        exact = {
+            name: asdict(score_logits({"logits": logits}, test.labels))
+            for name, logits in (("found", found), ("reference", reference))
+        }
         return {
             **exact,
             "exact": exact,
-            **self._ask_arrays(folder, test, report),
-            **self._ask_chips(test, report),
-            "float": self._judge_float(test),
+            **self._evaluate_on_arrays(folder, test, report),
+            **self._evaluate_on_chips(test, report),
+            "float": self._evaluate_float(test),
             "checks": outcomes,
             **self._measure_zero_slices(test),
         }
 
-    def _ask_arrays(self, folder: Path, test: Split, report: Report) -> Figures:
-        """Return what arrays get right, where these judge networks; writes the found policy's ranges, if any."""
+    def _evaluate_on_arrays(self, folder: Path, test: Split, report: Report) -> Figures:
+        """Return accuracies on arrays, where these are what counts; writes the found policy's ranges, if any."""
         if self.arrays is None:
             return {}
+        from mho.program.container import read_program
         from mho.simulation.adc_ranges import write_ranges
 
         figures: Figures = {}
         for name, file in _PROGRAMS.items():
             report(0.97, f"arrays, {name}")
-            (told,), ranges = self.arrays.ask_file(self.program.folder / file, (test,))
-            figures[name] = asdict(told)
+            (score,), ranges = self.arrays.evaluate_program(read_program(self.program.folder / file), (test,))
+            figures[name] = asdict(score)
             if name == "found" and ranges is not None:
                 write_ranges(ranges, folder / RANGES_FILE)
-        note = f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.told}."
-        return {**figures, "tested_on": self.arrays.told, "notes": [note]}
+        note = f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.description}."
+        return {**figures, "tested_on": self.arrays.description, "notes": [note]}
 
-    def _ask_chips(self, test: Split, report: Report) -> Figures:
-        """Return what the programs get right on sampled chips, or why there are none."""
+    def _evaluate_on_chips(self, test: Split, report: Report) -> Figures:
+        """Return accuracies of the programs on sampled chips, or why there are none."""
         if self.chips is None:
             return {}
-        from mho.workflow.chips import ask_chips
+        from mho.workflow.sampled_chips import evaluate_programs
 
         try:
-            found = ask_chips(
+            found = evaluate_programs(
                 {name: self.program.folder / file for name, file in _PROGRAMS.items()},
                 self.chips,
                 test.spread(min(self.chip_samples, len(test))),
@@ -281,8 +283,8 @@ class Simulate:
             return {"zero_slices": {}, "absent": [{"part": "zero slices skipped", "reason": error.line}]}
         return {"zero_slices": found}
 
-    def _judge_float(self, test: Split) -> Figures:
+    def _evaluate_float(self, test: Split) -> Figures:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.qat import TrainableNetwork
 
-        return judge(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), test)
+        return evaluate_network(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), test)

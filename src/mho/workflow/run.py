@@ -11,23 +11,25 @@ import numpy as np
 
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
+from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import load_accelerator, override
 from mho.quantization.devices import find_devices
 from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
 from mho.seeds import derive_seed
-from mho.workflow.chips import Chips, count_samples, read_chips
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
 from mho.workflow.outcome import Outcome, collect_extras
-from mho.workflow.policy_stages import Prepared, TrainFinalists, TrainReference
+from mho.workflow.policy_stages import TrainFinalists, TrainReference
+from mho.workflow.prepared import Prepared
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import ProgressFactory, SilentProgress
 from mho.workflow.report_stage import collect_result
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
+from mho.workflow.sampled_chips import count_samples, read_chips
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_stage import Search, make_options, make_space, read_screening
 from mho.workflow.stage import Stage, StageRunner
@@ -129,7 +131,7 @@ def load_material(config: RunConfig) -> Material:
     )
 
 
-def estimate_work(config: RunConfig, material: Material, chips: Chips | None = None) -> dict[str, float]:
+def estimate_work(config: RunConfig, material: Material, chips: SampledChips | None = None) -> dict[str, float]:
     """Estimate the work of each stage before any of it is done, in samples trained on in float.
 
     `chips` are those that the run samples.
@@ -175,7 +177,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     network = get(BuildNetwork(material, config.network, seed))
     # Here, so that impossible limits or hardware are told before hours of training, not after.
     make_space(network.folder / NETWORK_FILE, config.search, material)
-    check_noise(network.folder / NETWORK_FILE, config.qat, material)
+    check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 
@@ -186,13 +188,13 @@ def _run_stages(
     directory: RunDirectory,
     chain: _Chain,
     execution: SearchExecution,
-    chips: Chips | None,
+    chips: SampledChips | None,
 ) -> None:
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "best" else None
-    arrays = prepared.judge(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
+    arrays = prepared.final_evaluator(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, arrays))
     logs = directory.path / EVALUATIONS
     search = chain.get(Search(prepared, config.search, config.evaluation, seed, logs, execution=execution))

@@ -16,10 +16,11 @@ from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
-from mho.workflow.policy_stages import SEARCH_FILE, Prepared
+from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.prepared import Prepared
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_settings import EXECUTION, SearchSettings
-from mho.workflow.search_start import AGENT_FILE, StartSettings, read_given, read_options
+from mho.workflow.search_settings import EXECUTION, SearchSettings, StartSettings
+from mho.workflow.search_start import AGENT_FILE, read_given, read_options
 from mho.workflow.stage import Figures, Report
 
 if TYPE_CHECKING:
@@ -78,11 +79,10 @@ class Search:
         from mho.bit_search.log import EvaluationLog
         from mho.bit_search.runner import SearchProgress
         from mho.bit_search.tracking import tracked
-        from mho.workflow.evaluator import make_evaluator
 
         space = self.space()
-        evaluator, notes = make_evaluator(
-            self.prepared, self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
+        evaluator, notes = self.prepared.make_evaluator(
+            self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
         )
         # The log outlives the stage: another method or budget goes on from the same evaluations.
         log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from mho.cache_folder import write_atomically
-from mho.errors import ConfigError
-from mho.frozen_model import FrozenModel
-from mho.input_files import hash_file
+from mho.workflow.prepared import Prepared
+from mho.workflow.search_settings import OWN_LOG, StartSettings
 from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
@@ -20,79 +17,9 @@ if TYPE_CHECKING:
     from mho.bit_search.methods import MethodOptions
     from mho.bit_search.sensitivity_probes import Probes
     from mho.bit_search.space import SearchSpace
-    from mho.workflow.policy_stages import Prepared
 
 AGENT_FILE, GIVEN_FILE, PROBES_FILE = "agent.safetensors", "given.jsonl", "probes.json"
-OWN_LOG: Literal["log"] = "log"
 _PROBE_BATCH = 128
-
-
-class StartSettings(FrozenModel):
-    """What a search starts from."""
-
-    algorithm: Literal["ddpg", "td3", "sac", "ppo"] | None = None
-    """How the agent of `rl` learns. Left out: as the saved agent, else `ddpg`."""
-    agent: Path | None = None
-    """An agent that an earlier search with `rl` saved (.safetensors), of this network or another one."""
-    evaluations: Literal["log"] | Path | None = None
-    """Evaluations of earlier searches to learn from, which do not count into the budget: an evaluation log (.jsonl) of
-    the same network, training and data, for whatever accelerator, or "log": what this run's own log holds already."""
-    probe_images: int = Field(default=0, ge=0, le=100_000)
-    """On how many images of the calibration split the sensitivity of each layer is told by forward passes before the
-    search; 0: it is not."""
-
-    def told(self) -> tuple[str, ...]:
-        """Return the keys that differ from their defaults."""
-        return tuple(self.model_dump(exclude_defaults=True))
-
-    def check_method(self, method: str) -> None:
-        """Raise `ValueError` where the method cannot start from one of these."""
-        from mho.bit_search.methods import AUTO, SUPPORTS_WARM_START, takers_of
-
-        for key, is_given, takers in (
-            ("algorithm", self.algorithm is not None, takers_of("algorithm")),
-            ("agent", self.agent is not None, takers_of("saved")),
-            ("evaluations", self.evaluations is not None, SUPPORTS_WARM_START),
-            ("probe_images", self.probe_images > 0, takers_of("knowledge")),
-        ):
-            if is_given and method not in (*takers, AUTO):
-                raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")
-
-    def check_files(self) -> None:
-        """Read the files, before hours of training.
-
-        Raises:
-            InputFileError: one is missing, damaged or something else.
-            ConfigError: the agent learned by another algorithm.
-        """
-        from mho.bit_search.agent_file import SavedAgent
-        from mho.bit_search.log import EvaluationLog
-
-        if self.agent is not None:
-            learned = SavedAgent.load(self.agent).algorithm
-            if self.algorithm not in (None, learned):
-                raise ConfigError(
-                    f"the agent learned by {learned}, and {self.algorithm} is asked for",
-                    where=str(self.agent),
-                    hint="leave the algorithm out, or start without the agent",
-                )
-        if self.evaluations is not None and self.evaluations != OWN_LOG:
-            EvaluationLog.read(self.evaluations)
-
-    def ingredients(self) -> dict[str, Any]:
-        """Return what a search depends on through these: contents of files, not where they lie.
-
-        The run's own log grows with every search: that it is taken counts, not what it held.
-
-        Raises:
-            InputFileError: a file cannot be read.
-        """
-        content = self.model_dump(mode="json", exclude={"agent", "evaluations"}, exclude_defaults=True)
-        for key in ("agent", "evaluations"):
-            value = getattr(self, key)
-            if value is not None:
-                content[key] = value if value == OWN_LOG else hash_file(value)
-        return content
 
 
 def read_options(settings: StartSettings, prepared: Prepared, folder: Path, report: Report) -> MethodOptions:

@@ -3,7 +3,7 @@
 lock            held while a study uses the folder
 study.json      the configuration, as it was read
 program.mho     what chips run
-results.jsonl   the answers of every chip, see `mho.workflow.study_log`
+results.jsonl   the result of every chip, see `mho.workflow.study_log`
 result.json, table.txt, table.csv, study.html   what came out
 """
 
@@ -13,11 +13,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mho.cache_folder import write_atomically
+from mho.evaluation.samples import Inputs
+from mho.evaluation.workers import ChipResult, ChipTask, SharedMaterial, evaluate_chips
 from mho.ray_pool import import_ray
 from mho.report.confidence import CONFIDENCE, find_band
 from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
@@ -29,12 +30,10 @@ from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog, chip_key
 from mho.workflow.study_material import LoadedStudy, load_material
 from mho.workflow.study_plan import PlannedPoint, plan_study
-from mho.workflow.study_ray import ask_chips_on_ray
-from mho.workflow.study_workers import ChipAnswers, ChipTask, Inputs, StudyMaterial, ask_chips
 
 if TYPE_CHECKING:
+    from mho.evaluation.samples import LabelledSamples
     from mho.program.program import Program
-    from mho.report.comparison_accuracy import LabelledSamples
 
 CONFIG_FILE, PROGRAM_FILE, LOG_FILE = "study.json", "program.mho", "results.jsonl"
 RESULT_FILE, TEXT_FILE, CSV_FILE, PAGE_FILE = "result.json", "table.txt", "table.csv", "study.html"
@@ -42,7 +41,7 @@ _MANY_DECADES = 30
 """Largest over smallest of listed values, all above zero, from which their axis is logarithmic."""
 
 OnChip = Callable[[int, int], None]
-"""Is told how many chips have answered, and how many there are."""
+"""Called with the number of chips that are done, and of all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +51,17 @@ class FinishedStudy:
     Attributes:
         result: what it found.
         directory: where its files lie.
-        asked: chips that were asked now; the others had answered before.
+        evaluated: chips that were evaluated now; results of the others were in the directory.
     """
 
     result: StudyResult
     directory: Path
-    asked: int
+    evaluated: int
 
 
 @dataclass(frozen=True)
 class _Ingredients:
-    """What the answers of all chips of a study depend on, beside point and seed."""
+    """What the results of all chips of a study depend on, beside point and seed."""
 
     program: str
     samples: str
@@ -109,23 +108,24 @@ def run_study(
     calibration: Inputs | None = None,
     on_chip: OnChip | None = None,
 ) -> FinishedStudy:
-    """Ask all chips of a study, going on from what earlier studies found in the same directory.
+    """Evaluate all chips of a study, going on from what earlier studies found in the same directory.
 
     Args:
-        config: what is asked.
+        config: what is evaluated.
         where: the study's file, for messages.
         directory: instead of the configuration's.
-        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
-        ray: address of a Ray cluster that asks them, see `mho.workflow.study_ray`; None: this machine.
+        processes: that evaluate chips, at least 1; changes no figure. None: this one, or all processors of a Ray
+            cluster.
+        ray: address of a Ray cluster that evaluates them, see `mho.ray_pool`; None: this machine.
         fresh: forget what earlier studies left in the directory.
         program: instead of the configuration's table program.
         samples: instead of the configuration's data.
         calibration: inputs, instead of the configuration's calibration.file.
-        on_chip: is told of progress.
+        on_chip: is called after each chip.
 
     Raises:
-        MhoError: anything wrong with what the user gave (before any chip is asked), another study uses the directory,
-            or a process died.
+        MhoError: anything wrong with what the user gave (before any chip is evaluated), another study uses the
+            directory, or a process died.
     """
     if ray is not None:
         import_ray()
@@ -143,48 +143,40 @@ def run_study(
         settings["inputs"] = loaded.calibration_hash
         ingredients = _Ingredients(program_hash, loaded.samples_hash, config.samples.batch_size, settings)
         tasks = [[ingredients.task(point, seed) for seed in config.study.chips] for point in points]
-        material = StudyMaterial(
-            path / PROGRAM_FILE,
-            loaded.samples,
-            loaded.calibration,
-            loaded.rule,
-            config.calibration.when == "reading",
-            config.samples.batch_size,
-        )
-        ask = partial(ask_chips_on_ray, ray) if ray is not None else ask_chips
-        asked = _ask_missing(
-            log, tasks, lambda missing: ask(material, missing, processes), len(loaded.samples), on_chip
+        material = SharedMaterial(path / PROGRAM_FILE, loaded.samples, loaded.preparation, config.samples.batch_size)
+        evaluated = _evaluate_missing(
+            log, tasks, lambda missing: evaluate_chips(material, missing, processes, ray), len(loaded.samples), on_chip
         )
         counts = [[log.read(task.key) for task in row] for row in tasks]
         result = _collect(config, loaded, program_hash, points, counts, exact_accuracy)
         _write_result(path, result)
-    return FinishedStudy(result, path, asked)
+    return FinishedStudy(result, path, evaluated)
 
 
-def _ask_missing(
+def _evaluate_missing(
     log: StudyLog,
     tasks: Sequence[Sequence[ChipTask]],
-    ask: Callable[[Sequence[ChipTask]], Iterator[ChipAnswers]],
+    evaluate: Callable[[Sequence[ChipTask]], Iterator[ChipResult]],
     samples: int,
     on_chip: OnChip | None,
 ) -> int:
-    """Ask the chips that have no line in the log, and return how many those are."""
-    # Points of several sweeps may be one and the same: their chips are asked once.
+    """Evaluate the chips that have no line in the log, and return how many those are."""
+    # Points of several sweeps may be one and the same: their chips are evaluated once.
     all_tasks: dict[str, ChipTask] = {}
     for row in tasks:
         for task in row:
             all_tasks.setdefault(task.key, task)
     missing = [task for key, task in all_tasks.items() if log.find(key) is None]
     done = len(all_tasks) - len(missing)
-    for answers in ask(missing):
-        task = all_tasks[answers.key]
+    for found in evaluate(missing):
+        task = all_tasks[found.key]
         about = {
             "images": samples,
             "seed": task.seed,
             "point": task.words,
-            "seconds": round(answers.seconds, 3),
+            "seconds": round(found.seconds, 3),
         }
-        log.append(answers.key, answers.correct, about)
+        log.append(found.key, found.correct, about)
         done += 1
         if on_chip is not None:
             on_chip(done, len(all_tasks))

@@ -1,4 +1,4 @@
-"""What a study works with: the program, the samples, the inputs for calibration, read and held against each other."""
+"""What a study works with: program, samples and calibration inputs, read and checked against each other."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from mho.array.calibration import RangeRule
 from mho.data.loading import load_dataset
 from mho.errors import ConfigError, DataError
+from mho.evaluation.chip import ChipPreparation
+from mho.evaluation.samples import LABELS, Inputs, LabelledSamples, read_samples
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.input_files import hash_file
 from mho.program.container import read_program, write_program
 from mho.program.program import NORMALIZES_INPUT, Program
-from mho.report.comparison_accuracy import LABELS, LabelledSamples, read_samples
 from mho.report.study_document import StudySamples
 from mho.seeds import derive_seed
 from mho.workflow.study_config import StudyConfig
-from mho.workflow.study_workers import Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,9 @@ class LoadedStudy:
     Attributes:
         program: what chips run.
         program_source: where it came from, for people.
-        samples: what they are asked.
+        samples: what they classify.
         samples_source: where these came from, for people.
-        calibration: inputs for calibrated ADCs and recalibration; None where there are none.
-        rule: how their ranges follow from sums.
+        preparation: how chips are calibrated and recalibrated; None where there are no inputs for that.
         samples_hash, calibration_hash: SHA-256 of inputs and labels, of calibration inputs.
     """
 
@@ -44,13 +43,12 @@ class LoadedStudy:
     program_source: str
     samples: LabelledSamples
     samples_source: str
-    calibration: Inputs | None
-    rule: RangeRule
+    preparation: ChipPreparation | None
     samples_hash: str
     calibration_hash: str
 
     def check_calibration(self, is_needed: bool, is_given: bool, *, where: str) -> None:
-        """Hold what points calibrate against calibration inputs, which a user may give. Raises `ConfigError`."""
+        """Check that there are calibration inputs if, and only if, a point needs them. Raises `ConfigError`."""
         if is_given and not is_needed:
             raise ConfigError(
                 "no point calibrates anything",
@@ -58,7 +56,7 @@ class LoadedStudy:
                 expected="converters.adc_bits as a number and converters.adc_range other than full-scale, or "
                 "mitigation.recalibration other than none, somewhere",
             )
-        if is_needed and self.calibration is None:
+        if is_needed and self.preparation is None:
             raise ConfigError(
                 "calibrated ADCs and recalibration need inputs to be calibrated on",
                 where=f"{where}: calibration",
@@ -67,7 +65,7 @@ class LoadedStudy:
             )
 
     def measure_exactly(self) -> float:
-        """Return the share of samples that exact integers answer rightly; holds program, samples and arrays together.
+        """Return the accuracy of the integer reference; checks that program, samples and arrays fit together.
 
         Raises:
             DataError: samples or calibration inputs do not suit the program.
@@ -78,9 +76,9 @@ class LoadedStudy:
         from mho.simulation.samples import check_inputs
 
         AnalogExecutor(self.program, 0, hardware=_idealize(self.program))
-        if self.calibration is not None:
-            check_inputs(self.program, self.calibration)
-        return self.samples.share_right(Executor(self.program).run(self.samples.inputs))
+        if self.preparation is not None:
+            check_inputs(self.program, self.preparation.inputs)
+        return self.samples.accuracy(Executor(self.program).run(self.samples.inputs))
 
     def write_program(self, path: Path) -> str:
         """Write the program for workers, and return the SHA-256 of the file."""
@@ -123,11 +121,14 @@ def load_material(
     source = "given in Python"
     if program is None:
         program, source = _load_program(config)
-    asked, samples_source, of_data = _load_samples(config, samples, takes_raw=NORMALIZES_INPUT in program.metadata)
+    chosen, samples_source, of_data = _load_samples(config, samples, takes_raw=NORMALIZES_INPUT in program.metadata)
     seen = of_data if config.data is not None else _load_calibration(config, calibration)
-    rule = RangeRule(config.calibration.method, config.calibration.share)
-    hashes = _hash_inputs(asked.inputs, asked.labels), _hash_inputs(seen)
-    return LoadedStudy(program, source, asked, samples_source, seen, rule, *hashes)
+    preparation = None
+    if seen is not None:
+        rule = RangeRule(config.calibration.method, config.calibration.share)
+        preparation = ChipPreparation(seen, rule, config.calibration.when == "reading")
+    hashes = _hash_inputs(chosen.inputs, chosen.labels), _hash_inputs(seen)
+    return LoadedStudy(program, source, chosen, samples_source, preparation, *hashes)
 
 
 def _check_given_once(in_file: bool, in_python: bool, table: str, where: str) -> None:

@@ -13,8 +13,8 @@ from small_programs import grid, linear_network
 import mho
 from mho.array.conductances import Conditions
 from mho.array.nonidealities import REQUIREMENTS, chips_differ, is_ideal, takes_effect
+from mho.evaluation.chip import ChipPreparation, run_prepared_chip
 from mho.hardware.spec import Accelerator
-from mho.simulation.chip_trial import ChipCare, ask_chip
 
 NETWORK = linear_network(np.random.default_rng(3).integers(-7, 8, (6, 24)), grid(4))
 INPUTS = np.random.default_rng(4).uniform(0, 3.75, (5, 24)).astype(np.float32)
@@ -75,7 +75,8 @@ def make(values: dict[str, Any]) -> tuple[Accelerator, Conditions]:
 
 
 def answers(hardware: Accelerator, conditions: Conditions, seed: int = 2) -> np.ndarray:
-    return ask_chip(PROGRAM, seed, INPUTS, hardware=hardware, conditions=conditions, care=ChipCare(INPUTS))["y"]
+    chip = {"hardware": hardware, "conditions": conditions, "preparation": ChipPreparation(INPUTS)}
+    return run_prepared_chip(PROGRAM, seed, INPUTS, **chip)["y"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,8 +15,8 @@ from small_programs import grid, linear_network
 from mho.cli.main import main
 from mho.errors import InputFileError
 from mho.hardware.loading import accelerator_from_json, to_toml
-from mho.report.comparison import Question, compare_accelerators
 from mho.schemas import json_schema
+from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "comparison"
 
@@ -129,15 +129,16 @@ def test_options_reach_the_comparison(capsys, networks, tmp_path):
 
 def test_accuracies_are_those_of_the_python_function(capsys, networks):
     from mho.cost_model.layer_tables import network_policy
+    from mho.evaluation.chips import ChipEvaluation
+    from mho.evaluation.samples import read_inputs, read_samples
     from mho.hardware.loading import load_accelerator
-    from mho.report.comparison_accuracy import Asking, read_inputs, read_samples
 
     options = ["--seed", "3", "--chips", "2", "--elapsed-s", "100", "--calibration", "samples.npz", "--recalibrate"]
     content = compare_json(capsys, "--data", "samples.npz", *options, network="dense", accelerators="noisy.toml")
     dense, hardware = networks["dense"], load_accelerator("./noisy.toml")
-    asking = Asking(read_samples("samples.npz"), 3, 2, 100, read_inputs("samples.npz"), recalibrates=True)
-    question = Question(dense, network_policy(dense), asking=asking)
-    assert content == json.loads(compare_accelerators(question, [hardware], name="dense").model_dump_json())
+    evaluation = ChipEvaluation(read_samples("samples.npz"), 3, 2, 100, read_inputs("samples.npz"), recalibrates=True)
+    request = ComparisonRequest(dense, network_policy(dense), evaluation=evaluation)
+    assert content == json.loads(compare_accelerators(request, [hardware], name="dense").model_dump_json())
     assert (content["seed"], content["chips"], content["elapsed_s"]) == (3, 2, 100)
 
 

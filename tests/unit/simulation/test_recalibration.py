@@ -12,16 +12,15 @@ from small_programs import compile_small, conv_network, grid, linear_network, ma
 
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, DataError
+from mho.evaluation.chip import Difference, write_chip
 from mho.simulation.adc_ranges import calibrate_adcs
-from mho.simulation.chip_answers import Difference, run_on_chip
 from mho.simulation.executor import Executor
 from mho.simulation.recalibration import recalibrate
 
 
 def deviation(program, inputs, corrections=None, ranges=None, conditions=None, hardware=None):
-    found = run_on_chip(
-        program, 1, inputs, hardware=hardware, conditions=conditions, ranges=ranges, corrections=corrections
-    )
+    chip = write_chip(program, 1, hardware=hardware, conditions=conditions, ranges=ranges, corrections=corrections)
+    found = chip.run(inputs)
     (one,), (exact,) = found.values(), Executor(program).run(inputs).values()
     return Difference.of(one, exact).deviation
 
@@ -51,7 +50,7 @@ def test_later_layers_meet_what_corrected_ones_answer(chain, images):
     """On inputs of its own the last layer would find other corrections: its means and deviations tell."""
     hardware = with_array(chain.accelerator, programming_error=0.1)
     corrected = recalibrate(chain, 1, images, hardware=hardware).correct(chain)
-    (found,) = run_on_chip(corrected, 1, images, hardware=hardware).values()
+    (found,) = write_chip(corrected, 1, hardware=hardware).run(images).values()
     (exact,) = Executor(chain).run(images).values()
     assert found.ndim == 4
     np.testing.assert_allclose(found.mean(axis=(0, 2, 3)), exact.mean(axis=(0, 2, 3)), rtol=1e-3, atol=1e-3)

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from accelerators import make_accelerator
 from small_programs import grid, linear_network
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from mho.program.container import write_program
 from mho.program.lowering import compile_network
 from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.ptq import quantize
-from mho.workflow.checks import Comparison, judge_logits, measure_zero_slices, run_program
+from mho.workflow.checks import Comparison, measure_zero_slices, run_program
 
 
 def test_zero_slices_are_measured_on_images(tmp_path):
@@ -31,13 +30,6 @@ def test_zero_slices_are_measured_on_images(tmp_path):
         "min_latency_ps": least,
         "max_latency_ps": most,
     }
-
-
-def test_logits_are_judged_by_their_largest_element_and_cross_entropy():
-    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32))
-    found = judge_logits(logits + 500.0, np.array([0, 1]))
-    assert (found["correct"], found["count"], found["accuracy"]) == (1, 2, 0.5)
-    assert found["loss"] == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, abs=1e-4)
 
 
 class Attention(nn.Module):

@@ -11,9 +11,10 @@ import torch
 
 import mho
 from mho.data import DataSpec, load_dataset
+from mho.evaluation.networks import evaluate_network
 from mho.mapping.model import DEFAULT_MODEL
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset, judge
+from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset
 
 
 @pytest.fixture(scope="module")
@@ -56,4 +57,4 @@ def test_a_network_that_diverged_in_the_end_is_an_error_for_people(material, mod
     found = SimpleNamespace(loss=float("nan"), correct=0, count=1)
     monkeypatch.setattr("mho.quantization.training.evaluate", lambda *_: found)
     with pytest.raises(mho.MhoError, match="learning_rate"):
-        judge(module, material.dataset.test)
+        evaluate_network(module, material.dataset.test)

@@ -1,7 +1,5 @@
 """Noise-aware training in a run: which arrays it meets, and what is refused before anything is trained."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import onnx
 import pytest
@@ -19,6 +17,7 @@ from mho.workflow.config import NoiseSettings, QatSettings, RunConfig, TrainingS
 from mho.workflow.material import Material, hash_dataset, train_with_progress
 from mho.workflow.noise import check_noise, make_noise, noise_hardware, noise_ingredients
 
+PAPER = MappingModel.PAPER
 NOISY = make_accelerator(
     32, 16, 4, adc_bits=9, array={"programming_error": 0.1, "read_noise": 0.05, "stuck_on_rate": 0.01}
 )
@@ -63,10 +62,6 @@ elapsed_s = 3600
 """
 
 
-def material(accelerator) -> SimpleNamespace:
-    return SimpleNamespace(accelerator=accelerator, mapping=MappingModel.PAPER)
-
-
 def qat(**noise) -> QatSettings:
     return QatSettings(steps=3, batch_size=16, learning_rate=0.01, noise=NoiseSettings(**noise))
 
@@ -104,8 +99,8 @@ def test_other_trainings_meet_no_arrays(tmp_path):
     (tmp_path / "config.toml").write_text(RUN + "\n[float_training.noise]\n")
     with pytest.raises(ConfigError, match="float_training"):
         load_config(tmp_path / "config.toml")
-    assert noise_ingredients(TrainingSettings(steps=1, learning_rate=0.1), material(NOISY)) == {}
-    assert noise_ingredients(None, material(NOISY)) == {}
+    assert noise_ingredients(TrainingSettings(steps=1, learning_rate=0.1), NOISY, PAPER) == {}
+    assert noise_ingredients(None, NOISY, PAPER) == {}
 
 
 def test_the_hardware_is_the_runs_own_or_another_without_what_is_switched_off(tmp_path):
@@ -128,14 +123,14 @@ def test_hardware_of_other_crossbars_is_refused(tmp_path):
 
 def test_what_cannot_be_trained_is_told_before_anything_is(network_file):
     for file in ("dense.onnx", "product.onnx"):
-        check_noise(network_file / file, qat(), material(NOISY))
-        check_noise(network_file / file, TrainingSettings(steps=1, learning_rate=0.1), material(NOISY))
+        check_noise(network_file / file, qat(), NOISY, PAPER)
+        check_noise(network_file / file, TrainingSettings(steps=1, learning_rate=0.1), NOISY, PAPER)
     placed = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1, "placement": "fault-aware"})
     with pytest.raises(UnsupportedOperationError, match="placement"):
-        check_noise(network_file / "dense.onnx", qat(stuck_cells=True), material(placed))
+        check_noise(network_file / "dense.onnx", qat(stuck_cells=True), placed, PAPER)
     drifting = make_accelerator(32, 16, 4, array={"drift_exponent": 0.1, "drift_reference_s": 10})
     with pytest.raises(ConfigError, match="elapsed_s"):
-        check_noise(network_file / "dense.onnx", qat(elapsed_s=5), material(drifting))
+        check_noise(network_file / "dense.onnx", qat(elapsed_s=5), drifting, PAPER)
 
 
 def test_arrays_that_are_ideal_and_conditions_that_change_nothing_are_told(network_file):
@@ -144,25 +139,25 @@ def test_arrays_that_are_ideal_and_conditions_that_change_nothing_are_told(netwo
     stuck = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1})
     for hardware in (clean, drifting, stuck):  # nothing drifts at once, and stuck cells are left out
         with pytest.raises(ConfigError, match=r"qat\.noise: nothing .* is other than ideal"):
-            check_noise(dense, qat(), material(hardware))
-    check_noise(dense, qat(elapsed_s=1e4), material(drifting))
-    check_noise(dense, qat(stuck_cells=True, one_crossbar=True), material(stuck))
+            check_noise(dense, qat(), hardware, PAPER)
+    check_noise(dense, qat(elapsed_s=1e4), drifting, PAPER)
+    check_noise(dense, qat(stuck_cells=True, one_crossbar=True), stuck, PAPER)
     for name, value in (("elapsed_s", 10), ("temperature_k", 350), ("reads", 5)):
         with pytest.raises(ConfigError, match=f"{name} changes nothing"):
-            check_noise(dense, qat(**{name: value}), material(NOISY))
+            check_noise(dense, qat(**{name: value}), NOISY, PAPER)
 
 
 def test_conditions_and_what_tiles_share_are_those_of_the_settings():
     dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
     changing = {"drift_exponent": 0.1, "drift_activation_ev": 0.3, "read_disturb_reads": 100}
     hardware = make_accelerator(32, 16, 4, array=changing, crossbars=4)
-    given = Material(dataset, hash_dataset(dataset), hardware, MappingModel.PAPER, "none", False, 1)
+    given = Material(dataset, hash_dataset(dataset), hardware, PAPER, "none", False, 1)
     trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(elapsed_s=1e4, temperature_k=350, reads=7, one_crossbar=True)
-    told = make_noise(trainable, settings, given).describe()
+    told = make_noise(trainable, settings, given.accelerator, PAPER).describe()
     assert told["conditions"] == [1e4, 350, 7]
     assert told["one_crossbar"] is True
-    assert make_noise(trainable, NoiseSettings(), given).describe()["one_crossbar"] is False
+    assert make_noise(trainable, NoiseSettings(), given.accelerator, PAPER).describe()["one_crossbar"] is False
 
 
 def make_trainable(calibration):
@@ -177,10 +172,10 @@ def make_trainable(calibration):
 def test_ranges_of_calibrated_adcs_are_found_as_the_settings_say():
     calibrated = make_accelerator(32, 16, 4, converters={"adc_bits": 4, "adc_range": "calibrated-layer"})
     dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
-    given = Material(dataset, hash_dataset(dataset), calibrated, MappingModel.PAPER, "none", False, 1)
+    given = Material(dataset, hash_dataset(dataset), calibrated, PAPER, "none", False, 1)
     trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(range_method="percentile", range_share=0.99, range_steps=7)
-    assert make_noise(trainable, settings, given).describe()["ranges"] == ["percentile", 0.99, 7]
+    assert make_noise(trainable, settings, given.accelerator, PAPER).describe()["ranges"] == ["percentile", 0.99, 7]
 
 
 def test_the_arrays_are_an_ingredient(tmp_path):
@@ -188,19 +183,19 @@ def test_the_arrays_are_an_ingredient(tmp_path):
     settings, found = qat(accelerator=str(tmp_path / "arrays.toml")), []
     for error in ("0.2", "0.3"):
         (tmp_path / "arrays.toml").write_text(TOML.replace("0.2", error))
-        found.append(noise_ingredients(settings, material(NOISY)))
+        found.append(noise_ingredients(settings, NOISY, PAPER))
     assert found[0] != found[1]
 
 
 def test_a_run_trains_on_the_arrays_that_it_is_told():
     dataset = load_dataset(DataSpec(name="digits", calibration=50, validation=50), np.random.default_rng(0))
     clean = make_accelerator(32, 16, 4)
-    whole = Material(dataset, hash_dataset(dataset), clean, MappingModel.PAPER, "none", False, 1)
-    noisy = Material(dataset, hash_dataset(dataset), NOISY, MappingModel.PAPER, "none", True, 1)
+    whole = Material(dataset, hash_dataset(dataset), clean, PAPER, "none", False, 1)
+    noisy = Material(dataset, hash_dataset(dataset), NOISY, PAPER, "none", True, 1)
     weights = []
     for given, settings in ((whole, qat()), (noisy, qat(converters=False)), (whole, qat().model_copy())):
         network = make_trainable(torch.from_numpy(dataset.calibration.inputs(slice(None))))
-        assert bool(make_noise(network, settings.noise, given).layers) is (given is noisy)
+        assert bool(make_noise(network, settings.noise, given.accelerator, PAPER).layers) is (given is noisy)
         _, notes = train_with_progress(network, given, settings, 1, None, lambda *_: None)
         # No other notes, also where compiling was asked for: arrays are not compiled.
         told = () if given is noisy else ("test reads all sums of this policy exactly: qat.noise changed nothing.",)

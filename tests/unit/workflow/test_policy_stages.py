@@ -8,13 +8,13 @@ import torch
 from small_training import digits_network
 
 from mho.data import DataSpec, load_dataset
+from mho.evaluation.networks import evaluate_network
 from mho.network.onnx_reader import read_onnx
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow import policy_stages
 from mho.workflow.config import TrainingSettings
-from mho.workflow.material import judge
 from mho.workflow.policy_stages import (
     CALIBRATED,
     POLICY_FILE,
@@ -111,7 +111,9 @@ def test_training_that_ends_below_calibration_alone_is_not_kept(prepared, monkey
     assert figures["validation"] == by[figures["made_by"]] == max(by.values(), key=lambda one: one["accuracy"])
     assert bool(figures["notes"]) == spoils
     written = TrainableNetwork(read_onnx(tmp_path / QUANTIZED_FILE))
-    assert judge(written, prepared.material.dataset.validation)["correct"] == figures["validation"]["correct"]
+    assert (
+        evaluate_network(written, prepared.material.dataset.validation)["correct"] == figures["validation"]["correct"]
+    )
 
 
 def test_without_a_training_calibration_alone_is_measured(prepared, tmp_path):

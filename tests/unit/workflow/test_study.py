@@ -20,9 +20,9 @@ import mho
 from mho import worker_pool
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError, MhoError
+from mho.evaluation.samples import LabelledSamples
 from mho.hardware.loading import accelerator_from_json
 from mho.program.program import NORMALIZES_INPUT
-from mho.report.comparison_accuracy import LabelledSamples
 from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
 from mho.simulation.adc_ranges import calibrate_ranges
@@ -84,16 +84,16 @@ def test_figures_of_a_point_follow_from_its_chips(folder):
 
 def test_points_that_are_the_same_are_asked_once(folder):
     finished = run()
-    assert (len(finished.result.points), finished.asked, len(lines())) == (POINTS, TASKS, TASKS)
+    assert (len(finished.result.points), finished.evaluated, len(lines())) == (POINTS, TASKS, TASKS)
 
 
 def test_a_finished_study_asks_no_chip_again(folder):
     first = run()
     (folder / "out" / "result.json").unlink()
     again = run()
-    assert (again.asked, again.result) == (0, first.result)
+    assert (again.evaluated, again.result) == (0, first.result)
     assert (folder / "out" / "result.json").is_file()
-    assert run(fresh=True).asked == TASKS
+    assert run(fresh=True).evaluated == TASKS
 
 
 def test_more_seeds_and_points_go_on_from_what_is_there(folder):
@@ -101,7 +101,7 @@ def test_more_seeds_and_points_go_on_from_what_is_there(folder):
     text = STUDY.replace("seeds = [3, 5]", "seeds = [5, 3, 8]").replace("[0, 0.1, 0.3]", "[0.3, 0.05, 0]")
     (folder / "more.toml").write_text(text)
     more = run("more.toml")
-    assert more.asked == 2 * 0 + 3 * 1 + 4  # a new point with three chips, and a third chip at four old points
+    assert more.evaluated == 2 * 0 + 3 * 1 + 4  # a new point with three chips, and a third chip at four old points
     assert more.result == run("more.toml", "other").result
 
 
@@ -115,7 +115,7 @@ def test_other_samples_programs_and_settings_are_asked_anew(folder):
         lambda: Path("small.toml").write_text(STUDY.replace('npz"', 'npz"\nimages = 20')),
     ):
         change()
-        assert run().asked == TASKS
+        assert run().evaluated == TASKS
 
 
 KILLED = """
@@ -144,7 +144,7 @@ def test_a_killed_study_goes_on_and_finds_what_one_process_finds(folder):
     with (folder / "out" / "results.jsonl").open("a") as file:
         file.write('{"key": "half')
     finished = run()
-    assert (finished.asked, len(lines())) == (TASKS - 4, TASKS)
+    assert (finished.evaluated, len(lines())) == (TASKS - 4, TASKS)
     assert len({json.loads(line)["key"] for line in lines()}) == TASKS
     assert finished.result == run(directory="alone").result
     for name in ("result.json", "table.txt", "table.csv", "study.html"):
@@ -180,7 +180,7 @@ def test_a_worker_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folde
             run(processes=2)
         started.clear()
         patch.setattr(worker_pool, "start_process", partial(start_dying, all_die=False))
-        assert run(processes=2).asked == TASKS
+        assert run(processes=2).evaluated == TASKS
     assert len(started) >= 3, "the one that died was replaced"
 
 
@@ -191,7 +191,7 @@ def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):
                 raise MhoError("no", where="layer fc", expected="yes")
             super().__init__(program, seed, **options)
 
-    monkeypatch.setattr("mho.simulation.chip_answers.AnalogExecutor", Refusing)
+    monkeypatch.setattr("mho.simulation.analog.AnalogExecutor", Refusing)
     with pytest.raises(MhoError, match=r"chip 5 at array.programming_error = 0.*: layer fc: no\n  expected: yes"):
         run()
     assert len(lines()) == 1
@@ -330,11 +330,14 @@ def test_data_sets_give_their_images_and_calibration_images():
     content["samples"]["images"] = 20
     loaded = load_material(study_from_json(content, where="s"), where="s", program=program)
     assert loaded.samples.inputs.shape == (20, 1, 8, 8)
-    assert loaded.calibration.shape == (7, 1, 8, 8)
+    assert loaded.preparation.inputs.shape == (7, 1, 8, 8)
     assert loaded.samples_source == "digits, validation images"
     raw_program = replace(program, metadata={NORMALIZES_INPUT: ["sub", "mul"]})
     raw = load_material(study_from_json(content, where="s"), where="s", program=raw_program)
-    for given, wanted in ((raw.samples.inputs, loaded.samples.inputs), (raw.calibration, loaded.calibration)):
+    for given, wanted in (
+        (raw.samples.inputs, loaded.samples.inputs),
+        (raw.preparation.inputs, loaded.preparation.inputs),
+    ):
         assert given.min() == 0
         assert given.max() == 1
         assert wanted == pytest.approx((given - np.float32(0.3053)) / np.float32(0.376), abs=1e-6)
@@ -385,7 +388,7 @@ def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(fo
         patched.setattr(Path, "unlink", die)
         with pytest.raises(KeyboardInterrupt):
             run(fresh=True)
-    assert run().asked == 0, "the log is removed last"
+    assert run().evaluated == 0, "the log is removed last"
 
 
 def test_two_studies_do_not_use_one_folder(folder):

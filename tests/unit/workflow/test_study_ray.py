@@ -46,7 +46,7 @@ def test_a_cluster_finds_what_one_process_finds(folder, ray):
 def test_as_many_processes_as_asked_for_and_none_without_work(folder, ray):
     run("cluster", ray="local", processes=2)
     assert (ray.made, ray.busiest) == (2, 2)
-    assert run("cluster", ray="local").asked == 0
+    assert run("cluster", ray="local").evaluated == 0
     assert ray.made == 2
 
 
@@ -59,14 +59,14 @@ def test_a_process_of_the_cluster_that_dies_is_replaced_and_a_chip_that_all_die_
     with pytest.raises(MhoError, match=message):
         run("other", ray="local")
     assert ray.calls[-1] == "shutdown"
-    assert run("other").asked < 10
+    assert run("other").evaluated < 10
 
 
 def test_what_a_chip_cannot_do_is_told(folder, ray, monkeypatch):
     def refuse(*arguments, **options):
         raise MhoError("no", expected="yes")
 
-    monkeypatch.setattr("mho.workflow.study_workers.ChipExaminer._count_right", refuse)
+    monkeypatch.setattr("mho.evaluation.workers.run_prepared_chip", refuse)
     with pytest.raises(MhoError, match=r"chip \d at array.programming_error = .*: no\n  expected: yes"):
         run("cluster", ray="local")
 

@@ -1,7 +1,7 @@
-"""One network on several accelerators: what each takes of time, energy, area and writes, and how right it answers.
+"""One network on several accelerators: time, energy, area, writes and accuracy of each.
 
-Nothing is modelled here: figures come from `mho.cost` where a chip has one crossbar, and from the schedules of
-`mho.scheduling` and their simulation where it has several.
+Nothing is modelled here: costs come from `mho.cost_model` where a chip has one crossbar, and from the schedules of
+`mho.scheduling` and their simulation where it has several; accuracies come from `mho.evaluation`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.energy_document import EnergyDocument
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
+from mho.evaluation.chips import ChipEvaluation, check_integers
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.converters import full_adc_bits, resolvable_rows
@@ -27,8 +28,8 @@ from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS, MIN_BITS, Policy
 from mho.program.lowering import compile_network, compile_schedule
 from mho.program.program import Program
-from mho.report.comparison_accuracy import Asking, Examination
 from mho.report.comparison_document import (
+    ChipAccuracy,
     ComparedAccelerator,
     ComparedLayer,
     ComparedRun,
@@ -42,11 +43,11 @@ from mho.scheduling.chip_schedule import ChipDemand
 from mho.simulation.chip_search import simulate_best
 
 _CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
-"""What tells that a network does not run on one accelerator, or its arrays are not simulated, while others may be."""
+"""Errors of one accelerator that leave the others comparable: it does not run the network, or its arrays cannot."""
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonRequest:
     """What is compared.
 
     Attributes:
@@ -56,7 +57,7 @@ class Question:
         model: which mapping is meant.
         batch: inputs that follow each other; where tiles are rewritten, they share the writes.
         simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
-        asking: which chips are asked what, for accuracies; None: none is.
+        evaluation: samples and chips that accuracies are measured with; None: there are none.
     """
 
     network: Network
@@ -65,66 +66,69 @@ class Question:
     model: MappingModel = DEFAULT_MODEL
     batch: int = 1
     simulate: bool = True
-    asking: Asking | None = None
+    evaluation: ChipEvaluation | None = None
 
 
-def compare_accelerators(question: Question, accelerators: Sequence[Accelerator], *, name: str) -> Comparison:
+def compare_accelerators(request: ComparisonRequest, accelerators: Sequence[Accelerator], *, name: str) -> Comparison:
     """Run one network on several accelerators.
 
-    What does not run on one of them is told in its line; the others are told all the same.
+    Where one of them cannot run it, its line says why.
 
     Args:
-        question: what is compared.
+        request: what is compared.
         accelerators: in the order of the table.
-        name: of the network, as it was asked for.
+        name: of the network, as the user gave it.
 
     Raises:
         ConfigError: there is no accelerator, or the batch is below 1.
         PolicyError: the policy does not name the MVM layers of the network.
-        DataError: accuracies are asked for, but the network is not quantized at the widths of the policy, or samples
+        DataError: accuracies are wanted, but the network is not quantized at the widths of the policy, or samples
             and labels do not suit it.
     """
     if not accelerators:
         raise ConfigError("there is no accelerator to compare", expected="one or more")
-    if question.batch < 1:
-        raise ConfigError(f"batch {question.batch}", expected="at least 1")
-    question.policy.check_against(question.network.layer_names)
-    examination = None
-    asking = question.asking
-    if asking is not None:
-        examination = Examination(question.network, question.policy, asking)
-    lines = tuple(_compare(question, hardware, examination) for hardware in accelerators)
-    policy = question.policy
+    if request.batch < 1:
+        raise ConfigError(f"batch {request.batch}", expected="at least 1")
+    request.policy.check_against(request.network.layer_names)
+    policy, evaluation = request.policy, request.evaluation
+    if evaluation is not None:
+        check_integers(request.network, policy)
+    lines, exact_accuracy = [], None
+    for hardware in accelerators:
+        line, exact_accuracy = _compare(request, hardware, exact_accuracy)
+        lines.append(line)
     return Comparison(
         network=name,
-        mapping=question.model,
-        batch=question.batch,
-        is_simulated=question.simulate,
+        mapping=request.model,
+        batch=request.batch,
+        is_simulated=request.simulate,
         layers=tuple(
             ComparedLayer(name=one, weight_bits=bits.weight_bits, act_bits=bits.act_bits, adc_bits=bits.adc_bits)
-            for one, bits in ((one, policy[one]) for one in question.network.layer_names)
+            for one, bits in ((one, policy[one]) for one in request.network.layer_names)
         ),
-        accelerators=lines,
-        samples=None if asking is None else len(asking.samples),
-        seed=None if asking is None else asking.seed,
-        chips=None if asking is None else asking.chips,
-        elapsed_s=None if asking is None else asking.elapsed_s,
-        calibration_samples=None if asking is None else asking.calibration_samples,
-        is_recalibrated=asking is not None and asking.recalibrates,
-        exact_accuracy=None if examination is None else examination.exact_accuracy,
+        accelerators=tuple(lines),
+        samples=None if evaluation is None else len(evaluation.samples),
+        seed=None if evaluation is None else evaluation.seed,
+        chips=None if evaluation is None else evaluation.chips,
+        elapsed_s=None if evaluation is None else evaluation.elapsed_s,
+        calibration_samples=None if evaluation is None else evaluation.calibration_samples,
+        is_recalibrated=evaluation is not None and evaluation.recalibrates,
+        exact_accuracy=exact_accuracy,
     )
 
 
-def _compare(question: Question, accelerator: Accelerator, examination: Examination | None) -> ComparedAccelerator:
-    """Return the line of one accelerator."""
+def _compare(
+    request: ComparisonRequest, accelerator: Accelerator, exact_accuracy: float | None
+) -> tuple[ComparedAccelerator, float | None]:
+    """Return the line of one accelerator, and the accuracy of the integer reference: as given, or measured now."""
     run, problem = None, None
     try:
-        accelerator = override(accelerator, crossbars=question.crossbars)
-        run = _run(question, accelerator, examination)
+        accelerator = override(accelerator, crossbars=request.crossbars)
+        run, exact_accuracy = _run(request, accelerator, exact_accuracy)
     except _CANNOT_RUN as error:
         problem = str(error)
     area = area_chip(accelerator) if accelerator.area.is_told else None
-    return ComparedAccelerator(
+    line = ComparedAccelerator(
         accelerator=accelerator.name,
         rows=accelerator.crossbar.rows,
         cols=accelerator.crossbar.cols,
@@ -136,11 +140,12 @@ def _compare(question: Question, accelerator: Accelerator, examination: Examinat
         conversion_time=accelerator.conversion_time,
         keys_to_set=accelerator.keys_to_set,
     )
+    return line, exact_accuracy
 
 
 @dataclass(frozen=True)
 class _Figures:
-    """What an accelerator takes for one input, whatever its regime."""
+    """Costs of one input, whatever the regime."""
 
     regime: Regime
     mappings: tuple[LayerMapping, ...]
@@ -155,24 +160,31 @@ class _Figures:
     """Makes a program that its arrays can run."""
 
 
-def _run(question: Question, accelerator: Accelerator, examination: Examination | None) -> ComparedRun:
-    """Return the network on an accelerator, in the regime that its crossbars allow."""
+def _run(
+    request: ComparisonRequest, accelerator: Accelerator, exact_accuracy: float | None
+) -> tuple[ComparedRun, float | None]:
+    """Return the network on an accelerator, in the regime that its crossbars allow, and its accuracy in integers."""
     if accelerator.chip.crossbars == 1:
-        found = _cost(question, accelerator)
+        found = _cost(request, accelerator)
     else:
-        demand = ChipDemand.of(question.network, question.policy, accelerator, model=question.model)
-        found = _schedule(question, demand) if demand.is_held else _reload(question, demand)
+        demand = ChipDemand.of(request.network, request.policy, accelerator, model=request.model)
+        found = _schedule(request, demand) if demand.is_held else _reload(request, demand)
     accuracy, aged, accuracy_problem = None, None, None
-    if examination is not None:
+    if (evaluation := request.evaluation) is not None:
+        samples = len(evaluation.samples)
         try:
             program = found.compile()
-            accuracy = examination.measure(program)
-            aged = examination.measure_later(program, accuracy)
+            if exact_accuracy is None:
+                exact_accuracy = evaluation.measure_exactly(program)
+            correct = evaluation.measure(program)
+            accuracy = ChipAccuracy.of(correct, samples)
+            later = evaluation.measure_later(program, correct)
+            aged = None if later is None else ChipAccuracy.of(later, samples)
         except _CANNOT_RUN as error:
             accuracy_problem = str(error)
-    return ComparedRun(
+    run = ComparedRun(
         regime=found.regime,
-        widths=_tell_widths(found.mappings, accelerator),
+        widths=_describe_widths(found.mappings, accelerator),
         crossbars=accelerator.chip.crossbars,
         tiles=found.tiles,
         latency_us=found.latency_us,
@@ -186,12 +198,13 @@ def _run(question: Question, accelerator: Accelerator, examination: Examination 
         aged_accuracy=aged,
         accuracy_problem=accuracy_problem,
     )
+    return run, exact_accuracy
 
 
-def _cost(question: Question, accelerator: Accelerator) -> _Figures:
-    """Return what one crossbar takes, as `mho cost` tells it."""
-    network, batch = question.network, question.batch
-    cost = cost_network(derive_layer_table(network), question.policy, accelerator, model=question.model, batch=batch)
+def _cost(request: ComparisonRequest, accelerator: Accelerator) -> _Figures:
+    """Return costs on one crossbar, as those of `mho cost`."""
+    network, batch = request.network, request.batch
+    cost = cost_network(derive_layer_table(network), request.policy, accelerator, model=request.model, batch=batch)
     return _Figures(
         regime=Regime.ONE_CROSSBAR,
         mappings=cost.mapping.layers,
@@ -202,21 +215,21 @@ def _cost(question: Question, accelerator: Accelerator) -> _Figures:
         energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_told else None,
         cell_writes=count_network_writes(cost) / batch,
         lifetime_inputs=count_network_lifetime(cost, accelerator),
-        compile=lambda: _compile(question, accelerator),
+        compile=lambda: _compile(request, accelerator),
     )
 
 
-def _schedule(question: Question, demand: ChipDemand) -> _Figures:
-    """Return what a chip takes whose weights stay, as `mho schedule` tells it."""
+def _schedule(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
+    """Return costs on a chip whose weights stay, as those of `mho schedule`."""
     hardware = demand.accelerator
-    schedules = demand.list_schedules(batch=question.batch)
-    schedule = simulate_best(schedules) if question.simulate else next(schedules)
-    document = ScheduleDocument.of(question.network.name, schedule, with_energy=hardware.energy.is_told)
+    schedules = demand.list_schedules(batch=request.batch)
+    schedule = simulate_best(schedules) if request.simulate else next(schedules)
+    document = ScheduleDocument.of(request.network.name, schedule, with_energy=hardware.energy.is_told)
     is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
 
     def compile_without_copies() -> Program:
         *_, single = demand.list_schedules()
-        return compile_schedule(question.network, single)
+        return compile_schedule(request.network, single)
 
     return _Figures(
         regime=Regime.WEIGHT_STATIONARY,
@@ -232,11 +245,11 @@ def _schedule(question: Question, demand: ChipDemand) -> _Figures:
     )
 
 
-def _reload(question: Question, demand: ChipDemand) -> _Figures:
-    """Return what a chip takes that rewrites tiles, as `mho schedule` tells it."""
-    hardware, schedule = demand.accelerator, demand.schedule_reload(question.batch)
-    told = ReloadDocument.of(
-        question.network.name,
+def _reload(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
+    """Return costs on a chip that rewrites tiles, as those of `mho schedule`."""
+    hardware, schedule = demand.accelerator, demand.schedule_reload(request.batch)
+    document = ReloadDocument.of(
+        request.network.name,
         schedule,
         minimal_crossbars=demand.minimal_crossbars,
         with_energy=hardware.energy.is_told,
@@ -244,24 +257,24 @@ def _reload(question: Question, demand: ChipDemand) -> _Figures:
     return _Figures(
         regime=Regime.TIME_MULTIPLEXED,
         mappings=tuple(schedule.mappings),
-        tiles=told.tiles,
-        latency_us=told.batch_us,
-        interval_us=told.input_us,
+        tiles=document.tiles,
+        latency_us=document.batch_us,
+        interval_us=document.input_us,
         is_interval_settled=True,
-        energy=told.energy,
-        cell_writes=told.cell_writes_per_input,
-        lifetime_inputs=told.lifetime_inputs,
-        compile=lambda: _compile(question, hardware),
+        energy=document.energy,
+        cell_writes=document.cell_writes_per_input,
+        lifetime_inputs=document.lifetime_inputs,
+        compile=lambda: _compile(request, hardware),
     )
 
 
-def _compile(question: Question, accelerator: Accelerator) -> Program:
+def _compile(request: ComparisonRequest, accelerator: Accelerator) -> Program:
     return compile_network(
-        question.network, accelerator, model=question.model, batch=question.batch, adc_bits=question.policy.adc_bits
+        request.network, accelerator, model=request.model, batch=request.batch, adc_bits=request.policy.adc_bits
     )
 
 
-def _tell_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator) -> ComparedWidths:
+def _describe_widths(mappings: Iterable[LayerMapping], accelerator: Accelerator) -> ComparedWidths:
     """Return what cells and converters take at once, and how the layers' widths are cut for them."""
     in_cells = [mapping for mapping in mappings if not mapping.is_digital]
     encodings = dict.fromkeys(mapping.encoding for mapping in in_cells) or {accelerator.mapping.encoding: None}

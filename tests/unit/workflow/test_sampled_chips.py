@@ -8,9 +8,10 @@ from accelerators import make_accelerator
 import mho
 from mho.data.dataset import Split
 from mho.errors import ConfigError
+from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import to_toml
-from mho.workflow.chips import Chips, ask_chips, count_samples, read_chips
 from mho.workflow.config import NoiseSettings, SimulationSettings
+from mho.workflow.sampled_chips import count_samples, evaluate_programs, read_chips
 
 CALIBRATED = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 NOISY = {"programming_error": 0.2, "read_noise": 0.05}
@@ -43,8 +44,12 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
     files = compile_files(splits, tmp_path, hardware)
     calibration, test = splits
     told = []
-    found = ask_chips(
-        files, Chips(3, hardware, mho.Conditions()), test, calibration, lambda share, what: told.append((share, what))
+    found = evaluate_programs(
+        files,
+        SampledChips(3, hardware, mho.Conditions()),
+        test,
+        calibration,
+        lambda share, what: told.append((share, what)),
     )
     assert (found["images"], found["hardware"], found["elapsed_s"], found["reads"]) == (110, "test", None, 0)
     for name, file in files.items():
@@ -60,7 +65,7 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
 def test_ideal_chips_answer_as_exact_sums_do(splits, tmp_path):
     hardware = make_accelerator(32, 32, 2)
     files = compile_files(splits, tmp_path, hardware)
-    found = ask_chips(files, Chips(2, hardware, mho.Conditions()), splits[1], splits[0], lambda *_: None)
+    found = evaluate_programs(files, SampledChips(2, hardware, mho.Conditions()), splits[1], splits[0], lambda *_: None)
     for name, file in files.items():
         (logits,) = mho.simulate(file, splits[1].inputs(slice(None))).values()
         assert found[name] == [(logits.argmax(axis=1) == splits[1].labels).mean()] * 2
@@ -74,7 +79,7 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
     files = compile_files(splits, tmp_path, make_accelerator(32, 32, 2))
     worn = named("worn", drift_exponent=0.1, drift_exponent_std=0.1)
     later, (calibration, test) = mho.Conditions(1e5), splits
-    found = ask_chips(files, Chips(1, worn, later), test, calibration, lambda *_: None)
+    found = evaluate_programs(files, SampledChips(1, worn, later), test, calibration, lambda *_: None)
     assert (found["hardware"], found["elapsed_s"]) == ("worn", 1e5)
     for name, file in files.items():
         (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=1, hardware=worn, conditions=later).values()
@@ -84,12 +89,12 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
 def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
     own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
     assert read_chips(SimulationSettings(chips=0), None, own) is None
-    assert read_chips(SimulationSettings(chips=2), None, own) == Chips(2, own, mho.Conditions())
+    assert read_chips(SimulationSettings(chips=2), None, own) == SampledChips(2, own, mho.Conditions())
     other = named("other", drift_exponent=0.1, drift_activation_ev=0.3)
     (tmp_path / "other.toml").write_text(to_toml(other))
     there = {"chips": 1, "accelerator": str(tmp_path / "other.toml")}
     found = read_chips(SimulationSettings(**there, elapsed_s=50, temperature_k=350), None, own)
-    assert found == Chips(1, other, mho.Conditions(50, 350))
+    assert found == SampledChips(1, other, mho.Conditions(50, 350))
     namesake = other.model_copy(update={"name": "test"})
     (tmp_path / "other.toml").write_text(to_toml(namesake))
     assert read_chips(SimulationSettings(**there), None, own).hardware.name == "test (other.toml)"
@@ -114,7 +119,9 @@ def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
     for name, hardware in (("own.toml", own), ("noisy.toml", trained)):
         (tmp_path / name).write_text(to_toml(hardware))
     noise = NoiseSettings(accelerator=str(tmp_path / "noisy.toml"))
-    with pytest.raises(ConfigError, match=r"simulation\.accelerator: chips are asked, and training meets test \(noisy"):
+    with pytest.raises(
+        ConfigError, match=r"simulation\.accelerator: chips are sampled, and training is for test \(noisy"
+    ):
         read_chips(SimulationSettings(chips=2), noise, own)
     for name, wanted in (("own.toml", own), ("noisy.toml", trained)):
         settings = SimulationSettings(chips=2, accelerator=str(tmp_path / name))
@@ -137,8 +144,10 @@ def test_chips_are_sampled_by_default_wherever_they_may_err(tmp_path):
     calibrated = make_accelerator(32, 32, 2, adc_bits=5, converters=CALIBRATED)
     settings = SimulationSettings()
     assert read_chips(settings, None, ideal) is None
-    assert read_chips(settings, None, noisy) == Chips(5, noisy, mho.Conditions())
-    assert read_chips(settings, None, calibrated) == Chips(1, calibrated, mho.Conditions()), "all chips are alike"
+    assert read_chips(settings, None, noisy) == SampledChips(5, noisy, mho.Conditions())
+    assert read_chips(settings, None, calibrated) == SampledChips(1, calibrated, mho.Conditions()), (
+        "all chips are alike"
+    )
     assert read_chips(SimulationSettings(chips=0), None, noisy) is None
     (tmp_path / "noisy.toml").write_text(to_toml(noisy))
     noise = NoiseSettings(accelerator=str(tmp_path / "noisy.toml"))
@@ -146,7 +155,7 @@ def test_chips_are_sampled_by_default_wherever_they_may_err(tmp_path):
 
 
 def test_large_networks_answer_fewer_samples_on_chips():
-    chips = Chips(5, make_accelerator(32, 32, 2, array=NOISY), mho.Conditions())
+    chips = SampledChips(5, make_accelerator(32, 32, 2, array=NOISY), mho.Conditions())
     found = [count_samples(SimulationSettings(), chips, int(macs)) for macs in (1e5, 2e7, 1e10)]
     assert found == [500, 150, 50]
     assert count_samples(SimulationSettings(chip_images=7), chips, 10) == 7

@@ -1,4 +1,4 @@
-"""Chips are prepared as `mho.calibrate` and `mho.recalibrate` do it, and only as far as they need that."""
+"""Chips are prepared as by `mho.calibrate` and `mho.recalibrate`, only as far as needed; outputs that differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import mho
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError
-from mho.simulation.chip_trial import ChipCare, ask_chip
+from mho.evaluation.chip import ChipPreparation, Difference, run_prepared_chip
 
 LATER = Conditions(1e5)
 RULE = RangeRule(RangeMethod.PERCENTILE, 0.9)
@@ -34,8 +34,8 @@ def make_program(**adc):
 @pytest.mark.parametrize("recalibrates", [True, False])
 def test_a_chip_is_calibrated_and_corrected_as_by_hand(inputs, when_reading, recalibrates):
     program = make_program(adc_bits=4, converters={"adc_range": "calibrated-layer"})
-    care = ChipCare(inputs[:10], RULE, when_reading, recalibrates)
-    (found,) = ask_chip(program, 2, inputs, conditions=LATER, care=care).values()
+    preparation = ChipPreparation(inputs[:10], RULE, when_reading, recalibrates)
+    (found,) = run_prepared_chip(program, 2, inputs, conditions=LATER, preparation=preparation).values()
     when = LATER if when_reading else None
     ranges = mho.calibrate(program, inputs[:10], seed=2, method="percentile", share=0.9, conditions=when)
     chip = {"seed": 2, "conditions": LATER, "ranges": ranges, "transferred": not when_reading}
@@ -48,12 +48,30 @@ def test_a_chip_is_calibrated_and_corrected_as_by_hand(inputs, when_reading, rec
 
 def test_ideal_adcs_need_no_ranges(inputs):
     program = make_program()
-    (plain,) = ask_chip(program, 2, inputs, conditions=LATER).values()
-    (found,) = ask_chip(program, 2, inputs, conditions=LATER, care=ChipCare(inputs[:10])).values()
+    (plain,) = run_prepared_chip(program, 2, inputs, conditions=LATER).values()
+    (found,) = run_prepared_chip(
+        program, 2, inputs, conditions=LATER, preparation=ChipPreparation(inputs[:10])
+    ).values()
     np.testing.assert_array_equal(found, plain)
 
 
 def test_calibrated_adcs_without_inputs_are_refused(inputs):
     program = make_program(adc_bits=4, converters={"adc_range": "calibrated-layer"})
     with pytest.raises(ConfigError, match="rang"):
-        ask_chip(program, 2, inputs)
+        run_prepared_chip(program, 2, inputs)
+
+
+def test_samples_with_another_largest_element_are_counted_and_the_deviation_is_a_share():
+    exact = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 5.0]])
+    found = np.array([[0.0, 4.0], [0.0, 4.0], [0.0, 5.0]])
+    gap = Difference.of(found, exact)
+    assert (gap.samples, gap.others) == (3, 1)
+    assert gap.share == pytest.approx(1 / 3)
+    assert gap.deviation == pytest.approx(5 / np.sqrt(50))
+
+
+def test_equal_answers_do_not_differ_also_where_they_are_zero_or_none():
+    for shape in ((4, 3), (4, 2, 2), (0, 3)):
+        assert Difference.of(np.zeros(shape), np.zeros(shape)) == Difference(shape[0], 0, 0.0)
+    assert Difference.of(np.zeros((0, 3)), np.zeros((0, 3))).share == 0
+    assert Difference.of(np.ones((1, 3)), np.zeros((1, 3))).deviation == np.inf

@@ -21,14 +21,14 @@ from mho.cost_model.energy import Component, energy_network
 from mho.cost_model.latency import cost_network
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, DataError, InputFileError, PolicyError
+from mho.evaluation.chips import ChipEvaluation
+from mho.evaluation.samples import LabelledSamples, read_inputs, read_samples
 from mho.hardware.loading import accelerator_from_json
 from mho.mapping.model import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.ptq import quantize
-from mho.report.comparison import Question, compare_accelerators
-from mho.report.comparison_accuracy import Asking, LabelledSamples, read_inputs, read_samples
 from mho.report.comparison_document import ChipAccuracy, Comparison, Regime
 from mho.report.comparison_text import print_comparison
 from mho.report.schedule_document import ScheduleDocument
@@ -36,6 +36,7 @@ from mho.scheduling.chip_schedule import ChipDemand, schedule_network
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.chip_search import simulate_best
 from mho.terminal import Console
+from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
 ONE = make_accelerator(
     rows=16, cols=16, energy={"mvm_pj": 3, "cell_write_pj": 7}, endurance={"cell_writes": 10**6}, area={"adc_um2": 4}
@@ -54,8 +55,8 @@ def ask(network, *accelerators, bits=(4, 4), samples=None, **keys):
     policy = Policy.uniform(network.layer_names, BitWidths(*bits))
     of_chips = {name: keys.pop(name) for name in ASKING if name in keys}
     if samples is not None:
-        keys["asking"] = Asking(samples, **of_chips)
-    return compare_accelerators(Question(network, policy, **keys), accelerators, name="mine")
+        keys["evaluation"] = ChipEvaluation(samples, **of_chips)
+    return compare_accelerators(ComparisonRequest(network, policy, **keys), accelerators, name="mine")
 
 
 def run_of(network, accelerator, **keys):
@@ -174,7 +175,7 @@ def test_rows_that_an_adc_resolves(network):
 
 def test_widths_of_each_layer_are_told(network):
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4)).replace({"head": BitWidths(2, 8)})
-    document = compare_accelerators(Question(network, policy, model=MappingModel.PAPER), [ONE], name="mine")
+    document = compare_accelerators(ComparisonRequest(network, policy, model=MappingModel.PAPER), [ONE], name="mine")
     assert [(one.name, one.weight_bits, one.act_bits) for one in document.layers][-1] == ("head", 2, 8)
     widths = document.accelerators[0].run.widths
     assert (widths.weight_slices, widths.input_steps) == ((1, 2), (4, 8))
@@ -197,13 +198,13 @@ def test_crossbars_that_do_not_fill_cores_are_told_in_a_line(network):
     assert good.run.crossbars == 33
 
 
-def test_wrong_questions_are_errors(network):
+def test_wrong_requests_are_errors(network):
     with pytest.raises(ConfigError, match="no accelerator"):
         ask(network)
     with pytest.raises(ConfigError, match="batch 0"):
         ask(network, ONE, batch=0)
     with pytest.raises(PolicyError, match="layer"):
-        compare_accelerators(Question(network, Policy({"no": BitWidths(4, 4)})), [ONE], name="mine")
+        compare_accelerators(ComparisonRequest(network, Policy({"no": BitWidths(4, 4)})), [ONE], name="mine")
 
 
 # -- accuracy ---------------------------------------------------------------------------------------------------------
@@ -313,16 +314,16 @@ def test_bits_of_conversions_that_a_policy_tells_are_told(classifier, samples):
     ranged = make_accelerator(rows=16, cols=16, adc_bits=6, converters={"adc_range": "calibrated-layer"})
     own = network_policy(classifier)
     (name,) = classifier.layer_names
-    asking = Asking(samples, calibration=samples.inputs[:20])
-    question = Question(classifier, own.with_adc_bits({name: 3}), asking=asking)
-    document = compare_accelerators(question, (ranged, ONE), name="mine")
+    evaluation = ChipEvaluation(samples, calibration=samples.inputs[:20])
+    request = ComparisonRequest(classifier, own.with_adc_bits({name: 3}), evaluation=evaluation)
+    document = compare_accelerators(request, (ranged, ONE), name="mine")
     line, ideal = document.accelerators
     assert document.layers[0].adc_bits == 3
     assert (line.run.widths.adc_bits, line.run.widths.layer_adc_bits) == (6, (3, 3))
     program = mho.compile(classifier, ranged, adc_bits={name: 3})
     ranges = mho.calibrate(program, samples.inputs[:20], seed=0)
     outputs = mho.simulate(program, samples.inputs, seed=0, ranges=ranges)
-    assert line.run.accuracy.mean == samples.share_right(outputs)
+    assert line.run.accuracy.mean == samples.accuracy(outputs)
     assert "ADC" in str(ideal.problem or ideal.run.accuracy_problem)
     told = StringIO()
     print_comparison(Console(file=told, width=250), document)
@@ -336,7 +337,7 @@ def test_bits_of_conversions_that_a_policy_tells_are_told(classifier, samples):
 def chips_of(network, hardware, samples, conditions, **keys):
     """Ask chip 0 as `mho.simulate` does."""
     outputs = mho.simulate(mho.compile(network, hardware), samples.inputs, seed=0, conditions=conditions, **keys)
-    return ChipAccuracy.of([round(samples.share_right(outputs) * len(samples))], len(samples))
+    return ChipAccuracy.of([round(samples.accuracy(outputs) * len(samples))], len(samples))
 
 
 @pytest.mark.parametrize("adc_range", ["calibrated-columns", "calibrated-slices"])
@@ -376,7 +377,7 @@ def test_impossible_chips_are_errors(samples):
         ({"recalibrates": True}, "needs"),
     ):
         with pytest.raises(ConfigError, match=told):
-            Asking(samples, **keys)
+            ChipEvaluation(samples, **keys)
 
 
 def test_without_samples_no_accuracy_is_told(classifier):

@@ -1,4 +1,4 @@
-"""Networks that are judged on arrays: what their ADCs make of them, as programs and ranges of the same kind tell it."""
+"""Networks that are evaluated on arrays: results are those of `mho.simulate` on the same arrays and chips."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
+from mho.evaluation.chips import SampledChips
+from mho.evaluation.networks import ArrayEvaluator, ChipEvaluator, score_logits, with_ideal_cells
 from mho.mapping.model import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
-from mho.workflow.array_judge import ArrayJudge, with_ideal_cells
-from mho.workflow.checks import judge_logits
-from mho.workflow.search_settings import SearchSettings
+from mho.seeds import derive_seed
 
 CONVERTERS = {"adc_range": "calibrated-columns", "adc_latency_us_per_bit": 0.2, "columns_per_adc": 4}
 CONVERTERS |= {"column_difference": "analog"}
@@ -45,20 +45,20 @@ def quantized(trained, dataset, bits):
 
 def test_it_tells_what_a_chip_of_ideal_cells_answers_whose_adcs_are_calibrated(trained, dataset):
     network, _ = quantized(trained, dataset, "6/6/4")
-    judge = ArrayJudge(HARDWARE, dataset.calibration, seed=5)
+    judge = ArrayEvaluator(HARDWARE, dataset.calibration, seed=5)
     (found,) = judge.judge(network, (dataset.validation,))
     ideal = with_ideal_cells(HARDWARE)
     assert ideal.array == make_accelerator().array
     assert ideal.converters == HARDWARE.converters
     program = mho.compile(network.to_quantized_network(), ideal, adc_bits=4)
     ranges = mho.calibrate(program, dataset.calibration.inputs(slice(None)), seed=9)
-    (logits,) = mho.simulate(program, dataset.validation.inputs(slice(None)), seed=9, ranges=ranges).values()
-    told = judge_logits(logits, dataset.validation.labels)
-    assert (found.correct, found.count, found.loss) == (told["correct"], 100, told["loss"])
+    outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), seed=9, ranges=ranges)
+    assert found == score_logits(outputs, dataset.validation.labels)
+    assert found.count == 100
 
 
 def test_few_bits_lose_what_exact_integers_do_not_tell(trained, dataset):
-    judge = ArrayJudge(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
+    judge = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
     losses = []
     for bits in ("6/6/2", "6/6/4", "6/6/8", "6/6"):
         network, _ = quantized(trained, dataset, bits)
@@ -71,7 +71,7 @@ def test_few_bits_lose_what_exact_integers_do_not_tell(trained, dataset):
 def test_an_evaluator_with_a_judge_measures_what_it_says_and_belongs_to_another_problem(trained, dataset):
     network, table = quantized(trained, dataset, "6/6")
     splits = dataset.train, dataset.calibration, dataset.validation
-    judge = ArrayJudge(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
+    judge = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
     plain, judged = (QatEvaluator(network, table, *splits, None, seed=1, judge=one) for one in (None, judge))
     assert "judge" not in plain.problem
     assert judged.problem["judge"] == dict(judge.problem)
@@ -86,17 +86,56 @@ def test_searching_in_python_takes_a_judge_and_refuses_to_go_without(trained, da
     wanted = {"method": "random", "budget": 4, "constraints": limits, "allowed_drop_points": 50.0}
     with pytest.raises(mho.MhoError, match="candidates are asked exactly"):
         mho.search(trained, dataset, HARDWARE, **wanted)
-    judge = ArrayJudge(HARDWARE, dataset.calibration)
+    judge = ArrayEvaluator(HARDWARE, dataset.calibration)
     best = mho.search(trained, dataset, HARDWARE, judge=judge, **wanted).require_best()
     assert set(best.policy.adc_bits) == set(trained.layer_names)
 
 
-def test_settings_without_adc_bits_are_written_as_ever_and_those_with_come_back():
-    plain = SearchSettings(budget=5)
-    assert "adc_bits" not in plain.model_dump(mode="json")
-    assert not plain.has_adc_bits
-    told = SearchSettings(budget=5, adc_bits=[4, 6])
-    assert SearchSettings(**told.model_dump(mode="json")) == told
-    assert told.has_adc_bits
-    assert SearchSettings(budget=5, pins={"a": "4/4/5"}).has_adc_bits
-    assert SearchSettings(budget=5, hold_first_last="8/8/6").has_adc_bits
+COMPILED = make_accelerator(32, 32, 2, adc_bits=12)
+CALIBRATED = {"adc_range": "calibrated-columns"}
+WORN = {"programming_error": 0.1, "drift_exponent": 0.05, "drift_exponent_std": 0.02}
+
+
+def make_judge(dataset, chips):
+    return ChipEvaluator(chips, COMPILED, dataset.calibration, mapping=MappingModel.PAPER, seed=5)
+
+
+@pytest.mark.parametrize("converters", [{}, {"adc_bits": 5, **CALIBRATED}])
+def test_it_tells_the_mean_of_chips_at_their_age(trained, dataset, converters):
+    network, _ = quantized(trained, dataset, "4/4")
+    hardware, later = make_accelerator(32, 32, 2, array=WORN, converters=converters), mho.Conditions(1e4)
+    judge = make_judge(dataset, SampledChips(2, hardware, later))
+    (found,) = judge.judge(network, (dataset.validation,))
+    program = mho.compile(network.to_quantized_network(), COMPILED, mapping="paper")
+    told = []
+    for number in range(2):
+        chip = {"seed": derive_seed(5, f"judged chip {number}"), "hardware": hardware, "conditions": later}
+        seen = dataset.calibration.inputs(slice(None))
+        ranges = mho.calibrate(program, seen, **chip) if converters else None
+        outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), **chip, ranges=ranges)
+        told.append(score_logits(outputs, dataset.validation.labels))
+    assert told[0] != told[1]
+    assert found.count == 100
+    assert found.loss == pytest.approx((told[0].loss + told[1].loss) / 2)
+    assert found.accuracy == pytest.approx((told[0].correct + told[1].correct) / 200)
+    assert judge.evaluate_program(program, (dataset.validation,)) == ((found,), None)
+
+
+def test_its_problem_and_words_tell_the_chips(dataset):
+    hardware = make_accelerator(32, 32, 2, array=WORN)
+    judges = [
+        make_judge(dataset, SampledChips(2, hardware, mho.Conditions())),
+        make_judge(dataset, SampledChips(2, hardware, mho.Conditions(1e4))),
+        make_judge(dataset, SampledChips(3, hardware, mho.Conditions())),
+        make_judge(dataset, SampledChips(2, COMPILED, mho.Conditions())),
+    ]
+    assert len({repr(dict(judge.problem)) for judge in judges}) == 4
+    assert judges[1].words == "on 2 sampled chips of test, 10,000 s after the write"
+    assert judges[0].description.startswith("2 sampled chips of test, for whose cells")
+
+
+def test_logits_are_scored_by_their_largest_element_and_cross_entropy():
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32))
+    found = score_logits({"logits": logits + 500.0}, np.array([0, 1]))
+    assert (found.correct, found.count, found.accuracy) == (1, 2, 0.5)
+    assert found.loss == pytest.approx(-(np.log(0.7) + np.log(0.1)) / 2, abs=1e-4)

@@ -1,0 +1,1 @@
+"""How accurate quantized networks are: on exact integers, on arrays with ideal cells, on sampled non-ideal chips."""

@@ -1,0 +1,256 @@
+"""Evaluates quantized networks: in floats, on arrays with ideal cells and real ADCs, or on sampled non-ideal chips.
+
+The evaluators on arrays compile a network for the accelerator and find the ranges of its calibrated ADCs from
+calibration samples, as `mho calibrate` does. Searches of ADC bits use `ArrayEvaluator`: its cells are ideal, so that
+converters alone cause the errors. Runs with noise-aware training use `ChipEvaluator`: such a network is most accurate
+on the arrays that it was trained for, and exact integers may be far worse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mho.data.dataset import Split
+from mho.errors import TrainingError
+from mho.evaluation.chip import ChipPreparation
+from mho.evaluation.chips import SampledChips, run_chips
+from mho.hardware.loading import accelerator_from_json
+from mho.hardware.spec import Accelerator
+from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from mho.program.program import Program
+    from mho.quantization.qat import TrainableNetwork
+    from mho.quantization.training import Evaluation
+    from mho.simulation.adc_ranges import AdcRanges
+
+CALIBRATION_SAMPLES = 100
+"""Samples that ranges follow from, spread over the calibration split; all where it has fewer."""
+BATCH, FLOAT_BATCH = 100, 500
+"""Samples at once on arrays, and in floats."""
+CHIPS = 3
+"""Chips on which networks are compared: a single one may be an outlier."""
+
+
+class ArrayEvaluator:
+    """Evaluates networks on arrays with ideal cells and the ADCs and DACs of an accelerator.
+
+    An `mho.bit_search.qat_evaluator.NetworkJudge`: pass it to `mho.search` where ADC bits are searched.
+
+    Args:
+        accelerator: with calibrated ADCs.
+        calibration: what ranges follow from.
+        mapping: how layers are laid into crossbars.
+        seed: of the run; errors of ADCs follow from it, the same for all networks.
+    """
+
+    words = "on arrays with calibrated ADCs"
+    description = (
+        "arrays with ideal cells, whose ADCs convert with the bits of each layer in ranges from calibration images"
+    )
+    """What accuracies are of, for a note."""
+
+    def __init__(
+        self, accelerator: Accelerator, calibration: Split, *, mapping: MappingModel = DEFAULT_MODEL, seed: int = 0
+    ) -> None:
+        self.hardware = with_ideal_cells(accelerator)
+        self._mapping, self._seed = mapping, derive_seed(seed, "arrays")
+        self._seen = samples_for_ranges(calibration)
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """Hardware, mapping and seed; calibration samples follow from the calibration split."""
+        return {
+            "hardware": self.hardware.to_json(),
+            "mapping": str(self._mapping),
+            "seed": self._seed,
+            "images": len(self._seen),
+        }
+
+    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+        """Return the accuracy on each of the splits; the network's policy gives bits of ADCs.
+
+        Raises:
+            MhoError: the network cannot be compiled for the accelerator.
+        """
+        return self.evaluate_program(compile_trained(trainable, self.hardware, self._mapping), splits)[0]
+
+    def evaluate_program(
+        self, program: Program, splits: Sequence[Split]
+    ) -> tuple[tuple[Evaluation, ...], AdcRanges | None]:
+        """Return the accuracy of a program for the accelerator on each of the splits, and the ranges of its ADCs."""
+        from mho.simulation.adc_ranges import calibrate_adcs
+        from mho.simulation.analog import AnalogExecutor
+
+        ranges = calibrate_adcs(program, self._seed, self._seen, hardware=self.hardware, batch_size=BATCH)
+        chip = AnalogExecutor(program, self._seed, hardware=self.hardware, ranges=ranges.layers)
+        return tuple(score_logits(chip.run(split.inputs(slice(None)), BATCH), split.labels) for split in splits), ranges
+
+
+class ChipEvaluator:
+    """Evaluates networks on sampled chips; an `mho.bit_search.qat_evaluator.NetworkJudge`.
+
+    Args:
+        chips: which, and how they are read; their seeds follow from `seed`, and are not those of `mho simulate`.
+        accelerator: that programs are compiled for.
+        calibration: what ranges of calibrated ADCs follow from.
+        mapping: how layers are laid into crossbars.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, chips: SampledChips, accelerator: Accelerator, calibration: Split, *, mapping: MappingModel, seed: int
+    ) -> None:
+        self._chips, self._accelerator, self._mapping = chips, accelerator, mapping
+        self._seeds = [derive_seed(seed, f"judged chip {number}") for number in range(chips.count)]
+        self._seen = samples_for_ranges(calibration)
+
+    @property
+    def words(self) -> str:
+        """Which chips, for people."""
+        return f"on {self._chips.words}"
+
+    @property
+    def description(self) -> str:
+        """What accuracies are of, for a note."""
+        return f"{self._chips.words}, for whose cells, wires and converters they were trained"
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """Chips and mapping; calibration samples follow from the calibration split."""
+        return {
+            "hardware": self._chips.hardware.to_json(),
+            "conditions": asdict(self._chips.conditions),
+            "accelerator": self._accelerator.to_json(),
+            "mapping": str(self._mapping),
+            "seeds": self._seeds,
+            "images": len(self._seen),
+        }
+
+    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+        """Return the mean over chips of the accuracy on each of the splits; the network's policy gives bits of ADCs.
+
+        Raises:
+            MhoError: the network cannot be compiled for the accelerator, or chips cannot run it.
+        """
+        return self.evaluate_program(compile_trained(trainable, self._accelerator, self._mapping), splits)[0]
+
+    def evaluate_program(self, program: Program, splits: Sequence[Split]) -> tuple[tuple[Evaluation, ...], None]:
+        """Return the same of a program; there are no ranges that all chips share."""
+        return tuple(self._evaluate(program, split) for split in splits), None
+
+    def _evaluate(self, program: Program, split: Split) -> Evaluation:
+        from mho.quantization.training import Evaluation
+
+        scores = score_chips(program, self._chips, self._seeds, split, self._seen, batch_size=BATCH)
+        loss = sum(score.loss for score in scores) / len(scores)
+        correct = sum(score.correct for score in scores) / len(scores)
+        return Evaluation(loss, correct / len(split), len(split), round(correct))
+
+
+HardwareEvaluator = ArrayEvaluator | ChipEvaluator
+"""Evaluates networks on arrays."""
+
+
+def score_chips(
+    program: Program,
+    chips: SampledChips,
+    seeds: Sequence[int],
+    split: Split,
+    seen: NDArray[np.float32],
+    *,
+    batch_size: int | None = None,
+    on_chip: Callable[[int], None] | None = None,
+) -> list[Evaluation]:
+    """Return how accurate a program is on the chip of each seed.
+
+    Args:
+        program: that they run.
+        chips: their hardware, and when they are read.
+        seeds: of the chips.
+        split: samples with labels.
+        seen: inputs that ranges of calibrated ADCs follow from.
+        batch_size, on_chip: as for `mho.evaluation.chips.run_chips`.
+
+    Raises:
+        MhoError: chips cannot run the program.
+    """
+    results = run_chips(
+        program,
+        seeds,
+        split.inputs(slice(None)),
+        hardware=chips.hardware,
+        conditions=chips.conditions,
+        preparation=ChipPreparation(seen),
+        batch_size=batch_size,
+        on_chip=on_chip,
+    )
+    return [score_logits(outputs, split.labels) for outputs in results]
+
+
+def evaluate_network(
+    trainable: TrainableNetwork, split: Split, arrays: HardwareEvaluator | None = None
+) -> dict[str, Any]:
+    """Return how accurate a network is on a split, as JSON: in floats, or on arrays.
+
+    Raises:
+        TrainingError: its loss is not finite.
+        MhoError: as `arrays`.
+    """
+    from mho.quantization.training import evaluate
+
+    if arrays is None:
+        found = evaluate(trainable, split, FLOAT_BATCH)
+    else:
+        (found,) = arrays.judge(trainable, (split,))
+    if not math.isfinite(found.loss):
+        raise TrainingError(
+            f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"
+        )
+    return {
+        "correct": int(found.correct),
+        "count": int(found.count),
+        "accuracy": found.correct / found.count,
+        "loss": float(found.loss),
+    }
+
+
+def score_logits(outputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> Evaluation:
+    """Return accuracy and mean cross entropy of the only output, logits [N, classes]."""
+    from mho.quantization.training import Evaluation
+
+    (logits,) = outputs.values()
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    correct = int((logits.argmax(axis=1) == labels).sum())
+    return Evaluation(float(losses.mean()), correct / len(labels), len(labels), correct)
+
+
+def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping: MappingModel) -> Program:
+    """Return the program of a network as it is trained; its policy gives bits of ADCs.
+
+    Raises:
+        MhoError: the network cannot be compiled for the hardware.
+    """
+    from mho.program.lowering import compile_network
+
+    adc_bits = {} if trainable.policy is None else trainable.policy.adc_bits
+    return compile_network(trainable.to_quantized_network(), hardware, model=mapping, adc_bits=adc_bits)
+
+
+def samples_for_ranges(calibration: Split) -> NDArray[np.float32]:
+    """Return the inputs [n, ...] that ranges of ADCs follow from: `CALIBRATION_SAMPLES`, spread over the split."""
+    return calibration.spread(min(CALIBRATION_SAMPLES, len(calibration))).inputs(slice(None))
+
+
+def with_ideal_cells(accelerator: Accelerator) -> Accelerator:
+    """Return the accelerator with cells and wires that are ideal, its converters as they are."""
+    content = {key: value for key, value in accelerator.to_json().items() if key not in ("array", "sources")}
+    return accelerator_from_json(content, where=accelerator.name)

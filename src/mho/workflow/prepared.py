@@ -1,0 +1,118 @@
+"""What every search and every quantized network of a run starts from: the float network and its calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mho.evaluation.chips import SampledChips
+from mho.evaluation.networks import CHIPS, FLOAT_BATCH, ArrayEvaluator, ChipEvaluator, HardwareEvaluator
+from mho.seeds import derive_seed
+from mho.workflow.config import EvaluationSettings, NoiseSettings
+from mho.workflow.material import Material, compiled, training_images, training_options, training_work
+from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
+from mho.workflow.noise import load_alike, noise_conditions
+from mho.workflow.run_directory import StageResult
+from mho.workflow.stage import versions
+
+if TYPE_CHECKING:
+    from mho.bit_search.qat_evaluator import QatEvaluator
+    from mho.quantization.calibration_table import CalibrationTable
+    from mho.quantization.qat import TrainableNetwork
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The float network and its calibration, with data and hardware of the run."""
+
+    material: Material
+    float_network: StageResult
+    calibration: StageResult
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What it comes from."""
+        return {
+            "float": self.float_network.digest,
+            "calibration": self.calibration.digest,
+            "data": self.material.data_hash,
+        }
+
+    def trainable(self) -> TrainableNetwork:
+        """Return a new module with the float weights and the calibrated steps."""
+        from mho.network.onnx_reader import read_onnx
+        from mho.quantization.qat import TrainableNetwork
+
+        module = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
+        module.set_calibration(self.table())
+        return module
+
+    def table(self) -> CalibrationTable:
+        """Return the calibrated steps."""
+        from mho.quantization.calibration_table import CalibrationTable
+
+        return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
+
+    def array_evaluator(self, seed: int) -> ArrayEvaluator:
+        """Return what evaluates networks on the arrays of the hardware."""
+        material = self.material
+        return ArrayEvaluator(material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed)
+
+    def final_evaluator(
+        self, noise: NoiseSettings | None, seed: int, *, has_adc_bits: bool
+    ) -> HardwareEvaluator | None:
+        """Return what evaluates fully trained networks; None where their exact integers are what counts.
+
+        Args:
+            noise: what their training includes of non-ideal arrays; then chips of that hardware, all of it, count.
+            seed: of the run.
+            has_adc_bits: layers have ADC bits of their own.
+        """
+        if noise is None:
+            return self.array_evaluator(seed) if has_adc_bits else None
+        material = self.material
+        hardware = load_alike(noise.accelerator, material.accelerator, where="qat.noise.accelerator")
+        chips = SampledChips(CHIPS, hardware, noise_conditions(noise))
+        return ChipEvaluator(
+            chips, material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed
+        )
+
+    def make_evaluator(
+        self, settings: EvaluationSettings, policies: int, seed: int, *, on_arrays: bool = False
+    ) -> tuple[QatEvaluator, list[str]]:
+        """Return what measures the candidates of a search, and notes for the reader of the report.
+
+        Args:
+            settings: how candidates are measured.
+            policies: how many will be measured.
+            seed: of the run.
+            on_arrays: evaluate candidates on arrays, not exactly.
+        """
+        from mho.bit_search.qat_evaluator import QatEvaluator
+
+        material, training = self.material, settings.training
+        module = self.trainable()
+        images = 0.0 if training is None else policies * training_work(training, material)
+        runnable, notes = compiled(module, material, images)
+        evaluator = QatEvaluator(
+            module,
+            self.table(),
+            material.dataset.train if training is None else training_images(training, material),
+            material.dataset.calibration,
+            material.dataset.validation,
+            None if training is None else training_options(training, material),
+            seed=derive_seed(seed, "evaluation"),
+            batch_size=FLOAT_BATCH,
+            runnable=runnable,
+            devices=material.devices,
+            stops_hopeless=settings.stop_hopeless,
+            judge=self.array_evaluator(seed) if on_arrays else None,
+            problem={
+                **self.digests,
+                "accelerator": material.accelerator.to_json(),
+                "compile": material.compile,
+                "threads": material.threads,
+                "versions": versions(),
+            },
+        )
+        return evaluator, notes
