@@ -85,6 +85,12 @@ def test_snippets_run_and_print_what_they_say(page: Path, tmp_path: Path, monkey
                 assert printed[number] == promised[1], f"{page.name}, line {number}"
 
 
+def test_promises_name_tests_that_exist():
+    named = re.findall(r"`(tests/[^`]+)`", read("reliability.md"))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_accelerator_of_the_readme_is_the_example():
     (block,) = blocks(README, "toml")
     assert block.text == (ROOT / "examples" / "my_crossbar.toml").read_text(encoding="utf-8")
