@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import marshal
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -73,15 +73,17 @@ def extreme_value(chooser: Chooser) -> Any:
         return chooser.choice((*HOSTILE_TEXTS, HALF_PAIR))
     if kind < 8:
         return chooser.choice(_RAWS)
-    return copy.deepcopy(chooser.choice((True, False, None, [], {}, [[]], [0], {"": 0}, [1, "x"], [None] * 20)))
+    return copy_tree(chooser.choice((True, False, None, [], {}, [[]], [0], {"": 0}, [1, "x"], [None] * 20)))
 
 
 def change_tree(tree: Any, chooser: Chooser) -> str:
     """Change one place of a tree in place: a value, a key, or what lies where. Return what, in words."""
-    found = list(places(tree))
+    found: list[_Place] = []
+    _list_places(tree, None, found)
     if not found:
         raise MhoError("a tree without places")
-    container, key, path = chooser.choice(found)
+    place = chooser.choice(found)
+    (container, key, _), path = place, _path_of(place)
     kind = chooser.integer(0, 11)
     if kind < 5:
         container[key] = extreme_value(chooser)
@@ -91,27 +93,44 @@ def change_tree(tree: Any, chooser: Chooser) -> str:
         del container[key]
         return f"{path} is left out"
     elif kind == 9:
-        other, place, told = chooser.choice(found)
-        container[key] = copy.deepcopy(other[place])
-        return f"{path} is that of {told}"
+        other = chooser.choice(found)
+        container[key] = copy_tree(other[0][other[1]])
+        return f"{path} is that of {_path_of(other)}"
     elif isinstance(container, dict):
         name = chooser.choice((*HOSTILE_TEXTS, HALF_PAIR, str(key).upper(), f"{key}_", str(key)[1:]))
         value = container[key] if chooser.integer(0, 1) else container.pop(key)
         container[name] = value
         return f"{path} is called {name[:40]!r}"
     else:
-        container.insert(key, copy.deepcopy(container[key]))
+        container.insert(key, copy_tree(container[key]))
         return f"{path} is there twice"
     return f"{path} = {container[key]!r:.80}"
 
 
-def places(tree: Any, path: str = "") -> Iterator[tuple[Any, Any, str]]:
-    """Yield every place of a tree: its container, its key, and both in words."""
-    keys = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
-    for key in keys:
-        told = f"{path}.{key}" if path else str(key)
-        yield tree, key, told[-60:]
-        yield from places(tree[key], told)
+def copy_tree(tree: Any) -> Any:
+    """Return a copy of a tree of plain values, in a fraction of the time that `copy.deepcopy` takes."""
+    return marshal.loads(marshal.dumps(tree))
+
+
+_Place = tuple[Any, Any, Any]
+"""A container, a key of it, and the place where the container itself stands; None at the top."""
+
+
+def _list_places(tree: Any, above: _Place | None, found: list[_Place]) -> None:
+    """Append every place of a tree, parents first."""
+    if isinstance(tree, dict | list):
+        for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
+            found.append(place := (tree, key, above))
+            _list_places(tree[key], place, found)
+
+
+def _path_of(place: _Place | None) -> str:
+    """Return the end of the dotted path of a place."""
+    keys = []
+    while place is not None:
+        _, key, place = place
+        keys.append(str(key))
+    return ".".join(reversed(keys))[-60:]
 
 
 def _neighbour(value: Any, chooser: Chooser) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from damage import change_tree, damage_bytes, to_json
+from damage import change_tree, copy_tree, damage_bytes, to_json
 from fuzz_settings import TreeKind
 from fuzzing import Files, Kind
 from random_networks import Chooser
@@ -48,7 +47,7 @@ class LinesKind(Kind):
     bases: list[list[Any]]
 
     def draw(self, chooser: Chooser) -> Any:
-        return copy.deepcopy(chooser.choice(self.bases))
+        return copy_tree(chooser.choice(self.bases))
 
     def change(self, mutant: Any, chooser: Chooser) -> str:
         if chooser.integer(0, 3) or not mutant:
@@ -75,7 +74,7 @@ class LogKind(LinesKind):
             for record in make_records():
                 log.append(record)
             lines = [json.loads(line) for line in path.read_text().splitlines()]
-        first = copy.deepcopy(lines)
+        first = copy_tree(lines)
         first[0]["version"] = 1
         for line in first[1:]:
             line["latency_ps"] = line.pop("cost")

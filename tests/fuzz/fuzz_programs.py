@@ -36,15 +36,16 @@ _MOST_MVMS, _MOST_ELEMENTS = 2_000, 20_000
 
 @dataclass
 class Mutant:
-    """A program, and from its first change of a header on that header and the constants' bytes by name."""
+    """A program, its file while it is as it was drawn, and once its header is changed that and the constants' bytes."""
 
     program: Program
+    file: bytes = b""
     header: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, bytearray] = field(default_factory=dict)
 
     def open(self) -> None:
         """Take the program's file apart."""
-        content = _write(self.program)
+        content = self.file or _write(self.program)
         length = _PREFIX.unpack(content[: _PREFIX.size])[2]
         self.header = json.loads(content[_PREFIX.size : _PREFIX.size + length])
         body = content[_aligned(_PREFIX.size + length) :]
@@ -56,7 +57,7 @@ class Mutant:
     def content(self) -> bytes:
         """Return the file, with right checksums where nothing was changed about them."""
         if not self.header:
-            return _write(self.program)
+            return self.file or _write(self.program)
         body = b"".join(bytes(array) + bytes(_aligned(len(array)) - len(array)) for array in self.arrays.values())
         header = to_json(self.header)
         stop = _PREFIX.size + len(header)
@@ -86,21 +87,22 @@ class ProgramKind(Kind):
     changes = (0, 1, 1, 1, 1, 1, 2, 3)
 
     def prepare(self) -> None:
-        self.bases = [make().program for make in HAND_MADE.values()]
+        programs = [make().program for make in HAND_MADE.values()]
         seed = 0
-        while len(self.bases) < len(HAND_MADE) + 16:
+        while len(programs) < len(HAND_MADE) + 16:
             chooser, seed = SeededChooser(seed), seed + 1
             try:
-                self.bases.append(_draw_program(chooser, is_chip=seed % 2 == 0))
+                programs.append(_draw_program(chooser, is_chip=seed % 2 == 0))
             except MhoError:  # the network does not fit the accelerator that was drawn
                 continue
+        self.bases = [(program, _write(program)) for program in programs]
 
     def draw(self, chooser: Chooser) -> Mutant:
-        return Mutant(chooser.choice(self.bases))
+        return Mutant(*chooser.choice(self.bases))
 
     def change(self, mutant: Mutant, chooser: Chooser) -> str:
         if not mutant.header and chooser.integer(0, 1):
-            mutant.program = mutate(mutant.program, chooser)
+            mutant.program, mutant.file = mutate(mutant.program, chooser), b""
             return "instructions or constants"
         if not mutant.header:
             mutant.open()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerators import make_accelerator
-from damage import change_tree, to_json, to_toml
+from damage import change_tree, copy_tree, to_json, to_toml
 from fuzzing import Files, Kind
 from random_networks import Chooser
 from small_programs import conv_network
@@ -47,7 +46,7 @@ class TreeKind(Kind):
     bases: list[Any]
 
     def draw(self, chooser: Chooser) -> Any:
-        return [copy.deepcopy(chooser.choice(self.bases))]  # within a list, so that the whole may be changed
+        return [copy_tree(chooser.choice(self.bases))]  # within a list, so that the whole may be changed
 
     def change(self, mutant: Any, chooser: Chooser) -> str:
         return change_tree(mutant, chooser)
@@ -62,7 +61,7 @@ class TomlKind(TreeKind):
     encode = staticmethod(to_toml)
 
     def draw(self, chooser: Chooser) -> Any:
-        return copy.deepcopy(chooser.choice(self.bases))
+        return copy_tree(chooser.choice(self.bases))
 
     def files(self, mutant: Any) -> Files:
         return {self.file: to_toml(mutant)}
@@ -148,7 +147,7 @@ class PolicyKind(TreeKind):
     name, file, bases = "policy", "policy.json", [POLICY]
 
     def prepare(self) -> None:
-        adc = copy.deepcopy(POLICY)
+        adc = copy_tree(POLICY)
         adc["layers"]["conv"]["adc_bits"] = 5
         self.bases = [POLICY, adc]
 

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from damage import change_tree, to_json
+from damage import change_tree, copy_tree, to_json
 from fuzzing import Files, Kind
 from random_networks import Chooser
 from small_spaces import drawn_space
 from small_training import coloured_split, short_training
 from torch import nn
 
-import mho
 from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.sensitivity import SensitivityModel
 from mho.errors import MhoError
 from mho.models.weights import load_weights
+from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
@@ -54,9 +55,9 @@ class Tensors:
         return cls(header, bytearray(content[8 + length :]))
 
     def content(self) -> bytes:
-        header = copy.deepcopy(self.header)
-        if isinstance(header.get(_METADATA), dict) and "mho" in header[_METADATA]:
-            header[_METADATA]["mho"] = to_json(header[_METADATA]["mho"]).decode()
+        header, metadata = self.header, self.header.get(_METADATA)
+        if isinstance(metadata, dict) and "mho" in metadata:
+            header = {**header, _METADATA: {**metadata, "mho": to_json(metadata["mho"]).decode()}}
         text = to_json(header)
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text + bytes(self.data)
@@ -69,7 +70,8 @@ class TensorKind(Kind):
     bases: list[Tensors]
 
     def draw(self, chooser: Chooser) -> Any:
-        return copy.deepcopy(chooser.choice(self.bases))
+        base = chooser.choice(self.bases)
+        return Tensors(copy_tree(base.header), bytearray(base.data))
 
     def change(self, mutant: Any, chooser: Chooser) -> str:
         names = [name for name, entry in mutant.header.items() if name != _METADATA and _is_whole(entry)]
@@ -181,9 +183,7 @@ class WeightsKind(TensorKind):
 
 class _TrainableKind(TensorKind):
     def prepare(self) -> None:
-        torch.manual_seed(0)
-        module = nn.Sequential(nn.Conv2d(3, 2, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
-        self.network = mho.load(module, torch.zeros(1, 3, 8, 8))
+        self.network = _float_network()
         self.inputs = torch.from_numpy(coloured_split(8).inputs(slice(None)))
         self.trainable = TrainableNetwork(self.network)
         self.table = calibrate(self.trainable, self.inputs)
@@ -193,6 +193,23 @@ class _TrainableKind(TensorKind):
 
     def save(self, path: Path) -> None:
         raise NotImplementedError
+
+
+def _float_network() -> Network:
+    """A convolution and a dense layer on small images, in float."""
+    generator, floats = np.random.default_rng(0), np.float32
+    shapes = {"x": (1, 3, 8, 8), "conv": (1, 2, 2, 2), "relu": (1, 2, 2, 2), "flat": (1, 8), "y": (1, 5)}
+    sizes = {"w0": (2, 3, 3, 3), "b0": (2,), "w1": (5, 8), "b1": (5,)}
+    constants = {name: generator.uniform(-0.3, 0.3, size).astype(floats) for name, size in sizes.items()}
+    window = {"kernel": (3, 3), "strides": (4, 4), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1}
+    nodes = (
+        Node("first", "conv", ("x", "w0", "b0"), "conv", window),
+        Node("relu", "relu", ("conv",), "relu"),
+        Node("flatten", "reshape", ("relu",), "flat", {"shape": (1, 8)}),
+        Node("second", "linear", ("flat", "w1", "b1"), "y"),
+    )
+    ends = (TensorInfo("x", shapes["x"]),), (TensorInfo("y", shapes["y"]),)
+    return Network("small", *ends, nodes, constants, shapes)
 
 
 class CalibrationKind(_TrainableKind):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import io
 import json
 import mmap
@@ -16,7 +17,6 @@ import os
 import resource
 import shutil
 import signal
-import stat
 import tempfile
 import time
 import traceback
@@ -163,9 +163,12 @@ def make_files(kind: Kind, case: Case) -> tuple[Files, tuple[int, ...], tuple[st
 
 def write_files(folder: Path, files: Files) -> None:
     """Write files to an empty folder."""
+    made = {folder}
     for name, content in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.add(path.parent)
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif content.kind == "fifo":
@@ -257,15 +260,21 @@ def _check_plain(text: str) -> None:
 
 
 def _check_unchanged(folder: Path, files: Files) -> None:
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not _is_folder(path)}
+    found = set(_list_files(str(folder), ""))
     assert found == set(files), f"files came or went: {sorted(found ^ set(files))}"
     for name, content in files.items():
         if isinstance(content, bytes):
             assert (folder / name).read_bytes() == content, f"{name} was changed"
 
 
-def _is_folder(path: Path) -> bool:
-    return stat.S_ISDIR(path.lstat().st_mode)
+def _list_files(folder: str, prefix: str) -> Iterator[str]:
+    """Yield all that lies in a folder and is no folder itself, links to such included."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _list_files(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
 
 
 # -- processes -----------------------------------------------------------------------------------------
@@ -314,6 +323,7 @@ def _work(kind: Kind, cases: Sequence[Case], writer: int, folder: Path, log: Pat
         faulthandler.enable(errors)
         faulthandler.register(signal.SIGXCPU, errors, chain=True)
         _limit()
+        gc.freeze()  # what the parent made stays: else each full collection would look through it, and copy its pages
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         os.environ |= {MEMORY_KEY: BUDGET_GIB, "MHO_CACHE_DIR": str(folder.parent / "cache"), "COLUMNS": "120"}
         os.fsync = lambda _: None  # what is durable is tested elsewhere
@@ -327,7 +337,8 @@ def _work(kind: Kind, cases: Sequence[Case], writer: int, folder: Path, log: Pat
                 reports.write(json.dumps(asdict(outcome)) + "\n")
                 reports.flush()
                 shutil.rmtree(folder)
-                shutil.rmtree(folder.parent / "cache", ignore_errors=True)
+                if (folder.parent / "cache").exists():
+                    shutil.rmtree(folder.parent / "cache")
         code = 0
     except BaseException:
         traceback.print_exc()

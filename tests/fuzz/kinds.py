@@ -38,10 +38,14 @@ HOMES = {
     "layer-table": "fuzz_folders:TableKind",
 }
 
+_SHARED = ("onnx_ir", "mho.cli.main", "typer.main", "rich.markup")
+"""Imported once, before processes are forked: nearly all of these would load it anew for their first case."""
+
 
 def make_kind(name: str) -> Any:
     """Return the kind of that name, prepared."""
-    importlib.import_module("onnx_ir")  # which takes seconds on a busy machine, and would count for the first case
+    for name_of_module in _SHARED:
+        importlib.import_module(name_of_module)
     module, _, cls = HOMES[name].partition(":")
     kind = getattr(importlib.import_module(module), cls)()
     kind.prepare()

@@ -15,6 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded; a process with threads cannot be forked
+if os.access("/dev/shm", os.W_OK):  # a disk takes longer than most cases do
+    os.environ["TMPDIR"] = "/dev/shm"
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 from kinds import HOMES, make_kind  # noqa: E402

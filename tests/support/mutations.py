@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import marshal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ def mutate(program: Program, chooser: Chooser) -> Program:
         elif not any(item.body for item in program.layers):
             raise ProgramError("no layer is left")
         else:
-            content = copy.deepcopy(encode_instructions(program.instructions))
+            content = marshal.loads(marshal.dumps(encode_instructions(program.instructions)))
             chooser.choice(_CHANGES)(content, program, chooser)
             program = replace(program, instructions=decode_instructions(content, "mutated"))
     return program

@@ -21,6 +21,8 @@ _GEOMETRIES = (ConvGeometry, LinearGeometry, MatmulGeometry)
 _PLAIN = (AccumulatorLayout, Schedule, LayerSchedule, Wait, StoredWait)
 """Written without their kind, which where they stand tells."""
 
+_SCALARS = frozenset((int, float, str, bool))
+
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (*INSTRUCTIONS, *_GEOMETRIES)}
 
 
@@ -50,6 +52,8 @@ def decode_schedule(value: Any, where: str) -> Schedule | None:
 
 def _encode(value: Any) -> Any:
     kind = type(value)
+    if kind in _SCALARS:
+        return value
     if kind is Affine:
         return [value.base, dict(value.strides)]
     if kind is Span:
