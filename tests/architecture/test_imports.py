@@ -14,6 +14,7 @@ import mho
 
 FOUNDATION = {
     "errors",
+    "formats",
     "frozen_model",
     "seeds",
     "settings",

@@ -24,8 +24,8 @@ def run(
 
     What finished is kept: after an interruption the same command goes on where it was.
     """
+    from mho.formats import format_seconds
     from mho.quantization.allocator import keep_freed_memory
-    from mho.report.text import format_seconds
     from mho.workflow.config import load_config
     from mho.workflow.progress import show_progress
     from mho.workflow.run import run as run_all

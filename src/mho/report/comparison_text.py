@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mho.formats import format_energy, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.comparison_document import (
     ChipAccuracy,
@@ -14,7 +15,6 @@ from mho.report.comparison_document import (
     Regime,
 )
 from mho.report.hardware_words import CONVERSION_TIMES
-from mho.report.schedule_text import format_energy, format_time
 from mho.terminal import Console, Text
 
 _DISPENSABLE = ("slices", "steps", "tiles", "a cell", "regime", "ADC", "interval")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mho.bit_search.explanation import BitStep, Explanation, Loss, OperandExplanation
+from mho.formats import format_cost
 from mho.report.columns import Column, print_columns
-from mho.report.text import format_cost
 from mho.terminal import Console
 
 _OPERANDS = {"weight": "weights", "activation": "activations", "ADC": "ADCs"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mho.formats import TIMES, format_cost, format_percent
 from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
 from mho.report.search_charts import (
@@ -18,7 +19,6 @@ from mho.report.search_charts import (
     front_over_time,
     worth_of_bits,
 )
-from mho.report.text import TIMES, format_cost, format_percent
 
 _HIDDEN_BELOW_POINTS = 12.0
 """Accuracy further below the target than this is left off the chart (and said so): it would flatten the rest."""

@@ -10,6 +10,7 @@ import numpy as np
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError
+from mho.formats import format_time
 from mho.hardware.spec import Accelerator
 from mho.mapping.contents import TilePlace
 from mho.mapping.occupancy import PartOccupancy
@@ -35,7 +36,6 @@ from mho.report.drawing import (
 from mho.report.hardware_words import tell_adc
 from mho.report.map_words import tell_layer, tell_loops, tell_mapping, tell_piece, tell_stack
 from mho.report.palette import CORRECTION, FREE, NEIGHBOUR, ZERO, darker, hues, shades
-from mho.report.text import format_latency
 from mho.report.tile_panel import Neighbour, draw_tile
 from mho.report.window_panel import draw_sweep, draw_unit, draw_window
 
@@ -311,4 +311,4 @@ def _tell_hues(colours: CellColours) -> str:
 
 
 def _time(picoseconds: int) -> str:
-    return format_latency(to_microseconds(picoseconds)).replace("\u202f", " ")
+    return format_time(to_microseconds(picoseconds), page=True).replace("\u202f", " ")

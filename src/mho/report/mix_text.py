@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from mho.bit_search.mix import MixPart
 from mho.bit_search.runner import SearchResult
+from mho.formats import format_cost
 from mho.report.columns import Column, print_columns
-from mho.report.text import format_cost
 from mho.terminal import Console
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from mho.report import text
+from mho import formats
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.result import EXACT, RunResult
-from mho.report.timeline import TIMELINE_PARTS, TimelineView, format_short_time
+from mho.report.timeline import TIMELINE_PARTS, TimelineView
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,10 +31,10 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
     charts = build_figures(result)
     environment = make_environment(_TEMPLATES)
     environment.filters |= {
-        "cost": text.format_cost,
-        "latency": format_short_time,
-        "size": text.format_bytes,
-        "duration": text.format_seconds,
+        "cost": formats.format_cost,
+        "latency": partial(formats.format_time, page=True),
+        "size": partial(formats.format_bytes, page=True),
+        "duration": formats.format_seconds,
     }
     return environment.get_template("page.html.j2").render(
         result=result,
@@ -81,7 +82,7 @@ def make_environment(names: Sequence[str]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": text.format_percent, "count": text.format_count}
+    environment.filters |= {"percent": formats.format_percent, "count": formats.format_count}
     return environment
 
 

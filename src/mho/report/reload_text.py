@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mho.formats import format_share, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.reload_document import ReloadDocument, ReloadedLayer
-from mho.report.schedule_text import NAME_LINE, OPTION_LINE, format_share, format_time, print_energy
+from mho.report.schedule_text import NAME_LINE, OPTION_LINE, print_energy
 from mho.terminal import Console, Text
 
 _DISPENSABLE = ("start", "tiles", "share", "mapping")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
-from mho.report import text
+from mho.formats import format_percent, format_time
 from mho.report.palette import hues
 from mho.report.reload_document import ReloadDocument
 from mho.report.reload_stretches import CrossbarRow, TileStretch, list_rows, measure_rows
@@ -21,7 +21,6 @@ from mho.report.timeline import (
     WRITE_COLOUR,
     TimelineView,
     dump_data,
-    format_short_time,
     render_template,
 )
 from mho.scheduling.reload_schedule import ReloadSchedule
@@ -154,12 +153,12 @@ def _tell_schedule(document: ReloadDocument) -> str:
     inputs = "one input" if document.batch == 1 else f"a batch of {document.batch:,} inputs"
     crossbars = f"{document.crossbars:,} crossbar{'s' if document.crossbars > 1 else ''}"
     answer = (
-        f"{document.network} answers {inputs} in {format_short_time(document.batch_us)} on {crossbars} of "
+        f"{document.network} answers {inputs} in {format_time(document.batch_us, page=True)} on {crossbars} of "
         f"{document.accelerator.name}"
     )
     if not document.writes:
         return f"{answer}, in which all tiles stay."
-    waiting = text.format_percent(document.waiting_share, 1)
+    waiting = format_percent(document.waiting_share, 1)
     return (
         f"{answer}, into which {document.writes:,} writes load its {document.tiles:,} tiles: {waiting} of the time all "
         "wait for writes."

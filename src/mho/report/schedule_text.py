@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mho.cost_model.area import AreaComponent
 from mho.cost_model.energy import Component
 from mho.cost_model.energy_document import EnergyDocument
+from mho.formats import format_bytes, format_energy, format_share, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated
 from mho.scheduling.duplication import Objective
@@ -55,22 +56,6 @@ def print_schedule(console: Console, document: ScheduleDocument) -> None:
         print_energy(console, document.energy, document.area)
     if document.lifetime_inputs is not None:
         console.print(f"cells last {document.lifetime_inputs:,} inputs", style="dim")
-
-
-def format_time(microseconds: float) -> str:
-    """Return a time with the unit that keeps it between 1 and 1000: ``12.4 us``, ``4.21 ms``."""
-    if microseconds == 0:
-        return "0"
-    for limit, unit, factor in ((1e-3, "ps", 1e6), (1.0, "ns", 1e3), (1e3, "us", 1.0), (1e6, "ms", 1e-3)):
-        if microseconds < limit:
-            return f"{_significant(microseconds * factor)} {unit}"
-    return f"{_significant(microseconds * 1e-6)} s"
-
-
-def _significant(number: float) -> str:
-    if number >= 100:
-        return f"{number:.1f}"
-    return f"{number:.2f}" if number >= 10 else f"{number:.3f}"
 
 
 def _print_heading(console: Console, document: ScheduleDocument) -> None:
@@ -202,10 +187,10 @@ def _print_simulated(console: Console, document: ScheduleDocument, simulated: Si
         facts.append(f"{document.batch} inputs in {format_time(simulated.total_us)}")
     if simulated.byte_hops:
         facts.append(f"links held {format_share(simulated.interconnect_busy)}")
-        facts.append(f"{_bytes(simulated.byte_hops)} times hops carried")
+        facts.append(f"{format_bytes(simulated.byte_hops)} times hops carried")
     if simulated.input_buffer_bytes is not None and simulated.output_buffer_bytes is not None:
-        facts.append(f"fullest input buffer {_bytes(simulated.input_buffer_bytes)}")
-        facts.append(f"fullest output buffer {_bytes(simulated.output_buffer_bytes)}")
+        facts.append(f"fullest input buffer {format_bytes(simulated.input_buffer_bytes)}")
+        facts.append(f"fullest output buffer {format_bytes(simulated.output_buffer_bytes)}")
     if facts:
         console.print("simulated " + "   ".join(facts), soft_wrap=True)
 
@@ -224,25 +209,5 @@ def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | N
         console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
 
 
-def format_energy(picojoules: float) -> str:
-    """Return an energy with the unit that keeps it between 1 and 1000."""
-    for limit, unit, factor in ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6)):
-        if picojoules < limit:
-            return f"{_significant(picojoules * factor)} {unit}"
-    return f"{_significant(picojoules * 1e-9)} mJ"
-
-
 def _shares(components: Mapping[Component, float] | Mapping[AreaComponent, float], total: float) -> str:
     return "".join(f"   {name} {100 * value / total:.1f} %" for name, value in components.items() if value)
-
-
-def format_share(share: float) -> str:
-    """Return a share as ``12.5 %``."""
-    return f"{100 * share:.1f} %"
-
-
-def _bytes(size: int) -> str:
-    for unit, limit in (("B", 1 << 10), ("KiB", 1 << 20), ("MiB", 1 << 30)):
-        if size < limit:
-            return f"{size / (limit >> 10):,.0f} {unit}"
-    return f"{size / (1 << 30):,.1f} GiB"

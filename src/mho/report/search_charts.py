@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mho.formats import TIMES, format_cost, format_percent
 from mho.pareto import pareto_front
 from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
 from mho.report.result import EvaluationFigures, RunResult, SearchFigures
 from mho.report.search_parts import OperandWorth, SearchSummary
-from mho.report.text import TIMES, format_cost, format_percent
 
 STAGES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the evaluations after which the front is drawn."""

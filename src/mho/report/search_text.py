@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mho.bit_search.evaluation import EvaluationRecord
+from mho.formats import format_cost
 from mho.report.columns import Column, print_columns
-from mho.report.text import format_cost
 from mho.terminal import Console
 
 _BITS_WIDTH = 60

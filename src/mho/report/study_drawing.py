@@ -11,13 +11,14 @@ from pathlib import Path
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
+from mho.formats import format_share
 from mho.report.drawing import INK, MUTED, PAPER, Box, Drawing, Label, Line, Shape, flow, stack
 from mho.report.drawing_files import check_suffix
 from mho.report.palette import hues, mix
 from mho.report.png import to_png
 from mho.report.study_document import StudyPoint, StudyResult, SweptParameter, Value
 from mho.report.study_figures import MAX_LINES, list_charts
-from mho.report.study_text import format_share, format_value
+from mho.report.study_text import format_value
 from mho.report.svg import to_svg
 
 _WIDTH, _HEIGHT = 250.0, 150.0
@@ -40,7 +41,7 @@ def draw_chart(result: StudyResult) -> Drawing:
     charts = [_draw_panel(result, title, across, lines) for title, across, lines in list_charts(result)]
     samples = f"{result.samples.count} samples, {len(result.seeds)} chip{'s' if len(result.seeds) > 1 else ''} a point"
     caption = (
-        f"{result.program.name}: right answers, %; {samples}; dashed: exact, {format_share(result.exact_accuracy)}"
+        f"{result.program.name}: right answers, %; {samples}; dashed: exact, {format_share(result.exact_accuracy, 2)}"
     )
     head = Drawing(_LETTER * len(caption), 16, (Label(0, 12, caption, size=12, fill=INK),))
     body = stack([head, flow(charts, _GAP, _PAGE_WIDTH)], 8)

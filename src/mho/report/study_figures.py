@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mho.formats import format_share
 from mho.report.chart_parts import Figure, base_layout
 from mho.report.palette import hues, mix
 from mho.report.study_document import Design, StudyPoint, StudyResult, SweptParameter, Value
-from mho.report.study_text import format_share, format_value, tell_band
+from mho.report.study_text import format_value, tell_band
 
 MAX_LINES = 8
 """Lines of a chart; a parameter of a grid with more values is drawn as a map of colours."""
@@ -140,7 +141,7 @@ def _draw_lines(result: StudyResult, across: SweptParameter, lines: Mapping[str,
     ]  # fmt: skip
     layout["annotations"] = [
         {
-            "text": f"exact integers {format_share(result.exact_accuracy)}", "x": 1, "xref": "paper",
+            "text": f"exact integers {format_share(result.exact_accuracy, 2)}", "x": 1, "xref": "paper",
             "xanchor": "right", "y": _percent(result.exact_accuracy), "yanchor": "bottom", "showarrow": False,
             "font": {"color": "var(--muted)"},
         }
@@ -169,7 +170,7 @@ def _draw_line(
                 **common, "mode": "markers", "name": "worst chip", "showlegend": not name,
                 "x": places, "y": [_percent(point.worst) for point in points],
                 "marker": {"color": colour, "size": 6, "symbol": "triangle-down-open"},
-                "text": [f"chip {point.worst_seed}: {format_share(point.worst)}" for point in points],
+                "text": [f"chip {point.worst_seed}: {format_share(point.worst, 2)}" for point in points],
                 "hovertemplate": "worst: %{text}<extra></extra>",
             }
         )  # fmt: skip
@@ -208,10 +209,10 @@ def _draw_map(
 
 def _describe(point: StudyPoint, chips: int) -> str:
     values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.values.items())
-    text = f"<b>{values}</b><br>mean {format_share(point.mean)} of {chips} chip{'s' if chips > 1 else ''}"
+    text = f"<b>{values}</b><br>mean {format_share(point.mean, 2)} of {chips} chip{'s' if chips > 1 else ''}"
     if point.low is None:
         return text
-    return f"{text}<br>band {tell_band(point)}<br>worst {format_share(point.worst)} (seed {point.worst_seed})"
+    return f"{text}<br>band {tell_band(point)}<br>worst {format_share(point.worst, 2)} (seed {point.worst_seed})"
 
 
 def _axis(across: SweptParameter) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
+from mho.formats import format_share
 from mho.report.columns import Column, print_columns
 from mho.report.study_document import Design, StudyPoint, StudyResult, Value
 from mho.terminal import Console, Text
@@ -17,11 +18,6 @@ _NONE = "-"
 def format_value(value: Value) -> str:
     """Return a value of a parameter as text; one number a level is joined by slashes."""
     return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def format_share(share: float) -> str:
-    """Return a share as ``98.40 %``."""
-    return f"{100 * share:.2f} %"
 
 
 def tell_band(point: StudyPoint) -> str:
@@ -61,7 +57,7 @@ def print_study(console: Console, result: StudyResult) -> None:
         ),
         soft_wrap=True,
     )
-    console.print(f"exact integers are right on {format_share(result.exact_accuracy)}", soft_wrap=True)
+    console.print(f"exact integers are right on {format_share(result.exact_accuracy, 2)}", soft_wrap=True)
     if result.base:
         told = ", ".join(f"{key} = {format_value(value)}" for key, value in result.base.items())
         console.print(f"at every point that does not say otherwise: {told}", soft_wrap=True)
@@ -121,9 +117,9 @@ def _columns(result: StudyResult, key: str | None) -> list[Column]:
 
     return [
         *(Column(one, tuple(format_value(point.values[one]) for point in points)) for one in keys),
-        of_points("mean", lambda point: format_share(point.mean)),
+        of_points("mean", lambda point: format_share(point.mean, 2)),
         of_points(f"{result.confidence:.0%} band".replace("%", " %"), tell_band),
         of_points("std of a chip", lambda point: _NONE if point.std is None else f"{100 * point.std:.2f}"),
-        of_points("worst", lambda point: format_share(point.worst)),
+        of_points("worst", lambda point: format_share(point.worst, 2)),
         of_points("its seed", lambda point: str(point.worst_seed)),
     ]

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import numpy as np
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
+from mho.formats import TIMES, format_count, format_percent, format_time
 from mho.mapping.describe import describe_mapping
-from mho.report import text
 from mho.report.palette import hues
 from mho.report.schedule_document import ScheduledLayer, ScheduleDocument
 from mho.report.schedule_text import tell_limit
@@ -73,7 +74,8 @@ class TimelineView:
         )
         if len(stretches) < len(timing.spans):
             pause = max((one.finish_ps - one.start_ps - one.busy_ps for one in stretches), default=0)
-            note += f" Pauses up to {format_short_time(pause / 1e6)} are drawn over; paler stretches hold more of them."
+            longest = format_time(pause / 1e6, page=True)
+            note += f" Pauses up to {longest} are drawn over; paler stretches hold more of them."
         legend = [(hue, f"input {number}") for number, hue in enumerate(_hues(schedule.batch))]
         if schedule.batch == 1:
             legend = []
@@ -126,9 +128,9 @@ def render_template(name: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "latency": format_short_time,
-        "percent": text.format_percent,
-        "count": text.format_count,
+        "latency": partial(format_time, page=True),
+        "percent": format_percent,
+        "count": format_count,
     }
     return environment.get_template(name).render(**content)
 
@@ -189,19 +191,12 @@ def _tell_schedule(document: ScheduleDocument) -> str:
     latency = document.latency_us
     gain = document.minimal_us / latency if latency else 1.0
     return (
-        f"{document.network} answers one input in {format_short_time(latency)} on {document.crossbars:,} "
+        f"{document.network} answers one input in {format_time(latency, page=True)} on {document.crossbars:,} "
         f"crossbars of {document.accelerator.name}, with {copies:,} copies of {len(document.layers)} layers that "
-        f"overlap: {gain:.1f}{text.TIMES} as fast as layer by layer on the fewest crossbars."
+        f"overlap: {gain:.1f}{TIMES} as fast as layer by layer on the fewest crossbars."
     )
 
 
 def _tell_lost(layer: ScheduledLayer) -> str:
     shares = [(_BUSY, layer.busy), *(layer.lost or {}).items()]
     return ", ".join(f"{_CAUSES[name]} {100 * share:.1f} %" for name, share in shares if share)
-
-
-def format_short_time(microseconds: float) -> str:
-    """Return a time with its unit, down to nanoseconds."""
-    if microseconds == 0:
-        return "0"
-    return text.format_latency(microseconds) if microseconds >= 1 else f"{microseconds * 1e3:.3g}\u202fns"

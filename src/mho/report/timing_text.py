@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mho.formats import format_share, format_time
 from mho.program.program import Program
 from mho.report.columns import Column, print_columns
-from mho.report.schedule_text import CAUSE_MEANINGS, format_limit, format_share, format_time
+from mho.report.schedule_text import CAUSE_MEANINGS, format_limit
 from mho.simulation.chip_timing import Cause
 from mho.simulation.plan_timing import PlanTiming
 from mho.simulation.timing import ProgramTiming

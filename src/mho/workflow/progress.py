@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from mho.report.text import format_seconds
+from mho.formats import format_seconds
 from mho.terminal import Console, Text, echo, escape, is_terminal
 
 

@@ -12,9 +12,9 @@ from mho.bit_search.explanation import LEAST_EVALUATIONS, BitStep
 from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
+from mho.formats import format_cost, format_points
 from mho.input_files import read_json
 from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
-from mho.report.text import format_cost, format_points
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.run_directory import StageResult, list_stages
 from mho.workflow.search_explanation import explain_search, read_goal, read_records

@@ -17,7 +17,7 @@ from mho.policy import Policy
 from mho.quantization.devices import Devices
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
-from mho.report.text import tell_chips, tell_objective, tell_result
+from mho.report.result_text import tell_chips, tell_objective, tell_result
 from mho.workflow.config import RunConfig
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome

@@ -7,7 +7,7 @@ from mho.errors import ConfigError, InputFileError
 from mho.report.figures import accuracy_against_cost, build_figures, count_hidden
 from mho.report.page import flatten, render_page
 from mho.report.result import EXACT, RunResult, read_result
-from mho.report.text import format_bytes, format_latency, format_seconds, tell_result
+from mho.report.result_text import tell_result
 
 
 @pytest.fixture
@@ -78,29 +78,6 @@ def test_a_result_reads_back_from_its_json(tmp_path, result):
     path.write_text(json.dumps({**json.loads(result.model_dump_json()), "sead": 3}))
     with pytest.raises(ConfigError, match="did you mean 'seed'"):
         read_result(path)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.5, "0.50 µs"), (613, "613 µs"), (4214, "4.21 ms"), (12_394_600, "12.4 s")]
-)
-def test_latencies_get_the_unit_that_fits(value, text):
-    assert format_latency(value).replace("\u202f", " ") == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(4.21, "4.2 s"), (58.2, "58 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (3725, "1 h 02 min")],
-)
-def test_durations_are_for_people(value, text):
-    assert format_seconds(value).replace("\u202f", " ") == text
-
-
-def test_sizes_are_for_people():
-    assert [format_bytes(size).replace("\u202f", " ") for size in (12, 2048, 5 << 20)] == [
-        "12 B",
-        "2.00 KiB",
-        "5.00 MiB",
-    ]
 
 
 def test_the_sentence_tells_speed_and_accuracy(result: RunResult):

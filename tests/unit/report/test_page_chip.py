@@ -8,10 +8,10 @@ import pytest
 from chip_schedules import make_schedule
 from reload_schedules import make_reload
 
+from mho.formats import TIMES
 from mho.report.page import render_page
 from mho.report.reload_timeline import view_reload
 from mho.report.result import ChipFigures
-from mho.report.text import TIMES
 from mho.report.timeline import TimelineView
 
 FIGURES = (

@@ -4,7 +4,7 @@ import re
 
 from mho.report.page import render_page
 from mho.report.result import ChipAnswers
-from mho.report.text import tell_chips
+from mho.report.result_text import tell_chips
 
 
 def test_the_page_shows_chips_where_they_were_asked(result):

@@ -8,9 +8,10 @@ import pytest
 from chip_networks import make_residual
 from chip_schedules import ACCELERATOR, make_schedule
 
+from mho.formats import format_time
 from mho.policy import BitWidths, Policy
 from mho.report.schedule_document import ScheduleDocument
-from mho.report.schedule_text import format_time, print_schedule
+from mho.report.schedule_text import print_schedule
 from mho.scheduling.chip_schedule import schedule_network
 from mho.schemas import json_schema
 from mho.terminal import Console
@@ -110,18 +111,3 @@ def test_the_text_tells_causes_cores_and_totals(document):
         assert f"{what} {format_time(told)}   {words} {format_time(ideal)}   bound" in text
     assert f"{1e6 / document.interval_us:,.0f} inputs a second   limited by {document.simulated.bottleneck}" in text
     assert "mm2" in text
-
-
-@pytest.mark.parametrize(
-    ("microseconds", "told"),
-    [
-        (0, "0"),
-        (0.00001, "10.00 ps"),
-        (0.144, "144.0 ns"),
-        (1.4, "1.400 us"),
-        (70246.4, "70.25 ms"),
-        (2.5e6, "2.500 s"),
-    ],
-)
-def test_times_are_told_with_the_unit_that_fits(microseconds, told):
-    assert format_time(microseconds) == told

@@ -1,74 +1,11 @@
-"""Numbers for people: units that fit, digits that mean something, and the sentence that tells the result."""
+"""The sentences that give the result of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mho.formats import TIMES, format_cost, format_percent, format_points, format_time
 from mho.report.result import EXACT, ChipAnswers, Contender, SearchFigures
-
-TIMES = "\u00d7"
-_THIN = "\u202f"
-
-
-def format_latency(microseconds: float) -> str:
-    """Return a time with the unit that keeps it between 1 and 1000: ``613 µs``, ``4.21 ms``, ``12.4 s``."""
-    for limit, unit, factor in ((1e3, "µs", 1.0), (1e6, "ms", 1e-3)):
-        if microseconds < limit:
-            return f"{_significant(microseconds * factor)}{_THIN}{unit}"
-    return f"{_significant(microseconds * 1e-6)}{_THIN}s"
-
-
-def format_cost(cost: float, unit: str) -> str:
-    """Return a cost of a policy in the unit that suits it.
-
-    Args:
-        cost: in `unit`.
-        unit: "ps", "aJ", "aJ ps" (an energy times a time) or "crossbars".
-    """
-    if unit == "ps":
-        return format_latency(cost * 1e-6)
-    if unit == "crossbars":
-        return f"{cost:,.0f} crossbars"
-    if unit == "aJ ps":
-        return f"{_significant(cost * 1e-18)}{_THIN}µJ µs"
-    for limit, name, factor in ((1e9, "pJ", 1e-6), (1e12, "nJ", 1e-9), (1e15, "µJ", 1e-12)):
-        if cost < limit:
-            return f"{_significant(cost * factor)}{_THIN}{name}"
-    return f"{_significant(cost * 1e-15)}{_THIN}mJ"
-
-
-def format_percent(share: float, digits: int = 2) -> str:
-    """Return a fraction as ``98.40 %``."""
-    return f"{100 * share:.{digits}f}{_THIN}%"
-
-
-def format_points(points: float) -> str:
-    """Return a difference of accuracies as ``0.20 points``."""
-    return f"{points:.2f} points"
-
-
-def format_count(number: int) -> str:
-    """Return a whole number with groups of three digits."""
-    return f"{number:,}".replace(",", _THIN)
-
-
-def format_bytes(size: int) -> str:
-    """Return a size as ``312 KiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f}{_THIN}{unit}" if unit == "B" else f"{_significant(size)}{_THIN}{unit}"
-        size /= 1024  # type: ignore[assignment]
-    return f"{_significant(size)}{_THIN}GiB"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration: ``4.2 s``, ``58 s``, ``3 min 05 s``, ``1 h 02 min``."""
-    if seconds < 59.5:
-        return f"{seconds:.1f}{_THIN}s" if seconds < 9.95 else f"{seconds:.0f}{_THIN}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{_THIN}min {rest:02d}{_THIN}s"
-    return f"{minutes // 60}{_THIN}h {minutes % 60:02d}{_THIN}min"
 
 
 def compare_accuracy(points: float, accuracy: float, other: str) -> str:
@@ -102,7 +39,8 @@ def tell_result(
         for other, name in ((reference, "uniform 8/8"), (in_float, "float32"))
     )
     speedup = reference.latency_us / found.latency_us
-    times = f"{format_latency(found.latency_us)} instead of {format_latency(reference.latency_us)} an inference"
+    time, before = (format_time(one, page=True) for one in (found.latency_us, reference.latency_us))
+    times = f"{time} instead of {before} an inference"
     exact = "" if found.integer_reference is None else format_percent(found.integer_reference.accuracy)
     share = f"{format_percent(found.test.accuracy)}, {compared}"
     accuracy = (
@@ -160,9 +98,3 @@ def tell_objective(search: SearchFigures) -> str:
     return (
         f" They were searched for the {search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
     )
-
-
-def _significant(number: float) -> str:
-    if number >= 100:
-        return f"{number:.0f}"
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"

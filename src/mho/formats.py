@@ -1,0 +1,99 @@
+"""Numbers as text: units that fit, shares, sizes, durations, counts with their nouns.
+
+For terminals and messages in ASCII with four digits; for pages with three digits, ``µ`` and narrow spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TIMES = "\u00d7"
+_NARROW = "\u202f"
+
+_TIMES_US = ((1e-3, "ps", 1e6), (1.0, "ns", 1e3), (1e3, "us", 1.0), (1e6, "ms", 1e-3), (0.0, "s", 1e-6))
+_ENERGIES_PJ = ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6), (0.0, "mJ", 1e-9))
+"""Limit below which a unit is taken (the last one has none), the unit, and what values are multiplied by."""
+
+
+def format_time(microseconds: float, *, page: bool = False) -> str:
+    """Return a time with the unit that keeps it between 1 and 1000: ``12.40 us``, on a page ``12.4 µs``."""
+    return "0" if microseconds == 0 else _with_unit(microseconds, _TIMES_US, page)
+
+
+def format_energy(picojoules: float, *, page: bool = False) -> str:
+    """Return an energy with the unit that keeps it between 1 and 1000."""
+    return _with_unit(picojoules, _ENERGIES_PJ, page)
+
+
+def format_cost(cost: float, unit: str) -> str:
+    """Return a cost of a policy in the unit that suits it, for a page.
+
+    Args:
+        cost: in `unit`.
+        unit: "ps", "aJ", "aJ ps" (an energy times a time) or "crossbars".
+    """
+    if unit == "ps":
+        return format_time(cost * 1e-6, page=True)
+    if unit == "aJ":
+        return format_energy(cost * 1e-6, page=True)
+    if unit == "crossbars":
+        return f"{cost:,.0f} crossbars"
+    return f"{_significant(cost * 1e-18, page=True)}{_NARROW}µJ µs"
+
+
+def format_share(share: float, digits: int = 1) -> str:
+    """Return a fraction in percent: ``12.5 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def format_percent(share: float, digits: int = 2) -> str:
+    """Return a fraction in percent for a page: ``98.40 %``."""
+    return f"{100 * share:.{digits}f}{_NARROW}%"
+
+
+def format_points(points: float) -> str:
+    """Return a difference of accuracies as ``0.20 points``."""
+    return f"{points:.2f} points"
+
+
+def format_count(number: int) -> str:
+    """Return a whole number for a page, with groups of three digits."""
+    return f"{number:,}".replace(",", _NARROW)
+
+
+def format_bytes(size: int, *, page: bool = False) -> str:
+    """Return a size with its unit: ``312 KiB``."""
+    space = _NARROW if page else " "
+    for unit, shift in (("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)):
+        if size >> shift < 1024 or unit == "GiB":
+            break
+    value = size / (1 << shift)
+    if page and unit != "B":
+        return f"{_significant(value, page=True)}{space}{unit}"
+    return f"{value:,.{int(unit == 'GiB')}f}{space}{unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration: ``4.2 s``, ``58 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    if seconds < 59.5:
+        return f"{seconds:.1f}{_NARROW}s" if seconds < 9.95 else f"{seconds:.0f}{_NARROW}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{_NARROW}min {rest:02d}{_NARROW}s"
+    return f"{minutes // 60}{_NARROW}h {minutes % 60:02d}{_NARROW}min"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number and its noun, which takes an s: ``1 crossbar``, ``1,024 crossbars``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _with_unit(value: float, units: Sequence[tuple[float, str, float]], page: bool) -> str:
+    unit, factor = next((unit, factor) for limit, unit, factor in units if value < limit or not limit)
+    text = _significant(value * factor, page=page)
+    return f"{text}{_NARROW}{unit.replace('u', 'µ')}" if page else f"{text} {unit}"
+
+
+def _significant(number: float, *, page: bool) -> str:
+    digits = (0 if number >= 100 else 1 if number >= 10 else 2) + (not page)
+    return f"{number:.{digits}f}"
