@@ -16,7 +16,8 @@ from mho.quantization.qat import TrainableNetwork
 
 
 def _mobile() -> nn.Module:
-    return mobilenet_v2(num_classes=7, width_mult=0.25)
+    stages = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 2]]  # expansion, channels, blocks, stride
+    return mobilenet_v2(num_classes=7, width_mult=0.25, inverted_residual_setting=stages)
 
 
 def _transformer() -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,20 +10,21 @@ import numpy as np
 import pytest
 import torch
 from accelerators import accelerators, make_accelerator
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quantized_layers import quantized
 from random_networks import SeededChooser, random_network
 
 from mho.arithmetic.operations import infer_shape
 from mho.array.conductances import Conditions
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.layer_arrays import LayerArrays, arrays_of_network
 from mho.mapping.model import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise
-from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.tile_noise import TileNoise
 from mho.quantization.weight_noise import WeightNoise
@@ -96,15 +98,18 @@ def layers(draw: Any) -> tuple[TrainableNetwork, torch.Tensor]:
             pads=draw(st.sampled_from([(0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 0, 2)])),
             dilations=draw(st.sampled_from([(1, 1), (1, 1), (2, 1)])),
         )
-    trainable = TrainableNetwork(network if draw(st.booleans()) else without_relu(network))
-    x = torch.randn(3, *shape)
-    calibrate(trainable, x)
-    bits = BitWidths(draw(st.integers(1, 6)), draw(st.integers(1, 5)))
-    trainable.set_policy(Policy.uniform(trainable.mvm_modules, bits))
-    return trainable.train(), x
+    x, bits = torch.randn(3, *shape), f"{draw(st.integers(1, 6))}/{draw(st.integers(1, 5))}"
+    return quantized(network if draw(st.booleans()) else without_relu(network), x, bits), x
 
 
-@settings(max_examples=60, deadline=None)
+def on_ideal_arrays(module: Any, accelerator: Accelerator, arrays: LayerArrays) -> Iterator[None]:
+    """Let a layer meet ideal arrays: tile by tile, and where that is possible by its integers."""
+    for kind in (TileNoise, WeightNoise) if all(part.is_plain for part in arrays.parts) else (TileNoise,):
+        module.arrays = kind(accelerator, arrays, 0, Conditions(), one_crossbar=True)
+        yield
+
+
+@settings(max_examples=examples(60), deadline=None)
 @given(layers(), accelerators(), st.sampled_from(list(MappingModel)))
 def test_ideal_arrays_change_no_bit(
     layer: tuple[TrainableNetwork, torch.Tensor], accelerator: Accelerator, model: MappingModel
@@ -117,11 +122,7 @@ def test_ideal_arrays_change_no_bit(
         return  # the paper's mapping takes no integers of 1 bit on cells that are too small, nor rows beyond the ADC
     plain = trainable(x)
     for name, found in arrays.items():
-        module = trainable.mvm_modules[name]
-        module.arrays = TileNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
-        assert torch.equal(trainable(x), plain)
-        if all(part.is_plain for part in found.parts):
-            module.arrays = WeightNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
+        for _ in on_ideal_arrays(trainable.mvm_modules[name], accelerator, found):
             assert torch.equal(trainable(x), plain)
 
 
@@ -150,10 +151,7 @@ def test_ideal_arrays_change_nothing_of_imported_integers(seed: int, model: Mapp
         plain = module(*operands)
         # Sums that float32 does not hold are rounded otherwise.
         tolerance = 0.0 if _largest_sum(node, found.inputs) <= 2**24 else 1e-5 * float(plain.detach().abs().max())
-        module.arrays = TileNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
-        torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
-        if all(part.is_plain for part in found.parts):
-            module.arrays = WeightNoise(accelerator, found, 0, Conditions(), one_crossbar=True)
+        for _ in on_ideal_arrays(module, accelerator, found):
             torch.testing.assert_close(module(*operands), plain, rtol=0, atol=tolerance)
 
 
