@@ -67,9 +67,9 @@ def find_optimum(problem: str, space: SearchSpace, evaluator: SmoothEvaluator) -
         policies = [Policy(dict(zip(names, bits, strict=True))) for bits in chosen]
         fit = [space.cost_of(policy) for policy in policies if evaluator.true_accuracy(policy) >= target]
         return space.reference_cost / min(fit)
-    harms = [np.array([evaluator.damage(Policy({n.name: b})) for b in n.choices]) for n in space.layers]
+    increases = [np.array([evaluator.damage(Policy({n.name: b})) for b in n.choices]) for n in space.layers]
     costs = [np.array(layer.costs, dtype=np.float64) for layer in space.layers]
-    best = solve_knapsack(costs, harms, -math.log(target / 0.7))
+    best = solve_knapsack(costs, increases, -math.log(target / 0.7))
     assert best is not None, "8/8 fits"
     picked = zip(space.layers, best.tolist(), strict=True)
     return space.reference_cost / space.cost_of(Policy({layer.name: layer.choices[k] for layer, k in picked}))

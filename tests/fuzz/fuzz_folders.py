@@ -138,7 +138,7 @@ class ProbesKind(TreeKind):
         self.bases = [probes.to_json()]
 
     def read(self, folder: Path) -> None:
-        Probes.read(folder / self.file).knowledge()
+        Probes.read(folder / self.file).prior()
 
 
 class StageKind(Kind):

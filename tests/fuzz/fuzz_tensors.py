@@ -154,8 +154,8 @@ class AgentKind(TensorKind):
     def read(self, folder: Path) -> None:
         agent = SavedAgent.load(folder / self.file)
         for space in self.spaces:
-            knowledge = agent.knowledge_of(space)
-            SensitivityModel(space.layer_names, knowledge, knowledge.profiles.shape[0])
+            prior = agent.prior_for(space)
+            SensitivityModel(space.layer_names, prior, prior.profiles.shape[0])
 
 
 class WeightsKind(TensorKind):

@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from mho.mapping.model import MappingModel
 from mho.network.layers import MvmLayer
 
 
+@cache
 def resnet18_layers() -> tuple[MvmLayer, ...]:
     """ResNet-18 at 224x224, in torchvision's order."""
     layers = [MvmLayer("conv1", "conv", 64, 147, 112 * 112, 1)]
@@ -49,9 +51,25 @@ def resnet18_layers() -> tuple[MvmLayer, ...]:
     return (*layers, MvmLayer("fc", "linear", 1000, 512, 1, 1))
 
 
-def resnet18_space(*, prune: bool = True, **limits) -> SearchSpace:
-    """The space of ResNet-18 on the paper's 4-bit crossbar and mapping, bits 1..8 unless told otherwise."""
+@cache
+def small_layers() -> tuple[MvmLayer, ...]:
+    """Six layers of ResNet-18: the first, the last, and one of each stage between them."""
     layers = resnet18_layers()
+    return tuple(layers[number] for number in (0, 1, 6, 11, 16, 20))
+
+
+def resnet18_space(*, prune: bool = True, **limits) -> SearchSpace:
+    """The space of ResNet-18 on the paper's 4-bit crossbar and mapping, bits 1..8 by default."""
+    return space_of(resnet18_layers(), prune=prune, **limits)
+
+
+def small_space(*, prune: bool = True, **limits) -> SearchSpace:
+    """The same of `small_layers`, where methods take little time."""
+    return space_of(small_layers(), prune=prune, **limits)
+
+
+def space_of(layers: tuple[MvmLayer, ...], *, prune: bool, **limits) -> SearchSpace:
+    """The space of some layers on the paper's 4-bit crossbar and mapping."""
     table = LatencyTable.build(layers, load_accelerator("pelke2026-4bit"), model=MappingModel.PAPER)
     raw = [
         [2 * (x.kind == "linear"), x.inputs, x.outputs, 1, 3, x.inputs * x.outputs, x.positions, k, ]

@@ -1,14 +1,14 @@
-"""`rl`: an agent that learns in a model of its world and looks ahead in it, because real evaluations are dear.
+"""`rl`: an agent that learns in a model of the loss and looks ahead in it, because real evaluations are expensive.
 
 Each evaluation teaches a small Bayesian model what every layer's bits cost in loss (`mho.bit_search.sensitivity`); what
-they cost in time or energy is known. In worlds drawn from that model the agent, of stable-baselines3, plays episodes
+they cost in time or energy is known. On samples of its posterior the agent, of stable-baselines3, simulates rollouts
 that cost nothing (Dyna, Sutton 1990). Look-ahead improves them one choice, then two, at a time, and the agent learns
-from the improved ones (`bit_search.learners`). What is evaluated next is the best of a few improved episodes in a world
-drawn from the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it is sure,
+from the improved ones (`bit_search.learners`). What is evaluated next is the best of a few improved rollouts under one
+sample of the model's posterior (Thompson sampling): where the model is unsure, choices get tried; where it is sure,
 they get used.
 
-The agent sees harms and costs of choices without units, and learns under many budgets and on jittered costs, so that
-what it learned holds for other budgets, accelerators and networks (`mho.bit_search.agent_file`).
+The agent sees loss increases and costs of choices without units, and learns under many budgets and on jittered costs,
+so that what it learned holds for other budgets, accelerators and networks (`mho.bit_search.agent_file`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.choice_tables import ChoiceTables, FloatArray, Frontiers, Rows
 from mho.bit_search.draws import draw_new, draw_within
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
-from mho.bit_search.learners import Algorithm, Lessons, make_learner
+from mho.bit_search.learners import Algorithm, TrainingSamples, make_learner
 from mho.bit_search.local_search import exchange, improve, trade
-from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.torch_isolation import isolated
 from mho.errors import ConfigError
@@ -38,27 +38,27 @@ from mho.policy import Policy
 MIN_WARM_UP, MAX_WARM_UP = 4, 6
 CANDIDATES, CANDIDATE_NOISE = 8, 0.4
 INCUMBENTS = 2
-"""Of the policies evaluated so far, how many of the best in a world look-ahead starts from, besides the episodes."""
+"""How many of the best evaluated policies under a posterior sample look-ahead starts from, besides the rollouts."""
 NEIGHBOURS = 400
-"""Of the winner, how many are gone through for one that is new."""
+"""Of the incumbent, how many neighbours are gone through for one that is new."""
 EXCHANGED = 2
 """How many of the best candidates are improved by pairs of choices."""
 MAX_REDRAWS = 5
-IMAGINED_EPISODES, IMAGINED_NOISE = 6, 1.0
+ROLLOUTS, ROLLOUT_NOISE = 6, 1.0
 FRONT_SPAN = 8.0
-"""Where the whole front is wanted, allowed harms lie within this factor of the median of those measured."""
+"""Where the whole front is wanted, allowed loss increases lie within this factor of the median of those measured."""
 BUDGETS = 4.0
-"""Imagined budgets lie within this factor of the real one, either way."""
+"""Budgets of simulated rollouts lie within this factor of the real one, either way."""
 JITTER = 0.5
-"""Standard deviation of the logarithm of what an imagined accelerator makes of each layer's cost."""
+"""Standard deviation of the logarithm of the factor on each layer's cost in simulated rollouts."""
 FIRST_UPDATES, UPDATES = 150, 20
 MAX_ROUNDS = 4
-"""How often the agent plays and learns, at most, for records that were told together."""
+"""How often the agent plays and learns, at most, for records that came together."""
 LARGEST_LOSS = 1.0
-"""Lessons do not tell losses of reward beyond this apart: a ruined episode would drown all others."""
+"""Losses of reward beyond this count alike: one failed rollout would drown all others."""
 LARGEST_FALL = 2.0
-RUINED = 20.0
-"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+FAILED_INCREASE = 20.0
+"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 FIRST_LEVELS = (0.7, 0.4)
 """Where sensitivities are known beforehand: cost shares of the first policies, which show what the budget is worth."""
 
@@ -75,7 +75,7 @@ class PlanningAgent:
         budget: distinct evaluations.
         generator: all randomness, of networks and draws.
         algorithm: how the agent learns; None: as the saved one, or DDPG.
-        knowledge: of the layers' sensitivities; None: what the saved agent knows, or nothing.
+        prior: of the layers' sensitivities; None: what the saved agent knows, or nothing.
         saved: an agent to start from.
 
     Raises:
@@ -90,29 +90,29 @@ class PlanningAgent:
         generator: np.random.Generator,
         *,
         algorithm: Algorithm | None = None,
-        knowledge: Knowledge | None = None,
+        prior: SensitivityPrior | None = None,
         saved: SavedAgent | None = None,
     ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         if saved is not None:
             if algorithm not in (None, saved.algorithm):
                 raise ConfigError(
-                    f"the saved agent learned by {saved.algorithm}, and {algorithm} is asked for",
+                    f"the saved agent learned by {saved.algorithm}, and {algorithm} is requested",
                     where="search",
                     hint="leave the algorithm out, or start without the saved agent",
                 )
-            algorithm, knowledge = saved.algorithm, knowledge or saved.knowledge_of(space)
+            algorithm, prior = saved.algorithm, prior or saved.prior_for(space)
         self.algorithm = algorithm or Algorithm.DDPG
-        self._is_informed = knowledge is not None
+        self._is_informed = prior is not None
         self._warm_up = min(max(budget // 5, MIN_WARM_UP), MAX_WARM_UP)
         if self._is_informed:
             self._warm_up = 1 + len(FIRST_LEVELS)
         self._records: dict[Policy, EvaluationRecord] = {}
         self._news = 0
         self.tables = ChoiceTables(space, goal.reward)
-        self.world = SensitivityModel(space.layer_names, knowledge, self.tables.operands)
+        self.model = SensitivityModel(space.layer_names, prior, self.tables.operands)
         self._environments = [PlanningEnvironment(self.tables) for _ in range(CANDIDATES)]
-        self.learner = make_learner(self.algorithm, _Dreams(self), generator)
+        self.learner = make_learner(self.algorithm, _RolloutEnvironment(self), generator)
         self._has_learned = saved is not None
         if saved is not None:
             self.learner.load(saved.networks, "saved agent")
@@ -121,7 +121,7 @@ class PlanningAgent:
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the most promising new policy that could win; None when all policies of the space were evaluated.
 
-        It is one of the agent's episodes, improved; where all of them are known, one next to the winner so far.
+        It is one of the agent's episodes, improved; where all of them are known, a neighbour of the incumbent.
         """
         known = {*self._records, *pending}
         if sum(self._space.contains(policy) for policy in known) == self._space.size:
@@ -130,14 +130,14 @@ class PlanningAgent:
             return self._first(known)
         self._catch_up()
         records = list(self._records.values())
-        # Of every two proposals one is to beat the winner. Measurements are noisy, so who wins may be luck.
-        rivals, unit = records if len(known) % 2 else [], harm_unit(self._goal, records)
+        # Of every two proposals one is to beat the incumbent, which may owe its place to noise.
+        rivals, unit = records if len(known) % 2 else [], increase_unit(self._goal, records)
         for attempt in range(1, MAX_REDRAWS + 1):
             budget = self._draw_budget()
             could_win = promising_costs(self._space, self._goal, rivals, budget * unit)
-            harms = self.tables.harms(self.world.harms(self._generator)) / budget
-            candidates = map(self.tables.policy, self._candidates(harms, CANDIDATE_NOISE * attempt))
-            own = self.tables.by_layer(harms)
+            increases = self.tables.increases(self.model.increases(self._generator)) / budget
+            candidates = map(self.tables.policy, self._candidates(increases, CANDIDATE_NOISE * attempt))
+            own = self.tables.by_layer(increases)
             near = neighbours_of_incumbent(self.tables, self._goal, records, own, self.tables.reward, NEIGHBOURS)
             for policy in itertools.chain(candidates, () if self._goal.whole_front else near):
                 if policy not in known and could_win(self._space.cost_of(policy)):
@@ -158,21 +158,21 @@ class PlanningAgent:
             {name: tensor.detach().clone() for name, tensor in self.learner.tensors().items()},
             self._space.layer_names,
             self._space.features,
-            self.world.log_sensitivities,
-            self.world.deviations,
-            self.world.profiles,
+            self.model.log_sensitivities,
+            self.model.deviations,
+            self.model.profiles,
             len(self._records),
         )
 
-    def dream(self) -> tuple[FloatArray, FloatArray]:
-        """Return harms and cost shares [layers, choices] of an imagined world: another budget and accelerator."""
-        harms = self.tables.harms(self.world.harms(self._generator))
+    def sample_rollout(self) -> tuple[FloatArray, FloatArray]:
+        """Return loss increases and cost shares [layers, choices] of a sample, a budget and an accelerator."""
+        increases = self.tables.increases(self.model.increases(self._generator))
         budget = BUDGETS ** self._generator.uniform(-1.0, 1.0)
-        jitter = np.exp(JITTER * self._generator.standard_normal(len(harms)))
-        return harms / budget, self.tables.shares * jitter[:, None]
+        jitter = np.exp(JITTER * self._generator.standard_normal(len(increases)))
+        return increases / budget, self.tables.shares * jitter[:, None]
 
     def _draw_budget(self) -> float:
-        """Return how many units of harm this proposal may do: 1, or where the whole front is wanted a number drawn."""
+        """Return the loss increase, in units, that this proposal may have: 1, or a number drawn for the whole front."""
         return float(FRONT_SPAN ** self._generator.uniform(-1.0, 1.0)) if self._goal.whole_front else 1.0
 
     def _first(self, known: Collection[Policy]) -> Policy:
@@ -180,7 +180,7 @@ class PlanningAgent:
         if not self._is_informed or len(known) > len(FIRST_LEVELS):
             return draw_within(self._space, self._goal, self._generator, spread=True)
         wanted = FIRST_LEVELS[len(known) - 1]
-        frontiers = Frontiers.of(self.tables, self.tables.harms(self.world.harms()))
+        frontiers = Frontiers.of(self.tables, self.tables.increases(self.model.increases()))
         rows = np.array([trade(frontiers, price) for price in np.geomspace(1e-4, 1e4, 60)])
         shares = self.tables.shares[np.arange(rows.shape[1]), rows].sum(axis=1)
         for number in np.argsort(np.abs(np.log(shares / wanted)), kind="stable"):
@@ -188,28 +188,28 @@ class PlanningAgent:
                 return policy
         return draw_within(self._space, self._goal, self._generator, spread=True)
 
-    def _candidates(self, harms: FloatArray, noise: float) -> list[NDArray[np.int64]]:
-        """Return rows of choice numbers, the most valuable first, in a world of the given harms [layers, choices]."""
-        frontiers = Frontiers.of(self.tables, harms)
+    def _candidates(self, increases: FloatArray, noise: float) -> list[NDArray[np.int64]]:
+        """Return rows of choice numbers, the most valuable first, for the given loss increases [layers, choices]."""
+        frontiers = Frontiers.of(self.tables, increases)
         for environment in self._environments:
-            environment.enter(harms, frontiers)
+            environment.enter(increases, frontiers)
         # Noise of its own strength for each: some stay near what the agent would do.
         played = self._play(self._environments, noise * self._generator.random(CANDIDATES))
-        rows = np.concatenate([played, self._incumbents(harms)])
-        rows = np.unique(improve(self.tables, harms, rows, self._generator), axis=0)
-        harm, share = self.tables.sums(harms, rows)
-        order = np.argsort(-self.tables.reward(harm, share), kind="stable")
-        found = [exchange(self.tables, harms, rows[k], frontiers) for k in order[:EXCHANGED]]
+        rows = np.concatenate([played, self._incumbents(increases)])
+        rows = np.unique(improve(self.tables, increases, rows, self._generator), axis=0)
+        increase, share = self.tables.sums(increases, rows)
+        order = np.argsort(-self.tables.reward(increase, share), kind="stable")
+        found = [exchange(self.tables, increases, rows[k], frontiers) for k in order[:EXCHANGED]]
         found += list(rows[order])
-        values = [self.tables.value(harms, row) for row in found]
+        values = [self.tables.value(increases, row) for row in found]
         return [found[k] for k in np.argsort(-np.array(values), kind="stable")]
 
-    def _incumbents(self, harms: FloatArray) -> Rows:
+    def _incumbents(self, increases: FloatArray) -> Rows:
         inside = [policy for policy in self._records if self._space.contains(policy)]
         rows = np.array([self.tables.row(policy) for policy in inside], dtype=np.int64)
         rows = rows.reshape(-1, len(self.tables.counts))
-        harm, share = self.tables.sums(harms, rows)
-        best: Rows = rows[np.argsort(-self.tables.reward(harm, share), kind="stable")[:INCUMBENTS]]
+        increase, share = self.tables.sums(increases, rows)
+        best: Rows = rows[np.argsort(-self.tables.reward(increase, share), kind="stable")[:INCUMBENTS]]
         return best
 
     def _play(self, environments: Sequence[PlanningEnvironment], noise: FloatArray) -> Rows:
@@ -222,14 +222,14 @@ class PlanningAgent:
         return np.stack([environment.row for environment in environments])
 
     def _catch_up(self) -> None:
-        """Learn from new records: first the model of the world, then, in it, the agent."""
+        """Learn from new records: first the model of sensitivities, then, in it, the agent."""
         if self._news == 0 or len(self._records) < self._warm_up:
             return
         records = list(self._records.values())
-        unit = harm_unit(self._goal, records)
-        ruined = RUINED * unit
-        excess = [ruined if r.score is None else r.score - self._goal.reference_score for r in records]
-        self.world.fit([r.policy for r in records], np.array(excess), unit)
+        unit = increase_unit(self._goal, records)
+        failed = FAILED_INCREASE * unit
+        excess = [failed if r.score is None else r.score - self._goal.reference_score for r in records]
+        self.model.fit([r.policy for r in records], np.array(excess), unit)
         rounds = min(self._news, MAX_ROUNDS) if self._has_learned else 1
         self._news = 0
         for _ in range(rounds):
@@ -238,62 +238,62 @@ class PlanningAgent:
     def _learn(self) -> None:
         updates = UPDATES if self._has_learned else FIRST_UPDATES
         self._has_learned = True
-        self.learner.learn(self._imagine() if self.learner.needs_lessons else None, updates)
+        self.learner.learn(self._simulate_rollouts() if self.learner.needs_samples else None, updates)
 
-    def _imagine(self) -> Lessons:
-        """Play in imagined worlds, improve the episodes, and tell what every choice of their steps is worth."""
-        environments, worlds = [], []
-        for _ in range(IMAGINED_EPISODES):
-            harms, shares = self.dream()
+    def _simulate_rollouts(self) -> TrainingSamples:
+        """Simulate rollouts, improve them, and label every choice of their steps with its worth."""
+        environments, drawn = [], []
+        for _ in range(ROLLOUTS):
+            increases, shares = self.sample_rollout()
             environments.append(PlanningEnvironment(self.tables.with_shares(shares)))
-            environments[-1].enter(harms)
-            worlds.append(harms)
-        rows = self._play(environments, IMAGINED_NOISE * self._generator.random(IMAGINED_EPISODES))
-        lessons = []
-        for environment, harms, row in zip(environments, worlds, rows, strict=True):
-            (improved,) = improve(environment.tables, harms, row[None], self._generator)
-            lessons.append(_lessons(environment, harms, improved, self._generator))
-        return Lessons.join(lessons)
+            environments[-1].enter(increases)
+            drawn.append(increases)
+        rows = self._play(environments, ROLLOUT_NOISE * self._generator.random(ROLLOUTS))
+        samples = []
+        for environment, increases, row in zip(environments, drawn, rows, strict=True):
+            (improved,) = improve(environment.tables, increases, row[None], self._generator)
+            samples.append(_label_choices(environment, increases, improved, self._generator))
+        return TrainingSamples.join(samples)
 
 
-class _Dreams(PlanningEnvironment):
-    """The environment in which PPO plays: every reset draws a world."""
+class _RolloutEnvironment(PlanningEnvironment):
+    """The environment in which PPO plays: every reset draws a posterior sample."""
 
     def __init__(self, agent: PlanningAgent) -> None:
         super().__init__(agent.tables)
         self._agent = agent
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Draw a world, then start an episode."""
-        harms, shares = self._agent.dream()
+        """Draw a posterior sample, then start an episode."""
+        increases, shares = self._agent.sample_rollout()
         self.tables = self._agent.tables.with_shares(shares)
-        self.enter(harms)
+        self.enter(increases)
         return super().reset(seed=seed, options=options)
 
     def step(self, action: NDArray[np.float32]) -> Any:
-        """Choose; no episode is worth less than `-LARGEST_FALL`: what is ruined is ruined."""
+        """Choose; no rollout is worth less than `-LARGEST_FALL`: failures count alike."""
         observation, reward, done, truncated, info = super().step(action)
         return observation, max(reward, -LARGEST_FALL), done, truncated, info
 
 
-def _lessons(
-    environment: PlanningEnvironment, harms: FloatArray, row: NDArray[np.int64], generator: np.random.Generator
-) -> Lessons:
+def _label_choices(
+    environment: PlanningEnvironment, increases: FloatArray, row: NDArray[np.int64], generator: np.random.Generator
+) -> TrainingSamples:
     """Replay a policy; tell what each choice of every step would have been worth, all other steps as they were."""
     tables, layers = environment.tables, np.arange(len(row))
-    (harm,), (share,) = tables.sums(harms, row[None])
-    own_harm, own_share = harms[layers, row], tables.shares[layers, row]
+    (increase,), (share,) = tables.sums(increases, row[None])
+    own_increase, own_share = increases[layers, row], tables.shares[layers, row]
     observation, _ = environment.reset()
     parts = []
     for layer in tables.free:
         numbers = environment.frontiers.numbers[layer]
         values = tables.reward(
-            harm - own_harm[layer] + environment.frontiers.harms[layer],
+            increase - own_increase[layer] + environment.frontiers.increases[layer],
             share - own_share[layer] + environment.frontiers.shares[layer],
         )
         seen = np.repeat(observation[None], len(numbers), axis=0)
         actions = action_at(np.arange(len(numbers)), len(numbers))
         actions += ((2.0 * generator.random(len(numbers)) - 1.0) / len(numbers)).astype(np.float32)
-        parts.append(Lessons(seen, actions, np.maximum(values - values.max(), -LARGEST_LOSS) / LARGEST_LOSS))
+        parts.append(TrainingSamples(seen, actions, np.maximum(values - values.max(), -LARGEST_LOSS) / LARGEST_LOSS))
         observation = environment.step(environment.action_towards(int(layer), int(row[layer])))[0]
-    return Lessons.join(parts)
+    return TrainingSamples.join(parts)

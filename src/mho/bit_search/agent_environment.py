@@ -1,4 +1,4 @@
-"""The Gymnasium environment of `rl`: an episode is one policy, one step a layer, in a world whose harms are known.
+"""The Gymnasium environment of `rl`: an episode is one policy, one step a layer, where loss increases are known.
 
 The agent sees what each choice would cause, and what is left of the budget. What it sees has no units, so that an
 agent serves other budgets, accelerators and networks than it learned on.
@@ -23,12 +23,12 @@ POINTS = 6
 class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     """An episode is one policy; every layer that has a choice is a step, in execution order.
 
-    An action, float32 [1] in -1..1, points at one of the choices of the layer that are not dominated in harm and cost
-    (`Frontiers`), each of which has an equal share: -1 is the least harm, 1 the least cost. Observations are float32 in
-    0..1: features of the layer (`bit_search.layer_features`); share of the steps done; harm and cost so far; harm and
-    cost at `POINTS` places of the layer's frontier; and the same summed over the frontiers of the layers to come. Harms
-    are in units of the allowed one and costs in those of the reference, x shown as x / (x + 1), of single layers as x /
-    (x + 1 / layers).
+    An action, float32 [1] in -1..1, points at one of the choices of the layer that are not dominated in loss increase
+    and cost (`Frontiers`), each of which has an equal share: -1 is the least loss increase, 1 the least cost.
+    Observations are float32 in 0..1: features of the layer (`bit_search.layer_features`); share of the steps done; loss
+    increase and cost so far; loss increase and cost at `POINTS` places of the layer's frontier; and the same summed
+    over the frontiers of the layers to come. Loss increases are in units of the allowed one and costs in those of the
+    reference, x shown as x / (x + 1), of single layers as x / (x + 1 / layers).
 
     The last step is terminal, its reward that of the whole policy; all others are 0.
 
@@ -48,20 +48,20 @@ class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
             )
         self.tables = tables
         self.row = np.zeros(len(tables.counts), dtype=np.int64)
-        self._harms = np.zeros(tables.shares.shape)
+        self._increases = np.zeros(tables.shares.shape)
         self._step = 0
         width = tables.space.features.shape[1] + 3 + 4 * POINTS
         self.observation_space = spaces.Box(0.0, 1.0, (width,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.enter(np.full(tables.shares.shape, 1.0 / tables.shares.size))
 
-    def enter(self, harms: FloatArray, frontiers: Frontiers | None = None) -> None:
-        """Take another world: harms of all choices, float64 [layers, choices]; `frontiers` where they are known."""
-        self._harms = harms
-        self.frontiers = Frontiers.of(self.tables, harms) if frontiers is None else frontiers
+    def enter(self, increases: FloatArray, frontiers: Frontiers | None = None) -> None:
+        """Take other loss increases of all choices, float64 [layers, choices]; `frontiers` where they are known."""
+        self._increases = increases
+        self.frontiers = Frontiers.of(self.tables, increases) if frontiers is None else frontiers
         places = [np.linspace(0, len(n) - 1, POINTS).round().astype(int) for n in self.frontiers.numbers]
         self._seen = np.array(
-            [[h[at], s[at]] for at, h, s in zip(places, self.frontiers.harms, self.frontiers.shares, strict=True)]
+            [[h[at], s[at]] for at, h, s in zip(places, self.frontiers.increases, self.frontiers.shares, strict=True)]
         )
         behind = np.cumsum(self._seen[::-1], axis=0)[::-1]
         self._ahead = np.concatenate([behind[1:], np.zeros((1, 2, POINTS))])
@@ -72,7 +72,7 @@ class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         self.row = np.zeros(len(self.tables.counts), dtype=np.int64)
         self._step = 0
         held = np.setdiff1d(np.arange(len(self.row)), self.tables.free)
-        self._harm = float(self._harms[held, 0].sum())
+        self._increase = float(self._increases[held, 0].sum())
         self._share = float(self.tables.shares[held, 0].sum())
         return self._observe(), {}
 
@@ -81,13 +81,13 @@ class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         layer = int(self.tables.free[self._step])
         place = place_of(float(np.asarray(action).reshape(())), len(self.frontiers.numbers[layer]))
         self.row[layer] = self.frontiers.numbers[layer][place]
-        self._harm += float(self.frontiers.harms[layer][place])
+        self._increase += float(self.frontiers.increases[layer][place])
         self._share += float(self.frontiers.shares[layer][place])
         self._step += 1
         if self._step < len(self.tables.free):
             return self._observe(), 0.0, False, False, {}
-        (harm,), (share,) = self.tables.sums(self._harms, self.row[None])
-        reward = float(self.tables.reward(np.asarray(harm), np.asarray(share)))
+        (increase,), (share,) = self.tables.sums(self._increases, self.row[None])
+        reward = float(self.tables.reward(np.asarray(increase), np.asarray(share)))
         return self._observe(), reward, True, False, {"row": self.row.copy()}
 
     def action_towards(self, layer: int, number: int) -> NDArray[np.float32]:
@@ -103,7 +103,7 @@ class PlanningEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         step = min(self._step, len(self.tables.free) - 1)
         layer, layers = int(self.tables.free[step]), len(self.tables.counts)
         own, ahead = self._seen[layer], self._ahead[layer]
-        so_far = np.array([self._harm, self._share])
+        so_far = np.array([self._increase, self._share])
         parts = (
             self.tables.space.features[layer],
             np.array([self._step / len(self.tables.free)]),

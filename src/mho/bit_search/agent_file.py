@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mho.bit_search.layer_features import LAYER_FEATURES
 from mho.bit_search.learners import Algorithm
-from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, Knowledge
+from mho.bit_search.sensitivity import OPERANDS, UNKNOWN_STD, WITH_ADC, FloatArray, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError, file_errors
 from mho.policy import MAX_BITS
@@ -111,24 +111,24 @@ class SavedAgent:
             description["evaluations"],
         )
 
-    def knowledge_of(self, space: SearchSpace) -> Knowledge:
+    def prior_for(self, space: SearchSpace) -> SensitivityPrior:
         """Return what the agent knows of the layers of a space: of its own network, or of one that is like it."""
         is_same = space.layer_names == self.layer_names and np.array_equal(space.features, self.features)
         if is_same:
             stds = np.sqrt(self.deviations**2 + _SAME_STD**2)
             source = f"an agent of the same network ({self.evaluations} evaluations)"
-            return Knowledge(self.log_sensitivities, stds, 1.0, _SLOPE_STD, self.profiles, source)
+            return SensitivityPrior(self.log_sensitivities, stds, 1.0, _SLOPE_STD, self.profiles, source)
         distances = np.linalg.norm(space.features[:, None] - self.features[None], axis=2) / NEIGHBOURHOOD
         kernel = np.exp(-(distances**2) / 2)  # [layers, saved layers]
         weights = kernel / np.maximum(kernel.sum(axis=1, keepdims=True), 1e-12)
         offsets = self.log_sensitivities - self.log_sensitivities.mean()
-        told = weights @ offsets
-        spread = np.sqrt(weights @ self.deviations**2 + weights @ offsets**2 - told**2 + _LIKE_STD**2)
+        predicted = weights @ offsets
+        spread = np.sqrt(weights @ self.deviations**2 + weights @ offsets**2 - predicted**2 + _LIKE_STD**2)
         # A layer that is like none of the saved ones is as unknown as without an agent.
         near = np.minimum(kernel.max(axis=1, keepdims=True), 1.0)
         stds = near * np.minimum(spread, UNKNOWN_STD) + (1 - near) * UNKNOWN_STD
         source = f"an agent of another network ({self.evaluations} evaluations)"
-        return Knowledge(near * told, stds, 1.0, _LIKE_SLOPE_STD, self.profiles, source)
+        return SensitivityPrior(near * predicted, stds, 1.0, _LIKE_SLOPE_STD, self.profiles, source)
 
 
 _ARRAYS = ("features", "log_sensitivities", "deviations", "profiles")

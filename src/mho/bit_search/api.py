@@ -58,7 +58,9 @@ def make_space(
     if objective is not Objective.LATENCY:
         costs = make_costs(network, accelerator, objective, mapping)
         return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
-    table = AdcLatencies.build(derive_layer_table(network), accelerator, constraints.told_adc_bits(), model=mapping)
+    table = AdcLatencies.build(
+        derive_layer_table(network), accelerator, constraints.specified_adc_bits(), model=mapping
+    )
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]
     return SearchSpace.build(
         network.layer_names, latencies, layer_features(network), constraints, prune=prune, shared=table.shared
@@ -66,18 +68,18 @@ def make_space(
 
 
 def _check_adc_bits(constraints: SearchConstraints, accelerator: Accelerator) -> None:
-    """Hold ADC bits that layers may have against the accelerator. Raises `ConfigError`."""
-    asked, converters = constraints.told_adc_bits(), accelerator.converters
-    if asked and not converters.has_calibrated_adc:
+    """Check ADC bits that layers may have against the accelerator. Raises `ConfigError`."""
+    searched, converters = constraints.specified_adc_bits(), accelerator.converters
+    if searched and not converters.has_calibrated_adc:
         raise ConfigError(
             "ADC bits are to be searched, and no range of the ADCs follows from data",
             where=accelerator.name,
             expected="converters.adc_bits as a number, and converters.adc_range other than full-scale",
             hint="over the full scale every sum is read exactly, so that bits cost no accuracy",
         )
-    if asked and asked[-1] > int(converters.adc_bits):
+    if searched and searched[-1] > int(converters.adc_bits):
         raise ConfigError(
-            f"ADC bits up to {asked[-1]} are to be searched",
+            f"ADC bits up to {searched[-1]} are to be searched",
             where=accelerator.name,
             expected=f"at most converters.adc_bits = {converters.adc_bits}",
         )
@@ -122,7 +124,7 @@ def search(
     Or for those that keep it most accurate within a cost; or for those of all costs.
 
     Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
-    `training` says so, scored by loss on the calibration split and judged on the validation split. Test data is not
+    `training` says so, scored by loss on the calibration split and evaluated on the validation split. Test data is not
     touched.
 
     Args:
@@ -137,21 +139,21 @@ def search(
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
             "crossbars" that hold all tiles at once.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
-        cost_budget: what the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8 such as
-            0.4, or an amount such as "250 us". The most accurate policy within it is searched.
-        whole_front: search policies of all costs alike; the winner is the cheapest that keeps the allowed drop.
+        cost_budget: what the best policy may cost, instead of what it may lose: a share of the cost of uniform 8/8 such
+            as 0.4, or an amount such as "250 us". The most accurate policy within it is searched.
+        whole_front: search policies of all costs alike; the best policy is the cheapest that keeps the allowed drop.
         constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
             paper's mapping, weights in multiples of the cell.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
         on_progress: called after every policy.
-        method_options: what else the method is told: an algorithm, a saved agent, knowledge of sensitivities.
+        method_options: options of the method: an algorithm, a saved agent, prior of sensitivities.
         learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
             where their log lies: the method learns from them first, and they do not count into the budget.
-        judge: how candidates are asked; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs is
-            needed, such as `mho.evaluation.networks.ArrayEvaluator`.
-        batch: how many policies the method is asked for before it is told of any.
+        judge: how candidates are evaluated; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs
+            is needed, such as `mho.evaluation.networks.ArrayEvaluator`.
+        batch: how many policies the method proposes before any of them is evaluated.
         processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
             no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
@@ -161,7 +163,7 @@ def search(
             they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
             a tenth of the budget, where candidates are trained; else 0.
         stop_hopeless: end trainings halfway that are no better than guessing.
-        devices: where candidates are trained and judged, such as ``mho.quantization.devices.find_devices("cuda")``;
+        devices: where candidates are trained and evaluated, such as ``mho.quantization.devices.find_devices("cuda")``;
             each process has one. None: on the processor.
 
     Raises:
@@ -175,7 +177,7 @@ def search(
     space = make_space(network, hardware, limits, mapping=model, prune=prunes(method), objective=least)
     if space.adc_bits and judge is None:
         raise ConfigError(
-            "ADC bits are to be searched, and candidates are asked exactly",
+            "ADC bits are to be searched, and candidates are evaluated exactly",
             where="mho.search",
             expected="a judge that sees ADCs",
             hint="judge=ArrayEvaluator(...) of mho.evaluation.networks, or mho search, which takes one by itself",

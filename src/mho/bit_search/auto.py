@@ -31,7 +31,7 @@ def choose_method(space: SearchSpace, budget: int, options: MethodOptions | None
     Args:
         space: what may be proposed, pruned.
         budget: distinct evaluations.
-        options: what else the method is told.
+        options: options of the method.
     """
     free = sum(len(layer.choices) > 1 for layer in space.layers)
     if options is not None and (options.saved is not None or options.algorithm is not None):

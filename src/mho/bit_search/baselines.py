@@ -14,7 +14,7 @@ from mho.policy import BitWidths, Policy
 
 
 class UniformSearch:
-    """Tries the same widths for all layers at a time (held and pinned layers stay), from dear to cheap."""
+    """Tries the same widths for all layers at a time (held and pinned layers stay), from expensive to cheap."""
 
     def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
         del budget, generator
@@ -23,7 +23,7 @@ class UniformSearch:
         self._left = sorted((p for p in policies if goal.allows(space.cost_of(p))), key=space.cost_of)
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
-        """Return the dearest policy that is left."""
+        """Return the most expensive policy that is left."""
         del pending
         return self._left.pop() if self._left else None
 

@@ -1,4 +1,4 @@
-"""What a winner may cost: a share of the cost of uniform 8/8, or an amount with its unit."""
+"""What the best policy may cost: a share of the cost of uniform 8/8, or an amount with its unit."""
 
 from __future__ import annotations
 

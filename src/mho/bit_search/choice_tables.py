@@ -1,7 +1,7 @@
 """The choices of every layer as arrays, and which of them no other betters.
 
-A policy is a row of choice numbers, one a layer. Harm and cost add up over layers (cost but for writes that layers
-share); the reward of a policy is that of `mho.bit_search.goal.Goal`.
+A policy is a row of choice numbers, one a layer. Loss increase and cost add up over layers (cost but for writes that
+layers share); the reward of a policy is that of `mho.bit_search.goal.Goal`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ChoiceTables:
 
     Args:
         space: whose choices.
-        reward: of harms and cost shares, see `mho.bit_search.goal.Goal.reward`.
+        reward: of loss increases and cost shares, see `mho.bit_search.goal.Goal.reward`.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class ChoiceTables:
         """Return the values [layers, choices] of each layer's own choices: without those that only fill the table."""
         return [row[:count] for row, count in zip(values, self.counts, strict=True)]
 
-    def harms(self, harms: FloatArray) -> FloatArray:
-        """Return the harm of every choice [layers, choices], of those of operands' bits [layers, operands, 8]."""
+    def increases(self, increases: FloatArray) -> FloatArray:
+        """Return loss increases of choices [layers, choices], from those of operands' bits [layers, operands, 8]."""
         operands = np.arange(self.widths.shape[2])
-        found: FloatArray = harms[self._layers[:, None, None], operands, self.widths - 1].sum(axis=2)
+        found: FloatArray = increases[self._layers[:, None, None], operands, self.widths - 1].sum(axis=2)
         return found
 
     def policy(self, row: NDArray[np.int64]) -> Policy:
@@ -92,42 +92,42 @@ class ChoiceTables:
         index = np.moveaxis(self._index[self._layers, rows], -1, 0)
         return np.asarray(self.space.saved_ps(index) / self.space.reference_cost)
 
-    def reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
-        """Return the reward of policies of some harm, whose layers' costs add up to `share` of the reference's."""
-        return self._reward(harm, np.maximum(share, 1e-12) ** self._exponent)
+    def reward(self, increase: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of loss increases and sums of layers' costs, as shares of the reference's."""
+        return self._reward(increase, np.maximum(share, 1e-12) ** self._exponent)
 
-    def value(self, harms: FloatArray, row: NDArray[np.int64]) -> float:
-        """Return the reward of a policy by its true cost; `harms` [layers, choices]."""
+    def value(self, increases: FloatArray, row: NDArray[np.int64]) -> float:
+        """Return the reward of a policy by its true cost; `increases` [layers, choices]."""
         share = self.space.cost_of(self.policy(row)) / self.space.reference_cost
-        return float(self._reward(np.asarray(harms[self._layers, row].sum()), np.asarray(share)))
+        return float(self._reward(np.asarray(increases[self._layers, row].sum()), np.asarray(share)))
 
-    def sums(self, harms: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Return harm and cost share of rows [N, layers], [N] each."""
-        return harms[self._layers, rows].sum(axis=1), self.shares[self._layers, rows].sum(axis=1) - self.saved(rows)
+    def sums(self, increases: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Return loss increase and cost share of rows [N, layers], [N] each."""
+        return increases[self._layers, rows].sum(axis=1), self.shares[self._layers, rows].sum(axis=1) - self.saved(rows)
 
 
 @dataclass(frozen=True, eq=False)
 class Frontiers:
-    """Of every layer, the choices that no other choice betters in both harm and cost, from least harm to least cost.
+    """Of every layer, the choices that no other choice betters in loss increase and cost, by rising loss increase.
 
     Attributes:
         numbers: of these choices, int64 [frontier] a layer.
-        harms, shares: of them, float64 [frontier] a layer, rising and falling.
+        increases, shares: of them, float64 [frontier] a layer, rising and falling.
     """
 
     numbers: tuple[NDArray[np.int64], ...]
-    harms: tuple[FloatArray, ...]
+    increases: tuple[FloatArray, ...]
     shares: tuple[FloatArray, ...]
 
     @classmethod
-    def of(cls, tables: ChoiceTables, harms: FloatArray) -> Frontiers:
-        """Find them; `harms` [layers, choices]."""
+    def of(cls, tables: ChoiceTables, increases: FloatArray) -> Frontiers:
+        """Find them; `increases` [layers, choices]."""
         numbers = [
-            pareto_front(harms[layer, :count], tables.shares[layer, :count])
+            pareto_front(increases[layer, :count], tables.shares[layer, :count])
             for layer, count in enumerate(tables.counts)
         ]
         return cls(
             tuple(numbers),
-            tuple(harms[layer, chosen] for layer, chosen in enumerate(numbers)),
+            tuple(increases[layer, chosen] for layer, chosen in enumerate(numbers)),
             tuple(tables.shares[layer, chosen] for layer, chosen in enumerate(numbers)),
         )

@@ -24,10 +24,10 @@ class BitRange:
 
     def __post_init__(self) -> None:
         for kind in ("weights", "acts"):
-            told = getattr(self, kind)
-            if told is not None and not MIN_BITS <= told[0] <= told[1] <= MAX_BITS:
+            limits = getattr(self, kind)
+            if limits is not None and not MIN_BITS <= limits[0] <= limits[1] <= MAX_BITS:
                 raise ConfigError(
-                    f"{kind} are {told[0]}..{told[1]}",
+                    f"{kind} are {limits[0]}..{limits[1]}",
                     where="range of a layer",
                     expected=f"fewest and most bits, within {MIN_BITS}..{MAX_BITS}",
                 )
@@ -45,7 +45,7 @@ class SearchConstraints:
         pins: widths of single layers, by name; they go before everything else.
         ranges: ranges of single layers, by name; they go before the general ones and before `hold_first_last`.
         adc_bits: with how many bits sums may be converted, ascending; empty: with the accelerator's, which are not
-            searched. Widths that are held or pinned may tell their own; where they do not, these are searched.
+            searched. Widths that are held or pinned may specify their own; else these are searched.
     """
 
     min_weight_bits: int = 2
@@ -106,9 +106,9 @@ class SearchConstraints:
         return tuple(range(low, high + 1))
 
     def check_against(self, layer_names: Sequence[str]) -> None:
-        """Hold pins and ranges against the layers of a network. Raises `PolicyError`."""
-        for kind, told in (("pins", self.pins), ("ranges", self.ranges)):
-            for name in told:
+        """Check pins and ranges against the layers of a network. Raises `PolicyError`."""
+        for kind, given in (("pins", self.pins), ("ranges", self.ranges)):
+            for name in given:
                 if name not in layer_names:
                     hint = suggest(name, layer_names)
                     raise PolicyError("unknown layer", where=f"search constraints: {kind}: {name}", hint=hint)
@@ -116,7 +116,7 @@ class SearchConstraints:
             if max(bits.weight_bits, bits.act_bits) > MAX_BITS:
                 raise PolicyError(f"{bits} is above {MAX_BITS} bits", where=f"search constraints: pins: {name}")
 
-    def told_adc_bits(self) -> tuple[int, ...]:
+    def specified_adc_bits(self) -> tuple[int, ...]:
         """Return all bits of conversions that some layer may have of its own, ascending."""
         held = () if self.hold_first_last is None else (self.hold_first_last,)
         fixed = (bits.adc_bits for bits in (*held, *self.pins.values()))

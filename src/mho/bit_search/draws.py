@@ -82,5 +82,5 @@ def _draw_cheaper(space: SearchSpace, generator: np.random.Generator, share: flo
 
 
 def is_within(space: SearchSpace, goal: Goal, policy: Policy) -> bool:
-    """Tell whether a policy costs no more than the goal's cost budget; without one, nothing is asked of its cost."""
+    """Tell whether a policy costs no more than the goal's cost budget; without one, any cost is allowed."""
     return goal.cost_budget is None or goal.allows(space.cost_of(policy))

@@ -1,7 +1,7 @@
 """Stopping trainings that are hopeless: halfway they are no better than guessing.
 
 Candidates start from trained weights, so a network whose loss is still that of a guess after half of a short training
-was ruined by its widths. The rule knows nothing of other policies, so a measurement depends on its policy alone.
+was destroyed by its widths. The rule knows nothing of other policies, so a measurement depends on its policy alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class StoppedTrainingError(Exception):
 class ChanceLevelTest:
     """Told of every step of a training, it raises `StoppedTrainingError` halfway where that is due.
 
-    The mean loss of the second quarter of the steps is held against that of a uniform guess.
+    The mean loss of the second quarter of the steps is compared with that of a uniform guess.
 
     Args:
         classes: how many there are to guess.
@@ -38,7 +38,7 @@ class ChanceLevelTest:
         self._epoch, self._first, self._total = 0, 0, 0.0
 
     def __call__(self, progress: TrainingProgress) -> None:
-        """Take notice of a step."""
+        """Count a step."""
         if progress.epoch != self._epoch:
             self._epoch, self._first, self._total = progress.epoch, progress.step - 1, 0.0
         total = progress.loss * (progress.step - self._first)  # the mean is over the epoch so far

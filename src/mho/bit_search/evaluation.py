@@ -1,7 +1,7 @@
 """What an evaluation of a policy is, and how it is measured by training.
 
-Methods ask for policies and learn from records; they never see data. Validation data judges, a fixed calibration split
-gives the loss that scores; test data is nowhere near.
+Methods propose policies and learn from records; they never see data. Validation data gives accuracies, a fixed
+calibration split the loss that scores; test data is nowhere near.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class EvaluationRecord:
         objective: what `cost` is.
         seed: seed that the evaluation used.
         seconds: wall time that it took.
-        method: the search method that asked first.
+        method: the search method that proposed it first.
         index: place in the log, from 0.
         fidelity: how thoroughly it was measured; a policy is evaluated once a fidelity.
         status: "ok", "failed", or "screened": not worth a full evaluation; its score is what a shorter one promises.
@@ -99,7 +99,7 @@ class EvaluationRecord:
         return self.status == OK
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of a log line; "seeds" is told of means, which no log has."""
+        """Return the content of a log line; "seeds" only for means, which no log has."""
         return {
             "index": self.index, "policy": self.policy.to_json(), "score": self.score, "accuracy": self.accuracy,
             "objective": str(self.objective), "cost": self.cost, "unit": self.objective.unit,

@@ -1,11 +1,11 @@
 """`evolution`: generations of policies that are crossed and mutated, with Optuna's NSGA-II.
 
-Each policy is told to Optuna with two values, the logarithm of its cost and its loss. Parents are drawn as NSGA-II
+Optuna gets each policy with two values, the logarithm of its cost and its loss. Parents are drawn as NSGA-II
 draws them (Deb et al., IEEE Transactions on Evolutionary Computation 6(2), 2002): of two, the one that is better in
-both goes first. Who survives a generation is the policies of the highest reward (`bit_search.goal`), judged by all that
+both goes first. Who survives a generation is the policies of the highest reward (`bit_search.goal`), by all that
 is known by then, so the population gathers where the goal lies; where the whole front is wanted, NSGA-II's own choice
 by rank and crowding. Mutation moves a width to the next one, up or down, as
-a width drawn anew ruins most policies.
+a width drawn anew destroys most policies.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from mho.bit_search.draws import draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.initial_policies import first_policies
 from mho.bit_search.optuna_space import PolicyCodec, quiet
-from mho.bit_search.sensitivity import Knowledge
+from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 
@@ -33,7 +33,7 @@ POPULATION = 10
 CROSSOVER_SHARE, MUTATION_SHARE = 0.5, 0.08
 """Of children, how many have two parents; of their widths, how many are moved."""
 MAX_ASKS = 50
-"""Children that are asked for until one is new."""
+"""Children that are drawn until one is new."""
 
 
 class EvolutionSearch:
@@ -44,7 +44,7 @@ class EvolutionSearch:
         goal: what the search is after.
         budget: distinct evaluations.
         generator: seeds Optuna, and draws the first generation.
-        knowledge: of the layers' sensitivities, for the first generation; None: nothing.
+        prior: of the layers' sensitivities, for the first generation; None: nothing.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class EvolutionSearch:
         budget: int,
         generator: np.random.Generator,
         *,
-        knowledge: Knowledge | None = None,
+        prior: SensitivityPrior | None = None,
     ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._records: dict[Policy, EvaluationRecord] = {}
@@ -71,7 +71,7 @@ class EvolutionSearch:
                 elite_population_selection_strategy=None if goal.whole_front else self._survive,
             )
             self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-            for policy in first_policies(space, goal, self._population, generator, knowledge):
+            for policy in first_policies(space, goal, self._population, generator, prior):
                 self._study.enqueue_trial(self._codec.encode(policy))
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
@@ -107,16 +107,16 @@ class EvolutionSearch:
                 self._study.add_trial(create_trial(params=parameters, distributions=ranges, values=values))
 
     def _may_descend(self, policy: Policy) -> bool:
-        """Tell whether a policy that was not asked for, of an earlier search, may have descendants."""
+        """Tell whether a policy of an earlier search, not proposed here, may have descendants."""
         return policy != self._space.reference_policy and self._space.contains(policy)
 
     def _survive(self, study: Study, population: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials of the highest reward, as many as a generation has.
 
-        A policy that several seeds measured counts with their mean, not with the value that its trial was told.
+        A policy that several seeds measured counts with their mean, not with the value that its trial got.
         """
         del study
-        unit = harm_unit(self._goal, list(self._records.values()))
+        unit = increase_unit(self._goal, list(self._records.values()))
 
         def reward(trial: FrozenTrial) -> float:
             record = self._records[self._codec.decode(trial.params)]

@@ -1,13 +1,14 @@
-"""`exact`: a model of what bits harm, the best policy of that model by a mixed-integer program, then local search.
+"""`exact`: a model of the loss that bits cost, its best policy by a mixed-integer program, then local search.
 
 Every evaluation refits the Bayesian model of `bit_search.sensitivity`. What costs is known, so the policy that is best
 in the model is found exactly (`bit_search.knapsack`). It is evaluated, which mends the model where it was wrong.
-Turns take the most probable world and worlds drawn from the posterior (Thompson sampling) by turns; after
-`LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose harm was
-measured, so that what the model cannot express (layers that act together) does not mislead the end of a search.
+Turns take the posterior mode and posterior samples (Thompson sampling) alternately; after
+`LOCAL_FROM` evaluations every third turn changes one or two layers of the best policy so far instead, whose loss
+increase was measured, so that what the model cannot express (layers that act together) does not mislead the end of a
+search.
 
-Within a cost budget the program's parts change places: least harm within the budget. Where the whole front is wanted,
-each turn draws a budget of its own.
+Within a cost budget the program's parts change places: least loss increase within the budget. Where the whole front is
+wanted, each turn draws a budget of its own.
 
 Where costs do not add up over layers, the program takes the sums that are near them, several times with costs that are
 a little off; of these and their neighbours the true cost decides. The sum that may be spent within a budget is found by
@@ -28,12 +29,12 @@ from numpy.typing import NDArray
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.draws import draw_new, is_within, searches_all
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, budget_reward, harm_unit
+from mho.bit_search.goal import Goal, budget_reward, increase_unit
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.initial_policies import spread_policies
 from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.local_search import neighbours
-from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 
@@ -41,11 +42,11 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 FIRST = 6
-"""Policies that are evaluated before the model is asked."""
+"""Policies that are evaluated before the model proposes any."""
 FIT_FROM = 4
 LOCAL_FROM = 40
-RUINED = 20.0
-"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+FAILED_INCREASE = 20.0
+"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
 BUDGET_TRIES = 5
 """Programs that find which sum of layers' costs a budget is worth."""
@@ -58,8 +59,8 @@ class ExactSearch:
         space: what may be proposed.
         goal: what the search is after.
         budget: distinct evaluations.
-        generator: draws worlds.
-        knowledge: of the layers' sensitivities; None: nothing.
+        generator: draws posterior samples.
+        prior: of the layers' sensitivities; None: nothing.
     """
 
     def __init__(
@@ -69,13 +70,13 @@ class ExactSearch:
         budget: int,
         generator: np.random.Generator,
         *,
-        knowledge: Knowledge | None = None,
+        prior: SensitivityPrior | None = None,
     ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._tables = ChoiceTables(space)
         self._shares = self._tables.by_layer(self._tables.shares)
         self._is_additive = space.adds_up
-        self._model = SensitivityModel(space.layer_names, knowledge, self._tables.operands)
+        self._model = SensitivityModel(space.layer_names, prior, self._tables.operands)
         self._records: dict[Policy, EvaluationRecord] = {}
         self._first = spread_policies(self._tables, goal, self._model, min(FIRST, max(1, budget // 3)), generator)
         self._known: set[Policy] = set()
@@ -90,19 +91,21 @@ class ExactSearch:
             return self._first.pop(0)
         self._turn += 1
         self._refit()
-        harms = self._harms(self._generator if self._turn % 2 else None)
+        increases = self._increases(self._generator if self._turn % 2 else None)
         if self._goal.whole_front:
             self._level = self._draw_level()
         records = list(self._records.values())
         if self._all is not None:
-            return self._all.pick(self._worth, harms, self._known, promising_costs(self._space, self._goal, records))
-        candidates = self._best_in_model(harms)
+            return self._all.pick(
+                self._worth, increases, self._known, promising_costs(self._space, self._goal, records)
+            )
+        candidates = self._best_in_model(increases)
         if len(records) >= LOCAL_FROM and self._turn % 3 == 0 and not self._goal.whole_front:
-            near = neighbours_of_incumbent(self._tables, self._goal, records, harms, self._reward, NEIGHBOURS)
+            near = neighbours_of_incumbent(self._tables, self._goal, records, increases, self._reward, NEIGHBOURS)
             candidates = itertools.chain(near, candidates)
         new = (p for p in candidates if p not in self._known and is_within(self._space, self._goal, p))
         few = list(itertools.islice(new, 1 if self._is_additive else NEAR_PROGRAMS + TRUE_NEIGHBOURS))
-        return self._best_of(few, harms) if few else self._draw()
+        return self._best_of(few, increases) if few else self._draw()
 
     def tell(self, record: EvaluationRecord) -> None:
         """Keep a record, of any method; the model is refitted before the next proposal."""
@@ -114,72 +117,78 @@ class ExactSearch:
         if not self._is_fitted and len(self._records) >= FIT_FROM:
             self._is_fitted = True
             records = list(self._records.values())
-            unit = harm_unit(self._goal, records)
-            excess = [RUINED * unit if r.score is None else r.score - self._goal.reference_score for r in records]
+            unit = increase_unit(self._goal, records)
+            excess = [
+                FAILED_INCREASE * unit if r.score is None else r.score - self._goal.reference_score for r in records
+            ]
             self._model.fit([r.policy for r in records], np.array(excess), unit)
 
-    def _harms(self, generator: np.random.Generator | None) -> list[FloatArray]:
-        return self._tables.by_layer(self._tables.harms(self._model.harms(generator)))
+    def _increases(self, generator: np.random.Generator | None) -> list[FloatArray]:
+        return self._tables.by_layer(self._tables.increases(self._model.increases(generator)))
 
-    def _best_in_model(self, harms: list[FloatArray]) -> Iterator[Policy]:
-        """Yield the best policy of a world, others that are best if costs are a little off, then its neighbours."""
-        chosen = self._solve(harms, self._shares)
+    def _best_in_model(self, increases: list[FloatArray]) -> Iterator[Policy]:
+        """Yield the best policy in the model, others that are best if costs are a little off, then its neighbours."""
+        chosen = self._solve(increases, self._shares)
         yield self._tables.policy(chosen)
         for _ in range(0 if self._is_additive else NEAR_PROGRAMS - 1):
             jittered = [share * self._generator.lognormal(0.0, COST_JITTER, len(share)) for share in self._shares]
-            yield self._tables.policy(self._solve(harms, jittered))
-        start = _add_up(harms, chosen), _add_up(self._shares, chosen)
-        for numbers in neighbours(chosen, harms, self._shares, start, self._reward, NEIGHBOURS):
+            yield self._tables.policy(self._solve(increases, jittered))
+        start = _add_up(increases, chosen), _add_up(self._shares, chosen)
+        for numbers in neighbours(chosen, increases, self._shares, start, self._reward, NEIGHBOURS):
             yield self._tables.policy(numbers)
 
-    def _solve(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray:
-        """Return the cheapest choices whose harm is allowed, or the least harmful ones that cost what they may."""
+    def _solve(self, increases: list[FloatArray], shares: list[FloatArray]) -> IntArray:
+        """Return the cheapest choices within the allowed loss increase, or the best ones within the budget."""
         if self._goal.whole_front:
-            chosen = solve_knapsack(harms, shares, self._level ** (1.0 / self._space.objective.exponent))
+            chosen = solve_knapsack(increases, shares, self._level ** (1.0 / self._space.objective.exponent))
         elif self._goal.cost_budget is not None:
-            chosen = self._solve_within_budget(harms, shares)
+            chosen = self._solve_within_budget(increases, shares)
         else:
-            chosen = solve_knapsack(shares, harms, 1.0)
+            chosen = solve_knapsack(shares, increases, 1.0)
         if chosen is not None:
             return chosen
-        scarce = shares if self._goal.whole_front or self._goal.cost_budget is not None else harms
+        scarce = shares if self._goal.whole_front or self._goal.cost_budget is not None else increases
         return np.array([part.argmin() for part in scarce])
 
-    def _solve_within_budget(self, harms: list[FloatArray], shares: list[FloatArray]) -> IntArray | None:
-        """Return the least harmful choices whose true cost is within the budget; None where none were found."""
+    def _solve_within_budget(self, increases: list[FloatArray], shares: list[FloatArray]) -> IntArray | None:
+        """Return the choices of the least loss increase whose true cost is within the budget, if any are found."""
         assert self._goal.cost_budget is not None
         power = 1.0 / self._space.objective.exponent
         capacity = (self._goal.cost_budget / self._space.reference_cost) ** power
         best: tuple[float, IntArray] | None = None
         for _ in range(1 if self._is_additive else BUDGET_TRIES):
-            chosen = solve_knapsack(harms, shares, capacity)
+            chosen = solve_knapsack(increases, shares, capacity)
             if chosen is None:
                 break
-            cost, harm = self._space.cost_of(self._tables.policy(chosen)), _add_up(harms, chosen)
-            if self._goal.allows(cost) and (best is None or harm < best[0]):
-                best = harm, chosen
+            cost, increase = self._space.cost_of(self._tables.policy(chosen)), _add_up(increases, chosen)
+            if self._goal.allows(cost) and (best is None or increase < best[0]):
+                best = increase, chosen
             # A little more than fits shows where the limit lies; a little less will fit.
             capacity *= (self._goal.cost_budget / cost) ** power * (1.01 if self._goal.allows(cost) else 0.995)
         return None if best is None else best[1]
 
-    def _best_of(self, policies: Sequence[Policy], harms: list[FloatArray]) -> Policy:
-        """Return the policy of the highest reward by true cost; of a single one nothing is asked."""
+    def _best_of(self, policies: Sequence[Policy], increases: list[FloatArray]) -> Policy:
+        """Return the policy of the highest reward by true cost; a single one is returned as it is."""
         if len(policies) == 1:
             return policies[0]
-        harm = np.array([_add_up(harms, self._tables.row(policy)) for policy in policies])
+        increase = np.array([_add_up(increases, self._tables.row(policy)) for policy in policies])
         share = np.array([self._space.cost_of(policy) / self._space.reference_cost for policy in policies])
-        return policies[int(np.argmax(self._worth(harm, share)))]
+        return policies[int(np.argmax(self._worth(increase, share)))]
 
-    def _worth(self, harm: FloatArray, share: FloatArray) -> FloatArray:
-        """Return the reward of harms and true costs over the reference's; on the whole front that of this turn."""
-        return budget_reward(harm, share / self._level) if self._goal.whole_front else self._goal.reward(harm, share)
+    def _worth(self, increase: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of loss increases and true cost shares; on the whole front that of this turn."""
+        return (
+            budget_reward(increase, share / self._level)
+            if self._goal.whole_front
+            else self._goal.reward(increase, share)
+        )
 
-    def _reward(self, harm: FloatArray, share: FloatArray) -> FloatArray:
-        """Return the reward of harms and sums of shares."""
-        return self._worth(np.maximum(harm, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
+    def _reward(self, increase: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the reward of loss increases and sums of shares."""
+        return self._worth(np.maximum(increase, 0.0), np.maximum(share, 1e-12) ** self._space.objective.exponent)
 
     def _draw_level(self) -> float:
-        """Draw a cost over the reference's, between the cheapest and the dearest policy, alike over its logarithm."""
+        """Draw a cost share between those of the cheapest and the most expensive policy, log-uniformly."""
         least, most = (sum(float(pick(share)) for share in self._shares) for pick in (np.min, np.max))
         level = least * (most / least) ** self._generator.random()
         return float(level**self._space.objective.exponent)
@@ -208,12 +217,12 @@ class _AllPolicies:
     def pick(
         self,
         worth: Callable[[FloatArray, FloatArray], FloatArray],
-        harms: list[FloatArray],
+        increases: list[FloatArray],
         known: Collection[Policy],
         could_win: Callable[[int], bool],
     ) -> Policy | None:
-        """Return, of the policies that may win, the one of most worth in a world; None: no such."""
-        harm = np.sum([part[numbers] for part, numbers in zip(harms, self._numbers.T, strict=True)], axis=0)
-        places = np.argsort(-worth(harm, self._shares), kind="stable")
+        """Return, of the policies that may win, the one of most worth in the model; None: no such."""
+        increase = np.sum([part[numbers] for part, numbers in zip(increases, self._numbers.T, strict=True)], axis=0)
+        places = np.argsort(-worth(increase, self._shares), kind="stable")
         promising = (self._policies[k] for k in places if could_win(int(self._costs[k])))
         return next((policy for policy in promising if policy not in known), None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.objective import Objective
 from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, SensitivityModel, places_of
 from mho.bit_search.space import SearchSpace
@@ -20,12 +20,12 @@ from mho.policy import MAX_BITS, MIN_BITS, BitWidths, Policy, policy_schema
 FloatArray = NDArray[np.float64]
 
 DRAWS = 400
-"""Worlds that are drawn from the posterior of the model of sensitivities."""
+"""Samples of the posterior of the model of sensitivities."""
 LOW, HIGH = 10.0, 90.0
 """Percentiles that tell how sure a loss is."""
 LEAST_EVALUATIONS = 4
-RUINED = 20.0
-"""Harm, in units of `harm_unit`, that a policy whose training failed is taken to have."""
+FAILED_INCREASE = 20.0
+"""Loss increase, in units of `increase_unit`, that a policy whose training failed is taken to have."""
 _FIELDS = {"weight": "weight_bits", "activation": "act_bits", "ADC": "adc_bits"}
 
 
@@ -34,7 +34,7 @@ class Loss:
     """A loss (cross entropy, natural logarithm) as a model tells it.
 
     Attributes:
-        likely: in the most probable world.
+        likely: at the posterior mode.
         low, high: the 10th and the 90th percentile of what evaluations leave possible.
     """
 
@@ -171,14 +171,14 @@ def explain_policy(
         goal: of the search.
         records: of the search, uniform 8/8 among them.
         policy: the one to explain.
-        generator: draws worlds from the posterior.
+        generator: draws posterior samples.
 
     Raises:
         MhoError: there are too few records to learn from.
         PolicyError: the policy does not fit the space's network.
     """
     cost = space.cost_of(policy)
-    worlds, unit = _draw_worlds(space, goal, records, generator)
+    samples, unit = _draw_samples(space, goal, records, generator)
     names = WITH_ADC if space.adc_bits else OPERANDS
     layers = []
     for number, name in enumerate(space.layer_names):
@@ -187,7 +187,7 @@ def explain_policy(
             bits = getattr(policy[name], _FIELDS[operand])
             if bits is None:
                 continue
-            losses = unit * worlds[:, number, place]
+            losses = unit * samples[:, number, place]
             less, more = (
                 _step(space, policy, name, operand, other, cost, losses) for other in _next_bits(space, operand, bits)
             )
@@ -207,10 +207,10 @@ def explain_policy(
     )
 
 
-def _draw_worlds(
+def _draw_samples(
     space: SearchSpace, goal: Goal, records: Sequence[EvaluationRecord], generator: np.random.Generator
 ) -> tuple[FloatArray, float]:
-    """Return excess losses [1 + draws, layers, operands, 8], the most probable world first, and their unit."""
+    """Return excess losses [1 + draws, layers, operands, 8], the posterior mode first, and their unit."""
     if len(records) < LEAST_EVALUATIONS:
         raise MhoError(
             f"{len(records)} evaluations tell nothing of layers",
@@ -218,8 +218,8 @@ def _draw_worlds(
             expected=f"{LEAST_EVALUATIONS} or more",
         )
     model = SensitivityModel(space.layer_names, operands=len(WITH_ADC if space.adc_bits else OPERANDS))
-    unit = harm_unit(goal, records)
-    excess = [RUINED * unit if r.score is None else r.score - goal.reference_score for r in records]
+    unit = increase_unit(goal, records)
+    excess = [FAILED_INCREASE * unit if r.score is None else r.score - goal.reference_score for r in records]
     model.fit([record.policy for record in records], np.array(excess), unit)
     return np.stack([model.excess(), *(model.excess(generator) for _ in range(DRAWS))]), unit
 
@@ -233,7 +233,7 @@ def _next_bits(space: SearchSpace, operand: str, bits: int) -> tuple[int | None,
 def _step(
     space: SearchSpace, policy: Policy, name: str, operand: str, bits: int | None, cost: int, losses: FloatArray
 ) -> BitStep | None:
-    """Tell what `bits` would make of a policy; `losses` [worlds, 8] are those of the operand."""
+    """Tell what `bits` would make of a policy; `losses` [samples, 8] are those of the operand."""
     if bits is None:
         return None
     changed: BitWidths = replace(policy[name], **{_FIELDS[operand]: bits})
@@ -244,6 +244,6 @@ def _step(
 
 
 def _summarize(losses: FloatArray) -> Loss:
-    """Summarize losses [worlds], the most probable world first."""
+    """Summarize losses [samples], the posterior mode first."""
     low, high = np.percentile(losses[1:], [LOW, HIGH])
     return Loss(float(losses[0]), float(low), float(high))

@@ -1,10 +1,11 @@
-"""What a search is after, how methods are rewarded, and how the winner is chosen in spite of noise.
+"""What a search is after, how methods are rewarded, and how the best policy is chosen in spite of noise.
 
 Accuracy on a thousand validation images is uncertain by about a point: as much as one allows to lose. Whoever picks the
 cheapest policy that seems to reach the target picks the luckiest, and where the reference itself was measured too low,
 everything seems to reach it. Hence `estimate_accuracies`: the loss on the calibration split orders policies with less
-noise than accuracy does, so accuracy is smoothed along it. A winner must lose no more than is allowed as measured, and
-as smoothed, where the reference is smoothed too. What several seeds measured counts as so many measurements.
+noise than accuracy does, so accuracy is smoothed along it. The best policy must lose no more than is allowed as
+measured, and as smoothed, where the reference is smoothed too. What several seeds measured counts as so many
+measurements.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Goal:
     """What is searched: the cheapest policy within a loss of accuracy, or the most accurate one within a cost.
 
     Attributes:
-        reference_accuracy: accuracy of the reference (uniform 8/8 unless told otherwise), 0..1.
+        reference_accuracy: accuracy of the reference (uniform 8/8 by default), 0..1.
         allowed_drop_points: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
         reference_score: loss of uniform 8/8.
         objective: what costs are.
-        cost_budget: what the winner may cost, in the unit of `objective`; None: as little as accuracy allows.
+        cost_budget: what the best policy may cost, in the unit of `objective`; None: as little as accuracy allows.
         whole_front: True where policies of all costs are wanted, not one of them.
     """
 
@@ -59,30 +60,30 @@ class Goal:
             raise ConfigError(f"a cost budget of {self.cost_budget}", where="search goal", expected="1 or more")
         if self.cost_budget is not None and self.whole_front:
             raise ConfigError(
-                "both a cost budget and the whole front are asked for",
+                "both a cost budget and the whole front are requested",
                 where="search goal",
                 expected="one of them: the front has policies of all costs",
             )
 
     @property
     def target_accuracy(self) -> float:
-        """Smallest accuracy that a winner may have, 0..1: 0 where only its cost is limited."""
+        """Smallest accuracy that the best policy may have, 0..1: 0 where only its cost is limited."""
         return 0.0 if self.cost_budget is not None else self.reference_accuracy - self.allowed_drop_points / 100.0
 
     def allows(self, cost: int) -> bool:
-        """Tell whether a winner may cost so much."""
+        """Tell whether the best policy may cost so much."""
         return self.cost_budget is None or cost <= self.cost_budget
 
-    def reward(self, harm: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
+    def reward(self, increase: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
         """Return what policies are worth to methods: `smooth_reward`, or within a cost budget `budget_reward`.
 
         Args:
-            harm: excess loss over the reference's in units of `harm_unit`, any shape, >= 0.
+            increase: excess loss over the reference's in units of `increase_unit`, any shape, >= 0.
             cost_share: cost over that of uniform 8/8, > 0, same shape.
         """
         if self.cost_budget is None:
-            return smooth_reward(harm, cost_share)
-        return budget_reward(harm, np.asarray(cost_share) * (self.reference_cost / self.cost_budget))
+            return smooth_reward(increase, cost_share)
+        return budget_reward(increase, np.asarray(cost_share) * (self.reference_cost / self.cost_budget))
 
 
 def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
@@ -102,33 +103,34 @@ def paper_reward(goal: Goal, accuracy: float, cost: int) -> float:
     return 100.0 * (goal.reference_cost / cost - 1.0) + 0.1 * margin
 
 
-def smooth_reward(harm: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
+def smooth_reward(increase: FloatArray | float, cost_share: FloatArray | float) -> FloatArray:
     """Return a reward that is highest just within what is allowed, and has no jump.
 
-    log2(gain) - 4 log1p(softplus(12 (harm - 1)) / 12): half the cost is worth 1, the allowed harm counts -0.2, twice it
-    -2.8; harms far beyond count logarithmically, so that one ruined policy does not drown all others.
+    log2(gain) - 4 log1p(softplus(12 (increase - 1)) / 12): half the cost is worth 1, the allowed loss increase counts
+    -0.2, twice it -2.8; loss increases far beyond count logarithmically, so that one failed policy does not drown all
+    others.
 
     Args:
-        harm: excess loss over the reference's in units of `allowed_excess`, any shape.
+        increase: excess loss over the reference's in units of `allowed_excess`, any shape.
         cost_share: cost over that of uniform 8/8, > 0, same shape.
     """
-    beyond = np.logaddexp(0.0, 12.0 * (np.asarray(harm) - 1.0)) / 12.0
+    beyond = np.logaddexp(0.0, 12.0 * (np.asarray(increase) - 1.0)) / 12.0
     return -np.log2(cost_share) - 4.0 * np.log1p(beyond)
 
 
-def budget_reward(harm: FloatArray | float, budget_share: FloatArray | float) -> FloatArray:
-    """Return a reward within a cost budget: the less harm, the better, and nothing beyond the budget is worth as much.
+def budget_reward(increase: FloatArray | float, budget_share: FloatArray | float) -> FloatArray:
+    """Return a reward within a cost budget: it falls with the loss increase, and is less beyond the budget.
 
-    -log2(harm + 1/16) for what costs no more than the budget; beyond it, 10 less, and 10 less again for each budget
+    -log2(increase + 1/16) for what costs no more than the budget; beyond it, 10 less, and 10 less again for each budget
     more. Where costs are known exactly there is no reason to soften the limit; the slope tells which way it lies.
 
     Args:
-        harm: excess loss over the reference's in units of `harm_unit`, any shape.
+        increase: excess loss over the reference's in units of `increase_unit`, any shape.
         budget_share: cost over the budget, > 0, same shape.
     """
-    harm, share = np.asarray(harm), np.asarray(budget_share)
+    increase, share = np.asarray(increase), np.asarray(budget_share)
     beyond = np.where(share > 1.0 + 1e-12, 10.0 * share, 0.0)
-    return np.asarray(-np.log2(np.maximum(harm, 0.0) + 0.0625) - beyond)
+    return np.asarray(-np.log2(np.maximum(increase, 0.0) + 0.0625) - beyond)
 
 
 def estimate_accuracies(records: Sequence[EvaluationRecord]) -> FloatArray:
@@ -152,10 +154,11 @@ def _spread(blocks: Sequence[_Block], count: int) -> FloatArray:
 
 
 def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: FloatArray) -> float:
-    """Return the smallest accuracy that a winner may have as smoothed, 0..1: not below the goal's target.
+    """Return the smallest accuracy that the best policy may have as smoothed, 0..1: not below the goal's target.
 
     What may be lost counts from the smoothed accuracy of the reference, where it is among the records: policies of like
-    loss contribute to it, as a single measurement may be too low by as much as may be lost. No more is asked than the
+    loss contribute to it, as a single measurement may be too low by as much as may be lost. No more is required than
+    the
     reference itself has: where policies of luckily low loss pull it below the target, it can still win.
 
     Args:
@@ -165,11 +168,11 @@ def smoothed_target(goal: Goal, records: Sequence[EvaluationRecord], estimates: 
     """
     if goal.cost_budget is not None:
         return goal.target_accuracy
-    told = (goal.reference_cost, goal.reference_score, goal.reference_accuracy)
+    own = (goal.reference_cost, goal.reference_score, goal.reference_accuracy)
     known = (
         float(estimate)
         for record, estimate in zip(records, estimates, strict=True)
-        if (record.cost, record.score, record.accuracy) == told
+        if (record.cost, record.score, record.accuracy) == own
     )
     if (reference := next(known, None)) is None:
         return goal.target_accuracy
@@ -196,8 +199,8 @@ def allowed_excess(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
     return max(float(excess), SMALLEST_EXCESS)
 
 
-def harm_unit(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
-    """Return the excess loss over the reference's that harm is counted in.
+def increase_unit(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
+    """Return the excess loss over the reference's that loss increase is counted in.
 
     What may be lost (`allowed_excess`). Where nothing limits the loss: the median of the five least excesses within the
     cost budget, or of all of them where the whole front is wanted.
@@ -243,7 +246,7 @@ def _isotonic_blocks(records: Sequence[EvaluationRecord]) -> list[_Block]:
 
 
 def select_best(goal: Goal, records: Sequence[EvaluationRecord], *, seeds: int = 1) -> EvaluationRecord | None:
-    """Return the winner; None where no record is one.
+    """Return the record of the best policy; None where no policy keeps the goal.
 
     The cheapest record whose accuracy as measured reaches the target, and as smoothed `smoothed_target`. Of equally
     cheap ones the one with the lower score (loss) is taken, then the earlier one in `records` (not in the log, whose

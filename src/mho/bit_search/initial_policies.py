@@ -11,7 +11,7 @@ from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.draws import draw_within, is_within
 from mho.bit_search.goal import Goal
 from mho.bit_search.knapsack import solve_knapsack
-from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 
@@ -25,7 +25,7 @@ def spread_policies(
     count: int,
     generator: np.random.Generator | None = None,
 ) -> list[Policy]:
-    """Return policies at levels of cost, dear to cheap, each the least harmful in a world.
+    """Return policies at levels of cost, expensive to cheap, each of the least loss increase in a sample.
 
     Before any evaluation a model that knows nothing holds all layers to be about alike. Still, costs are known, so such
     policies are nearer to good ones than draws are, and finding them takes no evaluation.
@@ -35,7 +35,7 @@ def spread_policies(
         goal: levels lie near below its cost budget, where there is one; nothing beyond it is returned.
         model: of sensitivities.
         count: how many levels; fewer policies where two levels give the same.
-        generator: draws a world of its own for each, so that the policies teach more; None takes the most probable one.
+        generator: draws a sample of its own for each, so that the policies teach more; None takes the mode.
     """
     shares = tables.by_layer(tables.shares)
     policies = []
@@ -43,11 +43,11 @@ def spread_policies(
     if goal.cost_budget is not None:
         highest = (goal.cost_budget / tables.space.reference_cost) ** (1.0 / tables.space.objective.exponent)
     for level in np.linspace(*((0.9, 0.1) if goal.cost_budget is None else (1.0, 0.6)), count):
-        harms = tables.by_layer(tables.harms(model.harms(generator)))
+        increases = tables.by_layer(tables.increases(model.increases(generator)))
         least = sum(float(share.min()) for share in shares)
-        most = sum(float(share[harm.argmin()]) for share, harm in zip(shares, harms, strict=True))
+        most = sum(float(share[increase.argmin()]) for share, increase in zip(shares, increases, strict=True))
         limit = least + level * max(0.0, min(most, highest) - least)
-        chosen = solve_knapsack(harms, shares, limit)
+        chosen = solve_knapsack(increases, shares, limit)
         if chosen is not None:  # the cheapest policy always fits, but for the rounding of sums
             policies.append(tables.policy(chosen))
     return [policy for policy in dict.fromkeys(policies) if is_within(tables.space, goal, policy)]
@@ -58,14 +58,14 @@ def first_policies(
     goal: Goal,
     count: int,
     generator: np.random.Generator,
-    knowledge: Knowledge | None = None,
+    prior: SensitivityPrior | None = None,
 ) -> list[Policy]:
     """Return up to `count` policies for methods that need many: half by what is known, half drawn over all costs.
 
     They count for the budget when they are evaluated, as any other.
     """
     tables = ChoiceTables(space)
-    model = SensitivityModel(space.layer_names, knowledge, tables.operands)
+    model = SensitivityModel(space.layer_names, prior, tables.operands)
     known = spread_policies(tables, goal, model, (count + 1) // 2)
     drawn = [draw_within(space, goal, generator, spread=True) for _ in range(count - len(known))]
     return list(dict.fromkeys([*known, *drawn]))

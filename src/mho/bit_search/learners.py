@@ -1,6 +1,6 @@
-"""Agents of stable-baselines3 behind one interface: they act, and learn from imagined episodes.
+"""Agents of stable-baselines3 behind one interface: they act, and learn from simulated rollouts.
 
-Off-policy ones (DDPG, TD3, SAC) learn from lessons: what every choice of a step would have been worth with all other
+Off-policy ones (DDPG, TD3, SAC) learn from samples: what every choice of a step would have been worth with all other
 steps as they were, so that credit for an episode's end reaches the step that earned it (expert iteration, Anthony et
 al. 2017). PPO plays whole episodes and learns from their ends.
 """
@@ -27,7 +27,7 @@ from mho.errors import InputFileError
 
 HIDDEN = (128, 128)
 RATE, TARGET_SMOOTHING, BATCH_SIZE = 1e-3, 0.05, 256
-LESSONS_KEPT = 20_000
+SAMPLES_KEPT = 20_000
 PPO_LOG_STD = -0.7
 PPO_EPISODES, PPO_EPOCHS, PPO_BATCHES, PPO_RATE = 16, 10, 4, 1e-3
 
@@ -36,7 +36,7 @@ class Algorithm(StrEnum):
     """How an agent learns.
 
     Attributes:
-        DDPG, TD3, SAC: off-policy, from lessons.
+        DDPG, TD3, SAC: off-policy, from samples.
         PPO: policy gradient, from whole episodes.
     """
 
@@ -47,7 +47,7 @@ class Algorithm(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class TrainingSamples:
     """Choices and what they were worth.
 
     Attributes:
@@ -61,8 +61,8 @@ class Lessons:
     rewards: NDArray[np.float64]
 
     @classmethod
-    def join(cls, parts: list[Lessons]) -> Lessons:
-        """Put lessons one after the other."""
+    def join(cls, parts: list[TrainingSamples]) -> TrainingSamples:
+        """Put samples one after the other."""
         return cls(*(np.concatenate([getattr(part, key) for part in parts]) for key in cls.__annotations__))
 
 
@@ -73,13 +73,13 @@ class Learner(Protocol):
         """Return what the agent would do, float32 [N] in -1..1, at observations [N, features]."""
         ...
 
-    def learn(self, lessons: Lessons | None, updates: int) -> None:
-        """Learn from new lessons and older ones, `updates` steps (off-policy), or from episodes of its own (PPO)."""
+    def learn(self, samples: TrainingSamples | None, updates: int) -> None:
+        """Learn from new samples and older ones, `updates` steps (off-policy), or from episodes of its own (PPO)."""
         ...
 
     @property
-    def needs_lessons(self) -> bool:
-        """True where lessons are learned from."""
+    def needs_samples(self) -> bool:
+        """True where samples are learned from."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -101,20 +101,20 @@ def make_learner(
         return OffPolicyLearner(algorithm, environment, generator)
 
 
-class LessonBuffer(ReplayBuffer):
-    """The newest lessons; steps after which nothing follows. Draws batches with the generator given here."""
+class SampleBuffer(ReplayBuffer):
+    """The newest samples; steps after which nothing follows. Draws batches with the generator given here."""
 
     def __init__(self, *arguments: Any, generator: np.random.Generator, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._generator = generator
 
-    def extend(self, lessons: Lessons) -> None:
-        """Add lessons; the oldest are forgotten where they are more than the buffer holds."""
-        count = min(len(lessons.rewards), self.buffer_size)
+    def extend(self, samples: TrainingSamples) -> None:
+        """Add samples; the oldest are forgotten where they are more than the buffer holds."""
+        count = min(len(samples.rewards), self.buffer_size)
         places = (self.pos + np.arange(count)) % self.buffer_size
-        self.observations[places, 0] = self.next_observations[places, 0] = lessons.observations[-count:]
-        self.actions[places, 0, 0] = lessons.actions[-count:]
-        self.rewards[places, 0] = lessons.rewards[-count:]
+        self.observations[places, 0] = self.next_observations[places, 0] = samples.observations[-count:]
+        self.actions[places, 0, 0] = samples.actions[-count:]
+        self.rewards[places, 0] = samples.rewards[-count:]
         self.dones[places] = 1.0
         self.full = self.full or self.pos + count >= self.buffer_size
         self.pos = (self.pos + count) % self.buffer_size
@@ -126,7 +126,7 @@ class LessonBuffer(ReplayBuffer):
 
 
 class OffPolicyLearner:
-    """DDPG, TD3 or SAC on lessons.
+    """DDPG, TD3 or SAC on samples.
 
     Args:
         algorithm: which.
@@ -134,7 +134,7 @@ class OffPolicyLearner:
         generator: draws batches.
     """
 
-    needs_lessons = True
+    needs_samples = True
 
     def __init__(self, algorithm: Algorithm, environment: PlanningEnvironment, generator: np.random.Generator) -> None:
         kind: Any = {Algorithm.DDPG: DDPG, Algorithm.TD3: TD3, Algorithm.SAC: SAC}[algorithm]
@@ -142,11 +142,11 @@ class OffPolicyLearner:
             "MlpPolicy",
             environment,
             learning_rate=RATE,
-            buffer_size=LESSONS_KEPT,
+            buffer_size=SAMPLES_KEPT,
             batch_size=BATCH_SIZE,
             tau=TARGET_SMOOTHING,
             gamma=1.0,
-            replay_buffer_class=LessonBuffer,
+            replay_buffer_class=SampleBuffer,
             replay_buffer_kwargs={"generator": generator},
             policy_kwargs={"net_arch": list(HIDDEN), "optimizer_kwargs": {"fused": True}},
             device="cpu",
@@ -157,10 +157,10 @@ class OffPolicyLearner:
         """Return the actor's actions."""
         return _predict(self.model, observations)
 
-    def learn(self, lessons: Lessons | None, updates: int) -> None:
-        """Add the lessons and make `updates` steps."""
-        if lessons is not None:
-            self.model.replay_buffer.extend(lessons)
+    def learn(self, samples: TrainingSamples | None, updates: int) -> None:
+        """Add the samples and make `updates` steps."""
+        if samples is not None:
+            self.model.replay_buffer.extend(samples)
         self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -173,14 +173,14 @@ class OffPolicyLearner:
 
 
 class PpoLearner:
-    """PPO on imagined episodes.
+    """PPO on simulated rollouts.
 
     Args:
-        environment: in which it plays; every reset draws a world.
+        environment: in which it plays; every reset draws a posterior sample.
         generator: unused by PPO, whose draws are torch's.
     """
 
-    needs_lessons = False
+    needs_samples = False
 
     def __init__(self, environment: PlanningEnvironment, generator: np.random.Generator) -> None:
         steps = len(environment.tables.free) * PPO_EPISODES
@@ -203,9 +203,9 @@ class PpoLearner:
         """Return the means of the policy's actions."""
         return _predict(self.model, observations)
 
-    def learn(self, lessons: Lessons | None, updates: int) -> None:
+    def learn(self, samples: TrainingSamples | None, updates: int) -> None:
         """Play episodes and learn from them; `updates` is not looked at."""
-        del lessons, updates
+        del samples, updates
         with isolated(int(self._generator.integers(2**63))), np.errstate(all="ignore"):
             state = np.random.get_state()  # PPO's batches come from it
             np.random.seed(int(self._generator.integers(2**32)))

@@ -1,4 +1,4 @@
-"""Who measures the policies that a search asked for: this process, processes beside it, or a Ray cluster.
+"""What measures the policies of a search: this process, processes beside it, or a Ray cluster.
 
 A measurement depends on the policy alone, so who makes it changes no figure, as long as all compute with as many
 threads and the same versions. Evaluators cannot be sent to other processes; what they are made from can
@@ -57,7 +57,7 @@ class Measurer(Protocol):
         ...
 
     def keep(self, record: EvaluationRecord) -> None:
-        """Take notice of a record of a full evaluation that was made here, once it is in the log."""
+        """Receive the record of a full evaluation that was made here, once it is in the log."""
         ...
 
 
@@ -74,7 +74,7 @@ class LocalMeasurer:
             yield number, timed(evaluator, policy)
 
     def keep(self, record: EvaluationRecord) -> None:
-        """Need no notice."""
+        """Do nothing."""
 
 
 def variant_of(evaluator: Evaluator, variant: Variant) -> Evaluator:
@@ -216,4 +216,4 @@ class PoolMeasurer:
                 yield number, answer
 
     def keep(self, record: EvaluationRecord) -> None:
-        """Need no notice."""
+        """Do nothing."""

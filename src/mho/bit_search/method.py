@@ -1,4 +1,4 @@
-"""What a search method is: it is asked for policies, and learns from the records of their evaluations.
+"""What a search method is: it proposes policies, and learns from the records of their evaluations.
 
 Whoever runs a method (`bit_search.runner`) evaluates, counts and logs. A method must be deterministic under its
 generator: a search goes on after a kill by replaying it against the log.
@@ -23,16 +23,16 @@ class SearchMethod(Protocol):
         """Return the next policy to evaluate; None where nothing is left to propose.
 
         Args:
-            pending: policies that were asked for since, in this batch, and that are not told yet. A method that does
-                not propose what it was told of does not propose these either.
+            pending: policies of this batch that were proposed and are not evaluated yet. A method that does not propose
+                a policy again does not propose these either.
         """
         ...
 
     def tell(self, record: EvaluationRecord) -> None:
-        """Learn from the record of the policy that was asked for last.
+        """Learn from the record of the policy that was proposed last.
 
-        The reference's comes first, unasked, then those of earlier searches. Where another seed has measured a policy,
-        `SUPPORTS_WARM_START` methods are told of it again, by the record of the mean.
+        The reference's comes first, then those of earlier searches. Where another seed has measured a policy,
+        methods of `SUPPORTS_WARM_START` get it again, as the record of the mean.
         """
         ...
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mho.bit_search.goal import Goal
     from mho.bit_search.learners import Algorithm
     from mho.bit_search.method import SearchMethod
-    from mho.bit_search.sensitivity import Knowledge
+    from mho.bit_search.sensitivity import SensitivityPrior
     from mho.bit_search.space import SearchSpace
 
 AUTO = "auto"
@@ -57,11 +57,11 @@ class MethodEntry:
 
 METHODS: Mapping[str, MethodEntry] = MappingProxyType(
     {
-        "rl": MethodEntry("agent:PlanningAgent", True, True, ("algorithm", "saved", "knowledge")),
+        "rl": MethodEntry("agent:PlanningAgent", True, True, ("algorithm", "saved", "prior")),
         "rl-paper": MethodEntry("paper_agent:PaperAgent", prunes=False),
-        "exact": MethodEntry("exact:ExactSearch", True, True, ("knowledge",)),
-        "evolution": MethodEntry("evolution:EvolutionSearch", True, True, ("knowledge",)),
-        "tpe": MethodEntry("tpe:TpeSearch", True, True, ("knowledge",)),
+        "exact": MethodEntry("exact:ExactSearch", True, True, ("prior",)),
+        "evolution": MethodEntry("evolution:EvolutionSearch", True, True, ("prior",)),
+        "tpe": MethodEntry("tpe:TpeSearch", True, True, ("prior",)),
         "uniform": MethodEntry("baselines:UniformSearch"),
         "random": MethodEntry("baselines:RandomSearch"),
     }
@@ -80,7 +80,7 @@ else:
     PrunedMethodName = Literal[tuple(name for name, entry in METHODS.items() if entry.prunes)]
     """Of a method that searches spaces without dominated choices."""
 
-_WORDS = MappingProxyType({"algorithm": "algorithm", "saved": "saved agent", "knowledge": "knowledge of sensitivities"})
+_WORDS = MappingProxyType({"algorithm": "algorithm", "saved": "saved agent", "prior": "prior of sensitivities"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +90,13 @@ class MethodOptions:
     Attributes:
         algorithm: how the agent of `rl` learns; left out: as the saved one, or DDPG.
         saved: an agent that `rl` starts from.
-        knowledge: of the layers' sensitivities, such as that of `bit_search.sensitivity_probes.Probes`. It goes
+        prior: of the layers' sensitivities, such as that of `bit_search.sensitivity_probes.Probes`. It goes
             before what a saved agent knows.
     """
 
     algorithm: Algorithm | None = None
     saved: SavedAgent | None = None
-    knowledge: Knowledge | None = None
+    prior: SensitivityPrior | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not left out, by name."""
@@ -151,7 +151,7 @@ def check_given(method: str, given: Sequence[EvaluationRecord]) -> None:
 
 
 def check_goal(method: str, space: SearchSpace, *, cost_budget: int | None, whole_front: bool) -> None:
-    """Hold what is looked for against a method and a space, before anything is evaluated.
+    """Check a goal against a method and a space, before anything is evaluated.
 
     Args:
         method: one of `METHODS`.

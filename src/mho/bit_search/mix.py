@@ -1,7 +1,7 @@
 """Several networks that share one accelerator, searched together: one space, one evaluation, one budget.
 
 Policies of a mix name layers NETWORK/LAYER. Costs are those of the networks added up: the crossbars that hold all of
-them, or the time or energy of some inputs of each, one after the other. What a policy loses is told by each network
+them, or the time or energy of some inputs of each, one after the other. What a policy loses is measured by each network
 alone, so a part that was evaluated before, in whatever mix or alone, is not evaluated again.
 """
 
@@ -95,7 +95,7 @@ class _JoinedCosts:
         )
 
     def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
-        """Never asked: the spaces of the networks are pruned already."""
+        """Never called: the spaces of the networks are pruned already."""
         del name, wide, narrow
         return False
 
@@ -161,12 +161,12 @@ class MixPart:
 class MixedEvaluator:
     """Evaluates policies of a mix, each network by its own evaluator (an `mho.bit_search.evaluation.Evaluator`).
 
-    Score and accuracy are the means of the networks' losses and accuracies, weighted by their shares: harms of layers
-    add up over networks, as methods take for granted. A mix of which one network fails has failed.
+    Score and accuracy are the means of the networks' losses and accuracies, weighted by their shares: loss increases of
+    layers add up over networks, as methods take for granted. A mix of which one network fails has failed.
 
     Args:
         networks: by name.
-        method: what is noted in the logs as having asked.
+        method: what the logs note as the proposer.
     """
 
     def __init__(self, networks: Mapping[str, MixedNetwork], method: str) -> None:
@@ -218,7 +218,7 @@ class MixedMeasurer:
     Args:
         networks: by name.
         measurers: of each network, by its name.
-        method: what is noted in the logs as having asked.
+        method: what the logs note as the proposer.
     """
 
     def __init__(self, networks: Mapping[str, MixedNetwork], measurers: Mapping[str, Measurer], method: str) -> None:
@@ -234,7 +234,7 @@ class MixedMeasurer:
         whole = LocalMeasurer(MixedEvaluator(networks, self._method))
         lost = {name: self._measure_parts(name, one, policies, variant) for name, one in networks.items()}
         for number, policy in enumerate(policies):
-            notes = [f"{name}: {told[part]}" for name, told in lost.items() if (part := part_of(policy, name)) in told]
+            notes = [f"{name}: {why[part]}" for name, why in lost.items() if (part := part_of(policy, name)) in why]
             if notes:
                 yield number, Timed(Measurement(None, None, "; ".join(notes)), 0.0, is_lost=True)
             else:
@@ -242,7 +242,7 @@ class MixedMeasurer:
                 yield number, found
 
     def keep(self, record: EvaluationRecord) -> None:
-        """Need no notice: the parts are in the logs of their networks."""
+        """Do nothing: the parts are in the logs of their networks."""
 
     def _measure_parts(
         self, name: str, one: MixedNetwork, policies: Sequence[Policy], variant: Variant

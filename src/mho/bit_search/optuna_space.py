@@ -1,7 +1,7 @@
 """What the methods that Optuna proposes for share: policies as its parameters, and its talk kept quiet.
 
 Studies live in memory: records of the evaluation log are replayed into them, so a search goes on after a kill as any
-other. What is told to a study depends on records alone, so that one in a shared storage could be told the same.
+other. What a study gets depends on records alone.
 """
 
 from __future__ import annotations

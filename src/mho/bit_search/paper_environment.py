@@ -2,7 +2,7 @@
 
 Each layer takes two steps: first its weight bits, then its activation bits; where ADC bits are searched, these are a
 third one. An action is one number in 0..1. The environment knows no accuracy: who makes it says how a finished policy
-is judged.
+is evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mho.bit_search.space import LayerChoices, SearchSpace
 from mho.errors import ConfigError
 from mho.policy import MAX_BITS, BitWidths, Policy
 
-Judge = Callable[[Policy], float]
+Reward = Callable[[Policy], float]
 Bits = TypeVar("Bits", int, int | None)
 
 
@@ -42,7 +42,7 @@ near enough for what is seen."""
 def bits_from_range(action: float, minimum: int, maximum: int) -> int:
     """Map an action in 0..1 to bits as the paper does: minimal - 0.5 + action * (maximal - minimal + 1), rounded.
 
-    Rounding is half to even; the two ends, which would fall half a bit outside, are held inside.
+    Rounding is half to even; the two ends, which would fall half a bit outside, are clipped.
     """
     return min(max(round(minimum - 0.5 + action * (maximum - minimum + 1)), minimum), maximum)
 
@@ -79,13 +79,13 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
     the ADC's; for a pruned space also `PROGRESS_FEATURES`. Actions are float32 [1] in 0..1. A pruned space has no steps
     for layers that leave no choice; otherwise every layer has all of its own.
 
-    The last step is terminal; its reward is `judge(policy)`, all others are 0. Where `judge` is None the reward is 0
+    The last step is terminal; its reward is `reward(policy)`, all others are 0. Where `reward` is None the reward is 0
     there too and given later by whoever runs the episode. ``info["policy"]`` holds the finished policy.
     """
 
-    def __init__(self, space: SearchSpace, judge: Judge | None = None) -> None:
+    def __init__(self, space: SearchSpace, reward: Reward | None = None) -> None:
         self.space = space
-        self.judge = judge
+        self.reward = reward
         self.decisions = self._decisions()
         if not self.decisions:
             raise ConfigError(
@@ -137,7 +137,7 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         if self._step < len(self.decisions):
             return self._observe(), 0.0, False, False, {}
         policy = Policy({name: self._chosen[name] for name in self.space.layer_names})
-        reward = float(self.judge(policy)) if self.judge is not None else 0.0
+        reward = float(self.reward(policy)) if self.reward is not None else 0.0
         return self._observe(), reward, True, False, {"policy": policy}
 
     def actions_for(self, policy: Policy) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from mho.scheduling.chip_cost import ChipCostModel
 from mho.scheduling.options import CopyCost, list_chip_options
 
 Needed = Sequence[Collection[BitWidths]]
-"""Widths of each layer whose costs are asked for; those of uniform 8/8 are told besides."""
+"""Widths of each layer whose costs are needed, besides those of uniform 8/8."""
 
 
 class PolicyCosts(Protocol):
@@ -54,8 +54,8 @@ class PolicyCosts(Protocol):
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about; NaN where they are not needed.
 
-        They are told by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then with
-        each of `adc_bits`.
+        They are indexed by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then
+        with each of `adc_bits`.
         """
         ...
 
@@ -68,7 +68,7 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
     """Return the costs of an objective other than the latency on one crossbar.
 
     Raises:
-        ConfigError: the chip has one crossbar and the objective is about several, or no energy is told.
+        ConfigError: the chip has one crossbar and the objective is about several, or no energy is specified.
         MappingError: a layer cannot be mapped.
     """
     if objective is Objective.CROSSBARS:

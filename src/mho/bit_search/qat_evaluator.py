@@ -61,22 +61,22 @@ class QatEvaluator:
 
     Of the calibrated and the trained network, the one of lower loss on the calibration split is measured, so that a
     training that loses more than it wins back makes no policy look worse, uniform 8/8 included. The result depends on
-    the policy, the seed and what is given here, on nothing that was evaluated before. Test data is not asked for.
+    the policy, the seed and what is given here, on nothing that was evaluated before. Test data is not used.
 
     Args:
         trainable: the network with its float weights; they are put back before every evaluation and by `restore`.
         table: calibrated steps.
         train_split: what candidates are trained on; not used where `options` is None.
         calibration_split: fixed; the loss on it is the score.
-        validation_split: the accuracy on it judges.
+        validation_split: for the accuracy.
         options: the short training; None: post-training quantization only.
         seed: of every training: all policies see the same batches.
-        batch_size: samples judged together.
+        batch_size: samples evaluated together.
         runnable: a compiled form of `trainable`, where there is one.
         judge: answers in place of the trained network, such as its arrays; None: the network itself does.
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
-        devices: where networks are trained and judged, each process on one of them; None: on the processor.
+        devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class QatEvaluator:
 
     @property
     def _work(self) -> int:
-        judged = len(self._calibration) + len(self._validation)
+        evaluated = len(self._calibration) + len(self._validation)
         if self._options is None:
-            return judged
-        judged += len(self._calibration)
-        return judged + 3 * self._options.total_steps(len(self._train)) * self._options.batch_size
+            return evaluated
+        evaluated += len(self._calibration)
+        return evaluated + 3 * self._options.total_steps(len(self._train)) * self._options.batch_size
 
     def seed_for(self, policy: Policy) -> int:  # noqa: ARG002 - the protocol's
         """Return the seed that evaluating `policy` uses: the same for all, so that all see the same batches.
@@ -194,8 +194,8 @@ class QatEvaluator:
                 self._calibrate(policy)
             score = min(score, trained)
         if self._judge is not None:
-            seen, asked = self._judge.judge(self._trainable, (self._calibration, self._validation))
-            return Measurement.of(seen.loss, asked.accuracy, note)
+            calibration, validation = self._judge.judge(self._trainable, (self._calibration, self._validation))
+            return Measurement.of(calibration.loss, validation.accuracy, note)
         return Measurement.of(score, evaluate(self._runnable, self._validation, self._batch_size).accuracy, note)
 
     def _calibrate(self, policy: Policy) -> None:

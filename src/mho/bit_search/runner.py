@@ -1,7 +1,7 @@
-"""Runs a search: asks the method, evaluates, logs, counts, and picks the winner.
+"""Runs a search: lets the method propose, evaluates, logs, counts, and picks the best policy.
 
 A search that was killed goes on when it is called again with the same arguments: the method is replayed from its start
-and the log answers what was evaluated before, so policies, records and winner are those of a run that was never
+and the log answers what was evaluated before, so policies, records and best policy are those of a run that was never
 interrupted.
 """
 
@@ -31,7 +31,7 @@ from mho.policy import Policy
 if TYPE_CHECKING:
     from mho.bit_search.agent_file import SavedAgent
 
-MAX_BARREN = 200
+MAX_REPEATS = 200
 """A method that proposes nothing new this often in a row has ended."""
 
 
@@ -42,18 +42,19 @@ class SearchOptions:
     Attributes:
         budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
             whether an evaluation was made now or comes from the log.
-        allowed_drop_points: points (percent) of accuracy that the winner may lose against the reference, >= 0.
+        allowed_drop_points: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
         reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
-        cost_budget: what the winner may cost; with it the most accurate policy within it is searched, and
+        cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
             `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
-        batch: how many policies the method is asked for before it is told of any of them. It is part of what the search
+        batch: how many policies the method proposes before any of them is evaluated. It is part of what the search
             is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
             many are measured again at a time.
         screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
         repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
-            is held against it; with fewer while less than half of the budget is spent. What counts is the mean over
-            seeds, so that the winner is not just the luckiest of many.
-        whole_front: search policies of all costs, not only near the winner (`mho.bit_search.methods.SUPPORTS_FRONT`).
+            is compared with it; with fewer while less than half of the budget is spent. What counts is the mean over
+            seeds, so that the best policy is not just the luckiest of many.
+        whole_front: search policies of all costs, not only near the incumbent
+            (`mho.bit_search.methods.SUPPORTS_FRONT`).
     """
 
     budget: int
@@ -98,15 +99,16 @@ class SearchResult:
         method: name of the method.
         goal: reference, allowed loss.
         reference: the record of uniform 8/8.
-        best: the winner (see `mho.bit_search.goal.select_best`); None where no policy of the space reaches the target.
+        best: the best policy (see `mho.bit_search.goal.select_best`); None where no policy of the space reaches the
+            target.
         records: every distinct policy that this search evaluated or was given, in order, the reference first.
         front: the Pareto front of cost and accuracy, cheapest first.
         ended: "budget" or "exhausted" (the method had nothing new to propose).
         given: how many of the records, those after the reference, come from earlier searches.
         spent: what all that was worth, in full evaluations (`mho.bit_search.screening`).
-        noise: of the measurements of winner and reference; None where nothing was repeated.
+        noise: of the measurements of the best policy and the reference; None where nothing was repeated.
         agent: what the agent of `rl` has learned; None for other methods.
-        choice: why "auto" took the method; None where the method was told.
+        choice: why "auto" took the method; None where the method was specified.
     """
 
     method: str
@@ -128,7 +130,7 @@ class SearchResult:
         return len(self.records) - self.given
 
     def require_best(self) -> EvaluationRecord:
-        """Return the winner.
+        """Return the best policy.
 
         Raises:
             MhoError: no policy of the space reaches the target, or costs as little as the budget.
@@ -191,7 +193,7 @@ def run_search(
         options: budget, and what is looked for.
         generator: randomness of the method. Pass one of the same state to go on after a kill.
         on_progress: called after every distinct policy.
-        method_options: what else the method is told.
+        method_options: options of the method.
         given: records of earlier searches (`bit_search.warm_start.known_records`): the method learns from them, they
             may win, and they do not count into the budget.
         measurer: who measures in the evaluator's place, several policies at a time; None: the evaluator itself.
@@ -269,24 +271,24 @@ def _make_goal(
 
 
 def _walk(state: SearchState, method: SearchMethod, batch: int) -> str:
-    """Ask, evaluate and tell until the budget is spent or nothing new comes; return which."""
-    barren = 0
+    """Propose, evaluate and learn until the budget is spent or nothing new comes; return which."""
+    repeated = 0
     while room := state.room(batch):
-        policies = _ask(method, room) if barren < MAX_BARREN else []
+        policies = _ask(method, room) if repeated < MAX_REPEATS else []
         if not policies:
             if _tell_again(state, method, state.end()):
-                continue  # a winner may have fallen, and others may win now
+                continue  # the incumbent may have been replaced, and others may win now
             return "exhausted"
         before = len(state.records)
         for record in state.evaluate(policies):
             method.tell(record)
         _tell_again(state, method, state.settle())
-        barren = barren + len(policies) if len(state.records) == before else 0
+        repeated = repeated + len(policies) if len(state.records) == before else 0
     return "budget"
 
 
 def _tell_again(state: SearchState, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
-    """Tell of policies that other seeds measured, where the method learns from that; return how many there were."""
+    """Report policies that other seeds measured, where the method learns from that; return how many there were."""
     count = 0
     for record in repeated:
         count += 1
@@ -296,7 +298,7 @@ def _tell_again(state: SearchState, method: SearchMethod, repeated: Iterator[Eva
 
 
 def _ask(method: SearchMethod, count: int) -> list[Policy]:
-    """Ask for so many policies; fewer where the method has nothing more to propose before it is told of these."""
+    """Return so many proposals; fewer where the method has no more before these are evaluated."""
     policies: list[Policy] = []
     while len(policies) < count and (policy := method.ask(policies)) is not None:
         policies.append(policy)

@@ -22,7 +22,7 @@ def record_schema() -> dict[str, Any]:
         "unit": {"enum": sorted({objective.unit for objective in Objective}), "description": "Of the cost."},
         "seed": {"type": "integer", "description": "Of the training."},
         "seconds": {"type": "number", "minimum": 0, "description": "What the evaluation took, s."},
-        "method": {"type": "string", "description": "Which method asked for it first."},
+        "method": {"type": "string", "description": "Which method proposed it first."},
         "fidelity": {"type": "string", "description": "How thoroughly it was measured, in words."},
         "status": {
             "enum": ["ok", "failed", "screened"],
@@ -83,7 +83,7 @@ def search_schema() -> dict[str, Any]:
         "cost_budget": {
             "type": ["integer", "null"],
             "minimum": 1,
-            "description": "What the winner may cost, in the objective's unit; null: as little as accuracy allows.",
+            "description": "What the best policy may cost, in the objective's unit; null: no limit but the accuracy.",
         },
         "whole_front": {"type": "boolean", "description": "Whether policies of all costs were looked for."},
         "reference": {"$ref": "#/$defs/record"},
@@ -103,7 +103,7 @@ def search_schema() -> dict[str, Any]:
         "spent": {"type": "number", "minimum": 0, "description": "What the search took, in full evaluations."},
         "noise": {
             "anyOf": [_noise_schema(), {"type": "null"}],
-            "description": "Winner and reference, each seed by itself; null where nothing was repeated.",
+            "description": "Best policy and reference, each seed by itself; null where nothing was repeated.",
         },
     }
     return {

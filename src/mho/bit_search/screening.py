@@ -2,11 +2,11 @@
 
 Successive halving (Jamieson and Talwalkar, AISTATS 2016) on batches. A stage trains for fewer steps, or only
 calibrates, and promotes a share of the policies by the reward that they promise. Their excess loss there is taken to
-the full evaluation by the median ratio of the two over what was promoted before. Whoever is not promoted is told to
+the full evaluation by the median ratio of the two over what was promoted before. A policy that is not promoted reaches
 the method with the loss that it promises, and without an accuracy, so that it cannot win.
 
 A budget counts in full evaluations. A stage counts as the share of one that it takes, in images through the network: a
-trained one for three, a judged one for one.
+trained one for three, an evaluated one for one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mho.bit_search.evaluation import SCREENED, EvaluationRecord, Evaluator, Variant
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.measurers import variant_of
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
@@ -50,7 +50,7 @@ class Screening:
             raise ConfigError(f"promote is {self.promote}", where="search", expected="above 0 and below 1")
 
 
-class Sieve:
+class Promoter:
     """Promotes policies (see the module).
 
     Args:
@@ -102,7 +102,7 @@ class Sieve:
             count = self._kept(count)
         return total + count
 
-    def sift(
+    def promote(
         self, policies: Sequence[Policy], records: Sequence[EvaluationRecord]
     ) -> tuple[list[Policy], dict[Policy, EvaluationRecord], float]:
         """Return the policies that are worth a full evaluation, the records of the others, and what that cost.
@@ -135,7 +135,7 @@ class Sieve:
         excess = max(record.score - self._references[number], 0.0)
         ratio = self._ratio(number, records)
         self._excess[number][record.policy] = excess
-        note = f"not promoted: a loss of {record.score:.4f} there promises the score that is told"
+        note = f"not promoted: a loss of {record.score:.4f} there predicts the score"
         score = self._goal.reference_score + ratio * excess
         return replace(record, score=score, accuracy=None, status=SCREENED, note=note)
 
@@ -151,10 +151,10 @@ class Sieve:
 
     def _rewards(self, promised: Sequence[EvaluationRecord], records: Sequence[EvaluationRecord]) -> np.ndarray:
         assert self._goal is not None
-        goal, unit = self._goal, harm_unit(self._goal, records)
-        harm = [math.inf if r.score is None else max(r.score - goal.reference_score, 0.0) / unit for r in promised]
+        goal, unit = self._goal, increase_unit(self._goal, records)
+        increase = [math.inf if r.score is None else max(r.score - goal.reference_score, 0.0) / unit for r in promised]
         share = [self._space.cost_of(record.policy) / goal.reference_cost for record in promised]
-        return np.where(np.isinf(harm), -np.inf, goal.reward(np.minimum(harm, 1e12), np.array(share)))
+        return np.where(np.isinf(increase), -np.inf, goal.reward(np.minimum(increase, 1e12), np.array(share)))
 
 
 def relative_cost(evaluator: Evaluator, variant: Variant) -> float:

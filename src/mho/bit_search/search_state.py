@@ -1,4 +1,4 @@
-"""The records of one search: which policies were asked for, what was measured of them, and what that took."""
+"""The records of one search: which policies were proposed, what was measured of them, and what that took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mho.bit_search.evaluation import EvaluationRecord, Evaluator, Variant, pool
 from mho.bit_search.goal import Goal, rank_fit, select_best
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import Measurer, Timed, make_record, variant_of
-from mho.bit_search.screening import Screening, Sieve
+from mho.bit_search.screening import Promoter, Screening
 from mho.bit_search.seed_spread import Noise, Spread
 from mho.bit_search.space import SearchSpace
 from mho.errors import MhoError
@@ -24,7 +24,7 @@ class SearchProgress:
     Attributes:
         done: distinct policies tried.
         budget: how many may be evaluated; spent: how many that was worth so far, see `mho.bit_search.screening`.
-        record: the latest one; best: the winner so far, or None.
+        record: the latest one; best: the incumbent, or None.
         seconds_left: estimate from the mean time of evaluations; None before there is one.
         goal: what is searched.
         records: all so far.
@@ -41,7 +41,7 @@ class SearchProgress:
 
 
 class SearchState:
-    """What a search has asked for, see the module.
+    """What a search has proposed and measured, see the module.
 
     Args:
         method: who asks.
@@ -49,7 +49,7 @@ class SearchState:
         evaluator: tells fidelity and seeds.
         log: keeps measurements.
         budget: evaluations that the search may take.
-        on_progress: told of every policy.
+        on_progress: called after every policy.
         measurer: measures.
         screening: shorter trainings that policies go through first; None: none.
         repeats: with how many other seeds a policy is measured before it may win.
@@ -79,11 +79,11 @@ class SearchState:
         self._measured: dict[Policy, list[EvaluationRecord]] = {}
         self._goal: Goal | None = None
         self._has_ended = False
-        self._sieve = None if screening is None else Sieve(screening, evaluator, space, self.measure_as)
+        self._promoter = None if screening is None else Promoter(screening, evaluator, space, self.measure_as)
 
     @property
     def tried(self) -> int:
-        """Distinct policies that were asked for."""
+        """Distinct policies that were proposed."""
         return len(self.records) - len(self.given)
 
     def room(self, batch: int) -> int:
@@ -94,8 +94,8 @@ class SearchState:
     def start(self, goal: Goal, given: Sequence[EvaluationRecord]) -> None:
         """Take in records of earlier searches, and begin to report."""
         self._goal = goal
-        if self._sieve is not None:
-            self.spent += self._sieve.start(goal)
+        if self._promoter is not None:
+            self.spent += self._promoter.start(goal)
         for record in given:
             if self._by_policy.setdefault(record.policy, record) is record:
                 self.given.append(record)
@@ -103,7 +103,7 @@ class SearchState:
         self._report(self.records[0])
 
     def best(self) -> EvaluationRecord | None:
-        """Return the winner so far: one that was measured with as many seeds as by now, where there is one."""
+        """Return the incumbent: one that was measured with as many seeds as by now, where there is one."""
         return None if self._goal is None else select_best(self._goal, self._inside(), seeds=self._seeds)
 
     def measure_again(self, records: Sequence[EvaluationRecord]) -> Iterator[EvaluationRecord]:
@@ -124,12 +124,13 @@ class SearchState:
     def settle(self) -> Iterator[EvaluationRecord]:
         """Measure whoever would win again until one has stood as many seeds as by now; yield the records that change.
 
-        After every batch of measurements it is asked anew who would win: most that owe it to luck fall at the first.
+        After every batch of measurements the incumbent is determined anew: most that owe it to luck fall at the
+        first.
         """
-        while contenders := self._list_contenders():
-            yield from self.measure_again(contenders)
+        while candidates := self._list_candidates():
+            yield from self.measure_again(candidates)
 
-    def _list_contenders(self) -> list[EvaluationRecord]:
+    def _list_candidates(self) -> list[EvaluationRecord]:
         """Return who is measured again next: who would win, and in a batch those who would if the ones before fell.
 
         All of them stood as many seeds. Empty where who would win has stood enough of them, or the budget is spent.
@@ -142,25 +143,25 @@ class SearchState:
         return list(alike) if seeds < self._seeds else []
 
     def end(self) -> Iterator[EvaluationRecord]:
-        """Ask all seeds of a winner from now on, as the method proposes no more; yield the records that change."""
+        """Measure incumbents with all seeds, as the method proposes no more; yield the records that change."""
         self._has_ended = True
         yield from self.settle()
 
     @property
     def _seeds(self) -> int:
-        """With how many seeds a winner must have been measured by now.
+        """With how many seeds an incumbent must have been measured by now.
 
-        All of them once half of the budget is spent, and fewer before: early winners are replaced soon.
+        All of them once half of the budget is spent, and fewer before: early ones are replaced soon.
         """
         share = 1.0 if self._has_ended else min(1.0, 2.0 * self.spent / self.budget)
         return 1 + int(share * self.repeats)
 
     def noise_of(self, best: EvaluationRecord, reference: EvaluationRecord) -> Noise | None:
-        """Return the spread of winner and reference over seeds; None where none are repeated."""
+        """Return the spread of the best policy and the reference over seeds; None where none are repeated."""
         if self.repeats == 0:
             return None
-        winners, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
-        return Noise(Spread.of(winners), Spread.of(references))
+        measured, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
+        return Noise(Spread.of(measured), Spread.of(references))
 
     def _inside(self) -> list[EvaluationRecord]:
         """Return the records of policies of the space: those that may win."""
@@ -170,8 +171,8 @@ class SearchState:
         """Yield the record of each policy, in order. What is measured is logged as it comes, in any order."""
         new = [policy for policy in dict.fromkeys(policies) if policy not in self._by_policy]
         screened: dict[Policy, EvaluationRecord] = {}
-        if self._sieve is not None and self._goal is not None:
-            new, screened, spent = self._sieve.sift(new, self.records)
+        if self._promoter is not None and self._goal is not None:
+            new, screened, spent = self._promoter.promote(new, self.records)
             self.spent += spent
         unknown = [policy for policy in new if self.log.find(policy, self.evaluator.fidelity) is None]
         coming = self.measurer.measure(unknown)
@@ -191,7 +192,7 @@ class SearchState:
         return [record for record in found if record is not None]
 
     def _cost(self, count: int) -> float:
-        return float(count) if self._sieve is None else self._sieve.cost(count)
+        return float(count) if self._promoter is None else self._promoter.cost(count)
 
     def _find(self, policy: Policy, screened: dict[Policy, EvaluationRecord]) -> EvaluationRecord | None:
         known = self._by_policy.get(policy) or screened.get(policy)

@@ -1,4 +1,4 @@
-"""How far measurements of a search can be trusted: winner and reference, measured again with other seeds."""
+"""How far measurements of a search can be trusted: best policy and reference, measured again with other seeds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Noise:
-    """The spread of winner and reference over seeds."""
+    """The spread of the best policy and the reference over seeds."""
 
     best: Spread
     reference: Spread
@@ -62,11 +62,11 @@ class Noise:
         return {"best": self.best.to_json(), "reference": self.reference.to_json()}
 
     def __str__(self) -> str:
-        """Tell it in a sentence."""
+        """Describe it in a sentence."""
         seeds = len(self.best.scores) + self.best.failed
         return (
-            f"Over {seeds} seeds, accuracies on validation data vary by {_points(self.best)} points for the winner and"
-            f" by {_points(self.reference)} for uniform 8/8 (standard deviation)."
+            f"Over {seeds} seeds, accuracies on validation data vary by {_points(self.best)} points for the best policy"
+            f" and by {_points(self.reference)} for uniform 8/8 (standard deviation)."
         )
 
 

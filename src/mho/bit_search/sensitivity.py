@@ -1,4 +1,4 @@
-"""What bits cost in loss, learned from the policies evaluated so far: the model of the world that searches plan in.
+"""What bits cost in loss, learned from the policies evaluated so far: the model that searches plan in.
 
 The excess loss of a policy over the reference is taken as a sum over layers and over the operands of a layer:
 exp(sensitivity) * 4^(2 - bits), times a factor for each number of bits that all layers share (training mends much of
@@ -6,8 +6,8 @@ what quantization breaks, and binary and ternary are grids of their own), plus w
 measured once, and where its training was lucky every other policy seems to lose.
 
 Sensitivities have a Gaussian prior around a common mean, shifted by what is known of each layer beforehand
-(`Knowledge`), so the model says something sensible after a handful of evaluations, and its posterior says how sure it
-is.
+(`SensitivityPrior`), so the model says something sensible after a handful of evaluations, and its posterior says how
+sure it is.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _MEAN_STD, _PROFILE_STD = 2.0, 0.5
 """Standard deviations of logarithms: of the common mean, of the factors that all layers share."""
 UNKNOWN_STD = 1.2
 """Standard deviation of the logarithm of a sensitivity around the mean, where nothing is known of layers."""
-_LUCK_MEAN, _LUCK_STD = np.log(0.1), 1.5
+_OFFSET_MEAN, _OFFSET_STD = np.log(0.1), 1.5
 """Prior of the logarithm of the excess that all policies share, in units of the allowed one."""
-_LARGEST_LUCK = 0.75
-"""Share of the allowed excess that luck may take: something is left to spend on bits."""
+_LARGEST_OFFSET = 0.75
+"""Share of the allowed excess that the common offset may take: something is left to spend on bits."""
 _NOISE = 0.25
 """Standard deviation of log(floor + excess) that bits do not explain."""
 _FLOOR = 0.25
 """Added to excess losses (in units of the allowed one) before their logarithm, so that noise near 0 stays small."""
 _ITERATIONS = 30
 _TEMPER = 0.4
-"""Share of the posterior's spread that drawn worlds have: below 1, as a search has no time to try everything."""
+"""Share of the posterior's spread that drawn samples have: below 1, as a search has no time to try everything."""
 _LARGEST_LOG = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Knowledge:
+class SensitivityPrior:
     """What is known of a network's sensitivities before any policy was evaluated.
 
     Attributes:
@@ -68,7 +68,7 @@ class Knowledge:
     source: str
 
     def __post_init__(self) -> None:
-        where = f"knowledge from {self.source}"
+        where = f"prior from {self.source}"
         is_sound = self.offsets.ndim == 2 and self.offsets.shape[1] in (len(OPERANDS), len(WITH_ADC))
         if not is_sound or self.stds.shape != self.offsets.shape:
             raise ConfigError(
@@ -84,12 +84,12 @@ class Knowledge:
             raise ConfigError("a standard deviation is not above 0", where=where)
 
     @classmethod
-    def nothing(cls, layers: int, operands: int = len(OPERANDS)) -> Knowledge:
+    def nothing(cls, layers: int, operands: int = len(OPERANDS)) -> SensitivityPrior:
         """Know nothing of any of the layers."""
         offsets, profiles = np.zeros((layers, operands)), np.zeros((operands, MAX_BITS))
         return cls(offsets, np.full(offsets.shape, UNKNOWN_STD), 1.0, 1.0, profiles, "nothing")
 
-    def of_operands(self, operands: int) -> Knowledge:
+    def of_operands(self, operands: int) -> SensitivityPrior:
         """Return what is known of so many operands: nothing of those that are new."""
         known = self.offsets.shape[1]
         if operands == known:
@@ -98,7 +98,7 @@ class Knowledge:
         offsets = np.pad(self.offsets[:, kept], ((0, 0), (0, new)), constant_values=self.offsets.mean())
         stds = np.pad(self.stds[:, kept], ((0, 0), (0, new)), constant_values=UNKNOWN_STD)
         profiles = np.pad(self.profiles[kept], ((0, new), (0, 0)))
-        return Knowledge(offsets, stds, self.slope, self.slope_std, profiles, self.source)
+        return SensitivityPrior(offsets, stds, self.slope, self.slope_std, profiles, self.source)
 
 
 def places_of(bits: BitWidths, operands: int) -> tuple[int, ...]:
@@ -116,37 +116,37 @@ class SensitivityModel:
 
     Args:
         layer_names: layers in execution order.
-        knowledge: of these layers; None: nothing.
+        prior: of these layers; None: nothing.
         operands: how many of `WITH_ADC` layers have bits of.
 
     Raises:
-        ConfigError: the knowledge is of another number of layers.
+        ConfigError: the prior is of another number of layers.
     """
 
     def __init__(
-        self, layer_names: Sequence[str], knowledge: Knowledge | None = None, operands: int = len(OPERANDS)
+        self, layer_names: Sequence[str], prior: SensitivityPrior | None = None, operands: int = len(OPERANDS)
     ) -> None:
         self.layer_names, self.operands = tuple(layer_names), operands
-        nothing = Knowledge.nothing(len(self.layer_names), operands)
-        self.knowledge = nothing if knowledge is None else knowledge.of_operands(operands)
-        if len(self.knowledge.offsets) != len(self.layer_names):
+        nothing = SensitivityPrior.nothing(len(self.layer_names), operands)
+        self.prior = nothing if prior is None else prior.of_operands(operands)
+        if len(self.prior.offsets) != len(self.layer_names):
             raise ConfigError(
-                f"knowledge of {len(self.knowledge.offsets)} layers",
-                where=f"knowledge from {self.knowledge.source}",
+                f"prior of {len(self.prior.offsets)} layers",
+                where=f"prior from {self.prior.source}",
                 expected=f"{len(self.layer_names)} layers",
             )
         self._terms = operands * len(self.layer_names)
         self._size = self._terms + operands * MAX_BITS + 3
-        self._luck, self._slope, self._common = self._size - 3, self._size - 2, self._size - 1
-        offsets = self.knowledge.offsets - self.knowledge.offsets.mean()
+        self._offset, self._slope, self._common = self._size - 3, self._size - 2, self._size - 1
+        offsets = self.prior.offsets - self.prior.offsets.mean()
         self._offsets: FloatArray = offsets.T.reshape(-1)
         self._center = np.zeros(self._size)
         self._center[self._common] = -np.log(2.0 * self._terms)
-        self._center[self._slope] = self.knowledge.slope
-        self._center[: self._terms] = self._center[self._common] + self.knowledge.slope * self._offsets
+        self._center[self._slope] = self.prior.slope
+        self._center[: self._terms] = self._center[self._common] + self.prior.slope * self._offsets
         self._center[len(OPERANDS) * len(self.layer_names) : self._terms] += _ADC_SHIFT
-        self._center[self._terms : self._luck] = self.knowledge.profiles.reshape(-1)
-        self._center[self._luck] = _LUCK_MEAN
+        self._center[self._terms : self._offset] = self.prior.profiles.reshape(-1)
+        self._center[self._offset] = _OFFSET_MEAN
         self._precision = self._prior_precision()
         self._mean = self._center.copy()
         self._root = np.linalg.cholesky(np.linalg.inv(self._precision))
@@ -170,7 +170,7 @@ class SensitivityModel:
     @property
     def profiles(self) -> FloatArray:
         """Most probable logarithms of the factors that all layers share, [operands, 8]."""
-        return self._mean[self._terms : self._luck].reshape(self.operands, MAX_BITS).copy()
+        return self._mean[self._terms : self._offset].reshape(self.operands, MAX_BITS).copy()
 
     def fit(self, policies: Sequence[Policy], excess: FloatArray, unit: float) -> None:
         """Fit to the excess losses [policies] of evaluated policies; `unit` is the excess that may be lost, > 0."""
@@ -195,27 +195,28 @@ class SensitivityModel:
         self._mean = value
         self._root = np.linalg.cholesky(np.linalg.inv(jacobian.T @ jacobian / _NOISE**2 + self._precision))
 
-    def harms(self, generator: np.random.Generator | None = None) -> FloatArray:
-        """Return the excess loss that each operand's bits cause, in units of what luck leaves of the allowed one.
+    def increases(self, generator: np.random.Generator | None = None) -> FloatArray:
+        """Return the excess loss of each operand's bits, in units of what the common offset leaves of the allowed one.
 
         Args:
-            generator: draws one plausible world from the posterior; None takes the most probable one.
+            generator: draws one sample from the posterior; None takes its mode.
 
         Returns:
-            float64 [layers, operands, 8] by bits 1..8; a policy's harm is the sum over its layers and operands.
+            float64 [layers, operands, 8] by bits 1..8; a policy's loss increase is the sum over its layers and
+            operands.
         """
         value = self._mean
         if generator is not None:
             value = value + _TEMPER * (self._root @ generator.standard_normal(self._size))
         logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + self._decay(value)
-        left = 1.0 - min(float(np.exp(value[self._luck])), _LARGEST_LUCK)
+        left = 1.0 - min(float(np.exp(value[self._offset])), _LARGEST_OFFSET)
         return np.exp(np.minimum(logs, _LARGEST_LOG)) / left
 
     def excess(self, generator: np.random.Generator | None = None) -> FloatArray:
-        """Return the excess loss that each operand's bits cause, in units of the allowed one, luck left out.
+        """Return the excess loss of each operand's bits, in units of the allowed one, without the common offset.
 
         Args:
-            generator: draws a world from the posterior in its full spread; None takes the most probable one.
+            generator: draws a sample from the posterior in its full spread; None takes its mode.
 
         Returns:
             float64 [layers, operands, 8] by bits 1..8.
@@ -229,17 +230,17 @@ class SensitivityModel:
 
     def costs(self, generator: np.random.Generator | None = None) -> FloatArray:
         """Return the same for pairs of widths: float64 [layers, 8, 8] by weight bits and activation bits 1..8."""
-        harms = self.harms(generator)
-        return harms[:, 0, :, None] + harms[:, 1, None, :]
+        increases = self.increases(generator)
+        return increases[:, 0, :, None] + increases[:, 1, None, :]
 
     def predict(self, policies: Sequence[Policy]) -> FloatArray:
-        """Return the most probable excess losses of policies [N], in units of the allowed one, luck included."""
+        """Return the most probable excess losses of policies [N], in units of the allowed one, with common offset."""
         predicted, _ = self._predict(self._mean, np.array([self._bits_of(policy) for policy in policies]))
         return np.exp(predicted) - _FLOOR
 
     def _decay(self, value: FloatArray) -> FloatArray:
         """Return the logarithm of what bits 1..8 leave of a sensitivity, [operands, 8]."""
-        shared = value[self._terms : self._luck].reshape(self.operands, MAX_BITS)
+        shared = value[self._terms : self._offset].reshape(self.operands, MAX_BITS)
         return shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
 
     def _bits_of(self, policy: Policy) -> list[int]:
@@ -248,17 +249,17 @@ class SensitivityModel:
 
     def _prior_precision(self) -> FloatArray:
         precision = np.zeros((self._size, self._size))
-        # Of each sensitivity, what neither the mean nor prior knowledge explains: a linear form of the parameters.
+        # Of each sensitivity, what neither the mean nor prior prior explains: a linear form of the parameters.
         forms = np.zeros((self._terms, self._size))
         forms[:, : self._terms] = np.eye(self._terms)
         forms[:, self._slope], forms[:, self._common] = -self._offsets, -1.0
-        weights = 1 / self.knowledge.stds.T.reshape(-1) ** 2
+        weights = 1 / self.prior.stds.T.reshape(-1) ** 2
         precision += forms.T @ (weights[:, None] * forms)
-        profile = np.arange(self._terms, self._luck)
+        profile = np.arange(self._terms, self._offset)
         precision[profile, profile] += 1 / _PROFILE_STD**2
         for place, std in (
-            (self._luck, _LUCK_STD),
-            (self._slope, self.knowledge.slope_std),
+            (self._offset, _OFFSET_STD),
+            (self._slope, self.prior.slope_std),
             (self._common, _MEAN_STD),
         ):
             precision[place, place] += 1 / std**2
@@ -270,10 +271,10 @@ class SensitivityModel:
         where = self._terms + operand * MAX_BITS + bits - 1
         logs = value[: self._terms] + value[where] + (2.0 - bits) * np.log(4.0)
         terms = np.exp(np.minimum(logs, _LARGEST_LOG))
-        luck = np.exp(min(float(value[self._luck]), _LARGEST_LOG))
-        total = _FLOOR + luck + terms.sum(axis=1)
+        offset = np.exp(min(float(value[self._offset]), _LARGEST_LOG))
+        total = _FLOOR + offset + terms.sum(axis=1)
         jacobian = np.zeros((len(bits), self._size))
-        jacobian[:, self._luck] = luck
+        jacobian[:, self._offset] = offset
         jacobian[:, : self._terms] = terms
         rows = np.repeat(np.arange(len(bits)), self._terms)
         np.add.at(jacobian, (rows, where.ravel()), terms.ravel())

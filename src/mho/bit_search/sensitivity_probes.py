@@ -2,7 +2,7 @@
 
 A few forward passes, no training and no labels: the mean Kullback-Leibler divergence of the answers from those at 8/8.
 It is never negative and far less noisy than a difference of losses. What training mends later it does not know, so it
-orders layers, and searches correct it by what they measure (`mho.bit_search.sensitivity.Knowledge`).
+orders layers, and searches correct it by what they measure (`mho.bit_search.sensitivity.SensitivityPrior`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mho.bit_search.sensitivity import OPERANDS, FloatArray, Knowledge
+from mho.bit_search.sensitivity import OPERANDS, FloatArray, SensitivityPrior
 from mho.data.dataset import Split
 from mho.errors import ConfigError, InputFileError
 from mho.input_files import read_json
@@ -63,12 +63,12 @@ class Probes:
         means: FloatArray = (logs + (np.array(self.bits) - 2.0) * np.log(4.0)).mean(axis=2)
         return means
 
-    def knowledge(self) -> Knowledge:
+    def prior(self) -> SensitivityPrior:
         """Return what searches may expect of the layers."""
         offsets = self.log_sensitivities
         stds, profiles = np.full(offsets.shape, _STD), np.zeros((len(OPERANDS), MAX_BITS))
         source = f"forward passes on {self.samples} samples"
-        return Knowledge(offsets, stds, _SLOPE, _SLOPE_STD, profiles, source)
+        return SensitivityPrior(offsets, stds, _SLOPE, _SLOPE_STD, profiles, source)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of a file."""
@@ -108,7 +108,7 @@ def probe_layers(
         split: unlabelled samples.
         bits: to try, 1..8.
         batch_size: samples at once.
-        on_progress: is told the share done, 0..1.
+        on_progress: called with the share done, 0..1.
 
     Raises:
         ConfigError: bits out of range, or the split is empty.

@@ -22,7 +22,7 @@ from mho.errors import ConfigError
 from mho.policy import Policy
 
 POLL_S = 0.5
-"""How often the storage is asked for what another search is at."""
+"""How often the storage is read for what another search evaluates."""
 
 BESIDE_THE_LOG = "sqlite"
 

@@ -105,7 +105,7 @@ class SearchSpace:
         Args:
             layer_names: MVM layers in execution order.
             latency_ps: int64 [layers, 8, 8]; where layers may have ADC bits of their own, [layers, 8, 8, 1 + ADC bits],
-                see `table` and `SearchConstraints.told_adc_bits`.
+                see `table` and `SearchConstraints.specified_adc_bits`.
             features: float32 [layers, 8], see `mho.bit_search.layer_features.layer_features`.
             constraints: what a policy may be.
             prune: drop dominated choices.
@@ -116,7 +116,7 @@ class SearchSpace:
             ConfigError: the table has another shape, or holds a latency that is not positive.
             PolicyError: a pin names an unknown layer or widths above 8.
         """
-        table, adc_bits = np.array(latency_ps, dtype=np.int64), constraints.told_adc_bits()
+        table, adc_bits = np.array(latency_ps, dtype=np.int64), constraints.specified_adc_bits()
         table = table[..., None] if table.ndim == 3 and not adc_bits else table
 
         def keep(index: int, choices: Sequence[BitWidths]) -> list[int]:
@@ -147,7 +147,7 @@ class SearchSpace:
         Raises:
             ConfigError, PolicyError: as `build`.
         """
-        names, adc_bits = list(layer_names), constraints.told_adc_bits()
+        names, adc_bits = list(layer_names), constraints.specified_adc_bits()
         choices = _list_choices(names, constraints)
         table = costs.tabulate(adc_bits, choices)
 
@@ -312,12 +312,12 @@ def _demands(
     )
 
 
-def _non_dominated(choices: Sequence[BitWidths], is_no_dearer: Callable[[int, int], bool]) -> list[int]:
+def _non_dominated(choices: Sequence[BitWidths], costs_no_more: Callable[[int, int], bool]) -> list[int]:
     """Return the indices of the choices that no other choice beats in bits without demanding more."""
 
     def beats(a: int, b: int) -> bool:
         wide, narrow = choices[a], choices[b]
         wider = wide.weight_bits >= narrow.weight_bits and wide.act_bits >= narrow.act_bits
-        return a != b and wider and wide.converts_as_finely(narrow) and is_no_dearer(a, b)
+        return a != b and wider and wide.converts_as_finely(narrow) and costs_no_more(a, b)
 
     return [k for k in range(len(choices)) if not any(beats(other, k) for other in range(len(choices)))]

@@ -2,7 +2,7 @@
 
 Two densities of widths are fitted, one to the best policies and one to the others; what is proposed is likely under the
 first and unlikely under the second (Bergstra et al., NeurIPS 2011). What an evaluation is worth depends on the loss
-that may be allowed, which is known better the more was evaluated; so before each proposal all records are judged anew.
+that may be allowed, which is known better the more was evaluated; so before each proposal all records are valued anew.
 Where the whole front is wanted, policies have two values, cost and loss, and the best are those of the least rank.
 """
 
@@ -19,18 +19,18 @@ from optuna.trial import create_trial
 
 from mho.bit_search.draws import draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.initial_policies import first_policies
 from mho.bit_search.optuna_space import PolicyCodec, quiet
-from mho.bit_search.sensitivity import Knowledge
+from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.policy import Policy
 
 FIRST = 10
 MAX_ASKS = 50
-"""Proposals that are asked for until one is new."""
-RUINED = 20.0
-"""Harm, in units of what is allowed, that a policy whose training failed is taken to have."""
+"""Proposals that are drawn until one is new."""
+FAILED_INCREASE = 20.0
+"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 
 
 class TpeSearch:
@@ -41,7 +41,7 @@ class TpeSearch:
         goal: what the search is after.
         budget: distinct evaluations.
         generator: seeds Optuna, and draws the first policies.
-        knowledge: of the layers' sensitivities, for the first policies; None: nothing.
+        prior: of the layers' sensitivities, for the first policies; None: nothing.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class TpeSearch:
         budget: int,
         generator: np.random.Generator,
         *,
-        knowledge: Knowledge | None = None,
+        prior: SensitivityPrior | None = None,
     ) -> None:
         self._space, self._goal, self._generator = space, goal, generator
         self._records: dict[Policy, EvaluationRecord] = {}
         self._codec = PolicyCodec(space)
-        self._first = first_policies(space, goal, min(FIRST, max(2, budget // 2)), generator, knowledge)
+        self._first = first_policies(space, goal, min(FIRST, max(2, budget // 2)), generator, prior)
         with quiet():
             self._sampler = TPESampler(n_startup_trials=len(self._first), seed=int(generator.integers(2**31)))
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return the first proposal that was not evaluated before; None where all policies were.
 
-        Pending policies are held to be as bad as the worst, so that proposals keep away from them.
+        Pending policies count as bad as the worst, so that proposals keep away from them.
         """
         known = {*self._records, *pending}
         if sum(self._space.contains(policy) for policy in known) == self._space.size:
@@ -74,7 +74,7 @@ class TpeSearch:
         with quiet():
             directions = [StudyDirection.MAXIMIZE] * (2 if self._goal.whole_front else 1)
             study = optuna.create_study(directions=directions, sampler=self._sampler)
-            worths = self._judge(pending)
+            worths = self._values_of(pending)
             study.add_trials([self._as_trial(policy, worth) for policy, worth in worths.items()])
             for _ in range(MAX_ASKS):
                 trial = study.ask(self._codec.distributions)
@@ -88,21 +88,21 @@ class TpeSearch:
         """Keep the record."""
         self._records[record.policy] = record
 
-    def _judge(self, pending: Collection[Policy]) -> dict[Policy, list[float]]:
+    def _values_of(self, pending: Collection[Policy]) -> dict[Policy, list[float]]:
         """Return what every policy of the space is worth that was evaluated, or is pending: the more, the better."""
-        unit = harm_unit(self._goal, list(self._records.values()))
+        unit = increase_unit(self._goal, list(self._records.values()))
         worths = {}
         for policy, record in self._records.items():
             if self._space.contains(policy):
-                excess = RUINED * unit if record.score is None else record.score - self._goal.reference_score
+                excess = FAILED_INCREASE * unit if record.score is None else record.score - self._goal.reference_score
                 worths[policy] = self._values(policy, max(excess, 0.0) / unit)
         worst = [min(values) for values in zip(*worths.values(), strict=True)]
         return worths | {policy: worst for policy in pending if worst and self._space.contains(policy)}
 
-    def _values(self, policy: Policy, harm: float) -> list[float]:
-        """Return the reward of a policy; on the whole front its cost and its harm, both turned round."""
+    def _values(self, policy: Policy, increase: float) -> list[float]:
+        """Return the reward of a policy; on the whole front its cost and its loss increase, both turned round."""
         share = self._space.cost_of(policy) / self._space.reference_cost
-        return [-math.log(share), -harm] if self._goal.whole_front else [float(self._goal.reward(harm, share))]
+        return [-math.log(share), -increase] if self._goal.whole_front else [float(self._goal.reward(increase, share))]
 
     def _as_trial(self, policy: Policy, worth: list[float]) -> optuna.trial.FrozenTrial:
         return create_trial(params=self._codec.encode(policy), distributions=self._codec.distributions, values=worth)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mho.bit_search.goal import front_of, harm_unit
+from mho.bit_search.goal import front_of, increase_unit
 from mho.errors import ConfigError, MissingExtraError, file_errors
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def figures_of(progress: SearchProgress) -> dict[str, float]:
     record, best, goal = progress.record, progress.best, progress.goal
     found = {"cost": float(record.cost), "gain": goal.reference_cost / record.cost, "seconds": record.seconds}
     if record.score is not None and record.accuracy is not None:
-        harm = max(record.score - goal.reference_score, 0.0) / harm_unit(goal, progress.records)
-        reward = float(goal.reward(harm, record.cost / goal.reference_cost))
+        increase = max(record.score - goal.reference_score, 0.0) / increase_unit(goal, progress.records)
+        reward = float(goal.reward(increase, record.cost / goal.reference_cost))
         found |= {"loss": record.score, "accuracy": record.accuracy, "reward": reward}
     found["front/size"] = float(len(front_of(progress.records)))
     if best is not None and best.accuracy is not None:
@@ -123,13 +123,13 @@ def tracked(
     run_name: str,
     on_progress: Callable[[SearchProgress], None],
 ) -> Iterator[Callable[[SearchProgress], None]]:
-    """Return, as a context, what is told of progress and shows it by trackers, too.
+    """Return, as a context, what receives progress and shows it by trackers, too.
 
     Args:
         names: of `TRACKERS`.
         folder: where trackers keep files, in folders of their names.
         run_name: of the search.
-        on_progress: who is told besides.
+        on_progress: who receives it besides.
     """
     trackers: list[Tracker] = []
 

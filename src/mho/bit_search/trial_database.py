@@ -1,7 +1,7 @@
 """The database of an Optuna storage, which several searches create at once, and whose connection may be lost.
 
-A connection that is lost, as by a restart of the server, is waited for within a bounded time; what was asked is asked
-again. Whoever asks must therefore bear that it was done already.
+A connection that is lost, as by a restart of the server, is waited for within a bounded time; what was requested is
+requested again. Whoever asks must therefore bear that it was done already.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mho.errors import InputFileError, MissingExtraError
 from mho.terminal import escape
 
 PATIENCE_S, RETRY_S = 60.0, 0.5
-"""For how long a database that a search uses may be unreachable, and how often it is asked again, s."""
+"""For how long a database that a search uses may be unreachable, and how often a request is repeated, s."""
 _RACES = 20
 """So many searches may create the tables of one database at once."""
 _LOCK_S = 60
@@ -51,7 +51,7 @@ class TrialDatabase:
         heartbeat_s, grace_s: see `mho.bit_search.trial_storage`.
 
     Attributes:
-        storage: what is asked, through `ask`.
+        storage: to be used through `ask`.
         last_outage: when the database last answered after it had been unreachable, as `time.monotonic` tells it.
 
     Raises:
@@ -79,7 +79,7 @@ class TrialDatabase:
         self.storage: Any = get_storage(self._backend)
 
     def ask(self, question: Callable[[], R]) -> R:
-        """Return what `question`, which asks `storage`, returns; asked again while the database is unreachable.
+        """Return what `question`, which asks `storage`, returns; repeated while the database is unreachable.
 
         Raises:
             InputFileError: the database refuses, or is unreachable for longer than `PATIENCE_S`.

@@ -7,7 +7,7 @@ this machine, elsewhere when its heartbeat has been missing for a while. A searc
 stores its result in another trial.
 
 The log stays the truth of one search. What it holds is added to the storage, and what the storage holds of other
-searches is added to the log when a policy is asked for; so neither is needed to rebuild the other.
+searches is added to the log when a policy is proposed; so neither is needed to rebuild the other.
 """
 
 from __future__ import annotations
@@ -282,8 +282,8 @@ def _make_trial(
 def _attributes(record: EvaluationRecord) -> dict[str, Any]:
     content = record.to_json()
     kept = ("score", "accuracy", "unit", "seed", "seconds", "fidelity", "status", "note")
-    told = {"accuracy": record.accuracy, "method": record.method} if record.is_ok else {"method": record.method}
-    return {**told, "record": {key: content[key] for key in kept}}
+    shown = {"accuracy": record.accuracy, "method": record.method} if record.is_ok else {"method": record.method}
+    return {**shown, "record": {key: content[key] for key in kept}}
 
 
 def _record(trial: FrozenTrial) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Starting a search from what earlier searches measured: records of a log, of any method, objective and accelerator.
 
-What a policy loses does not depend on the accelerator (but where it was judged on arrays), and what it costs is known,
+What a policy loses does not depend on the accelerator (except on arrays), and what it costs is known,
 so a record of one accelerator teaches a search for another one, as long as network, training and data are the same.
 Records that a search is given do not count into its budget; its method learns from all of them before it proposes
 anything, and any of them may win.
@@ -70,7 +70,7 @@ def _cost_of(policy: Policy, space: SearchSpace) -> int | None:
 def _check_problem(theirs: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> None:
     keys = [key for key in _DECISIVE if theirs.get(key) != ours.get(key)]
     if ours.get("judge") is not None and theirs.get("accelerator") != ours.get("accelerator"):
-        keys.append("accelerator (policies are judged on its arrays)")
+        keys.append("accelerator (policies are evaluated on its arrays)")
     if keys:
         raise ConfigError(
             f"its measurements are of another problem: they differ in {', '.join(keys)}",

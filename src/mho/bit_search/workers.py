@@ -38,13 +38,13 @@ class Workers:
     ray: str | None = None
 
     def check(self, batch: int) -> None:
-        """Hold them against the number of policies that are asked for at once. Raises `ConfigError`."""
+        """Check them against the number of policies at once. Raises `ConfigError`."""
         if self.processes is not None and not 1 <= self.processes <= batch:
             raise ConfigError(
                 f"{self.processes} processes for {batch} {'policy' if batch == 1 else 'policies'} at once",
                 where="search",
                 expected=f"1..{batch} processes",
-                hint=f"set batch to {max(self.processes, 1)} or a multiple of it: methods are then asked for so many"
+                hint=f"set batch to {max(self.processes, 1)} or a multiple of it: methods then propose so many"
                 " policies at once, which changes what they propose",
             )
 
@@ -60,7 +60,7 @@ class Workers:
         Args:
             evaluator: what this process would measure with.
             make_recipe: what others make such an evaluator from; called where there are others.
-            batch: how many policies are asked for at once.
+            batch: how many policies are proposed at once.
 
         Raises:
             ConfigError: more processes than policies at once.
@@ -103,7 +103,7 @@ def open_measurer(
         space: tells costs.
         evaluator: of this process.
         log: of the search.
-        batch: how many policies are asked for at once.
+        batch: how many policies are proposed at once.
 
     Raises:
         ConfigError: more processes than policies at once, or there is no log to be beside of.

@@ -77,7 +77,7 @@ class StartSettings(FrozenModel):
             ("algorithm", self.algorithm is not None, takers_of("algorithm")),
             ("agent", self.agent is not None, takers_of("saved")),
             ("evaluations", self.evaluations is not None, SUPPORTS_WARM_START),
-            ("probe_images", self.probe_images > 0, takers_of("knowledge")),
+            ("probe_images", self.probe_images > 0, takers_of("prior")),
         ):
             if is_given and method not in (*takers, AUTO):
                 raise ValueError(f"start.{key} is for the methods {', '.join(takers)}, and not for {method}")

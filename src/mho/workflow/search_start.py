@@ -37,7 +37,7 @@ def read_options(settings: StartSettings, prepared: Prepared, folder: Path, repo
     return MethodOptions(
         algorithm=None if settings.algorithm is None else Algorithm(settings.algorithm),
         saved=saved,
-        knowledge=None if probes is None else probes.knowledge(),
+        prior=None if probes is None else probes.prior(),
     )
 
 

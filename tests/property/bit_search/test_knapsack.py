@@ -56,18 +56,18 @@ def test_nothing_is_chosen_where_nothing_fits(problem):
 @settings(deadline=None, max_examples=80)
 @given(problems(least_layers=2), st.data())
 def test_neighbours_come_by_falling_reward_and_the_first_is_the_best_pair_of_changes(problem, data):
-    harms, shares = problem
-    center = np.array([data.draw(st.integers(0, len(harm) - 1)) for harm in harms])
-    of_harm, of_share = sums(harms), sums(shares)
+    increases, shares = problem
+    center = np.array([data.draw(st.integers(0, len(increase) - 1)) for increase in increases])
+    of_harm, of_share = sums(increases), sums(shares)
 
-    def reward(harm, share):
-        return -harm - 0.7 * share
+    def reward(increase, share):
+        return -increase - 0.7 * share
 
     def count_changes(chosen):
         return sum(a != b for a, b in zip(chosen, center, strict=True))
 
     start = of_harm[tuple(center)], of_share[tuple(center)]
-    found = [tuple(numbers.tolist()) for numbers in neighbours(center, harms, shares, start, reward, 50)]
+    found = [tuple(numbers.tolist()) for numbers in neighbours(center, increases, shares, start, reward, 50)]
     rewards = [reward(of_harm[chosen], of_share[chosen]) for chosen in found]
     assert all(1 <= count_changes(chosen) <= 2 for chosen in found)
     assert len(set(found)) == len(found)
@@ -79,11 +79,11 @@ def test_neighbours_come_by_falling_reward_and_the_first_is_the_best_pair_of_cha
 
 
 def test_unwanted_neighbours_are_left_out():
-    harms, shares = [np.array([0.0, 1.0, 2.0])] * 2, [np.array([2.0, 1.0, 0.0])] * 2
+    increases, shares = [np.array([0.0, 1.0, 2.0])] * 2, [np.array([2.0, 1.0, 0.0])] * 2
 
-    def reward(harm, share):
-        return np.where(share < 3.0, -harm, -np.inf)
+    def reward(increase, share):
+        return np.where(share < 3.0, -increase, -np.inf)
 
-    found = [tuple(k.tolist()) for k in neighbours(np.array([0, 0]), harms, shares, (0.0, 4.0), reward, 50)]
+    found = [tuple(k.tolist()) for k in neighbours(np.array([0, 0]), increases, shares, (0.0, 4.0), reward, 50)]
     assert sorted(found) == [(0, 2), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
     assert {found[0], found[1], found[2]} == {(0, 2), (1, 1), (2, 0)}

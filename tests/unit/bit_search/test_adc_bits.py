@@ -19,7 +19,7 @@ from mho.bit_search.methods import METHODS
 from mho.bit_search.objective import Objective
 from mho.bit_search.paper_environment import BitWidthEnvironment
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
@@ -180,13 +180,13 @@ class Smooth:
         return 0
 
     def evaluate(self, policy):
-        harm = sum(
+        increase = sum(
             4.0 ** (2 - bits.weight_bits)
             + 4.0 ** (2 - bits.act_bits)
             + (number + 1) * 4.0 ** (3 - (bits.adc_bits or 8))
             for number, bits in enumerate(policy.layers.values())
         )
-        return Measurement(0.02 * harm, 0.9 * float(np.exp(-0.02 * harm)))
+        return Measurement(0.02 * increase, 0.9 * float(np.exp(-0.02 * increase)))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -212,16 +212,18 @@ def test_the_model_of_the_world_tells_sensitivities_to_adcs_apart():
     model.fit(policies, losses, 0.02)
     adc = model.log_sensitivities[:, 2]
     assert (np.argsort(adc) == np.arange(len(NAMES))).all()
-    assert model.harms().shape == (len(NAMES), 3, 8)
+    assert model.increases().shape == (len(NAMES), 3, 8)
 
 
 def test_what_is_known_of_weights_and_activations_serves_with_adcs_too():
-    known = Knowledge(np.arange(8.0).reshape(4, 2), np.full((4, 2), 0.5), 1.0, 1.0, np.ones((2, 8)), "test")
+    known = SensitivityPrior(np.arange(8.0).reshape(4, 2), np.full((4, 2), 0.5), 1.0, 1.0, np.ones((2, 8)), "test")
     more = known.of_operands(3)
     np.testing.assert_array_equal(more.offsets[:, :2], known.offsets)
     assert (more.stds[:, 2] > known.stds.max()).all()
     assert more.profiles.shape == (3, 8)
     np.testing.assert_array_equal(more.of_operands(2).offsets, known.offsets)
     np.testing.assert_allclose(
-        SensitivityModel("abcd", more, 3).harms()[:, :2], SensitivityModel("abcd", known).harms() * 4 / 6, rtol=1e-9
+        SensitivityModel("abcd", more, 3).increases()[:, :2],
+        SensitivityModel("abcd", known).increases() * 4 / 6,
+        rtol=1e-9,
     )

@@ -66,17 +66,17 @@ def test_the_agent_itself_learns(algorithm, rounds):
     agent, evaluator = make(algorithm)
     drive(agent, agent.tables.space, evaluator, 6)
     draws = np.random.default_rng(9)
-    worlds = [agent.dream()[0] for _ in range(8)]
+    samples = [agent.sample_rollout()[0] for _ in range(8)]
 
     def shortfall():
         found = []
-        for harms in worlds:
+        for increases in samples:
             environment = agent._environments[0]
-            environment.enter(harms)
+            environment.enter(increases)
             (row,) = agent._play([environment], np.zeros(1))
-            (best,) = improve(agent.tables, harms, row[None], draws)
-            harm, share = agent.tables.sums(harms, np.array([row, best]))
-            own, other = agent.tables.reward(harm, share)
+            (best,) = improve(agent.tables, increases, row[None], draws)
+            increase, share = agent.tables.sums(increases, np.array([row, best]))
+            own, other = agent.tables.reward(increase, share)
             found.append(other - own)
         return np.mean(found)
 
@@ -130,15 +130,15 @@ def test_layers_of_another_network_are_told_from_those_that_are_like_them():
     saved = SavedAgent(Algorithm.DDPG, {}, own.layer_names, own.features, logs, ones, profiles, 9)
     some, limits = [0, 3, 5, 12, 20], SearchConstraints(hold_first_last=None)
     table, features = np.array(own.layer_costs)[some], own.features[some] + np.float32(0.01)
-    known = saved.knowledge_of(SearchSpace.build([f"x{k}" for k in some], table, features, limits))
+    known = saved.prior_for(SearchSpace.build([f"x{k}" for k in some], table, features, limits))
     assert np.corrcoef(known.offsets.ravel(), logs[some].ravel())[0, 1] > 0.9
     assert known.stds.max() < UNKNOWN_STD
     np.testing.assert_array_equal(known.profiles, profiles)
     far = SearchSpace.build(["y0", "y1"], table[:2], np.full((2, 8), 9.0, np.float32), limits)
-    unknown = saved.knowledge_of(far)
+    unknown = saved.prior_for(far)
     np.testing.assert_allclose(unknown.offsets, 0, atol=1e-9)
     np.testing.assert_allclose(unknown.stds, UNKNOWN_STD)
-    same = saved.knowledge_of(own)
+    same = saved.prior_for(own)
     np.testing.assert_array_equal(same.offsets, logs)
     assert same.stds.max() < 0.4
 

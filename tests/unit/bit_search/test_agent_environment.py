@@ -14,8 +14,8 @@ def make(seed=0, **limits):
     tables = ChoiceTables(space)
     environment = PlanningEnvironment(tables)
     logs = np.random.default_rng(seed).normal(-3, 1, (len(space.layers), 2, 1)) - np.arange(8)
-    environment.enter(tables.harms(np.exp(logs)))
-    return environment, tables.harms(np.exp(logs))
+    environment.enter(tables.increases(np.exp(logs)))
+    return environment, tables.increases(np.exp(logs))
 
 
 def play(environment, actions):
@@ -41,27 +41,27 @@ def test_places_and_actions_are_inverse():
 
 
 def test_an_episode_takes_choices_of_the_frontiers_and_ends_with_the_reward_of_the_whole_policy():
-    environment, harms = make()
+    environment, increases = make()
     tables, draws = environment.tables, np.random.default_rng(1)
     seen, rewards, row = play(environment, draws.uniform(-1, 1, len(tables.free)))
     assert seen.min() >= 0
     assert seen.max() <= 1
     assert rewards[:-1] == [0.0] * (len(rewards) - 1)
-    assert rewards[-1] == pytest.approx(tables.reward(*tables.sums(harms, row[None]))[0])
+    assert rewards[-1] == pytest.approx(tables.reward(*tables.sums(increases, row[None]))[0])
     assert all(number in environment.frontiers.numbers[k] for k, number in enumerate(row))
     (first, last) = environment.tables.space.layers[0], environment.tables.space.layers[-1]
     assert [first.choices[row[0]], last.choices[row[-1]]] == [BitWidths(8, 8)] * 2
 
 
 def test_the_ends_of_actions_are_least_harm_and_least_cost():
-    environment, harms = make()
+    environment, increases = make()
     tables = environment.tables
     _, _, careful = play(environment, [-1.0] * len(tables.free))
     _, _, cheap = play(environment, [1.0] * len(tables.free))
-    (least_harm, harm), (share, least_share) = tables.sums(harms, np.array([careful, cheap]))
-    assert least_harm == pytest.approx(harms.min(axis=1).sum())
+    (least_harm, increase), (share, least_share) = tables.sums(increases, np.array([careful, cheap]))
+    assert least_harm == pytest.approx(increases.min(axis=1).sum())
     assert least_share == pytest.approx(tables.shares.min(axis=1).sum())
-    assert harm > least_harm
+    assert increase > least_harm
     assert share > least_share
 
 
@@ -74,12 +74,12 @@ def test_actions_lead_to_wanted_choices():
 
 
 def test_what_is_seen_tells_worlds_and_budgets_apart_but_not_units():
-    environment, harms = make()
+    environment, increases = make()
     first, _ = environment.reset()
-    environment.enter(harms / 3.0)
+    environment.enter(increases / 3.0)
     other, _ = environment.reset()
     assert not np.array_equal(first, other)
-    environment.enter(harms)
+    environment.enter(increases)
     again, _ = environment.reset()
     np.testing.assert_array_equal(first, again)
 

@@ -13,7 +13,7 @@ from mho.bit_search.initial_policies import spread_policies
 from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.bit_search.sensitivity import Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.policy import BitWidths, Policy
 
 SMALL = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")
@@ -80,10 +80,10 @@ def test_the_search_of_a_small_space_ends_when_nothing_cheaper_is_left():
 def optimum(space, evaluator):
     """Return the gain of the fastest policy that truly loses no more than one point, by an additive damage."""
     allowed = -math.log((evaluator.true_accuracy(space.reference_policy) - 0.01) / 0.7)
-    harms = [
+    increases = [
         np.array([evaluator.damage(Policy({layer.name: bits})) for bits in layer.choices]) for layer in space.layers
     ]
-    chosen = solve_knapsack([np.array(layer.costs, float) for layer in space.layers], harms, allowed)
+    chosen = solve_knapsack([np.array(layer.costs, float) for layer in space.layers], increases, allowed)
     return space.reference_cost / space.cost_of(ChoiceTables(space).policy(chosen))
 
 
@@ -101,11 +101,11 @@ def test_known_sensitivities_need_fewer_evaluations():
     space = resnet18_space()
     evaluator = SmoothEvaluator(space.layer_names, 0)
     offsets = np.log([[evaluator.weights[name], evaluator.acts[name]] for name in space.layer_names])
-    knowledge = Knowledge(offsets, np.full(offsets.shape, 0.1), 1.0, 0.05, np.zeros((2, 8)), "the evaluator")
+    prior = SensitivityPrior(offsets, np.full(offsets.shape, 0.1), 1.0, 0.05, np.zeros((2, 8)), "the evaluator")
     reached = {}
-    for name, known in (("nothing", None), ("known", knowledge)):
+    for name, known in (("nothing", None), ("known", prior)):
         goal = Goal(evaluator.true_accuracy(space.reference_policy), 1.0, space.reference_cost, 1.2)
-        method = ExactSearch(space, goal, 12, np.random.default_rng(0), knowledge=known)
+        method = ExactSearch(space, goal, 12, np.random.default_rng(0), prior=known)
         gains = [1.0]
         for _ in range(12):
             policy = method.ask()
@@ -130,15 +130,15 @@ def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_harmful_of_thei
     costs = [space.cost_of(policy) for policy in policies]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > 2 * costs[-1]
-    harms = tables.harms(model.harms())
+    increases = tables.increases(model.increases())
     rows = np.array([tables.row(policy) for policy in policies])
-    found = tables.sums(harms, rows)[0]
+    found = tables.sums(increases, rows)[0]
     draws = np.random.default_rng(0)
     random = np.array([[draws.integers(count) for count in tables.counts] for _ in range(500)])
-    harm, share = tables.sums(harms, random)
+    increase, share = tables.sums(increases, random)
     for row, own in zip(rows, found, strict=True):
         cheaper = share <= tables.shares[np.arange(len(row)), row].sum()
-        assert not cheaper.any() or own <= harm[cheaper].min()
+        assert not cheaper.any() or own <= increase[cheaper].min()
 
 
 def test_a_drawn_world_makes_other_spread_policies():

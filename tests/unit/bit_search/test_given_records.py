@@ -10,7 +10,7 @@ from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS, SUPPORTS_WARM_START, MethodOptions
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.bit_search.sensitivity import Knowledge
+from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.warm_start import known_records
 from mho.errors import ConfigError
 
@@ -92,20 +92,20 @@ def test_options_reach_the_method_or_are_refused(space):
         go_on("exact", space, (), algorithm=Algorithm.PPO)
     with pytest.raises(ConfigError, match="tpe takes no saved agent"):
         go_on("tpe", space, (), saved=result.agent)
-    with pytest.raises(ConfigError, match="random takes no knowledge of sensitivities"):
-        go_on("random", space, (), knowledge=Knowledge.nothing(len(space.layers)))
+    with pytest.raises(ConfigError, match="random takes no prior of sensitivities"):
+        go_on("random", space, (), prior=SensitivityPrior.nothing(len(space.layers)))
 
 
 def known_of(true, space):
     logs = np.log([[true.weights[name], true.acts[name]] for name in space.layer_names])
-    return Knowledge(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
+    return SensitivityPrior(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
 
 
 @pytest.mark.parametrize(("method", "pairs"), [("rl", 3), ("exact", 6), ("evolution", 6), ("tpe", 6)])
 def test_right_knowledge_helps(space, method, pairs):
     """Searches that know the true sensitivities propose better policies."""
     known = [known_of(SmoothEvaluator(space.layer_names, seed), space) for seed in range(pairs)]
-    told = [go_on(method, space, (), seed=seed, knowledge=known[seed])[0] for seed in range(pairs)]
+    told = [go_on(method, space, (), seed=seed, prior=known[seed])[0] for seed in range(pairs)]
     untold = [go_on(method, space, (), seed=seed)[0] for seed in range(pairs)]
     assert shrink(told, untold, space) < 0.95
 

@@ -7,7 +7,7 @@ import pytest
 from small_spaces import ArbitraryEvaluator, all_policies, drawn_space
 
 from mho.bit_search.choice_tables import ChoiceTables
-from mho.bit_search.goal import Goal, harm_unit
+from mho.bit_search.goal import Goal, increase_unit
 from mho.bit_search.incumbent import find_incumbent, neighbours_of_incumbent, promising_costs
 from mho.bit_search.measurers import make_record, timed
 
@@ -53,18 +53,18 @@ def test_on_the_front_a_policy_may_have_to_cost_less_than_all_that_lose_as_littl
 def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(measured):
     space, goal, records = measured
     tables, generator = ChoiceTables(space), np.random.default_rng(1)
-    harms = [np.sort(generator.random(len(layer.choices)))[::-1] for layer in space.layers]
+    increases = [np.sort(generator.random(len(layer.choices)))[::-1] for layer in space.layers]
     winner = find_incumbent(space, goal, records)
-    measured_harm = max(winner.score - goal.reference_score, 0.0) / harm_unit(goal, records)
+    measured_harm = max(winner.score - goal.reference_score, 0.0) / increase_unit(goal, records)
     center = tables.row(winner.policy)
 
     def worth(policy):
         row = tables.row(policy)
-        steps = [harms[k][new] - harms[k][old] for k, (new, old) in enumerate(zip(row, center, strict=True))]
+        steps = [increases[k][new] - increases[k][old] for k, (new, old) in enumerate(zip(row, center, strict=True))]
         share = sum(tables.shares[k][number] for k, number in enumerate(row))
         return float(tables.reward(np.maximum(measured_harm + sum(steps), 0.0), np.asarray(share)))
 
-    found = list(neighbours_of_incumbent(tables, goal, records, harms, tables.reward, 1000))
+    found = list(neighbours_of_incumbent(tables, goal, records, increases, tables.reward, 1000))
     values = [worth(policy) for policy in found]
     assert values == sorted(values, reverse=True)
     expected = []

@@ -25,16 +25,16 @@ def worlds(tables, count, seed=0):
     draws = np.random.default_rng(seed)
     for _ in range(count):
         logs = draws.normal(-3.0, 1.2, (len(tables.counts), 2, 1)) - np.arange(8) * np.log(3.0)
-        yield tables.harms(np.exp(logs + 3.5))
+        yield tables.increases(np.exp(logs + 3.5))
 
 
-def best_of_all(tables, harms):
+def best_of_all(tables, increases):
     rows = np.array(list(itertools.product(*(range(count) for count in tables.counts))))
-    return tables.reward(*tables.sums(harms, rows)).max()
+    return tables.reward(*tables.sums(increases, rows)).max()
 
 
-def reward_of(tables, harms, row):
-    return float(tables.reward(*tables.sums(harms, row[None]))[0])
+def reward_of(tables, increases, row):
+    return float(tables.reward(*tables.sums(increases, row[None]))[0])
 
 
 def test_rows_and_policies_are_the_same_thing():
@@ -44,56 +44,56 @@ def test_rows_and_policies_are_the_same_thing():
         policy = draw_policy(space, draws, spread=False)
         row = tables.row(policy)
         assert tables.policy(row) == policy
-        harm = np.exp(draws.normal(size=(len(row), 2, 8)))
+        increase = np.exp(draws.normal(size=(len(row), 2, 8)))
         widths = [(policy[name].weight_bits, policy[name].act_bits) for name in space.layer_names]
-        expected = sum(harm[k, 0, w - 1] + harm[k, 1, a - 1] for k, (w, a) in enumerate(widths))
-        (found,), (share,) = tables.sums(tables.harms(harm), row[None])
+        expected = sum(increase[k, 0, w - 1] + increase[k, 1, a - 1] for k, (w, a) in enumerate(widths))
+        (found,), (share,) = tables.sums(tables.increases(increase), row[None])
         assert found == pytest.approx(expected)
         assert share == pytest.approx(space.cost_of(policy) / space.reference_cost)
 
 
 def test_frontiers_hold_what_nothing_betters():
     tables = ChoiceTables(resnet18_space(hold_first_last=None))
-    for harms in worlds(tables, 5):
-        frontiers = Frontiers.of(tables, harms)
+    for increases in worlds(tables, 5):
+        frontiers = Frontiers.of(tables, increases)
         for layer, count in enumerate(tables.counts):
-            pairs = [(harms[layer, k], tables.shares[layer, k]) for k in range(count)]
+            pairs = [(increases[layer, k], tables.shares[layer, k]) for k in range(count)]
             kept = {pairs[k] for k in frontiers.numbers[layer]}
-            for harm, share in pairs:
-                is_bettered = any(h <= harm and s <= share and (h, s) != (harm, share) for h, s in pairs)
-                assert is_bettered != ((harm, share) in kept)
-            assert np.all(np.diff(frontiers.harms[layer]) > 0)
+            for increase, share in pairs:
+                is_bettered = any(h <= increase and s <= share and (h, s) != (increase, share) for h, s in pairs)
+                assert is_bettered != ((increase, share) in kept)
+            assert np.all(np.diff(frontiers.increases[layer]) > 0)
             assert np.all(np.diff(frontiers.shares[layer]) < 0)
 
 
 def test_improved_rows_are_optimal_layer_by_layer_and_exchanged_ones_pair_by_pair():
     tables, draws = ChoiceTables(small_space()), np.random.default_rng(1)
     gaps = []
-    for harms in worlds(tables, 12):
-        rows = improve(tables, harms, draws.integers(0, tables.counts, (3, len(tables.counts))), draws)
+    for increases in worlds(tables, 12):
+        rows = improve(tables, increases, draws.integers(0, tables.counts, (3, len(tables.counts))), draws)
         for row in rows:
             for layer, count in enumerate(tables.counts):
                 for number in range(count):
                     changed = row.copy()
                     changed[layer] = number
-                    assert reward_of(tables, harms, changed) <= reward_of(tables, harms, row) + 1e-9
-        row = exchange(tables, harms, rows[0], Frontiers.of(tables, harms))
-        assert reward_of(tables, harms, row) >= reward_of(tables, harms, rows[0])
+                    assert reward_of(tables, increases, changed) <= reward_of(tables, increases, row) + 1e-9
+        row = exchange(tables, increases, rows[0], Frontiers.of(tables, increases))
+        assert reward_of(tables, increases, row) >= reward_of(tables, increases, rows[0])
         for first, second in itertools.combinations(range(len(row)), 2):
             for i, j in itertools.product(range(tables.counts[first]), range(tables.counts[second])):
                 changed = row.copy()
                 changed[first], changed[second] = i, j
-                assert reward_of(tables, harms, changed) <= reward_of(tables, harms, row) + 1e-6
-        gaps.append(best_of_all(tables, harms) - reward_of(tables, harms, row))
+                assert reward_of(tables, increases, changed) <= reward_of(tables, increases, row) + 1e-6
+        gaps.append(best_of_all(tables, increases) - reward_of(tables, increases, row))
     assert min(gaps) >= -1e-9
     assert np.mean(np.array(gaps) < 1e-6) > 0.7  # mostly the optimum itself
 
 
 def test_trading_is_the_optimum_at_its_price():
     tables = ChoiceTables(small_space(3))
-    for harms in worlds(tables, 5):
+    for increases in worlds(tables, 5):
         rows = np.array(list(itertools.product(*(range(count) for count in tables.counts))))
-        harm, share = tables.sums(harms, rows)
+        increase, share = tables.sums(increases, rows)
         for price in (0.1, 1.0, 10.0):
-            (own_harm,), (own_share,) = tables.sums(harms, trade(Frontiers.of(tables, harms), price)[None])
-            assert own_harm + price * own_share == pytest.approx((harm + price * share).min())
+            (own_increase,), (own_share,) = tables.sums(increases, trade(Frontiers.of(tables, increases), price)[None])
+            assert own_increase + price * own_share == pytest.approx((increase + price * share).min())

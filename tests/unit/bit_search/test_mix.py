@@ -18,7 +18,7 @@ from mho.bit_search.methods import MethodOptions
 from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, MixedNetwork, join_spaces, part_of
 from mho.bit_search.objective import Objective
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.bit_search.sensitivity import Knowledge
+from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.mapping.model import MappingModel
@@ -204,10 +204,10 @@ def test_methods_share_a_budget_out_where_it_does_least_harm(method):
         {name: MixedNetwork(one, EvaluationLog(None, one.problem), whole) for name, one in evaluators.items()}, method
     )
     logs = np.log([[one.weights[n], one.acts[n]] for one in evaluators.values() for n in whole.layer_names])
-    known = Knowledge(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
+    known = SensitivityPrior(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
     result = run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(12, allowed_drop_points=2),
-        np.random.default_rng(0), method_options=MethodOptions(knowledge=known),
+        np.random.default_rng(0), method_options=MethodOptions(prior=known),
     )  # fmt: skip
     costs = {name: whole.cost_of(part_of(result.require_best().policy, name)) for name in evaluators}
     assert costs["strong"] < 0.9 * costs["weak"]

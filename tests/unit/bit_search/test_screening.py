@@ -13,7 +13,7 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.schemas import search_schema
-from mho.bit_search.screening import Screening, Sieve
+from mho.bit_search.screening import Promoter, Screening
 from mho.errors import ConfigError
 
 SPACE = resnet18_space()
@@ -166,7 +166,7 @@ def test_what_cannot_be_screened_is_told(act, message):
 
 def test_a_batch_costs_what_its_stages_cost():
     evaluator = ShortEvaluator()
-    sieve = Sieve(Screening((0, 2), 0.5), evaluator, SPACE, lambda *_: [])
+    sieve = Promoter(Screening((0, 2), 0.5), evaluator, SPACE, lambda *_: [])
     assert sieve.cost(8) == pytest.approx(8 / 11 + 4 * 3 / 11 + 2)
     assert sieve.cost(1) == pytest.approx(1 / 11 + 3 / 11 + 1), "one of a batch is always promoted"
     assert list(LocalMeasurer(evaluator).measure([SPACE.reference_policy], FULL))

@@ -3,7 +3,7 @@ import pytest
 from search_problem import SmoothEvaluator, resnet18_layers, resnet18_space
 
 from mho.bit_search.draws import draw_policy
-from mho.bit_search.sensitivity import OPERANDS, Knowledge, SensitivityModel
+from mho.bit_search.sensitivity import OPERANDS, SensitivityModel, SensitivityPrior
 from mho.errors import ConfigError
 from mho.policy import BitWidths, Policy
 
@@ -64,7 +64,7 @@ def test_the_model_is_surer_after_more_evaluations():
 def test_deviations_are_those_of_drawn_worlds():
     model, draws = SensitivityModel(NAMES), np.random.default_rng(2)
     model.fit(*measured(40), UNIT)
-    logs = np.array([np.log(model.harms(draws)[:, :, 1]) for _ in range(800)])
+    logs = np.array([np.log(model.increases(draws)[:, :, 1]) for _ in range(800)])
     shift = logs.mean(axis=(1, 2), keepdims=True)  # factors that all layers share
     spread = (logs - shift).std(axis=0) / 0.4
     assert np.corrcoef(spread.ravel(), model.deviations.ravel())[0, 1] > 0.95
@@ -72,15 +72,15 @@ def test_deviations_are_those_of_drawn_worlds():
 
 def test_what_is_known_beforehand_orders_layers_before_any_evaluation():
     logs = true_logs()
-    knowledge = Knowledge(logs + 5.0, np.full(logs.shape, 0.1), 1.0, 0.1, np.zeros((2, 8)), "a test")
-    model = SensitivityModel(NAMES, knowledge)
-    found = np.log(model.harms()[:, :, 1])
+    prior = SensitivityPrior(logs + 5.0, np.full(logs.shape, 0.1), 1.0, 0.1, np.zeros((2, 8)), "a test")
+    model = SensitivityModel(NAMES, prior)
+    found = np.log(model.increases()[:, :, 1])
     np.testing.assert_allclose(found - found.mean(), logs - logs.mean(), atol=1e-6)
-    assert not np.ptp(np.log(SensitivityModel(NAMES).harms()[:, 0, 1]))
+    assert not np.ptp(np.log(SensitivityModel(NAMES).increases()[:, 0, 1]))
 
 
 def test_knowledge_that_is_wrong_is_overruled_by_evaluations():
-    wrong = Knowledge(-true_logs(), np.full((len(NAMES), 2), 0.6), 1.0, 0.5, np.zeros((2, 8)), "a test")
+    wrong = SensitivityPrior(-true_logs(), np.full((len(NAMES), 2), 0.6), 1.0, 0.5, np.zeros((2, 8)), "a test")
     model = SensitivityModel(NAMES, wrong)
     correlation = []
     for count in (0, 200):
@@ -112,9 +112,9 @@ def test_predictions_are_sums_of_harms_and_luck():
 def test_knowledge_is_checked(change, told):
     content = {"offsets": np.zeros((3, 2)), "stds": np.ones((3, 2)), "profiles": np.zeros((len(OPERANDS), 8))}
     with pytest.raises(ConfigError, match=told):
-        Knowledge(**{**content, **change}, slope=1.0, slope_std=1.0, source="a test")
+        SensitivityPrior(**{**content, **change}, slope=1.0, slope_std=1.0, source="a test")
 
 
 def test_knowledge_of_another_number_of_layers_is_refused():
     with pytest.raises(ConfigError, match="2 layers"):
-        SensitivityModel(["a"], Knowledge.nothing(2))
+        SensitivityModel(["a"], SensitivityPrior.nothing(2))

@@ -76,9 +76,9 @@ def test_layers_before_one_that_hardly_counts_are_known_to_be_insensitive(traina
     probes = probe_layers(trainable, split)
     found = probes.log_sensitivities
     assert found[:2].max() < found[2, 1] - 1.0
-    model = SensitivityModel(probes.layer_names, probes.knowledge())
-    harms = model.harms()[:, :, 3]
-    assert harms[:2].max() < harms[2, 1]
+    model = SensitivityModel(probes.layer_names, probes.prior())
+    increases = model.increases()[:, :, 3]
+    assert increases[:2].max() < increases[2, 1]
 
 
 def test_probes_come_back_from_json(trainable, split):
