@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -35,10 +36,11 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
 """Name of a schema -> "module:object"."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PARTS = "#/$defs/"
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """Return a published schema. Raises `ConfigError` for an unknown name."""
+    """Return a published schema, complete in itself. Raises `ConfigError` for an unknown name."""
     if name not in SCHEMAS:
         raise ConfigError(
             f"there is no schema {name!r}",
@@ -51,9 +53,64 @@ def json_schema(name: str) -> dict[str, Any]:
     return {"$schema": _DIALECT, **schema}
 
 
-def schema_text(name: str) -> str:
-    """Return the content of a schema's file. Raises `ConfigError` for an unknown name."""
-    return json.dumps(json_schema(name), indent=2, ensure_ascii=False) + "\n"
+def linked_schema(name: str) -> dict[str, Any]:
+    """Return a schema as its file has it: parts that other files publish are references to those, by file name."""
+    schema = json_schema(name)
+    links = {
+        part: other
+        for part, content in schema.get("$defs", {}).items()
+        for other in SCHEMAS
+        if other != name and content == _content(other)
+    }
+    linked = _link(schema, links)
+    kept = _reachable(_without(linked, "$defs"), linked.get("$defs", {}))
+    if "$defs" in linked:
+        linked["$defs"] = {part: content for part, content in linked["$defs"].items() if part in kept}
+    return linked
+
+
+@cache
+def _content(name: str) -> dict[str, Any]:
+    """Return a published schema as it is inside another one."""
+    return _without(json_schema(name), "$schema", "$defs")
+
+
+def _without(schema: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in keys}
+
+
+def _link(content: Any, links: Mapping[str, str]) -> Any:
+    """Return a schema with references to other files in the place of those to parts that these publish."""
+    if isinstance(content, list):
+        return [_link(one, links) for one in content]
+    if not isinstance(content, dict):
+        return content
+    other = links.get(str(content.get("$ref")).removeprefix(_PARTS))
+    linked = {key: _link(value, links) for key, value in content.items()}
+    return linked if other is None else {**linked, "$ref": schema_file_name(other)}
+
+
+def _reachable(content: Any, parts: Mapping[str, Any]) -> set[str]:
+    """Return the names of the parts that a schema refers to, also through each other."""
+    found: set[str] = set()
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            name = str(one.get("$ref")).removeprefix(_PARTS)
+            if name in parts and name not in found:
+                found.add(name)
+                waiting.append(parts[name])
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return found
+
+
+def schema_text(name: str, *, linked: bool = False) -> str:
+    """Return a schema as text, complete or `linked`, as its file is. Raises `ConfigError` for an unknown name."""
+    content = linked_schema(name) if linked else json_schema(name)
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_file_name(name: str) -> str:

@@ -75,7 +75,7 @@ HEAVY = {
     "optuna": ("bit_search/",),
     "sklearn": ("data/",),
     "highspy": ("linear_programs.py",),
-    "scipy": ("array/nodal.py", "array/placement.py"),
+    "scipy": ("array/nodal.py", "array/placement.py", "evaluation/confidence.py"),
 }
 """Heavy library -> where it may be imported."""
 

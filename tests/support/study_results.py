@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mho.report.confidence import find_band
+from mho.evaluation.confidence import find_band
 from mho.report.study_document import StudyResult
 
 SAMPLES, EXACT = 100, 0.975

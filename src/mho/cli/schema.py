@@ -14,7 +14,10 @@ from mho.terminal import echo
 
 def schema(
     name: Annotated[str | None, typer.Argument(help="Which one; without it, their names are listed.")] = None,
-    write: Annotated[str | None, typer.Option(metavar="FOLDER", help="Write all schemas into this folder.")] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write all into this folder, linked by file name."),
+    ] = None,
 ) -> None:
     """Print the JSON schemas of the files that mho reads and writes."""
     if write is not None:
@@ -31,5 +34,5 @@ def _write_all(folder: Path) -> None:
     for name in SCHEMAS:
         path = folder / schema_file_name(name)
         with file_errors(path, "cannot be written"):
-            write_atomically(path, schema_text(name).encode())
+            write_atomically(path, schema_text(name, linked=True).encode())
         echo(str(path))

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mho.cache_folder import write_atomically
+from mho.evaluation.confidence import CONFIDENCE, find_band
 from mho.evaluation.samples import Inputs
 from mho.evaluation.workers import ChipResult, ChipTask, SharedMaterial, evaluate_chips
 from mho.ray_pool import import_ray
-from mho.report.confidence import CONFIDENCE, find_band
 from mho.report.study_document import StudyPoint, StudyProgram, StudyResult, SweptParameter, Value
 from mho.report.study_page import render_study
 from mho.report.study_text import write_csv, write_text

@@ -3,10 +3,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from referencing import Registry, Resource
 
 from mho.cli.main import main
+from mho.cost_model.document import CostDocument
+from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, PolicyError
 from mho.hardware.loading import list_presets, load_accelerator
+from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.schemas import SCHEMAS, json_schema, schema_file_name, schema_text
 
@@ -16,7 +20,7 @@ PUBLISHED = Path(__file__).parents[3] / "docs" / "schemas"
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_published_schema_is_up_to_date(name):
     published = (PUBLISHED / schema_file_name(name)).read_text(encoding="utf-8")
-    assert published == schema_text(name), "run: mho schema --write docs/schemas"
+    assert published == schema_text(name, linked=True), "run: mho schema --write docs/schemas"
 
 
 def test_nothing_else_is_published():
@@ -26,6 +30,18 @@ def test_nothing_else_is_published():
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_is_a_schema(name):
     jsonschema.Draft202012Validator.check_schema(json_schema(name))
+
+
+def test_files_of_schemas_refer_to_each_other():
+    files = {path.name: Resource.from_contents(json.loads(path.read_text())) for path in PUBLISHED.iterdir()}
+    cost = jsonschema.Draft202012Validator(files["cost.schema.json"].contents, registry=Registry(files))
+    hardware, layers = load_accelerator("pelke2026-4bit"), (MvmLayer("a", "linear", 10, 64, 1, 1),)
+    found = cost_network(layers, Policy.uniform(("a",), BitWidths(4, 4)), hardware)
+    document = json.loads(json.dumps(CostDocument.of("net", found, found, hardware).model_dump(mode="json")))
+    cost.validate(document)
+    document["accelerator"]["crossbar"]["rows"] = "many"
+    with pytest.raises(jsonschema.ValidationError, match="many"):
+        cost.validate(document)
 
 
 @pytest.mark.parametrize("name", list_presets())
@@ -68,7 +84,7 @@ def test_the_command_lists_and_prints(capsys):
 def test_the_command_writes_all(tmp_path, capsys):
     assert main(["schema", "--write", str(tmp_path / "new")]) == 0
     for name in SCHEMAS:
-        assert (tmp_path / "new" / schema_file_name(name)).read_text() == schema_text(name)
+        assert (tmp_path / "new" / schema_file_name(name)).read_text() == schema_text(name, linked=True)
 
 
 def test_a_folder_that_cannot_be_made_is_exit_code_2(tmp_path, capsys):
