@@ -101,7 +101,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, held: int, w
 
 
 def _is_text(array: NDArray[np.str_]) -> bool:
-    """Tell whether all characters can be encoded: none beyond Unicode, no half of a surrogate pair."""
+    """Return whether all characters can be encoded: none beyond Unicode, no half of a surrogate pair."""
     codes = array.reshape(-1).view(f"{array.dtype.str[0]}u4")
     return not bool(((codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)).any())
 

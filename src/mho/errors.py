@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class MhoError(Exception):
-    """Base of all errors that a user can cause and mend.
+    """Base of all errors that a user can cause and correct.
 
     Args:
         what: what is wrong, in one sentence.
@@ -36,8 +36,8 @@ class MhoError(Exception):
     @property
     def line(self) -> str:
         """What is wrong, where and what was expected, in one line."""
-        told = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{told}; expected {self.expected}" if self.expected else told
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; expected {self.expected}" if self.expected else text
 
 
 class InputFileError(MhoError):
@@ -53,7 +53,7 @@ class UnsupportedOperationError(MhoError):
 
 
 class PolicyError(MhoError):
-    """A policy names an unknown layer, lacks one, or asks for bit widths out of range."""
+    """A policy names an unknown layer, lacks one, or has bit widths out of range."""
 
 
 class DataError(MhoError):
@@ -65,11 +65,11 @@ class MemoryBudgetError(MhoError):
 
 
 class MappingError(MhoError):
-    """A layer cannot be mapped onto the accelerator; states demand, limit and the levers that would mend it."""
+    """A layer cannot be mapped onto the accelerator; states demand, limit and the levers that would help."""
 
 
 class ScheduleError(MhoError):
-    """A network cannot be scheduled on a chip; states demand, limit and the levers that would mend it."""
+    """A network cannot be scheduled on a chip; states demand, limit and the levers that would help."""
 
 
 class ProgramError(MhoError):

@@ -193,7 +193,7 @@ def _excess(value: float | Decimal) -> str:
     """Return what makes a number impossible, in words; nothing where it is fine."""
     if isinstance(value, Decimal):
         if not value.is_finite() or not value:
-            return ""  # settings tell the valid range of a key that is NaN
+            return ""  # settings state the valid range of a key that is NaN
         digits, exponent = len(value.as_tuple().digits), value.adjusted()
         if abs(exponent) > _LARGEST_EXPONENT:
             return f"a number with an exponent of {exponent:,}"

@@ -1,4 +1,4 @@
-"""Reading what people write by hand: a TOML file becomes a frozen pydantic model, or one error that tells all problems.
+"""Reading what people write by hand: a TOML file becomes a frozen pydantic model, or one error with all problems.
 
 The models own keys, types and ranges. This module owns the text of the error: file, dotted key, what was found, the
 valid range, and the nearest known key for a misspelt one. It knows no model.
@@ -77,7 +77,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
     for detail in error.errors(include_url=False):
         problem = _explain_one(schema, detail)
         problems.setdefault(problem[0], problem)
-    # Of a value that fits no member of a union, what is wrong within it tells more than that it is no other member.
+    # Of a value that fits no member of a union, what is wrong within it is more helpful than that it is no other member.
     for key in [key for key in problems if any(other.startswith(f"{key}.") for other in problems)]:
         del problems[key]
     if len(problems) == 1:
@@ -161,11 +161,11 @@ def _with_own_text(schema: Schema, part: Schema) -> Schema:
 
 
 def describe_values(schema: Schema, field: Schema) -> str:
-    """Tell in words which values a field of a JSON schema may take: ``a whole number, 1..8 or "ideal"``."""
+    """Describe which values a field of a JSON schema may take: ``a whole number, 1..8 or "ideal"``."""
     field = _resolve(schema, field)
     if "anyOf" in field:
-        told = (option for option in field["anyOf"] if option.get("type") != "null")  # a key may be left out
-        return " or ".join(filter(None, (describe_values(schema, option) for option in told)))
+        options = (option for option in field["anyOf"] if option.get("type") != "null")  # a key may be left out
+        return " or ".join(filter(None, (describe_values(schema, option) for option in options)))
     if "enum" in field:
         return "one of " + ", ".join(repr(value) for value in field["enum"])
     if "const" in field:

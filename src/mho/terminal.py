@@ -81,5 +81,5 @@ def echo_error(text: str) -> None:
 
 
 def is_terminal(*, err: bool = False) -> bool:
-    """Tell whether standard output, or standard error, is a terminal."""
+    """Return whether standard output, or standard error, is a terminal."""
     return (sys.stderr if err else sys.stdout).isatty()

@@ -68,7 +68,7 @@ def test_what_is_asked_of_chips_reaches_them():
 
 def test_wrong_calls_are_explained(network):
     for asked in ({"chips": 2}, {"calibration": np.ones((3, 4))}, {"elapsed_s": 9.0}):
-        with pytest.raises(mho.MhoError, match="chips are asked about samples"):
+        with pytest.raises(mho.MhoError, match="chips are simulated on samples"):
             mho.compare(network, [ONE], **asked)
     with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
         mho.compare(network, [ONE], mapping="bset")  # type: ignore[arg-type]

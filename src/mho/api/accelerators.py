@@ -99,7 +99,7 @@ def map(
 
     Raises:
         MhoError: the policy does not name the network's MVM layers, there is no such mapping, or a layer cannot be
-            mapped; says what would mend it.
+            mapped; says what would help.
     """
     return NetworkMap.of(
         _layers(network),
@@ -190,7 +190,7 @@ def compare(
     """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
 
     A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
-    again for every tile. What an accelerator does not tell is named; what cannot run on it is told in its line.
+    again for every tile. Values that an accelerator leaves unspecified are named; what cannot run on it has its reason in its line.
 
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
@@ -212,7 +212,7 @@ def compare(
 
     Raises:
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
-            the samples do not suit the network, or there are none for what is asked of chips.
+            the samples do not suit the network, or there are none for chips to run.
     """
     from mho.evaluation.chips import ChipEvaluation
     from mho.evaluation.samples import LabelledSamples, read_inputs, read_samples
@@ -224,7 +224,7 @@ def compare(
         inputs = read_inputs(calibration) if isinstance(calibration, (str, Path)) else calibration
         evaluation = ChipEvaluation(labelled, seed, chips, elapsed_s, inputs, recalibrate)
     elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
-        raise ConfigError("chips are asked about samples", expected="samples=(inputs, labels)")
+        raise ConfigError("chips are simulated on samples", expected="samples=(inputs, labels)")
     request = ComparisonRequest(
         network,
         as_policy(network, policy),

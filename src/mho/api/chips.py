@@ -141,7 +141,7 @@ def study(
 ) -> StudyResult:
     """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
 
-    Answers are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
+    Results are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
 
     Args:
         study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
@@ -149,14 +149,14 @@ def study(
         samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
         calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
             calibration.file; calibration.images of them are taken.
-        directory: where results go, instead of the study's own; studies/NAME where it tells none.
-        processes: that ask chips, at least 1; changes no figure. None: this one, or all processors of a Ray cluster.
+        directory: where results go, instead of the study's own; studies/NAME where it names none.
+        processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of a Ray cluster.
             More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
-        ray: address of a Ray cluster that asks them: "host:port", "auto", or "local" for one on this machine.
+        ray: address of a Ray cluster that simulates them: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier studies left in the directory.
 
     Raises:
-        MhoError: anything wrong with what was given, told before any chip is asked; another study uses the directory.
+        MhoError: anything wrong with the arguments, raised before any chip is simulated; another study uses the directory.
     """
     from mho.evaluation.samples import LabelledSamples
     from mho.workflow.study import run_study

@@ -53,18 +53,18 @@ def compile(
     """Compile a quantized network into a verified program: for one crossbar, or for a chip that holds all tiles.
 
     Args:
-        quantized: its integers do not depend on the mapping, nor do the program's answers.
+        quantized: its integers do not depend on the mapping, nor do the program's outputs.
         accelerator: the hardware, or a preset's name or TOML file.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         batch: inputs that share the writes of weights, for the choice of mappings.
-        adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` tells those
+        adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` holds those
             of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
         chip: schedule the network on all crossbars, where weights stay; else one crossbar serves every tile in turn.
         objective: of the schedule, as for `mho.schedule`.
         metadata: JSON values that the program carries along (names, hashes).
 
     Raises:
-        MhoError: the network is not quantized, or does not fit the accelerator; says what would mend it.
+        MhoError: the network is not quantized, or does not fit the accelerator; says what would help.
     """
     from mho.program.lowering import compile_network
     from mho.workflow.chip_program import compile_for_chip
@@ -85,7 +85,7 @@ def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
     """Compile a quantized network for the chip that it was scheduled on; the program carries the schedule.
 
     Args:
-        quantized: its integers do not depend on the schedule, nor do the program's answers.
+        quantized: its integers do not depend on the schedule, nor do the program's outputs.
         schedule: what `mho.schedule` made of the same network, with all of its layers.
 
     Raises:
@@ -97,7 +97,7 @@ def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
 
 
 def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | PlanTiming:
-    """Tell how long a program takes, from its own instructions; it is not run.
+    """Return how long a program takes, from its own instructions; it is not run.
 
     Args:
         program: what `mho.compile` or `mho.compile_schedule` made, or the path of a .mho file.

@@ -1,4 +1,4 @@
-"""What several commands understand alike: options, shapes, and networks with widths on accelerators.
+"""What several commands share: options, shapes, and networks with widths on accelerators.
 
 An option that several commands have is declared here once, as an annotated type that their parameters take.
 """
@@ -33,7 +33,7 @@ BitsOption = Annotated[
 ]
 EncodingOption = Annotated[
     Encoding | None,
-    typer.Option(help="Hold weights so and in no other way; the paper's mapping has the first three."),
+    typer.Option(help="The only encoding of weights; the paper's mapping supports the first three."),
 ]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")]
 CrossbarsOption = Annotated[
@@ -53,16 +53,20 @@ InputShapeOption = Annotated[
 ]
 ProcessesOption = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, max=1024, help="That evaluate policies, at most batch; they change no figure."),
+    typer.Option(
+        metavar="N", min=1, max=1024, help="That evaluate policies, at most batch; results do not depend on them."
+    ),
 ]
 RayOption = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Evaluate on a Ray cluster: host:port, auto, or local.")
 ]
-EnergyOption = Annotated[bool, typer.Option("--energy", help="Energy and area, as far as the accelerator tells any.")]
+EnergyOption = Annotated[
+    bool, typer.Option("--energy", help="Energy and area, as far as the accelerator specifies them.")
+]
 
 
 class Format(StrEnum):
-    """How an answer is printed."""
+    """How a result is printed."""
 
     TEXT = "text"
     JSON = "json"
@@ -72,13 +76,13 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.
 
 
 def check_energy(accelerator: Accelerator) -> None:
-    """Refuse to tell energies of an accelerator that tells none. Raises `ConfigError`."""
+    """Refuse energies of an accelerator that specifies none. Raises `ConfigError`."""
     if not accelerator.energy.is_told:
         raise ConfigError(
-            "the accelerator tells no energies",
+            "the accelerator specifies no energies",
             where=accelerator.name,
-            expected="figures in its table [energy]",
-            hint="mho inspect shows what an accelerator tells; the presets isaac and puma tell most",
+            expected="values in its table [energy]",
+            hint="mho inspect shows what an accelerator specifies; the presets isaac and puma specify most",
         )
 
 

@@ -32,7 +32,9 @@ CalibrationOption = Annotated[
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option(metavar="X.npz", help="Samples by the names of inputs, and labels: tells accuracies of the arrays."),
+    typer.Option(
+        metavar="X.npz", help="Samples by the names of inputs, and labels: simulates accuracies on the arrays."
+    ),
 ]
 
 
@@ -52,7 +54,8 @@ def compare(
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the first chip, with --data; 0.")] = None,
     elapsed_s: Annotated[
-        float | None, typer.Option(metavar="T", help="Ask chips again so many seconds after the write, with --data.")
+        float | None,
+        typer.Option(metavar="T", help="Simulate chips again so many seconds after the write, with --data."),
     ] = None,
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Correct scales and biases of chips, with --calibration.")
@@ -63,13 +66,13 @@ def compare(
     """Compare accelerators on one network: widths, crossbars, time, energy, area, endurance, accuracy.
 
     A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
-    again for every tile. What an accelerator does not tell is named, and what cannot run on it is told in its line.
-    With --data, several chips of each accelerator tell their mean accuracy and the worst one.
+    again for every tile. Figures that an accelerator leaves unspecified are named, and what cannot run on it has its
+    reason in its line. With --data, chips of each accelerator are simulated: mean accuracy, and that of the worst.
     """
     given = {"calibration": calibration, "chips": chips, "seed": seed, "elapsed-s": elapsed_s}
     given["recalibrate"] = recalibrate or None
     if data is None and (unused := [name for name, value in given.items() if value is not None]):
-        raise ConfigError(f"--{unused[0]} is for chips whose accuracy is told", expected="--data X.npz beside it")
+        raise ConfigError(f"--{unused[0]} is for simulated chips", expected="--data X.npz beside it")
     if recalibrate and calibration is None:
         raise ConfigError("--recalibrate needs inputs", expected="--calibration C.npz beside it")
     names = [name.strip() for name in accelerators.split(",")]

@@ -41,7 +41,7 @@ _NAME_LINE, _MAPPING_LINE = 1000, 52
 
 
 class Format(StrEnum):
-    """How the answer is printed."""
+    """How the result is printed."""
 
     TEXT = "text"
     JSON = "json"
@@ -59,7 +59,9 @@ def cost(
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
     input_shape: InputShapeOption = None,
-    energy: Annotated[bool, typer.Option("--energy", help="Energy too, as far as the accelerator tells any.")] = False,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Energy too, as far as the accelerator specifies it.")
+    ] = False,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
 
@@ -141,7 +143,7 @@ def _print_energy(console: Console, energy: EnergyDocument) -> None:
             line.append(f"   {component} {100 * picojoules / energy.total_pj:.1f} %")
     console.print(line)
     if energy.untold:
-        console.print(f"not told, and not counted: {', '.join(energy.untold)}", style="dim")
+        console.print(f"unspecified, and not counted: {', '.join(energy.untold)}", style="dim")
 
 
 def _encodings(document: CostDocument) -> str:

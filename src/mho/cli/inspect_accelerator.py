@@ -19,7 +19,7 @@ _SOURCE_WIDTH = 90
 
 
 def names_accelerator(target: str) -> bool:
-    """Tell whether what is asked for is an accelerator: a preset or a TOML file."""
+    """Return whether a target is an accelerator: a preset or a TOML file."""
     return target.endswith(".toml") or target in list_presets()
 
 
@@ -61,11 +61,11 @@ def _print_area(console: Console, accelerator: Accelerator) -> None:
     line = Text.assemble("area ", (f"{area.total_mm2:,.2f} mm2", "bold"), f"   {'   '.join(shares)}")
     console.print(line)
     if area.untold:
-        console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
+        console.print(f"unspecified, and not counted: {', '.join(area.untold)}", style="dim")
 
 
 def _show(value: object) -> str:
-    """Return a value as TOML has it, more or less; nothing where it is not told."""
+    """Return a value as TOML has it, more or less; nothing where it is unspecified."""
     if value is None:
         return ""
     if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""The ``mho`` command: finds the command that is asked for, and turns errors into a text and an exit code.
+"""The ``mho`` command: finds the command that is named, and turns errors into a text and an exit code.
 
 Only the module of that command is imported, so that ``mho --help`` stays quick. Exit codes: 0 done, 2 something that
 the user gave is wrong (one text on standard error, no traceback), 130 interrupted, by SIGINT or SIGTERM (one line). A
@@ -42,21 +42,23 @@ COMMANDS = {
     "inspect": Command("mho.cli.inspect:inspect", "Show a network, a program or an accelerator."),
     "quantize": Command("mho.cli.quantize:quantize", "Quantize a float ONNX model by calibration alone."),
     "compile": Command("mho.cli.compile:compile_model", "Compile a quantized ONNX model into a program file."),
-    "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and tell the time it takes."),
+    "simulate": Command("mho.cli.simulate:simulate", "Run a program on arrays, and print the time it takes."),
     "calibrate": Command("mho.cli.calibrate:calibrate", "Find the ranges of a chip's ADCs from data."),
     "recalibrate": Command("mho.cli.recalibrate:recalibrate", "Correct scale and bias of a chip's channels from data."),
     "disassemble": Command("mho.cli.disassemble:disassemble_program", "Print every instruction of a program."),
-    "search": Command("mho.cli.search:search", "Search the bit widths that make a network fastest."),
+    "search": Command(
+        "mho.cli.search:search", "Search the bit widths that make a network fastest within an allowed loss of accuracy."
+    ),
     "mix": Command("mho.cli.mix:mix", "Search the bit widths of several networks that share one accelerator."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
-    "study": Command("mho.cli.study:study", "Sweep noise, faults, drift, converters over chips: how right are they?"),
+    "study": Command("mho.cli.study:study", "Sweep noise, faults, drift, converters over chips: accuracy."),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
 }
 """In the order of the help. To add one: a file in `mho.cli` and a line here."""
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(chosen: bool) -> None:
+    if chosen:
         from mho.terminal import echo
         from mho.version import __version__
 
@@ -115,7 +117,7 @@ def _tell_interrupted(chosen: str | None) -> int:
 
 
 def _named_command(arguments: Sequence[str]) -> str | None:
-    """Return the command that is asked for: options before it take no values."""
+    """Return the command that is named: options before it take no values."""
     return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
@@ -151,7 +153,7 @@ def _load(command: Command) -> Callable[..., Any]:
 
 
 def _only_a_summary() -> None:
-    """Stand in the help for a command that was not asked for."""
+    """Stand in the help for a command that was not named."""
     raise AssertionError("a command ran that was not loaded")
 
 

@@ -40,7 +40,7 @@ def map_network(
     policy: PolicyOption = None,
     bits: BitsOption = None,
     layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tell everything about one layer instead of a line of each.")
+        str | None, typer.Option(metavar="NAME", help="Show everything about one layer instead of a line of each.")
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Add a table beside im2col with differential columns.")

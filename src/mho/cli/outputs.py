@@ -1,4 +1,4 @@
-"""Files that a command writes: never one that it reads, and each its own. Every command with such files asks here."""
+"""Files that a command writes: never one that it reads, and each its own. Every command with such files checks them here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept
     Any other file may be there already: it is replaced.
 
     Args:
-        outputs: by option; None where it is not asked for.
+        outputs: by option; None where it is not written.
         inputs: what may name files that are read: texts, paths, None, and tables and lists of them. An ONNX file stands
             for the files of its arrays too.
         kept: a folder below which the command keeps files that it goes on from.
@@ -25,10 +25,10 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept
         ConfigError: an output is an input, another output, or a file that is kept.
         MhoError: an ONNX file, whose arrays may lie in the output, cannot be read.
     """
-    asked = {option: Path(path) for option, path in outputs.items() if path is not None}
-    if len({path.resolve() for path in asked.values()}) < len(asked):
-        raise ConfigError(f"{' and '.join(asked)} name one file", expected="a file for each")
-    there = {option: path for option, path in asked.items() if path.exists()}
+    written = {option: Path(path) for option, path in outputs.items() if path is not None}
+    if len({path.resolve() for path in written.values()}) < len(written):
+        raise ConfigError(f"{' and '.join(written)} name one file", expected="a file for each")
+    there = {option: path for option, path in written.items() if path.exists()}
     if not there:
         return
     read = [part for name in dict.fromkeys(_names(inputs)) for part in (Path(name), *_arrays_of(name))]

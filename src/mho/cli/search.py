@@ -26,7 +26,7 @@ def search(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="What is made least, instead of the file's: latency (on one crossbar), chip-latency (of one input on "
+            help="What is minimized, instead of the file's: latency (on one crossbar), chip-latency (of one input on "
             "the whole chip), interval (between inputs there), energy or energy-delay (of one input), or crossbars "
             "(that hold all tiles at once)."
         ),
@@ -42,7 +42,7 @@ def search(
         bool, typer.Option("--whole-front", help="Search policies of all costs alike, and list the best of each.")
     ] = False,
     batch: Annotated[
-        int | None, typer.Option(help="Policies that the method is asked for at once, instead of the file's.")
+        int | None, typer.Option(help="Policies that the method proposes at once, instead of the file's.")
     ] = None,
     storage: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def search(
         int | None, typer.Option(help="Images on which layers are probed by forward passes before the search.")
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Tell what one bit more or less of each layer would cost and bring.")
+        bool, typer.Option("--explain", help="Print what one bit more or less of each layer would cost and gain.")
     ] = False,
     explanation: Annotated[Path | None, typer.Option(help="Write the same (JSON).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
@@ -79,7 +79,7 @@ def search(
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
 ) -> None:
-    """Search bit widths in the run directory of a configuration, without training and compiling the winner.
+    """Search bit widths in the run directory of a configuration, without training and compiling the best policy.
 
     Evaluations are kept and shared by all methods and objectives: after an interruption the same command goes on where
     it was.
@@ -154,7 +154,7 @@ def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
 def _write_policy(found: SearchOutcome, path: Path) -> None:
     if found.best is None:
         hint = f"all policies are in {found.result_file}"
-        raise InputFileError("there is no winner to write", where=str(path), hint=hint)
+        raise InputFileError("there is no policy to write", where=str(path), hint=hint)
     hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
     _write_json(found.best.policy.to_json(), path, hint)
 

@@ -49,7 +49,7 @@ class Engine(StrEnum):
 
 
 TimingOption = Annotated[
-    bool, typer.Option("--timing", help="Tell when every layer works, and what it waits for. Needs no inputs.")
+    bool, typer.Option("--timing", help="Print when every layer works, and what it waits for. Needs no inputs.")
 ]
 TimedBatchOption = Annotated[
     int | None,
@@ -88,19 +88,19 @@ def simulate(
     ] = None,
     transferred: TransferredOption = False,
     skip_zero_slices: Annotated[
-        bool, typer.Option("--skip-zero-slices", help="Tell which MVMs could be skipped: all their slices are zero.")
+        bool, typer.Option("--skip-zero-slices", help="Print which MVMs could be skipped: all their slices are zero.")
     ] = False,
     timing: TimingOption = False,
     batch: TimedBatchOption = None,
     trace: TraceOption = None,
 ) -> None:
-    """Run a program on inputs, and tell how long the accelerator would take.
+    """Run a program on inputs, and print how long the accelerator would take.
 
     The latency is that of one sample, from the program's own instructions. A program that was compiled with --chip is
     timed by a simulation of its schedule, and the interpreter runs it in the order of the schedule. With
     --skip-zero-slices, the times of these samples on hardware that skips MVMs all of whose driven rows carry a zero
-    input slice are told too. With --seed, cells, wires and converters are what the hardware says, and what differs from
-    the exact integers is told.
+    input slice are printed too. With --seed, cells, wires and converters are those of the hardware, and differences
+    from the exact integers are printed.
     """
     _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch, trace=trace)
     given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
@@ -147,16 +147,16 @@ def _check_options(
     if inputs is None and (output is not None or skip_zero_slices):
         raise ConfigError("--output" if output else "--skip-zero-slices", expected="--inputs X.npz beside it")
     if trace is not None and (not timing or trace.suffix.lower() != ".json"):
-        raise ConfigError("--trace writes a .json file of what --timing tells", where=str(trace))
+        raise ConfigError("--trace writes a .json file, with --timing", where=str(trace))
     if batch is not None and not timing:
-        raise ConfigError("--batch is for --timing", hint="--batch-size tells how many samples an engine takes at once")
+        raise ConfigError("--batch is for --timing", hint="--batch-size sets how many samples an engine takes at once")
 
 
 def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, given: list[str]) -> None:
     if seed is None and given:
         raise ConfigError(f"--{given[0]} is of a chip", expected="--seed N beside it")
     if seed is not None and inputs is None:
-        raise ConfigError("--seed is of the chip that answers", expected="--inputs X.npz beside it")
+        raise ConfigError("--seed is of the chip that runs the inputs", expected="--inputs X.npz beside it")
     if seed is not None and engine is Engine.INTERPRETER:
         raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
@@ -208,7 +208,7 @@ def _run_on_chip(
     transferred: bool,
     batch_size: int | None,
 ) -> Outputs:
-    """Run a program on a chip, and tell what differs from exact integers."""
+    """Run a program on a chip, and print what differs from exact integers."""
     from mho.evaluation.chip import Difference, write_chip
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.channel_corrections import read_corrections
@@ -251,7 +251,7 @@ def _run_on_chip(
 
 
 def _describe_pulses(hardware: Accelerator) -> str | None:
-    """Return what programming by pulses takes, in words; None where pulses are not told."""
+    """Return what programming by pulses takes, in words; None where pulses are unspecified."""
     pulses = WriteVerify.of(hardware.array)
     if pulses is None:
         return None

@@ -33,10 +33,11 @@ def study(
     directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
     processes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1024, help="That ask chips; change no figure.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=1024, help="That simulate chips; results do not depend on them."),
     ] = None,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Ask on a Ray cluster: host:port, auto, or local.")
+        str | None, typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: host:port, auto, or local.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier studies left in the directory.")] = False,
     draw: Annotated[
@@ -46,7 +47,7 @@ def study(
 ) -> None:
     """Sweep parameters of arrays and converters over chips of many seeds: how accurate is a program on them?
 
-    Every answer is kept: after an interruption, or with more points or seeds, the same command goes on where it was.
+    Every result is kept: after an interruption, or with more points or seeds, the same command goes on where it was.
     """
     from mho.report.drawing_files import check_suffix
     from mho.report.study_drawing import write_chart
@@ -80,7 +81,7 @@ def study(
 
 
 def _make_progress(in_place: bool) -> OnChip:
-    """Return what tells progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
+    """Return what prints progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
     start, first = time.monotonic(), 0
 
     def tell(done: int, total: int) -> None:

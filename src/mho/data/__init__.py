@@ -1,4 +1,4 @@
-"""Datasets with fixed splits, as arrays: what training, search and the final judgement each may see."""
+"""Datasets with fixed splits, as arrays: what training, search and the final test each may see."""
 
 from __future__ import annotations
 

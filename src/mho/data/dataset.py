@@ -101,7 +101,7 @@ class Dataset:
         classes: number of classes.
         train: what weights are trained on.
         calibration: fixed; ranges are calibrated and policies scored (by loss) on it.
-        validation: accuracy of candidates is judged on it.
+        validation: accuracy of candidates is measured on it.
         test: the final figure; no search, no training and no choice sees it.
         class_names: one a class, or empty.
     """

@@ -115,7 +115,7 @@ _CIFAR_HINT = "the binary version (cifar-10-batches-bin, or its .tar.gz) or trai
 
 
 def _archive_holds_binary(path: Path) -> bool:
-    for member in itertools.islice(read_archive(path), 4):  # the first files tell the layout
+    for member in itertools.islice(read_archive(path), 4):  # the first files show the layout
         if Path(member.name).suffix in (".bin", ".txt"):
             return True
         if Path(member.name).parts[:1] == ("cifar-10-batches-py",):

@@ -30,7 +30,7 @@ class DataSpec(FrozenModel):
     calibration: Count = 1000
     """Images on which ranges are calibrated and policies scored."""
     validation: Count = 1000
-    """Images on which candidates are judged. Unused where an image folder has its own `val/`."""
+    """Images on which candidates are evaluated. Unused where an image folder has its own `val/`."""
     test: Count | None = None
     """Images to set aside as test set where the source has none of its own (`digits`: 500; an image folder without
     `test/`: must be given)."""

@@ -30,7 +30,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def usual_sizes(name: str) -> tuple[tuple[int, ...], int]:
-    """Return the shape of one sample and the classes that a network gets where nothing else is asked for.
+    """Return the shape of one sample and the classes that a network gets where nothing else is given.
 
     Unknown names get those of a user's function; `build_model` refuses them.
     """

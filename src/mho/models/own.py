@@ -20,7 +20,7 @@ class OwnNetwork:
 
     Attributes:
         make: from channels of the input and classes to the module, with torch's current random state.
-        input_shape, classes: what it is made for, and what it gets where nothing else is asked for: [C, H, W].
+        input_shape, classes: what it is made for, and what it gets where nothing else is given: [C, H, W].
         least_size: height and width that it needs.
         multiple: height and width must be multiples of it.
     """

@@ -149,7 +149,7 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
         (["--bits", "8/8", "--policy", "p.json"], "--policy and --bits were given together"),
         (["--policy", "p.json"], "did you mean 'third'?"),
         (["--seed", "1"], "--data X.npz beside it"),
-        (["--chips", "2"], "--chips is for chips whose accuracy is told"),
+        (["--chips", "2"], "--chips is for simulated chips"),
         (["--elapsed-s", "9"], "--data X.npz beside it"),
         (["--calibration", "samples.npz"], "--data X.npz beside it"),
         (["--data", "samples.npz", "--recalibrate"], "--calibration C.npz beside it"),

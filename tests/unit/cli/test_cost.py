@@ -174,7 +174,7 @@ def test_text_has_a_column_and_a_line_of_energy(capsys):
     text = run(capsys, "net", "--accelerator", "isaac", "--energy")
     assert " uJ " in text
     assert "energy " in text
-    assert "not told, and not counted: leakage" in text
+    assert "unspecified, and not counted: leakage" in text
     assert "energy" not in run(capsys, "net", "--accelerator", "isaac")
 
 
@@ -189,7 +189,7 @@ def test_csv_has_the_energies_of_each_layer(capsys):
 
 
 def test_energy_of_an_accelerator_that_tells_none_is_one_clear_error(capsys):
-    assert "tells no energies" in run(capsys, "net", *ACCELERATOR, "--energy", code=2)
+    assert "specifies no energies" in run(capsys, "net", *ACCELERATOR, "--energy", code=2)
 
 
 def test_the_cells_life_is_told_where_the_endurance_is(capsys, tmp_path):

@@ -141,7 +141,7 @@ def test_bad_input_is_one_clear_error_and_exit_code_2(capsys, tmp_path, argument
 
 def test_networks_and_accelerators_that_do_not_suit_are_explained(capsys):
     assert "there is no such network" in run(capsys, network="vgg", code=2)
-    assert "the accelerator tells no energies" in run(capsys, "--energy", accelerator="clsa-256", code=2)
+    assert "the accelerator specifies no energies" in run(capsys, "--energy", accelerator="clsa-256", code=2)
 
 
 def write_few(tmp_path):
