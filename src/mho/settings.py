@@ -77,7 +77,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
     for detail in error.errors(include_url=False):
         problem = _explain_one(schema, detail)
         problems.setdefault(problem[0], problem)
-    # Of a value that fits no member of a union, what is wrong within it is more helpful than that it is no other member.
+    # Of a value that fits no member of a union, what is wrong within it helps more than that it is no other.
     for key in [key for key in problems if any(other.startswith(f"{key}.") for other in problems)]:
         del problems[key]
     if len(problems) == 1:

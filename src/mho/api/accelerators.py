@@ -190,7 +190,8 @@ def compare(
     """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
 
     A chip of several crossbars is scheduled, with weights that stay where it holds the network; one crossbar is used
-    again for every tile. Values that an accelerator leaves unspecified are named; what cannot run on it has its reason in its line.
+    again for every tile. Values that an accelerator leaves unspecified are named; what cannot run on
+    it has its reason in its line.
 
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.

@@ -150,13 +150,14 @@ def study(
         calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
             calibration.file; calibration.images of them are taken.
         directory: where results go, instead of the study's own; studies/NAME where it names none.
-        processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of a Ray cluster.
+        processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of
+            a Ray cluster.
             More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that simulates them: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier studies left in the directory.
 
     Raises:
-        MhoError: anything wrong with the arguments, raised before any chip is simulated; another study uses the directory.
+        MhoError: anything wrong with the arguments, before any chip is simulated; another study uses the directory.
     """
     from mho.evaluation.samples import LabelledSamples
     from mho.workflow.study import run_study

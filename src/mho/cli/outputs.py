@@ -1,4 +1,4 @@
-"""Files that a command writes: never one that it reads, and each its own. Every command with such files checks them here."""
+"""Files that a command writes: never one that it reads, and each its own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Two small detectors for colour images of 416 x 416: Tiny YOLOv3 and Tiny YOLOv4.
 
 Sources of the shapes: Redmon and Farhadi 2018 (arXiv 1804.02767) and Bochkovskiy et al. 2020 (arXiv 2004.10934), in the
-tiny forms that their authors published. Both have outputs on two grids, at 1/32 and at 1/16 of the image's size, for each
-cell and each of three anchors: box (4), objectness (1) and classes, as the last convolution gives them; boxes are
+tiny forms that their authors published. Both have outputs on two grids, at 1/32 and at 1/16 of the image's size, for
+each cell and each of three anchors: box (4), objectness (1) and classes, as the last convolution gives them; boxes are
 decoded by whoever uses them.
 """
 
