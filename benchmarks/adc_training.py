@@ -20,7 +20,7 @@ from adc_ranges import with_values
 import mho
 from mho.evaluation.networks import with_ideal_cells
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.onnx_reader import read_onnx
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork

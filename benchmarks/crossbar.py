@@ -34,12 +34,11 @@ from crossbar_peers import Sliced, list_peers
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Device
 from mho.array.converters import Adc, make_adc
-from mho.array.integers import IntegerProduct, Route, has_fast_bytes
+from mho.array.integer_product import IntegerProduct, Route, has_fast_bytes
 from mho.array.layout import ArrayLayout, list_conversions
-from mho.array.noise import read_variance
 from mho.array.periphery import Periphery
 from mho.array.product import ArrayProduct
-from mho.array.variance import draw_normal
+from mho.array.read_noise import draw_normal, read_variance
 from mho.hardware.array import Array
 from mho.hardware.converters import ColumnDifference
 

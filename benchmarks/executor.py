@@ -21,7 +21,7 @@ import onnxruntime
 import torch
 
 import mho
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.simulation.executor import Executor
 
 TARGET = 0.25

@@ -18,7 +18,7 @@ from mho.cost_model.layer_tables import load_layer_table
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.options import list_network_options

@@ -20,7 +20,7 @@ from mho.arithmetic.attributes import get_ints
 from mho.arithmetic.required_windows import slide_images
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network

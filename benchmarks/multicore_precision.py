@@ -13,7 +13,7 @@ from rich.table import Table
 from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network

@@ -34,7 +34,7 @@ from mho.data.dataset import Dataset, Split
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.models import build_model
 from mho.models.weights import load_weights
 from mho.network.torch_reader import read_torch

@@ -22,12 +22,11 @@ from rich.table import Table
 from mho.cache_folder import cache_folder
 from mho.cost_model.bounds import NetworkBound, bound_network
 from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.latency_table import LatencyTable
 from mho.cost_model.layer_tables import load_layer_table
-from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.describe import describe_mapping
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel, describe_mapping
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 

@@ -24,7 +24,7 @@ from mho.bit_search.space import SearchSpace
 from mho.data import Dataset, DataSpec, load_dataset
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.models import build_model
 from mho.models.weights import load_weights
 from mho.network.graph import Network

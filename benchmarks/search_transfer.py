@@ -44,10 +44,10 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import MethodOptions
 from mho.bit_search.runner import SearchOptions, SearchResult, run_search
 from mho.bit_search.space import SearchSpace
-from mho.cost_model.table import LatencyTable
+from mho.cost_model.latency_table import LatencyTable
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import Policy
 
 SYNTHETIC = "synthetic"

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mho
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.simulation.zero_slices import ZeroSlices
 from mho.workflow.config import load_config
 from mho.workflow.material import load_for

@@ -30,7 +30,7 @@ class BitWidths:
     `weight_bits` 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), 3..8 and 16 the narrow symmetric range
     -(2^(w-1) - 1) .. 2^(w-1) - 1. `act_bits` 1..8 or 16. In a product of two activations `weight_bits` is the width of
     the operand that is stored in the crossbar. `adc_bits` 1..16, at most `converters.adc_bits` of the accelerator; None
-    means just these. Only calibrated ADCs may be told a layer's own bits (`mho.mapping.converters.layer_hardware`).
+    means just these. Only calibrated ADCs may be told a layer's own bits (`mho.mapping.adc_resolution.layer_hardware`).
 
     Widths are ordered by weight, activation and ADC bits; None comes last.
     """

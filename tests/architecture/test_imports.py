@@ -141,16 +141,23 @@ def test_heavy_libraries_are_imported_only_where_they_are_used(library):
 def test_the_rules_see_imports_in_functions(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(
-        "def f():\n    import torch.nn\n    from mho import bit_search\n    from mho.cost_model.table import x\n"
+        "def f():\n    import torch.nn\n    from mho import bit_search\n    from mho.cost_model.latency import x\n"
     )
     names = [name for name, _ in imports(module, typing_too=True)]
-    assert names == ["torch.nn", "mho", "mho.bit_search", "mho.cost_model.table", "mho.cost_model.table.x"]
+    assert names == [
+        "torch.nn",
+        "mho",
+        "mho.bit_search",
+        "mho.cost_model.latency",
+        "mho.cost_model.latency.x",
+    ]
 
 
 LIGHT_STEPS = [
     "import mho",
     *(f"import mho.{package}" for package in LIGHT_PACKAGES),
-    "import mho.settings, mho.hardware.loading, mho.mapping.plan, mho.cost_model.table, mho.cost_model.layer_tables",
+    "import mho.settings, mho.hardware.loading, mho.mapping.paper_mapping",
+    "import mho.cost_model.latency_table, mho.cost_model.layer_tables",
     "from mho.cli.main import main",
     *(f"assert main({arguments!r}) == 0" for arguments in (["--help"], ["--version"], ["cost", "--help"], ["schema"])),
 ]

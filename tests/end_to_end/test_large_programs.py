@@ -10,7 +10,7 @@ from quantized_models import quantize_by_range
 
 from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.loading import load_network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy

@@ -12,7 +12,7 @@ from small_training import coloured_split
 import mho
 from mho.hardware.array import Array
 from mho.hardware.loading import list_presets, load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate

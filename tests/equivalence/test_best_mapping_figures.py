@@ -6,10 +6,10 @@ import pytest
 
 from mho.cost_model.bounds import bound_layer
 from mho.cost_model.latency import cost_network
+from mho.cost_model.latency_table import LatencyTable
 from mho.cost_model.layer_tables import load_layer_table
-from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.loading import load_network
 from mho.policy import BitWidths, Policy

@@ -18,7 +18,7 @@ from mho.array.conductances import Conditions
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.program.lowering import compile_network

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from mho.cost_model.latency import cost_network
+from mho.cost_model.latency_table import LatencyTable
 from mho.cost_model.layer_tables import load_layer_table
-from mho.cost_model.table import LatencyTable
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import Encoding
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 PAPER = MappingModel.PAPER

@@ -11,7 +11,7 @@ from random_networks import Chooser, random_network
 
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.best import MappingChoice
-from mho.mapping.parts import LayerMapping, Range
-from mho.mapping.search import Piece
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.layer_mapping import LayerMapping, Range
+from mho.mapping.layer_search import Piece
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer
 from mho.policy import BitWidths

@@ -8,7 +8,7 @@ from accelerators import make_accelerator
 
 from mho.cost_model.network_map import NetworkMap
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import BitWidths, Policy
 

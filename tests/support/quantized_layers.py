@@ -10,7 +10,7 @@ import torch
 from mho.array.nonidealities import ADC, DAC, idealize
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise

@@ -10,10 +10,10 @@ from accelerators import make_accelerator
 from random_networks import Chooser
 
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
-from mho.mapping.best import MappingChoice
+from mho.mapping.best_mapping import MappingChoice
 from mho.mapping.candidates import Candidates
-from mho.mapping.parts import LayerMapping, Range
-from mho.mapping.search import Piece
+from mho.mapping.layer_mapping import LayerMapping, Range
+from mho.mapping.layer_search import Piece
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 

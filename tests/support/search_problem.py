@@ -28,9 +28,9 @@ from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.shared_measurer import share
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.workers import Workers
-from mho.cost_model.table import LatencyTable
+from mho.cost_model.latency_table import LatencyTable
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 
 

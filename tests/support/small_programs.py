@@ -10,7 +10,7 @@ import numpy as np
 from accelerators import make_accelerator
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.lowering import compile_network

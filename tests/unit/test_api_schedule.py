@@ -8,7 +8,7 @@ from accelerators import make_accelerator
 from chip_networks import make_chain, make_residual
 
 import mho
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.reload_schedule import ReloadSchedule

@@ -15,7 +15,7 @@ from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct, override
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.model import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 

@@ -13,7 +13,7 @@ from mho.errors import MhoError, PolicyError
 from mho.hardware.array import Placement
 from mho.hardware.loading import as_accelerator, override
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 

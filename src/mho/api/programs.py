@@ -23,7 +23,7 @@ from mho.api.arguments import (
 )
 from mho.errors import ConfigError, MhoError, ProgramError
 from mho.hardware.loading import as_accelerator
-from mho.mapping.model import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
 
 if TYPE_CHECKING:

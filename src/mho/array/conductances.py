@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError
 from mho.hardware.array import Array, PartOf, State
-from mho.hardware.pulses import WriteVerify
 from mho.hardware.spec import Accelerator
+from mho.hardware.write_verify import WriteVerify
 
 Floats = NDArray[np.float64]
 

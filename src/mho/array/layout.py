@@ -1,6 +1,6 @@
 """How an array is used: what drives its rows in each step, what its columns count for, which are converted together.
 
-It says for one array what `mho.mapping.contents` says for a part of a mapping.
+It says for one array what `mho.mapping.cell_contents` says for a part of a mapping.
 """
 
 from __future__ import annotations

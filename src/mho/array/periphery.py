@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.array.conversion import Readout
 from mho.array.converters import Adc, drive_levels
-from mho.array.feeding import Feed
 from mho.array.layout import ArrayLayout, list_conversions
+from mho.array.readout import Readout
+from mho.array.row_drives import RowDrives
 from mho.errors import DataError
 from mho.hardware.converters import ColumnDifference
 
@@ -40,7 +40,7 @@ class Periphery:
     ) -> None:
         """Prepare it; see `mho.array.product.ArrayProduct`."""
         self.layout, self.conversions = layout, list_conversions(layout, difference)
-        self.feed = Feed(layout, drive_levels(layout.dac_bits, 0) if levels is None else levels)
+        self.feed = RowDrives(layout, drive_levels(layout.dac_bits, 0) if levels is None else levels)
         self.adc: Adc | None = None
         self._set_adc(adc)
 

@@ -6,8 +6,8 @@ every sum is exact and results depend on neither batch nor threads nor libraries
 - Where the ADC is ideal, slices of weights and inputs fuse: result = sum over r of u[r] M[r], with the matrix put
   together from all columns, and the codes from all steps.
 - Otherwise each step is multiplied on its own, converted, shifted and added.
-- Read noise is drawn from its closed form (`mho.array.noise`): one normal number a result where the ADC is ideal, one a
-  conversion otherwise.
+- Read noise is drawn from its closed form (`mho.array.read_noise`): one normal number a result where the ADC is ideal,
+  one a conversion otherwise.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from torch import Tensor
 
 from mho.arithmetic.exactness import exact_products
 from mho.array.converters import Adc
-from mho.array.integers import IntegerProduct, Route, refuse_large_sums
+from mho.array.integer_product import IntegerProduct, Route, refuse_large_sums
 from mho.array.layout import NO_COLUMN, ArrayLayout
 from mho.array.periphery import Periphery
-from mho.array.variance import draw_normal, result_noise, result_variance, step_noise
+from mho.array.read_noise import draw_normal, result_noise, result_variance, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 from mho.hardware.converters import ColumnDifference
@@ -58,7 +58,7 @@ class LinearProduct:
     """The product of an array whose results are one matrix: the ADC is ideal, and so are wires where reads are noisy.
 
     result = 2^-fraction_bits sum over r of u[r] matrix[r], u being the drives of all steps, shifted and added
-    (`Feed.whole`), with the variance sum over r of u2[r] variance[r], u2 those of `Feed.whole_squares`.
+    (`RowDrives.whole`), with the variance sum over r of u2[r] variance[r], u2 those of `RowDrives.whole_squares`.
 
     Attributes:
         periphery: of the array.

@@ -22,12 +22,12 @@ from mho.bit_search.screening import Screening
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records
 from mho.bit_search.workers import Workers, open_measurer
-from mho.cost_model.table import AdcLatencies
+from mho.cost_model.latency_table import AdcLatencies
 from mho.data.dataset import Dataset
 from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import derive_layer_table

@@ -17,9 +17,9 @@ from mho.cost_model.energy import energy_layer, energy_network, price_leakage
 from mho.cost_model.latency import cost_layer, cost_network
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
-from mho.mapping.best import choose_mapping
-from mho.mapping.model import MappingModel
-from mho.mapping.plan import plan_allowed
+from mho.mapping.best_mapping import choose_mapping
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.paper_mapping import plan_allowed
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy

@@ -17,7 +17,7 @@ from mho.api.arguments import as_policy
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.terminal import echo

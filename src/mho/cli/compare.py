@@ -22,7 +22,7 @@ from mho.cli.arguments import (
 )
 from mho.errors import ConfigError
 from mho.hardware.loading import load_distinct
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.terminal import Console, echo
 
 AcceleratorsOption = Annotated[str, typer.Option(metavar="A,B,...", help="Presets and TOML files, comma-separated.")]

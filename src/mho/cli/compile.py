@@ -13,7 +13,7 @@ from mho.cli.outputs import check_outputs
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
 from mho.input_files import hash_file
-from mho.mapping.model import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.program.disassembly import summarize

@@ -25,10 +25,9 @@ from mho.cli.arguments import (
     check_energy,
     load_with_widths,
 )
-from mho.cost_model.document import CostDocument, LayerRow
+from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
 from mho.cost_model.energy import energy_network
-from mho.cost_model.energy_document import EnergyDocument, EnergyRow
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import UNIFORM_REFERENCE, write_widths
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times

@@ -27,7 +27,7 @@ from mho.cli.arguments import (
 from mho.cli.outputs import check_outputs
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
-from mho.mapping.model import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.report.drawing_files import check_suffix, write_drawing
 from mho.report.map_document import MapDocument
 from mho.report.map_text import print_comparison, print_layer, print_map

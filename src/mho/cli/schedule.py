@@ -28,7 +28,7 @@ from mho.cli.arguments import (
 )
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, ScheduleError
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.report.reload_document import ReloadDocument
 from mho.report.reload_text import print_reload
 from mho.report.schedule_document import ScheduleDocument

@@ -28,8 +28,8 @@ from mho.cli.chip import (
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError
 from mho.hardware.array import Compensation, Placement
-from mho.hardware.pulses import WriteVerify
 from mho.hardware.spec import Accelerator
+from mho.hardware.write_verify import WriteVerify
 from mho.program.container import read_program
 from mho.program.program import Program
 from mho.simulation.timing import ProgramTiming, time_program

@@ -23,11 +23,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.converters import converts_differences, layer_hardware
-from mho.mapping.counts import Counts, Prices
-from mho.mapping.digits import stored_range
-from mho.mapping.encoding import StoredRange
-from mho.mapping.network import NetworkMapping
+from mho.mapping.adc_resolution import converts_differences, layer_hardware
+from mho.mapping.encoding import StoredRange, stored_range
+from mho.mapping.event_counts import EventCounts, UnitTimes
+from mho.mapping.network_mapping import NetworkMapping
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
@@ -42,7 +41,7 @@ class LayerBound:
         latency_ps: the least time of a batch, ps.
     """
 
-    counts: Counts[int]
+    counts: EventCounts[int]
     latency_ps: int
 
 
@@ -144,7 +143,7 @@ def bound_layer(
     mvms = max(ceil_divide(column_reads, cols), ceil_divide(row_reads, active))
     adcs = accelerator.converters.count_adcs(cols)
     conversions = ceil_divide(column_reads, _columns_a_conversion(accelerator))
-    counts = Counts(
+    counts = EventCounts(
         tiles=_count_tiles(layer, geometry, cells, accelerator),
         mvms=mvms,
         conversions=max(mvms, ceil_divide(conversions, adcs)),
@@ -153,13 +152,13 @@ def bound_layer(
     prices = _least_prices(layer_hardware(accelerator, bits), batch)
     time = prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
     if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
-        time = min(time, prices.reading_ps(Counts(0, 0, 0, layer.macs)))
+        time = min(time, prices.reading_ps(EventCounts(0, 0, 0, layer.macs)))
     return LayerBound(counts, time)
 
 
-def _least_prices(accelerator: Accelerator, batch: int) -> Prices:
+def _least_prices(accelerator: Accelerator, batch: int) -> UnitTimes:
     """Return the prices in the encoding whose conversions take the least."""
-    return min(Prices.by_encoding(accelerator, batch).values(), key=lambda prices: prices.conversion_ps)
+    return min(UnitTimes.by_encoding(accelerator, batch).values(), key=lambda prices: prices.conversion_ps)
 
 
 def _columns_a_conversion(accelerator: Accelerator) -> int:

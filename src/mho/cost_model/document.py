@@ -8,14 +8,12 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.endurance import count_network_lifetime
-from mho.cost_model.energy import NetworkEnergy
-from mho.cost_model.energy_document import EnergyDocument
+from mho.cost_model.energy import Component, EnergyBreakdown, NetworkEnergy
 from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.describe import describe_mapping
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel, describe_mapping
 
 _PS_PER_US = 1_000_000
 
@@ -154,3 +152,52 @@ class CostDocument(FrozenModel, use_attribute_docstrings=False):
             energy=None if energy is None else EnergyDocument.of(energy),
             lifetime_inputs=count_network_lifetime(cost, accelerator),
         )
+
+
+_AJ_PER_PJ = 1_000_000
+
+
+class EnergyRow(FrozenModel, use_attribute_docstrings=False):
+    """Energy of one layer."""
+
+    name: str = Field(description="Layer name.")
+    total_pj: float = Field(ge=0, description="All components that are told, pJ.")
+    components_pj: dict[Component, float] = Field(description="Each component that does something and is told, pJ.")
+
+
+class EnergyDocument(FrozenModel, use_attribute_docstrings=False):
+    """Energy of a network for one sample, by component and by layer."""
+
+    total_pj: float = Field(ge=0, description="All components that are told, pJ.")
+    components_pj: dict[Component, float] = Field(description="Each component that does something and is told, pJ.")
+    untold: tuple[Component, ...] = Field(
+        description="Components that do something whose unit energies the accelerator does not tell: not in total_pj."
+    )
+    layers: tuple[EnergyRow, ...] = Field(description="MVM layers in execution order.")
+
+    @classmethod
+    def of(cls, energy: NetworkEnergy) -> EnergyDocument:
+        """Make the document; where a batch shares writes, for one sample."""
+        whole = energy.energy
+        return cls(
+            total_pj=_to_picojoules(whole.total_aj, energy.batch),
+            components_pj=_components(whole, energy.batch),
+            untold=whole.untold,
+            layers=tuple(
+                EnergyRow(
+                    name=layer.name,
+                    total_pj=_to_picojoules(layer.energy.total_aj, energy.batch),
+                    components_pj=_components(layer.energy, energy.batch),
+                )
+                for layer in energy.layers
+            ),
+        )
+
+
+def _components(energy: EnergyBreakdown, batch: int) -> dict[Component, float]:
+    return {component: _to_picojoules(aj, batch) for component, aj in energy.told_aj.items()}
+
+
+def _to_picojoules(attojoules: int, batch: int) -> float:
+    """Return the double nearest to a batch's energy, for one of its samples."""
+    return attojoules / (_AJ_PER_PJ * batch)

@@ -24,8 +24,8 @@ from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.hardware.section import to_steps
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity, count_activity
-from mho.mapping.converters import conversion_bits, layer_hardware
-from mho.mapping.parts import LayerMapping
+from mho.mapping.adc_resolution import conversion_bits, layer_hardware
+from mho.mapping.layer_mapping import LayerMapping
 
 _AJ_PER_PJ = 1_000_000
 _BITS_PER_BYTE = 8

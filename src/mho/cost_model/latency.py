@@ -2,9 +2,10 @@
 
     latency = writes * write latency + mvms * MVM latency          (arXiv 2601.21737)
 
-Every tile is written, but those that an earlier layer's write holds (see `mho.mapping.sharing`). Digital work and
+Every tile is written, but those that an earlier layer's write holds (see `mho.mapping.stacks`). Digital work and
 conversion are taken to be hidden behind the crossbar, unless the accelerator charges for them (see
-`mho.mapping.counts`). Samples of a batch share the writes of weights. Times are whole picoseconds, so sums are exact.
+`mho.mapping.event_counts`). Samples of a batch share the writes of weights. Times are whole picoseconds, so sums are
+exact.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from dataclasses import dataclass
 
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
-from mho.mapping.converters import layer_hardware
-from mho.mapping.counts import Prices
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import NetworkMapping, map_network
-from mho.mapping.parts import LayerMapping
+from mho.mapping.adc_resolution import layer_hardware
+from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
@@ -94,7 +94,7 @@ def cost_layer(
         batch: samples that share the writes of weights.
         joins_write: True where an earlier layer's write holds the layer's tile.
     """
-    prices = Prices.of(layer_hardware(accelerator, mapping.bits), mapping.encoding, batch)
+    prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding, batch)
     is_dynamic = mapping.layer.is_stored_dynamically
     writing = 0 if joins_write else prices.writing_ps(mapping.counts, is_stored_dynamically=is_dynamic)
     return LayerCost(mapping, 0 if joins_write else mapping.tiles, writing, prices.reading_ps(mapping.counts))

@@ -10,10 +10,9 @@ from mho.cost_model.latency import LayerCost, NetworkCost, cost_network
 from mho.errors import MappingError, suggest
 from mho.hardware.spec import Accelerator
 from mho.mapping.explain import Baselines, Explanation, explain_mapping, find_baselines
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import Placement
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import Placement
 from mho.mapping.occupancy import CellCount, count_cells
-from mho.mapping.parts import LayerMapping
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy

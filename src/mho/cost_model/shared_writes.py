@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.sharing import Room, Shares, saved_times_ps
+from mho.mapping.stacks import StackSpace, StackTimes, saved_times_ps
 
 Array = NDArray[np.int64]
 
@@ -19,44 +19,44 @@ class SharedWrites:
     """What every layer takes in a stack, at all pairs of widths.
 
     Attributes:
-        shares: of all layers in execution order, [weight widths, activation widths] each.
+        stack_times: of all layers in execution order, [weight widths, activation widths] each.
         write_ps: time of one write.
         room: of the crossbar.
         runs: layers start .. stop - 1 that may share; no write is shared across their ends.
     """
 
-    shares: tuple[Shares, ...]
+    stack_times: tuple[StackTimes, ...]
     write_ps: int
-    room: Room
+    room: StackSpace
     runs: tuple[range, ...]
 
     @classmethod
-    def of(cls, shares: tuple[Shares, ...], accelerator: Accelerator) -> SharedWrites | None:
+    def of(cls, stack_times: tuple[StackTimes, ...], accelerator: Accelerator) -> SharedWrites | None:
         """Return what may be saved; None where nothing can.
 
         Args:
-            shares: of all layers in execution order, [weight widths, activation widths] each.
+            stack_times: of all layers in execution order, [weight widths, activation widths] each.
             accelerator: whose crossbar and rules are meant.
         """
-        runs = tuple(_find_runs(shares)) if accelerator.mapping.allowed.shared_writes else ()
+        runs = tuple(_find_runs(stack_times)) if accelerator.mapping.allowed.shared_writes else ()
         if not runs:
             return None
-        return cls(shares, accelerator.write_latency_ps, Room(accelerator.crossbar), runs)
+        return cls(stack_times, accelerator.write_latency_ps, StackSpace(accelerator.crossbar), runs)
 
     def saved_ps(self, weight_index: Array, act_index: Array) -> Array:
         """Return what policies save of the sum of their layers' own times.
 
         Args:
-            weight_index, act_index: int64 [..., layers], numbers of the widths in the axes of `shares`.
+            weight_index, act_index: int64 [..., layers], numbers of the widths in the axes of `stack_times`.
 
         Returns:
             int64 [...], ps, at least 0.
         """
-        weights, acts = (index.reshape(-1, len(self.shares)) for index in (weight_index, act_index))
+        weights, acts = (index.reshape(-1, len(self.stack_times)) for index in (weight_index, act_index))
         saved = np.zeros(len(weights), dtype=np.int64)
         for run in self.runs:
             chosen = [(weights[:, layer], acts[:, layer]) for layer in run]
-            saved += saved_times_ps([self.shares[layer] for layer in run], chosen, self.write_ps, self.room)
+            saved += saved_times_ps([self.stack_times[layer] for layer in run], chosen, self.write_ps, self.room)
         return saved.reshape(weight_index.shape[:-1])
 
     def demands(self, layer: int, weight_index: Array, act_index: Array, alone_ps: Array) -> Array:
@@ -72,7 +72,7 @@ class SharedWrites:
         Returns:
             int64 [N, demands]; where all are no more at some widths than at others, no policy with these is slower.
         """
-        own = self.shares[layer]
+        own = self.stack_times[layer]
         extra, is_transparent = own.extra_ps[weight_index, act_index], own.is_transparent[weight_index, act_index]
         within = alone_ps + np.minimum(extra, self.write_ps).reshape(len(alone_ps), -1)
         return np.concatenate([within, 1 - is_transparent[:, None]], axis=1)
@@ -82,10 +82,10 @@ class SharedWrites:
         return any(layer in run for run in self.runs)
 
 
-def _find_runs(shares: Sequence[Shares]) -> Iterator[range]:
+def _find_runs(stack_times: Sequence[StackTimes]) -> Iterator[range]:
     """Yield the longest runs of layers that may share or do not disturb, from one that may share to another."""
     able: list[int] = []
-    for number, layer in enumerate(shares):
+    for number, layer in enumerate(stack_times):
         if layer.can_share:
             able.append(number)
         elif not layer.is_transparent.any():

@@ -22,7 +22,7 @@ from mho.evaluation.chip import ChipPreparation
 from mho.evaluation.chips import SampledChips, run_chips
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.seeds import derive_seed
 
 if TYPE_CHECKING:

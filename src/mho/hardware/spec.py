@@ -28,8 +28,8 @@ from mho.hardware.array import Array
 from mho.hardware.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
 from mho.hardware.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, Converters
 from mho.hardware.energy import Area, Endurance, Energy
-from mho.hardware.pulses import WriteVerify
 from mho.hardware.section import Microseconds, Section, to_steps
+from mho.hardware.write_verify import WriteVerify
 
 MAX_CELL_BITS = 8
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.digits import count_input_rows
-from mho.mapping.parts import LayerMapping, Part
+from mho.mapping.encoding import count_input_rows
+from mho.mapping.layer_mapping import LayerMapping, Part
 
 
 @dataclass(frozen=True)

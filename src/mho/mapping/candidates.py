@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.converters import resolvable_rows
-from mho.mapping.counts import Counts, Prices
-from mho.mapping.digits import count_correction_columns, count_input_rows, count_output_columns
-from mho.mapping.encoding import StoredRange
-from mho.mapping.parts import count_tiling
+from mho.mapping.adc_resolution import resolvable_rows
+from mho.mapping.encoding import StoredRange, count_correction_columns, count_input_rows, count_output_columns
+from mho.mapping.event_counts import EventCounts, UnitTimes
+from mho.mapping.layer_mapping import count_tiling
 from mho.mapping.slicing import ceil_divide
 from mho.mapping.tiling import (
     count_col_tiles,
@@ -56,7 +55,7 @@ class Candidates:
     table: WindowTable
     encoding: Encoding
     accelerator: Accelerator
-    prices: Prices
+    prices: UnitTimes
     is_stored_dynamically: bool
     rows_at_once: int
     input_slices: Array
@@ -110,8 +109,8 @@ class Candidates:
             return (most,)
         return most, np.clip(self.rows_at_once // rows, 1, most)
 
-    def count_tiling(self, groups: int, per_tile: Array, rows: Array, cols: Array) -> Counts[Array]:
-        """Count one pass over the tiles of matrices [rows, cols], as `mho.mapping.parts.count_tiling` does."""
+    def count_tiling(self, groups: int, per_tile: Array, rows: Array, cols: Array) -> EventCounts[Array]:
+        """Count one pass over the tiles of matrices [rows, cols], as `mho.mapping.layer_mapping.count_tiling` does."""
         return count_tiling(groups, per_tile, rows, cols, self.accelerator, self.rows_at_once, self.encoding)
 
     def efforts(self) -> Times:
@@ -163,9 +162,9 @@ def _find_tiled(candidates: Candidates, rows: Array, cols: Array, groups: int) -
     col_tiles = count_col_tiles(cols, accelerator.crossbar)
     rounds = count_conversion_rounds(cols, accelerator, candidates.encoding)
     conversions = count_conversions(cols, accelerator, candidates.encoding)
-    of_one_read = prices.reading_ps(Counts(col_tiles, col_tiles, rounds, conversions))
+    of_one_read = prices.reading_ps(EventCounts(col_tiles, col_tiles, rounds, conversions))
     row_tiles = count_row_tiles(rows, accelerator.crossbar)
-    tiles = Counts(row_tiles[:, None] * col_tiles, _NONE, _NONE, _NONE)
+    tiles = EventCounts(row_tiles[:, None] * col_tiles, _NONE, _NONE, _NONE)
     writing = prices.writing_ps(tiles, is_stored_dynamically=candidates.is_stored_dynamically)
     reading = count_row_reads(rows, accelerator.crossbar, candidates.rows_at_once)[:, None] * of_one_read
     return _find_least(candidates, writing * groups, reading * groups, np.ones_like(writing))
@@ -198,7 +197,7 @@ def list_candidates(
     values: StoredRange,
     encoding: Encoding,
     accelerator: Accelerator,
-    prices: Prices,
+    prices: UnitTimes,
     input_slices: Array,
     *,
     is_stored_dynamically: bool,

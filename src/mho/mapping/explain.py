@@ -1,6 +1,6 @@
 """Why a layer is mapped as it is: what the same search finds when it may not use one of the things that it used.
 
-Every figure comes from `mho.mapping.best` with less allowed, or from the paper's mapping; nothing is estimated.
+Every figure comes from `mho.mapping.best_mapping` with less allowed, or from the paper's mapping; nothing is estimated.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import Any
 
 from mho.errors import MappingError
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
-from mho.mapping.best import MappingChoice, choose_mapping
-from mho.mapping.converters import layer_hardware
-from mho.mapping.counts import Prices
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import LayerMapping, Range
-from mho.mapping.plan import plan_layer
-from mho.mapping.search import Piece
+from mho.mapping.adc_resolution import layer_hardware
+from mho.mapping.best_mapping import MappingChoice, choose_mapping
+from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range
+from mho.mapping.layer_search import Piece
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 
@@ -149,7 +148,7 @@ class _Variants:
     batch: int
 
     def time_ps(self, mapping: LayerMapping) -> int:
-        prices = Prices.of(layer_hardware(self.accelerator, self.bits), mapping.encoding, self.batch)
+        prices = UnitTimes.of(layer_hardware(self.accelerator, self.bits), mapping.encoding, self.batch)
         return prices.time_ps(mapping.counts, is_stored_dynamically=self.layer.is_stored_dynamically)
 
     def beside_best(self, mapping: LayerMapping) -> Iterator[Alternative]:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from mho.array.layout import ArrayLayout
 from mho.hardware.spec import Accelerator
-from mho.mapping.contents import PartContents, lay_out
+from mho.mapping.cell_contents import PartContents, lay_out
 from mho.mapping.encoding import CORRECTION
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import map_network
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import map_network
 from mho.mapping.tiling import Tile, split_tiles
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
@@ -136,7 +135,7 @@ def arrays_of_network(
         model: which mapping is meant.
 
     Raises:
-        PolicyError, MappingError: as `mho.mapping.network.map_network`.
+        PolicyError, MappingError: as `mho.mapping.network_mapping.map_network`.
     """
     mapped = map_network(derive_layer_table(network), policy, accelerator, model)
     grids = {node.name: node.quantization for node in network.mvm_nodes}

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.contents import Integers, PartContents, TilePlace, lay_out
-from mho.mapping.digits import count_stored_bits
-from mho.mapping.encoding import CORRECTION
-from mho.mapping.parts import LayerMapping, Range
+from mho.mapping.cell_contents import Integers, PartContents, TilePlace, lay_out
+from mho.mapping.encoding import CORRECTION, count_stored_bits
+from mho.mapping.layer_mapping import LayerMapping, Range
 from mho.mapping.tiling import Tile
 from mho.mapping.windows import AnyWindow, Pair, PositionGrid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.hardware.spec import Accelerator, Crossbar, Encoding
-from mho.mapping.converters import converts_differences
+from mho.mapping.adc_resolution import converts_differences
 from mho.mapping.slicing import Count, ceil_divide
 
 

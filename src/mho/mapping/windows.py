@@ -8,7 +8,7 @@ Along each axis a window is one of two things:
 - *pixels*: some neighbouring input pixels with every position that reads them. An MVM gives parts of sums then, and the
   next ones add to them.
 
-Or several windows work together in patterns of their own, see `mho.mapping.interleaved`.
+Or several windows work together in patterns of their own, see `mho.mapping.window_patterns`.
 
 Either way every product of a weight and a pixel at a position happens in exactly one window. This module owns the
 geometry; it counts no cells.

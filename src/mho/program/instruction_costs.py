@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mho.array.layout import begin_pairs
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
-from mho.mapping.counts import Counts, Prices
+from mho.mapping.event_counts import EventCounts, UnitTimes
 from mho.mapping.slicing import ceil_divide
 from mho.program.instructions import Layer, LoadInput, ShiftAdd
 from mho.program.program import Program, walk
@@ -27,17 +27,17 @@ def list_differences(program: Program, item: ShiftAdd) -> NDArray[np.bool_]:
     return begin_pairs(output, weight)
 
 
-def count_shift_add(program: Program, item: ShiftAdd) -> Counts[int]:
+def count_shift_add(program: Program, item: ShiftAdd) -> EventCounts[int]:
     """Count what adding up the columns of one MVM takes: rounds of conversion and operations of the digital unit."""
     accelerator = program.accelerator
     conversions = len(item.cols) - int(list_differences(program, item).sum())
     rounds = ceil_divide(conversions, accelerator.converters.count_adcs(accelerator.crossbar.cols))
-    return Counts(0, 0, rounds, conversions)
+    return EventCounts(0, 0, rounds, conversions)
 
 
-def price_layer(program: Program, layer: Layer) -> Prices:
+def price_layer(program: Program, layer: Layer) -> UnitTimes:
     """Return what each thing that a layer does takes for one sample, with ADC bits of its own where it has some."""
-    return Prices.of(program.accelerator.with_adc_bits(layer.adc_bits), _find_encoding(program, layer))
+    return UnitTimes.of(program.accelerator.with_adc_bits(layer.adc_bits), _find_encoding(program, layer))
 
 
 def _find_encoding(program: Program, layer: Layer) -> Encoding:

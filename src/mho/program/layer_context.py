@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mho.arithmetic.attributes import get_int, get_ints
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
-from mho.mapping.contents import PartContents, lay_out
-from mho.mapping.parts import LayerMapping
+from mho.mapping.cell_contents import PartContents, lay_out
+from mho.mapping.layer_mapping import LayerMapping
 from mho.network.graph import Grid, LayerQuantization, Network, Node
 from mho.program.geometry import AccumulatorLayout, ConvGeometry, LinearGeometry, MatmulGeometry
 from mho.program.instructions import Affine, Geometry, Instruction, Loop

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 from mho.network.graph import Grid, Network, Node
 from mho.program.geometry import ConvGeometry, MatmulGeometry
 from mho.program.instructions import (

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from mho.errors import MappingError, ProgramError, suggest
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import NetworkMapping, map_layers, naming_layer
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import NetworkMapping, map_layers, naming_layer
 from mho.network.graph import Network
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer, derive_layer_table

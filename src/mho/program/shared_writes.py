@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mho.mapping.network import NetworkMapping, Placement
+from mho.mapping.network_mapping import NetworkMapping, Placement
 from mho.program.instructions import Instruction, Layer, LoadInput, Loop, ShiftAdd, WriteTile
 from mho.program.program import walk
 

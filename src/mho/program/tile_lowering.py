@@ -1,8 +1,8 @@
 """The tiles of one layer as instructions: write, drive, read, shift and add, for every part of its mapping.
 
-A part is swept over windows (`mho.mapping.contents`). Codes that a window reads outside of the padded input, and sums
-of positions outside of the layer, have addresses of their own or of others: what is read there only drives rows whose
-products go to sums in the margins, which are dropped. So one loop serves inner windows and those at the edge alike.
+A part is swept over windows (`mho.mapping.cell_contents`). Codes that a window reads outside of the padded input, and
+sums of positions outside of the layer, have addresses of their own or of others: what is read there only drives rows
+whose products go to sums in the margins, which are dropped. So one loop serves inner windows and those at the edge.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.contents import PartContents
-from mho.mapping.digits import count_stored_bits, first_shift
-from mho.mapping.encoding import CORRECTION
+from mho.mapping.cell_contents import PartContents
+from mho.mapping.encoding import CORRECTION, count_stored_bits, first_shift
 from mho.mapping.tiling import Tile, split_tiles
 from mho.program.geometry import MatmulGeometry
 from mho.program.instructions import (

@@ -19,7 +19,7 @@ from mho.arithmetic.shapes import ShapeError
 from mho.errors import ProgramError
 from mho.hardware.spec import Encoding
 from mho.input_files import check_memory
-from mho.mapping.converters import required_adc_bits, resolves_all_sums
+from mho.mapping.adc_resolution import required_adc_bits, resolves_all_sums
 from mho.program.checker import Checker, Rectangle
 from mho.program.chip_work import check_schedule
 from mho.program.instruction_costs import list_differences

@@ -21,8 +21,8 @@ from torch import nn
 
 from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.converters import drive_levels, make_adc
+from mho.array.crossbar import full_scale
 from mho.array.layout import list_conversions
-from mho.array.model import full_scale
 from mho.array.nonidealities import cells_deviate
 from mho.errors import PolicyError, UnsupportedOperationError
 from mho.hardware.array import Placement

@@ -18,7 +18,7 @@ from torch.nn import functional
 from mho.arithmetic.exactness import exact_products
 from mho.array.calibration import without_conversion
 from mho.array.conductances import Conditions
-from mho.array.model import WrittenCells, make_product, write_crossbar
+from mho.array.crossbar import WrittenCells, make_product, write_crossbar
 from mho.array.product import ArrayProduct
 from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed, Purpose

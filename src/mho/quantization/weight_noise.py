@@ -5,7 +5,7 @@ An operand that is an activation is written anew for each sample: each has error
 With cells c of a weight, of sign s(c) and weight w(c) in the sum, the integer that they stand for is the sum of
 s(c) w(c) count(c), less the offset of the encoding and the zero point times what the column of ones gives. The variance
 of a result at one read is the sum over rows of S(code) times the sum of w(c)^2 variance(c), with S(code) the squares of
-all that the steps drive, each times 4^shift (`mho.array.noise`, `mho.array.variance`).
+all that the steps drive, each times 4^shift (`mho.array.read_noise`, `mho.array.read_noise`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from mho.array.conductances import CellIdentity, Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import drive_levels
-from mho.array.feeding import Feed
 from mho.array.layout import ArrayLayout
-from mho.array.noise import read_variance
+from mho.array.read_noise import read_variance
+from mho.array.row_drives import RowDrives
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.array import OffCurrent
 from mho.hardware.spec import Accelerator
@@ -178,5 +178,5 @@ def _squares_of_codes(input_bits: int, dac_bits: int) -> Tensor:
     """Return the squares of what all steps drive, times 4^shift and added, for every code, float32 [2^input_bits]."""
     zero = np.zeros(1, dtype=np.int64)
     layout = ArrayLayout(zero + 1, zero, zero, zero + 1, 1, input_bits, dac_bits, -(-input_bits // dac_bits), dac_bits)
-    feed = Feed(layout, drive_levels(dac_bits, 0))
+    feed = RowDrives(layout, drive_levels(dac_bits, 0))
     return feed.whole_squares(feed.take(np.arange(1 << input_bits)[:, None]))[:, 0]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.mapping.contents import Integers
+from mho.mapping.cell_contents import Integers
 from mho.mapping.encoding import CORRECTION as SUM_OF_INPUTS
 from mho.mapping.occupancy import PartOccupancy, TileCells
 from mho.report.palette import CORRECTION, ZERO, darker, hues, shades

@@ -13,7 +13,7 @@ from mho.cost_model.document import leave_out_adc_bits
 from mho.cost_model.energy import Component
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import ConversionTime
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 
 
 class Regime(StrEnum):

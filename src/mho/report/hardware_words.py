@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mho.hardware.converters import ConversionTime
 from mho.hardware.spec import Accelerator
-from mho.mapping.converters import full_adc_bits
+from mho.mapping.adc_resolution import full_adc_bits
 
 CONVERSION_TIMES = {
     ConversionTime.WITHIN_MVM: "time of conversions: within the MVM",

@@ -8,11 +8,10 @@ from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.contents import PartContents
+from mho.mapping.cell_contents import PartContents
 from mho.mapping.explain import Alternative
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel, Range
 from mho.mapping.occupancy import PartOccupancy
-from mho.mapping.parts import Range
 from mho.report.map_words import tell_choice, tell_loops, tell_mapping
 
 Pair = tuple[int, int]

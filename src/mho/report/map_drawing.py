@@ -12,9 +12,9 @@ from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError
 from mho.formats import format_time
 from mho.hardware.spec import Accelerator
-from mho.mapping.contents import TilePlace
+from mho.mapping.cell_contents import TilePlace
+from mho.mapping.layer_mapping import LayerMapping, Part
 from mho.mapping.occupancy import PartOccupancy
-from mho.mapping.parts import LayerMapping, Part
 from mho.mapping.windows import SINGLE
 from mho.report.cell_colours import CellColours
 from mho.report.drawing import (

@@ -8,8 +8,8 @@ from itertools import islice
 
 from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.hardware.spec import Accelerator
-from mho.mapping.describe import describe_mapping
 from mho.mapping.explain import Alternative
+from mho.mapping.layer_mapping import describe_mapping
 from mho.mapping.occupancy import PartOccupancy
 from mho.mapping.windows import SINGLE
 from mho.report.columns import Column, print_columns

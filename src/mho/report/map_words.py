@@ -7,13 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from mho.hardware.spec import Encoding
-from mho.mapping.contents import Integers, PartContents, TilePlace
-from mho.mapping.describe import describe_mapping
-from mho.mapping.digits import weight_offset
-from mho.mapping.encoding import CORRECTION
+from mho.mapping.cell_contents import Integers, PartContents, TilePlace
+from mho.mapping.encoding import CORRECTION, weight_offset
 from mho.mapping.explain import OTHER_ENCODING, WITHOUT, Alternative, Explanation
+from mho.mapping.layer_mapping import LayerMapping, Part, describe_mapping
 from mho.mapping.occupancy import PartOccupancy
-from mho.mapping.parts import LayerMapping, Part
 from mho.mapping.windows import Sweep
 from mho.network.layers import MvmLayer
 

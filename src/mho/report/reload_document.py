@@ -7,13 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from mho.cost_model.area import area_chip
-from mho.cost_model.document import to_microseconds
-from mho.cost_model.energy_document import EnergyDocument
+from mho.cost_model.document import EnergyDocument, to_microseconds
 from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
-from mho.mapping.describe import describe_mapping
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping, MappingModel, describe_mapping
 from mho.report.schedule_document import AreaFigures, tell_energy
 from mho.scheduling.reload_energy import price_reload
 from mho.scheduling.reload_schedule import ReloadSchedule

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.report.map_document import MapDocument
 from mho.report.result_figures import AbsentPart as AbsentPart
 from mho.report.result_figures import Check as Check

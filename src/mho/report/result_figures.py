@@ -13,7 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from mho.cost_model.document import leave_out_adc_bits
 from mho.evaluation.chips import describe_chips
 from mho.frozen_model import FrozenModel
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import write_widths
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -8,13 +8,11 @@ from typing import Literal
 from pydantic import Field
 
 from mho.cost_model.area import AreaComponent, ChipArea, area_chip
-from mho.cost_model.document import to_microseconds
+from mho.cost_model.document import EnergyDocument, EnergyRow, to_microseconds
 from mho.cost_model.energy import Component, EnergyBreakdown
-from mho.cost_model.energy_document import EnergyDocument, EnergyRow
 from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
-from mho.mapping.describe import describe_mapping
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel, describe_mapping
 from mho.scheduling.asap import LayerTiming
 from mho.scheduling.chip_energy import ScheduleEnergy, count_schedule_lifetime, price_schedule
 from mho.scheduling.chip_schedule import ChipSchedule

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mho.cost_model.area import AreaComponent
+from mho.cost_model.document import EnergyDocument
 from mho.cost_model.energy import Component
-from mho.cost_model.energy_document import EnergyDocument
 from mho.formats import format_bytes, format_energy, format_share, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mho.hardware.spec import Crossbar
-from mho.mapping.contents import Integers, TilePlace
+from mho.mapping.cell_contents import Integers, TilePlace
 from mho.mapping.encoding import CORRECTION
-from mho.mapping.network import Placement
+from mho.mapping.network_mapping import Placement
 from mho.mapping.occupancy import PartOccupancy, TileCells
 from mho.report.cell_colours import CellColours
 from mho.report.drawing import FAINT, INK, MUTED, Box, Drawing, Label, Line, Mosaic, Shape, fit_text, text_width

@@ -19,7 +19,7 @@ import numpy as np
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
 from mho.formats import TIMES, format_count, format_percent, format_time
-from mho.mapping.describe import describe_mapping
+from mho.mapping.layer_mapping import describe_mapping
 from mho.report.palette import hues
 from mho.report.schedule_document import ScheduledLayer, ScheduleDocument
 from mho.report.schedule_text import tell_limit

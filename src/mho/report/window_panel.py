@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mho.mapping.contents import Integers
+from mho.mapping.cell_contents import Integers
 from mho.mapping.occupancy import NO_TAP, PartOccupancy
 from mho.mapping.windows import Sweep
 from mho.report.cell_colours import CellColours

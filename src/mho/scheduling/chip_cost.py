@@ -24,7 +24,7 @@ from mho.cost_model.energy import price_activity, price_leakage
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import Policy

@@ -12,7 +12,7 @@ from mho.cost_model.endurance import count_lifetime_inputs
 from mho.cost_model.energy import EnergyBreakdown, LayerEnergy, add_energies, price_activity, price_layer, price_leakage
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_activity, count_writing
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 from mho.scheduling.chip_schedule import ChipSchedule
 
 

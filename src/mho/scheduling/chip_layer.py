@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.hardware.spec import Accelerator
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 from mho.network.layers import MvmLayer
 from mho.scheduling.options import CopyCost, chip_window
 

@@ -13,8 +13,7 @@ from functools import cached_property
 from mho.errors import ScheduleError, suggest
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy

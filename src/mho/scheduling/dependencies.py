@@ -25,7 +25,7 @@ from mho.arithmetic.operation import RequiredWindows
 from mho.arithmetic.required_windows import largest, slide_images
 from mho.errors import ScheduleError, suggest
 from mho.hardware.spec import Accelerator
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer

@@ -18,7 +18,7 @@ import numpy as np
 
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 from mho.network.graph import Network
 from mho.scheduling.asap import time_asap
 from mho.scheduling.copy_search import CopySearch

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mho.cost_model.energy import price_layer
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import count_activity, count_writing
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer

@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.best import MappingChoice
+from mho.mapping.adc_resolution import layer_hardware
+from mho.mapping.best_mapping import MappingChoice
 from mho.mapping.candidates import Candidates
-from mho.mapping.converters import layer_hardware
-from mho.mapping.counts import Prices
-from mho.mapping.digits import count_digital_sums
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import LayerMapping, Range, count_tiling
-from mho.mapping.plan import plan_allowed
-from mho.mapping.search import Piece
+from mho.mapping.encoding import count_digital_sums
+from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
+from mho.mapping.layer_search import Piece
+from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
 from mho.mapping.windows import AnyWindow, PositionGrid, Stationary, Window
@@ -76,7 +75,7 @@ class CopyCost:
             accelerator=accelerator,
             encoding=mapping.encoding,
         )
-        prices, is_written = Prices.of(accelerator, mapping.encoding), layer.is_stored_dynamically
+        prices, is_written = UnitTimes.of(accelerator, mapping.encoding), layer.is_stored_dynamically
         write_ps = prices.write_ps + stored_sums * prices.operation_ps if is_written else 0
         windows = PositionGrid.of(layer).count_windows(window)
         return cls(mapping.tiles, windows, int(window_ps), write_ps)
@@ -282,7 +281,7 @@ def _window_ps(
         accelerator: crossbar, converters and prices.
         encoding: how signed weights are held.
     """
-    crossbar, prices = accelerator.crossbar, Prices.of(accelerator, encoding)
+    crossbar, prices = accelerator.crossbar, UnitTimes.of(accelerator, encoding)
     tile_rows = (groups_per_tile * rows).clip(max=crossbar.rows)
     tile_cols = (groups_per_tile * cols).clip(max=crossbar.cols)
     read_ps = prices.mvm_ps + count_conversion_rounds(tile_cols, accelerator, encoding) * prices.conversion_ps

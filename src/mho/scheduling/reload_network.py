@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from mho.errors import ScheduleError
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import NetworkMapping, map_network
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
 from mho.scheduling.options import list_chip_options

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from mho.cost_model.endurance import count_lifetime_inputs
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.network import NetworkMapping
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.network_mapping import NetworkMapping
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_search import count_writes, find_plan
 from mho.scheduling.reload_tiles import NetworkTiles

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.mapping.converters import layer_hardware
-from mho.mapping.counts import Prices
-from mho.mapping.network import NetworkMapping
-from mho.mapping.parts import LayerMapping, Part, count_tiling
+from mho.mapping.adc_resolution import layer_hardware
+from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_mapping import LayerMapping, Part, count_tiling
+from mho.mapping.network_mapping import NetworkMapping
 
 _PS_PER_US = 1_000_000
 _BITS_PER_BYTE = 8
@@ -166,7 +166,7 @@ class NetworkTiles:
 
 def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
     """List the tiles of one layer; equal ones together."""
-    prices = Prices.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
+    prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
     is_stored = mapping.layer.is_stored_dynamically
     found: dict[TileGroup, dict[int, int]] = {}
     for part in mapping.parts:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import ScheduleError
-from mho.mapping.parts import LayerMapping
+from mho.mapping.layer_mapping import LayerMapping
 
 Integers = NDArray[np.int64]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mho.array.compensation import NO_WEIGHT, WeightCells
 from mho.array.conductances import Device
+from mho.array.crossbar import draw_stuck
 from mho.array.layout import begin_pairs
-from mho.array.model import draw_stuck
 from mho.array.placement import FaultCosts, Lines, place_lines
 from mho.array.seeds import CrossbarSeed
 from mho.hardware.array import Compensation, Placement

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from mho.array.conductances import Conditions, Device
+from mho.array.crossbar import ProductMaker, WrittenCells, write_crossbar
 from mho.array.layout import ArrayLayout
-from mho.array.model import ProductMaker, WrittenCells, write_crossbar
 from mho.array.product import MIN_FRACTION_BITS, ArrayProduct
 from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed
@@ -39,7 +39,7 @@ Ranges = Mapping[str, tuple[Range, ...]]
 """Of calibrated ADCs: those of each layer and tile, in execution order."""
 
 _CELL_LIMIT = 32639
-"""The largest whole number of two signed bytes, balanced (`mho.array.integers.split_digits`)."""
+"""The largest whole number of two signed bytes, balanced (`mho.array.integer_product.split_digits`)."""
 
 _MakeProduct = Callable[[WrittenCells], ArrayProduct]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.arithmetic.limits import FLOAT64_LIMIT
-from mho.array.feeding import Feed
-from mho.array.integers import IntegerProduct, check_sums
+from mho.array.integer_product import IntegerProduct, check_sums
 from mho.array.product import LinearProduct
-from mho.array.variance import VarianceProduct, draw_normal
+from mho.array.read_noise import VarianceProduct, draw_normal
+from mho.array.row_drives import RowDrives
 from mho.errors import DataError
 from mho.program.layer_content import DigitalSum
 from mho.program.program import Program
@@ -49,8 +49,8 @@ class Codes:
         self.buffers = buffers
         self._planes: dict[tuple[int, str, bool], Tensor] = {}
 
-    def planes(self, name: str, feeds: Sequence[Feed], *, are_squares: bool = False) -> Tensor:
-        """Return what each feed makes of all codes of a buffer, [feeds * size, samples]; or `Feed.whole_squares`."""
+    def planes(self, name: str, feeds: Sequence[RowDrives], *, are_squares: bool = False) -> Tensor:
+        """Return what each feed makes of all codes of a buffer, [feeds * size, samples], or its squares."""
         codes = self.buffers[name]
         if len(feeds) == 1 and feeds[0].takes_codes and not are_squares:
             return codes
@@ -158,7 +158,7 @@ class _SumProduct:
     """Tiles that meet the same windows, as one matrix of all their drives and results."""
 
     def __init__(
-        self, tile: AnalogTile, parts: Sequence[_Part], feeds: Sequence[Feed], largest: int, shape: tuple[int, int]
+        self, tile: AnalogTile, parts: Sequence[_Part], feeds: Sequence[RowDrives], largest: int, shape: tuple[int, int]
     ) -> None:
         """Put tiles together.
 
@@ -297,7 +297,7 @@ def plan_runs(tiles: Iterable[AnalogTile], sizes: Mapping[str, int]) -> tuple[Wi
         sizes: of the buffers of codes.
     """
     runs: list[WindowRun] = []
-    feeds: list[Feed] = []
+    feeds: list[RowDrives] = []
     numbers: dict[tuple[int, ...], int] = {}
     groups: dict[tuple[object, ...], list[_Drives]] = {}
     for tile in tiles:
@@ -315,7 +315,7 @@ def plan_runs(tiles: Iterable[AnalogTile], sizes: Mapping[str, int]) -> tuple[Wi
     return tuple(runs)
 
 
-def _number_feeds(linear: LinearProduct, feeds: list[Feed], numbers: dict[tuple[int, ...], int]) -> Integers:
+def _number_feeds(linear: LinearProduct, feeds: list[RowDrives], numbers: dict[tuple[int, ...], int]) -> Integers:
     """Return the number of the feed of each row; adds those that are new."""
     layout = linear.periphery.layout
     shifts, which = np.unique(layout.row_shift, return_inverse=True)
@@ -352,7 +352,7 @@ def _connect(group: list[_Drives]) -> list[list[_Drives]]:
     return list(parts.values())
 
 
-def _join(some: list[_Drives], feeds: list[Feed]) -> list[WindowRun]:
+def _join(some: list[_Drives], feeds: list[RowDrives]) -> list[WindowRun]:
     """Return one run of tiles, or a run each where most of one matrix would be nothing or its sums too large."""
     rows, results = (
         np.unique(np.concatenate(parts)) for parts in zip(*((one.rows, one.results) for one in some), strict=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.input_files import memory_budget_bytes
-from mho.mapping.counts import Counts
+from mho.mapping.event_counts import EventCounts
 from mho.program.program import Program
 from mho.simulation.machine import make_machine, run_body
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
@@ -35,7 +35,7 @@ class Execution:
     outputs: dict[str, NDArray[np.float32]]
     writes: dict[str, int]
     mvms: dict[str, int]
-    skipped: dict[str, Counts[NDArray[np.int64]]]
+    skipped: dict[str, EventCounts[NDArray[np.int64]]]
 
 
 def interpret(
@@ -56,7 +56,7 @@ def interpret(
     samples = next(iter(arrays.values())).shape[0]
     outputs = allocate_outputs(program, samples)
     at_once = max(1, memory_budget_bytes() // (2 * max(1, program.sample_bytes)))
-    skipped: dict[str, list[Counts[NDArray[np.int64]]]] = {}
+    skipped: dict[str, list[EventCounts[NDArray[np.int64]]]] = {}
     for start in range(0, samples, at_once):
         batch = {name: array[start : start + at_once] for name, array in arrays.items()}
         machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices)
@@ -72,6 +72,6 @@ def interpret(
     return Execution(present_outputs(program, outputs), machine.writes, machine.mvms, joined)
 
 
-def _join(parts: list[Counts[NDArray[np.int64]]]) -> Counts[NDArray[np.int64]]:
+def _join(parts: list[EventCounts[NDArray[np.int64]]]) -> EventCounts[NDArray[np.int64]]:
     """Return the counts of all samples."""
-    return Counts(*(np.concatenate(found) for found in zip(*map(astuple, parts), strict=True)))
+    return EventCounts(*(np.concatenate(found) for found in zip(*map(astuple, parts), strict=True)))

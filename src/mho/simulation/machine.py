@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import ProgramError
-from mho.mapping.counts import Counts
+from mho.mapping.event_counts import EventCounts
 from mho.program.instruction_costs import count_shift_add
 from mho.program.instructions import (
     ClearAccumulators,
@@ -73,19 +73,21 @@ class Machine:
     layer: str = ""
     writes: dict[str, int] = field(default_factory=dict)
     mvms: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, Counts[NDArray[np.int64]]] = field(default_factory=dict)
+    skipped: dict[str, EventCounts[NDArray[np.int64]]] = field(default_factory=dict)
 
     def enter(self, layer: str) -> None:
         """Count for this layer from now on."""
         self.layer = layer
         self.writes.setdefault(layer, 0)
         self.mvms.setdefault(layer, 0)
-        self.skipped.setdefault(layer, Counts(*np.zeros((4, self.samples), np.int64)))
+        self.skipped.setdefault(layer, EventCounts(*np.zeros((4, self.samples), np.int64)))
 
-    def skip(self, active: Array, one: Counts[int]) -> None:
+    def skip(self, active: Array, one: EventCounts[int]) -> None:
         """Note that samples that are not active leave `one` out."""
         idle = (~active).astype(np.int64)
-        self.skipped[self.layer] += Counts(idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations)
+        self.skipped[self.layer] += EventCounts(
+            idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations
+        )
 
 
 def make_machine(program: Program, inputs: Mapping[str, Any] | Array, *, skip_zero_slices: bool = False) -> Machine:
@@ -201,7 +203,7 @@ def _mvm(machine: Machine, item: Mvm, _variables: Variables) -> None:
     active: slice | Array = slice(None)
     if machine.skips_zero_slices:
         active = state.active = np.asarray(state.drives.any(axis=0))
-        machine.skip(active, Counts(0, 1, 0, 0))
+        machine.skip(active, EventCounts(0, 1, 0, 0))
     if state.cells.ndim == 3:
         state.counts[:, active] = np.einsum("rn,nrc->cn", state.drives[:, active], state.cells[active])
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.array.model import WrittenCells
+from mho.array.crossbar import WrittenCells
 from mho.array.product import ArrayProduct
 from mho.program.instructions import Span, WriteDynamicTile
 from mho.program.operand_proof import stored_part

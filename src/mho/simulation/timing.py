@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.errors import ProgramError
-from mho.mapping.counts import Counts
+from mho.mapping.event_counts import EventCounts
 from mho.program.chip_work import derive_chip_work
 from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
@@ -73,21 +73,21 @@ def time_program(program: Program) -> ProgramTiming:
 
 
 def _time_layer(program: Program, layer: Layer) -> LayerTiming:
-    counts = Counts(0, 0, 0, 0)
+    counts = EventCounts(0, 0, 0, 0)
     for item, times in walk(layer.body):
         if isinstance(item, WriteTile | WriteDynamicTile):
             joins = isinstance(item, WriteTile) and item.joins
-            counts += Counts(0 if joins else times, 0, 0, 0)
+            counts += EventCounts(0 if joins else times, 0, 0, 0)
         elif isinstance(item, Mvm):
-            counts += Counts(0, times, 0, 0)
+            counts += EventCounts(0, times, 0, 0)
         elif isinstance(item, ShiftAdd):
             one = count_shift_add(program, item)
-            counts += Counts(0, 0, times * one.conversions, times * one.operations)
+            counts += EventCounts(0, 0, times * one.conversions, times * one.operations)
         elif isinstance(item, SumInputs):
-            counts += Counts(0, 0, 0, times * len(program.constants[item.row_offsets]))
+            counts += EventCounts(0, 0, 0, times * len(program.constants[item.row_offsets]))
         elif isinstance(item, DigitalProduct):
             macs = len(program.constants[item.row_offsets]) * len(program.constants[item.column_targets])
-            counts += Counts(0, 0, 0, times * macs)
+            counts += EventCounts(0, 0, 0, times * macs)
     prices = price_layer(program, layer)
     writing = prices.writing_ps(counts, is_stored_dynamically=False)
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))

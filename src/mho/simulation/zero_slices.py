@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import DataError, ProgramError
-from mho.mapping.counts import Counts
+from mho.mapping.event_counts import EventCounts
 from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import (
     Affine,
@@ -138,7 +138,7 @@ def count_zero_slices(
     size = executor.default_batch_size if batch_size is None else batch_size
     if size < 1:
         raise DataError(f"batch size {size}", expected="at least 1")
-    found: list[list[Counts[Integers]]] = [[] for _ in counters]
+    found: list[list[EventCounts[Integers]]] = [[] for _ in counters]
     for start in range(0, samples, size):
         batch = {name: array[start : start + size] for name, array in arrays.items()}
         tensors = executor.run(batch, size)
@@ -182,7 +182,7 @@ class _LayerCounter:
     def __init__(self, program: Program, layer: Layer, timing: LayerTiming) -> None:
         self._program, self._timing = program, timing
         self._prices = price_layer(program, layer)
-        drives: dict[_Drive, Counts[int]] = {}
+        drives: dict[_Drive, EventCounts[int]] = {}
         _collect_drives(program, layer, layer.body, (), drives)
         made = {item.target: item for item in layer.body if isinstance(item, QuantizeInput)}
         streamed = {made[drive.codes] for drive in drives}
@@ -193,7 +193,7 @@ class _LayerCounter:
         self._dtype = np.min_scalar_type(largest_code(self._quantize) if self._quantize else 0)
         self._reads = [(_Slices(program, drive, self._dtype), counts) for drive, counts in drives.items()]
 
-    def count(self, tensors: Mapping[str, NDArray[np.float32]], samples: int) -> Counts[Integers]:
+    def count(self, tensors: Mapping[str, NDArray[np.float32]], samples: int) -> EventCounts[Integers]:
         """Return what may be left out for each sample, int64 [samples] each."""
         mvms, conversions, operations = np.zeros((3, samples), np.int64)
         if self._quantize is not None:
@@ -206,9 +206,9 @@ class _LayerCounter:
                 mvms += zeros * counts.mvms
                 conversions += zeros * counts.conversions
                 operations += zeros * counts.operations
-        return Counts(np.zeros_like(mvms), mvms, conversions, operations)
+        return EventCounts(np.zeros_like(mvms), mvms, conversions, operations)
 
-    def conclude(self, batches: list[Counts[Integers]]) -> LayerSkips:
+    def conclude(self, batches: list[EventCounts[Integers]]) -> LayerSkips:
         """Put the batches together."""
         skipped = np.concatenate([counts.mvms for counts in batches])
         saved_ps = np.concatenate([self._prices.reading_ps(counts) for counts in batches])
@@ -216,7 +216,7 @@ class _LayerCounter:
 
 
 def _collect_drives(
-    program: Program, layer: Layer, body: tuple[Instruction, ...], loops: Loops, found: dict[_Drive, Counts[int]]
+    program: Program, layer: Layer, body: tuple[Instruction, ...], loops: Loops, found: dict[_Drive, EventCounts[int]]
 ) -> None:
     """Add up, for each way of driving, what is done with it: MVMs, rounds of conversion, digital operations."""
     loaded: dict[int, _Drive] = {}
@@ -238,8 +238,8 @@ def _collect_drives(
                 )
             drive = drives[item.crossbar]
             read[item.crossbar] = drive
-            one = Counts(0, 1, 0, 0) if isinstance(item, Mvm) else count_shift_add(program, item)
-            found[drive] = found.get(drive, Counts(0, 0, 0, 0)) + one
+            one = EventCounts(0, 1, 0, 0) if isinstance(item, Mvm) else count_shift_add(program, item)
+            found[drive] = found.get(drive, EventCounts(0, 0, 0, 0)) + one
 
 
 class _Slices:

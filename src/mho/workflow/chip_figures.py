@@ -10,7 +10,7 @@ import mho.report.result as form
 from mho.cost_model.document import to_microseconds
 from mho.errors import MhoError
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.report.reload_timeline import view_reload

@@ -8,7 +8,7 @@ from typing import Any
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.program.lowering import compile_schedule, require_integers
 from mho.program.program import Program

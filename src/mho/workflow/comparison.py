@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mho.cost_model.area import area_chip
-from mho.cost_model.document import to_microseconds
+from mho.cost_model.document import EnergyDocument, to_microseconds
 from mho.cost_model.endurance import count_network_lifetime, count_network_writes
 from mho.cost_model.energy import energy_network
-from mho.cost_model.energy_document import EnergyDocument
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, MappingError, ScheduleError, UnsupportedOperationError
 from mho.evaluation.chips import ChipEvaluation, check_integers
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.converters import full_adc_bits, resolvable_rows
-from mho.mapping.digits import count_stored_bits, stored_range_of_width
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.parts import LayerMapping
+from mho.mapping.adc_resolution import full_adc_bits, resolvable_rows
+from mho.mapping.encoding import count_stored_bits, stored_range_of_width
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS, MIN_BITS, Policy

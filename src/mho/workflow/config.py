@@ -17,7 +17,7 @@ from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import OWN_LOG, SearchSettings

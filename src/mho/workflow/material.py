@@ -12,7 +12,7 @@ import numpy as np
 from mho.data.dataset import Dataset, Split
 from mho.data.loading import load_dataset
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices

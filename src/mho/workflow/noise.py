@@ -10,7 +10,7 @@ from mho.array.conductances import Conditions
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.workflow.config import NoiseSettings, QatSettings, TrainingSettings
 

@@ -13,7 +13,7 @@ from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import MhoError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy

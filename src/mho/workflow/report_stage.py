@@ -10,7 +10,7 @@ import mho.report.result as form
 from mho.array.conductances import Conditions
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import LayerCost, NetworkCost
-from mho.mapping.describe import describe_mapping
+from mho.mapping.layer_mapping import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
 from mho.policy import Policy

@@ -29,7 +29,7 @@ from mho.data.spec import DataSpec
 from mho.errors import ConfigError
 from mho.frozen_model import FrozenModel
 from mho.input_files import check_content
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.report.study_document import Design, Value
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mapped_networks import make_map, make_stack
 
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.report.map_drawing import draw_layer
 from mho.report.map_text import print_comparison, print_layer, print_map
 from mho.report.svg import to_svg

@@ -10,8 +10,8 @@ from plain_array import layouts
 from plain_reads import PlainCrossbar, hold_all_together, plain_adc, plain_answers, plain_moments
 
 from mho.array.conductances import Conditions
+from mho.array.crossbar import make_product, write_crossbar
 from mho.array.layout import ArrayLayout, list_conversions
-from mho.array.model import make_product, write_crossbar
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import DataError
 from mho.hardware.spec import Accelerator

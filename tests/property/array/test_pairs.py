@@ -16,8 +16,8 @@ from plain_array import make_layout
 from plain_reads import PlainCrossbar, hold_all_together, plain_adc, plain_answers, plain_moments
 
 from mho.array.conductances import Conditions, Device
+from mho.array.crossbar import draw_stuck, make_product, write_crossbar
 from mho.array.layout import ArrayLayout, list_conversions
-from mho.array.model import draw_stuck, make_product, write_crossbar
 from mho.array.placement import FaultCosts, Lines, place_lines
 from mho.array.seeds import CrossbarSeed, Purpose
 

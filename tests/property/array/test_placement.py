@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plain_array import make_layout
 
 from mho.array.conductances import Device
-from mho.array.model import draw_stuck, make_product, write_crossbar
+from mho.array.crossbar import draw_stuck, make_product, write_crossbar
 from mho.array.placement import FaultCosts, Lines, place_lines
 from mho.array.seeds import CrossbarSeed
 from mho.hardware.array import Array

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from plain_array import layouts, make_layout, plain_results
 
 from mho.arithmetic.exactness import exact_products
-from mho.array import integers
+from mho.array import integer_product
 from mho.array.converters import Adc, drive_levels, make_adc
-from mho.array.feeding import Feed
 from mho.array.layout import list_conversions
 from mho.array.product import ArrayProduct
-from mho.array.variance import result_noise, step_noise
+from mho.array.read_noise import result_noise, step_noise
+from mho.array.row_drives import RowDrives
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 from mho.hardware.converters import ColumnDifference
@@ -157,7 +157,7 @@ def test_deviations_in_either_memory_order_are_the_same(steps, is_converted, are
     squares = generator.random((9, 6)) / 100
     variance = WireNoise(counts, squares, squares / 9, np.full(6, 1e-3)) if are_wires else squares
     conversions = list_conversions(layout, ColumnDifference.ANALOG)
-    feed = Feed(layout, drive_levels(layout.dac_bits, 0))
+    feed = RowDrives(layout, drive_levels(layout.dac_bits, 0))
     noise = (step_noise if is_converted else result_noise)(layout, conversions, feed, variance)
     given_codes = torch.from_numpy(codes)
     turned = given_codes.t().contiguous().t()
@@ -179,6 +179,6 @@ def test_routes_agree_on_a_large_array(monkeypatch):
         products.append(ArrayProduct(layout, counts, difference=ColumnDifference.ANALOG, adc=adc))
         products.append(ArrayProduct(layout, np.floor(counts), difference=ColumnDifference.ANALOG, adc=adc))
         products.append(ArrayProduct(layout, counts))
-        monkeypatch.setattr(integers, "has_fast_bytes", lambda: False)
+        monkeypatch.setattr(integer_product, "has_fast_bytes", lambda: False)
     for first, second in zip(products[:3], products[3:], strict=True):
         assert (first.run(codes) == second.run(codes)).all()

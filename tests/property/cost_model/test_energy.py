@@ -14,7 +14,7 @@ from mho.hardware.energy import Energy as UnitEnergies
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 

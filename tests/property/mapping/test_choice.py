@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from mho.cost_model.bounds import bound_layer
 from mho.cost_model.latency import cost_layer, cost_network
-from mho.cost_model.table import WIDTHS, LatencyTable
+from mho.cost_model.latency_table import WIDTHS, LatencyTable
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.best import MappingChoice, choose_mapping
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import Range
-from mho.mapping.plan import plan_layer
-from mho.mapping.search import Piece
+from mho.mapping.best_mapping import MappingChoice, choose_mapping
+from mho.mapping.layer_mapping import MappingModel, Range
+from mho.mapping.layer_search import Piece
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import BitWidths, Policy
 

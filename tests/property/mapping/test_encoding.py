@@ -6,12 +6,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.best import MappingChoice
-from mho.mapping.contents import lay_out
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.cell_contents import lay_out
 from mho.mapping.encoding import CORRECTION, StoredRange
-from mho.mapping.parts import Range
-from mho.mapping.plan import plan_layer
-from mho.mapping.search import Piece
+from mho.mapping.layer_mapping import Range
+from mho.mapping.layer_search import Piece
+from mho.mapping.paper_mapping import plan_layer
 from mho.mapping.slicing import count_weight_slices
 from mho.network.layers import LayerIntegers, MvmLayer
 from mho.policy import BitWidths

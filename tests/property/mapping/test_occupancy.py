@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mho.hardware.spec import Encoding
+from mho.mapping.best_mapping import choose_mapping
 from mho.mapping.encoding import CORRECTION
-from mho.mapping.model import MappingModel, map_layer
 from mho.mapping.occupancy import CellCount, PartOccupancy, count_cells
 from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import BitWidths
@@ -33,7 +33,7 @@ def layers(draw):
 def mapped_layers(draw):
     hardware = draw(accelerators())
     bits = BitWidths(draw(st.integers(1, 6)), draw(st.integers(1, 6)))
-    return map_layer(draw(layers()), bits, hardware, MappingModel.BEST), hardware
+    return choose_mapping(draw(layers()), bits, hardware), hardware
 
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

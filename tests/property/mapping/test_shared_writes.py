@@ -12,7 +12,7 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.bounds import bound_network
 from mho.cost_model.latency import cost_network
-from mho.cost_model.table import WIDTHS, LatencyTable
+from mho.cost_model.latency_table import WIDTHS, LatencyTable
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.network.layers import ConvShape, MvmLayer

@@ -12,7 +12,7 @@ from mho.cost_model.latency import cost_network
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity, count_reading, count_writing
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.program.instructions import (
     DigitalProduct,

@@ -15,9 +15,9 @@ from random_networks import choosers, random_inputs, random_layer
 
 from mho.array.conductances import Device
 from mho.array.converters import drive_levels, make_adc
-from mho.array.model import full_scale
+from mho.array.crossbar import full_scale
 from mho.errors import ProgramError
-from mho.mapping.converters import required_adc_bits
+from mho.mapping.adc_resolution import required_adc_bits
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths

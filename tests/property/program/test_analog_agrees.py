@@ -13,7 +13,7 @@ from random_networks import choosers, networks, random_inputs, random_layer
 
 from mho.errors import MappingError
 from mho.hardware.loading import accelerator_from_json
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths

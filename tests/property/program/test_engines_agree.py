@@ -13,7 +13,7 @@ from random_networks import SeededChooser, networks, random_inputs, random_netwo
 
 from mho.cost_model.latency import cost_network
 from mho.hardware.spec import PAPER_ENCODINGS
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.program.container import read_program, write_program

@@ -22,7 +22,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, ProgramError
 from mho.hardware.converters import AdcRange
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.program.codec import decode_instructions, encode_instructions
 from mho.program.instructions import Layer

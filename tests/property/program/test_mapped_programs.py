@@ -10,7 +10,7 @@ from random_networks import choosers, random_inputs, random_layer
 
 from mho.cost_model.latency import cost_layer
 from mho.hardware.loading import accelerator_from_json
-from mho.mapping.best import MappingChoice
+from mho.mapping.best_mapping import MappingChoice
 from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths

@@ -12,7 +12,7 @@ from random_mappings import random_accelerator, random_mapping
 from random_networks import SeededChooser, choosers, random_inputs, random_layer, random_network
 
 from mho.errors import MhoError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer
 from mho.policy import BitWidths
 from mho.program.lowering import compile_network

@@ -21,7 +21,7 @@ from mho.array.conductances import Conditions
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays, arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise

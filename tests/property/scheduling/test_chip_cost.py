@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.bounds import bound_makespan

@@ -18,7 +18,7 @@ from random_digital import random_digital_network
 from random_networks import choosers, networks, random_inputs
 
 from mho.arithmetic.operations import OPERATIONS
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.windows import PositionGrid
 from mho.network.layers import derive_layer
 from mho.policy import BitWidths

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer

@@ -13,9 +13,9 @@ from random_networks import choosers, networks, random_inputs
 
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
-from mho.mapping.converters import resolvable_rows
-from mho.mapping.digits import count_correction_columns, count_output_columns, stored_range, weight_offset
-from mho.mapping.model import MappingModel
+from mho.mapping.adc_resolution import resolvable_rows
+from mho.mapping.encoding import count_correction_columns, count_output_columns, stored_range, weight_offset
+from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.windows import PositionGrid
 from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 from mho.network.reference import run_quantized

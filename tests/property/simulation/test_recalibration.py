@@ -11,7 +11,7 @@ from random_networks import SeededChooser, random_inputs, random_layer, random_n
 from small_programs import compile_small, conv_network, linear_network
 
 from mho.array.conductances import Conditions
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Grid
 from mho.program.lowering import compile_network
 from mho.program.verify import verify_program

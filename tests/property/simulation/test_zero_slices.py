@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, networks, random_inputs, random_network
 
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.reference import run_quantized
 from mho.program.instruction_costs import price_layer
 from mho.program.lowering import compile_network

@@ -22,7 +22,7 @@ from mho.array.conductances import (
 from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError
 from mho.hardware.array import Array
-from mho.hardware.pulses import WriteVerify
+from mho.hardware.write_verify import WriteVerify
 
 SHAPE = (200, 300)
 COUNT = 200 * 300

@@ -12,7 +12,7 @@ import torch
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.seeds import CrossbarSeed
 from mho.hardware.array import Array
-from mho.hardware.pulses import WriteVerify
+from mho.hardware.write_verify import WriteVerify
 
 SHAPE = (150, 200)
 SEED = CrossbarSeed(21)

@@ -11,13 +11,12 @@ from memory import PeakMemory
 from plain_array import make_layout
 
 from mho.arithmetic.exactness import exact_products
-from mho.array import integers
-from mho.array import variance as variance_module
+from mho.array import integer_product, read_noise
 from mho.array.conductances import Device
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
-from mho.array.noise import read_variance
 from mho.array.product import _BLOCK_BYTES, ArrayProduct
+from mho.array.read_noise import read_variance
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
 from mho.hardware.array import Array
@@ -102,7 +101,7 @@ def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
     kind, difference, dac_bits, is_fast, counts, codes, monkeypatch
 ):
     """Two samples, one of either kind: their means and variances differ by no more than chance has it."""
-    monkeypatch.setattr(variance_module, "has_fast_bytes", lambda: is_fast)
+    monkeypatch.setattr(read_noise, "has_fast_bytes", lambda: is_fast)
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
     variance = read_variance(Device(Array(read_noise=0.2, read_noise_of=kind), 2), counts)
     adc = symmetric_adc(layout, difference, 4, 12)
@@ -196,7 +195,7 @@ def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(
     DACs of more than one bit are not linear. Products of bytes may take less than planned, as inputs stay bytes. Both
     routes run on every processor.
     """
-    for module in (integers, variance_module):
+    for module in (integer_product, read_noise):
         monkeypatch.setattr(module, "has_fast_bytes", lambda: is_fast)
     layout, generator = make_layout(256, 16, (1, -1), input_bits=8, dac_bits=dac_bits), np.random.default_rng(1)
     counts = generator.integers(0, 4, (256, 32)) + (0.1 if cells == "between" else 0.0)

@@ -11,8 +11,8 @@ from accelerators import make_accelerator
 
 from mho.array.calibration import RangeRule
 from mho.array.converters import make_adc
+from mho.array.crossbar import make_product, write_crossbar
 from mho.array.layout import ArrayLayout, list_conversions
-from mho.array.model import make_product, write_crossbar
 from mho.array.range_groups import RangeGroups, group_conversions
 from mho.array.seeds import CrossbarSeed
 from mho.hardware.converters import AdcRange, ColumnDifference

@@ -24,7 +24,7 @@ from mho.bit_search.space import SearchSpace
 from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError, PolicyError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 CHAIN, NETWORK = make_chain(), make_residual()

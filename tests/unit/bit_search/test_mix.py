@@ -21,7 +21,7 @@ from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 

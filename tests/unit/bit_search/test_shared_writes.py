@@ -13,7 +13,7 @@ from mho.bit_search.log import EvaluationLog
 from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.latency import cost_network
-from mho.cost_model.table import LatencyTable
+from mho.cost_model.latency_table import LatencyTable
 from mho.network.layers import MvmLayer
 
 LAYERS = tuple(MvmLayer(f"fc{number}", "linear", 6, 12 - number, 3, 1) for number in range(5))

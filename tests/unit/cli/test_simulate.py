@@ -7,7 +7,7 @@ from small_programs import grid, linear_network
 
 from mho.array_files import write_arrays
 from mho.cli.main import main
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.container import write_program
 from mho.program.lowering import compile_network
 

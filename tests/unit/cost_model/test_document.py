@@ -7,7 +7,7 @@ import pytest
 from mho.cost_model.document import CostDocument, to_microseconds
 from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.schemas import json_schema

@@ -4,7 +4,7 @@ from accelerators import make_accelerator
 from mho.cost_model.endurance import count_lifetime_inputs, count_network_lifetime
 from mho.cost_model.latency import cost_network
 from mho.errors import MappingError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 

@@ -14,7 +14,7 @@ from mho.cost_model.latency import cost_network
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Encoding
 from mho.mapping.activity import Activity
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 

@@ -6,7 +6,7 @@ from mho.cost_model.latency import cost_network
 from mho.errors import MappingError, PolicyError
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network, Node, TensorInfo
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy

@@ -6,7 +6,7 @@ from mapped_networks import LAYERS, make_map, make_stack
 from mho.cost_model.bounds import bound_network
 from mho.cost_model.latency import cost_network
 from mho.errors import MappingError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.occupancy import count_cells
 from mho.policy import BitWidths, Policy
 

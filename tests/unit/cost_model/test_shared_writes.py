@@ -6,8 +6,8 @@ from accelerators import make_accelerator
 from mho.cost_model.bounds import bound_layer, bound_network
 from mho.cost_model.document import CostDocument
 from mho.cost_model.latency import cost_layer, cost_network
-from mho.cost_model.table import LatencyTable
-from mho.mapping.model import MappingModel
+from mho.cost_model.latency_table import LatencyTable
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 

@@ -15,7 +15,7 @@ from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ArrayEvaluator, ChipEvaluator, score_logits, with_ideal_cells
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork

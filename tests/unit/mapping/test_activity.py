@@ -4,8 +4,8 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.mapping.activity import Activity, count_activity, count_reading, count_writing
-from mho.mapping.model import MappingModel, map_layer
-from mho.mapping.plan import plan_layer
+from mho.mapping.best_mapping import choose_mapping
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 
@@ -71,7 +71,7 @@ def test_groups_that_share_a_tile_have_cells_between_them():
         encoding="offset",
         mapping={"allowed": {"encodings": ["offset", "offset-digital"]}},
     )
-    mapping = map_layer(layer, BitWidths(4, 1), hardware, MappingModel.BEST)
+    mapping = choose_mapping(layer, BitWidths(4, 1), hardware)
     (part,) = mapping.parts
     assert part.groups_per_tile == 4
     assert count_writing(mapping, hardware).cell_writes == 16 * part.rows * part.cols
@@ -80,7 +80,7 @@ def test_groups_that_share_a_tile_have_cells_between_them():
 
 def test_a_product_of_the_digital_unit_touches_no_crossbar():
     hardware = make_accelerator(digital={"operation_latency_us": 0.000001})
-    mapping = map_layer(HEADS, BitWidths(4, 3), hardware, MappingModel.BEST)
+    mapping = choose_mapping(HEADS, BitWidths(4, 3), hardware)
     assert mapping.is_digital
     activity = count_activity(mapping, hardware)
     assert (activity.reads, activity.cell_reads, activity.driven_rows, activity.conversions) == (0, 0, 0, 0)

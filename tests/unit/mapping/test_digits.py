@@ -1,8 +1,13 @@
 import pytest
 
 from mho.hardware.spec import Encoding
-from mho.mapping.digits import count_output_columns, count_stored_bits, stored_range_of_width, weight_offset
-from mho.mapping.encoding import StoredRange
+from mho.mapping.encoding import (
+    StoredRange,
+    count_output_columns,
+    count_stored_bits,
+    stored_range_of_width,
+    weight_offset,
+)
 
 COLUMNS, ROWS = Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS
 OFFSET, DIGITAL, TWOS = Encoding.OFFSET, Encoding.OFFSET_DIGITAL, Encoding.TWOS_COMPLEMENT

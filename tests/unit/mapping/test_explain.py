@@ -4,7 +4,8 @@ from accelerators import make_accelerator
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Encoding
 from mho.mapping.explain import OTHER_ENCODING, explain_mapping, find_baselines
-from mho.mapping.model import MappingModel, map_layer
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import map_layers
 from mho.mapping.windows import SINGLE
 from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import BitWidths
@@ -19,7 +20,8 @@ DENSE = MvmLayer("dense", "linear", 1000, 512, 1, 1)
 
 def explain(layer, bits="8/8", hardware=HARDWARE, model=MappingModel.BEST, batch=1):
     widths = BitWidths.parse(bits)
-    return explain_mapping(map_layer(layer, widths, hardware, model, batch=batch), hardware, model, batch=batch)
+    (mapping,) = map_layers([layer], [widths], hardware, model, batch=batch).layers
+    return explain_mapping(mapping, hardware, model, batch=batch)
 
 
 @pytest.mark.parametrize("batch", [1, 7])

@@ -3,9 +3,9 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.hardware.loading import load_accelerator
-from mho.mapping.best import choose_mapping
+from mho.mapping.best_mapping import choose_mapping
 from mho.mapping.occupancy import NO_TAP, PartOccupancy, count_cells
-from mho.mapping.plan import plan_layer
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import ConvShape, MvmLayer
 from mho.policy import BitWidths
 

@@ -10,7 +10,7 @@ from chip_programs import quantized_program
 from small_programs import change_constant, change_instructions, compile_small, matmul_network
 
 from mho.errors import ProgramError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.chip_work import derive_chip_work
 from mho.program.instructions import Affine, LoadInput, Loop, Mvm, Span, Window, WriteTile
 from mho.program.schedule import StoredWait, Wait

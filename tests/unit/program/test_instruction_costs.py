@@ -5,10 +5,10 @@ from accelerators import make_accelerator
 from small_programs import conv_network, matmul_network
 
 from mho.hardware.spec import Encoding
-from mho.mapping.best import MappingChoice
-from mho.mapping.converters import conversion_latency_ps
-from mho.mapping.parts import Range
-from mho.mapping.search import Piece
+from mho.mapping.adc_resolution import conversion_latency_ps
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.layer_mapping import Range
+from mho.mapping.layer_search import Piece
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths
 from mho.program.instruction_costs import price_layer

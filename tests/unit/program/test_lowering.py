@@ -9,8 +9,8 @@ from small_programs import compile_small, conv_network, grid, linear_network, ma
 
 from mho.errors import MappingError
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.model import MappingModel
-from mho.mapping.plan import plan_layer
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.graph import Grid, LayerQuantization, Node
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized

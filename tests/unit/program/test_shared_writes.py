@@ -7,8 +7,8 @@ from bits import assert_same_bits
 from random_networks import random_inputs
 from small_programs import grid
 
-from mho.mapping.model import MappingModel
-from mho.mapping.network import NetworkMapping, Placement
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import NetworkMapping, Placement
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.reference import run_quantized
 from mho.program.instructions import LoadInput, Mvm, ShiftAdd, WriteTile

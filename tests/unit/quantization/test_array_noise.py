@@ -30,7 +30,7 @@ from mho.data.dataset import Split
 from mho.errors import ConfigError, PolicyError, UnsupportedOperationError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork

@@ -14,7 +14,7 @@ from mho.array.calibration import RangeMethod, RangeRule
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.lowering import compile_network
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork

@@ -6,7 +6,7 @@ from accelerators import make_accelerator
 from mapped_networks import LAYERS, make_map
 
 from mho.errors import MappingError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.report.map_document import MapDocument
 from mho.schemas import json_schema
 

@@ -8,7 +8,7 @@ from mapped_networks import LAYERS, conv, make_map, make_stack
 
 from mho.errors import ConfigError, InputFileError, MappingError
 from mho.mapping.encoding import CORRECTION
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.occupancy import PartOccupancy
 from mho.report.cell_colours import CellColours
 from mho.report.drawing import Label, Mosaic, text_width

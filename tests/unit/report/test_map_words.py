@@ -4,7 +4,7 @@ from mapped_networks import LAYERS, conv, make_map, make_stack
 
 from mho.hardware.spec import Encoding
 from mho.mapping.explain import Alternative, Explanation
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.occupancy import PartOccupancy
 from mho.network.layers import ConvShape, MvmLayer
 from mho.report.map_words import (

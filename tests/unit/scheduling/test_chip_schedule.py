@@ -5,7 +5,7 @@ from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
 
 from mho.errors import ConfigError, PolicyError, ScheduleError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap
 from mho.scheduling.chip_energy import count_schedule_lifetime, price_schedule

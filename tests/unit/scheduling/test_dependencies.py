@@ -6,7 +6,7 @@ import torch
 from accelerators import make_accelerator
 
 from mho.errors import ScheduleError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.torch_reader import read_torch
 from mho.policy import BitWidths, Policy

@@ -7,7 +7,7 @@ from accelerators import make_accelerator
 from chip_networks import make_attention, make_chain, make_residual
 
 from mho.errors import ScheduleError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap

@@ -4,9 +4,8 @@ from mapped_networks import LAYERS, conv
 
 from mho.errors import PolicyError, ScheduleError
 from mho.hardware.loading import load_accelerator
-from mho.mapping.best import choose_mapping
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import LayerMapping
+from mho.mapping.best_mapping import choose_mapping
+from mho.mapping.layer_mapping import LayerMapping, MappingModel
 from mho.network.layers import LayerIntegers, MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.options import CopyCost, list_chip_options, list_network_options

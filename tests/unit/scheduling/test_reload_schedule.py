@@ -3,8 +3,8 @@ from accelerators import make_accelerator
 
 from mho.cost_model.latency import cost_network
 from mho.errors import ScheduleError
-from mho.mapping.model import MappingModel
-from mho.mapping.network import map_network
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.reload_schedule import schedule_reload, sweep_reload

@@ -8,8 +8,8 @@ from accelerators import make_accelerator
 from mho.cost_model.energy import Component, energy_network
 from mho.cost_model.latency import cost_network
 from mho.mapping.activity import count_writing
-from mho.mapping.model import MappingModel
-from mho.mapping.network import map_network
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.scheduling.reload_energy import price_reload

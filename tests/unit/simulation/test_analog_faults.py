@@ -9,10 +9,10 @@ from bits import assert_same_bits
 from random_networks import random_inputs
 from small_programs import compile_small, conv_network, grid, linear_network, matmul_network
 
-from mho.array.model import draw_stuck
+from mho.array.crossbar import draw_stuck
 from mho.array.seeds import CrossbarSeed
 from mho.hardware.loading import accelerator_from_json
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.lowering import compile_network
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor

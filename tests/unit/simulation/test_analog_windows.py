@@ -14,7 +14,7 @@ from random_networks import random_inputs
 from small_programs import conv_network
 
 from mho.hardware.loading import accelerator_from_json
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.lowering import compile_network
 from mho.simulation import analog_windows
 from mho.simulation.analog import AnalogExecutor

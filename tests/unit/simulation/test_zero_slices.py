@@ -8,7 +8,7 @@ from accelerators import make_accelerator
 from small_programs import change_instructions, compile_small, conv_network, grid, linear_network, matmul_network
 
 from mho.errors import DataError, ProgramError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.program.instructions import LoadInput, Loop, Mvm, QuantizeInput
 from mho.program.lowering import compile_network
 from mho.simulation.interpreter import interpret

@@ -4,7 +4,7 @@ from small_programs import grid, linear_network
 from torch import Tensor, nn
 
 from mho.data.dataset import Split
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.torch_reader import read_torch
 from mho.policy import BitWidths, Policy
 from mho.program.container import write_program

@@ -4,7 +4,7 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_residual
 
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.workflow.chip_figures import INPUTS, schedule_policies
 

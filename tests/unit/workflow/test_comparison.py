@@ -24,7 +24,7 @@ from mho.errors import ConfigError, DataError, InputFileError, PolicyError
 from mho.evaluation.chips import ChipEvaluation
 from mho.evaluation.samples import LabelledSamples, read_inputs, read_samples
 from mho.hardware.loading import accelerator_from_json
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy

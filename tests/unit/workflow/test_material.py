@@ -12,7 +12,7 @@ import torch
 import mho
 from mho.data import DataSpec, load_dataset
 from mho.evaluation.networks import evaluate_network
-from mho.mapping.model import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow.material import COMPILING_PAYS_MACS, Material, compiled, hash_dataset
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import mho
 from mho.data import DataSpec, load_dataset
 from mho.errors import ConfigError, UnsupportedOperationError
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow.config import NoiseSettings, QatSettings, RunConfig, TrainingSettings, load_config

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mho.errors import ConfigError, PolicyError
 from mho.hardware.loading import load_accelerator
-from mho.mapping.model import MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.input_normalization import find_normalization
 from mho.network.onnx_reader import read_onnx
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork

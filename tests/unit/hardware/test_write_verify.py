@@ -8,7 +8,7 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.hardware.array import Array
-from mho.hardware.pulses import WriteVerify
+from mho.hardware.write_verify import WriteVerify
 
 CELLS = 200_000
 BUDGETS = [

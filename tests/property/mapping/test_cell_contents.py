@@ -14,10 +14,9 @@ from random_networks import choosers
 
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.best import MappingChoice
-from mho.mapping.contents import lay_out
-from mho.mapping.digits import weight_offset
-from mho.mapping.encoding import CORRECTION, StoredRange
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.cell_contents import lay_out
+from mho.mapping.encoding import CORRECTION, StoredRange, weight_offset
 from mho.mapping.slicing import count_input_slices
 from mho.network.layers import ConvShape, LayerIntegers, MvmLayer
 from mho.policy import BitWidths

@@ -17,7 +17,7 @@ DRIVE_BITS = 12
 _LARGEST_SHIFT = 62
 
 
-class Feed:
+class RowDrives:
     """Turns codes into drives.
 
     Attributes:
@@ -56,10 +56,10 @@ class Feed:
         self._shifts = torch.from_numpy(np.minimum(shifts, _LARGEST_SHIFT))[:, None].to(of_shifts)
         self._mask = (1 << layout.dac_bits) - 1
 
-    def of_shift(self, shift: int) -> Feed:
+    def of_shift(self, shift: int) -> RowDrives:
         """Return the feed of one row alone, with a shift of its own."""
         row = self._layout.drive_rows(0, 1)
-        return Feed(replace(row, row_shift=np.array([shift])), self._given)
+        return RowDrives(replace(row, row_shift=np.array([shift])), self._given)
 
     def take(self, codes: NDArray[np.integer]) -> Tensor:
         """Check codes [batch, rows]; return them, uint8 where they are narrow, else int64.

@@ -1,7 +1,7 @@
 """Whole layers in a single tile: what of a crossbar they take, and how long they are read, in every way there is.
 
 Layers that share a crossbar each take a block of it. Which blocks a layer has in one encoding is told here; who shares
-a crossbar with whom is decided in `mho.mapping.sharing`.
+a crossbar with whom is decided in `mho.mapping.stacks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mho.mapping.candidates import Array, Candidates, Times
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class SingleTiles:
     """Every candidate that holds a whole layer in a single tile.
 
     Attributes:
@@ -48,7 +48,7 @@ class Blocks:
         return np.minimum.accumulate(least, axis=0).T
 
 
-def find_blocks(candidates: Candidates, *, inputs: int, outputs: int, groups: int) -> Blocks:
+def find_single_tiles(candidates: Candidates, *, inputs: int, outputs: int, groups: int) -> SingleTiles:
     """Find the blocks of a layer in one encoding.
 
     Args:
@@ -65,11 +65,11 @@ def find_blocks(candidates: Candidates, *, inputs: int, outputs: int, groups: in
         or groups * inputs * outputs > crossbar.rows * crossbar.cols
     ):
         nothing = np.zeros(0, dtype=np.int64)
-        return Blocks(nothing, nothing, nothing, np.zeros((len(candidates.input_slices), 0)))
+        return SingleTiles(nothing, nothing, nothing, np.zeros((len(candidates.input_slices), 0)))
     rows = groups * candidates.rows(0, inputs)
     cols = groups * candidates.cols(np.array([outputs]), has_correction=True)[0]
     found = np.flatnonzero((rows <= crossbar.rows) & (cols <= crossbar.cols) & (candidates.kinds == 1))
     rows, cols = rows[found], cols[found]
     one_pass = candidates.count_tiling(1, np.ones_like(rows), rows, cols)
     reading = candidates.prices.reading_ps(one_pass).astype(np.float64)
-    return Blocks(found, rows, cols, reading * candidates.passes[:, found])
+    return SingleTiles(found, rows, cols, reading * candidates.passes[:, found])

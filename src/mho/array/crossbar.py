@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from mho.array.conductances import Conditions, Device, age_cells, draw_identity, write_cells
 from mho.array.converters import Adc, add_errors, drive_levels, make_adc
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
-from mho.array.noise import read_variance
 from mho.array.periphery import Periphery
 from mho.array.placement import Lines
 from mho.array.product import MAX_FRACTION_BITS, ArrayProduct
+from mho.array.read_noise import read_variance
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix

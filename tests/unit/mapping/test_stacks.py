@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 
-from mho.mapping.model import MappingModel
-from mho.mapping.network import map_layers
-from mho.mapping.sharing import NEVER, UNITS, Axis, Room, Shares, choose_stacks, saved_times_ps
+from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.network_mapping import map_layers
+from mho.mapping.stacks import NEVER, UNITS, Axis, StackSpace, StackTimes, choose_stacks, saved_times_ps
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 
 WRITE = 1000
 
 
-def shares(*curves, is_transparent=False):
+def stack_times(*curves, is_transparent=False):
     """A layer that takes in a stack, for each axis, {units: time less that by itself}."""
     extra = np.full((1, len(Axis), UNITS + 1), NEVER, np.int64)
     for axis, curve in zip(Axis, curves, strict=False):
         for units, time in curve.items():
             extra[0, axis, units:] = np.minimum(extra[0, axis, units:], time)
-    return Shares(extra, np.array([is_transparent]))
+    return StackTimes(extra, np.array([is_transparent]))
 
 
 def saved(layers, room):
@@ -29,7 +29,7 @@ def saved(layers, room):
 
 
 def room_of(rows, cols=UNITS):
-    return Room(make_accelerator(rows=rows, cols=cols).crossbar)
+    return StackSpace(make_accelerator(rows=rows, cols=cols).crossbar)
 
 
 def least_by_trying(layers, room):
@@ -73,8 +73,8 @@ def test_the_best_stacks_are_found(seed):
             {int(units): int(draws.integers(-WRITE, WRITE)) for units in draws.integers(1, 4, draws.integers(0, 3))}
             for _ in Axis
         ]
-        layers.append(shares(*({}, {}) if draws.random() < 0.2 else curves, is_transparent=draws.random() < 0.2))
-    layers = [shares(is_transparent=True) if one.is_transparent[0] else one for one in layers]
+        layers.append(stack_times(*({}, {}) if draws.random() < 0.2 else curves, is_transparent=draws.random() < 0.2))
+    layers = [stack_times(is_transparent=True) if one.is_transparent[0] else one for one in layers]
     least = least_by_trying(layers, room)
     assert saved(layers, room) == -least
     slots = choose_stacks(layers, WRITE, room)
@@ -100,16 +100,16 @@ def check_places(slots, room):
 
 
 def test_layers_stay_by_themselves_where_a_stack_saves_nothing():
-    alike = shares({2: 0})
+    alike = stack_times({2: 0})
     assert choose_stacks([alike, alike], WRITE, room_of(4)) == [None, None]
     assert saved([alike, alike], room_of(4)) == 0
 
 
 def test_a_layer_that_fills_crossbars_ends_a_stack_and_one_without_any_does_not():
-    small = shares({1: -WRITE})
-    assert saved([small, shares(), small], room_of(4)) == 0
-    assert saved([small, shares(is_transparent=True), small], room_of(4)) == WRITE
-    slots = choose_stacks([small, shares(is_transparent=True), small], WRITE, room_of(4))
+    small = stack_times({1: -WRITE})
+    assert saved([small, stack_times(), small], room_of(4)) == 0
+    assert saved([small, stack_times(is_transparent=True), small], room_of(4)) == WRITE
+    slots = choose_stacks([small, stack_times(is_transparent=True), small], WRITE, room_of(4))
     assert [slot and (slot.writer, slot.start) for slot in slots] == [(0, 0), None, (0, 1)]
 
 
@@ -118,12 +118,12 @@ def test_many_policies_are_told_at_once():
     extra = np.minimum.accumulate(draws.integers(-WRITE, WRITE, (3, 5, len(Axis), UNITS + 1)), axis=-1)
     extra[..., 0] = NEVER
     transparent = draws.random((3, 5)) < 0.3
-    tables = [Shares(one, clear) for one, clear in zip(extra, transparent, strict=True)]
+    tables = [StackTimes(one, clear) for one, clear in zip(extra, transparent, strict=True)]
     index = draws.integers(0, 5, (3, 200))
     found = saved_times_ps(tables, [(one,) for one in index], WRITE, room)
     for policy in range(200):
         layers = [
-            Shares(table.extra_ps[one, None], table.is_transparent[one, None])
+            StackTimes(table.extra_ps[one, None], table.is_transparent[one, None])
             for table, one in zip(tables, index[:, policy], strict=True)
         ]
         assert found[policy] == saved(layers, room)

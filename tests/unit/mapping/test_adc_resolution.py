@@ -4,7 +4,7 @@ import pytest
 from accelerators import make_accelerator
 
 from mho.hardware.spec import Encoding
-from mho.mapping.converters import conversion_bits, conversion_latency_ps, full_adc_bits
+from mho.mapping.adc_resolution import conversion_bits, conversion_latency_ps, full_adc_bits
 
 COLUMNS, ROWS, OFFSET = Encoding.DIFFERENTIAL_COLUMNS, Encoding.DIFFERENTIAL_ROWS, Encoding.OFFSET
 SIZES = {"rows": 256, "cols": 256, "cell_bits": 4}

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.converters import conversion_latency_ps
+from mho.mapping.adc_resolution import conversion_latency_ps
 from mho.mapping.slicing import Count
 
 
 @dataclass(frozen=True)
-class Counts(Generic[Count]):
+class EventCounts(Generic[Count]):
     """What a layer takes for one sample; numbers, or int64 arrays of one shape.
 
     Attributes:
@@ -34,8 +34,8 @@ class Counts(Generic[Count]):
     conversions: Count
     operations: Count
 
-    def __add__(self, other: Counts[Count]) -> Counts[Count]:
-        return Counts(
+    def __add__(self, other: EventCounts[Count]) -> EventCounts[Count]:
+        return EventCounts(
             self.tiles + other.tiles,
             self.mvms + other.mvms,
             self.conversions + other.conversions,
@@ -44,7 +44,7 @@ class Counts(Generic[Count]):
 
 
 @dataclass(frozen=True)
-class Prices:
+class UnitTimes:
     """What each count costs on an accelerator in one encoding, ps, for a batch of samples that share writes."""
 
     write_ps: int
@@ -54,7 +54,7 @@ class Prices:
     batch: int = 1
 
     @classmethod
-    def of(cls, accelerator: Accelerator, encoding: Encoding, batch: int = 1) -> Prices:
+    def of(cls, accelerator: Accelerator, encoding: Encoding, batch: int = 1) -> UnitTimes:
         """Return the prices of an accelerator; an ideal ADC's bits, and so its time, depend on the encoding."""
         return cls(
             write_ps=accelerator.write_latency_ps,
@@ -65,7 +65,7 @@ class Prices:
         )
 
     @classmethod
-    def by_encoding(cls, accelerator: Accelerator, batch: int = 1) -> dict[Encoding, Prices]:
+    def by_encoding(cls, accelerator: Accelerator, batch: int = 1) -> dict[Encoding, UnitTimes]:
         """Return the prices in each encoding that is allowed; they differ by conversion alone."""
         encodings = accelerator.mapping.allowed.encodings
         own = cls.of(accelerator, encodings[0], batch)
@@ -76,21 +76,21 @@ class Prices:
         """The greatest common unit of the prices, ps."""
         return math.gcd(self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
 
-    def in_units(self, unit_ps: int) -> Prices:
+    def in_units(self, unit_ps: int) -> UnitTimes:
         """Return the prices in a unit that divides all of them: smaller numbers for long searches."""
         own = (self.write_ps, self.mvm_ps, self.conversion_ps, self.operation_ps)
         write, mvm, conversion, operation = (price // unit_ps for price in own)
-        return Prices(write, mvm, conversion, operation, self.batch)
+        return UnitTimes(write, mvm, conversion, operation, self.batch)
 
-    def writing_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
+    def writing_ps(self, counts: EventCounts[Count], *, is_stored_dynamically: bool) -> Count:
         """Return the time of all writes of a batch."""
         return counts.tiles * (self.write_ps * (self.batch if is_stored_dynamically else 1))
 
-    def reading_ps(self, counts: Counts[Count]) -> Count:
+    def reading_ps(self, counts: EventCounts[Count]) -> Count:
         """Return the time of all reads and digital work of a batch."""
         reads = counts.mvms * self.mvm_ps + counts.conversions * self.conversion_ps
         return (reads + counts.operations * self.operation_ps) * self.batch
 
-    def time_ps(self, counts: Counts[Count], *, is_stored_dynamically: bool) -> Count:
+    def time_ps(self, counts: EventCounts[Count], *, is_stored_dynamically: bool) -> Count:
         """Return the time of a batch."""
         return self.writing_ps(counts, is_stored_dynamically=is_stored_dynamically) + self.reading_ps(counts)

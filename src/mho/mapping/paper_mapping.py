@@ -1,8 +1,7 @@
 """The mapping of arXiv 2601.21737, counted: how many crossbars' worth of cells and how many reads a layer takes.
 
 The kernels of a layer are unrolled into a matrix (im2col), one position an MVM, every tile is written once for each
-repetition, remainder tiles are not shared. `mho.mapping.best` chooses better ones; `mho.mapping.model` picks between
-them.
+repetition, remainder tiles are not shared. `mho.mapping.best_mapping` chooses better ones.
 """
 
 from __future__ import annotations
@@ -16,11 +15,19 @@ from numpy.typing import NDArray
 
 from mho.errors import MappingError
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator
-from mho.mapping.converters import check_adc, layer_hardware
-from mho.mapping.counts import Counts
-from mho.mapping.digits import count_digital_sums, count_stored_bits, stored_range, takes_zero_points
-from mho.mapping.encoding import StoredRange, count_cols, count_correction_cols, count_rows
-from mho.mapping.parts import LayerMapping, Part, Range
+from mho.mapping.adc_resolution import check_adc, layer_hardware
+from mho.mapping.encoding import (
+    StoredRange,
+    count_cols,
+    count_correction_cols,
+    count_digital_sums,
+    count_rows,
+    count_stored_bits,
+    stored_range,
+    takes_zero_points,
+)
+from mho.mapping.event_counts import EventCounts
+from mho.mapping.layer_mapping import LayerMapping, Part, Range
 from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
 from mho.mapping.tiling import (
     count_col_tiles,
@@ -35,7 +42,7 @@ from mho.policy import BitWidths
 
 
 @dataclass(frozen=True)
-class LayerCounts(Generic[Count]):
+class PaperCounts(Generic[Count]):
     """What a mapping counts of one layer, for one layer or element by element for arrays of layers and widths."""
 
     num_weight_slices: Count
@@ -50,9 +57,9 @@ class LayerCounts(Generic[Count]):
     operations: Count
 
     @property
-    def counts(self) -> Counts[Count]:
+    def counts(self) -> EventCounts[Count]:
         """Everything that takes time, for one sample."""
-        return Counts(self.tiles, self.mvms, self.conversions, self.operations)
+        return EventCounts(self.tiles, self.mvms, self.conversions, self.operations)
 
 
 def plan_allowed(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerMapping:
@@ -109,7 +116,7 @@ def plan_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> La
     return LayerMapping(layer, bits, encoding, stored, (part,), extra)
 
 
-def count_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> LayerCounts[int]:
+def count_layer(layer: MvmLayer, bits: BitWidths, accelerator: Accelerator) -> PaperCounts[int]:
     """Count one layer, whether or not the ADC resolves its sums."""
     size = (layer.outputs, layer.inputs, layer.positions, layer.repeat)
     return _count(size, bits.weight_bits, bits.act_bits, accelerator)
@@ -120,7 +127,7 @@ def count_layers(
     weight_bits: NDArray[np.int64],
     act_bits: NDArray[np.int64],
     accelerator: Accelerator,
-) -> LayerCounts[NDArray[np.int64]]:
+) -> PaperCounts[NDArray[np.int64]]:
     """Count many layers at many widths at once.
 
     Args:
@@ -139,7 +146,7 @@ def count_layers(
 
 def _count(
     size: tuple[Count, Count, Count, Count], weight_bits: Count, act_bits: Count, accelerator: Accelerator
-) -> LayerCounts[Count]:
+) -> PaperCounts[Count]:
     """Count slices, lines, tiles and MVMs. Source: arXiv 2601.21737, latency model."""
     outputs, inputs, positions, repeat = size
     encoding, crossbar = accelerator.mapping.encoding, accelerator.crossbar
@@ -151,7 +158,7 @@ def _count(
     tiles = repeat * row_tiles * col_tiles
     # With rows that may not all be active at once, a tile is read in several MVMs for each slice.
     reads = repeat * positions * num_input_slices * count_row_reads(rows, crossbar, crossbar.rows_at_once)
-    return LayerCounts(
+    return PaperCounts(
         num_weight_slices=num_weight_slices,
         num_input_slices=num_input_slices,
         rows=rows,

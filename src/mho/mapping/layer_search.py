@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.mapping.candidates import Array, Candidates, Cheapest, Times, find_cheapest
-from mho.mapping.parts import Range
+from mho.mapping.layer_mapping import Range
 
 _EFFICIENT = 8
 """Candidates, for each number of input slices, whose full tiles decide where a matrix may be cut."""

@@ -9,15 +9,15 @@ from plain_array import make_layout
 
 from mho.array.conductances import Conditions, Device
 from mho.array.converters import make_adc
+from mho.array.crossbar import ProductMaker, full_scale, make_product, write_crossbar
 from mho.array.layout import list_conversions
-from mho.array.model import ProductMaker, full_scale, make_product, write_crossbar
 from mho.array.placement import Lines
 from mho.array.seeds import CrossbarSeed
 from mho.array.wires import Wires, transfer_matrix
 from mho.errors import ConfigError, DataError
 from mho.hardware.converters import ColumnDifference
 from mho.hardware.spec import Encoding
-from mho.mapping.converters import required_adc_bits
+from mho.mapping.adc_resolution import required_adc_bits
 
 ROWS, COLS = 12, 16
 WORST = {

@@ -10,12 +10,13 @@ add up: together they hold every weight once for every position, and each runs o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, reduce
 
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.counts import Counts
 from mho.mapping.encoding import StoredRange
+from mho.mapping.event_counts import EventCounts
 from mho.mapping.slicing import Count
 from mho.mapping.tiling import (
     count_col_tiles,
@@ -24,9 +25,25 @@ from mho.mapping.tiling import (
     count_row_reads,
     count_row_tiles,
 )
-from mho.mapping.windows import AnyWindow
+from mho.mapping.windows import SINGLE, AnyWindow
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
+
+
+class MappingModel(StrEnum):
+    """How layers are laid into crossbars.
+
+    Attributes:
+        BEST: the cheapest exact mapping of each layer that the accelerator allows.
+        PAPER: that of arXiv 2601.21737: im2col, one position an MVM, one slice after the other.
+    """
+
+    BEST = "best"
+    PAPER = "paper"
+
+
+DEFAULT_MODEL = MappingModel.BEST
+"""What costs, tables and programs take unless they are told."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ class Part:
     correction_cols: int
     row_tiles: int
     col_tiles: int
-    counts: Counts[int]
+    counts: EventCounts[int]
 
 
 @dataclass(frozen=True)
@@ -107,9 +124,9 @@ class LayerMapping:
         return not self.parts
 
     @cached_property
-    def counts(self) -> Counts[int]:
+    def counts(self) -> EventCounts[int]:
         """Everything that takes time, for one sample."""
-        return reduce(lambda total, part: total + part.counts, self.parts, Counts(0, 0, 0, self.extra_operations))
+        return reduce(lambda total, part: total + part.counts, self.parts, EventCounts(0, 0, 0, self.extra_operations))
 
     @property
     def tiles(self) -> int:
@@ -144,7 +161,7 @@ def count_tiling(
     accelerator: Accelerator,
     rows_at_once: int,
     encoding: Encoding,
-) -> Counts[Count]:
+) -> EventCounts[Count]:
     """Count one pass of one window and one step over the tiles of `groups` matrices [rows, cols].
 
     Args:
@@ -161,7 +178,7 @@ def count_tiling(
     full, rest = groups // groups_per_tile, groups % groups_per_tile
     packed = _count_matrix(groups_per_tile * rows, groups_per_tile * cols, accelerator, rows_at_once, encoding)
     last = _count_matrix(rest * rows, rest * cols, accelerator, rows_at_once, encoding)
-    return Counts(
+    return EventCounts(
         full * packed.tiles + last.tiles,
         full * packed.mvms + last.mvms,
         full * packed.conversions + last.conversions,
@@ -171,9 +188,36 @@ def count_tiling(
 
 def _count_matrix(
     rows: Count, cols: Count, accelerator: Accelerator, rows_at_once: int, encoding: Encoding
-) -> Counts[Count]:
+) -> EventCounts[Count]:
     crossbar = accelerator.crossbar
     col_tiles, reads = count_col_tiles(cols, crossbar), count_row_reads(rows, crossbar, rows_at_once)
     rounds = count_conversion_rounds(cols, accelerator, encoding)
     conversions = count_conversions(cols, accelerator, encoding)
-    return Counts(count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * conversions)
+    return EventCounts(
+        count_row_tiles(rows, crossbar) * col_tiles, reads * col_tiles, reads * rounds, reads * conversions
+    )
+
+
+def describe_mapping(mapping: LayerMapping) -> str:
+    """Tell how a layer is mapped: ``2x2 positions, 3 slices at once`` a part, the parts joined by `` + ``."""
+    if mapping.is_digital:
+        return "digital"
+    pieces: dict[tuple[Range, Range, Range], list[Part]] = {}
+    for part in mapping.parts:
+        pieces.setdefault((part.groups, part.outputs, part.inputs), []).append(part)
+    return " + ".join(_describe_piece(parts, is_whole=len(pieces) == 1) for parts in pieces.values())
+
+
+def _describe_piece(parts: list[Part], *, is_whole: bool) -> str:
+    """Describe a rectangle of the matrix: one part, or several whose windows make a pattern."""
+    part, words = parts[0], []
+    if not is_whole:
+        groups = f" of {len(part.groups)} groups" if len(part.groups) > 1 else ""
+        words.append(f"{len(part.inputs)}x{len(part.outputs)}{groups}")
+    window = "im2col" if part.window == SINGLE else str(part.window)
+    words.append(f"{len(parts)} windows of {window}" if len(parts) > 1 else window)
+    if part.slices_at_once > 1:
+        words.append(f"{part.slices_at_once} slices at once")
+    if part.groups_per_tile > 1:
+        words.append(f"{part.groups_per_tile} groups a tile")
+    return ", ".join(words)

@@ -1,14 +1,14 @@
-"""Layers that follow each other in one crossbar, written at once: who shares with whom, and what of it each takes.
+"""Layers that follow each other in one crossbar, written at once: who stack_times with whom, and what of it each takes.
 
 Consecutive layers that each lie in a single tile of weights may be stacked in one crossbar, above each other or beside
 each other; the first of them writes it, and each later drives its own rows and counts its own columns. A layer in a
 stack may take another mapping than by itself: one that is read a little longer but leaves room for its neighbours.
 Layers of more tiles and products that are stored in crossbars end a stack; products on the digital unit do not.
 
-Rows (and columns) are handed out in units, see `Room`. All stacks and all mappings of the layers in them are compared,
-by dynamic programming along the layers: the least time in which the layers so far are done and the stack that the last
-of them lies in takes at most so many units. Times are told relative to those of layers by themselves, so that a stack
-pays where they are negative; a layer that loses a whole write in a stack never pays and does not enter.
+Rows (and columns) are handed out in units, see `StackSpace`. All stacks and all mappings of the layers in them are
+compared, by dynamic programming along the layers: the least time in which the layers so far are done and the stack that
+the last of them lies in takes at most so many units. Times are relative to those of layers by themselves, so that a
+stack pays where they are negative; a layer that loses a whole write in a stack never pays and does not enter.
 
 The same steps serve one policy, whose stacks are wanted, and thousands, whose times are.
 """
@@ -43,7 +43,7 @@ class Axis(IntEnum):
 
 
 @dataclass(frozen=True)
-class Room:
+class StackSpace:
     """How the lines of a crossbar are handed out to the layers of a stack.
 
     Attributes:
@@ -71,7 +71,7 @@ class Room:
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
+class StackTimes:
     """What layers take in a stack, at one or many policies [...].
 
     Attributes:
@@ -84,20 +84,22 @@ class Shares:
     is_transparent: NDArray[np.bool_]
 
     @classmethod
-    def never(cls, *, is_transparent: bool) -> Shares:
+    def never(cls, *, is_transparent: bool) -> StackTimes:
         """Return what a layer takes that enters no stack, at one policy."""
         return cls(np.full((1, len(Axis), UNITS + 1), NEVER, np.int64), np.array([is_transparent]))
 
     @classmethod
-    def stack(cls, shares: Sequence[Shares]) -> Shares:
-        """Join shares along a new first axis."""
-        return cls(np.stack([one.extra_ps for one in shares]), np.stack([one.is_transparent for one in shares]))
+    def stack(cls, stack_times: Sequence[StackTimes]) -> StackTimes:
+        """Join several along a new first axis."""
+        return cls(
+            np.stack([one.extra_ps for one in stack_times]), np.stack([one.is_transparent for one in stack_times])
+        )
 
     @classmethod
-    def interleave(cls, shares: Sequence[Shares]) -> Shares:
-        """Join shares [..., N] to [..., N * shares]: the last axis of policies falls apart into N and these."""
-        extra = np.stack([one.extra_ps for one in shares], axis=-3)
-        is_transparent = np.stack([one.is_transparent for one in shares], axis=-1)
+    def interleave(cls, stack_times: Sequence[StackTimes]) -> StackTimes:
+        """Join several [..., N] to [..., N * several]: the last axis of policies falls apart into N and these."""
+        extra = np.stack([one.extra_ps for one in stack_times], axis=-3)
+        is_transparent = np.stack([one.is_transparent for one in stack_times], axis=-1)
         *outer, last, count = is_transparent.shape
         shape = (*outer, last * count)
         return cls(extra.reshape(*shape, *extra.shape[-2:]), is_transparent.reshape(shape))
@@ -115,7 +117,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Slot:
+class StackSlot:
     """The place of a layer in a stack.
 
     Attributes:
@@ -152,12 +154,12 @@ class _State:
         return np.minimum(self.open, (self.done + write_ps)[:, None, None])
 
 
-def saved_times_ps(layers: Sequence[Shares], chosen: Sequence[Index], write_ps: int, room: Room) -> Array:
+def saved_times_ps(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, room: StackSpace) -> Array:
     """Return what the best stacks save of the sum of the layers' times, int64 [N], at least 0.
 
     Args:
         layers: in execution order.
-        chosen: for each layer, what N policies take: indices of the first axes of its shares.
+        chosen: for each layer, what N policies take: indices of the first axes of its stack_times.
         write_ps: time of one write.
         room: of the crossbar.
     """
@@ -165,7 +167,7 @@ def saved_times_ps(layers: Sequence[Shares], chosen: Sequence[Index], write_ps: 
     return -last.done
 
 
-def choose_stacks(layers: Sequence[Shares], write_ps: int, room: Room) -> list[Slot | None]:
+def choose_stacks(layers: Sequence[StackTimes], write_ps: int, room: StackSpace) -> list[StackSlot | None]:
     """Choose the best stacks: where each layer lies; None for layers by themselves.
 
     Args:
@@ -174,7 +176,7 @@ def choose_stacks(layers: Sequence[Shares], write_ps: int, room: Room) -> list[S
         room: of the crossbar.
     """
     states = list(_walk(layers, [(np.zeros(1, np.int64),)] * len(layers), write_ps, room))
-    slots: list[Slot | None] = [None] * len(layers)
+    slots: list[StackSlot | None] = [None] * len(layers)
     number = len(layers)
     while number:
         number -= 1
@@ -184,13 +186,13 @@ def choose_stacks(layers: Sequence[Shares], write_ps: int, room: Room) -> list[S
             stack = _trace_back(layers, states, number, axis, write_ps, room)
             start, number = 0, stack[-1][0]
             for member, units in reversed(stack):
-                slots[member] = Slot(number, axis, start, units)
+                slots[member] = StackSlot(number, axis, start, units)
                 start += units
     return slots
 
 
 def _trace_back(
-    layers: Sequence[Shares], states: list[_State], number: int, axis: Axis, write_ps: int, room: Room
+    layers: Sequence[StackTimes], states: list[_State], number: int, axis: Axis, write_ps: int, room: StackSpace
 ) -> list[tuple[int, int]]:
     """Return the layers of the stack that ends with layer `number`, the last one first, with their units."""
     stack: list[tuple[int, int]] = []
@@ -208,7 +210,7 @@ def _trace_back(
     raise AssertionError("a stack begins with its first layer")
 
 
-def _walk(layers: Sequence[Shares], chosen: Sequence[Index], write_ps: int, room: Room) -> Iterator[_State]:
+def _walk(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, room: StackSpace) -> Iterator[_State]:
     """Yield what is known before each layer, and after the last."""
     state = _State.first(len(chosen[0][0]))
     yield state

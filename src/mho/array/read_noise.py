@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.array.feeding import Feed
-from mho.array.integers import IntegerProduct, has_fast_bytes, multiply_in_order
+from mho.array.conductances import Device
+from mho.array.integer_product import IntegerProduct, has_fast_bytes, multiply_in_order
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
+from mho.array.row_drives import RowDrives
 from mho.array.wire_noise import WireNoise
+from mho.hardware.array import PartOf
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +40,9 @@ class ResultNoise(Protocol):
         """Return standard deviations, float32 [batch, outputs], of codes [batch, rows]."""
 
 
-def step_noise(layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats | WireNoise) -> StepNoise:
+def step_noise(
+    layout: ArrayLayout, conversions: Conversions, feed: RowDrives, variance: Floats | WireNoise
+) -> StepNoise:
     """Return the noise of conversions; `variance` as for `mho.array.product.ArrayProduct`."""
     if isinstance(variance, WireNoise):
         return _WireSteps(layout, conversions, feed, variance)
@@ -46,7 +50,7 @@ def step_noise(layout: ArrayLayout, conversions: Conversions, feed: Feed, varian
 
 
 def result_noise(
-    layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats | WireNoise
+    layout: ArrayLayout, conversions: Conversions, feed: RowDrives, variance: Floats | WireNoise
 ) -> ResultNoise:
     """Return the noise of results; `variance` as for `mho.array.product.ArrayProduct`."""
     if isinstance(variance, WireNoise):
@@ -111,7 +115,7 @@ class VarianceProduct:
 class _CellSteps:
     """Independent cells, ideal wires."""
 
-    def __init__(self, feed: Feed, variance: Floats, *, are_bits: bool) -> None:
+    def __init__(self, feed: RowDrives, variance: Floats, *, are_bits: bool) -> None:
         self._feed, self._are_bits = feed, are_bits
         self._product = VarianceProduct(variance, are_bits=are_bits)
         self.bytes_per_row = self._product.bytes_per_row + (0 if are_bits else 12 * len(variance))
@@ -123,7 +127,7 @@ class _CellSteps:
 class _CellResults:
     """Independent cells, ideal wires: variances add with the squares of all weights and shifts."""
 
-    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, variance: Floats) -> None:
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: RowDrives, variance: Floats) -> None:
         self._feed = feed
         self._product = VarianceProduct(result_variance(layout, conversions, variance), are_bits=False)
         self.bytes_per_input = 8 * layout.steps * layout.rows + 8 * layout.outputs
@@ -135,7 +139,7 @@ class _CellResults:
 class _WireSteps:
     """Wires with a resistance: the variance of a column depends on the current that it carries (`WireNoise`)."""
 
-    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, noise: WireNoise) -> None:
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: RowDrives, noise: WireNoise) -> None:
         self._feed = feed
         self._sign = torch.from_numpy(layout.row_sign.astype(np.float32))
         # Both columns of every conversion, one after the other; none where it has only one.
@@ -166,7 +170,7 @@ class _WireSteps:
 class _WireResults:
     """Wires with a resistance: steps have currents, and so variances, of their own."""
 
-    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: Feed, noise: WireNoise) -> None:
+    def __init__(self, layout: ArrayLayout, conversions: Conversions, feed: RowDrives, noise: WireNoise) -> None:
         self._layout, self._feed = layout, feed
         self._steps = _WireSteps(layout, conversions, feed, noise)
         self._outputs = torch.from_numpy(np.repeat(conversions.output, 2))
@@ -186,3 +190,16 @@ class _WireResults:
         """Return variances of results [n, outputs] of those of columns [n, 2 * conversions]."""
         of_results = of_columns.new_zeros(len(of_columns), self._layout.outputs)
         return of_results.index_add_(1, self._outputs, of_columns * self._weights)
+
+
+def read_variance(device: Device, counts: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the variance of each cell at one read, in squares of level steps, float64 of the shape of `counts`.
+
+    (`read_noise` times the range)^2, or (`read_noise` times the cell's own conductance)^2; None without noise.
+    """
+    noise = float(device.array.read_noise)
+    if not noise:
+        return None
+    if device.array.read_noise_of is PartOf.RANGE:
+        return np.broadcast_to((noise * device.span) ** 2, counts.shape)
+    return (noise * (counts + device.off_steps)) ** 2

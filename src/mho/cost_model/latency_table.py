@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from mho.cost_model.shared_writes import SharedWrites
 from mho.errors import MappingError, PolicyError, suggest
 from mho.hardware.spec import Accelerator
-from mho.mapping.best import tabulate_best
-from mho.mapping.counts import Prices
-from mho.mapping.model import DEFAULT_MODEL, MappingModel
-from mho.mapping.plan import count_layer, count_layers, plan_allowed
-from mho.mapping.sharing import Shares
+from mho.mapping.best_mapping import tabulate_best
+from mho.mapping.event_counts import UnitTimes
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
+from mho.mapping.paper_mapping import count_layer, count_layers, plan_allowed
+from mho.mapping.stacks import StackTimes
 from mho.network.layers import MvmLayer
 from mho.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths, Policy
 
@@ -68,10 +68,10 @@ class LatencyTable:
         if model is MappingModel.PAPER:
             return cls(names, _paper_times_ps(layers, accelerator, batch), batch)
         best = tabulate_best(layers, accelerator, batch=batch)
-        return cls(names, best.times_ps, batch, SharedWrites.of(best.shares, accelerator))
+        return cls(names, best.times_ps, batch, SharedWrites.of(best.stack_times, accelerator))
 
     def layer_latency_ps(self, name: str, bits: BitWidths) -> int:
-        """Return the time of one layer by itself, ps: at least what it takes where it shares a write.
+        """Return the time of one layer by itself, ps: at least what it takes where it stack_times a write.
 
         Raises:
             PolicyError: an unknown layer, or one with ADC bits of its own: the table is for the accelerator's.
@@ -156,9 +156,9 @@ class AdcLatencies:
         if model is MappingModel.PAPER:
             return cls(np.stack([_paper_times_ps(layers, one, 1) for one in hardware], axis=-1), None)
         best = [tabulate_best(layers, one) for one in hardware]
-        shares = [Shares.interleave([one.shares[layer] for one in best]) for layer in range(len(layers))]
+        stack_times = [StackTimes.interleave([one.stack_times[layer] for one in best]) for layer in range(len(layers))]
         latencies = np.stack([one.times_ps for one in best], axis=-1)
-        return cls(latencies, SharedWrites.of(tuple(shares), accelerator))
+        return cls(latencies, SharedWrites.of(tuple(stack_times), accelerator))
 
 
 def _check_size(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: int) -> None:
@@ -176,7 +176,7 @@ def _check_size(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batch: i
 
 def _widest_time_ps(layer: MvmLayer, accelerator: Accelerator, batch: int) -> int:
     counts = count_layer(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator).counts
-    own = Prices.by_encoding(accelerator, batch).values()
+    own = UnitTimes.by_encoding(accelerator, batch).values()
     return max(prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically) for prices in own)
 
 
@@ -184,7 +184,7 @@ def _paper_times_ps(layers: tuple[MvmLayer, ...], accelerator: Accelerator, batc
     for layer in layers:
         plan_allowed(layer, BitWidths(REFERENCE_BITS, REFERENCE_BITS), accelerator)
     widths = np.array(WIDTHS, dtype=np.int64)
-    prices = Prices.of(accelerator, accelerator.mapping.encoding, batch)
+    prices = UnitTimes.of(accelerator, accelerator.mapping.encoding, batch)
     counts = count_layers(layers, widths[:, None], widths[None, :], accelerator).counts
     is_dynamic = np.array([layer.is_stored_dynamically for layer in layers])[:, None, None]
     written = np.where(

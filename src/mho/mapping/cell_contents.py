@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.digits import (
+from mho.mapping.encoding import (
+    CORRECTION,
     count_input_rows,
     count_sign_slices,
     count_stored_bits,
     first_shift,
     weight_offset,
 )
-from mho.mapping.encoding import CORRECTION
-from mho.mapping.parts import LayerMapping, Part, Range
+from mho.mapping.layer_mapping import LayerMapping, Part, Range
 from mho.mapping.tiling import Tile, split_tiles
 from mho.mapping.windows import PositionGrid
 

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from mho.mapping.interleaved import list_patterns, tabulate_windows
+from mho.mapping.window_patterns import list_patterns, tabulate_windows
 from mho.mapping.windows import Axis, PositionGrid
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mho.cost_model.latency import cost_network
-from mho.cost_model.table import WIDTHS, LatencyTable
+from mho.cost_model.latency_table import WIDTHS, LatencyTable
 from mho.errors import MappingError, PolicyError
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import PAPER_ENCODINGS

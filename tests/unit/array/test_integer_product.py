@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.arithmetic.exactness import exact_products
-from mho.array import integers
-from mho.array.integers import IntegerProduct, Route, has_fast_bytes, split_digits
+from mho.array import integer_product
+from mho.array.integer_product import IntegerProduct, Route, has_fast_bytes, split_digits
 from mho.errors import DataError
 
 numbers = st.integers(-(1 << 40), 1 << 40)
@@ -104,7 +104,7 @@ def test_pairs_hold_the_largest_sums_of_both_columns_and_refuse_larger_ones(sign
 
 
 def test_pairs_are_chosen_where_sums_are_small_and_there_are_many(monkeypatch):
-    monkeypatch.setattr(integers, "has_fast_bytes", lambda: False)
+    monkeypatch.setattr(integer_product, "has_fast_bytes", lambda: False)
     ones = np.ones((128, 128), dtype=np.int64)
     assert IntegerProduct(ones, 15).route is Route.PAIRS
     assert IntegerProduct(ones, 16).route is Route.FLOAT32

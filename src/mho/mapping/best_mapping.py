@@ -3,7 +3,7 @@ allows.
 
 `MappingChoice` does the search once for all activation widths of one layer and range of stored integers; mappings and
 whole tables of times are read from it, so that they cannot differ. It also tells what the layer takes in a crossbar
-that it shares, for `mho.mapping.sharing`.
+that it stack_times, for `mho.mapping.stacks`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.blocks import Blocks, find_blocks
+from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.candidates import Array, Candidates, list_candidates
-from mho.mapping.converters import layer_hardware
-from mho.mapping.counts import Counts, Prices
-from mho.mapping.digits import (
+from mho.mapping.encoding import (
     count_correction_columns,
     count_digital_sums,
     count_input_rows,
@@ -32,13 +30,15 @@ from mho.mapping.digits import (
     takes_zero_points,
     weight_offset,
 )
-from mho.mapping.interleaved import tabulate_windows
-from mho.mapping.parts import LayerMapping, Part, Range, count_tiling
-from mho.mapping.plan import count_layer
-from mho.mapping.search import LayerSearch, Piece
-from mho.mapping.sharing import NEVER, UNITS, Axis, Room, Shares
+from mho.mapping.event_counts import EventCounts, UnitTimes
+from mho.mapping.layer_mapping import LayerMapping, Part, Range, count_tiling
+from mho.mapping.layer_search import LayerSearch, Piece
+from mho.mapping.paper_mapping import count_layer
+from mho.mapping.single_tiles import SingleTiles, find_single_tiles
 from mho.mapping.slicing import ceil_divide, count_input_slices
+from mho.mapping.stacks import NEVER, UNITS, Axis, StackSpace, StackTimes
 from mho.mapping.tiling import count_col_tiles, count_row_tiles
+from mho.mapping.window_patterns import tabulate_windows
 from mho.mapping.windows import AnyWindow, PositionGrid, WindowTable
 from mho.network.layers import MvmLayer
 from mho.policy import MAX_BITS, MIN_BITS, REFERENCE_BITS, BitWidths
@@ -70,23 +70,23 @@ class BestTimes:
 
     Attributes:
         times_ps: int64 [layers, weight widths, activation widths], ps for a batch, each layer by itself.
-        shares: for each layer, what it takes in a stack, [weight widths, activation widths].
+        stack_times: for each layer, what it takes in a stack, [weight widths, activation widths].
     """
 
     times_ps: Array
-    shares: tuple[Shares, ...]
+    stack_times: tuple[StackTimes, ...]
 
 
 def tabulate_best(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch: int = 1) -> BestTimes:
     """Find the best mapping of each layer at all widths of a policy."""
-    known: dict[MvmLayer, tuple[Array, Shares]] = {}
+    known: dict[MvmLayer, tuple[Array, StackTimes]] = {}
     for layer in layers:
         if (key := layer.without_name()) not in known:
             choices = [MappingChoice(key, width, accelerator, batch) for width in _WIDTHS]
             times = np.stack([choice.times_ps(_WIDTHS) for choice in choices])
-            known[key] = times, Shares.stack([choice.shares(_WIDTHS) for choice in choices])
+            known[key] = times, StackTimes.stack([choice.stack_times(_WIDTHS) for choice in choices])
     found = [known[layer.without_name()] for layer in layers]
-    return BestTimes(np.stack([times for times, _ in found]), tuple(shares for _, shares in found))
+    return BestTimes(np.stack([times for times, _ in found]), tuple(stack_times for _, stack_times in found))
 
 
 class MappingChoice:
@@ -95,7 +95,7 @@ class MappingChoice:
     def __init__(self, layer: MvmLayer, weight_bits: int, accelerator: Accelerator, batch: int) -> None:
         self._layer, self._weight_bits, self._accelerator = layer, weight_bits, accelerator
         self._values = stored_range(layer, weight_bits)
-        prices = Prices.by_encoding(accelerator, batch)
+        prices = UnitTimes.by_encoding(accelerator, batch)
         self._unit_ps = math.gcd(*(own.unit_ps for own in prices.values()))
         self._prices = {encoding: own.in_units(self._unit_ps) for encoding, own in prices.items()}
         # Encodings differ by the time of conversions alone: writes and operations are those of any of them.
@@ -123,10 +123,10 @@ class MappingChoice:
         encoding = list(self._searches)[int(self._times[:, number].argmin())]
         return self.build(bits, encoding, self._searches[encoding].pieces(number))
 
-    def shares(self, act_bits: Sequence[int]) -> Shares:
+    def stack_times(self, act_bits: Sequence[int]) -> StackTimes:
         """Return what the layer takes in a stack for each of the activation widths, [widths]."""
         crossbar, write_time = self._accelerator.crossbar, self._dearest.write_ps
-        room, times = Room(crossbar), self._times.min(axis=0)
+        room, times = StackSpace(crossbar), self._times.min(axis=0)
         reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
         for encoding, blocks in self._blocks.items():
             for axis, lines in ((Axis.ROWS, blocks.rows), (Axis.COLS, blocks.cols)):
@@ -138,7 +138,7 @@ class MappingChoice:
         pays = extra < write_time
         extra_ps = np.where(pays, np.where(pays, extra, 0).astype(np.int64) * self._unit_ps, NEVER)
         numbers = [self._number(bits) for bits in act_bits]
-        return Shares(extra_ps[numbers], self._is_digital[numbers])
+        return StackTimes(extra_ps[numbers], self._is_digital[numbers])
 
     def mapping_within(self, bits: BitWidths, rows: int, cols: int) -> LayerMapping:
         """Return the mapping in a single tile of at most so many rows and columns that is read for the least time.
@@ -194,16 +194,18 @@ class MappingChoice:
         return np.asarray(self._can_be_digital & (self._digital_time < self._times.min(axis=0)))
 
     @cached_property
-    def _blocks(self) -> dict[Encoding, Blocks]:
+    def _blocks(self) -> dict[Encoding, SingleTiles]:
         layer = self._layer
         return {
-            encoding: find_blocks(search.candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat)
+            encoding: find_single_tiles(
+                search.candidates, inputs=layer.inputs, outputs=layer.outputs, groups=layer.repeat
+            )
             for encoding, search in self._searches.items()
         }
 
     @property
     def _digital_time(self) -> int:
-        return self._dearest.reading_ps(Counts(0, 0, 0, self._digital_operations))
+        return self._dearest.reading_ps(EventCounts(0, 0, 0, self._digital_operations))
 
     @property
     def _digital_operations(self) -> int:
@@ -220,7 +222,7 @@ class MappingChoice:
 
     def _sums_time(self, encoding: Encoding) -> int:
         """Return the time of the digital unit's sums for a batch, in the unit of the prices."""
-        return self._dearest.reading_ps(Counts(0, 0, 0, self._input_sums(encoding)))
+        return self._dearest.reading_ps(EventCounts(0, 0, 0, self._input_sums(encoding)))
 
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""
@@ -294,7 +296,7 @@ class MappingChoice:
             correction_cols=corrections,
             row_tiles=count_row_tiles(rows, accelerator.crossbar),
             col_tiles=count_col_tiles(cols, accelerator.crossbar),
-            counts=Counts(
+            counts=EventCounts(
                 one_pass.tiles, one_pass.mvms * passes, one_pass.conversions * passes, one_pass.operations * passes
             ),
         )

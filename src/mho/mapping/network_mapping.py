@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
-from mho.mapping.best import MappingChoice
-from mho.mapping.converters import layer_hardware
-from mho.mapping.model import MappingModel
-from mho.mapping.parts import LayerMapping
-from mho.mapping.plan import plan_allowed
-from mho.mapping.sharing import Axis, Room, Shares, Slot, choose_stacks
+from mho.mapping.adc_resolution import layer_hardware
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.layer_mapping import LayerMapping, MappingModel
+from mho.mapping.paper_mapping import plan_allowed
+from mho.mapping.stacks import Axis, StackSlot, StackSpace, StackTimes, choose_stacks
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 
@@ -73,7 +72,7 @@ def map_network(
         layers: in execution order.
         policy: bit widths of every layer.
         accelerator: what they run on.
-        model: which mapping is meant; the paper's shares no writes.
+        model: which mapping is meant; the paper's stack_times no writes.
         batch: samples that share the writes of weights.
 
     Raises:
@@ -107,8 +106,8 @@ def map_layers(
     own = [Placement(number) for number in range(len(layers))]
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
         return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
-    room = Room(accelerator.crossbar)
-    slots = choose_stacks([one.shares for one in mapped], accelerator.write_latency_ps, room)
+    room = StackSpace(accelerator.crossbar)
+    slots = choose_stacks([one.stack_times for one in mapped], accelerator.write_latency_ps, room)
     placements = [_place(slot, room) if slot is not None else alone for slot, alone in zip(slots, own, strict=True)]
     mappings = [one.within(slot, room) for one, slot in zip(mapped, slots, strict=True)]
     return NetworkMapping(tuple(mappings), tuple(placements))
@@ -122,14 +121,14 @@ class _Mapped:
     choice: MappingChoice | None
 
     @property
-    def shares(self) -> Shares:
+    def stack_times(self) -> StackTimes:
         """What it takes in a stack; a mapping that was given lies in a stack only where nothing of it does."""
         bits = self.mapping.bits
         if self.choice is not None:
-            return self.choice.shares((bits.act_bits,))
-        return Shares.never(is_transparent=self.mapping.is_digital)
+            return self.choice.stack_times((bits.act_bits,))
+        return StackTimes.never(is_transparent=self.mapping.is_digital)
 
-    def within(self, slot: Slot | None, room: Room) -> LayerMapping:
+    def within(self, slot: StackSlot | None, room: StackSpace) -> LayerMapping:
         """Return how it is mapped in a stack, or by itself."""
         if slot is None or self.choice is None:
             return self.mapping
@@ -175,6 +174,6 @@ def naming_layer(name: str) -> Iterator[None]:
         raise MappingError(error.what, where=where, expected=error.expected, hint=error.hint) from error
 
 
-def _place(slot: Slot, room: Room) -> Placement:
+def _place(slot: StackSlot, room: StackSpace) -> Placement:
     start = slot.start * room.unit(slot.axis)
     return Placement(slot.writer, *((start, 0) if slot.axis is Axis.ROWS else (0, start)))

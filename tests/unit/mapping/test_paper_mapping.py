@@ -4,11 +4,10 @@ import pytest
 from mho.errors import MappingError, PolicyError
 from mho.hardware.loading import accelerator_from_json, load_accelerator
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.counts import Counts
-from mho.mapping.model import MappingModel
-from mho.mapping.network import map_network
-from mho.mapping.parts import Range
-from mho.mapping.plan import count_layers, plan_layer
+from mho.mapping.event_counts import EventCounts
+from mho.mapping.layer_mapping import MappingModel, Range
+from mho.mapping.network_mapping import map_network
+from mho.mapping.paper_mapping import count_layers, plan_layer
 from mho.mapping.windows import SINGLE
 from mho.network.layers import LayerIntegers, MvmLayer
 from mho.policy import BitWidths, Policy
@@ -86,7 +85,7 @@ def test_sums_that_no_column_gives_are_digital_work(encoding, takes_input_sums, 
     hardware = accelerator(mapping__encoding=encoding.value)
     mapping = plan_layer(layer, BitWidths(8, 8), hardware)
     assert mapping.extra_operations == additions
-    assert mapping.counts == mapping.parts[0].counts + Counts(0, 0, 0, additions)
+    assert mapping.counts == mapping.parts[0].counts + EventCounts(0, 0, 0, additions)
     # At other widths the layer's own grid says nothing.
     assert plan_layer(layer, BitWidths(4, 8), hardware).extra_operations == 0
 

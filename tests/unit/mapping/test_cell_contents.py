@@ -11,12 +11,12 @@ from accelerators import make_accelerator
 from mho.array.layout import begin_pairs
 from mho.errors import MappingError
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
-from mho.mapping.best import MappingChoice
-from mho.mapping.contents import lay_out
+from mho.mapping.best_mapping import MappingChoice
+from mho.mapping.cell_contents import lay_out
 from mho.mapping.encoding import CORRECTION, StoredRange, count_cols, count_rows
-from mho.mapping.parts import Range
-from mho.mapping.plan import plan_layer
-from mho.mapping.search import Piece
+from mho.mapping.layer_mapping import Range
+from mho.mapping.layer_search import Piece
+from mho.mapping.paper_mapping import plan_layer
 from mho.network.layers import ConvShape, LayerIntegers, MvmLayer
 from mho.policy import BitWidths
 
