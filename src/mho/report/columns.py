@@ -33,7 +33,7 @@ class Column:
 
     @classmethod
     def of_counts(cls, title: str, values: Iterable[int], *, add: bool = False) -> Column:
-        """Return a column of whole numbers, and their sum where it is asked for."""
+        """Return a column of whole numbers, and their sum where `add`."""
         numbers = list(values)
         return cls(title, tuple(f"{number:,}" for number in numbers), f"{sum(numbers):,}" if add else "")
 

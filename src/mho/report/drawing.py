@@ -149,7 +149,7 @@ def _beside(drawings: list[Drawing], gap: float) -> Drawing:
 
 
 def text_width(text: str, size: float, *, is_bold: bool = False) -> float:
-    """Return about how wide a line of text is, rather too much than too little, for the fonts that are asked for."""
+    """Return about how wide a line of text is, rather too much than too little, for the fonts that are named."""
     ems = sum(0.98 if letter in _WIDE else 0.4 if letter in _NARROW else 0.655 for letter in text)
     return ems * size * (1.1 if is_bold else 1.0)
 

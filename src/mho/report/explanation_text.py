@@ -66,6 +66,6 @@ def _loss(step: BitStep | None) -> str:
 
 
 def tell_loss(loss: Loss) -> str:
-    """Tell a change of loss and its range, in thousandths: ``+2.10 (0.80 to 6.00)``."""
+    """Return a change of loss and its range, in thousandths: ``+2.10 (0.80 to 6.00)``."""
     likely, low, high = (1000 * value for value in (loss.likely, loss.low, loss.high))
     return f"{likely:+.2f} ({low:.2f} to {high:.2f})"

@@ -1,16 +1,17 @@
-"""What is told of an accelerator's converters in words: the bits of its ADC, and what conversions take of time."""
+"""An accelerator's converters in words: the bits of its ADC, and what conversions take of time."""
 
 from __future__ import annotations
 
+from mho.formats import plural
 from mho.hardware.converters import ConversionTime
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import full_adc_bits
 
 CONVERSION_TIMES = {
     ConversionTime.WITHIN_MVM: "time of conversions: within the MVM",
-    ConversionTime.NOT_TOLD: "time of conversions: not told, they take no time of their own",
+    ConversionTime.NOT_TOLD: "time of conversions: unspecified, they take no time of their own",
 }
-"""What is told of the time of conversions where it is no number."""
+"""The time of conversions where it is no number."""
 
 
 def tell_adc(accelerator: Accelerator) -> str:
@@ -19,20 +20,20 @@ def tell_adc(accelerator: Accelerator) -> str:
     if not converters.has_ideal_adc:
         return f"{converters.adc_bits}-bit ADC"
     bits = full_adc_bits(accelerator)
-    return f"ideal ADC (needs {bits} bit{'s' if bits > 1 else ''})"
+    return f"ideal ADC (needs {plural(bits, 'bit')})"
 
 
 def tell_times(accelerator: Accelerator) -> str:
-    """Return the times of one crossbar: ``write 56 us, MVM 1.4 us``, and that of conversions where it is told."""
+    """Return the times of one crossbar: ``write 56 us, MVM 1.4 us``, and that of conversions where it is specified."""
     per_bit = accelerator.converters.adc_latency_us_per_bit
     times = f"write {accelerator.write_latency_us} us, MVM {accelerator.crossbar.mvm_latency_us} us"
     return times + (f", conversion {per_bit} us a bit" if per_bit else "")
 
 
 def tell_conversion_time(accelerator: Accelerator) -> str:
-    """Return what conversions take of time, or that it is not told."""
-    told = f"time of conversions: {accelerator.converters.adc_latency_us_per_bit} us a bit"
-    return CONVERSION_TIMES.get(accelerator.conversion_time, told)
+    """Return what conversions take of time, or that it is unspecified."""
+    words = f"time of conversions: {accelerator.converters.adc_latency_us_per_bit} us a bit"
+    return CONVERSION_TIMES.get(accelerator.conversion_time, words)
 
 
 def tell_conversion(accelerator: Accelerator) -> str:

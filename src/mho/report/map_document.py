@@ -1,4 +1,4 @@
-"""The answer of `mho map` as a JSON document, with a published schema."""
+"""The result of `mho map` as a JSON document, with a published schema."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ class MapDocument(FrozenModel):
     """How a network lies in crossbars, for one sample on an accelerator."""
 
     network: str
-    """The network as it was asked for."""
+    """The network as it was named."""
     accelerator: Accelerator
     """The accelerator, overrides included."""
     mapping: MappingModel
@@ -281,21 +281,21 @@ class MapDocument(FrozenModel):
     utilization: float = Field(ge=0, le=1)
     """Share of the cells of all tiles that hold digits of weights."""
     layers: tuple[LayerMapRow, ...]
-    """MVM layers in execution order, or the one that was asked for."""
+    """MVM layers in execution order, or the one that was named."""
 
     @classmethod
     def of(cls, network: str, network_map: NetworkMap, *, layer: str | None = None) -> MapDocument:
         """Make the document.
 
         Args:
-            network: as it was asked for.
-            network_map: what to tell.
-            layer: the only layer that is told; None for all.
+            network: as it was named.
+            network_map: of the network.
+            layer: the only layer; None for all.
 
         Raises:
             MappingError: there is no such layer.
         """
-        told = network_map.layers if layer is None else (network_map.layer(layer),)
+        layers = network_map.layers if layer is None else (network_map.layer(layer),)
         accelerator, batch = network_map.accelerator, network_map.batch
         return cls(
             network=network,
@@ -305,5 +305,5 @@ class MapDocument(FrozenModel):
             latency_us=to_microseconds(network_map.latency_ps) / batch,
             bound_us=to_microseconds(network_map.bound_ps) / batch,
             utilization=network_map.cells.utilization,
-            layers=tuple(LayerMapRow.of(one, accelerator, batch) for one in told),
+            layers=tuple(LayerMapRow.of(one, accelerator, batch) for one in layers),
         )

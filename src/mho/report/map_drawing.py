@@ -10,7 +10,7 @@ import numpy as np
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError
-from mho.formats import format_time
+from mho.formats import format_time, plural
 from mho.hardware.spec import Accelerator
 from mho.mapping.cell_contents import TilePlace
 from mho.mapping.layer_mapping import LayerMapping, Part
@@ -40,7 +40,7 @@ from mho.report.tile_panel import Neighbour, draw_tile
 from mho.report.window_panel import draw_sweep, draw_unit, draw_window
 
 _FEW_TILES, _MANY_PARTS = 4, 9
-"""Tiles that are drawn unless told: so many, or one of each part up to so many."""
+"""Tiles that are drawn by default: so many, or one of each part up to so many."""
 
 _WIDTH, _MARGIN, _GAP, _NARROW = 1240.0, 28.0, 40.0, 420.0
 _CHOSEN, _OTHER = "#0b7a6f", "#aab4bf"
@@ -84,9 +84,9 @@ def _draw_header(layer: LayerMap, network_map: NetworkMap) -> Drawing:
     for line in wrap_text(tell_mapping(mapping), 14, _WIDTH, is_bold=True):
         y += 20
         shapes.append(Label(0, y, line, 14, _CHOSEN, is_bold=True))
-    if told := tell_stack(layer.explanation, batch=batch):
+    if stacked := tell_stack(layer.explanation, batch=batch):
         y += 20
-        shapes.append(Label(0, y, fit_text(told, 12, _WIDTH), 12, MUTED))
+        shapes.append(Label(0, y, fit_text(stacked, 12, _WIDTH), 12, MUTED))
     shapes.append(Line(0, y + 16, _WIDTH, y + 16, FAINT))
     figures = (
         ("tiles", f"{mapping.tiles:,}{', shared' if layer.explanation.stack else ''}"),
@@ -104,16 +104,16 @@ def _draw_header(layer: LayerMap, network_map: NetworkMap) -> Drawing:
 def _tell_hardware(accelerator: Accelerator) -> str:
     crossbar, converters = accelerator.crossbar, accelerator.converters
     return (
-        f"{accelerator.name}: {crossbar.rows} x {crossbar.cols} cells of {crossbar.cell_bits} "
-        f"bit{'s' if crossbar.cell_bits > 1 else ''}, {converters.dac_bits}-bit DAC, {tell_adc(accelerator)}"
+        f"{accelerator.name}: {crossbar.rows} x {crossbar.cols} cells of "
+        f"{plural(crossbar.cell_bits, 'bit')}, {converters.dac_bits}-bit DAC, {tell_adc(accelerator)}"
     )
 
 
 def _draw_choice(layer: LayerMap, batch: int) -> Drawing:
     """Draw the times of the mapping, its bound and its alternatives as bars; those far beyond are broken off."""
     chosen = layer.explanation.time_ps
-    told = {one.name: one.time_ps for one in (*layer.explanation.alternatives, layer.baselines.by_capacity)}
-    others = sorted((time, name) for name, time in told.items() if time is not None)
+    times = {one.name: one.time_ps for one in (*layer.explanation.alternatives, layer.baselines.by_capacity)}
+    others = sorted((time, name) for name, time in times.items() if time is not None)
     lines = [
         ("lower bound", layer.bound.latency_ps, _BOUND),
         ("this mapping", chosen, _CHOSEN),
@@ -223,7 +223,7 @@ def _draw_part(
     title = f"Part {number + 1} of {len(mapping.parts)}" if len(mapping.parts) > 1 else "Tiles"
     left_out = f", {count - tiles:,} of them not drawn" if count > tiles else ""
     window = "" if part.window == SINGLE else f"; {part.window} an MVM"
-    words = f"{tell_piece(part, mapping.layer)}{window}; {count:,} tile{'s' if count > 1 else ''}{left_out}"
+    words = f"{tell_piece(part, mapping.layer)}{window}; {plural(count, 'tile')}{left_out}"
     title_width = text_width(title, 15, is_bold=True) + 12
     heading = Drawing(
         _WIDTH,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from mho.cost_model.network_map import LayerMap, NetworkMap
+from mho.formats import plural
 from mho.hardware.spec import Accelerator
 from mho.mapping.explain import Alternative
 from mho.mapping.layer_mapping import describe_mapping
@@ -34,7 +35,7 @@ _COMPARED = ("mapping", "their tiles", "their MVMs", "tiles", "MVMs")
 """Columns that a narrow terminal does without, the first one first."""
 _NAME_LINE, _MAPPING_LINE = 1000, 52
 """Characters after which names and mappings are folded."""
-_TILES_TOLD = 8
+_FEW_TILES = 8
 
 
 def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
@@ -42,7 +43,7 @@ def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
 
     Args:
         console: where to.
-        network_map: what to tell.
+        network_map: what to print.
         title: the network's name.
     """
     layers, batch = network_map.layers, network_map.batch
@@ -126,14 +127,14 @@ def print_layer(console: Console, network_map: NetworkMap, name: str, *, tiles: 
     console.print(Text(name, style="bold"))
     console.print(f"{tell_layer(mapping.layer)}; {bits}", style="dim", soft_wrap=True)
     console.print(Text(tell_mapping(mapping), style="green"), soft_wrap=True)
-    if told := tell_taken_back(mapping):
-        console.print(told, style="dim", soft_wrap=True)
+    if taken_back := tell_taken_back(mapping):
+        console.print(taken_back, style="dim", soft_wrap=True)
     if layer.written_with is not None:
         row, col = layer.placement.row, layer.placement.col
         place = f"from row {row}, column {col} of the crossbar that {layer.written_with} writes"
         console.print(place, style="dim", soft_wrap=True)
     console.print(
-        f"{_plural(mapping.tiles, 'tile')}, {_plural(mapping.mvms, 'MVM')}, "
+        f"{plural(mapping.tiles, 'tile')}, {plural(mapping.mvms, 'MVM')}, "
         f"{_ms(layer.cost.latency_ps, batch)} ms ({layer.over_bound:.2f} times its bound), "
         f"{_share(layer)} of all cells hold digits of weights",
         soft_wrap=True,
@@ -142,7 +143,7 @@ def print_layer(console: Console, network_map: NetworkMap, name: str, *, tiles: 
     for number in range(len(mapping.parts)):
         _print_part(console, layer, number, network_map.accelerator)
     if not mapping.is_digital:
-        _print_tiles(console, layer, network_map.accelerator, _TILES_TOLD if tiles is None else tiles)
+        _print_tiles(console, layer, network_map.accelerator, _FEW_TILES if tiles is None else tiles)
 
 
 def _print_heading(console: Console, network_map: NetworkMap, title: str) -> None:
@@ -188,10 +189,10 @@ def _print_part(console: Console, layer: LayerMap, number: int, accelerator: Acc
         Text.assemble((f"part {number + 1} of {len(mapping.parts)}", "bold"), f": {tell_piece(part, mapping.layer)}"),
         soft_wrap=True,
     )
-    packed = f", {_plural(part.groups_per_tile, 'group')} a tile" if part.groups_per_tile > 1 else ""
+    packed = f", {plural(part.groups_per_tile, 'group')} a tile" if part.groups_per_tile > 1 else ""
     console.print(
         f"  {window}; {part.rows:,} rows x {part.cols:,} columns in "
-        f"{part.row_tiles:,} x {part.col_tiles:,} tiles{packed}; {_plural(part.num_weight_slices, 'digit')} a weight; "
+        f"{part.row_tiles:,} x {part.col_tiles:,} tiles{packed}; {plural(part.num_weight_slices, 'digit')} a weight; "
         f"{occupancy.count().utilization:.1%} of the cells hold digits",
         soft_wrap=True,
     )
@@ -210,7 +211,7 @@ def _print_tiles(console: Console, layer: LayerMap, accelerator: Accelerator, mo
     ]
     left_out = print_columns(console, columns, ("columns", "rows", "part"))
     if (more := layer.mapping.tiles - len(rows)) > 0:
-        console.print(f"and {_plural(more, 'more tile')}; --tiles N tells more", style="dim", soft_wrap=True)
+        console.print(f"and {plural(more, 'more tile')}; --tiles N lists more", style="dim", soft_wrap=True)
     _print_left_out(console, left_out)
 
 
@@ -290,7 +291,3 @@ def _ratios(found: list[Alternative], network_map: NetworkMap) -> tuple[tuple[st
     known = [one.time_ps for one in found if one.time_ps is not None]
     total = f"{sum(known) / network_map.latency_ps:.2f}x" if len(known) == len(found) else "-"
     return tuple("-" if ratio is None else f"{ratio:.2f}x" for ratio in ratios), total
-
-
-def _plural(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mho.formats import plural
 from mho.hardware.spec import Encoding
 from mho.mapping.cell_contents import Integers, PartContents, TilePlace
 from mho.mapping.encoding import CORRECTION, weight_offset
@@ -16,7 +17,7 @@ from mho.mapping.windows import Sweep
 from mho.network.layers import MvmLayer
 
 _ALIKE = 1.005
-"""Ratios of times below this are told as hardly slower: they would be written as 1.00."""
+"""Ratios of times below this are called hardly slower: they would be written as 1.00."""
 
 
 def tell_range(start: int, stop: int) -> str:
@@ -33,15 +34,15 @@ def tell_layer(layer: MvmLayer) -> str:
     conv, repeat = layer.conv, layer.repeat
     groups = f"{repeat} {'groups' if layer.kind == 'conv' else 'matrices'} of " if repeat > 1 else ""
     if conv is None:
-        positions = f"{layer.positions:,} position{'s' if layer.positions > 1 else ''}"
-        return f"{layer.kind}, {groups}{layer.inputs:,} inputs to {layer.outputs:,} outputs, {positions}"
+        shape = f"{plural(layer.inputs, 'input')} to {plural(layer.outputs, 'output')}"
+        return f"{layer.kind}, {groups}{shape}, {plural(layer.positions, 'position')}"
     kernel = _by(conv.kernel)
     stride = f"{conv.strides[0]}" if conv.strides[0] == conv.strides[1] else _by(conv.strides)
     dilation = f", dilation {_by(conv.dilations)}" if conv.dilations != (1, 1) else ""
     channels = layer.inputs // (conv.kernel[0] * conv.kernel[1])
     return (
-        f"conv {kernel}, stride {stride}{dilation}, {groups}{channels:,} channel{'s' if channels > 1 else ''} to "
-        f"{layer.outputs:,} output{'s' if layer.outputs > 1 else ''}, {_by(conv.out_size)} positions"
+        f"conv {kernel}, stride {stride}{dilation}, {groups}{plural(channels, 'channel')} to "
+        f"{plural(layer.outputs, 'output')}, {_by(conv.out_size)} positions"
     )
 
 
@@ -62,7 +63,7 @@ def tell_loops(contents: PartContents, *, written_with: str | None = None) -> tu
     part, grid = contents.part, contents.grid
     height, width = grid.sweeps(part.window)
     is_written_once = not contents.mapping.layer.is_stored_dynamically
-    lines = [f"write {_count(part.counts.tiles, 'tile')}, {'once a batch' if is_written_once else 'for every sample'}"]
+    lines = [f"write {plural(part.counts.tiles, 'tile')}, {'once a batch' if is_written_once else 'for every sample'}"]
     if written_with is not None:
         lines = [f"written along with {written_with}"]
     if grid.batch > 1:
@@ -71,18 +72,18 @@ def tell_loops(contents: PartContents, *, written_with: str | None = None) -> tu
         if sweep.count > 1 or sweep.positions > 1:
             lines.append(_tell_sweep(sweep, axis if height.positions > 1 else "all positions"))
     if part.num_steps > 1 or part.slices_at_once > 1:
-        lines.append(f"for {_count(part.num_steps, 'step')} of {_count(part.slices_at_once, 'input slice')}")
+        lines.append(f"for {plural(part.num_steps, 'step')} of {plural(part.slices_at_once, 'input slice')}")
     reads = part.counts.mvms // (part.windows * part.num_steps)
-    lines.append(f"{_count(reads, 'MVM')}, {_reads_of(part, reads)}")
+    lines.append(f"{plural(reads, 'MVM')}, {_reads_of(part, reads)}")
     return tuple("  " * max(number - 1, 0) + line for number, line in enumerate(lines))
 
 
 def _tell_sweep(sweep: Sweep, axis: str) -> str:
-    """Tell how many windows follow each other, how far apart, and which of them are cut by the edge."""
+    """Return how many windows follow each other, how far apart, and which of them are cut by the edge."""
     cut = sum(run.count for run in sweep.runs() if not all(run.inside))
     edges = f"; {cut} at the edge serve{'s' if cut == 1 else ''} fewer positions" if cut and sweep.count > 1 else ""
-    apart = f", {_count(sweep.step, 'position')} apart" if sweep.count > 1 else ""
-    return f"for {_count(sweep.count, 'window')} along {axis}{apart}{edges}"
+    apart = f", {plural(sweep.step, 'position')} apart" if sweep.count > 1 else ""
+    return f"for {plural(sweep.count, 'window')} along {axis}{apart}{edges}"
 
 
 def _reads_of(part: Part, reads: int) -> str:
@@ -106,30 +107,30 @@ def tell_tile(occupancy: PartOccupancy, place: TilePlace) -> tuple[str, str]:
 
 
 def _tell_cols(occupancy: PartOccupancy, start: int, stop: int) -> Iterator[str]:
-    """Tell the outputs of columns; positions that have the same ones together."""
+    """Yield the outputs of columns; positions that have the same ones together."""
     cols, has_window = occupancy.contents.cols, len(occupancy.positions) > 1
     output, position = cols.output[start:stop], occupancy.position_of_col[start:stop]
-    told: dict[str, list[int]] = {}
+    positions_of: dict[str, list[int]] = {}
     for number in np.unique(position):
         own = output[position == number]
         weights = own[own != CORRECTION]
         if len(weights):
-            told.setdefault(_named("output", int(weights[0]), int(weights[-1]) + 1), []).append(int(number))
+            positions_of.setdefault(_named("output", int(weights[0]), int(weights[-1]) + 1), []).append(int(number))
         if len(weights) < len(own):
-            told.setdefault("sums of inputs", []).append(int(number))
-    for outputs, numbers in told.items():
+            positions_of.setdefault("sums of inputs", []).append(int(number))
+    for outputs, numbers in positions_of.items():
         places = [tell_place(occupancy.contents, occupancy.positions[number]) for number in numbers]
         yield f"{outputs} at {_tell_places(places)}" if has_window else outputs
 
 
 def _tell_places(places: list[str]) -> str:
     word = "position" if len(places) == 1 else "positions"
-    if len(places) > _TOLD:
+    if len(places) > _LISTED:
         return f"{len(places)} {word} {places[0]} .. {places[-1]}"
     return f"{word} {' '.join(places)}"
 
 
-_TOLD = 6
+_LISTED = 6
 """Positions that are listed one by one."""
 
 
@@ -143,8 +144,8 @@ def tell_choice(explanation: Explanation, *, batch: int = 1) -> str:
     """Return in a few sentences why a mapping was chosen: what is next best, and what each thing gains.
 
     Args:
-        explanation: what is told.
-        batch: samples that share the writes of weights; times are told for one.
+        explanation: of the mapping.
+        batch: samples that share the writes of weights; times are those of one.
     """
     alone = explanation.by_itself
     if alone is None:
@@ -228,10 +229,6 @@ def tell_taken_back(mapping: LayerMapping) -> str:
 
 def _is_same(one: LayerMapping, other: LayerMapping) -> bool:
     return (one.parts, one.encoding, one.extra_operations) == (other.parts, other.encoding, other.extra_operations)
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _by(pair: tuple[int, int]) -> str:

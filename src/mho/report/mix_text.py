@@ -17,18 +17,18 @@ def print_mix(console: Console, result: SearchResult, parts: Mapping[str, MixPar
     Args:
         console: where to.
         result: of the search.
-        parts: of the winner, by network; empty where there is none.
+        parts: of the best policies, by network; empty where there is none.
     """
     goal, best, unit = result.goal, result.best, result.goal.objective.unit
-    told = "no policy keeps the allowed loss"
+    outcome = "no policy keeps the allowed loss"
     if best is not None:
-        told = (
+        outcome = (
             f"{format_cost(best.cost, unit)} instead of {format_cost(goal.reference_cost, unit)} at uniform 8/8,"
             f" {goal.reference_cost / best.cost:.2f}x less"
         )
-        told += "" if goal.cost_budget is None else f" ({format_cost(goal.cost_budget, unit)} allowed)"
-    told += f", after {result.tried} policies, before full training"
-    console.print(f"{result.method}, {goal.objective.words}, all networks: {told}", soft_wrap=True)
+        outcome += "" if goal.cost_budget is None else f" ({format_cost(goal.cost_budget, unit)} allowed)"
+    outcome += f", after {result.tried} policies, before full training"
+    console.print(f"{result.method}, {goal.objective.words}, all networks: {outcome}", soft_wrap=True)
     if parts:
         columns = [
             Column("network", tuple(parts)),

@@ -1,4 +1,4 @@
-"""Colours of cells, told apart also by people who do not see all colours."""
+"""Colours of cells, distinguishable also for people who do not see all colours."""
 
 from __future__ import annotations
 

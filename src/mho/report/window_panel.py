@@ -109,10 +109,10 @@ def draw_sweep(colours: CellColours) -> Drawing:
     tall, wide = rows * size, cols * size
     text = f"{height.count} x {width.count}" if height.positions > 1 else f"{width.count:,}"
     is_corner = (rows, cols) != (height.positions, width.positions)
-    told = f"{text} windows; {'the first ' if is_corner else ''}{_plane(rows, cols)}"
+    caption = f"{text} windows; {'the first ' if is_corner else ''}{_plane(rows, cols)}"
     shapes: list[Shape] = [
         Label(0, 12, "Windows over all positions", 12, is_bold=True),
-        Label(0, 28, told, 10, MUTED),
+        Label(0, 28, caption, 10, MUTED),
         Box(0, _TOP, wide, tall, mix(_PIXEL, "#ffffff", 0.55)),
     ]
     for hue, (row, col) in zip(colours.hues, positions.tolist(), strict=True):
@@ -126,7 +126,7 @@ def draw_sweep(colours: CellColours) -> Drawing:
         is_edge = at % width.step == 0
         shapes.append(Line(at * size, _TOP, at * size, _TOP + tall, INK if is_edge else PAPER, 0.75))
     shapes.append(Box(0, _TOP, wide, tall, None, MUTED, 0.75))
-    return Drawing(max(wide, text_width(told, 10)), _TOP + tall + 16, tuple(shapes))
+    return Drawing(max(wide, text_width(caption, 10)), _TOP + tall + 16, tuple(shapes))
 
 
 def _corner(sweep: Sweep) -> int:
@@ -158,13 +158,13 @@ def draw_unit(colours: CellColours) -> Drawing:
     shown_rows, shown_cols = own_rows[:_MOST_ROWS], own_cols[:_MOST_COLS]
     is_cut = len(shown_rows) < len(own_rows) or len(shown_cols) < len(own_cols)
     noun = "channel" if contents.mapping.layer.conv is not None else "input"
-    told = f"{len(own_rows)} rows x {len(own_cols)} columns of {noun} {channel}, output {output}"
+    caption = f"{len(own_rows)} rows x {len(own_cols)} columns of {noun} {channel}, output {output}"
     if is_cut:
-        told += f"; the first {len(shown_rows)} x {len(shown_cols)}"
+        caption += f"; the first {len(shown_rows)} x {len(shown_cols)}"
     held, numbers = occupancy.meet(shown_rows, shown_cols), colours.of_lines(shown_rows, shown_cols)
     shapes: list[Shape] = [
         Label(0, 12, f"One {noun} and one output, cell by cell", 12, is_bold=True),
-        Label(0, 28, told, 10, MUTED),
+        Label(0, 28, caption, 10, MUTED),
         *_unit_rows(occupancy, shown_rows),
         *_unit_cols(colours, shown_cols),
     ]
@@ -177,7 +177,7 @@ def draw_unit(colours: CellColours) -> Drawing:
                 text = _tap_name(occupancy, int(row), int(col))
                 shapes.append(Label(left + _CELL / 2, top + 15, text, 8.5, ink_on(colour), "middle"))
     width = _ROW_NAMES + len(shown_cols) * _CELL
-    size = max(width, text_width(told, 10))
+    size = max(width, text_width(caption, 10))
     return Drawing(size, _UNIT_TOP + len(shown_rows) * _CELL + 8, tuple(shapes))
 
 

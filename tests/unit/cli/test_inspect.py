@@ -83,7 +83,7 @@ def test_the_values_of_an_accelerator_are_shown_with_their_sources_and_marks(
 def test_the_price_of_an_ideal_adc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "pelke2026-4bit"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "ideal ADC (needs 12 bits); time of conversions: not told, they take no time of their own" in lines
+    assert "ideal ADC (needs 12 bits); time of conversions: unspecified, they take no time of their own" in lines
 
 
 def test_an_accelerator_file_is_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

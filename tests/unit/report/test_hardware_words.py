@@ -41,8 +41,8 @@ def test_the_time_of_a_conversion_is_told_where_there_is_one():
 @pytest.mark.parametrize(
     ("hardware", "words"),
     [
-        (make_accelerator(), "not told, they take no time of their own"),
-        (with_source("yours to set: none"), "not told, they take no time of their own"),
+        (make_accelerator(), "unspecified, they take no time of their own"),
+        (with_source("yours to set: none"), "unspecified, they take no time of their own"),
         (with_source("a paper: a read takes 1 us with its conversion", adc_bits=9), "within the MVM"),
     ],
 )
