@@ -1,7 +1,7 @@
 """Bit widths by layer name: what the search proposes, training obeys, mapping counts.
 
-A policy is a value: it knows layer names and widths, never a network. `Policy.check_against` holds it against the
-layers that a network has.
+A policy is a value: it holds layer names and widths, never a network. `Policy.check_against` compares it with the
+layers of a network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BitWidths:
     `weight_bits` 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), 3..8 and 16 the narrow symmetric range
     -(2^(w-1) - 1) .. 2^(w-1) - 1. `act_bits` 1..8 or 16. In a product of two activations `weight_bits` is the width of
     the operand that is stored in the crossbar. `adc_bits` 1..16, at most `converters.adc_bits` of the accelerator; None
-    means just these. Only calibrated ADCs may be told a layer's own bits (`mho.mapping.adc_resolution.layer_hardware`).
+    means these. Only calibrated ADCs support bits for each layer (`mho.mapping.adc_resolution.layer_hardware`).
 
     Widths are ordered by weight, activation and ADC bits; None comes last.
     """
@@ -56,7 +56,7 @@ class BitWidths:
         return self._place < other._place if isinstance(other, BitWidths) else NotImplemented
 
     def converts_as_finely(self, other: BitWidths) -> bool:
-        """Tell whether sums are converted with at least as many bits as `other` has; the accelerator's are the most."""
+        """Return whether sums are converted with at least as many bits as `other` has; None means the most."""
         return self._place[2] >= other._place[2]
 
     @property
@@ -78,7 +78,7 @@ class BitWidths:
         return cls(*map(int, parts))
 
     def to_json(self) -> dict[str, int]:
-        """Return what a policy file says of a layer: ADC bits only where they are told."""
+        """Return what a policy file says of a layer: ADC bits only where they are specified."""
         widths = {"weight_bits": self.weight_bits, "act_bits": self.act_bits}
         return widths if self.adc_bits is None else {**widths, "adc_bits": self.adc_bits}
 
@@ -123,7 +123,7 @@ class Policy:
         return Policy({**self.layers, **changes})
 
     def check_against(self, layer_names: Iterable[str], *, where: str = "policy") -> None:
-        """Hold the policy against the MVM layers of a network.
+        """Check that the policy names the MVM layers of a network.
 
         Raises:
             PolicyError: a layer is unknown or is not named.
@@ -197,7 +197,7 @@ def policy_schema() -> dict[str, Any]:
                 "minimum": 1,
                 "maximum": MAX_ADC_BITS,
                 "description": "Bits with which calibrated ADCs convert the layer's sums, at most the accelerator's "
-                "converters.adc_bits; where it is left out, just these.",
+                "converters.adc_bits, which is the default.",
             },
         },
         "required": ["weight_bits", "act_bits"],

@@ -27,7 +27,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ArrayTile:
-    """One matrix in one crossbar, and all windows that meet it.
+    """One matrix in one crossbar, and the inputs of all its windows.
 
     Attributes:
         groups: of the part, whose cells lie on the diagonal of one matrix.
@@ -60,8 +60,8 @@ class ArrayPart:
         row_sign: int64 [rows], +1 or -1.
         col_weight: int64 [cols], a signed power of two; columns of one output after the other.
         correction_cols: how many of the columns, the last, hold ones and add inputs up.
-        is_plain: each weight lies in one place only and meets all bits of its input there, alone in its tile (no
-            windows of several positions, no input slices side by side, no other groups).
+        is_plain: each weight lies in one place only and is multiplied by all bits of its input there, alone in its
+            tile (no windows of several positions, no input slices side by side, no other groups).
         make_tiles: gives what is written, in order.
     """
 
@@ -126,13 +126,13 @@ class LayerArrays:
 def arrays_of_network(
     network: Network, policy: Policy, accelerator: Accelerator, model: MappingModel = DEFAULT_MODEL
 ) -> dict[str, LayerArrays]:
-    """Map a network and tell where its weights lie, by layer; layers that the digital unit multiplies are left out.
+    """Map a network and return where its weights lie, by layer; layers that the digital unit multiplies are left out.
 
     Args:
         network: float or quantized.
         policy: bit widths of every layer.
         accelerator: what it is mapped onto.
-        model: which mapping is meant.
+        model: the kind of mapping.
 
     Raises:
         PolicyError, MappingError: as `mho.mapping.network_mapping.map_network`.
@@ -152,7 +152,7 @@ def arrays_of_network(
 def arrays_of_layer(
     mapping: LayerMapping, accelerator: Accelerator, zero_points: NDArray[np.int64] | None = None
 ) -> LayerArrays:
-    """Tell where the weights of one layer lie, or the activations that it stores.
+    """Return where the weights of one layer lie, or the activations that it stores.
 
     Args:
         mapping: of the layer.

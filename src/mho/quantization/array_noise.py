@@ -2,7 +2,7 @@
 
 Layers take it straight through: what arrays add is a constant of the step, and gradients flow as if it were not there,
 except that errors count in steps of the weights' grid and so grow with them. Everything comes from `mho.array`, so that
-training meets what `mho.simulation.analog` draws:
+training sees what `mho.simulation.analog` draws:
 
 - Where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`), cells are written
   as the simulation writes them, put together to the integers that they stand for, and multiplied as plain training
@@ -61,7 +61,7 @@ class ArrayNoise:
             hardware: with the crossbars, cells and DACs of the mapping; its ADCs may have fewer codes.
             arrays: where weights lie, by layer (`mho.mapping.layer_arrays`).
             conditions: when and how cells are read; None: at once.
-            one_crossbar: all tiles are written into the same one, one after the other, and so meet the same faults and
+            one_crossbar: all tiles are written into the same one, one after the other, and so have the same faults and
                 variation; else each has its own. None: the same where the hardware has only one.
             renewal: how and when ranges of calibrated ADCs are found; None: as `RangeRenewal` says by itself.
 
@@ -85,9 +85,9 @@ class ArrayNoise:
             self.layers[name] = self._make_layer(one, first)
 
     def _make_layer(self, arrays: LayerArrays, first: int) -> LayerNoise:
-        """Return what a layer meets whose tiles have numbers from `first` on."""
+        """Return the noise of a layer whose tiles have numbers from `first` on."""
         hardware, conditions = self.hardware, self._conditions
-        if _is_quick(hardware) and all(part.is_plain for part in arrays.parts):
+        if _is_linear(hardware) and all(part.is_plain for part in arrays.parts):
             return WeightNoise(hardware, arrays, first, conditions, one_crossbar=self._shares)
         if hardware.converters.has_calibrated_adc:
             hardware = hardware.with_adc_bits(arrays.adc_bits)
@@ -96,7 +96,7 @@ class ArrayNoise:
     def begin_epoch(self) -> None:
         """Find ranges of calibrated ADCs again, so that an epoch depends on no earlier one."""
         for layer in self.layers.values():
-            layer.forget_ranges()
+            layer.clear_ranges()
 
     def redraw(self, generator: torch.Generator) -> None:
         """Take a fresh chip. Where arrays do nothing, nothing is drawn."""
@@ -108,7 +108,7 @@ class ArrayNoise:
 
     @contextmanager
     def on(self, trainable: nn.Module) -> Iterator[None]:
-        """Let a network meet the arrays meanwhile, wherever it is in training mode.
+        """Let a network compute on the arrays within the block, wherever it is in training mode.
 
         Raises:
             PolicyError: the network does not have the layers, widths or zero points that were mapped.
@@ -117,7 +117,7 @@ class ArrayNoise:
         modules: dict[str, MvmModule] | None = getattr(trainable, "mvm_modules", None)
         if modules is None:
             raise UnsupportedOperationError(
-                f"{type(trainable).__name__} cannot meet arrays",
+                f"{type(trainable).__name__} cannot be trained on arrays",
                 expected="a TrainableNetwork",
                 hint="train without compiling",
             )
@@ -146,7 +146,7 @@ class ArrayNoise:
         }
 
 
-def _is_quick(hardware: Accelerator) -> bool:
+def _is_linear(hardware: Accelerator) -> bool:
     """Tell whether sums are linear in cells and codes, and not rounded."""
     converters = hardware.converters
     return converters.has_ideal_adc and converters.has_linear_dac and not hardware.array.has_wires
@@ -176,9 +176,9 @@ def _check_placement(hardware: Accelerator) -> None:
     if array.gets_around_stuck_cells:
         raise UnsupportedOperationError(
             f"array.placement is {array.placement.value!r}, and array.fault_compensation "
-            f"{array.fault_compensation.value!r}: training meets stuck cells as layers are mapped",
+            f"{array.fault_compensation.value!r}: training leaves weights on stuck cells, as layers are mapped",
             where=hardware.name,
-            hint=f"take {Placement.AS_MAPPED.value!r} without compensation, or train without stuck cells",
+            hint=f"use {Placement.AS_MAPPED.value!r} without compensation, or train without stuck cells",
         )
 
 

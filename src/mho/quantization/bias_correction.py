@@ -36,12 +36,12 @@ class MeanOperand:
 
     def value(self) -> Tensor:
         """Return the mean, float64."""
-        assert self._sum is not None, "asked after the first batch"
+        assert self._sum is not None, "used after the first batch"
         return self._sum / self._count
 
 
 def mean_vectors(mean: Tensor, module: MvmModule) -> Tensor:
-    """Return E[r], the mean over output positions of the vectors that meet the weights, [groups, inputs of a group].
+    """Return E[r], the mean over output positions of the input vectors of the weights, [groups, inputs of a group].
 
     Args:
         mean: of the streamed operand, as `MeanOperand` has it. Padding counts, as zeros.
@@ -77,7 +77,7 @@ def correct_means(weight: Tensor, steps: Tensor, widths: Iterable[int], vectors:
     return torch.stack(corrections).to(torch.float32)
 
 
-def forget_corrections(module: nn.Module) -> None:
+def clear_corrections(module: nn.Module) -> None:
     """Set the corrections of all MVM layers in `module` to zero: they hold for the weights they were made for."""
     for layer in module.modules():
         if isinstance(layer, MvmModule) and layer.bias_correction is not None:

@@ -2,7 +2,7 @@
 the weights shifts outputs by.
 
 One pass of the float network over a few hundred samples, then any policy is set by copying: a search pays for
-calibration once. Activations are judged on an even selection of their values, so memory stays bounded.
+calibration once. Steps of activations are found on an even selection of their values, so memory stays bounded.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Checkpoint:
     Args:
         path: the file, or None to keep nothing.
         module, optimizers, generator: what is saved.
-        identity: plain values that a checkpoint must share with the training that goes on from it.
+        identity: plain values that a checkpoint must share with the training that resumes from it.
         writes: False for one that only restores, as another process writes.
     """
 

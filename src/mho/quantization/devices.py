@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROCESSOR, GPUS, AUTO = "cpu", "cuda", "auto"
 PATTERN = r"^(auto|cuda|(cpu|cuda:\d{1,3})(,(cpu|cuda:\d{1,3}))*)$"
-"""What users may ask for."""
+"""What users may specify."""
 
 
 class Precision(StrEnum):
@@ -68,7 +68,7 @@ class Devices:
 
 
 def find_devices(wanted: str, precision: Precision | str = Precision.FLOAT32) -> Devices:
-    """Return the devices that a user asks for.
+    """Return the devices that a user specifies.
 
     Args:
         wanted: "auto": every GPU, or the processor where there is none; "cuda": every GPU; or names with commas
@@ -94,7 +94,7 @@ def find_devices(wanted: str, precision: Precision | str = Precision.FLOAT32) ->
             f"no device {missing[0]}", where="devices", expected=", ".join((PROCESSOR, *gpus)), hint=_HINT
         )
     if len({name.split(":")[0] for name in names}) > 1:
-        raise ConfigError(f"devices {wanted!r}", expected="the processor or GPUs, not both: figures would mix")
+        raise ConfigError(f"devices {wanted!r}", expected="the processor or GPUs, not both: their results differ")
     return Devices(names, Precision(precision))
 
 

@@ -19,13 +19,13 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import Devices, placed
 from mho.quantization.export import write_float_onnx
-from mho.quantization.process_group import ProcessGroup, joined
+from mho.quantization.process_group import ProcessGroup, join_group
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import ProgressCallback, TrainingResult, train
 from mho.quantization.training_options import TrainingOptions
 from mho.worker_pool import start_process
 
-_NETWORK, _STATE, _MEETING = "network.onnx", "state.safetensors", "meeting"
+_NETWORK, _STATE, _RENDEZVOUS = "network.onnx", "state.safetensors", "rendezvous"
 
 
 def train_on(
@@ -40,7 +40,7 @@ def train_on(
 ) -> TrainingResult:
     """Train `module` in place on `devices`; it is on the processor before and after.
 
-    On several devices every batch is shared out between them, and the result is that of one device up to rounding.
+    On several devices every batch is divided between them, and the result is that of one device up to rounding.
 
     Args:
         devices: where. Of several of one processor, each process has its share of this one's threads.
@@ -48,7 +48,7 @@ def train_on(
         split, options, generator, checkpoint, on_progress, noise: these and errors are those of `train`.
 
     Raises:
-        ConfigError: batches cannot be shared out evenly.
+        ConfigError: batches cannot be divided evenly.
         TrainingError: a process of the training ended early.
         UnsupportedOperationError: array noise, or a module that is no `TrainableNetwork`, on other devices than one
             processor.
@@ -72,15 +72,15 @@ def train_on(
     with tempfile.TemporaryDirectory(prefix="mho-training-") as folder:
         write_float_onnx(module.network, Path(folder) / _NETWORK)
         module.save(Path(folder) / _STATE)
-        shared = _Shared(devices, Path(folder), split, options, generator.get_state(), checkpoint, threads)
+        job = _Job(devices, Path(folder), split, options, generator.get_state(), checkpoint, threads)
         torch.set_num_threads(threads)
         try:
             with (
-                _helped(shared) as helpers,
+                _start_helpers(job) as helpers,
                 placed(module, devices.names[0], devices.precision),
-                joined(group, torch.device(devices.names[0]), shared.meeting),
+                join_group(group, torch.device(devices.names[0]), job.rendezvous),
             ):
-                return _watched(
+                return _watch(
                     helpers, lambda: train(module, split, options, generator, checkpoint, on_progress, group=group)
                 )
         finally:
@@ -88,7 +88,7 @@ def train_on(
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _Job:
     """What every process of a training is given."""
 
     devices: Devices
@@ -100,20 +100,20 @@ class _Shared:
     threads: int
 
     @property
-    def meeting(self) -> Path:
-        return self.folder / _MEETING
+    def rendezvous(self) -> Path:
+        return self.folder / _RENDEZVOUS
 
 
 @contextmanager
-def _helped(shared: _Shared) -> Iterator[list[BaseProcess]]:
+def _start_helpers(job: _Job) -> Iterator[list[BaseProcess]]:
     """Start a process for every device but the first; they end with this."""
     helpers: list[BaseProcess] = []
     try:
-        for rank in range(1, len(shared.devices.names)):
+        for rank in range(1, len(job.devices.names)):
             helper, pipe = start_process(_help, f"mho-training-{rank}")
             helpers.append(helper)
-            with suppress(OSError):  # one that died at once is found when it does not answer
-                pipe.send((shared, rank))
+            with suppress(OSError):  # one that died at once is found when it does not respond
+                pipe.send((job, rank))
         yield helpers
     except BaseException:
         for helper in helpers:
@@ -124,36 +124,36 @@ def _helped(shared: _Shared) -> Iterator[list[BaseProcess]]:
             helper.join()
 
 
-def _watched(helpers: list[BaseProcess], work: Callable[[], TrainingResult]) -> TrainingResult:
-    """Do the work; where it fails because a process is gone, tell that."""
+def _watch(helpers: list[BaseProcess], work: Callable[[], TrainingResult]) -> TrainingResult:
+    """Do the work; where it fails because a process ended, say so."""
     try:
         return work()
-    except RuntimeError as error:  # of torch, whose peer does not answer
+    except RuntimeError as error:  # of torch, whose peer does not respond
         for helper in helpers:
             helper.join(timeout=1.0)
         if gone := [helper.exitcode for helper in helpers if helper.exitcode]:
             raise TrainingError(
                 f"a process of the training ended with code {gone[0]}",
                 where="training on several devices",
-                hint="what it said is above; the same command goes on from the last checkpoint",
+                hint="its messages are above; the same command resumes from the last checkpoint",
             ) from error
         raise
 
 
 def _help(pipe: Connection) -> None:
-    """Train beside the first process, on one of the other devices; what stops all of them is told by the first."""
+    """Train beside the first process, on one of the other devices; the first one reports what stops all of them."""
     try:
         _train_beside(*pipe.recv())
     except MhoError:
         raise SystemExit(1) from None
 
 
-def _train_beside(shared: _Shared, rank: int) -> None:
-    torch.set_num_threads(shared.threads)
-    module = TrainableNetwork(read_onnx(shared.folder / _NETWORK))
-    module.load(shared.folder / _STATE)
+def _train_beside(job: _Job, rank: int) -> None:
+    torch.set_num_threads(job.threads)
+    module = TrainableNetwork(read_onnx(job.folder / _NETWORK))
+    module.load(job.folder / _STATE)
     generator = torch.Generator()
-    generator.set_state(shared.generator_state)
-    device, group = shared.devices.names[rank], ProcessGroup(rank, len(shared.devices.names))
-    with placed(module, device, shared.devices.precision), joined(group, torch.device(device), shared.meeting):
-        train(module, shared.split, shared.options, generator, shared.checkpoint, group=group)
+    generator.set_state(job.generator_state)
+    device, group = job.devices.names[rank], ProcessGroup(rank, len(job.devices.names))
+    with placed(module, device, job.devices.precision), join_group(group, torch.device(device), job.rendezvous):
+        train(module, job.split, job.options, generator, job.checkpoint, group=group)

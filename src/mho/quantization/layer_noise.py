@@ -34,5 +34,5 @@ class LayerNoise(Protocol):
     def passed(self) -> Tensor | None:
         """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
 
-    def forget_ranges(self) -> None:
-        """Find ranges of calibrated ADCs again at the next product."""
+    def clear_ranges(self) -> None:
+        """Find ranges of calibrated ADCs anew at the next product."""

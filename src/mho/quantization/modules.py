@@ -24,7 +24,7 @@ from mho.errors import UnsupportedOperationError
 from mho.network.graph import Network, Node
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply
-from mho.quantization.quantizers import Quantizer, audible_scales, fake_quantized_product
+from mho.quantization.quantizers import Quantizer, fake_quantized_product, nonzero_scales
 
 BATCH_NORM_MOMENTUM = 0.1
 """Share of a batch's statistics in the running ones."""
@@ -310,4 +310,4 @@ def _imported_weights(network: Network, node: Node) -> Tensor | None:
     scales = np.broadcast_to(grid.scales, integers.shape[:1]).reshape(column)
     zero_points = np.broadcast_to(grid.zero_points, integers.shape[:1]).reshape(column)
     centred = (integers.astype(np.int64) - zero_points).astype(np.float32)
-    return torch.from_numpy(centred * audible_scales(scales))
+    return torch.from_numpy(centred * nonzero_scales(scales))

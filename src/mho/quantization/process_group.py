@@ -1,7 +1,7 @@
 """The processes that train one network together, each on its share of every batch (torch's distributed data parallel).
 
-All draw the same batches and take their own samples of them, all average their gradients and their statistics of batch
-normalizations: they do what one process does on the whole batch, up to rounding.
+All draw the same batches; each takes its own samples of them. Gradients and statistics of batch normalizations are
+averaged over the processes, so the result is that of one process on the whole batch, up to rounding.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class ProcessGroup:
         return [value / self.count for value in sums.tolist()]
 
     @contextmanager
-    def sharing(self, module: nn.Module) -> Iterator[nn.Module]:
-        """Return what runs `module` so that gradients and statistics are those of all processes."""
+    def distribute(self, module: nn.Module) -> Iterator[nn.Module]:
+        """Yield what runs `module` with gradients and statistics averaged over all processes."""
         if self.count == 1:
             yield module
             return
@@ -80,7 +80,7 @@ class ProcessGroup:
         share_norms(module, True)
         try:
             with warnings.catch_warnings():
-                # Of weights of one channel, whose memory formats torch cannot tell apart.
+                # Of weights of one channel, whose memory formats torch cannot distinguish.
                 warnings.filterwarnings("ignore", message="Grad strides do not match")
                 DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, quiet)
                 yield DistributedDataParallel(module)
@@ -89,16 +89,16 @@ class ProcessGroup:
 
 
 @contextmanager
-def joined(group: ProcessGroup, device: torch.device, meeting: Path) -> Iterator[None]:
-    """Be one of the processes meanwhile.
+def join_group(group: ProcessGroup, device: torch.device, rendezvous: Path) -> Iterator[None]:
+    """Be one of the processes within the block.
 
     Args:
-        group: which.
+        group: which process this is.
         device: this process' own.
-        meeting: a file that does not exist yet, the same for all of them.
+        rendezvous: a file that does not exist yet, the same for all processes.
 
     Raises:
-        ConfigError: this process belongs to others already.
+        ConfigError: this process is part of another group already.
     """
     if distributed.is_initialized():
         raise ConfigError(
@@ -110,7 +110,7 @@ def joined(group: ProcessGroup, device: torch.device, meeting: Path) -> Iterator
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=group.rank, world_size=group.count, timeout=TIMEOUT
+        backend, init_method=f"file://{rendezvous}", rank=group.rank, world_size=group.count, timeout=TIMEOUT
     )
     try:
         yield

@@ -43,7 +43,7 @@ class _Step:
 class TrainableNetwork(nn.Module):
     """A Network that can be trained, calibrated and quantized.
 
-    Parameters and statistics bear the names of their nodes (``layer1.0.conv1.weight``). A network whose layers carry
+    Parameters and statistics have the names of their nodes (``layer1.0.conv1.weight``). A network whose layers carry
     integers starts from exactly these, quantized; a float network starts in float.
 
     Args:
@@ -146,7 +146,7 @@ class TrainableNetwork(nn.Module):
 
     @contextmanager
     def in_float(self) -> Iterator[None]:
-        """Compute in float meanwhile, whatever policy is set."""
+        """Compute in float within the block, whatever policy is set."""
         modules = list(self.mvm_modules.values())
         before = [module.quantized for module in modules], self._awaits_calibration
         self._awaits_calibration = False

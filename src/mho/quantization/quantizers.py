@@ -23,7 +23,7 @@ from mho.network.graph import Grid
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply, multiply_backward
 
-SILENT_STEP = np.float32(2.0**-80)
+ZERO_SCALE_STEP = np.float32(2.0**-80)
 """Stands for a scale of 0: small enough to count as 0, large enough that integers survive a product and a division."""
 
 
@@ -81,8 +81,8 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def set_grid(self, grid: Grid) -> None:
-        """Take over `grid` exactly; a zero scale (a channel that BatchNorm silenced) becomes `SILENT_STEP`."""
-        scales = torch.tensor(audible_scales(grid.scales))
+        """Take over `grid` exactly; a zero scale (a channel that BatchNorm silenced) becomes `ZERO_SCALE_STEP`."""
+        scales = torch.tensor(nonzero_scales(grid.scales))
         zero_points = torch.tensor(grid.zero_points)
         self.set_bounds(grid.bits, grid.qmin, grid.qmax, scales.expand(self.base_step.shape))
         self.binary.fill_(grid.is_binary)
@@ -122,9 +122,9 @@ class Quantizer(nn.Module):
         return (self.codes(values) - zero_point) * _as_column(self.step(), values)
 
 
-def audible_scales(scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `scales` with `SILENT_STEP` for every 0."""
-    return np.where(scales == 0, SILENT_STEP, scales)
+def nonzero_scales(scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `scales` with `ZERO_SCALE_STEP` for every 0."""
+    return np.where(scales == 0, ZERO_SCALE_STEP, scales)
 
 
 def weight_bounds(bits: int) -> tuple[int, int]:

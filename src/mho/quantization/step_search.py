@@ -25,7 +25,7 @@ _QUERIES_AT_ONCE = 4_000_000
 
 
 class SortedRows:
-    """Values of each row, sorted, with what the search asks of them.
+    """Values of each row, sorted, with the sums that the search needs.
 
     Args:
         values: [rows, K], finite; K >= 1.
@@ -51,12 +51,12 @@ class SortedRows:
             steps = torch.cat(parts)
         else:
             steps = full_range
-        return _fill_silent(steps, self.largest)
+        return _fill_zero_rows(steps, self.largest)
 
     def optimal_binary_steps(self) -> Tensor:
         """Return the mean magnitude of each row: the step of least squared error of {-1, +1} (arXiv 1603.05279)."""
         steps = self.values.to(torch.float64).abs().mean(1)
-        return _fill_silent(steps, self.largest)
+        return _fill_zero_rows(steps, self.largest)
 
     def _full_range_steps(self, lower: int, upper: int) -> Tensor:
         """The smallest step that clips nothing."""
@@ -95,9 +95,9 @@ class SortedRows:
         return products, squares
 
 
-def _fill_silent(steps: Tensor, largest: Tensor) -> Tensor:
+def _fill_zero_rows(steps: Tensor, largest: Tensor) -> Tensor:
     """Return float32 steps: those of rows of zeros as the others' mean, none below float32's full precision."""
     steps = steps.to(torch.float32).clamp_min(torch.finfo(torch.float32).tiny)
-    silent = largest == 0
-    heard = steps[~silent]
-    return torch.where(silent, heard.mean() if len(heard) else torch.tensor(1.0), steps)
+    is_zero = largest == 0
+    others = steps[~is_zero]
+    return torch.where(is_zero, others.mean() if len(others) else torch.tensor(1.0), steps)

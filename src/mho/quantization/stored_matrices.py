@@ -16,7 +16,7 @@ from mho.mapping.layer_arrays import LayerArrays
 from mho.quantization.mvm_products import Geometry
 
 
-def take_matrices(operand: Tensor, arrays: LayerArrays) -> NDArray[np.int64]:
+def operand_to_matrices(operand: Tensor, arrays: LayerArrays) -> NDArray[np.int64]:
     """Return whole numbers as int64 [samples, groups, outputs, inputs].
 
     Args:
@@ -29,11 +29,11 @@ def take_matrices(operand: Tensor, arrays: LayerArrays) -> NDArray[np.int64]:
     return whole.reshape(1, arrays.groups, arrays.outputs, arrays.inputs)
 
 
-def give_matrices(matrices: NDArray[Any], arrays: LayerArrays, like: Tensor) -> Tensor:
+def matrices_to_operand(matrices: NDArray[Any], arrays: LayerArrays, like: Tensor) -> Tensor:
     """Return matrices [samples, groups, outputs, inputs] as an operand, float32; it may have fewer outputs than `like`.
 
     Args:
-        matrices: as of `take_matrices`.
+        matrices: as of `operand_to_matrices`.
         arrays: of the layer.
         like: the operand that they are of.
     """
@@ -43,7 +43,7 @@ def give_matrices(matrices: NDArray[Any], arrays: LayerArrays, like: Tensor) -> 
     return values.reshape(-1, *like.shape[1:])
 
 
-def give_constants(constants: NDArray[Any], like: Tensor, geometry: Geometry) -> Tensor:
+def constants_to_product(constants: NDArray[Any], like: Tensor, geometry: Geometry) -> Tensor:
     """Return constants of outputs [samples, groups, outputs] as they are added to a product, float32.
 
     Args:
@@ -58,7 +58,7 @@ def give_constants(constants: NDArray[Any], like: Tensor, geometry: Geometry) ->
     return flat[:, None, None] if geometry[0] == "conv" else flat
 
 
-def give_results(results: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
+def results_to_product(results: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
     """Return results [samples, groups, outputs, positions] as those of a product, float32 of the shape of `like`."""
     if geometry[0] == "matmul":
         return results.transpose(2, 3).reshape(like.shape).to(torch.float32)

@@ -26,7 +26,7 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayTile, LayerArrays
 from mho.quantization.mvm_products import Geometry, multiply
 from mho.quantization.range_renewal import RangeRenewal, TileRanges
-from mho.quantization.stored_matrices import give_results, take_matrices
+from mho.quantization.stored_matrices import operand_to_matrices, results_to_product
 
 _GATHERED_CODES = 1 << 22
 """Codes that are gathered at a time for the windows of a tile."""
@@ -112,7 +112,7 @@ class TileNoise:
         if self._ranges is not None:
             self._ranges.step()
 
-    def forget_ranges(self) -> None:
+    def clear_ranges(self) -> None:
         """Find ranges of calibrated ADCs again at the next product."""
         if self._ranges is not None:
             self._ranges.forget()
@@ -124,7 +124,7 @@ class TileNoise:
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return what tiles give beyond the product of both integers."""
         arrays = self._arrays
-        whole = take_matrices(integers, arrays) + arrays.zeros[:, :, None]
+        whole = operand_to_matrices(integers, arrays) + arrays.zeros[:, :, None]
         codes = self._lay_out_codes(streamed, geometry, offset)
         shape = len(codes), arrays.groups, arrays.outputs + 1, arrays.positions
         sums, passed = self._run(codes, whole)
@@ -137,8 +137,8 @@ class TileNoise:
             if not arrays.has_corrections:
                 of_inputs = self._add_up(streamed, integers, geometry, offset)
             results = results - torch.from_numpy(arrays.offsets)[..., None] * of_inputs
-        self._passed = None if passed is None else give_results(passed.view(shape)[:, :, :-1], ideal, geometry)
-        return give_results(results, ideal, geometry) - ideal
+        self._passed = None if passed is None else results_to_product(passed.view(shape)[:, :, :-1], ideal, geometry)
+        return results_to_product(results, ideal, geometry) - ideal
 
     def passed(self) -> Tensor | None:
         """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""

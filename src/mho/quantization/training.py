@@ -27,7 +27,7 @@ from mho.quantization.batches import (
     shuffled_batches,
     steps_per_epoch,
 )
-from mho.quantization.bias_correction import forget_corrections
+from mho.quantization.bias_correction import clear_corrections
 from mho.quantization.checkpoints import Checkpoint
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import device_of
@@ -62,7 +62,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to: one entry an epoch, and the steps made in total."""
+    """The result of a training: one entry for each epoch, and the steps made in total."""
 
     epochs: tuple[EpochResult, ...]
     steps: int
@@ -113,10 +113,10 @@ def train(
         split: what to train on.
         options: how.
         generator: gives the order of the samples and the augmentation.
-        checkpoint: file to write after every epoch, and to go on from where it exists.
+        checkpoint: file to write after every epoch, and to resume from where it exists.
         on_progress: called after every step.
         noise: arrays to train on, a fresh chip (drawn from `generator`) for every step; `module` must be a
-            `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not meet them.
+            `TrainableNetwork` with the policy that was mapped, not compiled. Evaluation does not use them.
         group: the processes that train the same network together, each on its samples of every batch; see
             `mho.quantization.distributed_training.train_on`.
 
@@ -127,7 +127,7 @@ def train(
         PolicyError, UnsupportedOperationError: the noise is of other layers or widths, or not for this network.
     """
     original = unwrap(module)
-    forget_corrections(original)
+    clear_corrections(original)
     total = options.total_steps(len(split))
     optimizers = Optimizers(original, options, total)
     identity = _describe(original, split, options) | ({} if noise is None else {"noise": noise.describe()})
@@ -139,7 +139,7 @@ def train(
     was_training = original.training
     module.train()
     try:
-        with group.sharing(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
+        with group.distribute(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
             trainer = _Trainer(
                 runnable, split, options, generator, optimizers, on_progress, noise, group, progress.steps, total
             )
@@ -267,7 +267,7 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
 
 
 def _describe(module: nn.Module, split: Split, options: TrainingOptions) -> dict[str, object]:
-    """Return what a checkpoint must have in common with the training that goes on from it."""
+    """Return what a checkpoint must have in common with the training that resumes from it."""
     policy = getattr(module, "policy", None)
     return {
         "options": dataclasses.asdict(options),

@@ -28,7 +28,7 @@ from mho.hardware.array import OffCurrent
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayPart, LayerArrays
 from mho.quantization.mvm_products import Geometry, multiply
-from mho.quantization.stored_matrices import give_constants, give_matrices, take_matrices
+from mho.quantization.stored_matrices import constants_to_product, matrices_to_operand, operand_to_matrices
 
 Floats = NDArray[np.float64]
 
@@ -69,20 +69,20 @@ class WeightNoise:
     def weights(self, integers: Tensor) -> Tensor:
         """Return the integers that cells stand for, of centred integers of the operand."""
         arrays = self._arrays
-        whole = take_matrices(integers, arrays)
+        whole = operand_to_matrices(integers, arrays)
         stored = whole + arrays.zeros[:, :, None]
         found, variances = self._empty(len(whole)), self._empty(len(whole))
         for number, part in enumerate(arrays.parts):
             counts = self._write(part.encode(stored), self._first + number)
-            _put_together(part, counts + self._kept, found, is_variance=False)
+            _combine_cells(part, counts + self._kept, found, is_variance=False)
             variance = read_variance(self._device, counts)
             if variance is not None:
-                _put_together(part, variance, variances, is_variance=True)
+                _combine_cells(part, variance, variances, is_variance=True)
         self._variance = variances if self._device.array.read_noise else None
         ones = found.ones if arrays.has_corrections else np.ones_like(found.ones)
         stood_for = found.weights - arrays.offsets[:, :, None] * ones[:, :, None]
         self._errors_of_sums = (stood_for - whole).sum(axis=3)
-        return give_matrices(stood_for, arrays, integers)
+        return matrices_to_operand(stood_for, arrays, integers)
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return read noise, and what errors of cells make of the offset of signed codes."""
@@ -90,14 +90,14 @@ class WeightNoise:
         if self._variance is not None:
             found = self._read(streamed, integers, geometry, offset, self._variance)
         if offset and self._errors_of_sums.any():
-            constant = give_constants(offset * self._errors_of_sums, integers, geometry)
+            constant = constants_to_product(offset * self._errors_of_sums, integers, geometry)
             found = constant if found is None else found.add_(constant)
         return found
 
     def passed(self) -> None:
         """Return None: nothing is clipped."""
 
-    def forget_ranges(self) -> None:
+    def clear_ranges(self) -> None:
         """Do nothing: ADCs are ideal."""
 
     def _write(self, cells: NDArray[np.uint8], number: int) -> Floats:
@@ -113,8 +113,8 @@ class WeightNoise:
         counts = np.empty(cells.shape)
         for sample in range(samples):
             digits, write = cells[sample].reshape(groups * rows, cols), number + sample * len(self._arrays.parts)
-            held = write_cells(self._device, digits, identity, seed, write)
-            counts[sample] = age_cells(self._device, held, identity, self._conditions).reshape(groups, rows, cols)
+            written = write_cells(self._device, digits, identity, seed, write)
+            counts[sample] = age_cells(self._device, written, identity, self._conditions).reshape(groups, rows, cols)
         return counts
 
     def _empty(self, samples: int) -> _Written:
@@ -133,13 +133,13 @@ class WeightNoise:
         stream = CrossbarSeed(self._chip, self._first).stream(Purpose.READS, self._reads)
         self._reads += 1
         generator = torch.Generator().manual_seed(int(stream.integers(1 << 63)))
-        noise = _draw(squares, give_matrices(variance.weights, arrays, like), geometry, generator)
+        noise = _draw(squares, matrices_to_operand(variance.weights, arrays, like), geometry, generator)
         if arrays.has_corrections:
-            common = _draw(squares, give_matrices(variance.ones[:, :, None], arrays, like), geometry, generator)
+            common = _draw(squares, matrices_to_operand(variance.ones[:, :, None], arrays, like), geometry, generator)
             if not arrays.is_stored:
                 common = common.repeat_interleave(arrays.outputs, dim=1 if geometry[0] == "conv" else -1)
             offsets = np.broadcast_to(arrays.offsets, variance.weights.shape[:3])
-            noise.sub_(common * give_constants(offsets, like, geometry))
+            noise.sub_(common * constants_to_product(offsets, like, geometry))
         return noise
 
 
@@ -150,7 +150,7 @@ def _repeat(identity: CellIdentity, rows: NDArray[np.int64], cols: NDArray[np.in
     return CellIdentity(factor, stuck, exponent)
 
 
-def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_variance: bool) -> None:
+def _combine_cells(part: ArrayPart, values: Floats, result: _Written, *, is_variance: bool) -> None:
     """Add what the cells [samples, groups, rows, cols] of a part say of the weights and ones that they hold."""
     signs = values.shape[2] // (part.inputs.stop - part.inputs.start)
     outputs = part.outputs.stop - part.outputs.start
@@ -169,7 +169,7 @@ def _put_together(part: ArrayPart, values: Floats, result: _Written, *, is_varia
 
 
 def _draw(squares: Tensor, variance: Tensor, geometry: Geometry, generator: torch.Generator) -> Tensor:
-    """Draw a number for each sum: variances of the stored operand meet squares."""
+    """Draw a number for each sum: variances of the stored operand times squares."""
     deviations = multiply(squares, variance, None, geometry).clamp_(min=0).sqrt_()
     return torch.empty_like(deviations).normal_(generator=generator).mul_(deviations)
 

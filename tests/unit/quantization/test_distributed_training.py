@@ -36,7 +36,7 @@ def test_two_processes_do_what_one_does_on_the_whole_batch_even_where_one_died_i
             multiprocessing.active_children()[0].kill()
 
     threads = torch.get_num_threads()
-    with pytest.raises(TrainingError, match=r"ended with code -9[^$]*goes on from the last checkpoint"):
+    with pytest.raises(TrainingError, match=r"ended with code -9[^$]*resumes from the last checkpoint"):
         train_small(residual(), None, TWO, tmp_path / "checkpoint", kill)
     assert not multiprocessing.active_children()
     assert not torch.distributed.is_initialized()
