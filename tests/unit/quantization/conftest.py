@@ -110,16 +110,16 @@ def _attention(seed: int = 0) -> Network:
     return b.build()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def builder() -> type[Builder]:
     return Builder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def residual() -> Callable[..., Network]:
     return _residual
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def attention() -> Callable[..., Network]:
     return _attention

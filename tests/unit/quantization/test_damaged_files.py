@@ -4,7 +4,6 @@ import pytest
 import torch
 from small_training import coloured_split, short_training, trainable_network
 
-import mho
 from mho.errors import InputFileError
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
@@ -14,16 +13,14 @@ from mho.quantization.tensor_files import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
-def trainable():
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))
-    return trainable_network(mho.load(module, torch.zeros(1, 3, 8, 8)), "4/4")
+def trainable(residual):
+    return trainable_network(residual(), "4/4")
 
 
 def rewrite(path, *, tensors=None, **description):
     """Change tensors by name and keys of the description of a file."""
-    found, told = read_tensors(path)
-    write_tensors(path, {**found, **(tensors or {})}, {**told, **description})
+    found, described = read_tensors(path)
+    write_tensors(path, {**found, **(tensors or {})}, {**described, **description})
 
 
 def test_any_changed_byte_of_tensors_is_found(tmp_path):
@@ -57,24 +54,24 @@ def test_any_changed_byte_of_tensors_is_found(tmp_path):
     "damage",
     [
         {"widths": 3},
-        {"non_negative": ["1"]},
-        {"tensors": {"1/act_steps": torch.ones(2)}},
-        {"tensors": {"1/bias_corrections": torch.ones(9, 3)}},
-        {"tensors": {"1/weight_steps": torch.full((9, 5), torch.nan)}},
-        {"tensors": {"1/act_steps": torch.ones(9, dtype=torch.int64)}},
+        {"non_negative": ["fc"]},
+        {"tensors": {"fc/act_steps": torch.ones(2)}},
+        {"tensors": {"fc/bias_corrections": torch.ones(9, 3)}},
+        {"tensors": {"fc/weight_steps": torch.full((9, 5), torch.nan)}},
+        {"tensors": {"fc/act_steps": torch.ones(9, dtype=torch.int64)}},
     ],
 )
 def test_a_damaged_calibration_is_refused(trainable, tmp_path, damage):
     path = tmp_path / "calibration.safetensors"
     table = calibrate(trainable, torch.from_numpy(coloured_split(16).inputs(slice(None))))
     table.save(path)
-    assert len(CalibrationTable.load(path).layers["1"].act_steps) == 9
+    assert len(CalibrationTable.load(path).layers["fc"].act_steps) == 9
     rewrite(path, **damage)
     with pytest.raises(InputFileError, match="calibrat"):
         CalibrationTable.load(path)
 
 
-@pytest.mark.parametrize("layers", [3, 0.5, "1", {"1": True}])
+@pytest.mark.parametrize("layers", [3, 0.5, "fc", {"fc": True}])
 def test_a_state_whose_layers_are_no_list_is_refused(trainable, tmp_path, layers):
     path = tmp_path / "state.safetensors"
     trainable.save(path)
