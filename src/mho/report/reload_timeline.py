@@ -10,6 +10,7 @@ from typing import Any
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
 from mho.formats import format_percent, format_time
+from mho.report.page_template import render_template
 from mho.report.palette import hues
 from mho.report.reload_document import ReloadDocument
 from mho.report.reload_stretches import CrossbarRow, TileStretch, list_rows, measure_rows
@@ -21,7 +22,6 @@ from mho.report.timeline import (
     WRITE_COLOUR,
     TimelineView,
     dump_data,
-    render_template,
 )
 from mho.scheduling.reload_schedule import ReloadSchedule
 

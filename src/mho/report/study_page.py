@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from mho.report.page import as_script, make_environment
+from mho.report.page_template import as_script, render_template
 from mho.report.study_document import StudyResult
 from mho.report.study_figures import count_panels, draw_study
-from mho.report.study_text import format_value, swept_keys, tell_band, tell_chips
-
-_TEMPLATES = ("study.html.j2", "style.css", "page.js")
+from mho.report.study_text import swept_keys, tell_chips
 
 
 def render_study(result: StudyResult) -> str:
-    """Return the HTML page of a study. It holds its scripts and styles and asks the network for nothing."""
+    """Return the HTML page of a study."""
     from plotly.offline import get_plotlyjs
 
-    environment = make_environment(_TEMPLATES)
-    environment.filters |= {"value": format_value, "band": tell_band}
     panels = draw_study(result)
     keys = [one.key for one in result.sweeps]
-    return environment.get_template("study.html.j2").render(
+    return render_template(
+        "study.html.j2",
         result=result,
         panels=panels,
         hidden=count_panels(result) - len(panels),

@@ -9,8 +9,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ import numpy as np
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
-from mho.formats import TIMES, format_count, format_percent, format_time
+from mho.formats import TIMES, format_time
 from mho.mapping.layer_mapping import describe_mapping
+from mho.report.page_template import render_template
 from mho.report.palette import hues
 from mho.report.schedule_document import ScheduledLayer, ScheduleDocument
 from mho.report.schedule_text import tell_limit
@@ -36,9 +35,6 @@ MOST_HUES = 12
 WRITE_COLOUR = "var(--muted)"
 """What is written, as CSS has it."""
 
-TIMELINE_PARTS = ("timeline_part.html.j2", "timeline.css", "timeline.js")
-"""Templates that a page with a `TimelineView` includes: where it is to stand, its style, its script."""
-_TEMPLATES = (*TIMELINE_PARTS, "style.css")
 _BUSY = "busy"
 _CAUSES: dict[str, str] = {
     _BUSY: "reading",
@@ -113,26 +109,6 @@ def render_timeline(document: ScheduleDocument, schedule: ChipSchedule, timing: 
         causes=[(name, words) for name, words in _CAUSES.items() if name == _BUSY or name in seen],
         timeline=TimelineView.of(schedule, timing),
     )
-
-
-def render_template(name: str, **content: Any) -> str:
-    """Return a page that includes a timeline, from one of the templates of this package."""
-    import jinja2
-
-    folder = files("mho.report") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({one: (folder / one).read_text(encoding="utf-8") for one in (name, *_TEMPLATES)}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "latency": partial(format_time, page=True),
-        "percent": format_percent,
-        "count": format_count,
-    }
-    return environment.get_template(name).render(**content)
 
 
 def build_data(schedule: ChipSchedule, timing: ChipTiming, stretches: Sequence[Stretch]) -> dict[str, Any]:

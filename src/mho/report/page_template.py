@@ -1,0 +1,43 @@
+"""Renders the templates of pages. A page holds its scripts and styles and asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from mho import formats
+from mho.report.study_text import format_value, tell_band
+
+_FILTERS = {
+    "percent": formats.format_percent,
+    "count": formats.format_count,
+    "cost": formats.format_cost,
+    "latency": partial(formats.format_time, page=True),
+    "size": partial(formats.format_bytes, page=True),
+    "duration": formats.format_seconds,
+    "value": format_value,
+    "band": tell_band,
+}
+
+
+def render_template(name: str, **content: Any) -> str:
+    """Return a page from one of the templates of this package, which may include others."""
+    import jinja2
+
+    folder = files("mho.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda one: (folder / one).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= _FILTERS
+    return environment.get_template(name).render(**content)
+
+
+def as_script(value: Any) -> str:
+    """Return JSON that may stand inside a script element."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
