@@ -67,7 +67,7 @@ def price(layers: tuple[MvmLayer, ...], bits: BitWidths, hardware: Accelerator) 
 
 
 def tell(energy: EnergyBreakdown, component: Component, reference: EnergyBreakdown) -> str:
-    told, before = energy.told_aj.get(component, 0), reference.told_aj.get(component, 0)
+    told, before = energy.component_aj.get(component, 0), reference.component_aj.get(component, 0)
     if not before:
         return "-"
     text = f"{told / 1e12:,.1f}"

@@ -65,7 +65,7 @@ class Device:
         """One level step, S.
 
         Raises:
-            ConfigError: the conductance of the highest level is not told.
+            ConfigError: the conductance of the highest level is unspecified.
         """
         if self.array.lrs_siemens is None:
             raise ConfigError("conductances in siemens need array.lrs_siemens", expected="array.lrs_siemens")
@@ -285,7 +285,7 @@ def _log_of_time(array: Array, conditions: Conditions) -> float:
     elapsed = reference if conditions.elapsed_s is None else conditions.elapsed_s
     if elapsed < reference:
         raise ConfigError(
-            f"elapsed_s is {elapsed}, before array.drift_reference_s, from when on drift is told",
+            f"elapsed_s is {elapsed}, before array.drift_reference_s, at which drift begins",
             expected=f"at least {reference}",
         )
     logarithm = math.log(elapsed / reference)

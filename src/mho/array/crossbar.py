@@ -1,6 +1,6 @@
 """From an accelerator, a layout, digits and a seed to the product that the array gives.
 
-`mho.array.product` computes; here it is told what the cells hold and how sums are read.
+`mho.array.product` computes; here cells are written and converters prepared.
 """
 
 from __future__ import annotations

@@ -225,8 +225,7 @@ def find_drops(block: Block, volts: FloatArray) -> FloatArray:
     """Return voltages across cells, row node less column node, for voltages at the ports of a block that kept steps.
 
     Most excitations matter to a cell only where they are its own: the first columns of `volts` are one for each row,
-    the next one for each column, and a cell is told of its own row's and its own column's alone. Further columns are
-    told to all.
+    the next one for each column, and a cell gets its own row's and its own column's alone. Further columns go to all.
 
     Args:
         block: from `build`, with `keep`.

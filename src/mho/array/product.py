@@ -37,7 +37,7 @@ Integers = NDArray[np.integer]
 
 MAX_FRACTION_BITS = 32
 MIN_FRACTION_BITS = 8
-"""Cells are told at least to 2^-8 and at most to 2^-32 level steps, as finely as sums below 2^52 allow."""
+"""Cells are resolved at least to 2^-8 and at most to 2^-32 level steps, as finely as sums below 2^52 allow."""
 _BLOCK_BYTES = 4 << 20
 """Memory that a block of a batch takes, at most: what a processor reaches quickly."""
 
@@ -79,7 +79,7 @@ class ArrayProduct:
     Attributes:
         layout: what it computes.
         conversions: which columns are converted together.
-        fraction_bits: cells are told in 2^-fraction_bits level steps; 0 where all of them are whole numbers.
+        fraction_bits: cells are counted in 2^-fraction_bits level steps; 0 where all of them are whole numbers.
         has_noise: reads draw from a stream.
         linear: the one matrix that it is, where it is one, else None.
     """
@@ -132,7 +132,7 @@ class ArrayProduct:
         Args:
             periphery: drives and converters.
             counts, kept_off_steps, variance, is_observed: as for the class.
-            max_fraction_bits: cells that are not whole are told in 2^-max_fraction_bits level steps at most.
+            max_fraction_bits: cells that are not whole are counted in 2^-max_fraction_bits level steps at most.
 
         Raises:
             DataError: as the class does.
@@ -356,7 +356,7 @@ def _is_finite(values: Floats) -> bool:
 
 
 def _choose_fraction_bits(matrix: Floats, periphery: Periphery, most: int) -> int:
-    """Return how finely cells are told: exactly where they are whole, else so that no sum passes 2^52."""
+    """Return how finely cells are resolved: exactly where they are whole, else so that no sum passes 2^52."""
     if (matrix[0] == np.rint(matrix[0])).all() and (matrix == np.rint(matrix)).all():
         return 0
     largest_whole, conversions = periphery.feed.largest_whole, periphery.conversions

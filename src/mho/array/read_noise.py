@@ -19,7 +19,7 @@ from mho.hardware.array import PartOf
 Floats = NDArray[np.float64]
 
 _BITS = 22
-"""Variances of cells are told to 2^-22 of the largest where drives are bits: as finely as float32 has them."""
+"""Variances of cells are rounded to 2^-22 of the largest where drives are bits: as finely as float32 has them."""
 
 
 class StepNoise(Protocol):

@@ -21,7 +21,7 @@ class RowDrives:
     """Turns codes into drives.
 
     Attributes:
-        fraction_bits: drives are told in 2^-fraction_bits DAC steps: 0 for a linear DAC.
+        fraction_bits: drives are counted in 2^-fraction_bits DAC steps: 0 for a linear DAC.
         largest: largest drive of one step.
         largest_whole: largest sum of the drives of all steps, each shifted to its place.
         takes_codes: that sum is the code itself.

@@ -25,10 +25,10 @@ from mho.hardware.array import DrivenEnds
 FloatArray = NDArray[np.float64]
 
 SEGMENT_OHM = (1e-9, 1e9)
-"""Resistances of a segment, other than none at all, that can be told."""
+"""Resistances of a segment, other than none at all, that are allowed."""
 MAX_SIEMENS = 1e6
 NO_SIEMENS = 1e-30
-"""Conductances of cells can be told up to the first; those below the second count as none: products stay in float64."""
+"""Conductances of cells are allowed up to the first; those below the second count as none: products stay in float64."""
 CELLS_AT_ONCE = 1 << 13
 """Cells of small tiles that are reduced together: no more than the processor's cache takes."""
 

@@ -132,7 +132,7 @@ class CrossbarEnergies:
     adds_up = False
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
-        if not accelerator.energy.is_told:
+        if not accelerator.energy.is_specified:
             raise ConfigError(
                 f"the objective is {objective}, and the accelerator tells no energies",
                 where=accelerator.name,

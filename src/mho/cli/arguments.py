@@ -77,7 +77,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.
 
 def check_energy(accelerator: Accelerator) -> None:
     """Refuse energies of an accelerator that specifies none. Raises `ConfigError`."""
-    if not accelerator.energy.is_told:
+    if not accelerator.energy.is_specified:
         raise ConfigError(
             "the accelerator specifies no energies",
             where=accelerator.name,

@@ -49,7 +49,7 @@ def _print(accelerator: Accelerator) -> None:
             table.add_row(Text(key), Text(value), Text(source, style="yellow" if key in to_set else "dim"))
     console.print(table)
     console.print(tell_conversion(accelerator), style="dim", soft_wrap=True)
-    if accelerator.area.is_told:
+    if accelerator.area.is_specified:
         _print_area(console, accelerator)
     if to_set:
         console.print(Text(f"yours to set: {', '.join(to_set)}", style="yellow"))
@@ -57,11 +57,11 @@ def _print(accelerator: Accelerator) -> None:
 
 def _print_area(console: Console, accelerator: Accelerator) -> None:
     area = area_chip(accelerator)
-    shares = (f"{component} {float(um2) / 1e6:,.2f}" for component, um2 in area.told_um2.items() if um2)
+    shares = (f"{component} {float(um2) / 1e6:,.2f}" for component, um2 in area.component_um2.items() if um2)
     line = Text.assemble("area ", (f"{area.total_mm2:,.2f} mm2", "bold"), f"   {'   '.join(shares)}")
     console.print(line)
-    if area.untold:
-        console.print(f"unspecified, and not counted: {', '.join(area.untold)}", style="dim")
+    if area.unspecified:
+        console.print(f"unspecified, and not counted: {', '.join(area.unspecified)}", style="dim")
 
 
 def _show(value: object) -> str:

@@ -1,6 +1,6 @@
 """Area of a chip, in closed form: how many of each thing there are, times what the accelerator says that one takes.
 
-Areas are exact: whole square nanometres. What a chip has but whose unit area is not told is listed as untold.
+Areas are exact: whole square nanometres. What a chip has but whose unit area is unspecified is listed, never zero.
 """
 
 from __future__ import annotations
@@ -33,24 +33,23 @@ class ChipArea:
     """Area of a chip by component.
 
     Attributes:
-        told_um2: square micrometres of each component whose unit area is told, in the order of `AreaComponent`.
-            Read-only.
-        untold: components whose unit area is not told, in the same order.
+        component_um2: um2 of each component with a unit area, in the order of `AreaComponent`. Read-only.
+        unspecified: components whose unit area is not, in the same order.
     """
 
-    told_um2: Mapping[AreaComponent, Decimal]
-    untold: tuple[AreaComponent, ...]
+    component_um2: Mapping[AreaComponent, Decimal]
+    unspecified: tuple[AreaComponent, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "told_um2", MappingProxyType(dict(self.told_um2)))
+        object.__setattr__(self, "component_um2", MappingProxyType(dict(self.component_um2)))
 
     def __hash__(self) -> int:
-        return hash((tuple(self.told_um2.items()), self.untold))
+        return hash((tuple(self.component_um2.items()), self.unspecified))
 
     @property
     def total_mm2(self) -> float:
-        """All that is told, mm2."""
-        return float(sum(self.told_um2.values(), Decimal(0)) / _UM2_PER_MM2)
+        """All that is specified, mm2."""
+        return float(sum(self.component_um2.values(), Decimal(0)) / _UM2_PER_MM2)
 
 
 def area_chip(accelerator: Accelerator) -> ChipArea:
@@ -58,7 +57,7 @@ def area_chip(accelerator: Accelerator) -> ChipArea:
 
     A crossbar has a DAC for each row and `Converters.count_adcs` ADCs; spare columns take the area of as many others.
     A core has a digital unit, buffers, and a router; a single core with an ideal interconnect has none. What stands
-    once on the chip is left out where it is not told.
+    once on the chip is left out where it is unspecified.
     """
     unit, chip, crossbar = accelerator.area, accelerator.chip, accelerator.crossbar
     bitlines = crossbar.cols + accelerator.array.spare_cols
@@ -76,6 +75,6 @@ def area_chip(accelerator: Accelerator) -> ChipArea:
         AreaComponent.INTERCONNECT: (chip.cores if is_connected or unit.router_um2 is not None else 0, unit.router_um2),
         AreaComponent.OUTSIDE: (0 if unit.outside_um2 is None else 1, unit.outside_um2),
     }
-    told = {component: count * area for component, (count, area) in units.items() if count and area is not None}
-    untold = tuple(component for component, (count, area) in units.items() if count and area is None)
-    return ChipArea(told, untold)
+    known = {component: count * area for component, (count, area) in units.items() if count and area is not None}
+    unspecified = tuple(component for component, (count, area) in units.items() if count and area is None)
+    return ChipArea(known, unspecified)

@@ -217,7 +217,7 @@ def _product(axes: list[Counter[int]], times: int) -> Counter[int]:
 
 
 def _count_digits(values: StoredRange, slices: int, accelerator: Accelerator) -> int:
-    """Return the column reads without which the products of one input with all its slices cannot be told apart.
+    """Return the column reads without which the products of one input with all its slices cannot be distinguished.
 
     Columns in the order of their weights: a weight is a power of two, and it cannot leave a gap above what the
     columns below it reach (see docs/mapping.md), so the reach of n columns is bounded; it must cover the longest
@@ -237,7 +237,7 @@ def _count_digits(values: StoredRange, slices: int, accelerator: Accelerator) ->
 
 
 def _cells_per_weight(values: StoredRange, accelerator: Accelerator) -> int:
-    """Return the cells without which the integers of a weight cannot be told apart."""
+    """Return the cells without which the integers of a weight cannot be distinguished."""
     return ceil_divide(((values.qmax - values.qmin) // values.step).bit_length(), accelerator.crossbar.cell_bits)
 
 

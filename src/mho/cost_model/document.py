@@ -109,11 +109,11 @@ class CostDocument(FrozenModel, use_attribute_docstrings=False):
     reference_latency_us: float = Field(ge=0, description="The same with 8-bit weights and activations, us.")
     speedup: float = Field(ge=0, description="reference_latency_us / latency_us.")
     layers: tuple[LayerRow, ...] = Field(description="MVM layers in execution order.")
-    energy: EnergyDocument | None = Field(default=None, description="Energy; null where it was not asked for.")
+    energy: EnergyDocument | None = Field(default=None, description="Energy; null where it was not requested.")
     lifetime_inputs: int | None = Field(
         default=None,
         ge=0,
-        description="Samples until cells of the crossbar may fail; null where the accelerator tells no endurance.",
+        description="Samples until cells of the crossbar may fail; null where the accelerator specifies no endurance.",
     )
 
     @classmethod
@@ -161,17 +161,21 @@ class EnergyRow(FrozenModel, use_attribute_docstrings=False):
     """Energy of one layer."""
 
     name: str = Field(description="Layer name.")
-    total_pj: float = Field(ge=0, description="All components that are told, pJ.")
-    components_pj: dict[Component, float] = Field(description="Each component that does something and is told, pJ.")
+    total_pj: float = Field(ge=0, description="All components that are specified, pJ.")
+    components_pj: dict[Component, float] = Field(
+        description="Each component that does something and is specified, pJ."
+    )
 
 
 class EnergyDocument(FrozenModel, use_attribute_docstrings=False):
     """Energy of a network for one sample, by component and by layer."""
 
-    total_pj: float = Field(ge=0, description="All components that are told, pJ.")
-    components_pj: dict[Component, float] = Field(description="Each component that does something and is told, pJ.")
+    total_pj: float = Field(ge=0, description="All components that are specified, pJ.")
+    components_pj: dict[Component, float] = Field(
+        description="Each component that does something and is specified, pJ."
+    )
     untold: tuple[Component, ...] = Field(
-        description="Components that do something whose unit energies the accelerator does not tell: not in total_pj."
+        description="Components that do something and have no unit energy in the accelerator: not in total_pj."
     )
     layers: tuple[EnergyRow, ...] = Field(description="MVM layers in execution order.")
 
@@ -182,7 +186,7 @@ class EnergyDocument(FrozenModel, use_attribute_docstrings=False):
         return cls(
             total_pj=_to_picojoules(whole.total_aj, energy.batch),
             components_pj=_components(whole, energy.batch),
-            untold=whole.untold,
+            untold=whole.unspecified,
             layers=tuple(
                 EnergyRow(
                     name=layer.name,
@@ -195,7 +199,7 @@ class EnergyDocument(FrozenModel, use_attribute_docstrings=False):
 
 
 def _components(energy: EnergyBreakdown, batch: int) -> dict[Component, float]:
-    return {component: _to_picojoules(aj, batch) for component, aj in energy.told_aj.items()}
+    return {component: _to_picojoules(aj, batch) for component, aj in energy.component_aj.items()}
 
 
 def _to_picojoules(attojoules: int, batch: int) -> float:

@@ -16,7 +16,7 @@ def count_lifetime_inputs(accelerator: Accelerator, writes: int, *, inputs: int 
         inputs: for which these writes are, at least 1.
 
     Returns:
-        The number of inputs; None where the accelerator does not tell its endurance, or where nothing is written.
+        The number of inputs; None where the accelerator does not specify its endurance, or where nothing is written.
 
     Raises:
         MappingError: a number is impossible.

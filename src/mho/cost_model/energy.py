@@ -8,8 +8,8 @@
            + bytes * (buffer, hop, memory)                 buffer, interconnect, memory
            + time * (crossbar and core leakage)            leakage
 
-Energies are whole attojoules, so that sums are exact. What happens but has no unit energy is listed as untold, never
-taken as zero. The unit energies are averages: they do not depend on weights and inputs.
+Energies are whole attojoules, so that sums are exact. What happens but has no unit energy is listed as unspecified,
+never taken as zero. The unit energies are averages: they do not depend on weights and inputs.
 """
 
 from __future__ import annotations
@@ -50,38 +50,38 @@ class EnergyBreakdown:
     """Energy by component; energies add up.
 
     Attributes:
-        told_aj: attojoules of each component that does something and whose unit energy is told, in the order of
-            `Component`. Read-only.
-        untold: components that do something whose unit energy is not told, in the order of `Component`.
+        component_aj: attojoules of each component that acts and has a unit energy, in the order of `Component`.
+            Read-only.
+        unspecified: components that do something and have no unit energy, in the order of `Component`.
     """
 
-    told_aj: Mapping[Component, int] = field(default_factory=dict)
-    untold: tuple[Component, ...] = ()
+    component_aj: Mapping[Component, int] = field(default_factory=dict)
+    unspecified: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
-        ordered = {component: self.told_aj[component] for component in Component if component in self.told_aj}
-        object.__setattr__(self, "told_aj", MappingProxyType(ordered))
+        ordered = {component: self.component_aj[component] for component in Component if component in self.component_aj}
+        object.__setattr__(self, "component_aj", MappingProxyType(ordered))
 
     def __hash__(self) -> int:
-        return hash((tuple(self.told_aj.items()), self.untold))
+        return hash((tuple(self.component_aj.items()), self.unspecified))
 
     def __add__(self, other: EnergyBreakdown) -> EnergyBreakdown:
-        told = {
-            component: self.told_aj.get(component, 0) + other.told_aj.get(component, 0)
+        total = {
+            component: self.component_aj.get(component, 0) + other.component_aj.get(component, 0)
             for component in Component
-            if component in self.told_aj or component in other.told_aj
+            if component in self.component_aj or component in other.component_aj
         }
-        untold = {*self.untold, *other.untold}
-        return EnergyBreakdown(told, tuple(component for component in Component if component in untold))
+        unspecified = {*self.unspecified, *other.unspecified}
+        return EnergyBreakdown(total, tuple(component for component in Component if component in unspecified))
 
     @property
     def total_aj(self) -> int:
-        """All that is told, aJ."""
-        return sum(self.told_aj.values())
+        """All that is specified, aJ."""
+        return sum(self.component_aj.values())
 
     @property
     def total_pj(self) -> float:
-        """All that is told, pJ."""
+        """All that is specified, pJ."""
         return self.total_aj / _AJ_PER_PJ
 
 
@@ -124,7 +124,7 @@ def add_energies(energies: Iterable[EnergyBreakdown]) -> EnergyBreakdown:
 
 
 def conversion_energy_aj(accelerator: Accelerator, encoding: Encoding) -> int | None:
-    """Return the energy of one conversion, aJ; None where it is not told."""
+    """Return the energy of one conversion, aJ; None where it is unspecified."""
     return accelerator.energy.conversion_aj(conversion_bits(accelerator, encoding))
 
 
@@ -161,7 +161,7 @@ def price_leakage(accelerator: Accelerator, time_ps: int, *, crossbars: int, cor
     """Return what crossbars and cores lose in a time, whatever they do.
 
     Args:
-        accelerator: their leakage. Where only one of the two is told, the other is taken to be counted in it.
+        accelerator: their leakage. Where only one of the two is specified, the other is taken to be counted in it.
         time_ps: how long, ps.
         crossbars, cores: that are on.
     """
@@ -198,17 +198,18 @@ def energy_network(cost: NetworkCost, accelerator: Accelerator) -> NetworkEnergy
 
 
 def _price(terms: Mapping[Component, tuple[tuple[int, Decimal | int | None], ...]]) -> EnergyBreakdown:
-    """Add up counts times unit energies, aJ; a component is untold where it does something and no unit is told."""
-    told, untold = {}, []
+    """Add up counts times unit energies, aJ; unspecified where something happens and has no unit."""
+    known: dict[Component, int] = {}
+    unspecified = []
     for component, pairs in terms.items():
         if not any(count for count, _ in pairs):
             continue
         units = [(count, unit) for count, unit in pairs if unit is not None]
         if units:
-            told[component] = sum(round(count * unit) for count, unit in units)
+            known[component] = sum(round(count * unit) for count, unit in units)
         else:
-            untold.append(component)
-    return EnergyBreakdown(told, tuple(untold))
+            unspecified.append(component)
+    return EnergyBreakdown(known, tuple(unspecified))
 
 
 def _aj(picojoules: Decimal | None) -> int | None:

@@ -93,7 +93,7 @@ def network_policy(network: Network) -> Policy | None:
 
 
 def _cache_key(spec: str, input_shape: tuple[int, ...] | None) -> dict[str, Any] | None:
-    """Return everything that a layer table depends on; None where that cannot be told."""
+    """Return everything that a layer table depends on; None where that is not known."""
     if os.path.isfile(spec):  # noqa: PTH113 - unlike Path.is_file, takes names that no file can have
         content = read_file(spec, expected="an ONNX file")
         if _EXTERNAL_DATA_MARK in content:

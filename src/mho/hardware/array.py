@@ -1,7 +1,7 @@
 """What cells and wires really are: conductances, how well they are written and read, how they age, what fails.
 
 Everything is ideal where it is left out: levels lie evenly from no conductance at all, are written exactly and stay.
-What follows from it for the answers of an array is told by `mho.array`.
+What follows from it for the results of an array is in `mho.array`.
 """
 
 from __future__ import annotations
@@ -269,16 +269,16 @@ class Array(Section):
         return self
 
     def check_cell_bits(self, cell_bits: int) -> None:
-        """Hold what is told by level against the number of levels.
+        """Check that values given by level are as many as the levels.
 
         Raises:
-            ValueError: there are more or fewer figures than levels.
+            ValueError: there are more or fewer values than levels.
         """
         levels = 1 << cell_bits
         for name in ("levels", "programming_error"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != levels:
-                raise ValueError(f"array.{name} tells {len(value)} levels, but cells of {cell_bits} bits have {levels}")
+                raise ValueError(f"array.{name} has {len(value)} levels, but cells of {cell_bits} bits have {levels}")
 
     @property
     def has_wires(self) -> bool:

@@ -30,7 +30,7 @@ class AdcRange(StrEnum):
             equally much. An ADC that serves several of them switches its range between conversions.
         CALIBRATED_COLUMNS: what occurs in data, one range for the columns of each ADC.
 
-    What calibrated ranges leave out or tell too coarsely is lost: programs may ask for sums that they do not resolve.
+    What calibrated ranges leave out or resolve too coarsely is lost: programs may have sums that they do not resolve.
     """
 
     FULL_SCALE = "full-scale"
@@ -53,17 +53,17 @@ class ColumnDifference(StrEnum):
 
 
 class ConversionTime(StrEnum):
-    """What an accelerator tells of the time of conversions.
+    """What an accelerator specifies of the time of conversions.
 
     Attributes:
-        TOLD: a time for each bit, on top of the MVM's.
+        SPECIFIED: a time for each bit, on top of the MVM's.
         WITHIN_MVM: the MVM's latency holds it, as a source says.
-        NOT_TOLD: nothing. Conversions take no time of their own, an assumption.
+        UNSPECIFIED: nothing. Conversions take no time of their own, an assumption.
     """
 
-    TOLD = "told"
+    SPECIFIED = "specified"
     WITHIN_MVM = "within-mvm"
-    NOT_TOLD = "not-told"
+    UNSPECIFIED = "unspecified"
 
 
 class Converters(Section):
@@ -93,7 +93,7 @@ class Converters(Section):
         json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
         description="Time that one conversion takes for each bit of adc_bits (successive approximation; of an ideal "
         "ADC: for each bit that the largest column sum needs), us, on top of crossbar.mvm_latency_us. 0: conversion is "
-        "counted in mvm_latency_us, which a source told for this key confirms, or it takes no time of its own.",
+        "counted in mvm_latency_us, which a source given for this key confirms, or it takes no time of its own.",
     )
 
     column_difference: ColumnDifference = Field(

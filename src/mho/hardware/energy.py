@@ -1,6 +1,6 @@
-"""What a chip takes of energy, area and endurance: unit figures that an accelerator may tell.
+"""What a chip takes of energy, area and endurance: unit values that an accelerator may specify.
 
-A key that is left out is not told: what it would count is listed as untold by `mho.cost`, never taken as zero.
+A key that is left out is unspecified: `mho.cost` lists what it would count, and never takes it as zero.
 """
 
 from __future__ import annotations
@@ -34,7 +34,16 @@ Leakage = Annotated[Microwatts, *from_zero(MAX_MICROWATTS)] | None
 UnitArea = Annotated[SquareMicrometres, *from_zero(MAX_SQUARE_MICROMETRES)] | None
 
 
-class Energy(Section):
+class _UnitValues(Section):
+    """Values that may be left out."""
+
+    @property
+    def is_specified(self) -> bool:
+        """True where any value is given."""
+        return any(getattr(self, name) is not None for name in type(self).model_fields)
+
+
+class Energy(_UnitValues):
     """What each thing that a chip does takes, pJ, and what it loses while it is on, uW."""
 
     mvm_pj: UnitEnergy = Field(
@@ -43,7 +52,7 @@ class Energy(Section):
     cell_read_pj: UnitEnergy = Field(
         default=None,
         description="One cell in an MVM, pJ, where its row is driven and its column is read, whatever it holds. "
-        "Added to mvm_pj where both are told.",
+        "Added to mvm_pj where both are specified.",
     )
     adc_pj: UnitEnergy = Field(default=None, description="One conversion of one column, pJ.")
     adc_pj_per_bit: UnitEnergy = Field(
@@ -60,7 +69,7 @@ class Energy(Section):
     cell_write_pj: UnitEnergy = Field(
         default=None,
         description="Writing one cell, pJ, with all program-and-verify steps; one pulse with its verification where "
-        "array.pulse_error is told.",
+        "array.pulse_error is not 0.",
     )
     operation_pj: UnitEnergy = Field(default=None, description="One addition or multiply-add of the digital unit, pJ.")
     buffer_pj_per_byte: UnitEnergy = Field(
@@ -86,13 +95,8 @@ class Energy(Section):
             raise ValueError(f"{' and '.join(given)} say the energy of a conversion twice; give one of them")
         return self
 
-    @property
-    def is_told(self) -> bool:
-        """True where any figure is given."""
-        return any(getattr(self, name) is not None for name in Energy.model_fields)
-
     def conversion_aj(self, bits: int) -> int | None:
-        """Return the energy of one conversion with so many bits, whole attojoules; None where it is not told.
+        """Return the energy of one conversion with so many bits, whole attojoules; None where it is unspecified.
 
         Source of the formula by supply voltage: ZigZag-IMC, (100 b + 0.001 4^b) V^2 fJ for b bits.
         """
@@ -103,7 +107,7 @@ class Energy(Section):
         return None if self.adc_pj is None else to_steps(self.adc_pj, 6)
 
 
-class Area(Section):
+class Area(_UnitValues):
     """What each thing on a chip takes of its surface, um2."""
 
     crossbar_um2: UnitArea = Field(
@@ -124,11 +128,6 @@ class Area(Section):
         default=None, description="What stands once on a chip, such as links to the outside, um2."
     )
 
-    @property
-    def is_told(self) -> bool:
-        """True where any figure is given."""
-        return any(getattr(self, name) is not None for name in Area.model_fields)
-
 
 class Endurance(Section):
     """How long cells live."""
@@ -136,5 +135,5 @@ class Endurance(Section):
     cell_writes: Annotated[StrictInt, Field(ge=1, le=MAX_CELL_WRITES)] | None = Field(
         default=None,
         description="Writes (with all their program-and-verify steps) that a cell survives; pulses where "
-        "array.pulse_error is told.",
+        "array.pulse_error is not 0.",
     )

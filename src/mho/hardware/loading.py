@@ -164,11 +164,11 @@ def to_toml(accelerator: Accelerator) -> str:
 
 def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield a table's own values, then the tables in it, each under its dotted name; TOML has no word for None."""
-    told = {key: value for key, value in table.items() if value is not None}
-    for key, value in told.items():
+    given = {key: value for key, value in table.items() if value is not None}
+    for key, value in given.items():
         if not isinstance(value, Mapping):
             yield f"{_toml_key(key)} = {_toml_value(value)}"
-    for key, value in told.items():
+    for key, value in given.items():
         below = f"{name}.{key}" if name else key
         if isinstance(value, Mapping) and (lines := tuple(_toml_lines(value, below))):
             yield from ("", f"[{below}]", *lines)

@@ -37,14 +37,14 @@ def _to_exact_number(value: Any) -> Decimal:
 class _Decimals:
     """A check that a number has no more decimals than its unit has steps for."""
 
-    def __init__(self, digits: int, told: str) -> None:
-        self._digits, self._told = digits, told
+    def __init__(self, digits: int, unit: str) -> None:
+        self._digits, self._unit = digits, unit
 
     def __call__(self, value: Decimal) -> Decimal:
         _, digits, exponent = value.as_tuple()
         excess = -self._digits - int(exponent)
         if excess > 0 and any(digits[-excess:]):
-            raise ValueError(f"is {value}, not a whole number of {self._told}")
+            raise ValueError(f"is {value}, not a whole number of {self._unit}")
         return value
 
 

@@ -1,7 +1,7 @@
 """The description of a computing-in-memory accelerator: what the user states, validated when it is made, then frozen.
 
-Only what the hardware is stands here. What follows from it for a layer (slices, tiles, time) is told by `mho.mapping`
-and `mho.cost`. Times are exact: whole picoseconds, written in microseconds.
+Only what the hardware is stands here. What follows from it for a layer (slices, tiles, time) is computed by
+`mho.mapping` and `mho.cost_model`. Times are exact: whole picoseconds, written in microseconds.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Crossbar(Section):
         le=MAX_LATENCY_US,
         json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
         description="Time to write one whole crossbar, us: every row, with all program-and-verify steps (one pulse of "
-        "every row where array.pulse_error is told). Charged for each tile, however few of its cells are used.",
+        "every row where array.pulse_error is not 0). Charged for each tile, however few of its cells are used.",
     )
     mvm_latency_us: Microseconds = Field(
         gt=0,
@@ -198,7 +198,7 @@ class Accelerator(Section):
         pydantic.ValidationError: an impossible value; `mho.hardware.loading` turns it into a `ConfigError`.
     """
 
-    name: str = Field(min_length=1, description="Name for people; presets are asked for by it.")
+    name: str = Field(min_length=1, description="Name for people; the name by which a preset is loaded.")
     description: str = Field(default="", description="What it is, in a sentence.")
     crossbar: Crossbar = Field(description="The array of cells.")
     converters: Converters = Field(description="DACs and ADCs.")
@@ -211,9 +211,9 @@ class Accelerator(Section):
     buffers: Buffers = Field(default_factory=Buffers, description="What a core keeps between layers.")
     digital: DigitalUnit = Field(default_factory=DigitalUnit, description="What digital work costs.")
     memory: Memory = Field(default_factory=Memory, description="What lies outside of the chip.")
-    energy: Energy = Field(default_factory=Energy, description="What each thing takes of energy, as far as it is told.")
-    area: Area = Field(default_factory=Area, description="What each thing takes of area, as far as it is told.")
-    endurance: Endurance = Field(default_factory=Endurance, description="How long cells live, if it is told.")
+    energy: Energy = Field(default_factory=Energy, description="Energy of each event, as far as it is specified.")
+    area: Area = Field(default_factory=Area, description="Area of each component, as far as it is specified.")
+    endurance: Endurance = Field(default_factory=Endurance, description="Endurance of cells, where it is specified.")
     sources: Annotated[Mapping[str, str], PlainSerializer(dict, return_type=dict[str, str])] = Field(
         default_factory=dict,
         description='Where each value comes from, by dotted key: "crossbar.rows" = "...". A text that begins with '
@@ -273,12 +273,12 @@ class Accelerator(Section):
 
     @property
     def conversion_time(self) -> ConversionTime:
-        """What is told of the time of conversions; a source of a time of 0 says that the MVM's latency holds it."""
+        """What is specified of the time of conversions; a source of a time of 0 says that the MVM's latency has it."""
         key = "converters.adc_latency_us_per_bit"
         if self.converters.adc_latency_us_per_bit:
-            return ConversionTime.TOLD
+            return ConversionTime.SPECIFIED
         has_source = key in self.sources and key not in self.keys_to_set
-        return ConversionTime.WITHIN_MVM if has_source else ConversionTime.NOT_TOLD
+        return ConversionTime.WITHIN_MVM if has_source else ConversionTime.UNSPECIFIED
 
     @property
     def keys_to_set(self) -> tuple[str, ...]:
@@ -287,7 +287,7 @@ class Accelerator(Section):
 
     @classmethod
     def value_keys(cls) -> tuple[str, ...]:
-        """Dotted keys of all hardware values: those for which a source can be told."""
+        """Dotted keys of all hardware values: those for which a source can be given."""
         keys = []
         for section, field in cls.model_fields.items():
             kind = field.annotation

@@ -39,7 +39,7 @@ class WriteVerify:
 
     @classmethod
     def of(cls, array: Array) -> WriteVerify | None:
-        """Return the budget that an array is written with; None where pulses are not told."""
+        """Return the budget that an array is written with; None where pulses are not counted."""
         if not array.pulse_error:
             return None
         first, ratio = float(array.pulse_error), float(array.pulse_error_ratio)

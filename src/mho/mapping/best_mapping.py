@@ -173,9 +173,9 @@ class MappingChoice:
         counts = count_layer(layer, widest, self._accelerator).counts
         time = self._dearest.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
         if time > _EXACT:
-            told = f"{time * self._unit_ps / 1e12:.3g} s" if time.bit_length() < 1000 else "far too long"
+            text = f"{time * self._unit_ps / 1e12:.3g} s" if time.bit_length() < 1000 else "far too long"
             raise MappingError(
-                f"the layer takes {told} at {widest} bits",
+                f"the layer takes {text} at {widest} bits",
                 where=layer.name,
                 expected=f"at most {_EXACT * self._unit_ps / 1e12:.3g} s",
                 hint="check the latencies of the accelerator: times that share a larger unit allow more",

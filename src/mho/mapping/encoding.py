@@ -1,6 +1,6 @@
 """What encodings are counted by: the integers that cells must hold, rows an input, columns an output.
 
-Which cell holds which digit is told by `mho.mapping.cell_contents`.
+Which cell holds which digit is in `mho.mapping.cell_contents`.
 """
 
 from __future__ import annotations

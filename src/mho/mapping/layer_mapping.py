@@ -43,7 +43,7 @@ class MappingModel(StrEnum):
 
 
 DEFAULT_MODEL = MappingModel.BEST
-"""What costs, tables and programs take unless they are told."""
+"""What costs, tables and programs take by default."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Whole layers in a single tile: what of a crossbar they take, and how long they are read, in every way there is.
 
-Layers that share a crossbar each take a block of it. Which blocks a layer has in one encoding is told here; who shares
+Layers that share a crossbar each take a block of it. Which blocks a layer has in one encoding is found here; who shares
 a crossbar with whom is decided in `mho.mapping.stacks`.
 """
 

@@ -217,7 +217,7 @@ class PositionGrid:
 
     @classmethod
     def of(cls, layer: MvmLayer) -> PositionGrid:
-        """Return the grid of a layer. A convolution whose geometry is not told is taken for a dense layer."""
+        """Return the grid of a layer. A convolution without a geometry is taken for a dense layer."""
         conv = layer.conv
         if conv is None:
             return cls(1, Axis(1, 1, 1, 1), Axis(layer.positions, 1, 1, 1))

@@ -9,7 +9,7 @@ from mho.mapping.adc_resolution import full_adc_bits
 
 CONVERSION_TIMES = {
     ConversionTime.WITHIN_MVM: "time of conversions: within the MVM",
-    ConversionTime.NOT_TOLD: "time of conversions: unspecified, they take no time of their own",
+    ConversionTime.UNSPECIFIED: "time of conversions: unspecified, they take no time of their own",
 }
 """The time of conversions where it is no number."""
 

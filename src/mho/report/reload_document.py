@@ -187,8 +187,8 @@ class ReloadDocument(FrozenModel):
             cell_writes_per_input=schedule.cell_writes_per_input,
             crossbar_time=CrossbarShares.of(count_use(schedule)),
             layers=tuple(ReloadedLayer.of(*pair) for pair in zip(schedule.mappings, uses, strict=True)),
-            energy=None if spent is None else tell_energy(spent, untold=spent.energy.untold),
-            area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_told else None,
+            energy=None if spent is None else tell_energy(spent, untold=spent.energy.unspecified),
+            area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_specified else None,
             lifetime_inputs=schedule.lifetime_inputs,
             levelled_lifetime_inputs=schedule.levelled_lifetime_inputs,
         )

@@ -158,8 +158,8 @@ class AreaFigures(FrozenModel):
     @classmethod
     def of(cls, area: ChipArea) -> AreaFigures:
         """Return the figures of an area."""
-        components = {component: float(um2) / 1e6 for component, um2 in area.told_um2.items()}
-        return cls(total_mm2=area.total_mm2, components_mm2=components, untold=area.untold)
+        components = {component: float(um2) / 1e6 for component, um2 in area.component_um2.items()}
+        return cls(total_mm2=area.total_mm2, components_mm2=components, untold=area.unspecified)
 
 
 class ScheduleDocument(FrozenModel):
@@ -256,7 +256,7 @@ class ScheduleDocument(FrozenModel):
             simulated=None if simulated is None else Simulated.of(simulated),
             layers=tuple(ScheduledLayer.of(schedule, name, timing) for name in schedule.mappings),
             energy=_tell_energy(schedule, timing) if with_energy else None,
-            area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_told else None,
+            area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_specified else None,
             lifetime_inputs=count_schedule_lifetime(schedule),
         )
 
@@ -279,7 +279,7 @@ def _tell_energy(schedule: ChipSchedule, timing: ChipTiming | None) -> EnergyDoc
     """Return the energy of one input of the batch."""
     time_ps = schedule.ideal.total_ps if timing is None else timing.total_ps
     spent = price_schedule(schedule, time_ps=time_ps, byte_hops=0 if timing is None else timing.byte_hops)
-    untold = list(spent.energy.untold)
+    untold = list(spent.energy.unspecified)
     if timing is None and not schedule.accelerator.interconnect.is_ideal:
         untold.append(Component.INTERCONNECT)
     return tell_energy(spent, untold=untold)
@@ -309,7 +309,7 @@ def tell_energy(spent: ScheduleEnergy, *, untold: Collection[Component]) -> Ener
 
 
 def _components(energy: EnergyBreakdown, batch: int) -> dict[Component, float]:
-    return {component: _to_picojoules(aj, batch) for component, aj in energy.told_aj.items()}
+    return {component: _to_picojoules(aj, batch) for component, aj in energy.component_aj.items()}
 
 
 def _to_picojoules(attojoules: int, batch: int) -> float:

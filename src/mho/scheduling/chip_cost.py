@@ -151,7 +151,7 @@ class ChipCostModel:
         *,
         model: MappingModel = DEFAULT_MODEL,
     ) -> None:
-        if objective.needs_energy and not accelerator.energy.is_told:
+        if objective.needs_energy and not accelerator.energy.is_specified:
             raise ConfigError(
                 f"the objective is {objective}, and the accelerator tells no energies",
                 where=accelerator.name,

@@ -125,7 +125,7 @@ def _compare(
         run, exact_accuracy = _run(request, accelerator, exact_accuracy)
     except _CANNOT_RUN as error:
         problem = str(error)
-    area = area_chip(accelerator) if accelerator.area.is_told else None
+    area = area_chip(accelerator) if accelerator.area.is_specified else None
     line = ComparedAccelerator(
         accelerator=accelerator.name,
         rows=accelerator.crossbar.rows,
@@ -133,7 +133,7 @@ def _compare(
         run=run,
         problem=problem,
         area_mm2=None if area is None else area.total_mm2,
-        area_untold=() if area is None else area.untold,
+        area_untold=() if area is None else area.unspecified,
         endurance_writes=accelerator.endurance.cell_writes,
         conversion_time=accelerator.conversion_time,
         keys_to_set=accelerator.keys_to_set,
@@ -210,7 +210,7 @@ def _cost(request: ComparisonRequest, accelerator: Accelerator) -> _Figures:
         latency_us=to_microseconds(cost.latency_ps),
         interval_us=to_microseconds(cost.latency_ps) / batch,
         is_interval_settled=True,
-        energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_told else None,
+        energy=EnergyDocument.of(energy_network(cost, accelerator)) if accelerator.energy.is_specified else None,
         cell_writes=count_network_writes(cost) / batch,
         lifetime_inputs=count_network_lifetime(cost, accelerator),
         compile=lambda: _compile(request, accelerator),
@@ -222,7 +222,7 @@ def _schedule(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
     hardware = demand.accelerator
     schedules = demand.list_schedules(batch=request.batch)
     schedule = simulate_best(schedules) if request.simulate else next(schedules)
-    document = ScheduleDocument.of(request.network.name, schedule, with_energy=hardware.energy.is_told)
+    document = ScheduleDocument.of(request.network.name, schedule, with_energy=hardware.energy.is_specified)
     is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
 
     def compile_without_copies() -> Program:
@@ -250,7 +250,7 @@ def _reload(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
         request.network.name,
         schedule,
         minimal_crossbars=demand.minimal_crossbars,
-        with_energy=hardware.energy.is_told,
+        with_energy=hardware.energy.is_specified,
     )
     return _Figures(
         regime=Regime.TIME_MULTIPLEXED,

@@ -57,10 +57,10 @@ def energy_of(network, hardware, bits, model=MappingModel.PAPER, batch=1):
 def test_two_activities_take_what_each_takes(hardware, one, other, encoding):
     together = price_activity(one + other, hardware, encoding)
     apart = price_activity(one, hardware, encoding) + price_activity(other, hardware, encoding)
-    assert together.untold == apart.untold
-    assert together.told_aj.keys() == apart.told_aj.keys()
-    for component, energy in together.told_aj.items():
-        assert abs(energy - apart.told_aj[component]) <= 2  # each is rounded to a whole attojoule, or two
+    assert together.unspecified == apart.unspecified
+    assert together.component_aj.keys() == apart.component_aj.keys()
+    for component, energy in together.component_aj.items():
+        assert abs(energy - apart.component_aj[component]) <= 2  # each is rounded to a whole attojoule, or two
 
 
 @given(telling_accelerators(), layers("a"), layers("b"), widths, st.sampled_from(MappingModel), st.integers(1, 3))
@@ -79,8 +79,8 @@ def test_more_bits_never_take_less(hardware, layer, weight_bits, act_bits, is_we
     wider = BitWidths(weight_bits + is_weight, act_bits + (not is_weight))
     less = energy_of((layer,), hardware, BitWidths(weight_bits, act_bits)).energy
     more = energy_of((layer,), hardware, wider).energy
-    assert less.untold == more.untold
-    assert all(more.told_aj[component] >= energy for component, energy in less.told_aj.items())
+    assert less.unspecified == more.unspecified
+    assert all(more.component_aj[component] >= energy for component, energy in less.component_aj.items())
 
 
 @given(telling_accelerators(st.just(0)), layers(), widths, st.sampled_from(MappingModel))
@@ -88,7 +88,7 @@ def test_more_bits_never_take_less(hardware, layer, weight_bits, act_bits, is_we
 def test_nothing_is_taken_where_every_unit_energy_is_zero(hardware, layer, bits, model):
     energy = energy_of((layer,), hardware, bits, model).energy
     assert energy.total_aj == 0
-    assert not set(energy.told_aj) & set(energy.untold)
+    assert not set(energy.component_aj) & set(energy.unspecified)
 
 
 @given(telling_accelerators(), activities, encodings)
@@ -106,4 +106,4 @@ def test_a_component_is_told_or_untold_where_it_does_something_and_neither_where
         Component.MEMORY: activity.memory_bits,
     }
     for component, count in does.items():
-        assert (component in energy.told_aj) + (component in energy.untold) == bool(count)
+        assert (component in energy.component_aj) + (component in energy.unspecified) == bool(count)

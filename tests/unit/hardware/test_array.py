@@ -64,8 +64,8 @@ def test_cells_drift_by_a_mean_or_a_spread(spread):
         ({"levels": [0, 0.5, 0.4, 1]}, "array: levels do not rise from 0 to 1"),
         ({"levels": [0.1, 1]}, "array: levels do not rise from 0 to 1"),
         ({"levels": [0, 0.9]}, "array: levels do not rise from 0 to 1"),
-        ({"levels": [0, 1]}, "array.levels tells 2 levels, but cells of 4 bits have 16"),
-        ({"programming_error": [0.1] * 4}, "array.programming_error tells 4 levels"),
+        ({"levels": [0, 1]}, "array.levels has 2 levels, but cells of 4 bits have 16"),
+        ({"programming_error": [0.1] * 4}, "array.programming_error has 4 levels"),
         ({"programming_error": -0.1}, "array.programming_error: is -0.1"),
         ({"stuck_on_rate": 0.6, "stuck_off_rate": 0.5}, "more than 1 together"),
         ({"row_segment_ohm": 1}, "need lrs_siemens"),
@@ -83,7 +83,7 @@ def test_impossible_arrays_are_errors_that_name_key_and_reason(values, told):
 
 
 def test_other_cells_need_other_levels():
-    with pytest.raises(ConfigError, match="tells 16 levels, but cells of 2 bits have 4"):
+    with pytest.raises(ConfigError, match="has 16 levels, but cells of 2 bits have 4"):
         override(with_values("array", programming_error=[0.1] * 16), cell_bits=2)
 
 

@@ -13,16 +13,16 @@ from mho.hardware.loading import accelerator_from_json, list_presets, load_accel
 
 def test_nothing_is_told_unless_it_is():
     accelerator = make_accelerator()
-    assert not accelerator.energy.is_told
-    assert not accelerator.area.is_told
+    assert not accelerator.energy.is_specified
+    assert not accelerator.area.is_specified
     assert accelerator.energy.conversion_aj(8) is None
     assert accelerator.endurance.cell_writes is None
 
 
 def test_zero_is_told():
-    assert Energy(adc_pj=0).is_told
+    assert Energy(adc_pj=0).is_specified
     assert Energy(adc_pj=0).conversion_aj(8) == 0
-    assert Area(dac_um2=0).is_told
+    assert Area(dac_um2=0).is_specified
 
 
 @pytest.mark.parametrize(("bits", "picojoules"), [(8, "0.865536"), (12, "17.977216"), (1, "0.100004")])

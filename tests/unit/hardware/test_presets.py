@@ -152,7 +152,7 @@ def test_of_measured_chips_little_is_left_to_set(name, keys):
 @pytest.mark.parametrize("name", list_presets())
 def test_conversions_are_within_the_mvm_where_the_preset_names_a_source_for_it(name):
     within = {"isaac", "puma", "hermes-pcm", "neurram", "sram-analog", "sram-digital"}
-    expected = ConversionTime.WITHIN_MVM if name in within else ConversionTime.NOT_TOLD
+    expected = ConversionTime.WITHIN_MVM if name in within else ConversionTime.UNSPECIFIED
     assert load_accelerator(name).conversion_time is expected
 
 

@@ -96,14 +96,14 @@ def test_conversions_take_time_for_each_bit_of_any_adc(adc_bits):
     content["converters"]["adc_bits"] = adc_bits
     accelerator = accelerator_from_json(content, where="test")
     assert accelerator.converters.adc_latency_ps_per_bit == 13_000
-    assert accelerator.conversion_time is ConversionTime.TOLD
+    assert accelerator.conversion_time is ConversionTime.SPECIFIED
 
 
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        (None, ConversionTime.NOT_TOLD),
-        ("yours to set: nothing was found", ConversionTime.NOT_TOLD),
+        (None, ConversionTime.UNSPECIFIED),
+        ("yours to set: nothing was found", ConversionTime.UNSPECIFIED),
         ("a paper: a read takes 1 us with its conversion", ConversionTime.WITHIN_MVM),
     ],
 )

@@ -97,7 +97,7 @@ def test_what_is_wrong_is_explained(network):
 def test_weights_that_stay_are_not_written(schedule):
     spent = price_schedule(schedule, time_ps=1000, byte_hops=6)
     assert all(layer.activity.cell_writes == 0 for layer in spent.layers)
-    told = {str(component): aj for component, aj in spent.energy.told_aj.items()}
+    told = {str(component): aj for component, aj in spent.energy.component_aj.items()}
     reads = 3 * sum(mapping.mvms for mapping in schedule.mappings.values())
     assert told == {
         "crossbar": reads * 3_000_000,

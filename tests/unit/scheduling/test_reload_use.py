@@ -99,11 +99,11 @@ def test_one_crossbar_takes_the_energy_that_the_cost_model_says(batch, changes):
     spent = price_reload(schedule_reload(cost.mapping, hardware, batch=batch))
     expected = energy_network(cost, hardware)
     assert spent.energy == expected.energy
-    assert [one.energy.told_aj for one in spent.layers] == [one.energy.told_aj for one in expected.layers]
+    assert [one.energy.component_aj for one in spent.layers] == [one.energy.component_aj for one in expected.layers]
 
 
 def test_tiles_that_stay_are_not_paid_for_and_copies_are():
-    few, many = (price_reload(make(crossbars)).energy.told_aj for crossbars in (1, 40))
+    few, many = (price_reload(make(crossbars)).energy.component_aj for crossbars in (1, 40))
     assert 0 < many[Component.WRITE] < few[Component.WRITE], "only the stored operand is written"
     assert Component.MEMORY not in many
     schedule = make(5)
@@ -113,13 +113,13 @@ def test_tiles_that_stay_are_not_paid_for_and_copies_are():
             schedule.work.groups, schedule.plan.copies, schedule.plan.staying, strict=True
         )
     )
-    assert price_reload(schedule).energy.told_aj[Component.WRITE] == written * 11_000_000
+    assert price_reload(schedule).energy.component_aj[Component.WRITE] == written * 11_000_000
 
 
 def test_leakage_runs_as_long_as_an_input_takes():
     hardware = make_accelerator(crossbars=3, energy={"crossbar_leakage_uw": 2, "mvm_pj": 1})
     schedule = schedule_reload(map_network(LAYERS, POLICY, hardware, MappingModel.BEST), hardware)
-    assert price_reload(schedule).energy.told_aj[Component.LEAKAGE] == 3 * 2 * schedule.interval_ps
+    assert price_reload(schedule).energy.component_aj[Component.LEAKAGE] == 3 * 2 * schedule.interval_ps
 
 
 def test_the_cells_of_all_tiles_are_those_of_the_mapping():
