@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,16 +28,17 @@ def test_every_public_name_can_be_had():
     assert set(mho.__all__) <= set(dir(mho))
 
 
-def test_packages_stay_callable_after_their_submodules_are_imported(network):
-    import mho.bit_search.space
-    import mho.cost_model.latency
+def test_public_functions_have_signatures_and_docstrings():
+    for name in mho.__all__:
+        if inspect.isfunction(value := getattr(mho, name)):
+            parameters = inspect.signature(value).parameters.values()
+            assert all(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters), name
+            assert value.__doc__, name
 
-    assert (
-        mho.cost(network, "pelke2026-4bit").latency_ps
-        == mho.cost(network, mho.accelerator("pelke2026-4bit")).latency_ps
-    )
-    assert callable(mho.search)
-    assert callable(mho.accelerator)
+
+def test_type_checkers_see_every_public_name():
+    named = re.findall(r"import (\w+) as \1\n", Path(mho.__file__).read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(mho.__all__)
 
 
 def test_fewer_bits_cost_less(network):
@@ -41,6 +46,36 @@ def test_fewer_bits_cost_less(network):
     policy = mho.Policy.uniform(network.layer_names, mho.BitWidths(4, 4))
     assert mho.cost(network, accelerator, policy).latency_ps == mho.cost(network, accelerator, "4/4").latency_ps
     assert mho.cost(network, accelerator, "4/4").latency_ps < mho.cost(network, accelerator).latency_ps
+
+
+@pytest.mark.parametrize("mapping", ["best", "paper"])
+def test_a_map_has_the_times_of_the_cost(network, mapping):
+    found = mho.map(network, "pelke2026-4bit", "4/6", mapping=mapping, batch=3)
+    cost = mho.cost(network, "pelke2026-4bit", "4/6", mapping=mapping, batch=3)
+    assert found.latency_ps == cost.latency_ps
+    assert [layer.name for layer in found.layers] == list(network.layer_names)
+
+
+def test_layers_alone_cost_what_their_network_costs(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("MHO_CACHE_DIR", str(tmp_path))
+    mho.save(network, tmp_path / "m.onnx")
+    layers = mho.load_layers(tmp_path / "m.onnx")
+    monkeypatch.setattr("mho.network.loading.load_network", None)  # the second time they come from the cache
+    assert mho.load_layers(tmp_path / "m.onnx") == layers
+    hardware = mho.accelerator("pelke2026-4bit", cell_bits=2, encoding="offset")
+    assert mho.cost(layers, hardware).latency_ps == mho.cost(network, hardware, "8/8").latency_ps
+    assert mho.map(layers, hardware, "4/4").latency_ps == mho.map(network, hardware, "4/4").latency_ps
+
+
+def test_a_quantized_network_is_costed_at_its_own_widths(network, samples):
+    quantized = mho.quantize(network, "4/6", samples)
+    assert mho.cost(quantized, "pelke2026-4bit").latency_ps == mho.cost(quantized, "pelke2026-4bit", "4/6").latency_ps
+
+
+def test_values_do_not_change(network):
+    found = mho.map(network, "pelke2026-4bit")
+    with pytest.raises(AttributeError):
+        found.layers[0].cost = None  # type: ignore[misc]
 
 
 def test_both_engines_answer_alike_from_value_and_file(network, samples, tmp_path):
@@ -70,7 +105,16 @@ def test_wrong_calls_are_explained(network, samples):
         mho.cost(network, "pelke2026-4bit", "8x8")
     with pytest.raises(mho.MhoError, match="example"):
         mho.load(object())
-    program = mho.compile(mho.quantize(network, "4/4", samples), "pelke2026-4bit")
+    with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
+        mho.map(network, "pelke2026-4bit", mapping="bset")  # type: ignore[arg-type]
+    with pytest.raises(mho.MhoError, match="no MVM layer 'conv'"):
+        mho.map(network, "pelke2026-4bit").layer("conv")
+    quantized = mho.quantize(network, "4/4", samples)
+    with pytest.raises(mho.MhoError, match="set chip=True"):
+        mho.compile(quantized, "pelke2026-4bit", objective="interval")
+    with pytest.raises(mho.MhoError, match="a batch is for programs of one crossbar"):
+        mho.compile(quantized, "isaac", chip=True, batch=2)
+    program = mho.compile(quantized, "pelke2026-4bit")
     with pytest.raises(mho.MhoError, match="engine"):
         mho.simulate(program, samples, engine="guess")
     with pytest.raises(AttributeError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_chain
+from commands import fails, made_once
 
 from mho.array_files import write_arrays
 from mho.cli.main import main
@@ -26,38 +28,33 @@ NETWORK = make_chain()
 FIRST, SECOND = NETWORK.layer_names
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A model at 4/4, an accelerator, policies and inputs."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("MHO_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def make_folder():
+    """A model at 4/4, an accelerator, policies and inputs."""
     samples = np.random.default_rng(0).standard_normal((4, 1, 6, 6)).astype(np.float32)
     policy = Policy.uniform(NETWORK.layer_names, BitWidths(4, 4))
-    write_qcdq_onnx(quantize(NETWORK, policy, samples), tmp_path / "model.onnx")
-    write_arrays(tmp_path / "x.npz", {NETWORK.inputs[0].name: samples})
-    (tmp_path / "hw.toml").write_text(to_toml(HARDWARE), encoding="utf-8")
+    write_qcdq_onnx(quantize(NETWORK, policy, samples), "model.onnx")
+    write_arrays("x.npz", {NETWORK.inputs[0].name: samples})
+    Path("hw.toml").write_text(to_toml(HARDWARE), encoding="utf-8")
     for name, one in (
         ("plain", policy),
         ("adc", policy.with_adc_bits({SECOND: 5})),
         ("other", policy.replace({FIRST: BitWidths(3, 4, 5)})),
         ("many", policy.with_adc_bits({SECOND: 9})),
     ):
-        (tmp_path / f"{name}.json").write_text(json.dumps(one.to_json()), encoding="utf-8")
-    return tmp_path
+        Path(f"{name}.json").write_text(json.dumps(one.to_json()), encoding="utf-8")
+
+
+folder = made_once(make_folder)
 
 
 def cost(capsys, policy, *more):
     assert main(["cost", "model.onnx", "--accelerator", "hw.toml", "--policy", policy, *more]) == 0
     return capsys.readouterr().out
-
-
-def fails(capsys, *arguments):
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert "Traceback" not in said
-    return said
 
 
 def test_costs_show_adc_bits_where_a_layer_has_its_own(folder, capsys):

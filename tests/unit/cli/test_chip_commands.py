@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bits import assert_same_bits
+from commands import fails, made_once
 from random_networks import random_inputs
 from small_programs import grid, linear_network, matmul_network
 
@@ -31,12 +32,10 @@ def write_hardware(name, *, array=None, **converters):
     Path(f"{name}.toml").write_text(to_toml(accelerator_from_json(content, where=name)), encoding="utf-8")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+def make_folder():
     """A program of one dense layer, inputs, the same with labels that exact integers get right, and hardware."""
-    monkeypatch.chdir(tmp_path)
     network = linear_network(np.random.default_rng(0).integers(-7, 8, (5, 40)), grid(4))
-    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    write_qcdq_onnx(network, "model.onnx")
     assert main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho", "--mapping", "paper"]) == 0
     inputs = random_inputs(network, 20)
     write_arrays("x.npz", inputs)
@@ -48,22 +47,14 @@ def folder(tmp_path, monkeypatch):
     write_hardware("pulses", array={"pulse_error": 0.01, "verify_pulses": 4})
     write_hardware("coarse", adc_bits=3)
     write_hardware("layer", adc_bits=3, adc_range="calibrated-layer")
-    return tmp_path
+
+
+folder = made_once(make_folder)
 
 
 def outputs_of(*arguments):
     assert main([*arguments, "-o", "y.npz"]) == 0
     return read_arrays("y.npz")
-
-
-def fails(capsys, *arguments):
-    """Run a command that must fail as a user's error; return what it says."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 def test_an_ideal_chip_gives_the_exact_integers_and_says_so(folder, capsys):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_residual
+from commands import run as run_command
 from small_programs import grid, linear_network
 
-from mho.cli.main import main
 from mho.errors import InputFileError
 from mho.hardware.loading import accelerator_from_json, to_toml
 from mho.schemas import json_schema
@@ -67,13 +67,7 @@ ALL = "held.toml,few.toml,noisy.toml,poor.toml"
 
 
 def run(capsys, *arguments, network="residual", accelerators=ALL, code=0):
-    assert main(["compare", network, "--accelerators", accelerators, *arguments]) == code
-    captured = capsys.readouterr()
-    if code:
-        assert captured.out == ""
-        assert captured.err.startswith("error: ")
-        assert "Traceback" not in captured.err
-    return captured.err if code else captured.out
+    return run_command(capsys, "compare", network, "--accelerators", accelerators, *arguments, code=code)
 
 
 def compare_json(capsys, *arguments, **keywords):

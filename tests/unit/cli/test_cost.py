@@ -5,6 +5,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from commands import run as run_command
 
 import mho.cost_model.layer_tables as layer_tables
 from mho.cli.main import main
@@ -43,13 +44,7 @@ def network(monkeypatch, tmp_path):
 
 
 def run(capsys, *arguments, code=0):
-    assert main(["cost", *arguments]) == code
-    captured = capsys.readouterr()
-    if code:
-        assert captured.out == ""
-        assert captured.err.startswith("error: ")
-        assert "Traceback" not in captured.err
-    return captured.err if code else captured.out
+    return run_command(capsys, "cost", *arguments, code=code)
 
 
 def cost_json(capsys, *arguments):

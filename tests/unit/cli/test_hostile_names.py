@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnx_models
 import pytest
 from accelerators import make_accelerator
+from commands import made_once
 from small_programs import conv_network, grid
 
 from mho.cli.main import main
@@ -23,20 +25,24 @@ SHOWN = r"\u001b[31m[/nope] chip [v2]\u001b]0;OWNED\u0007"
 CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\uffff]")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with a chip, one crossbar, a model and programs whose names are hostile."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
+
+
+def make_folder():
+    """A chip, one crossbar, a model and programs whose names are hostile."""
     network = conv_network(inputs=grid(3, signed=True), pads=(1, 1, 1, 1))
-    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    write_qcdq_onnx(network, "model.onnx")
     for file, crossbars in (("one", 1), ("chip", 16)):
         content = make_accelerator(rows=32, cols=32, crossbars=crossbars).to_json()
         hardware = accelerator_from_json({**content, "name": f"{NAME} {file}", "description": NAME}, where="test")
-        (tmp_path / f"{file}.toml").write_text(to_toml(hardware))
+        Path(f"{file}.toml").write_text(to_toml(hardware))
         if file == "one":
             write_program(replace(compile_network(network, hardware), name=NAME), "one.mho")
-    return tmp_path
+
+
+folder = made_once(make_folder)
 
 
 @pytest.mark.parametrize(

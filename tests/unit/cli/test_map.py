@@ -3,6 +3,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from commands import run as run_command
 from mapped_networks import LAYERS
 
 import mho.cost_model.layer_tables as layer_tables
@@ -31,13 +32,7 @@ def network(monkeypatch, tmp_path):
 
 
 def run(capsys, *arguments, code=0):
-    assert main(["map", "net", *ACCELERATOR, *arguments]) == code
-    captured = capsys.readouterr()
-    if code:
-        assert captured.out == ""
-        assert captured.err.startswith("error: ")
-        assert "Traceback" not in captured.err
-    return captured.err if code else captured.out
+    return run_command(capsys, "map", "net", *ACCELERATOR, *arguments, code=code)
 
 
 def map_json(capsys, *arguments):

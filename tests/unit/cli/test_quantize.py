@@ -1,32 +1,29 @@
 """`mho quantize`: a float file and samples become a file that `mho cost` and `mho compile` take at its own widths."""
 
 import json
-import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from chip_networks import make_chain
+from commands import fails, made_once
 
 import mho
 from mho.cli.main import main
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A float network, samples and a policy."""
-    folder = tmp_path_factory.mktemp("files")
-    network = mho.load("resnet8", input_shape=(1, 8, 8))
-    mho.save(network, folder / "float.onnx")
-    np.savez(folder / "x.npz", x=np.random.default_rng(0).normal(size=(32, 1, 8, 8)).astype(np.float32))
+def make_folder():
+    """A float network, samples, others that do not fit, and a policy."""
+    network = make_chain()
+    mho.save(network, "float.onnx")
+    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(32, 1, 6, 6)).astype(np.float32))
+    np.savez("nan.npz", x=np.full((4, 1, 6, 6), np.nan, dtype=np.float32))
+    np.savez("shape.npz", x=np.zeros((4, 1, 9, 9), dtype=np.float32))
     policy = mho.Policy.uniform(network.layer_names, mho.BitWidths(4, 5))
-    (folder / "policy.json").write_text(json.dumps(policy.to_json()))
-    return folder
+    Path("policy.json").write_text(json.dumps(policy.to_json()))
 
 
-@pytest.fixture
-def folder(files, tmp_path, monkeypatch):
-    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+folder = made_once(make_folder)
 
 
 def test_float_file_to_program(folder, capsys):
@@ -58,10 +55,5 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
     ],
 )
 def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):
-    np.savez("nan.npz", x=np.full((4, 1, 8, 8), np.nan, dtype=np.float32))
-    np.savez("shape.npz", x=np.zeros((4, 1, 9, 9), dtype=np.float32))
-    assert main(["quantize", *arguments, "-o", "q.onnx"]) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert "Traceback" not in error
+    assert told in fails(capsys, "quantize", *arguments, "-o", "q.onnx")
     assert not (folder / "q.onnx").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bits import assert_same_bits
+from commands import fails, made_once
 from random_networks import random_inputs
 from small_programs import grid, linear_network
 
@@ -22,12 +23,10 @@ RECALIBRATE = ("recalibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o",
 OLD = ("--hardware", "old.toml", "--elapsed-s", "1000")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+def make_folder():
     """A program of one dense layer, inputs, and hardware that drifts, also with coarse ADCs."""
-    monkeypatch.chdir(tmp_path)
     network = linear_network(np.random.default_rng(0).integers(-7, 8, (5, 40)), grid(4))
-    write_qcdq_onnx(network, tmp_path / "model.onnx")
+    write_qcdq_onnx(network, "model.onnx")
     assert main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho", "--mapping", "paper"]) == 0
     write_arrays("x.npz", random_inputs(network, 20))
     content = load_accelerator("pelke2026-4bit").to_json()
@@ -35,17 +34,9 @@ def folder(tmp_path, monkeypatch):
     for name, converters in (("old", {}), ("coarse", {"adc_bits": 4, "adc_range": "calibrated-columns"})):
         content["converters"].update(converters)
         Path(f"{name}.toml").write_text(to_toml(accelerator_from_json(content, where=name)), encoding="utf-8")
-    return tmp_path
 
 
-def fails(capsys, *arguments):
-    """Run a command that must fail as a user's error; return what it says."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert "Traceback" not in captured.err
-    return captured.err
+folder = made_once(make_folder)
 
 
 def test_a_chip_answers_better_with_its_corrections_and_as_in_python(folder, capsys):

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_attention, make_residual
+from commands import run as run_command
 
 import mho
 from mho.cli.main import main
@@ -44,13 +45,7 @@ def surroundings(monkeypatch, tmp_path, networks):
 
 
 def run(capsys, *arguments, network="residual", accelerator="./chip.toml", code=0):
-    assert main(["schedule", network, "--accelerator", accelerator, *arguments]) == code
-    captured = capsys.readouterr()
-    if code:
-        assert captured.out == ""
-        assert captured.err.startswith("error: ")
-        assert "Traceback" not in captured.err
-    return captured.err if code else captured.out
+    return run_command(capsys, "schedule", network, "--accelerator", accelerator, *arguments, code=code)
 
 
 def schedule_json(capsys, *arguments, **keywords):

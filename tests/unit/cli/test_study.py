@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from commands import run as run_command
 from studies import STUDY, write_study
 
 from mho.cli.main import main
@@ -24,13 +25,7 @@ def surroundings(monkeypatch, tmp_path):
 
 def run(capsys, *arguments, text=STUDY, code=0):
     Path("small.toml").write_text(text)
-    assert main(["study", "small.toml", *arguments]) == code
-    captured = capsys.readouterr()
-    if code:
-        assert captured.out == ""
-        assert captured.err.startswith("error: ")
-        assert "Traceback" not in captured.err
-    return captured.err if code else captured.out
+    return run_command(capsys, "study", "small.toml", *arguments, code=code)
 
 
 def test_the_text(capsys, check_golden):
