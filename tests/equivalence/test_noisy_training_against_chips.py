@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from network_builder import NetworkBuilder
+from quantized_layers import quantized
 
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.array.conductances import Conditions
@@ -19,12 +21,10 @@ from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
-from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
-from mho.policy import BitWidths, Policy
+from mho.network.graph import Grid, LayerQuantization, Network
 from mho.program.lowering import compile_network
 from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
-from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
 from mho.simulation.adc_ranges import calibrate_ranges
@@ -64,35 +64,18 @@ STORED_CASES = [
 ]
 
 
-def network() -> Network:
+def convolution() -> Network:
     """A convolution of four channels on 4 x 4 pixels, whose inputs have a sign."""
-    random = np.random.default_rng(0)
-    constants = {
-        "w": random.normal(size=(3, 4, 3, 3)).astype(np.float32),
-        "b": random.normal(size=3).astype(np.float32),
-    }
-    sizes: dict[str, Any] = {
-        "kernel": (3, 3),
-        "strides": (1, 1),
-        "pads": (1, 1, 1, 1),
-        "dilations": (1, 1),
-        "groups": 1,
-    }
-    shapes = {"x": (1, 4, 4, 4), "y": (1, 3, 4, 4)}
-    infos = [TensorInfo(name, shape) for name, shape in shapes.items()]
-    node = Node("conv", "conv", ("x", "w", "b"), "y", sizes)
-    return Network("one", (infos[0],), (infos[1],), (node,), constants, shapes)
+    net = NetworkBuilder((1, 4, 4, 4))
+    net.conv(3, bias=True, name="conv")
+    return net.build()
 
 
 def attention() -> Network:
     """The product of three tokens with themselves in two heads, whose streamed values have a sign."""
-    shapes = {"x": (1, 2, 3, 8), "t": (1, 2, 8, 3), "y": (1, 2, 3, 3)}
-    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
-    nodes = (
-        Node("turn", "transpose", ("x",), "t", {"perm": (0, 1, 3, 2)}),
-        Node("product", "matmul", ("x", "t"), "y"),
-    )
-    return Network("two", (infos[0],), (infos[1],), nodes, {}, shapes)
+    net = NetworkBuilder((1, 2, 3, 8))
+    net.matmul()
+    return net.build()
 
 
 def accelerator(encoding: str, array: dict[str, Any], converters: dict[str, Any]) -> Any:
@@ -115,14 +98,15 @@ def on_chip(program: Program, seed: int, x: np.ndarray, hardware: Accelerator, c
     if hardware.converters.has_calibrated_adc:
         ranges = calibrate_ranges(program, seed, x, hardware=hardware, conditions=conditions, rule=RULE)
     executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=ranges)
-    return executor.run(x)["y"].reshape(-1)
+    (outputs,) = executor.run(x).values()
+    return outputs.reshape(-1)
 
 
 @pytest.mark.parametrize(("encoding", "model", "array", "converters"), CASES)
 def test_training_meets_what_chips_do(
     encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
 ) -> None:
-    compare_with_chips(network(), encoding, model, array, converters)
+    compare_with_chips(convolution(), encoding, model, array, converters)
 
 
 @pytest.mark.parametrize(("encoding", "model", "array", "converters"), STORED_CASES)
@@ -148,11 +132,12 @@ def test_training_meets_what_chips_do_with_zero_points(
 
 def imported() -> Network:
     """The convolution as integers of four bits, whose zero points differ between outputs, as those of inputs do."""
-    random, (node,) = np.random.default_rng(2), network().nodes
+    random, network = np.random.default_rng(2), convolution()
+    (node,) = network.nodes
     stored = Grid(np.full(3, 0.1, np.float32), np.array([1, 0, -3]), -8, 7, 4)
     quantization = LayerQuantization(Grid(np.float32(0.3), np.int64(2), -8, 7, 4), stored)
-    constants = {**network().constants, "w": random.integers(-8, 8, (3, 4, 3, 3))}
-    return replace(network(), nodes=(replace(node, quantization=quantization),), constants=constants)
+    constants = {**network.constants, "conv.weight": random.integers(-8, 8, (3, 4, 3, 3))}
+    return replace(network, nodes=(replace(node, quantization=quantization),), constants=constants)
 
 
 def compare_with_chips(
@@ -160,11 +145,10 @@ def compare_with_chips(
 ) -> None:
     """Compare the outputs of two inputs in training with those of chips."""
     shape = network.inputs[0].shape[1:]
-    trainable, x = TrainableNetwork(network), np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
-    policy = Policy.uniform(trainable.mvm_modules, BitWidths(4, 4))
-    if trainable.policy is None:
-        calibrate(trainable, torch.from_numpy(x))
-        trainable.set_policy(policy)
+    x = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    trainable = TrainableNetwork(network) if network.is_quantized else quantized(network, torch.from_numpy(x))
+    policy = trainable.policy
+    assert policy is not None
     ideal, hardware = accelerator(encoding, {}, {}), accelerator(encoding, array, converters)
     conditions = Conditions(elapsed_s=1000)
     program = compile_network(trainable.to_quantized_network(), ideal, model=MappingModel(model))

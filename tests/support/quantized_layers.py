@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
+from network_builder import NetworkBuilder
 
 from mho.array.nonidealities import ADC, DAC, idealize
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
-from mho.network.graph import Network, Node, TensorInfo
+from mho.network.graph import Network
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import TrainableNetwork
-
-HEADS, TOKENS, INPUTS = 2, 3, 5
 
 
 def inputs_for(network: Network, count: int = 64, seed: int = 1, mean: float = 0.0) -> torch.Tensor:
@@ -35,43 +33,25 @@ def quantized(network: Network, x: torch.Tensor, bits: str = "4/4") -> Trainable
     return trainable.train()
 
 
-def dense_network(weights: torch.Tensor, *, is_signed: bool) -> Network:
-    """Return a float network of a dense layer, after a ReLU where its inputs have no sign."""
-    outputs, inputs = weights.shape
-    constants = {"w": weights.numpy(), "b": np.linspace(-1, 1, outputs, dtype=np.float32)}
-    layer = Node("fc", "linear", ("x" if is_signed else "r", "w", "b"), "y")
-    nodes = (layer,) if is_signed else (Node("relu", "relu", ("x",), "r"), layer)
-    shapes = {"x": (1, inputs), "y": (1, outputs)} | ({} if is_signed else {"r": (1, inputs)})
-    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
-    return Network("one", (infos[0],), (infos[1],), nodes, constants, shapes)
-
-
 def dense(
-    bits: str = "4/4", *, inputs: int = 20, samples: int = 5, is_signed: bool = False
+    bits: str = "4/4", *, inputs: int = 20, samples: int = 5, is_signed: bool = False, seed: int = 3
 ) -> tuple[TrainableNetwork, torch.Tensor]:
-    """Return a dense layer of 3 outputs, and samples for it."""
-    torch.manual_seed(3)
-    network, x = dense_network(torch.randn(3, inputs) / 4, is_signed=is_signed), torch.randn(samples, inputs)
-    return quantized(network, x, bits), x
-
-
-def product_network() -> Network:
-    """Return a float network: tokens, with another sign, times themselves."""
-    shape, square = (1, HEADS, TOKENS, INPUTS), (1, HEADS, TOKENS, TOKENS)
-    shapes = {"x": shape, "n": shape, "t": (1, HEADS, INPUTS, TOKENS), "y": square}
-    nodes = (
-        Node("turned", "neg", ("x",), "n"),
-        Node("transposed", "transpose", ("n",), "t", {"perm": (0, 1, 3, 2)}),
-        Node("product", "matmul", ("n", "t"), "y"),
-    )
-    return Network("square", (TensorInfo("x", shape),), (TensorInfo("y", square),), nodes, {}, shapes)
+    """Return a dense layer of 3 outputs, after a ReLU where its inputs have no sign, and samples for it."""
+    net = NetworkBuilder((1, inputs), seed)
+    if not is_signed:
+        net.add("relu")
+    net.linear(3, name="fc")
+    x = inputs_for(net.build(), samples, seed)
+    return quantized(net.build(), x, bits), x
 
 
 def product(samples: int = 3) -> tuple[TrainableNetwork, torch.Tensor]:
-    """Return a product of activations, and samples for it."""
-    torch.manual_seed(1)
-    x = torch.randn(samples, HEADS, TOKENS, INPUTS)
-    return quantized(product_network(), x), x
+    """Return tokens in two heads, with another sign, times the tokens themselves, and samples for it."""
+    net = NetworkBuilder((1, 2, 3, 5))
+    net.add("neg")
+    net.matmul(name="product")
+    x = inputs_for(net.build(), samples)
+    return quantized(net.build(), x), x
 
 
 def noise_for(

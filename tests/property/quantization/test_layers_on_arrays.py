@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,16 @@ from accelerators import accelerators, make_accelerator
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quantized_layers import quantized
+from network_builder import NetworkBuilder
+from quantized_layers import inputs_for, quantized
 from random_networks import SeededChooser, random_network
 
-from mho.arithmetic.operations import infer_shape
 from mho.array.conductances import Conditions
 from mho.errors import MappingError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays, arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
-from mho.network.graph import Network, Node, TensorInfo
+from mho.network.graph import Node
 from mho.policy import BitWidths, Policy
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
@@ -30,76 +29,37 @@ from mho.quantization.tile_noise import TileNoise
 from mho.quantization.weight_noise import WeightNoise
 
 
-def conv(
-    channels: tuple[int, int], size: tuple[int, int], kernel: tuple[int, int], groups: int, **geometry: tuple[int, ...]
-) -> Network:
-    """Return a float network of a ReLU and a convolution."""
-    return _finish("conv", (1, channels[0], *size), (channels[1], channels[0] // groups, *kernel), geometry, groups)
-
-
-def linear(shape: tuple[int, ...], outputs: int) -> Network:
-    """Return a float network of a ReLU and a dense layer."""
-    return _finish("linear", (1, *shape), (outputs, shape[-1]), {}, 1)
-
-
-def _finish(
-    op: str, shape: tuple[int, ...], weights: tuple[int, ...], geometry: dict[str, tuple[int, ...]], groups: int
-) -> Network:
-    constants = {"w": torch.randn(weights).numpy(), "b": torch.randn(weights[0]).numpy()}
-    attributes = {"kernel": weights[2:], **geometry, "groups": groups} if op == "conv" else {}
-    out = infer_shape(op, [shape, weights, weights[:1]], attributes)
-    nodes = (Node("relu", "relu", ("x",), "r"), Node("layer", op, ("r", "w", "b"), "y", attributes))
-    shapes = {"x": shape, "r": shape, "y": out}
-    return Network("one", (TensorInfo("x", shape),), (TensorInfo("y", out),), nodes, constants, shapes)
-
-
-def matmul(heads: int, tokens: int, inputs: int) -> Network:
-    """Return a float network of a ReLU and the product of its values with the network's input, which is stored."""
-    shape, turned = (1, heads, tokens, inputs), (1, heads, inputs, tokens)
-    nodes = (
-        Node("relu", "relu", ("x",), "r"),
-        Node("turn", "transpose", ("x",), "t", {"perm": (0, 1, 3, 2)}),
-        Node("layer", "matmul", ("r", "t"), "y"),
-    )
-    shapes = {"x": shape, "r": shape, "t": turned, "y": (1, heads, tokens, tokens)}
-    infos = [TensorInfo(name, shapes[name]) for name in "xy"]
-    return Network("one", (infos[0],), (infos[1],), nodes, {}, shapes)
-
-
-def without_relu(network: Network) -> Network:
-    """Return the network of the layer alone, whose inputs have a sign."""
-    *between, last = network.nodes[1:]
-    layer = replace(last, inputs=("x", *last.inputs[1:]))
-    shapes = {name: shape for name, shape in network.shapes.items() if name != "r"}
-    return replace(network, nodes=(*between, layer), shapes=shapes)
-
-
 @st.composite
 def layers(draw: Any) -> tuple[TrainableNetwork, torch.Tensor]:
     """Strategy of quantized networks of one layer, with what runs through it."""
-    torch.manual_seed(draw(st.integers(0, 100)))
-    kind = draw(st.sampled_from(["linear", "conv", "matmul"]))
+    kind, seed = draw(st.sampled_from(["linear", "conv", "matmul"])), draw(st.integers(0, 100))
+    groups = draw(st.integers(1, 3)) if kind == "conv" else 1
     if kind == "linear":
         shape: tuple[int, ...] = draw(st.sampled_from([(7,), (5, 4)]))
-        network = linear(shape, draw(st.integers(1, 5)))
     elif kind == "matmul":
         shape = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
-        network = matmul(*shape)
     else:
-        groups = draw(st.integers(1, 3))
-        channels = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-        shape = (channels[0], *draw(st.sampled_from([(5, 6), (6, 6)])))
-        network = conv(
-            channels,
-            shape[1:],
+        shape = (groups * draw(st.integers(1, 2)), *draw(st.sampled_from([(5, 6), (6, 6)])))
+    net = NetworkBuilder((1, *shape), seed)
+    if draw(st.booleans()):  # else inputs have a sign
+        net.add("relu")
+    if kind == "linear":
+        net.linear(draw(st.integers(1, 5)), name="layer")
+    elif kind == "matmul":
+        net.matmul(name="layer")
+    else:
+        net.conv(
+            groups * draw(st.integers(1, 2)),
             draw(st.sampled_from([(1, 1), (3, 3), (2, 3)])),
+            draw(st.sampled_from([(1, 1), (2, 2), (1, 2)])),
+            draw(st.sampled_from([(0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 0, 2)])),
             groups,
-            strides=draw(st.sampled_from([(1, 1), (2, 2), (1, 2)])),
-            pads=draw(st.sampled_from([(0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 0, 2)])),
-            dilations=draw(st.sampled_from([(1, 1), (1, 1), (2, 1)])),
+            draw(st.sampled_from([(1, 1), (1, 1), (2, 1)])),
+            bias=True,
+            name="layer",
         )
-    x, bits = torch.randn(3, *shape), f"{draw(st.integers(1, 6))}/{draw(st.integers(1, 5))}"
-    return quantized(network if draw(st.booleans()) else without_relu(network), x, bits), x
+    x = inputs_for(net.build(), 3, seed)
+    return quantized(net.build(), x, f"{draw(st.integers(1, 6))}/{draw(st.integers(1, 5))}"), x
 
 
 def on_ideal_arrays(module: Any, accelerator: Accelerator, arrays: LayerArrays) -> Iterator[None]:
@@ -163,7 +123,9 @@ def _largest_sum(node: Node, inputs: int) -> int:
 
 
 def test_the_tiles_of_a_part_cover_its_matrix_once() -> None:
-    network = conv((4, 6), (6, 6), (3, 3), 1, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1))
+    net = NetworkBuilder((1, 4, 6, 6))
+    net.conv(6, name="layer")
+    network = net.build()
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
     arrays = arrays_of_network(network, policy, make_accelerator(10, 7, 2), MappingModel.PAPER)
     (part,) = arrays["layer"].parts

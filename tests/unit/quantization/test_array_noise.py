@@ -14,7 +14,6 @@ import torch
 from accelerators import make_accelerator
 from quantized_layers import (
     dense,
-    dense_network,
     noise_for,
     only_layer,
     only_module,
@@ -145,7 +144,7 @@ def test_gradients_pass_straight_through_but_for_what_is_clipped(
     leaves = [x.double().requires_grad_()]
     if layer is dense:
         leaves.append(module.weight.detach().double().requires_grad_())
-    operands = (leaves[0].relu(), leaves[1]) if layer is dense else (-leaves[0], -leaves[0].mT)
+    operands = (leaves[0].relu(), leaves[1]) if layer is dense else (-leaves[0], leaves[0].mT)
     quantizers = module.input_quantizer, module.weight_quantizer
     noise.redraw(generator.manual_seed(2))
     with torch.no_grad():
@@ -174,9 +173,12 @@ def test_gradients_pass_straight_through_but_for_what_is_clipped(
 
 def test_converters_clip_and_round_as_on_chips() -> None:
     """Two rows of 3 and an ADC of one bit: every column reads 0 or all of the full scale of 6."""
-    trainable = quantized(dense_network(torch.rand(1, 2), is_signed=False), torch.rand(8, 2), "3/1")
+    trainable, _ = dense("3/1", inputs=2, samples=8)
     arrays = noise_for(trainable, make_accelerator(2, 2, 2, converters={"adc_bits": 1}))
-    codes, whole = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 2.0]])
+    codes, whole = (
+        torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]),
+        torch.tensor([[3.0, 2.0], [0.0, 0.0], [0.0, 0.0]]),
+    )
     found = only_layer(arrays).residual(codes, whole, ("linear",), 0)
     assert found[:, 0].tolist() == [6 - 5, 0 - 3, 0]  # 3 of 6 is half a step: to the even code 0
 
@@ -359,7 +361,7 @@ def test_arrays_that_get_around_stuck_cells_are_refused() -> None:
     ArrayNoise(hardware(array={"placement": "fault-aware", "fault_compensation": "digits"}), {})
 
 
-@pytest.mark.parametrize("adc_bits", ["ideal", 4])
+@pytest.mark.parametrize("adc_bits", ["ideal", 6])
 @pytest.mark.parametrize("one_crossbar", [True, False])
 @pytest.mark.parametrize("kind", ["programming_error", "cell_variation"])
 def test_every_layer_has_errors_of_its_own_but_one_crossbar_the_same_cells(
