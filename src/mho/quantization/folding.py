@@ -86,20 +86,20 @@ def find_foldable_batch_norms(network: Network) -> dict[str, Node]:
 
 def _trained_constants(module: nn.Module) -> dict[str, NDArray[np.float32]]:
     tensors: list[Tensor | None]
+    if isinstance(module, DigitalModule):
+        return {name: _to_array(getattr(module, slot)) for slot, name in module.learned.items()}
     if isinstance(module, MvmModule):
         tensors = [module.weight, module.bias]
     elif isinstance(module, BatchNormModule):
         tensors = [module.weight, module.bias, module.running_mean, module.running_var]
-    elif isinstance(module, DigitalModule):
-        learned = dict(module.named_parameters())
-        tensors = [learned.get("weight"), learned.get("bias")]
     else:
         return {}
     present = [tensor for tensor in tensors if tensor is not None]
-    return {
-        name: tensor.detach().cpu().contiguous().numpy().copy()
-        for name, tensor in zip(module.constant_names, present, strict=False)
-    }
+    return {name: _to_array(tensor) for name, tensor in zip(module.constant_names, present, strict=False)}
+
+
+def _to_array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().cpu().contiguous().numpy().copy()
 
 
 def _affine_of(module: nn.Module) -> Affine:

@@ -3,8 +3,8 @@
 Tensors are [N, *S]. Where S[0] is 1, `takes_squeezed` tells which nodes also take and give [N, *S[1:]]: that keeps
 images four-dimensional, so that convolutions, BatchNorm and compilers see their usual memory formats.
 
-Parameters: weights and biases of MVM layers, scales and biases of batch and layer normalizations. Every other constant
-(position embeddings, attention scales) stays as it is, because a graph does not tell which of them was learned.
+Parameters: weights and biases of MVM layers, and what the records of other operations call learned. Every other
+constant (position embeddings, attention scales) stays as it is: a graph does not say which of them was learned.
 """
 
 from __future__ import annotations
@@ -230,15 +230,20 @@ class DigitalModule(nn.Module):
         self.attributes = dict(node.attributes)
         self.kernel = OPERATIONS[node.op].train
         self.constant_names = constant_names
-        learned = node.op == "layer_norm"
-        self.slots: tuple[str | None, ...] = tuple(
-            _slot(index, learned) if name in constant_names else None for index, name in enumerate(node.inputs)
-        )
-        for name, slot in zip(node.inputs, self.slots, strict=True):
-            if slot is not None and learned:
-                self.register_parameter(slot, constants.parameter(name))
-            elif slot is not None:
-                self.register_buffer(slot, constants.fixed(name), persistent=False)
+        learned = OPERATIONS[node.op].learned
+        slots: list[str | None] = []
+        for index, name in enumerate(node.inputs):
+            if name not in constant_names:
+                slots.append(None)
+            elif 0 < index <= len(learned):
+                slots.append(learned[index - 1])
+                self.register_parameter(learned[index - 1], constants.parameter(name))
+            else:
+                slots.append(f"constant_{index}")
+                self.register_buffer(f"constant_{index}", constants.fixed(name), persistent=False)
+        self.slots = tuple(slots)
+        self.learned = {slot: name for slot, name in zip(slots, node.inputs, strict=True) if slot in learned}
+        """Parameter -> the constant of the network that it starts from."""
 
     def forward(self, *activations: Tensor) -> Tensor:
         """Apply the operation to its activations, in the node's order."""
@@ -271,10 +276,6 @@ def build_module(network: Network, node: Node, constants: SharedConstants) -> nn
     if node.op not in OPERATIONS:
         raise UnsupportedOperationError(f"operation {node.op!r} cannot be trained", where=node.name)
     return DigitalModule(node, constants, [name for name in node.inputs if name in network.constants])
-
-
-def _slot(index: int, learned: bool) -> str:
-    return ("weight" if index == 1 else "bias") if learned else f"constant_{index}"
 
 
 def _geometry(node: Node) -> tuple[Geometry, tuple[int, int, int, int] | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Network, Node
 from mho.network.input_normalization import list_inputs
@@ -273,8 +274,8 @@ class TrainableNetwork(nn.Module):
 
 
 def _path(node: Node) -> str:
-    """Return the path of a node's module: the layer's name; of a normalization, what its scale is called after."""
-    scale = node.inputs[1] if node.op in ("batch_norm", "layer_norm") else ""
+    """Return the path of a node's module: the layer's name, or that of the weight that a digital operation learns."""
+    scale = node.inputs[1] if OPERATIONS[node.op].learned else ""
     return scale.removesuffix(".weight") if scale.endswith(".weight") else node.name
 
 

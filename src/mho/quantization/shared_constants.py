@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import replace
 
+from mho.arithmetic.operations import OPERATIONS
 from mho.network.graph import Network, Node
 
-_NORMALIZATIONS = ("batch_norm", "layer_norm")
 _FIXED = "fixed"
 
 
@@ -52,7 +52,7 @@ def separate_constants(network: Network) -> Network:
 
 def _owner(node: Node, index: int) -> Hashable:
     """Return who owns the constant that `node` takes as operand `index`."""
-    if node.op in _NORMALIZATIONS and index > 0:
+    if OPERATIONS[node.op].learned and index > 0:
         constants = node.inputs[1:]
         # A normalization of its own has as many arrays as operands: fewer, and equal ones were merged.
         is_merged = len(set(constants)) < len(constants)

@@ -69,7 +69,16 @@ class _Windows:
 
 
 def _max_pool(x: Tensor, attributes: Attributes) -> Tensor:
-    """Maximum of each window; padding never wins."""
+    """Maximum of each window; of zeros +0 where one is, as `maximum` has it, which torch leaves to the processor."""
+    pooled = _max_pool_by_torch(x, attributes)
+    negative_zeros = x.contiguous().view(torch.int32) == torch.iinfo(torch.int32).min
+    if not negative_zeros.any():
+        return pooled
+    has_zero = _max_pool_by_torch(((x == 0) & ~negative_zeros).float(), attributes) > 0
+    return torch.where(pooled == 0, torch.where(has_zero, 0.0, -0.0), pooled)
+
+
+def _max_pool_by_torch(x: Tensor, attributes: Attributes) -> Tensor:
     windows = _Windows((x.shape[-2], x.shape[-1]), attributes)
     padded = windows.pad(x, -math.inf)
     flat = padded.flatten(0, 1)
@@ -98,5 +107,6 @@ def _average_pool_for_training(x: Tensor, attributes: Attributes) -> Tensor:
 
 
 run_max_pool = with_attributes(_max_pool)
+train_max_pool = with_attributes(_max_pool_by_torch)
 run_average_pool = with_attributes(_average_pool)
 train_average_pool = with_attributes(_average_pool_for_training)

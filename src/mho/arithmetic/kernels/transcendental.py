@@ -37,7 +37,8 @@ _ERFCX_COEFFICIENTS = (
 interpolated at Chebyshev nodes by this project, off by 3e-13."""
 
 
-def _blockwise(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+def in_float64(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply an elementwise function of float64 in blocks and round its results to float32."""
     flat = x.contiguous().reshape(-1)
     result = torch.empty_like(flat, dtype=torch.float32)
     for start in range(0, flat.numel(), _BLOCK):
@@ -57,7 +58,8 @@ def _power_of_two(exponent: Tensor) -> Tensor:
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
 
-def _exp64(x: Tensor) -> Tensor:
+def exp64(x: Tensor) -> Tensor:
+    """e^x of float64; beyond 708 as at 708."""
     clamped = x.clamp(-_MAX_EXPONENT, _MAX_EXPONENT)
     exponent = torch.round(clamped * _LOG2_E)
     exponent = torch.where(exponent.isnan(), torch.zeros_like(exponent), exponent)
@@ -66,7 +68,8 @@ def _exp64(x: Tensor) -> Tensor:
     return _horner(remainder, _EXP_COEFFICIENTS) * _power_of_two(exponent)
 
 
-def _log64(x: Tensor) -> Tensor:
+def log64(x: Tensor) -> Tensor:
+    """Natural logarithm of normal float64: -infinity at 0, NaN below."""
     bits = x.contiguous().view(torch.int64)
     exponent = (bits >> 52) - 1023
     mantissa = ((bits & ((1 << 52) - 1)) | (1023 << 52)).view(torch.float64)
@@ -88,18 +91,18 @@ def _erf64(x: Tensor) -> Tensor:
     size = x.abs().clamp(1.0, _ERFC_LIMIT)
     t = 1.0 / (1.0 + 0.5 * size)
     u = (t - 0.25) * (24.0 / 5.0) - 1.0
-    complement = _horner(u, _ERFCX_COEFFICIENTS) * _exp64(-(size * size))
+    complement = _horner(u, _ERFCX_COEFFICIENTS) * exp64(-(size * size))
     far = torch.copysign(1.0 - complement, x)
     far = torch.where(x.abs() > _ERFC_LIMIT, torch.sign(x), far)
     return torch.where(square <= 1.0, near, far)
 
 
 def _sigmoid64(x: Tensor) -> Tensor:
-    return 1.0 / (1.0 + _exp64(-x))
+    return 1.0 / (1.0 + exp64(-x))
 
 
 def _tanh64(x: Tensor) -> Tensor:
-    decay = _exp64(-2.0 * x.abs())
+    decay = exp64(-2.0 * x.abs())
     far = torch.copysign((1.0 - decay) / (1.0 + decay), x)
     square = x * x
     near = x * (1.0 - square * (1.0 / 3.0) + square * square * (2.0 / 15.0))
@@ -117,42 +120,42 @@ def _gelu_tanh64(x: Tensor) -> Tensor:
 
 def exp(x: Tensor) -> Tensor:
     """e^x in float32; overflows to infinity."""
-    return _blockwise(x, _exp64)
+    return in_float64(x, exp64)
 
 
 def log(x: Tensor) -> Tensor:
     """Natural logarithm in float32: -infinity at 0, NaN below."""
-    return _blockwise(x, _log64)
+    return in_float64(x, log64)
 
 
 def erf(x: Tensor) -> Tensor:
     """Error function in float32."""
-    return _blockwise(x, _erf64)
+    return in_float64(x, _erf64)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e^-x) in float32."""
-    return _blockwise(x, _sigmoid64)
+    return in_float64(x, _sigmoid64)
 
 
 def silu(x: Tensor) -> Tensor:
     """x / (1 + e^-x) in float32."""
-    return _blockwise(x, lambda block: block * _sigmoid64(block))
+    return in_float64(x, lambda block: block * _sigmoid64(block))
 
 
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent in float32."""
-    return _blockwise(x, _tanh64)
+    return in_float64(x, _tanh64)
 
 
 def gelu(x: Tensor, approximate: str) -> Tensor:
     """x times the normal distribution's cumulative function, or its approximation by tanh ("tanh")."""
-    return _blockwise(x, _gelu_tanh64 if approximate == "tanh" else _gelu64)
+    return in_float64(x, _gelu_tanh64 if approximate == "tanh" else _gelu64)
 
 
 def sqrt(x: Tensor) -> Tensor:
     """Square root in float32: correctly rounded, as from float64 it always is."""
-    return _blockwise(x, torch.sqrt)
+    return in_float64(x, torch.sqrt)
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
@@ -163,15 +166,15 @@ def power(x: Tensor, exponent: float) -> Tensor:
     """
     if float(exponent).is_integer():
         if abs(exponent) <= 64:
-            return _blockwise(x, lambda block: _whole_power64(block, int(exponent)))
-        return _blockwise(x, lambda block: _large_power64(block, exponent))
+            return in_float64(x, lambda block: _whole_power64(block, int(exponent)))
+        return in_float64(x, lambda block: _large_power64(block, exponent))
     if exponent == 0.5:
         return sqrt(x)
-    return _blockwise(x, lambda block: _exp64(exponent * _log64(block)))
+    return in_float64(x, lambda block: exp64(exponent * log64(block)))
 
 
 def _large_power64(x: Tensor, exponent: float) -> Tensor:
-    size = _exp64(exponent * _log64(x.abs()))
+    size = exp64(exponent * log64(x.abs()))
     return torch.copysign(size, x) if exponent % 2 else size
 
 
