@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from mho.arithmetic.attributes import get_float, get_int
+from mho.arithmetic.attributes import Attributes, Shape, get_float, get_int
 from mho.arithmetic.operation import (
     Attribute,
     Operation,
     RequiredWindows,
     Use,
     always,
+    as_first,
     as_operands,
     unknown,
 )
 from mho.arithmetic.required_windows import of_aligned, pad_rank
-from mho.arithmetic.shapes import infer_broadcast
+from mho.arithmetic.shapes import ShapeError, broadcast, infer_broadcast
 
 
 def keeps_aligned_samples(use: Use) -> bool:
@@ -39,6 +40,13 @@ def _binary(name: str, non_negative: Callable[[Use, Sequence[bool]], bool], onnx
 
 def _alpha(default: float) -> dict[str, Attribute]:
     return {"alpha": Attribute("float", default)}
+
+
+def _shape_of_first(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    del attributes
+    if broadcast(*shapes) != shapes[0]:
+        raise ShapeError(f"{list(shapes[1])} does not broadcast to {list(shapes[0])}")
+    return shapes[0]
 
 
 def _where_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
@@ -78,6 +86,25 @@ OPERATIONS = (
         "leaky_relu", non_negative=_by_attribute("alpha", lambda alpha: alpha <= 0), onnx="LeakyRelu",
         attributes=_alpha(0.01),
     ),
+    _elementwise(
+        "prelu", non_negative=as_first, onnx="PRelu", operands=(2, 2), shape=_shape_of_first, learned=("slope",)
+    ),
+    _elementwise(
+        "thresholded_relu", non_negative=_by_attribute("alpha", lambda alpha: alpha >= 0), onnx="ThresholdedRelu",
+        attributes=_alpha(1.0),
+    ),
+    _elementwise("elu", non_negative=as_first, onnx="Elu", attributes=_alpha(1.0)),
+    _elementwise("celu", non_negative=as_first, onnx="Celu", attributes=_alpha(1.0)),
+    _elementwise(
+        "selu", non_negative=lambda use, known: known[0] and get_float(use.attributes, "gamma") >= 0, onnx="Selu",
+        attributes={
+            "alpha": Attribute("float", 1.67326319217681884765625),
+            "gamma": Attribute("float", 1.05070102214813232421875),
+        },
+    ),
+    _elementwise("softplus", non_negative=always, onnx="Softplus"),
+    _elementwise("softsign", non_negative=as_first, onnx="Softsign"),
+    _elementwise("mish", non_negative=as_first, onnx="Mish"),
     _elementwise("sigmoid", non_negative=always, onnx="Sigmoid"),
     _elementwise(
         "hard_sigmoid", non_negative=always, onnx="HardSigmoid",

@@ -12,6 +12,7 @@ from mho.arithmetic import requantize
 from mho.arithmetic.attributes import Attributes, get_float, get_int, get_text
 from mho.arithmetic.kernels import transcendental
 from mho.arithmetic.kernels.adapters import binary, unary, with_attributes, with_number
+from mho.arithmetic.kernels.transcendental import exp64, in_float64, log64
 from mho.arithmetic.kernels.trees import maximum
 
 
@@ -32,9 +33,60 @@ def _quantizer(attributes: Attributes) -> tuple[float, int, int, int]:
     return get_float(attributes, "scale"), zero_point, qmin, qmax
 
 
+def _expm1(x: Tensor) -> Tensor:
+    """e^x - 1 in float64; near 0 by its series, where the difference would lose digits."""
+    return torch.where(x.abs() < 1e-4, x * (1.0 + x * (0.5 + x * (1.0 / 6.0))), exp64(x) - 1.0)
+
+
+def _train_elu(x: Tensor, alpha: float, scale: float = 1.0) -> Tensor:
+    """x, or alpha (e^(x / scale) - 1) where x is negative; the clamp keeps what is not taken from overflowing."""
+    return torch.where(x < 0, alpha * torch.expm1(x.clamp(max=0.0) / scale), x)
+
+
+def _selu(x: Tensor, attributes: Attributes) -> Tensor:
+    alpha, gamma = get_float(attributes, "alpha"), get_float(attributes, "gamma")
+    return in_float64(x, lambda v: gamma * torch.where(v < 0, alpha * _expm1(v), v))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) in float64; log(1 + y) of a small y by its series."""
+    y = exp64(-x.abs())
+    return x.clamp(min=0.0) + torch.where(y < 1e-4, y * (1.0 - y * (0.5 - y * (1.0 / 3.0))), log64(1.0 + y))
+
+
+def _mish(x: Tensor) -> Tensor:
+    """x tanh(log(1 + e^x)) in float64: tanh(log(1 + y)) is z / (z + 2) with z = y (y + 2), and 1 from x = 40 on."""
+    y = exp64(x.clamp(max=40.0))
+    z = y * (y + 2.0)
+    return x * (z / (z + 2.0))
+
+
+def run_prelu(operands: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """x, or slope times x where x is negative."""
+    del attributes
+    x, slope = operands
+    return torch.where(x < 0, x * slope, x)
+
+
 run_relu = unary(torch.relu)
 run_clip = with_attributes(_clip)
 run_leaky_relu = with_number(lambda x, alpha: torch.where(x >= 0, x, x * alpha), "alpha")
+run_thresholded_relu = with_number(lambda x, alpha: torch.where(x <= alpha, 0.0, x), "alpha")
+run_elu = with_number(lambda x, alpha: in_float64(x, lambda v: torch.where(v < 0, alpha * _expm1(v), v)), "alpha")
+train_elu = with_number(_train_elu, "alpha")
+run_celu = with_number(
+    lambda x, alpha: in_float64(x, lambda v: torch.where(v < 0, alpha * _expm1(v / alpha), v)), "alpha"
+)
+train_celu = with_number(lambda x, alpha: _train_elu(x, alpha, alpha), "alpha")
+run_selu = with_attributes(_selu)
+train_selu = with_attributes(
+    lambda x, attributes: get_float(attributes, "gamma") * _train_elu(x, get_float(attributes, "alpha"))
+)
+run_softplus = unary(lambda x: in_float64(x, _softplus))
+train_softplus = unary(functional.softplus)
+run_softsign = unary(lambda x: x / (1.0 + x.abs()))
+run_mish = unary(lambda x: in_float64(x, _mish))
+train_mish = unary(functional.mish)
 run_sigmoid = unary(transcendental.sigmoid)
 train_sigmoid = unary(torch.sigmoid)
 run_hard_sigmoid = with_attributes(_hard_sigmoid)
