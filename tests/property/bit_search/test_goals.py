@@ -1,7 +1,6 @@
 """Every goal on spaces that can be listed: the proven optimum, budgets that are kept, fronts that nothing betters."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_spaces import ArbitraryEvaluator, all_policies, drawn_space
@@ -61,42 +60,3 @@ def test_exact_finds_the_whole_front(seed):
     }  # fmt: skip
     assert {(record.cost, record.accuracy) for record in result.front} == true_front
     assert all(space.contains(record.policy) or record is result.reference for record in result.front)
-
-
-@pytest.mark.parametrize("method", ["exact", "evolution", "tpe", "uniform", "random"])
-@settings(deadline=None, max_examples=3)
-@given(seed=seeds, level=st.floats(0.0, 1.0))
-def test_within_a_cost_budget_nothing_dearer_is_evaluated_but_uniform_8_8(method, seed, level):
-    budget = budget_within(seed, level)
-    result = run(method, seed, SearchOptions(10, cost_budget=budget))
-    assert all(record.cost <= budget.amount for record in result.records[1:])
-    if result.best is not None:  # of the same widths for all layers, none may be cheap enough
-        assert result.best.cost <= budget.amount
-        assert result.best.score == min(r.score for r in result.records if r.cost <= budget.amount)
-    assert result.best is not None or method == "uniform"
-
-
-@pytest.mark.parametrize("method", ["exact", "evolution", "tpe"])
-@settings(deadline=None, max_examples=3)
-@given(seed=seeds)
-def test_no_record_betters_one_of_the_front(method, seed):
-    result = run(method, seed, SearchOptions(14, whole_front=True))
-    for one in result.front:
-        for other in result.records:
-            assert not (other.cost <= one.cost and other.accuracy > one.accuracy)
-            assert not (other.cost < one.cost and other.accuracy >= one.accuracy)
-    costs = [record.cost for record in result.front]
-    assert costs == sorted(set(costs))
-
-
-def test_the_agent_evaluates_nothing_beyond_a_cost_budget():
-    budget = budget_within(5, 0.4)
-    result = run("rl", 5, SearchOptions(7, cost_budget=budget))
-    assert all(record.cost <= budget.amount for record in result.records[1:])
-    assert result.require_best().cost <= budget.amount
-
-
-def test_the_papers_agent_may_look_beyond_a_budget_but_never_wins_there():
-    budget = budget_within(3, 0.5)
-    result = run("rl-paper", 3, SearchOptions(15, cost_budget=budget))
-    assert result.require_best().cost <= budget.amount

@@ -10,15 +10,12 @@ import pytest
 from accelerators import make_accelerator
 from chip_networks import make_chain, make_residual
 from gymnasium.utils.env_checker import check_env
+from small_spaces import AdcEvaluator, adc_space
 
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.evaluation import Measurement
-from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import METHODS
 from mho.bit_search.objective import Objective
 from mho.bit_search.paper_environment import BitWidthEnvironment
-from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.sensitivity import SensitivityModel, SensitivityPrior
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.energy import energy_network
@@ -35,13 +32,7 @@ HARDWARE = make_accelerator(32, 32, 2, adc_bits=8, converters=CONVERTERS, energy
 
 @cache
 def plain_space(*, prune=True):
-    return space_of(prune=prune)
-
-
-def space_of(*, prune=True, objective=Objective.LATENCY, mapping=MappingModel.BEST, hardware=HARDWARE, **limits):
-    limits = {"adc_bits": (3, 5, 8), "min_weight_bits": 3, "min_act_bits": 6, "hold_first_last": None, **limits}
-    constraints = SearchConstraints(**limits)
-    return make_space(NETWORK, hardware, constraints, prune=prune, objective=objective, mapping=mapping)
+    return adc_space(prune=prune)
 
 
 def random_policies(space, count, seed=0):
@@ -52,7 +43,7 @@ def random_policies(space, count, seed=0):
 
 def test_choices_have_adc_bits_and_what_is_held_or_pinned_has_its_own_or_all():
     pins = {NAMES[1]: BitWidths(4, 7, 6), NAMES[2]: BitWidths(4, 7)}
-    space = space_of(prune=False, hold_first_last=BitWidths(8, 8), pins=pins)
+    space = adc_space(prune=False, hold_first_last=BitWidths(8, 8), pins=pins)
     choices = {layer.name: layer.choices for layer in space.layers}
     assert choices[NAMES[0]] == choices[NAMES[-1]] == tuple(BitWidths(8, 8, bits) for bits in (3, 5, 8))
     assert choices[NAMES[1]] == (BitWidths(4, 7, 6),)
@@ -88,7 +79,7 @@ def test_pruning_keeps_exactly_the_choices_that_no_other_beats_in_all_three_widt
 
 @pytest.mark.parametrize("mapping", MappingModel)
 def test_latencies_of_policies_are_those_of_the_cost_model(mapping):
-    space = space_of(prune=False, mapping=mapping)
+    space = adc_space(prune=False, mapping=mapping)
     assert (space.shared is not None) == (mapping is MappingModel.BEST)
     for policy in random_policies(space, 15):
         assert space.cost_of(policy) == cost_network(NETWORK, policy, HARDWARE, model=mapping).latency_ps
@@ -123,7 +114,7 @@ def test_more_adc_bits_never_cost_less_and_pruning_loses_no_cost_that_is_reachab
 
 
 def test_without_adc_bits_the_table_is_what_it_was():
-    plain, full = space_of(prune=False, adc_bits=()), plain_space(prune=False)
+    plain, full = adc_space(prune=False, adc_bits=()), plain_space(prune=False)
     assert plain.table.shape == (len(NAMES), 8, 8, 1)
     np.testing.assert_array_equal(plain.layer_costs, full.layer_costs)
     assert all(bits.adc_bits is None for layer in plain.layers for bits in layer.choices)
@@ -134,9 +125,8 @@ def test_without_adc_bits_the_table_is_what_it_was():
     [({"adc_range": "full-scale", "adc_bits": 12}, "no range of the ADCs"), ({"adc_bits": 6}, "up to 8")],
 )
 def test_accelerators_whose_adcs_do_not_have_the_bits_are_refused(changes, message):
-    hardware = make_accelerator(32, 32, 2, **{"converters": CONVERTERS | changes})
     with pytest.raises(ConfigError, match=message):
-        space_of(hardware=hardware)
+        adc_space(converters=changes)
 
 
 def test_impossible_adc_bits_are_refused():
@@ -170,45 +160,11 @@ def test_an_episode_has_three_steps_a_layer_and_ends_in_the_space(prune):
             assert again["policy"] == info["policy"]
 
 
-class Smooth:
-    """Loss that every width causes, of ADCs most where a layer is sensitive to them."""
-
-    fidelity = "smooth"
-    problem = {"kind": "smooth"}  # noqa: RUF012 - never changed
-
-    def seed_for(self, policy):  # noqa: ARG002 - the protocol's
-        return 0
-
-    def evaluate(self, policy):
-        increase = sum(
-            4.0 ** (2 - bits.weight_bits)
-            + 4.0 ** (2 - bits.act_bits)
-            + (number + 1) * 4.0 ** (3 - (bits.adc_bits or 8))
-            for number, bits in enumerate(policy.layers.values())
-        )
-        return Measurement(0.02 * increase, 0.9 * float(np.exp(-0.02 * increase)))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_chooses_adc_bits(method):
-    limits = {"adc_bits": (3, 4, 5, 6, 8), "min_weight_bits": 6}
-    space = space_of(prune=method != "rl-paper", mapping=MappingModel.PAPER, **limits)
-    log, options = EvaluationLog(None, {}), SearchOptions(budget=14, allowed_drop_points=2.0)
-    result = run_search(method, space, Smooth(), log, options, np.random.default_rng(0))
-    tried = [record.policy for record in result.records[1:]]
-    assert all(space.contains(policy) for policy in tried)
-    assert len({bits.adc_bits for policy in tried for bits in policy.layers.values()}) > 2
-    if method in ("rl", "exact"):
-        found = result.require_best()
-        assert found.cost < 0.9 * space.reference_cost
-        assert min(bits.adc_bits for bits in found.policy.layers.values()) < 8
-
-
 def test_the_model_of_the_world_tells_sensitivities_to_adcs_apart():
     space = plain_space(prune=False)
     model = SensitivityModel(NAMES, None, 3)
     policies = [*random_policies(space, 60, seed=4)]
-    losses = np.array([Smooth().evaluate(policy).score for policy in policies])
+    losses = np.array([AdcEvaluator().evaluate(policy).score for policy in policies])
     model.fit(policies, losses, 0.02)
     adc = model.log_sensitivities[:, 2]
     assert (np.argsort(adc) == np.arange(len(NAMES))).all()

@@ -84,17 +84,6 @@ def test_truncated_normal_draws_stay_inside_and_have_the_right_mean():
     assert np.std(values) == pytest.approx(0.27, abs=0.02)
 
 
-def test_agents_leave_random_state_and_threads_of_the_process_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    threads = torch.get_num_threads()
-    for method in ("rl", "rl-paper"):
-        torch.manual_seed(5)
-        search(method, 8)
-        assert torch.equal(torch.rand(3), expected)
-    assert torch.get_num_threads() == threads
-
-
 def test_uniform_search_goes_from_slow_to_fast_and_keeps_held_layers():
     result = search("uniform", 100)
     latencies = [record.cost for record in result.records]

@@ -8,7 +8,6 @@ from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import MethodOptions
 from mho.bit_search.runner import SearchOptions, run_search
-from mho.errors import ConfigError
 
 
 def test_small_spaces_are_searched_to_the_proven_optimum():
@@ -43,8 +42,3 @@ def test_auto_finds_what_its_choice_finds_and_says_why(space):
     assert [record.policy for record in by_itself.records] == [record.policy for record in told.records]
     assert by_itself.choice is not None
     assert told.choice is None
-
-
-def test_an_unknown_method_is_told_with_auto_among_those_known():
-    with pytest.raises(ConfigError, match=r"auto, rl(.|\n)*did you mean 'auto'"):
-        search("autu", 5)

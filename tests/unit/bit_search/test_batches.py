@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import search_problem
 from fake_ray import FakeRay
@@ -13,8 +12,7 @@ from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search
 
 from mho.bit_search.evaluation import FAILED
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.measurers import ATTEMPTS, MakeWork, Timed, library_versions
-from mho.bit_search.methods import METHODS, method_factory
+from mho.bit_search.measurers import ATTEMPTS, MakeWork, library_versions
 from mho.bit_search.runner import SearchOptions
 from mho.bit_search.workers import Workers
 from mho.errors import ConfigError, MhoError
@@ -25,45 +23,6 @@ NAMES = resnet18_space().layer_names
 def plain(result):
     """The records without what depends on timing: how long they took, and which came into the log first."""
     return [dataclasses.replace(record, seconds=0.0, index=0) for record in result.records]
-
-
-class LastFirst:
-    """Measures a batch from its end; tells how many were given at once."""
-
-    def __init__(self):
-        self.evaluator, self.sizes = SmoothEvaluator(NAMES), []
-
-    def measure(self, policies):
-        self.sizes.append(len(policies))
-        for number in reversed(range(len(policies))):
-            yield number, Timed(self.evaluator.evaluate(policies[number]), 0.0)
-
-    def keep(self, record):
-        pass
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_in_which_order_a_batch_is_evaluated_changes_nothing(method):
-    backwards = LastFirst()
-    result = search_at_once(method, 9, 4, measurer=backwards)
-    assert plain(result) == plain(search_at_once(method, 9, 4))
-    assert backwards.sizes[0] == 1, "the reference comes alone"
-    assert max(backwards.sizes) == 4
-    assert sum(backwards.sizes) == len(result.records) == len({record.policy for record in result.records}) <= 9
-
-
-@pytest.mark.parametrize("method", ["exact", "evolution", "tpe", "rl"])
-def test_what_is_pending_is_not_proposed_again(method):
-    result = search_at_once(method, 8, 1)
-    asked = method_factory(method)(resnet18_space(), result.goal, 40, np.random.default_rng(1))
-    for record in result.records:
-        asked.tell(record)
-    pending = []
-    for _ in range(6):
-        pending.append(asked.ask(pending))
-    known = {record.policy for record in result.records}
-    assert len(set(pending)) == 6
-    assert not known & set(pending)
 
 
 def test_processes_find_what_one_process_finds_even_where_some_of_them_die(tmp_path):
