@@ -64,6 +64,14 @@ class Console(rich.console.Console):
         return super().render_str(escape(text), **options)
 
 
+def wide_console() -> Console:
+    """Return a console on standard output that folds lines on a terminal alone: a file has room for all of them."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print escaped text, on standard error where `err`, with an end of line where `nl`."""
     click.echo(escape(text), err=err, nl=nl)

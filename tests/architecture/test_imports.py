@@ -61,6 +61,20 @@ EXCEPTIONS = {
 """(module, package) -> why it may import it all the same."""
 
 TORCH = ("arithmetic/", "array/", "quantization/", "bit_search/", "simulation/", "models/", "data/")
+CLI_BELOW = {
+    "array.calibration": "values of options",
+    "array.conductances": "values of options",
+    "array.nonidealities": "which options take effect",
+    "cost_model": "documents that are printed",
+    "program": "programs that are read and listed",
+    "quantization.allocator": "a setting of the process, which is the command's own",
+    "scheduling": "schedules that are printed",
+    "simulation": "differences of a chip from exact integers, which are printed",
+    "evaluation": "samples with labels",
+    "workflow": "configuration files, which only commands run",
+}
+"""Packages or modules below the public API that commands import all the same -> why."""
+
 HEAVY = {
     "torch": (*TORCH, "network/torch_reader.py", "network/loading.py", "network/reference.py"),
     "torchvision": TORCH,
@@ -105,6 +119,20 @@ def test_imports_follow_the_one_direction(package):
         if package_of(path) == package:
             found += wrong_directions(path, package, DIRECT[package])
     assert not found, "\n".join(found)
+
+
+def test_commands_call_the_public_functions():
+    """They compute nothing by themselves: no searches, no quantization, no mappings, no products of arrays."""
+    above = {"api", "cli", "report", "schemas", "hardware", "network", "policy", "mapping"} | FOUNDATION
+    found = {
+        f"{relative(path)}:{line} imports {name}"
+        for path in MODULES
+        if package_of(path) == "cli"
+        for name, line in imports(path, typing_too=True)
+        if name.startswith("mho.") and name.split(".")[1] not in above | set(mho.__all__)
+        if not any(f"{name}.".startswith(f"mho.{below}.") for below in CLI_BELOW)
+    }
+    assert not found, "\n".join(sorted(found))
 
 
 @pytest.mark.parametrize("module", sorted(FOUNDATION - {""}))

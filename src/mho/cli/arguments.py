@@ -72,6 +72,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+TableFormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print it.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 

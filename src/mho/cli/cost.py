@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +21,8 @@ from mho.cli.arguments import (
     NetworkArgument,
     PolicyOption,
     SharingBatchOption,
+    TableFormat,
+    TableFormatOption,
     check_energy,
     load_with_widths,
 )
@@ -39,20 +40,12 @@ _NAME_LINE, _MAPPING_LINE = 1000, 52
 """Characters after which names and mappings are folded."""
 
 
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-
-
 def cost(
     network: NetworkArgument,
     accelerator: AcceleratorOption,
     policy: PolicyOption = None,
     bits: BitsOption = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
+    output_format: TableFormatOption = TableFormat.TEXT,
     encoding: EncodingOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
@@ -77,10 +70,10 @@ def cost(
     _print(CostDocument.of(network, result, reference, hardware, spent), output_format)
 
 
-def _print(document: CostDocument, output_format: Format) -> None:
-    if output_format is Format.JSON:
+def _print(document: CostDocument, output_format: TableFormat) -> None:
+    if output_format is TableFormat.JSON:
         echo(json.dumps(document.model_dump(mode="json"), indent=2))
-    elif output_format is Format.CSV:
+    elif output_format is TableFormat.CSV:
         names = [name for name in LayerRow.model_fields if name != "adc_bits" or _has_adc_bits(document)]
         fields = [*names, *(_csv_energies(document.energy) if document.energy is not None else ())]
         table = io.StringIO()

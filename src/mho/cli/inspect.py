@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mho.cli.arguments import Format, FormatOption, InputShapeOption, parse_shape
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
-from mho.terminal import Console, Text, echo
+from mho.terminal import Console, Text, echo, wide_console
 
 if TYPE_CHECKING:
     from mho.network.summary import NetworkSummary
@@ -49,7 +49,7 @@ def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_fo
     if output_format is Format.JSON:
         echo(json.dumps(_network_document(target, summary), indent=2))
         return
-    console = _console()
+    console = wide_console()
     console.print(Text.assemble((target, "bold"), f"   {_state(summary)}, {summary.parameters:,} parameters"))
     _print_tensors(console, summary.inputs, summary.outputs)
     rows = [_layer_row(summary, index) for index in range(len(summary.layers))]
@@ -101,7 +101,7 @@ def _inspect_program(path: Path, output_format: Format) -> None:
     if output_format is Format.JSON:
         echo(json.dumps(_program_document(summary), indent=2))
         return
-    console = _console()
+    console = wide_console()
     size = f"{summary.instructions:,} instructions, {summary.constants_bytes / 1e6:,.1f} MB of constants"
     console.print(Text.assemble((summary.name, "bold"), " for ", (summary.accelerator, "bold"), f"   {size}"))
     _print_tensors(console, summary.inputs, summary.outputs)
@@ -133,13 +133,6 @@ def _program_document(summary: ProgramSummary) -> dict[str, Any]:
         "instructions": summary.instructions,
         "constants_bytes": summary.constants_bytes,
     }
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000  # a file has room for all of it
-    return console
 
 
 def _print_tensors(

@@ -13,7 +13,7 @@ from mho.cost_model.area import area_chip
 from mho.hardware.loading import list_presets, load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.report.hardware_words import tell_conversion
-from mho.terminal import Console, Text, echo
+from mho.terminal import Console, Text, echo, wide_console
 
 _SOURCE_WIDTH = 90
 
@@ -33,9 +33,7 @@ def inspect_accelerator(target: str, *, as_json: bool) -> None:
 
 
 def _print(accelerator: Accelerator) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000  # a file has room for all of it
+    console = wide_console()
     console.print(Text.assemble((accelerator.name, "bold"), f"   {accelerator.description}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("key", "value", "source"):

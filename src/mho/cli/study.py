@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mho.cli.arguments import TableFormat, TableFormatOption
 from mho.cli.outputs import check_outputs
 from mho.terminal import Console, echo, echo_over, is_terminal
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 _LINES = 10
 """Lines of progress where standard error is no terminal."""
-
-
-class Format(StrEnum):
-    """How the table is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
 
 
 def study(
@@ -43,7 +35,7 @@ def study(
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the charts into one .svg or .png file too.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print the table.")] = Format.TEXT,
+    output_format: TableFormatOption = TableFormat.TEXT,
 ) -> None:
     """Sweep parameters of arrays and converters over chips of many seeds: how accurate is a program on them?
 
@@ -69,9 +61,9 @@ def study(
     )
     if draw is not None:
         write_chart(finished.result, draw)
-    if output_format is Format.JSON:
+    if output_format is TableFormat.JSON:
         echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
-    elif output_format is Format.CSV:
+    elif output_format is TableFormat.CSV:
         echo(write_csv(finished.result), nl=False)
     else:
         print_study(Console(), finished.result)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mho.cache_folder import write_atomically
 from mho.cost_model.network_map import LayerMap, NetworkMap
 from mho.errors import ConfigError, file_errors
+from mho.report.drawing import Drawing
 from mho.report.map_drawing import draw_layer
 from mho.report.png import to_png
 from mho.report.svg import to_svg
@@ -71,8 +72,17 @@ def write_drawing(network_map: NetworkMap, layer: str, path: Path, *, tiles: int
         InputFileError: the file cannot be written.
     """
     check_suffix(path)
-    drawing = draw_layer(network_map, layer, tiles=tiles)
-    is_png = path.suffix.lower() == ".png"
-    content = to_png(drawing) if is_png else to_svg(drawing, title=f"{layer} on crossbars").encode()
+    save_drawing(draw_layer(network_map, layer, tiles=tiles), path, title=f"{layer} on crossbars")
+
+
+def save_drawing(drawing: Drawing, path: Path, *, title: str) -> None:
+    """Write a drawing as the kind of file that its name says; it is there wholly or not at all.
+
+    Raises:
+        ConfigError: the name ends in neither .svg nor .png.
+        InputFileError: the file cannot be written.
+    """
+    check_suffix(path)
+    content = to_png(drawing) if path.suffix.lower() == ".png" else to_svg(drawing, title=title).encode()
     with file_errors(path, "cannot be written"):
         write_atomically(path, content)

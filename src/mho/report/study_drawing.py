@@ -9,17 +9,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mho.cache_folder import write_atomically
-from mho.errors import file_errors
 from mho.formats import format_share
 from mho.report.drawing import INK, MUTED, PAPER, Box, Drawing, Label, Line, Shape, flow, stack
-from mho.report.drawing_files import check_suffix
+from mho.report.drawing_files import save_drawing
 from mho.report.palette import hues, mix
-from mho.report.png import to_png
 from mho.report.study_document import StudyPoint, StudyResult, SweptParameter, Value
 from mho.report.study_figures import MAX_LINES, list_charts
 from mho.report.study_text import format_value
-from mho.report.svg import to_svg
 
 _WIDTH, _HEIGHT = 250.0, 150.0
 """Of the plain inside of one chart's axes."""
@@ -50,22 +46,8 @@ def draw_chart(result: StudyResult) -> Drawing:
 
 
 def write_chart(result: StudyResult, path: Path) -> None:
-    """Draw a study into a file, which is there wholly or not at all.
-
-    Args:
-        result: of the study.
-        path: ends in .svg or .png.
-
-    Raises:
-        ConfigError: the name ends in something else.
-        InputFileError: the file cannot be written.
-    """
-    check_suffix(path)
-    drawing = draw_chart(result)
-    is_png = path.suffix.lower() == ".png"
-    content = to_png(drawing) if is_png else to_svg(drawing, title=f"Study {result.name}").encode()
-    with file_errors(path, "cannot be written"):
-        write_atomically(path, content)
+    """Draw a study into an .svg or .png file. Raises as `mho.report.drawing_files.save_drawing`."""
+    save_drawing(draw_chart(result), path, title=f"Study {result.name}")
 
 
 def _draw_panel(
