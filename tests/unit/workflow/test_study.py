@@ -1,13 +1,13 @@
-"""Studies: what chips answer, whatever runs them; what is found is kept, and what is not a study's is left alone."""
+"""Studies: results of chips, whatever runs them; what is found is kept, and what is not a study's is left alone."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -33,7 +33,7 @@ from mho.workflow.study_config import load_study, study_from_json
 
 POINTS, CHIPS = 6, 2
 TASKS = 10
-"""Chips that are asked: the points without an error and with ideal ADCs are one."""
+"""Chips that are evaluated: the points without an error and with ideal ADCs are one."""
 
 
 @pytest.fixture
@@ -47,12 +47,28 @@ def run(name="small.toml", directory="out", **options):
     return run_study(load_study(name), where=name, directory=Path(directory), **options)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The folder of a small study, and what it found."""
+    path = tmp_path_factory.mktemp("small")
+    write_study(path)
+    with contextlib.chdir(path):
+        return path, run()
+
+
+@pytest.fixture
+def finished(small, tmp_path, monkeypatch):
+    """A copy of the folder of a finished study."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(small[0], tmp_path, dirs_exist_ok=True)
+
+
 def lines(directory="out"):
     return (Path(directory) / "results.jsonl").read_text().splitlines()[1:]
 
 
-def test_answers_are_those_of_the_analog_executor(folder):
-    result = run().result
+def test_results_are_those_of_the_analog_executor(small):
+    result = small[1].result
     program = make_program()
     inputs, labels = make_samples(program)
     assert result.exact_accuracy == 1
@@ -69,44 +85,38 @@ def test_answers_are_those_of_the_analog_executor(folder):
     assert len({point.correct for point in result.points}) >= 4
 
 
-def test_figures_of_a_point_follow_from_its_chips(folder):
-    worst = min(run().result.points, key=lambda point: point.mean)
+def test_figures_of_a_point_follow_from_its_chips(finished, small):
+    worst = min(small[1].result.points, key=lambda point: point.mean)
     assert worst.mean == pytest.approx(sum(worst.correct) / 80)
     assert worst.worst == min(worst.correct) / 40
     assert worst.worst_seed == (3, 5)[worst.correct.index(min(worst.correct))]
     assert worst.low <= worst.mean <= worst.high
-    (folder / "turned.toml").write_text(STUDY.replace("[3, 5]", "[5, 3]"))
+    (finished / "turned.toml").write_text(STUDY.replace("[3, 5]", "[5, 3]"))
     turned = min(run("turned.toml").result.points, key=lambda point: point.mean)
     assert turned.correct == worst.correct[::-1]
     assert turned.correct[0] != turned.correct[1]
     assert turned.worst_seed == worst.worst_seed
 
 
-def test_points_that_are_the_same_are_asked_once(folder):
-    finished = run()
-    assert (len(finished.result.points), finished.evaluated, len(lines())) == (POINTS, TASKS, TASKS)
-
-
-def test_a_finished_study_asks_no_chip_again(folder):
-    first = run()
-    (folder / "out" / "result.json").unlink()
+def test_equal_points_and_finished_studies_evaluate_no_chip_again(finished, small):
+    first = small[1]
+    assert (len(first.result.points), first.evaluated, len(lines())) == (POINTS, TASKS, TASKS)
+    (finished / "out" / "result.json").unlink()
     again = run()
     assert (again.evaluated, again.result) == (0, first.result)
-    assert (folder / "out" / "result.json").is_file()
+    assert (finished / "out" / "result.json").is_file()
     assert run(fresh=True).evaluated == TASKS
 
 
-def test_more_seeds_and_points_go_on_from_what_is_there(folder):
-    run()
+def test_more_seeds_and_points_go_on_from_what_is_there(finished):
     text = STUDY.replace("seeds = [3, 5]", "seeds = [5, 3, 8]").replace("[0, 0.1, 0.3]", "[0.3, 0.05, 0]")
-    (folder / "more.toml").write_text(text)
+    (finished / "more.toml").write_text(text)
     more = run("more.toml")
     assert more.evaluated == 2 * 0 + 3 * 1 + 4  # a new point with three chips, and a third chip at four old points
     assert more.result == run("more.toml", "other").result
 
 
-def test_other_samples_programs_and_settings_are_asked_anew(folder):
-    run()
+def test_other_samples_programs_and_settings_are_evaluated_anew(finished):
     arrays = dict(np.load("samples.npz"))
     for change in (
         lambda: np.savez("samples.npz", x=arrays["x"] + np.float32(0.01), labels=arrays["labels"]),
@@ -118,70 +128,38 @@ def test_other_samples_programs_and_settings_are_asked_anew(folder):
         assert run().evaluated == TASKS
 
 
-KILLED = """
-import os, signal
-from pathlib import Path
-from mho.workflow.study import run_study
-from mho.workflow.study_config import load_study
+def test_an_interrupted_study_goes_on_and_finds_what_an_uninterrupted_one_finds(folder, small):
+    """Kills of the process are tested in `test_kills`, that workers end with it of `mho.worker_pool`."""
 
-def kill(done, total):
-    if done == 4:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        Path("children.txt").write_text(children)
-        os.kill(os.getpid(), signal.SIGKILL)
+    def interrupt(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
 
-run_study(load_study("small.toml"), directory=Path("out"), processes=2, on_chip=kill)
-"""
-
-
-def test_a_killed_study_goes_on_and_finds_what_one_process_finds(folder):
-    """Killed with two processes, gone on with one: the same bytes as never interrupted, and no worker stays behind."""
-    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == -9, done.stderr
+    with pytest.raises(KeyboardInterrupt):
+        run(on_chip=interrupt)
     assert len(lines()) == 4
-    workers = (folder / "children.txt").read_text().split()
-    assert len(workers) >= 2
     with (folder / "out" / "results.jsonl").open("a") as file:
         file.write('{"key": "half')
     finished = run()
     assert (finished.evaluated, len(lines())) == (TASKS - 4, TASKS)
     assert len({json.loads(line)["key"] for line in lines()}) == TASKS
-    assert finished.result == run(directory="alone").result
+    assert finished.result == small[1].result
     for name in ("result.json", "table.txt", "table.csv", "study.html"):
-        assert (folder / "out" / name).read_bytes() == (folder / "alone" / name).read_bytes()
-    deadline = time.monotonic() + 30
-    while any(is_alive(worker) for worker in workers):
-        assert time.monotonic() < deadline, "a worker outlives its study"
-        time.sleep(0.05)
+        assert (folder / "out" / name).read_bytes() == (small[0] / "out" / name).read_bytes()
 
 
-def is_alive(process: str) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
+def test_a_chip_that_all_workers_die_of_is_told(folder, monkeypatch):
+    """That a worker which dies once is replaced is tested of `mho.worker_pool`."""
 
-
-def test_a_worker_that_dies_is_replaced_and_a_chip_that_all_die_of_is_told(folder, monkeypatch):
-    started = []
-
-    def start_dying(work, name, *, all_die):
+    def start_dying(work, name):
         process, ours = start_process(work, name)
-        started.append(process)
-        if all_die or len(started) == 1:
-            process.kill()
+        process.kill()
         return process, ours
 
-    with monkeypatch.context() as patch:
-        patch.setattr(worker_pool, "start_process", partial(start_dying, all_die=True))
-        message = r"chip [35] at array.programming_error = 0: a process ended with code -9, 3 times"
-        with pytest.raises(MhoError, match=message):
-            run(processes=2)
-        started.clear()
-        patch.setattr(worker_pool, "start_process", partial(start_dying, all_die=False))
-        assert run(processes=2).evaluated == TASKS
-    assert len(started) >= 3, "the one that died was replaced"
+    monkeypatch.setattr(worker_pool, "start_process", start_dying)
+    message = r"chip [35] at array.programming_error = 0: a process ended with code -9, 3 times"
+    with pytest.raises(MhoError, match=message):
+        run(processes=2)
 
 
 def test_what_a_chip_cannot_do_names_the_chip(folder, monkeypatch):
@@ -293,8 +271,8 @@ def test_recalibration_needs_calibration_inputs(tmp_path):
         mho.study(content, program=program, samples=make_samples(program), directory=tmp_path)
 
 
-def test_a_study_from_python_is_that_of_the_file(folder):
-    wanted = run().result
+def test_a_study_from_python_is_that_of_the_file(finished, small):
+    wanted = small[1].result
     program = make_program()
     content = {
         "study": {"name": "small", "seeds": [3, 5]},
@@ -304,15 +282,15 @@ def test_a_study_from_python_is_that_of_the_file(folder):
     found = mho.study(content, program=program, samples=make_samples(program))
     assert (found.points, found.exact_accuracy) == (wanted.points, wanted.exact_accuracy)
     assert found.program.source == found.samples.source == "given in Python"
-    assert (folder / "studies" / "small" / "study.html").is_file()
+    assert (finished / "studies" / "small" / "study.html").is_file()
     assert mho.study("small.toml", directory="out") == wanted
 
 
-def test_the_result_obeys_its_schema_and_reads_back(folder):
-    result = run().result
+def test_the_result_obeys_its_schema_and_reads_back(small):
+    folder, found = small
     content = json.loads((folder / "out" / "result.json").read_text())
     jsonschema.validate(content, json_schema("study-result"))
-    assert StudyResult.model_validate(content) == result
+    assert StudyResult.model_validate(content) == found.result
     jsonschema.validate(json.loads((folder / "out" / "study.json").read_text()), json_schema("study"))
 
 
@@ -373,8 +351,8 @@ def test_a_folder_of_something_else_is_left_alone(folder):
     assert [path.name for path in (folder / "out").iterdir()] == ["letter.txt"]
 
 
-@pytest.mark.parametrize("kept", [0, 3, 6])
-def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(folder, monkeypatch, kept):
+@pytest.mark.parametrize("kept", [0, 6])
+def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(finished, monkeypatch, kept):
     left, unlink = [kept], Path.unlink
 
     def die(path, **options):
@@ -383,7 +361,6 @@ def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(fo
             raise KeyboardInterrupt
         unlink(path, **options)
 
-    run()
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", die)
         with pytest.raises(KeyboardInterrupt):
@@ -391,12 +368,11 @@ def test_a_fresh_start_that_is_killed_leaves_a_folder_that_the_next_one_takes(fo
     assert run().evaluated == 0, "the log is removed last"
 
 
-def test_two_studies_do_not_use_one_folder(folder):
+def test_two_studies_do_not_use_one_folder(finished):
     code = (
         "import fcntl, sys, time\nfile = open('out/lock', 'a+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
         "print('held', flush=True)\ntime.sleep(60)"
     )
-    run()
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout.readline() == b"held\n"
