@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,15 @@ from hypothesis import strategies as st
 from quantized_layers import inputs_for
 
 from mho.data.dataset import Split
-from mho.errors import InputFileError
 from mho.network.graph import Network
 from mho.network.reference import run_quantized
 from mho.policy import BitWidths, Policy
 from mho.quantization.bias_correction import MeanOperand, correct_means, mean_vectors
 from mho.quantization.calibration import calibrate
-from mho.quantization.calibration_table import CALIBRATED_BITS, CalibrationTable
+from mho.quantization.calibration_table import CALIBRATED_BITS
 from mho.quantization.modules import MvmModule, SharedConstants
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.tensor_files import read_tensors, write_tensors
 from mho.quantization.training import train
 from mho.quantization.training_options import TrainingOptions
 
@@ -169,17 +166,6 @@ def test_products_of_activations_have_none(attention: Callable[..., Network]) ->
     table = calibrate(TrainableNetwork(attention()), torch.randn(9, 4, 6))
     assert table.bias_correction("scores", 4) is None
     assert table.layers["query"].bias_corrections.shape == (len(CALIBRATED_BITS), 6)
-
-
-def test_corrections_survive_their_file_and_are_missed(builder: type, tmp_path: Path) -> None:
-    network, path = _depthwise(builder), tmp_path / "table.safetensors"
-    table = calibrate(TrainableNetwork(network), _inputs(network))
-    table.save(path)
-    assert torch.equal(CalibrationTable.load(path).bias_correction("fc", 3), table.bias_correction("fc", 3))
-    tensors, description = read_tensors(path)
-    write_tensors(path, {k: v for k, v in tensors.items() if k != "fc/bias_corrections"}, description)
-    with pytest.raises(InputFileError, match=r"corrections are missing[^$]*calibrate the network again"):
-        CalibrationTable.load(path)
 
 
 def test_corrections_of_each_width_are_of_its_own_grid() -> None:

@@ -17,10 +17,11 @@ def trainable(residual):
     return trainable_network(residual(), "4/4")
 
 
-def rewrite(path, *, tensors=None, **description):
-    """Change tensors by name and keys of the description of a file."""
+def rewrite(path, *, tensors=None, without=None, **description):
+    """Change tensors by name and keys of the description of a file, and leave one tensor out."""
     found, described = read_tensors(path)
-    write_tensors(path, {**found, **(tensors or {})}, {**described, **description})
+    kept = {name: tensor for name, tensor in {**found, **(tensors or {})}.items() if name != without}
+    write_tensors(path, kept, {**described, **description})
 
 
 def test_any_changed_byte_of_tensors_is_found(tmp_path):
@@ -55,6 +56,7 @@ def test_any_changed_byte_of_tensors_is_found(tmp_path):
     [
         {"widths": 3},
         {"non_negative": ["fc"]},
+        {"without": "fc/bias_corrections"},
         {"tensors": {"fc/act_steps": torch.ones(2)}},
         {"tensors": {"fc/bias_corrections": torch.ones(9, 3)}},
         {"tensors": {"fc/weight_steps": torch.full((9, 5), torch.nan)}},
