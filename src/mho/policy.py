@@ -20,6 +20,7 @@ from mho.input_files import read_json
 MIN_BITS, MAX_BITS = 1, 8
 REFERENCE_BITS = 16
 """Width of the full-precision reference: the only one above `MAX_BITS`."""
+_KEYS = ("weight_bits", "act_bits", "adc_bits")
 
 
 @total_ordering
@@ -41,13 +42,9 @@ class BitWidths:
 
     def __post_init__(self) -> None:
         for key in ("weight_bits", "act_bits"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise PolicyError(f"{key} is {value!r}", expected="a whole number")
-            if not (MIN_BITS <= value <= MAX_BITS or value == REFERENCE_BITS):
-                raise PolicyError(f"{key} is {value}", expected=f"{MIN_BITS}..{MAX_BITS}, or {REFERENCE_BITS}")
+            _check_width(key, getattr(self, key), MAX_BITS, (REFERENCE_BITS,))
         if self.adc_bits is not None:
-            _check_adc_bits(self.adc_bits)
+            _check_width("adc_bits", self.adc_bits, MAX_ADC_BITS)
 
     def __str__(self) -> str:
         return write_widths(self.weight_bits, self.act_bits, self.adc_bits)
@@ -104,9 +101,6 @@ class Policy:
     def __getitem__(self, layer: str) -> BitWidths:
         return self.layers[layer]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Policy) and dict(self.layers) == dict(other.layers)
-
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.layers.items())))
 
@@ -117,9 +111,7 @@ class Policy:
 
     def replace(self, changes: Mapping[str, BitWidths]) -> Policy:
         """Return a policy with the named layers changed. Raises `PolicyError` for an unknown layer."""
-        for name in changes:
-            if name not in self.layers:
-                raise PolicyError("unknown layer", where=name, hint=suggest(name, self.layers))
+        self._check_layers(changes)
         return Policy({**self.layers, **changes})
 
     def check_against(self, layer_names: Iterable[str], *, where: str = "policy") -> None:
@@ -131,7 +123,7 @@ class Policy:
         names = list(layer_names)
         unknown = [name for name in self.layers if name not in set(names)]
         if unknown:
-            hints = "; ".join(filter(None, (f"{n}: {suggest(n, names)}" if suggest(n, names) else "" for n in unknown)))
+            hints = "; ".join(f"{name}: {found}" for name in unknown if (found := suggest(name, names)))
             raise PolicyError(f"unknown layers: {', '.join(unknown)}", where=where, hint=hints or _listing(names))
         missing = [name for name in names if name not in self.layers]
         if missing:
@@ -150,12 +142,13 @@ class Policy:
 
     def with_adc_bits(self, adc_bits: Mapping[str, int]) -> Policy:
         """Return a policy in which the named layers have ADC bits of their own. Raises `PolicyError`: unknown layer."""
-        changes = {}
-        for name, bits in adc_bits.items():
+        self._check_layers(adc_bits)
+        return self.replace({name: replace(self.layers[name], adc_bits=bits) for name, bits in adc_bits.items()})
+
+    def _check_layers(self, names: Iterable[str]) -> None:
+        for name in names:
             if name not in self.layers:
                 raise PolicyError("unknown layer", where=name, hint=suggest(name, self.layers))
-            changes[name] = replace(self.layers[name], adc_bits=bits)
-        return self.replace(changes)
 
     @classmethod
     def from_json(cls, content: Any, *, where: str = "policy") -> Policy:
@@ -213,34 +206,29 @@ def policy_schema() -> dict[str, Any]:
     }
 
 
-def _check_adc_bits(value: Any) -> None:
+def _check_width(key: str, value: Any, most: int, others: tuple[int, ...] = ()) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise PolicyError(f"adc_bits is {value!r}", expected="a whole number")
-    if not 1 <= value <= MAX_ADC_BITS:
-        raise PolicyError(f"adc_bits is {value}", expected=f"1..{MAX_ADC_BITS}")
+        raise PolicyError(f"{key} is {value!r}", expected="a whole number")
+    if not (MIN_BITS <= value <= most or value in others):
+        raise PolicyError(f"{key} is {value}", expected=", or ".join([f"{MIN_BITS}..{most}", *map(str, others)]))
 
 
 def _read_widths(entry: Any, where: str) -> BitWidths:
-    keys = ("weight_bits", "act_bits")
     if not isinstance(entry, dict):
         raise PolicyError(
             f"{entry!r} is not a pair of widths", where=where, expected='{"weight_bits": W, "act_bits": A}'
         )
     for key in entry:
-        if key not in (*keys, "adc_bits"):
-            raise PolicyError(
-                f"unknown key {key!r}",
-                where=where,
-                expected="weight_bits, act_bits and, where it has its own, adc_bits",
-                hint=suggest(str(key), (*keys, "adc_bits")),
-            )
-    for key in keys:
+        if key not in _KEYS:
+            expected, hint = "weight_bits, act_bits and, where it has its own, adc_bits", suggest(str(key), _KEYS)
+            raise PolicyError(f"unknown key {key!r}", where=where, expected=expected, hint=hint)
+    for key in ("weight_bits", "act_bits"):
         if key not in entry:
             raise PolicyError(f"{key} is missing", where=where)
     if "adc_bits" in entry and entry["adc_bits"] is None:
         raise PolicyError("adc_bits is null", where=where, expected="a whole number, or no such key")
     try:
-        return BitWidths(entry["weight_bits"], entry["act_bits"], entry.get("adc_bits"))
+        return BitWidths(**entry)
     except PolicyError as error:
         raise PolicyError(error.what, where=where, expected=error.expected) from error
 
