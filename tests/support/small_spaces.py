@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 from accelerators import make_accelerator
 from chip_networks import make_residual
-from mho.mapping.model import MappingModel
 
 from mho.bit_search.api import make_space
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Measurement
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from mho.mapping.model import MappingModel
 from search_problem import SmoothEvaluator, small_space
 from small_spaces import AdcEvaluator, adc_space, objective_space
 
@@ -31,6 +30,7 @@ from mho.bit_search.runner import SearchOptions, run_search
 from mho.bit_search.schemas import search_schema
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
+from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths
 
 every_method = pytest.mark.parametrize("method", METHODS)
