@@ -23,6 +23,13 @@ REFERENCE_BITS = 16
 _KEYS = ("weight_bits", "act_bits", "adc_bits")
 
 
+def _check_width(key: str, value: Any, most: int, others: tuple[int, ...] = ()) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PolicyError(f"{key} is {value!r}", expected="a whole number")
+    if not (MIN_BITS <= value <= most or value in others):
+        raise PolicyError(f"{key} is {value}", expected=", or ".join([f"{MIN_BITS}..{most}", *map(str, others)]))
+
+
 @total_ordering
 @dataclass(frozen=True)
 class BitWidths:
@@ -204,13 +211,6 @@ def policy_schema() -> dict[str, Any]:
         "required": ["layers"],
         "additionalProperties": False,
     }
-
-
-def _check_width(key: str, value: Any, most: int, others: tuple[int, ...] = ()) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise PolicyError(f"{key} is {value!r}", expected="a whole number")
-    if not (MIN_BITS <= value <= most or value in others):
-        raise PolicyError(f"{key} is {value}", expected=", or ".join([f"{MIN_BITS}..{most}", *map(str, others)]))
 
 
 def _read_widths(entry: Any, where: str) -> BitWidths:
