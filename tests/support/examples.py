@@ -3,7 +3,7 @@
 import os
 
 ALL_EXAMPLES = "MHO_ALL_EXAMPLES"
-"""Where this is set in the environment, dear property tests try all of their examples, as `make test-slow` does."""
+"""Where the environment has it, expensive property tests try all of their examples, as `make test-slow` does."""
 SHARE = 0.4
 
 

@@ -22,7 +22,7 @@ class Rectangle:
     right: int
 
     def overlaps(self, other: Rectangle) -> bool:
-        """Tell whether the two have a cell in common."""
+        """Return whether the two have a cell in common."""
         return (
             self.top < other.bottom and other.top < self.bottom and self.left < other.right and other.left < self.right
         )
@@ -104,8 +104,8 @@ class Checker:
             self.fail("an address names a variable twice")
         return address.bounds(self.counts)
 
-    def hold(self, address: Affine, offsets: Any, size: int, what: str) -> None:
-        """Hold an address and offsets from it, if there are any, against the size of a buffer."""
+    def require_within(self, address: Affine, offsets: Any, size: int, what: str) -> None:
+        """Check that an address, and offsets from it if there are any, lie within a buffer of a size."""
         low, high = self.bounds(address)
         first, last = (int(np.min(offsets)), int(np.max(offsets))) if np.size(offsets) else (0, 0)
         if low + first < 0 or high + last >= size:

@@ -1,4 +1,4 @@
-"""The work graph of a program for a chip, derived from its instructions, and what its schedule must hold to.
+"""The work graph of a program for a chip, derived from its instructions, and the checks of its schedule.
 
 Windows, their times and their dependencies follow from the instructions; the schedule adds which crossbars there are
 and what windows wait for. A schedule that waits for less than its program needs would let windows read what is not
@@ -69,11 +69,11 @@ def derive_chip_work(program: Program, sizes: Sizes) -> ChipWork:
     """
     _require_schedule(program)
     graph = _derive_graph(program, sizes)
-    return ChipWork(WorkGraph(graph.name, _wait_as_told(program, graph)), derive_plan(program))
+    return ChipWork(WorkGraph(graph.name, _wait_as_scheduled(program, graph)), derive_plan(program))
 
 
 def derive_plan(program: Program) -> ChipPlan:
-    """Return where the copies of the layers lie that a program's schedule tells. Raises `ProgramError` for none."""
+    """Return where a program's schedule places the copies of its layers. Raises `ProgramError` for none."""
     schedule = _require_schedule(program)
     size = program.accelerator.chip.crossbars_per_core
     places = {
@@ -96,7 +96,7 @@ def _require_schedule(program: Program) -> Schedule:
 
 
 def check_schedule(program: Program, sizes: Sizes) -> None:
-    """Hold the schedule of a program against its instructions.
+    """Check the schedule of a program against its instructions.
 
     Args:
         program: every layer of which is proven.
@@ -115,10 +115,10 @@ def check_schedule(program: Program, sizes: Sizes) -> None:
         _check_crossbars(program, layer, contents[layer.name])
     needed = _derive_graph(program, sizes)
     try:
-        told = WorkGraph(needed.name, _wait_as_told(program, needed))
+        scheduled = WorkGraph(needed.name, _wait_as_scheduled(program, needed))
     except ScheduleError as error:
         raise ProgramError(error.what, where=f"schedule of {error.where}", expected=error.expected) from error
-    for need, wait in zip(needed.layers, told.layers, strict=True):
+    for need, wait in zip(needed.layers, scheduled.layers, strict=True):
         _check_waits(need, wait)
 
 
@@ -147,16 +147,16 @@ def _list(crossbars: tuple[int, ...]) -> str:
     return shown + (f", ... ({len(crossbars)})" if len(crossbars) > 8 else "")
 
 
-def _check_waits(need: LayerWork, told: LayerWork) -> None:
+def _check_waits(need: LayerWork, scheduled: LayerWork) -> None:
     """A layer waits for all that its windows and its stored operand need, at least."""
-    waits = {wait.producer: wait.windows for wait in told.needs}
+    waits = {wait.producer: wait.windows for wait in scheduled.needs}
     for one in need.needs:
         late = one.windows > waits.get(one.producer, np.zeros(1, np.int64))
         if late.any():
             window = int(late.argmax())
             what = f"window {window} does not wait for all that it reads of {one.producer}"
             raise _lateness(need, what, int(one.windows[window]))
-    stored = dict(told.stored_needs)
+    stored = dict(scheduled.stored_needs)
     for producer, count in need.stored_needs:
         if stored.get(producer, 0) < count:
             raise _lateness(need, f"its stored operand does not wait for all that it takes of {producer}", count)
@@ -168,8 +168,8 @@ def _lateness(layer: LayerWork, what: str, windows: int) -> ProgramError:
     )
 
 
-def _wait_as_told(program: Program, graph: WorkGraph) -> tuple[LayerWork, ...]:
-    """Return the layers of a graph with the waits that the schedule tells."""
+def _wait_as_scheduled(program: Program, graph: WorkGraph) -> tuple[LayerWork, ...]:
+    """Return the layers of a graph with the waits of the schedule."""
     assert program.schedule is not None
     return tuple(_with_waits(program, work, program.schedule[work.name]) for work in graph.layers)
 
@@ -200,7 +200,7 @@ def _read_waits(program: Program, work: LayerWork, schedule: LayerSchedule) -> d
         is_sound = windows is not None and windows.dtype.kind in "iu" and windows.shape == (work.windows,)
         if windows is None or not is_sound or windows.min() < 0 or wait.producer in waits:
             raise ProgramError(
-                f"{wait.windows!r} does not tell what windows wait for of {wait.producer}",
+                f"{wait.windows!r} is no list of windows to wait for of {wait.producer}",
                 where=f"schedule of layer {work.name}",
                 expected=f"a constant of {work.windows} integers, 0 or more, once for each producer",
             )

@@ -19,7 +19,7 @@ from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 
 _GEOMETRIES = (ConvGeometry, LinearGeometry, MatmulGeometry)
 _PLAIN = (AccumulatorLayout, Schedule, LayerSchedule, Wait, StoredWait)
-"""Written without their kind, which where they stand tells."""
+"""Written without their kind, which follows from their place."""
 
 _SCALARS = frozenset((int, float, str, bool))
 

@@ -4,7 +4,7 @@ A layer multiplies, for each of its groups, a logical matrix [outputs, inputs] w
 Positions form a grid of three axes: images, rows and columns (dense layers and products have one row). In all
 geometries an element of an input vector has the address (position) + (group) + (input), and a sum has the address
 (position) + (group) + (output); the classes say what these parts are. Lowering generates addresses from them,
-verification holds the generated addresses against them, and the executor recognises the product by them.
+verification checks the generated addresses against them, and the executor recognises the product by them.
 """
 
 from __future__ import annotations
@@ -223,24 +223,24 @@ class ConvGeometry:
         return (channel + y + x).reshape(-1)
 
 
-@dataclass(frozen=True)
-class LinearGeometry:
-    """A dense layer: codes [positions, inputs], sums [positions, outputs]."""
+class _VectorGeometry:
+    """What dense layers and products of activations share: positions in one line, and one vector of inputs for each."""
 
     positions_count: int
     inputs: int
     outputs: int
 
-    groups = 1
     pixel_steps = (1, 1)
 
-    def __post_init__(self) -> None:
-        _require_positive((self.positions_count, self.inputs, self.outputs))
+    @property
+    def groups(self) -> int:
+        """How many matrices there are."""
+        return 1
 
     @property
     def codes_size(self) -> int:
-        """How many codes the layer reads."""
-        return self.positions_count * self.inputs
+        """How many codes the layer reads, or a product streams."""
+        return self.groups * self.positions_count * self.inputs
 
     @property
     def inputs_per_group(self) -> int:
@@ -260,27 +260,37 @@ class LinearGeometry:
     @property
     def code_strides(self) -> CodeStrides:
         """How far apart codes lie."""
-        return CodeStrides(self.codes_size, 0, 1, 0, self.inputs)
+        return CodeStrides(self.codes_size, self.positions_count * self.inputs, 1, 0, self.inputs)
 
     def layout(self, *, has_sums: bool, margins: tuple[int, int, int, int] = NO_MARGINS) -> AccumulatorLayout:
         """Return how the sums lie."""
-        return AccumulatorLayout(1, 1, self.positions_count, self.outputs, 1, 1, has_sums, margins)
+        return AccumulatorLayout(1, self.groups, self.positions_count, self.outputs, 1, 1, has_sums, margins)
 
     def row_offsets(self) -> NDArray[np.int64]:
-        """Return the ascending code addresses of an input vector, from that of its position."""
+        """Return the ascending code addresses of an input vector, from that of its position and group."""
         return np.arange(self.inputs, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class MatmulGeometry:
+class LinearGeometry(_VectorGeometry):
+    """A dense layer: codes [positions, inputs], sums [positions, outputs]."""
+
+    positions_count: int
+    inputs: int
+    outputs: int
+
+    def __post_init__(self) -> None:
+        _require_positive((self.positions_count, self.inputs, self.outputs))
+
+
+@dataclass(frozen=True)
+class MatmulGeometry(_VectorGeometry):
     """Products of two activations: streams [repeat, positions, inputs], stores [repeat, inputs, outputs]."""
 
     repeat: int
     positions_count: int
     inputs: int
     outputs: int
-
-    pixel_steps = (1, 1)
 
     def __post_init__(self) -> None:
         _require_positive((self.repeat, self.positions_count, self.inputs, self.outputs))
@@ -291,47 +301,14 @@ class MatmulGeometry:
         return self.repeat
 
     @property
-    def codes_size(self) -> int:
-        """How many codes are streamed."""
-        return self.repeat * self.positions_count * self.inputs
-
-    @property
     def stored_size(self) -> int:
         """How many codes are stored in crossbars."""
         return self.repeat * self.inputs * self.outputs
 
     @property
-    def inputs_per_group(self) -> int:
-        """Length of an input vector."""
-        return self.inputs
-
-    @property
-    def outputs_per_group(self) -> int:
-        """Rows of the logical matrix."""
-        return self.outputs
-
-    @property
     def group_stored_stride(self) -> int:
         """Distance between the stored codes of neighbouring products."""
         return self.inputs * self.outputs
-
-    @property
-    def position_counts(self) -> tuple[int, int, int]:
-        """Images, rows and columns of positions."""
-        return 1, 1, self.positions_count
-
-    @property
-    def code_strides(self) -> CodeStrides:
-        """How far apart the streamed codes lie."""
-        return CodeStrides(self.codes_size, self.positions_count * self.inputs, 1, 0, self.inputs)
-
-    def layout(self, *, has_sums: bool, margins: tuple[int, int, int, int] = NO_MARGINS) -> AccumulatorLayout:
-        """Return how the sums lie."""
-        return AccumulatorLayout(1, self.repeat, self.positions_count, self.outputs, 1, 1, has_sums, margins)
-
-    def row_offsets(self) -> NDArray[np.int64]:
-        """Return the ascending code addresses of an input vector, from that of its position and product."""
-        return np.arange(self.inputs, dtype=np.int64)
 
 
 def _require_positive(sizes: tuple[int, ...]) -> None:

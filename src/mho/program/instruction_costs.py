@@ -1,6 +1,4 @@
-"""What the ADCs do for a program's instructions: which column sums are converted, alone or as differences, and what
-that and everything else takes of time.
-"""
+"""What a program's instructions take: which column sums ADCs convert, alone or as differences, and all times."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from mho.program.program import Program, walk
 
 
 def list_differences(program: Program, item: ShiftAdd) -> NDArray[np.bool_]:
-    """Tell which columns of a read begin a pair that is converted as its difference, bool [cols]."""
+    """Return which columns of a read begin a pair that is converted as its difference, bool [cols]."""
     cols = slice(item.cols.start, item.cols.stop)
     if program.accelerator.converters.column_difference is ColumnDifference.DIGITAL:
         return np.zeros(len(item.cols), dtype=np.bool_)
@@ -43,8 +41,8 @@ def price_layer(program: Program, layer: Layer) -> UnitTimes:
 def _find_encoding(program: Program, layer: Layer) -> Encoding:
     """Return an encoding whose sums are as large, and signed, as those that a layer converts.
 
-    Instructions do not name encodings: differences of columns, and rows that are driven with both signs, tell them.
-    The sums of all others are alike.
+    Instructions do not name encodings: they follow from differences of columns, and from rows that are driven with both
+    signs. The sums of all others are alike.
     """
     signs: dict[str, bool] = {}
     for item, _ in walk(layer.body):

@@ -1,4 +1,4 @@
-"""The instruction set: what an accelerator is told to do, as frozen values.
+"""The instruction set of an accelerator, as frozen values.
 
 Instructions form a tree. `Loop` repeats its body; addresses are `Affine` in the loop variables, so the size of a
 program grows with its tiles and not with its MVMs. `Layer` encloses all that one MVM layer does and says which

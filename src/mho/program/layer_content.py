@@ -1,4 +1,4 @@
-"""What a layer's region does, told tile by tile: which write, load and shift-add belong together, under which loops.
+"""What a layer's region does, tile by tile: which write, load and shift-add belong together, under which loops.
 
 The instructions of a loop are read once and stand for all of its turns. So what they find in a crossbar must be the
 same in every turn: it was left there by the same turn, or before the loop by something that no turn changes.
@@ -94,7 +94,7 @@ class _State(Enum):
 
 @dataclass(eq=False)
 class _Turns:
-    """A loop that is being read; `found` tells what of which crossbars it found as it was left before it began."""
+    """A loop that is being read; `found`: what it read of which crossbars as it was before the loop."""
 
     loop: tuple[str, int]
     found: set[tuple[int, _State]] = field(default_factory=set)
@@ -274,7 +274,7 @@ def _change(collector: _Collector, crossbar: int, state: _State, nest: _Nest) ->
 
 
 def _holds(write: Write, load: LoadInput, add: ShiftAdd) -> bool:
-    """Tell whether the driven rows and the counted columns lie in a tile, each at its own place."""
+    """Return whether the driven rows and the counted columns lie in a tile, each at its own place."""
     row, col = write.corner if isinstance(write, WriteTile) else (0, 0)
     return (
         write.rows.start <= load.rows.start

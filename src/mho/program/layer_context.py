@@ -27,7 +27,7 @@ class LayerContext:
 
     Attributes:
         node, quantization, geometry: what is computed.
-        mapping: how it lies in tiles; `contents` tells every part.
+        mapping: how it lies in tiles; `contents` has every part.
         layout: where its sums lie.
         first_code: address of the first code of the streamed operand; windows that stick out read before it.
         buffers, constants: what has been made so far, by name.
@@ -163,7 +163,7 @@ def _check_input_grid(grid: Grid) -> None:
         raise MappingError(
             f"inputs {grid.qmin}..{grid.qmax} with zero point {int(grid.zero_points)} do not fit {grid.bits} bit(s)",
             expected=f"codes 0..{limit} once the smallest integer is moved to 0",
-            hint="quantize the layer's input on a grid of as many integers as its bits tell",
+            hint="quantize the layer's input on a grid of as many integers as its bits allow",
         )
 
 

@@ -39,7 +39,7 @@ class LayerProduct:
             of inputs are taken back included; None for a product of two activations, whose matrix is the stored
             integers plus `stored_addend`.
         dequantize: the last step.
-        window: positions of a window along height and width, where the region tells its windows; else None.
+        window: positions of a window along height and width, where the region has windows; else None.
     """
 
     name: str
@@ -56,7 +56,7 @@ def prove_layer(program: Program, content: LayerContent) -> LayerProduct:
     """Prove one layer's region.
 
     Raises:
-        ProgramError: an address, a slice or a cell is not what the geometry asks for; says what, names the layer.
+        ProgramError: an address, a slice or a cell is not what the geometry requires; says what, names the layer.
     """
     region = LayerRegion(program, content)
     is_matmul = isinstance(region.geometry, MatmulGeometry)
@@ -98,7 +98,7 @@ def _check_buffers(region: LayerRegion) -> None:
 
 
 def _check_operands(region: LayerRegion) -> None:
-    """What is quantized has the shape that the geometry speaks of, with the border that it asks for."""
+    """What is quantized has the shape and the border of the geometry."""
     geometry, buffers = region.geometry, region.program.buffers
     shapes = [buffers[item.source].shape for item in region.content.quantizations]
     pads = [item.pads for item in region.content.quantizations]
@@ -126,7 +126,7 @@ def _matrices(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _check_sizes(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> None:
-    """No sum passes 64 bits; cells and windows are as many as the layer's weights and positions ask for at least."""
+    """No sum passes 64 bits; cells and windows are at least as many as the layer's weights and positions need."""
     content, geometry = region.content, region.geometry
     codes, limit = largest_code(content.quantizations[0]), 2**region.program.accelerator.crossbar.cell_bits - 1
     weights = sum(len(tile_set.rows.sign) * _largest_weight(tile_set) * limit for tile_set in tile_sets)

@@ -25,7 +25,7 @@ class LayerRegion:
     """One layer's content with its geometry and the layout of its sums.
 
     Attributes:
-        program, content, geometry, layout: what is held against each other.
+        program, content, geometry, layout: what is compared.
         groups, positions: how many there are.
         first_code: address of the first code of the streamed operand.
     """
@@ -77,7 +77,7 @@ class LayerRegion:
         return np.array([strides.image, rows * strides.row, columns * strides.column], dtype=np.int64)
 
     def is_inside(self, position: Integers) -> NDArray[Any]:
-        """Tell which positions [..., 3] lie in the layer."""
+        """Return which positions [..., 3] lie in the layer."""
         return np.asarray(((position >= 0) & (position < np.array(self.geometry.position_counts))).all(axis=-1))
 
     def number(self, position: Integers) -> Integers:

@@ -45,7 +45,7 @@ def compile_network(
         model: how layers are mapped.
         batch: samples that share the writes of weights, for the choice of mappings; results do not depend on it.
         mappings: exact mappings of layers, by name, to use instead of those of `model`; they must be made for the
-            network's layers (`derive_layer_table` tells them with their integers) and the accelerator.
+            network's layers (`derive_layer_table` gives them with their integers) and the accelerator.
         adc_bits: with how many bits the sums of layers are converted, by name; the others: with the accelerator's.
         metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
@@ -216,11 +216,11 @@ def _add(target: dict[str, Any], new: Mapping[str, Any], layer: str = "") -> Non
 
 
 def _describe(network: Network, lowered: Sequence[LoweredLayer]) -> dict[str, Any]:
-    """Return what every program tells of its origin: this version, the bit widths of its layers, its normalization."""
+    """Return what every program records: this version, the bit widths of its layers, its normalization."""
     adc_bits = {one.layer.name: one.layer.adc_bits for one in lowered if one.layer.adc_bits is not None}
     steps = [operation for operation, _ in find_normalization(network)]
-    told = {NORMALIZES_INPUT: steps} if steps else {}
-    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json(), **told}
+    normalization = {NORMALIZES_INPUT: steps} if steps else {}
+    return {"mho": __version__, "policy": read_widths(network, adc_bits).to_json(), **normalization}
 
 
 def _used(buffers: dict[str, Buffer], network: Network) -> dict[str, Buffer]:

@@ -165,7 +165,7 @@ def _distinct_sets(entries: list[_Entry], positions: int) -> list[list[int]]:
 
 
 def _read(region: LayerRegion, tile_set: TileSet, chosen: ColumnClass, read: Reader) -> Block:
-    """Read one class: which rows carry inputs of its groups and positions is told by their addresses."""
+    """Read one class: addresses say which rows carry inputs of its groups and positions."""
     table = region.geometry.row_offsets()
     start = chosen.group * region.geometry.code_strides.group + int(chosen.position @ region.position_steps)
     wanted = tile_set.rows.address - start

@@ -102,7 +102,7 @@ def prove_digital_product(region: LayerRegion) -> None:
         and np.array_equal(region.constant(item.stored_rows), np.arange(geometry.inputs) * geometry.outputs)
         and np.array_equal(region.constant(item.stored_columns), outputs)
         and np.array_equal(region.constant(item.column_targets), outputs * region.layout.strides[3]),
-        "the digital unit multiplies other integers than the geometry asks for",
+        "the digital unit multiplies other integers than the geometry requires",
     )
 
 
@@ -141,7 +141,7 @@ class StoredOperand:
         region.require(
             np.array_equal(region.constant(write.row_offsets)[rows], inputs * geometry.outputs)
             and np.array_equal(offsets, np.where(is_ones, -1, expected)),
-            "a cell stores another integer than its row and column ask for",
+            "a cell stores another integer than its row and column require",
         )
         names = (write.column_signs, write.column_starts, write.column_bits, write.column_shifts)
         columns = np.stack(

@@ -1,9 +1,9 @@
-"""What a program says of a chip where every layer has crossbars of its own: copies, and what windows wait for.
+"""What a program for a chip adds, where every layer has crossbars of its own: copies, and what windows wait for.
 
 The copies of a layer take its windows in turn: window i runs on copy i mod d of d, each copy one window after the
 other. A window starts as soon as its copy is free and, of every layer that it waits for, so many windows are finished
 (from the first on). So the order of all windows follows from the latencies of the hardware, and is the same on every
-run; that no window reads what is not there yet follows from the waits alone, which `mho.program.chip_work` holds
+run; that no window reads what is not there yet follows from the waits alone, which `mho.program.chip_work` checks
 against the program's own operations.
 """
 

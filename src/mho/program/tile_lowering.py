@@ -57,7 +57,7 @@ class _Chunk:
     per_tile: int
 
     def spread(self, values: NDArray[np.int64], group_stride: int) -> NDArray[np.int64]:
-        """Repeat what is told of the rows or columns of one group for all groups of a matrix."""
+        """Repeat values of the rows or columns of one group for all groups of a matrix."""
         return (np.arange(self.per_tile, dtype=np.int64)[:, None] * group_stride + values).reshape(-1)
 
     def pack(self, cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -147,7 +147,7 @@ def _chunks(contents: PartContents) -> Iterator[_Chunk]:
 
 @dataclass
 class _ChunkLowering:
-    """One chunk of one part on its way to instructions; `suffix` tells its constants from those of others."""
+    """One chunk of one part on its way to instructions; `suffix` distinguishes its constants from those of others."""
 
     context: LayerContext
     accelerator: Accelerator

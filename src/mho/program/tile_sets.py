@@ -126,7 +126,7 @@ def largest_code(quantize: QuantizeInput) -> int:
 
 
 def _shared(use: TileUse) -> tuple[Any, ...]:
-    """Return what tells tile sets apart: the constants that they use, and where their matrices begin in them."""
+    """Return what distinguishes tile sets: the constants that they use, and where their matrices begin in them."""
     write, load, add = use.write, use.load, use.add
     common = (load.row_offsets, load.row_signs, load.row_shifts, load.dac_bits, add.column_offsets, add.column_weights)
     if isinstance(write, WriteTile):

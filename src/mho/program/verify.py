@@ -186,11 +186,11 @@ def _quantize_input(checker: Checker, item: QuantizeInput) -> None:
         checker.fail("an impossible grid", "a positive float32 scale and qmin < qmax")
     if item.binary and (item.qmin, item.qmax) != (-1, 1):
         checker.fail(f"a binary grid of {item.qmin}..{item.qmax}", "-1..1")
-    _hold_integers(checker, item.qmin, item.qmax, item.zero_point, item.offset)
+    _check_integers(checker, item.qmin, item.qmax, item.zero_point, item.offset)
     checker.made.add(item.target)
 
 
-def _hold_integers(checker: Checker, *integers: int) -> None:
+def _check_integers(checker: Checker, *integers: int) -> None:
     """Integers that codes are made of are so small that float32 and int64 hold what engines make of them."""
     if max(map(abs, integers)) > LARGEST_INTEGER:
         checker.fail(f"integers {', '.join(map(str, integers))}", f"within +-{LARGEST_INTEGER}")
@@ -204,8 +204,8 @@ def _clear(checker: Checker, item: ClearAccumulators) -> None:
 def _sum_inputs(checker: Checker, item: SumInputs) -> None:
     codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
     sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
-    checker.hold(item.address, checker.constant(item.row_offsets, 1), codes.shape[0], "summed codes")
-    checker.hold(item.target, (), sums.shape[0], "sums")
+    checker.require_within(item.address, checker.constant(item.row_offsets, 1), codes.shape[0], "summed codes")
+    checker.require_within(item.target, (), sums.shape[0], "sums")
 
 
 def _digital_product(checker: Checker, item: DigitalProduct) -> None:
@@ -216,10 +216,10 @@ def _digital_product(checker: Checker, item: DigitalProduct) -> None:
     columns, targets = (checker.constant(name, 1) for name in (item.stored_columns, item.column_targets))
     if rows.shape != stored_rows.shape or columns.shape != targets.shape:
         checker.fail("a digital product of vectors that differ in length")
-    checker.hold(item.address, rows, codes.shape[0], "multiplied codes")
+    checker.require_within(item.address, rows, codes.shape[0], "multiplied codes")
     extremes = [int(stored_rows.min()) + int(columns.min()), int(stored_rows.max()) + int(columns.max())]
-    checker.hold(item.stored_address, extremes, stored.shape[0], "stored codes")
-    checker.hold(item.target, targets, sums.shape[0], "sums")
+    checker.require_within(item.stored_address, extremes, stored.shape[0], "stored codes")
+    checker.require_within(item.target, targets, sums.shape[0], "sums")
 
 
 def _write(checker: Checker, item: WriteTile | WriteDynamicTile) -> None:
@@ -262,7 +262,7 @@ def _write_dynamic_tile(checker: Checker, item: WriteDynamicTile) -> None:
     if rows.min() < 0 or first < -1:
         checker.fail("a negative offset of a stored integer")
     extremes = [int(rows.min()) + max(first, 0), int(rows.max()) + max(last, 0)]
-    checker.hold(item.address, extremes, codes.shape[0], "stored codes")
+    checker.require_within(item.address, extremes, codes.shape[0], "stored codes")
     checker.signs(item.row_signs, item.rows)
     checker.signs(item.column_signs, item.cols)
     checker.part(item.row_blocks, item.rows)
@@ -273,13 +273,13 @@ def _write_dynamic_tile(checker: Checker, item: WriteDynamicTile) -> None:
         checker.fail("impossible shifts of a stored operand")
     if item.cell_bits != checker.program.accelerator.crossbar.cell_bits:
         checker.fail("impossible cell bits of a stored operand")
-    _hold_integers(checker, item.addend)
+    _check_integers(checker, item.addend)
     _write(checker, item)
 
 
 def _load_input(checker: Checker, item: LoadInput) -> None:
     codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
-    checker.hold(item.address, checker.part(item.row_offsets, item.rows), codes.shape[0], "input codes")
+    checker.require_within(item.address, checker.part(item.row_offsets, item.rows), codes.shape[0], "input codes")
     signs, shifts = checker.signs(item.row_signs, item.rows), checker.part(item.row_shifts, item.rows)
     if checker.bounds(item.shift)[0] < 0 or shifts.min() < 0:
         checker.fail("a negative shift of an input slice")
@@ -328,7 +328,7 @@ def _shift_add(checker: Checker, item: ShiftAdd) -> None:
     checker.small(item.column_weights, 1, FLOAT64_LIMIT)
     if offsets.min() < -1:
         checker.fail("a negative offset of a sum")
-    checker.hold(item.address, offsets[offsets >= 0], sums.shape[0], "sums")
+    checker.require_within(item.address, offsets[offsets >= 0], sums.shape[0], "sums")
     if checker.bounds(item.shift)[0] < 0 or checker.bounds(item.shift)[1] > _LARGEST_SHIFT:
         checker.fail("an impossible shift of a sum")
     if item.crossbar not in checker.blocks or item.first_col < 0:
@@ -358,7 +358,7 @@ def _dequantize(checker: Checker, item: Dequantize) -> None:
     checker.small(item.correction, 2, _LARGEST_CORRECTION)
     if item.sum_factors:
         checker.small(item.sum_factors, 2, LARGEST_INTEGER)
-    _hold_integers(checker, item.stored_factor)
+    _check_integers(checker, item.stored_factor)
     if item.stored_sums:
         stored = checker.buffer(item.stored_sums, BufferKind.ACCUMULATORS, is_read=True)
         if stored.shape != (layout.groups * layout.channels,):

@@ -55,7 +55,7 @@ def _find_size(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> tuple[int
 
 
 def find_window_sizes(program: Program) -> dict[str, tuple[int, int]]:
-    """Return the positions of a window along height and width of every layer that tells its windows, by name.
+    """Return the positions of a window along height and width of every layer that has windows, by name.
 
     Raises:
         ProgramError: windows are not blocks of positions in order, or tiles share a crossbar.

@@ -42,7 +42,7 @@ class AdcRanges:
     """Ranges of all ADCs of a program on one chip.
 
     Attributes:
-        origin: on which chip they were found, and how it was read; its converters tell bits, and what shares a range.
+        origin: on which chip they were found, and how it was read; its converters say bits, and what shares a range.
         layers: lowest and highest sum of each conversion, float64, by layer and tile in execution order. Read-only.
     """
 
@@ -64,7 +64,7 @@ class AdcRanges:
 
     @property
     def digest(self) -> str:
-        """What tells them from others: SHA-256 of all ranges, hexadecimal."""
+        """What identifies them: SHA-256 of all ranges, hexadecimal."""
         found = hashlib.sha256()
         for name, tiles in self.layers.items():
             found.update(f"{name}\0{len(tiles)}\0".encode())
@@ -177,7 +177,7 @@ def calibrate_ranges(
         seed: of the chip.
         inputs: calibration data, as for `AnalogExecutor.run`.
         hardware: `converters.adc_range` says which conversions share a range: those of a layer, of one of its weight
-            slices or of an ADC. Ranges of a layer are for codes of its own bits, where the program tells some.
+            slices or of an ADC. Ranges of a layer are for codes of its own bits, where the program has some.
         rule: how; None: least mean squared error.
         conditions: when and how cells are read.
         batch_size: samples at once; changes speed and memory alone.

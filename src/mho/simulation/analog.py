@@ -39,7 +39,7 @@ _SHOWN_SUMS = 1 << 17
 DEFAULT_BATCH = 16
 
 Observe = Callable[[str, int, AnalogTile, Tensor], None]
-"""Is told of each layer, tile (by number) and codes [n, rows] that drive it, as for `ArrayProduct.run_block`."""
+"""Receives each layer, tile (by number) and codes [n, rows] that drive it, as for `ArrayProduct.run_block`."""
 
 
 class AnalogExecutor:
@@ -102,7 +102,7 @@ class AnalogExecutor:
             inputs: arrays [N, *shape] by input name (or the only one), see `mho.arithmetic.batching`.
             batch_size: samples at once. It changes results only where reads are noisy, and these in nothing but chance;
                 every run draws new noise.
-            observe: is told what drives each tile.
+            observe: receives what drives each tile.
 
         Raises:
             DataError: an input is missing, unknown, of another shape or not finite.
@@ -201,7 +201,7 @@ class _AnalogLayer:
             sources: [N, *shape] each, in the order of `sources`.
             first: number of the first sample.
             noise: gives a stream for a tile's reads.
-            observe: is told what drives each tile.
+            observe: receives what drives each tile.
 
         Returns:
             [N, *output shape].
@@ -217,15 +217,15 @@ class _AnalogLayer:
         for run in self._runs:
             run.run(codes, own, noise(run.tile))
         for number, tile in enumerate(self.tiles):
-            told = None if observe is None else partial(observe, self._content.layer.name, number)
+            show = None if observe is None else partial(observe, self._content.layer.name, number)
             if tile.operand is None:
-                if told is not None:
-                    _show(tile, codes, told)
+                if show is not None:
+                    _show(tile, codes, show)
                 continue
             for one, some in _store_samples(tile, made, samples, first):
                 part = Codes({tile.codes: made[tile.codes][:, some].contiguous()})
-                if told is not None:
-                    _show(one, part, told)
+                if show is not None:
+                    _show(one, part, show)
                 run_alone(one).run(part, own[:, some], noise(one))
         for digital in self._content.sums:
             added = digital.instruction
@@ -250,7 +250,7 @@ def _store_samples(
 
 
 def _show(tile: AnalogTile, codes: Codes, observe: Callable[[AnalogTile, Tensor], None]) -> None:
-    """Tell what drives a tile."""
+    """Give an observer what drives a tile."""
     buffer = codes.buffers[tile.codes]
     layout, conversions = tile.product.layout, tile.product.conversions
     size = max(1, _SHOWN_SUMS // (buffer.shape[1] * layout.steps * len(conversions.plus)))
@@ -260,7 +260,7 @@ def _show(tile: AnalogTile, codes: Codes, observe: Callable[[AnalogTile, Tensor]
 
 
 def _check_hardware(compiled: Accelerator, hardware: Accelerator) -> None:
-    """Hold what a program depends on against the hardware that it is to run on. Raises `ConfigError`."""
+    """Check that hardware is what a program was compiled for. Raises `ConfigError`."""
     sizes = {
         f"crossbar.{key}": (getattr(compiled.crossbar, key), getattr(hardware.crossbar, key))
         for key in ("rows", "cols", "cell_bits")

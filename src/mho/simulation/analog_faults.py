@@ -1,4 +1,4 @@
-"""Stuck cells under the tiles of a program: what they make of what is written, and on which lines they do least harm.
+"""Stuck cells under the tiles of a program: what they make of what is written, and on which lines their error is least.
 
 What a cell counts for follows from the instructions that read it: 2^shift of its row, times the weight of its column.
 Where several blocks lie in one write, each counts in parts of the most that a cell of it does.
@@ -123,7 +123,7 @@ class FaultAwareWriter:
         as_mapped, left = plain.measure(stuck, own), plain.measure(stuck, lines)
         if compensates:
             as_mapped = cells.measure(digits, own.find(stuck), span)
-            # Costs take each stuck cell for the only one of its weight; what is left tells which lines are better.
+            # Costs take each stuck cell for the only one of its weight; the error that is left decides.
             tried = [(one, *cells.compensate(digits, one.find(stuck), span)) for one in (own, lines)]
             lines, digits, wrong, error = min(tried, key=lambda found: found[3])
             left = wrong, error

@@ -257,7 +257,7 @@ class TileWriter:
 
 
 def _count_fraction_bits(hardware: Accelerator) -> int:
-    """Return how finely cells are told that are not whole numbers: with two bytes up to twice their range.
+    """Return the fraction bits of cells that are not whole numbers: two bytes hold up to twice their range.
 
     But at least `MIN_FRACTION_BITS`. A chip of thousands of crossbars fits into memory so, and its products are those
     of two bytes. What is rounded is at most 2^-14 of the range, far below any error of a write (docs/arrays.md).
@@ -351,7 +351,7 @@ def _lay_out(
 
 
 def _add_inputs(layout: AccumulatorLayout, add: ShiftAdd, offsets: Integers) -> NDArray[np.bool_]:
-    """Tell which columns go to sums of inputs, bool [cols]: those that hold ones."""
+    """Return which columns go to sums of inputs, bool [cols]: those that hold ones."""
     first = add.address.at({variable: 0 for variable, _ in add.address.strides})
     channel = (first + offsets) // layout.strides[3] % layout.shape[3]
     is_correction: NDArray[np.bool_] = channel == layout.channels

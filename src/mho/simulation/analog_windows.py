@@ -165,7 +165,7 @@ class _SumProduct:
         Args:
             tile: the one whose crossbar gives the stream of reads.
             parts: all of them.
-            feeds: of the layer: a row's address tells which of them drives it.
+            feeds: of the layer: a row's address says which of them drives it.
             largest: drive.
             shape: drives and results.
 
@@ -276,7 +276,7 @@ class WindowRun:
 
 @dataclass(frozen=True, eq=False)
 class _Drives:
-    """The tile of a sum, and how its rows are told apart: by the number of their feed and their code's address."""
+    """The tile of a sum, and how its rows are distinguished: by the number of their feed and their code's address."""
 
     tile: AnalogTile
     linear: LinearProduct

@@ -154,7 +154,7 @@ class Machine:
                 self._start(copy)
 
     def _has_all(self, copy: CopyState, channels: list[Channel], index: int, number: int) -> bool:
-        """Tell whether all of an input is there that a window (or 0, a stored operand) needs; or let the copy wait."""
+        """Return whether all is there that a window (or 0, a stored operand) needs, or let the copy wait."""
         for channel in channels:
             demand = channel.demands[number]
             if channel.finished.counts[index] < demand:
@@ -171,7 +171,7 @@ class Machine:
         return True
 
     def _is_written(self, copy: CopyState) -> bool:
-        """Tell whether a copy holds the operand that belongs to its next window; if not, begin to write it, or wait."""
+        """Return whether a copy holds the operand of its next window; if not, begin to write it, or wait."""
         layer = copy.layer
         index = copy.item // layer.work.windows
         if copy.written_for == index:

@@ -1,4 +1,4 @@
-"""On which chip something was found, and how it was read: what ranges of ADCs and corrections of channels hold for."""
+"""On which chip ranges of ADCs or corrections of channels were found, how it was read, and where they are valid."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ORIGIN = "origin"
 """Name of the origin in a file of arrays."""
 
 _MAX_SEED = 10**1000
-_TOLD = 24
-"""Digits that are told of long numbers and digests."""
+_SHOWN = 24
+"""Digits that are shown of long numbers and digests."""
 _ELSEWHERE = "say that they come from elsewhere (transferred=True, --transferred)"
 
 
 class ChipOrigin(Section):
-    """A program on a chip: what its answers follow from, beside what it is asked.
+    """A program on a chip: what its outputs follow from, beside its inputs.
 
     Raises:
         pydantic.ValidationError: an impossible value.
@@ -89,7 +89,7 @@ class ChipOrigin(Section):
     def differences(self, other: ChipOrigin) -> dict[str, tuple[str, str]]:
         """Return what differs, by dotted key: what it is here and there, in words.
 
-        Left out are the program, times, and what changes no answer on either chip.
+        Left out are the program, times, and what changes no output on either chip.
 
         Args:
             other: where what was found here is to be used.
@@ -97,7 +97,7 @@ class ChipOrigin(Section):
         one, two = dict(self._values()), dict(other._values())
         keys = [key for key in one if one[key] != two[key] and key != "program"]
         return {
-            key: (_tell(one[key]), _tell(two[key]))
+            key: (_describe(one[key]), _describe(two[key]))
             for key in keys
             if self._takes_effect(key) or other._takes_effect(key)
         }
@@ -134,14 +134,13 @@ class ChipOrigin(Section):
 
     @classmethod
     def read(cls, arrays: Mapping[str, NDArray[Any]], *, where: str, expected: str) -> ChipOrigin:
-        """Return the origin that a file of arrays tells.
+        """Return the origin in a file of arrays.
 
         Raises:
-            InputFileError: it tells none, or an impossible one.
+            InputFileError: there is none, or an impossible one.
         """
         if ORIGIN not in arrays:
-            hint = "an earlier mho did not tell where they were found: find them again" if "digest" in arrays else ""
-            raise InputFileError(f"holds no {ORIGIN!r}", where=where, expected=expected, hint=hint)
+            raise InputFileError(f"holds no {ORIGIN!r}", where=where, expected=expected)
         text, place = arrays[ORIGIN], f"{where}: {ORIGIN}"
         try:
             if text.dtype.kind != "U" or text.ndim:
@@ -153,7 +152,7 @@ class ChipOrigin(Section):
             raise InputFileError(error.what, where=error.where, expected=error.expected) from error
 
     def _takes_effect(self, key: str) -> bool:
-        """Tell whether a key may change answers; conditions are told only as far as they do."""
+        """Return whether a key may change outputs; conditions are recorded only as far as they do."""
         if key == "seed":
             return chips_differ(self.array, self.converters)
         return takes_effect(
@@ -171,8 +170,8 @@ class ChipOrigin(Section):
         yield "converters.columns_per_adc", self.converters.columns_sharing_adc
 
 
-def _tell(value: Any) -> str:
-    """Return a value in words; times and temperatures that were not told are those of the hardware."""
+def _describe(value: Any) -> str:
+    """Return a value in words; times and temperatures that are unspecified are those of the hardware."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return "not told" if value is None else str(value)[:_TOLD]
+    return "unspecified" if value is None else str(value)[:_SHOWN]

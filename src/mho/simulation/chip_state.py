@@ -100,7 +100,7 @@ class Buffer:
     """Bytes that a core may keep; None for any number.
 
     Attributes:
-        key: of the accelerator's buffers, which tells its capacity.
+        key: of the accelerator's buffers, which gives its capacity.
         name: for people.
         capacity: bytes.
         is_passed: True where what is larger than the buffer may pass through it in pieces while it holds nothing else.
@@ -126,7 +126,7 @@ class Buffer:
         return self.capacity is not None and 0 < self.shares <= self.capacity
 
     def has_room(self, claim: int) -> bool:
-        """Tell whether so many bytes more may be claimed."""
+        """Return whether so many bytes more may be claimed."""
         if self.capacity is None or self.claimed + claim <= self.capacity:
             return True
         return self.is_passed and not self.used

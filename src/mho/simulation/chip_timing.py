@@ -7,7 +7,7 @@ time, and of their making where times are equal. Transfers that are ready at the
 are known: those of the earliest input first, of it those of the first layer, of that those of the first window. The
 same plan always gives the same times, exact in picoseconds.
 
-With an ideal interconnect and unlimited buffers this is what `mho.scheduling.asap` tells in closed form.
+With an ideal interconnect and unlimited buffers this is the closed form of `mho.scheduling.asap`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LayerActivity:
 
 @dataclass(frozen=True)
 class ChipTiming:
-    """What a simulation tells.
+    """The result of a simulation.
 
     Attributes:
         layers: in execution order.
@@ -60,7 +60,7 @@ class ChipTiming:
         byte_hops: bytes times links that they took.
         buffer_bytes: the most that any core kept of inputs, and of outputs. None where the interconnect is ideal and
             buffers are unlimited: nothing is counted then.
-        spans: when copies worked; empty unless asked for.
+        spans: when copies worked; empty unless requested.
     """
 
     layers: tuple[LayerActivity, ...]
@@ -84,7 +84,7 @@ def simulate_chip(
         plan: where their copies lie.
         accelerator: interconnect and buffers.
         batch: inputs that follow each other, 1 or more.
-        with_spans: tell when every copy worked.
+        with_spans: record when every copy worked.
 
     Raises:
         ScheduleError: a batch below 1, or too large; or buffers are too small, so that copies wait for each other for
@@ -94,10 +94,10 @@ def simulate_chip(
     check_copies(graph, plan.copies)
     machine = Machine(graph, plan, accelerator, batch, with_spans)
     machine.run()
-    return _tell(machine, plan)
+    return _describe(machine, plan)
 
 
-def _tell(machine: Machine, plan: ChipPlan) -> ChipTiming:
+def _describe(machine: Machine, plan: ChipPlan) -> ChipTiming:
     """Return what a machine that has run did."""
     layers = list(machine.layers.values())
     finishes = tuple(max(ends) for ends in zip(*(layer.ends_ps for layer in layers), strict=True))
@@ -107,7 +107,7 @@ def _tell(machine: Machine, plan: ChipPlan) -> ChipTiming:
             copy.stand_still(total, Cause.DONE)
     carrier = machine.carrier
     return ChipTiming(
-        layers=tuple(_tell_layer(layer) for layer in layers),
+        layers=tuple(_describe_layer(layer) for layer in layers),
         total_ps=total,
         finish_ps=finishes,
         core_busy=_share_cores(layers, plan, total),
@@ -119,7 +119,7 @@ def _tell(machine: Machine, plan: ChipPlan) -> ChipTiming:
     )
 
 
-def _tell_layer(layer: LayerState) -> LayerActivity:
+def _describe_layer(layer: LayerState) -> LayerActivity:
     return LayerActivity(
         name=layer.work.name,
         copies=len(layer.copies),

@@ -24,14 +24,12 @@ class Carrier:
     Attributes:
         interconnect, chip: what it is.
         busy_ps: time in which the bus, or all links together, were held.
-        transfers: how many there were.
         byte_hops: bytes times links that they took; a bus is one.
     """
 
     interconnect: Interconnect
     chip: Chip
     busy_ps: int = 0
-    transfers: int = 0
     byte_hops: int = 0
     _trees: dict[tuple[int, tuple[int, ...]], tuple[tuple[Hop, ...], tuple[int, ...]]] = field(default_factory=dict)
 
@@ -43,7 +41,7 @@ class Carrier:
         self._heads_ps = [0] * self.chip.cores
 
     def takes_time(self, source: int, targets: tuple[int, ...], size: int) -> bool:
-        """Tell whether bytes go over the interconnect; else they are at all targets at once."""
+        """Return whether bytes go over the interconnect; else they are at all targets at once."""
         return not self._is_ideal and size > 0 and any(target != source for target in targets)
 
     def send(self, time_ps: int, source: int, targets: tuple[int, ...], size: int) -> int:
@@ -64,7 +62,6 @@ class Carrier:
             self._trees[source, targets] = self._find_tree(source, targets)
         hops, last = self._trees[source, targets]
         held_ps = self._routes.hold_ps(size)
-        self.transfers += 1
         self.busy_ps += held_ps * len(hops)
         self.byte_hops += size * len(hops)
         free, heads, latency_ps = self._free_ps, self._heads_ps, self._latency_ps

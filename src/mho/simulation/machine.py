@@ -50,8 +50,8 @@ Variables = Mapping[str, int]
 class CrossbarState:
     """Cells [rows, cols], or [samples, rows, cols] of stored activations; drives and counts [lines, samples].
 
-    Only the corner of the crossbar that is written is held: all other cells are zero. `active` tells for which samples
-    the last MVM was not skipped, [samples]; None where nothing is.
+    Only the corner of the crossbar that is written is held: all other cells are zero. `active`: for which samples the
+    last MVM was not skipped, [samples]; None where nothing is.
     """
 
     cells: Array
@@ -83,7 +83,7 @@ class Machine:
         self.skipped.setdefault(layer, EventCounts(*np.zeros((4, self.samples), np.int64)))
 
     def skip(self, active: Array, one: EventCounts[int]) -> None:
-        """Note that samples that are not active leave `one` out."""
+        """Count `one` as skipped for samples that are not active."""
         idle = (~active).astype(np.int64)
         self.skipped[self.layer] += EventCounts(
             idle * 0, idle * one.mvms, idle * one.conversions, idle * one.operations

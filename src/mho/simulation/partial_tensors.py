@@ -33,7 +33,7 @@ class Producer(Protocol):
 
 @dataclass
 class PartialTensors:
-    """The float buffers of a machine, made when they are asked for.
+    """The float buffers of a machine, made on demand.
 
     Attributes:
         machine: what evaluates digital operations; holds the inputs.
@@ -51,7 +51,7 @@ class PartialTensors:
         self._digital = {item.output: item for item in instructions if isinstance(item, Digital)}
 
     def stamp(self, name: str) -> tuple[int, ...]:
-        """Return what tells whether a tensor has changed: the progress of all layers that it is made of."""
+        """Return what changes whenever a tensor does: the progress of all layers that it is made of."""
         return tuple(self.producers[source].progress for source in self._list_sources(name))
 
     def pull(self, name: str) -> Floats:

@@ -57,7 +57,7 @@ def place_narrow_codes(item: QuantizeInput, source: NDArray[np.float32], size: i
 
 
 def place_codes(item: QuantizeInput, values: NDArray[Any], size: int, *, border: Any, rest: Any) -> NDArray[Any]:
-    """Lay out something that is told of each element of a source as its codes are.
+    """Lay out values of each element of a source as its codes are.
 
     Args:
         item: the instruction.

@@ -1,8 +1,8 @@
 """Recalibration of a chip: the scale and the bias of each channel that put right what its cells do to it.
 
 The chip runs calibration inputs layer by layer, and so do exact integers beside it. After each layer every channel gets
-the scale and the bias with which its mean and standard deviation are those of the exact results; the next layer meets
-what the corrected ones answer. No labels are needed. This is the recalibration of batch normalizations after errors
+the scale and the bias with which its mean and standard deviation are those of the exact results; the next layer gets
+the corrected outputs. No labels are needed. This is the recalibration of batch normalizations after errors
 of cells and drift (Joshi et al. 2020, doi:10.1038/s41467-020-16108-9), with exact results instead of the statistics of
 training, for any layer.
 """
@@ -51,7 +51,7 @@ def recalibrate(
 ) -> ChannelCorrections:
     """Find the corrections of a program's channels on one chip.
 
-    All samples are held at once, in every tensor that a later layer reads, once as the chip answers and once exactly.
+    All samples are held at once, in every tensor that a later layer reads, once on the chip and once exactly.
 
     Args:
         program, seed: as for `mho.simulation.analog.AnalogExecutor`.

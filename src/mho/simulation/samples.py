@@ -1,4 +1,4 @@
-"""What goes into an engine and comes out: arrays by name, held against the program's buffers."""
+"""What goes into an engine and comes out: arrays by name, checked against the program's buffers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def count_matrices(use: TileUse) -> int:
 
 
 def _matrix(write: Write) -> Affine:
-    """Return what tells the matrices of a write apart: their number, or where their codes lie."""
+    """Return what distinguishes the matrices of a write: their number, or where their codes lie."""
     return write.index if isinstance(write, WriteTile) else write.address
 
 

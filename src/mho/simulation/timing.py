@@ -62,12 +62,12 @@ def time_program(program: Program) -> ProgramTiming:
     """Time one sample of `program` on one crossbar, used again for every tile.
 
     Raises:
-        ProgramError: the program has a schedule for a chip, whose times `mho.simulation.timing` tells.
+        ProgramError: the program has a schedule for a chip, see `time_on_chip`.
     """
     if program.schedule is not None:
         raise ProgramError(
             "its tiles have crossbars of their own: there are no times on one crossbar", where=program.name,
-            hint="mho simulate --timing tells its times on the chip; mho compile without --chip takes one crossbar",
+            hint="mho simulate --timing gives its times on the chip; mho compile without --chip takes one crossbar",
         )  # fmt: skip
     return ProgramTiming(tuple(_time_layer(program, layer) for layer in program.layers))
 
@@ -94,14 +94,14 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
 
 
 def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) -> PlanTiming:
-    """Return the times of the schedule that a program carries; they are simulated when they are first asked for.
+    """Return the times of the schedule that a program carries; they are simulated at first use.
 
     Times and dependencies are those of the program's own instructions; nothing else of where it came from is known.
 
     Args:
         program: with a schedule, verified.
         batch: inputs that follow each other, 1 or more.
-        with_spans: tell when every copy worked.
+        with_spans: record when every copy worked.
 
     Raises:
         ProgramError: the program has no schedule.

@@ -2,12 +2,12 @@
 
 Where all drives are zero, so are the counts of all columns; hardware that sees this leaves out the MVM and the
 conversion, shifting and adding that follow it. Detecting it and the loading of the slices, which happens all the same,
-cost nothing here. What is written stays written. `count_zero_slices` tells exactly what
+cost nothing here. What is written stays written. `count_zero_slices` counts exactly what
 `mho.simulation.interpreter.interpret` with `skip_zero_slices` skips, without running the program's instructions:
 
 - The executor gives the tensors that layers quantize, and `make_codes` their codes.
 - Slice s of an MVM is zero on all rows if and only if slice s of W is, where W is the bitwise OR over the driven rows
-  of (code >> row shift). So one word a window tells of all its slices.
+  of (code >> row shift). So one word a window gives all its slices.
 - Tiles beside each other are driven alike: W is made once for all of them.
 """
 
@@ -160,7 +160,7 @@ def _share(skipped: Integers, mvms: int) -> float:
 
 @dataclass(frozen=True)
 class _Drive:
-    """What says with which slices an MVM is driven."""
+    """What determines with which slices an MVM is driven."""
 
     codes: str
     address: Affine

@@ -58,7 +58,7 @@ def coarsest_step(program, bits):
     return max(steps)
 
 
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(choosers(), st.sampled_from(["digital", "analog"]))
 def test_programs_need_the_bits_that_mappings_ask_for(chooser, difference):
     network, mapping, program = map_at_random(chooser, difference)

@@ -9,6 +9,7 @@ import numpy as np
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_programs import random_chip_network, random_schedule
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
@@ -51,7 +52,7 @@ def run_tiles_alone(executor, inputs, batch_size):
         return executor.run(inputs, batch_size)
 
 
-def hold_that_tiles_together_are_tiles_alone(program, inputs, hardware):
+def check_that_tiles_together_are_tiles_alone(program, inputs, hardware):
     try:
         executor, other = (
             AnalogExecutor(program, 3, hardware=hardware, conditions=Conditions(100.0)) for _ in range(2)
@@ -63,7 +64,7 @@ def hold_that_tiles_together_are_tiles_alone(program, inputs, hardware):
     assert_same_bits(executor.run(inputs, batch_size=1), alone)
 
 
-@settings(max_examples=20, **RELAXED)
+@settings(max_examples=examples(25), **RELAXED)
 @given(choosers(), converters, st.sampled_from([0, 0.25]), st.sampled_from(["kept", "subtracted"]))
 def test_every_mapping_and_encoding_gives_the_bits_of_its_tiles(chooser, more, inl, off_current):
     network, hardware = random_layer(chooser), random_accelerator(chooser)
@@ -73,10 +74,10 @@ def test_every_mapping_and_encoding_gives_the_bits_of_its_tiles(chooser, more, i
     mapping = random_mapping(chooser, layer, bits, hardware)
     program = compile_network(network, hardware, mappings={layer.name: mapping})
     chip = worn(program, {**more, "dac_inl_lsb": inl}, off_current=off_current)
-    hold_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), chip)
+    check_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), chip)
 
 
-@settings(max_examples=10, **RELAXED)
+@settings(max_examples=examples(15), **RELAXED)
 @given(choosers(), converters)
 def test_chips_with_copies_and_stored_operands_give_them(chooser, more):
     network = random_chip_network(chooser)
@@ -84,7 +85,7 @@ def test_chips_with_copies_and_stored_operands_give_them(chooser, more):
         program = compile_schedule(network, random_schedule(chooser, network))
     except MappingError:
         assume(False)
-    hold_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), worn(program, more))
+    check_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), worn(program, more))
 
 
 def test_tiles_together_are_as_noisy_as_alone():

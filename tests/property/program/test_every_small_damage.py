@@ -3,7 +3,7 @@ refused in words."""
 
 import copy
 import itertools
-import json
+import marshal
 from dataclasses import replace
 
 import numpy as np
@@ -23,18 +23,20 @@ AMOUNTS = (-3, -2, -1, 1, 2, 3, 100)
 TOGETHER = ((1, 1), (-1, -1), (1, -1), (-1, 1), (2, 2), (2, 1), (1, 2), (2, -2), (-2, 2))
 
 
-def contents(program):
-    """The instructions as JSON values that may be changed."""
-    return json.loads(json.dumps(encode_instructions(program.instructions)))
+def copier(program):
+    """Return a function that gives the instructions as JSON values, new ones with each call."""
+    packed = marshal.dumps(encode_instructions(program.instructions))
+    return lambda: marshal.loads(packed)
 
 
 def moves(program):
     """Move every instruction to every place, and put a copy of it there."""
-    sizes = [len(body) for body in bodies(contents(program))]
+    fresh = copier(program)
+    sizes = [len(body) for body in bodies(fresh())]
     places = [(body, place) for body, size in enumerate(sizes) for place in range(size)]
     targets = [(body, place) for body, size in enumerate(sizes) for place in range(size + 1)]
     for (body, place), (target, other), is_copied in itertools.product(places, targets, (False, True)):
-        content = contents(program)
+        content = fresh()
         found = list(bodies(content))
         item = copy.deepcopy(found[body][place]) if is_copied else found[body].pop(place)
         if not any(inner is found[target] for inner in bodies(item.get("body", []))):
@@ -44,10 +46,11 @@ def moves(program):
 
 def loops(program):
     """Put loops around every run of instructions; cut loops in two; open them; leave instructions out."""
-    for number, body in enumerate(bodies(contents(program))):
+    fresh = copier(program)
+    for number, body in enumerate(bodies(fresh())):
         for first, last in itertools.combinations(range(len(body) + 1), 2):
             for variable, count in itertools.product("zxs", (1, 2, 3)):
-                content = contents(program)
+                content = fresh()
                 inner = list(bodies(content))[number]
                 inner[first:last] = [{"kind": "Loop", "variable": variable, "count": count, "body": inner[first:last]}]
                 yield content
@@ -57,14 +60,14 @@ def loops(program):
                 halves = [(item["body"][:cut], item["body"][cut:]) for cut in range(1, len(item["body"]))]
                 parts += [item["body"], *([{**item, "body": one} for one in half] for half in halves)]
             for part in parts:
-                content = contents(program)
+                content = fresh()
                 list(bodies(content))[number][place : place + 1] = part
                 yield content
 
 
 def single_numbers(program):
     """Change every number, and every flag."""
-    content = contents(program)
+    content = copier(program)()
     for container, key in numbers(content, flags=True):
         before = container[key]
         changed = [not before] if isinstance(before, bool) else [0, *(before + amount for amount in AMOUNTS)]
@@ -75,7 +78,7 @@ def single_numbers(program):
 
 def pairs_of_numbers(program):
     """Change every two numbers."""
-    content = contents(program)
+    content = copier(program)()
     for (first, key), (second, other) in itertools.combinations(numbers(content), 2):
         before, after = first[key], second[other]
         for one, two in TOGETHER:
@@ -90,7 +93,8 @@ def elements(program, count):
     amounts = TOGETHER if count == 2 else [(amount,) for amount in AMOUNTS]
     for chosen in itertools.combinations(places, count):
         for changes in amounts:
-            constants = {name: np.array(program.constants[name]) for name in program.constants}
+            names = {name for name, _ in chosen}
+            constants = {**program.constants, **{name: np.array(program.constants[name]) for name in names}}
             for (name, place), amount in zip(chosen, changes, strict=True):
                 constants[name].reshape(-1)[place] += np.array(amount).astype(constants[name].dtype)
             yield replace(program, constants=constants)

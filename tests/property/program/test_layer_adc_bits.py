@@ -10,6 +10,7 @@ import torch
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from chip_networks import make_chain
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import networks, random_inputs
@@ -37,7 +38,7 @@ from mho.simulation.timing import time_program
 MOST = 7
 IDEAL = make_accelerator(12, 12, 2)
 CHAIN = make_chain()
-slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 own_bits = st.lists(st.integers(1, MOST) | st.none(), min_size=8, max_size=8)
 
 

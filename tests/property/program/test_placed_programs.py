@@ -1,8 +1,9 @@
-"""Where lines and digits get around all stuck cells, a chip answers exact integers, for any mapping and encoding."""
+"""Where lines and digits avoid all stuck cells, chips give the bits of the reference, for any mapping and encoding."""
 
 from __future__ import annotations
 
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_mappings import random_accelerator, random_mapping
@@ -18,14 +19,14 @@ from mho.simulation.analog import AnalogExecutor
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(
     choosers(),
     st.integers(0, 2**20),
     st.sampled_from([("as-mapped", "digits"), ("fault-aware", "none"), ("fault-aware", "digits")]),
     st.sampled_from(["digital", "analog"]),
 )
-def test_chips_whose_stuck_cells_are_got_around_answer_exactly(chooser, seed, mitigation, difference):
+def test_chips_whose_stuck_cells_are_all_avoided_are_exact(chooser, seed, mitigation, difference):
     network, content = random_layer(chooser), random_accelerator(chooser).to_json()
     content["converters"].update(column_difference=difference)
     node = network.mvm_nodes[0]

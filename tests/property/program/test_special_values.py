@@ -84,7 +84,7 @@ def assert_same_outcome(found, expected):
         assert_same_bits(found, expected)
 
 
-@settings(max_examples=examples(300), **RELAXED)
+@settings(max_examples=examples(200), **RELAXED)
 @given(choosers())
 def test_engines_give_the_bits_of_the_reference_or_refuse_as_it_does(chooser):
     network = draw_network(chooser)
@@ -96,7 +96,7 @@ def test_engines_give_the_bits_of_the_reference_or_refuse_as_it_does(chooser):
         assert_same_outcome(outcome(lambda size=size: Executor(program).run(inputs, batch_size=size)), expected)
 
 
-@settings(max_examples=examples(120), **RELAXED)
+@settings(max_examples=examples(80), **RELAXED)
 @given(choosers())
 def test_chips_give_the_bits_of_the_reference_or_refuse_as_it_does(chooser):
     network = draw_network(chooser)
@@ -136,7 +136,7 @@ def draw_onnx_model(chooser):
     return model(nodes, {"x": (1, 7)}, constants, outputs=names[-1:])
 
 
-@settings(max_examples=examples(300), **RELAXED)
+@settings(max_examples=examples(200), **RELAXED)
 @given(choosers())
 def test_onnx_runtime_gives_the_same_where_ieee_754_defines_the_result(chooser):
     proto = draw_onnx_model(chooser)
@@ -155,7 +155,7 @@ def test_infinities_and_overflows_saturate_as_in_onnx_runtime(kind):
     np.testing.assert_array_equal(ours.reshape(1, 4), run_onnxruntime(proto, {"x": x}))
 
 
-@settings(max_examples=examples(200), **RELAXED)
+@settings(max_examples=examples(120), **RELAXED)
 @given(st.floats(-44.8, 38.5), st.floats(-44.8, 38.5), st.booleans())
 def test_a_layer_of_any_scales_is_refused_or_gives_what_onnx_runtime_gives(input_power, weight_power, is_signed):
     generator, zero = np.random.default_rng(0), np.int8(0)

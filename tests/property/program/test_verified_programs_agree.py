@@ -63,19 +63,19 @@ def check(program, inputs, chooser):
     assert_same_bits(Executor(mutated).run(inputs), execution.outputs)
 
 
-@settings(max_examples=examples(250), **RELAXED)
-@given(st.integers(0, 60), choosers())
+@settings(max_examples=examples(150), **RELAXED)
+@given(st.integers(0, 25), choosers())
 def test_engines_agree_on_every_damaged_program_of_a_network_that_passes(seed, chooser):
     check(*network_program(seed), chooser)
 
 
-@settings(max_examples=examples(250), **RELAXED)
-@given(st.integers(0, 60), choosers())
+@settings(max_examples=examples(150), **RELAXED)
+@given(st.integers(0, 25), choosers())
 def test_engines_agree_on_every_damaged_program_of_any_mapping_that_passes(seed, chooser):
     check(*layer_program(seed), chooser)
 
 
-@settings(max_examples=examples(200), **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(st.sampled_from(sorted(HAND_MADE)), choosers())
 def test_engines_agree_on_every_damaged_program_written_by_hand_that_passes(name, chooser):
     check(*hand_made_program(name), chooser)

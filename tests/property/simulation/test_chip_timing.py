@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_work_graphs import interconnects, plans, sizes, work_graphs
@@ -67,7 +68,7 @@ def cases(draw, **options):
     return Case(graph, draw(plans(graph)), draw(st.integers(1, 3)))
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(cases())
 def test_without_obstacles_it_is_the_closed_form(case):
     timing = simulate_chip(case.graph, case.plan, IDEAL, batch=case.batch, with_spans=True)
@@ -82,7 +83,7 @@ def test_without_obstacles_it_is_the_closed_form(case):
     assert list(timing.finish_ps) == [expected.finish_ps(index) for index in range(case.batch)]
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(cases(), interconnects(), st.sampled_from(["unlimited", 10_000, 60, 20]), st.sampled_from(["unlimited", 40, 20]))
 def test_no_schedule_violates_a_dependency_a_buffer_or_a_copy(case, interconnect, inputs, outputs):
     graph, plan, batch = case.graph, case.plan, case.batch
@@ -202,7 +203,7 @@ def count_most(moves):
     return most
 
 
-@settings(max_examples=60, **RELAXED)
+@settings(max_examples=examples(60), **RELAXED)
 @given(cases(most_layers=4), interconnects())
 def test_no_simulation_is_below_the_proven_bound(case, interconnect):
     assume(all(layer.window_ps for layer in case.graph.layers))
@@ -210,7 +211,7 @@ def test_no_simulation_is_below_the_proven_bound(case, interconnect):
     assert timing.total_ps >= bound_makespan(case.graph, case.plan.used_crossbars).bound_ps
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(cases(has_stored=False), interconnects())
 def test_large_buffers_are_like_unlimited_ones_where_windows_are_needed_in_order(case, interconnect):
     for layer in case.graph.layers:
@@ -246,7 +247,7 @@ def chains(draw, *, layers):
     return WorkGraph("chain", tuple(chain))
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(work_graphs(), st.lists(st.integers(1, 3), min_size=5, max_size=5), st.integers(1, 6), st.integers(0, 80))
 def test_copies_that_are_spread_have_room_where_crossbars_are_left_over(graph, numbers, per_core, spare):
     copies = {layer.name: number for layer, number in zip(graph.layers, numbers, strict=False)}
@@ -271,7 +272,7 @@ def test_copies_that_are_spread_have_room_where_crossbars_are_left_over(graph, n
     assert place_copies(graph, copies, chip, input_bytes=max(1, enough)) == packed
 
 
-@settings(max_examples=200, **RELAXED)
+@settings(max_examples=examples(200), **RELAXED)
 @given(cases(), interconnects(), st.sampled_from(["unlimited", 20]))
 def test_buffers_with_room_for_every_backlog_never_stop_for_good(case, interconnect, outputs):
     def buffers(size):
@@ -301,7 +302,7 @@ def count_least(need):
 COPIES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(chains(layers=st.just(2)), COPIES, st.integers(1, 2))
 def test_a_buffer_suffices_exactly_where_it_holds_what_one_window_needs(graph, copies, batch):
     least = count_least(graph.layers[1].needs[0])
@@ -311,7 +312,7 @@ def test_a_buffer_suffices_exactly_where_it_holds_what_one_window_needs(graph, c
             simulate_chip(graph, *put_in_one_core(graph, copies, least - 1), batch=batch)
 
 
-@settings(max_examples=150, **RELAXED)
+@settings(max_examples=examples(150), **RELAXED)
 @given(chains(layers=st.integers(3, 6)), COPIES, st.integers(1, 3))
 def test_layers_of_one_core_never_hold_each_other_up_for_good(graph, copies, batch):
     least = sum(count_least(layer.needs[0]) for layer in graph.layers[1:])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from random_digital import random_digital_network
 from random_networks import choosers, random_inputs, random_network
@@ -16,7 +17,7 @@ def evaluate(network, node, values):
     return np.ascontiguousarray(OPERATIONS[node.op].run(operands, node.attributes).numpy())
 
 
-@settings(max_examples=60, **RELAXED)
+@settings(max_examples=examples(60), **RELAXED)
 @given(choosers())
 def test_what_does_not_depend_on_a_missing_element_keeps_its_bits_and_all_else_is_missing(chooser):
     network = random_digital_network(chooser) if chooser.integer(0, 3) else random_network(chooser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from accelerators import make_accelerator, with_array
 from bits import assert_same_bits
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import SeededChooser, random_inputs, random_layer, random_network
@@ -24,7 +25,7 @@ SEEDS = st.integers(0, 2**31)
 ACCELERATORS = st.sampled_from([make_accelerator(24, 16, 2), make_accelerator(9, 40, 1), make_accelerator(64, 64, 4)])
 
 
-@settings(max_examples=20, **RELAXED)
+@settings(max_examples=examples(20), **RELAXED)
 @given(SEEDS, ACCELERATORS, st.sampled_from(MappingModel), st.integers(1, 4))
 def test_ideal_chips_are_left_alone(seed, accelerator, model, batch_size):
     network = random_network(SeededChooser(seed))
@@ -36,7 +37,7 @@ def test_ideal_chips_are_left_alone(seed, accelerator, model, batch_size):
     assert_same_bits(AnalogExecutor(program, seed).run(inputs), Executor(program).run(inputs))
 
 
-@settings(max_examples=20, **RELAXED)
+@settings(max_examples=examples(20), **RELAXED)
 @given(SEEDS, st.sampled_from([0.01, 0.1, 0.4]), st.booleans())
 def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
     """Drift without spread multiplies every cell, and so every sum, with one factor."""
@@ -61,7 +62,7 @@ def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
     assert np.abs(wrong - wanted).max() > 10 * np.abs(found - wanted).max()
 
 
-@settings(max_examples=20, **RELAXED)
+@settings(max_examples=examples(20), **RELAXED)
 @given(SEEDS, ACCELERATORS, st.sampled_from([0.01, 0.1, 0.3]))
 def test_means_and_deviations_of_channels_are_those_of_exact_results(seed, accelerator, error):
     network = random_layer(SeededChooser(seed), ("conv", "linear"))
@@ -97,7 +98,7 @@ def _last_layer(program, hardware, seed, inputs):
     raise AssertionError("no layer")
 
 
-@settings(max_examples=10, **RELAXED)
+@settings(max_examples=examples(10), **RELAXED)
 @given(SEEDS, st.integers(1, 9))
 def test_one_seed_gives_one_answer_whatever_the_batch_size(seed, batch_size):
     network = conv_network((1, 3, 5, 5), outputs=4)
