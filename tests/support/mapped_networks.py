@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from accelerators import make_accelerator
@@ -29,6 +30,9 @@ LAYERS = (
 """Windows, groups, an activation that is stored, and several tiles."""
 
 
+HARDWARE = make_accelerator(rows=32, cols=24)
+
+
 def make_map(
     bits: str = "4/3",
     *,
@@ -38,9 +42,16 @@ def make_map(
     batch: int = 1,
 ) -> NetworkMap:
     """Return the layers on a crossbar of 32x24 cells of two bits, with the same widths everywhere."""
+    if accelerator is None and layers is LAYERS:
+        return _map_layers(bits, model, batch)
     policy = Policy.uniform([layer.name for layer in layers], BitWidths.parse(bits))
-    hardware = accelerator or make_accelerator(rows=32, cols=24)
-    return NetworkMap.of(layers, policy, hardware, model=model, batch=batch)
+    return NetworkMap.of(layers, policy, accelerator or HARDWARE, model=model, batch=batch)
+
+
+@functools.cache
+def _map_layers(bits: str, model: MappingModel, batch: int) -> NetworkMap:
+    policy = Policy.uniform([layer.name for layer in LAYERS], BitWidths.parse(bits))
+    return NetworkMap.of(LAYERS, policy, HARDWARE, model=model, batch=batch)
 
 
 STACKED = (MvmLayer("first", "linear", 8, 16, 1, 1), MvmLayer("second", "linear", 6, 8, 1, 1))
