@@ -7,27 +7,12 @@ import pytest
 from mho.cost_model.bounds import bound_layer
 from mho.cost_model.latency import cost_network
 from mho.cost_model.latency_table import LatencyTable
-from mho.cost_model.layer_tables import load_layer_table
 from mho.hardware.loading import load_accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
 ACCELERATOR = load_accelerator("pelke2026-4bit")
 PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"
-
-
-@pytest.fixture(scope="module")
-def layers_of(tmp_path_factory):
-    """Derive the layers of a torchvision network, once for all tests of this process."""
-    tables = {}
-
-    def derive(name):
-        if name not in tables:
-            cache = tmp_path_factory.getbasetemp() / "cache"
-            tables[name] = load_layer_table(f"torchvision:{name}", input_shape=None, cache=cache).layers
-        return tables[name]
-
-    return derive
 
 
 def milliseconds(layers, policy, model):
@@ -50,14 +35,22 @@ def test_vgg16_with_the_published_policy_is_six_point_four_times_faster(layers_o
     policy = Policy(dict(zip((layer.name for layer in layers), widths, strict=True)))
     paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)
     assert paper / milliseconds(layers, policy, MappingModel.BEST) > 6.4
-    assert paper / milliseconds(layers, uniform(layers), MappingModel.BEST) > 2.05
 
 
-@pytest.mark.parametrize(("network", "mapping_factor", "speedup"), [("resnet18", 2.0, 5.1), ("vit_b_32", 2.0, 5.7)])
-def test_mapping_alone_doubles_the_speed(layers_of, network, mapping_factor, speedup):
+@pytest.mark.parametrize(
+    ("network", "factor", "gap"), [("vgg16", 2.05, 1.1), ("resnet18", 2, 1.25), ("vit_b_32", 2, 1.02)]
+)
+def test_at_8_8_mapping_alone_doubles_the_speed_and_is_near_the_bound(layers_of, network, factor, gap):
+    layers = layers_of(network)
+    best = milliseconds(layers, uniform(layers), MappingModel.BEST)
+    assert milliseconds(layers, uniform(layers), MappingModel.PAPER) / best > factor
+    assert best <= gap * sum(bound_layer(layer, BitWidths(8, 8), ACCELERATOR).latency_ps for layer in layers) / 1e9
+
+
+@pytest.mark.parametrize(("network", "speedup"), [("resnet18", 5.1), ("vit_b_32", 5.7)])
+def test_fewer_bits_add_to_what_mapping_gains(layers_of, network, speedup):
     layers = layers_of(network)
     paper = milliseconds(layers, uniform(layers), MappingModel.PAPER)
-    assert paper / milliseconds(layers, uniform(layers), MappingModel.BEST) > mapping_factor
     assert paper / milliseconds(layers, plausible_policy(layers), MappingModel.BEST) > speedup
 
 
@@ -76,10 +69,3 @@ def test_a_whole_table_is_quick(layers_of, network, seconds):
     start = time.process_time()
     LatencyTable.build(layers, ACCELERATOR, model=MappingModel.BEST)
     assert time.process_time() - start < seconds
-
-
-@pytest.mark.parametrize(("network", "gap"), [("vgg16", 1.1), ("resnet18", 1.25), ("vit_b_32", 1.02)])
-def test_at_8_8_the_best_mapping_is_near_the_bound(layers_of, network, gap):
-    layers = layers_of(network)
-    bound = sum(bound_layer(layer, BitWidths(8, 8), ACCELERATOR).latency_ps for layer in layers)
-    assert milliseconds(layers, uniform(layers), MappingModel.BEST) <= gap * bound / 1e9

@@ -10,7 +10,6 @@ import pytest
 
 from mho.cost_model.latency import cost_network
 from mho.cost_model.latency_table import LatencyTable
-from mho.cost_model.layer_tables import load_layer_table
 from mho.hardware.loading import load_accelerator, override
 from mho.hardware.spec import Encoding
 from mho.mapping.layer_mapping import MappingModel
@@ -42,20 +41,6 @@ ENCODER_BLOCK = [
     *[(2304, 768, 50, 1), (50, 64, 50, 12), (64, 50, 50, 12), (768, 768, 50, 1)],
     *[(3072, 768, 50, 1), (768, 3072, 50, 1)],
 ]
-
-
-@pytest.fixture(scope="module")
-def layers_of(tmp_path_factory):
-    """Derive the layers of a torchvision network, once for all tests of this process."""
-    tables = {}
-
-    def derive(name):
-        if name not in tables:
-            cache = tmp_path_factory.getbasetemp() / "cache"
-            tables[name] = load_layer_table(f"torchvision:{name}", input_shape=None, cache=cache).layers
-        return tables[name]
-
-    return derive
 
 
 def uniform(layers, bits="8/8"):
@@ -131,7 +116,7 @@ def test_costing_takes_30_seconds_cold_and_2_seconds_warm(tmp_path):
     assert seconds[1] < 2
 
 
-def test_a_kept_table_needs_no_framework(layers_of, tmp_path_factory):
+def test_a_kept_table_needs_no_framework(layers_of, table_cache):
     layers_of("resnet18")
     code = (
         "import sys; from mho.cli.main import main; "
@@ -139,7 +124,7 @@ def test_a_kept_table_needs_no_framework(layers_of, tmp_path_factory):
         "assert main(['cost', 'torchvision:resnet18', *options]) == 0; "
         "assert not {'torch', 'onnx'} & set(sys.modules)"
     )
-    environment = {**os.environ, "MHO_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "cache")}
+    environment = {**os.environ, "MHO_CACHE_DIR": str(table_cache)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "latency 1507.5 ms" in done.stdout

@@ -236,9 +236,7 @@ class Moments:
         return off[usual] / spread[usual], gaps[usual] / errors[usual]
 
 
-def plain_moments(
-    crossbar: PlainCrossbar, layout: ArrayLayout, codes: np.ndarray, adc: PlainAdc | None, seen: dict | None = None
-) -> Moments:
+def plain_moments(crossbar: PlainCrossbar, layout: ArrayLayout, codes: np.ndarray, adc: PlainAdc | None) -> Moments:
     """Return the moments of the answers [batch, outputs] of codes [batch, rows]: each conversion has noise of its own.
 
     Args:
@@ -246,16 +244,11 @@ def plain_moments(
         layout: what it computes.
         codes: [batch, rows].
         adc: None where it is ideal.
-        seen: sums and variances of columns of these cells by what drives them, which the call adds to.
     """
     hardware = crossbar.hardware
     conversions = list_conversions(layout, hardware.converters.column_difference)
     volts = _drives(hardware, layout, codes).reshape(-1, layout.rows)
-    seen = {} if seen is None else seen
-    key = volts.tobytes()
-    if key not in seen:
-        seen[key] = crossbar.sums(volts), crossbar.variances(volts)
-    sums, variances = seen[key]
+    sums, variances = crossbar.sums(volts), crossbar.variances(volts)
     single, kept = conversions.minus == NO_COLUMN, _kept_steps(hardware) * volts.sum(axis=1, keepdims=True)
     mean = sums[:, conversions.plus] + np.where(single, kept, -sums[:, conversions.minus])
     variance = variances[:, conversions.plus] + np.where(single, 0.0, variances[:, conversions.minus])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plain_array import layouts
@@ -41,7 +42,7 @@ def draw_ranges(hardware, layout, draws, largest: float):
     return -largest * draws.uniform(0.1, 1, count), largest * draws.uniform(0.1, 1, count)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     layouts(),
     st.integers(1, 8),

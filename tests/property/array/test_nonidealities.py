@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_programs import grid, linear_network
@@ -79,7 +80,7 @@ def answers(hardware: Accelerator, conditions: Conditions, seed: int = 2) -> np.
     return run_prepared_chip(PROGRAM, seed, INPUTS, **chip)["y"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data(), usual=st.floats(0, 1))
 def test_what_takes_no_effect_changes_nothing(data, usual):
     values = {}

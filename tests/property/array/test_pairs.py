@@ -1,7 +1,9 @@
-"""What the full matrix of combinations leaves out, in every pair: each case against a plain model of the same crossbar.
+"""All that is not ideal about an array, in every pair: each case against a plain model of the same crossbar.
 
-Shared ADCs, wires driven from both ends, spare columns and chosen lines, programming pulses, aged cells, arrays that
-are a part of a crossbar, noise of either kind; quiet answers to the last bits, noisy ones by their moments.
+Cells of five kinds, wires driven from either or both ends, the current of the lowest level, DACs, ADCs with ranges and
+errors of their own, shared or not, differences before and after conversion, layouts of three encodings, spare columns
+and chosen lines, programming pulses, arrays that are a part of a crossbar, noise of either kind; quiet answers to the
+last bits, noisy ones by their moments.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ READS = 500
 STUCK = {"stuck_on_rate": 0.05, "stuck_off_rate": 0.05}
 
 CELLS = {
+    "ideal": {},
     "written": {"levels": [0, 0.2, 0.6, 1], "programming_error": [0.01, 0.05, 0.05, 0.02]},
     "broken": {"cell_variation": 0.1, "stuck_on_rate": 0.1, "stuck_off_rate": 0.1},
     "aged": {
@@ -139,7 +142,9 @@ def run_case(number: int, case: dict[str, str]):
     if case["noise"] == "quiet":
         counts = cells.counts[corner:, corner:][: layout.rows]
         wanted = plain_answers(hardware, layout, counts, codes, adc, fraction_bits=product.fraction_bits)
-        np.testing.assert_allclose(product.run(codes), wanted, rtol=0, atol=2e-5)
+        found = product.run(codes)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5)
+        assert (product.run(codes[3:]) == found[3:]).all()
         return None
     reads = SEED.stream(Purpose.READS, number)
     answers = product.run(np.repeat(codes, READS, axis=0), reads).reshape(len(codes), READS, -1).swapaxes(0, 1)
@@ -162,3 +167,24 @@ def test_every_pair_answers_as_the_plain_model():
             pytest.fail(f"{case}: {error}")
     for name in ("of conductance", "of range"):
         hold_all_together(found[name])
+
+
+@pytest.mark.parametrize("difference", FACTORS["difference"])
+@pytest.mark.parametrize("columns", FACTORS["columns"])
+@pytest.mark.parametrize("adc_bits", ["ideal", 8])
+def test_everything_at_zero_is_the_whole_numbers(adc_bits, columns, difference):
+    """Every parameter that can be zero, or the neutral value of those that cannot."""
+    names = ("programming_error", "cell_variation", "stuck_on_rate", "stuck_off_rate", "read_noise", "drift_exponent")
+    names += ("drift_exponent_std", "row_segment_ohm", "col_segment_ohm")
+    nothing = {**dict.fromkeys(names, 0), "read_disturb_reads": "never", "levels": "linear"}
+    converters = {"adc_bits": adc_bits, "dac_inl_lsb": 0, "adc_offset_lsb": 0, "adc_gain_error": 0}
+    hardware = make_accelerator(
+        ROWS, COLS, CELL_BITS, array=nothing, converters={**converters, "column_difference": difference}
+    )
+    layout, draws = make_columns(columns, 1), np.random.default_rng(6)
+    digits = draws.integers(0, 1 << CELL_BITS, (layout.rows, layout.cols))
+    codes = draws.integers(0, 1 << INPUT_BITS, (5, layout.rows))
+    expected = np.zeros((len(codes), layout.outputs), dtype=np.int64)
+    np.add.at(expected.T, layout.col_output, ((codes * layout.row_sign @ digits) * layout.col_weight).T)
+    cells = write_crossbar(hardware, digits, SEED, conditions=LATER)
+    assert (make_product(hardware, layout, cells, SEED).run(codes) == expected).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_array import make_layout
@@ -15,7 +16,7 @@ from mho.array.seeds import CrossbarSeed
 from mho.hardware.array import Array
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(1, 9), st.integers(1, 9), st.integers(0, 4), st.integers(0, 2**32), st.sampled_from([(), (0,), (1,)])
 )
@@ -32,7 +33,7 @@ def test_chosen_lines_are_lines_and_never_worse(rows, cols, spares, seed, pariti
     assert costs.measure(stuck, lines)[1] <= costs.measure(stuck, Lines.as_mapped(rows, cols))[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 3), st.sampled_from(["ideal", 4]), st.sampled_from(["digital", "analog"]))
 def test_ideal_cells_answer_the_same_bits_on_any_lines(seed, pairs, adc_bits, difference):
     rng = np.random.default_rng(seed)
@@ -49,7 +50,7 @@ def test_ideal_cells_answer_the_same_bits_on_any_lines(seed, pairs, adc_bits, di
     assert (found == wanted).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 5))
 def test_what_is_held_deviates_where_stuck_cells_are_met(seed, spares):
     rng = np.random.default_rng(seed)

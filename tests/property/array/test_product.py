@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plain_array import layouts, make_layout, plain_results
@@ -21,7 +22,7 @@ from mho.hardware.converters import ColumnDifference
 
 GRID_BITS = 8
 """Counts that are drawn are whole multiples of 2^-8: no product tells cells more coarsely, so all sums are exact."""
-CHECKED = settings(max_examples=60, deadline=None)
+CHECKED = settings(max_examples=examples(60), deadline=None)
 
 
 @st.composite
@@ -148,7 +149,7 @@ def test_blocks_in_either_memory_order_give_the_same_bits(case, inl, data):
 
 
 @given(st.integers(2, 7), st.booleans(), st.booleans(), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_deviations_in_either_memory_order_are_the_same(steps, is_converted, are_wires, seed):
     """With drives and cells that are drawn, noise of the same numbers differs by rounding alone."""
     generator = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from accelerators import accelerators
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ ADC_KEYS = ("adc_pj", "adc_pj_per_bit", "adc_supply_v")
 OTHER_KEYS = tuple(key for key in UnitEnergies.model_fields if key not in ADC_KEYS)
 
 figures = st.decimals(0, 1000, places=6)
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ def layers(draw):
 
 widths = st.builds(BitWidths, st.sampled_from(WIDTHS), st.sampled_from(WIDTHS))
 batches = st.sampled_from([1, 2, 5])
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def time_ps(mapping, hardware, batch):
@@ -99,7 +100,7 @@ def test_no_candidate_alone_beats_the_best_mapping(layer, bits, hardware, batch,
 
 
 @given(layers(), accelerators(), batches)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_table_tells_what_the_mappings_take(layer, hardware, batch):
     table = LatencyTable.build((layer,), hardware, model=MappingModel.BEST, batch=batch)
     for bits in (BitWidths(1, 1), BitWidths(4, 7), BitWidths(8, 8), BitWidths(16, 16)):
@@ -108,7 +109,7 @@ def test_the_table_tells_what_the_mappings_take(layer, hardware, batch):
 
 
 @given(layers(), accelerators())
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_fewer_bits_are_never_slower_where_nothing_is_cut(layer, hardware):
     """Where matrices may be cut follows from the most efficient candidates, which differ by width."""
     content = hardware.to_json()

@@ -2,6 +2,7 @@
 
 import numpy as np
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def stored_matrices(draw):
 
 
 @given(stored_matrices(), st.sampled_from(Encoding), st.integers(1, 8), st.integers(1, 8), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_cells_read_as_told_are_the_weights(stored, encoding, cell_bits, dac_bits, data):
     layer, _, bits, weights = stored
     hardware = make_accelerator(200, 200, cell_bits, dac_bits)
@@ -57,7 +58,7 @@ def test_cells_read_as_told_are_the_weights(stored, encoding, cell_bits, dac_bit
 
 
 @given(stored_matrices(), st.sampled_from(PAPER_ENCODINGS), st.integers(1, 8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_cells_of_the_paper_hold_the_weights_in_as_many_slices_as_it_counts(stored, encoding, cell_bits):
     layer, values, bits, weights = stored
     # The paper counts by bits alone; a wider range asks for more.

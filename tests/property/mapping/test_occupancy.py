@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from accelerators import accelerators
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +37,7 @@ def mapped_layers(draw):
     return choose_mapping(draw(layers()), bits, hardware), hardware
 
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @given(mapped_layers())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from memory import PeakMemory
+from pairwise import pairwise_cases
 from plain_array import make_layout
 
 from mho.arithmetic.exactness import exact_products
@@ -69,13 +70,14 @@ def noise_of_results(layout, codes, variance):
     return total
 
 
-@pytest.mark.parametrize("kind", ["range", "conductance"])
-@pytest.mark.parametrize("difference", ColumnDifference)
-@pytest.mark.parametrize("dac_bits", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "difference", "dac_bits"),
+    [("range", "digital", 1), ("range", "analog", 2), ("conductance", "digital", 2), ("conductance", "analog", 1)],
+)
 def test_noise_of_an_ideal_adc_has_the_variance_of_the_closed_form(kind, difference, dac_bits, counts, codes):
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
     variance = read_variance(Device(Array(read_noise=0.1, read_noise_of=kind, on_off_ratio=4), 2), counts)
-    product = ArrayProduct(layout, counts, difference=difference, variance=variance)
+    product = ArrayProduct(layout, counts, difference=ColumnDifference(difference), variance=variance)
     results = product.run(repeated(codes), np.random.default_rng(5))
     ideal = ArrayProduct(layout, counts).run(codes[None])[0]
     assert_mean_and_variance(results, ideal, noise_of_results(layout, codes, variance))
@@ -94,9 +96,8 @@ def read_cell_by_cell(layout, counts, codes, variance, adc, difference):
     return results
 
 
-@pytest.mark.parametrize("is_fast", [True, False])
 @pytest.mark.parametrize(("kind", "difference"), zip(["range", "conductance"], ColumnDifference, strict=True))
-@pytest.mark.parametrize("dac_bits", [1, 2])
+@pytest.mark.parametrize(("dac_bits", "is_fast"), [(1, True), (2, False)])
 def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
     kind, difference, dac_bits, is_fast, counts, codes, monkeypatch
 ):
@@ -150,7 +151,7 @@ def test_batches_and_threads_change_nothing(kind, monkeypatch):
         torch.set_num_threads(threads)
 
 
-def test_cells_are_told_as_finely_as_solutions_of_wires_need():
+def test_cells_are_resolved_as_finely_as_solutions_of_wires_need():
     """A full-size array of 8-bit weights and inputs: within 1e-9 of the largest result, as `mho.array.wires` is."""
     layout = make_layout(256, 16, (1, -1, 16, -16))
     generator = np.random.default_rng(6)
@@ -182,26 +183,33 @@ def test_memory_does_not_grow_with_the_batch():
     assert max(largest) * product._path.bytes_per_input <= 4 << 20
 
 
-@pytest.mark.parametrize(("is_fast", "least"), [(True, 0.1), (False, 0.3)])
-@pytest.mark.parametrize("dac_bits", [1, 4])
-@pytest.mark.parametrize("noise", ["quiet", "noise", "wires"])
-@pytest.mark.parametrize("cells", ["whole", "between"])
-@pytest.mark.parametrize("adc_bits", ["ideal", 8])
-def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(
-    adc_bits, cells, noise, dac_bits, is_fast, least, monkeypatch
-):
+MEMORY_CASES = pairwise_cases(
+    {
+        "adc_bits": ("ideal", "8"),
+        "cells": ("whole", "between"),
+        "noise": ("quiet", "noise", "wires"),
+        "dac_bits": ("1", "4"),
+        "bytes": ("fast", "slow"),
+    }
+)
+
+
+@pytest.mark.parametrize("case", MEMORY_CASES, ids=str)
+def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(case, monkeypatch):
     """What torch takes: no more for nine blocks than for three, near what is planned, far below what all take at once.
 
     DACs of more than one bit are not linear. Products of bytes may take less than planned, as inputs stay bytes. Both
     routes run on every processor.
     """
+    adc_bits, cells, noise = case["adc_bits"], case["cells"], case["noise"]
+    dac_bits, is_fast = int(case["dac_bits"]), case["bytes"] == "fast"
     for module in (integer_product, read_noise):
         monkeypatch.setattr(module, "has_fast_bytes", lambda: is_fast)
     layout, generator = make_layout(256, 16, (1, -1), input_bits=8, dac_bits=dac_bits), np.random.default_rng(1)
     counts = generator.integers(0, 4, (256, 32)) + (0.1 if cells == "between" else 0.0)
     squares = generator.random(counts.shape) / 100
     variance = {"quiet": None, "noise": squares, "wires": WireNoise(counts, squares, squares / 9, np.full(32, 1e-3))}
-    adc = None if adc_bits == "ideal" else symmetric_adc(layout, ColumnDifference.DIGITAL, adc_bits, 100)
+    adc = None if adc_bits == "ideal" else symmetric_adc(layout, ColumnDifference.DIGITAL, int(adc_bits), 100)
     levels = drive_levels(dac_bits, 0.3) if dac_bits > 1 else None
     product = ArrayProduct(layout, counts, adc=adc, levels=levels, variance=variance[noise])
     block = _BLOCK_BYTES // product.bytes_per_input
@@ -212,7 +220,7 @@ def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(
             product.run(generator.integers(0, 256, (blocks * block, 256)).astype(np.uint8), generator)
         peaks.append(memory.peak)
     assert peaks[0] == peaks[1]
-    assert least * _BLOCK_BYTES < peaks[0] < 1.6 * _BLOCK_BYTES
+    assert (0.1 if is_fast else 0.3) * _BLOCK_BYTES < peaks[0] < 1.6 * _BLOCK_BYTES
 
 
 def test_the_same_stream_gives_the_same_reads(layout, counts, codes):

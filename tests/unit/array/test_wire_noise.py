@@ -87,8 +87,8 @@ def test_deviations_of_random_inputs_come_within_two_percent_of_first_order(shap
 
 
 @pytest.mark.parametrize("wires", [Wires(20.0, 30.0), Wires(20.0, 30.0, DrivenEnds.BOTH)])
-def test_reads_of_noisy_cells_deviate_as_told(wires):
-    """2500 reads, each with cells of its own, solved node by node.
+def test_reads_of_noisy_cells_deviate_as_the_formula_has_it(wires):
+    """2500 reads, each with cells of its own and a transfer matrix of its own.
 
     The standard deviation of n Gaussian numbers has itself one of 1 / sqrt(2 n) = 1.4 %; six of these are allowed, and
     the mean's six standard errors beside the shift of second order.
@@ -96,12 +96,8 @@ def test_reads_of_noisy_cells_deviate_as_told(wires):
     cells, reads, noise = random_cells((10, 8)), 2500, 0.05
     volts = np.vstack([np.ones(10), bits(2, 10)])
     rng = np.random.default_rng(4)
-    currents = np.stack(
-        [
-            solve_nodal(cells * (1 + noise * rng.standard_normal(cells.shape)), volts, wires).currents_ampere
-            for _ in range(reads)
-        ]
-    )
+    drawn = cells * (1 + noise * rng.standard_normal((reads, *cells.shape)))
+    currents = volts @ transfer_matrix(drawn, wires)
     expected = np.sqrt(variance(cells, noise * cells, volts, wires))
     np.testing.assert_allclose(currents.std(axis=0), expected, rtol=6 / np.sqrt(2 * reads))
     shift = (currents.mean(axis=0) - volts @ transfer_matrix(cells, wires)) / expected

@@ -88,7 +88,7 @@ def test_no_tiles_give_no_matrices():
     assert transfer_matrix(np.ones((0, 3, 4)), Wires(1.0, 1.0)).shape == (0, 3, 4)
 
 
-@pytest.mark.parametrize("shape", [(256, 256), (131, 67), (300, 3), (2, 200)])
+@pytest.mark.parametrize("shape", [(150, 140), (300, 3), (2, 200)])
 def test_large_arrays_equal_the_nodal_solution(shape):
     cells, wires = random_cells(shape), Wires(1.0, 1.0)
     volts = np.random.default_rng(1).random((2, shape[0]))
@@ -99,39 +99,32 @@ def exact_transfer(cells, wires):
     """T in rational numbers: every node but one driver at one volt and the grounds eliminated by Gauss."""
     rows, cols = cells.shape
     row_g, col_g = 1 / Fraction(wires.row_segment_ohm), 1 / Fraction(wires.col_segment_ohm)
-    found = np.empty((rows, cols), dtype=object)
-    for driver in range(rows):
-        size = 2 * rows * cols
-        matrix = [[Fraction(0)] * (size + 1) for _ in range(size)]
+    size = 2 * rows * cols
+    matrix = np.full((size, size + rows), Fraction(0), dtype=object)  # one right side a driver
 
-        def connect(one, other, siemens, matrix=matrix, size=size):
-            for here, there in ((one, other), (other, one)):
-                if isinstance(here, int):
-                    matrix[here][here] += siemens
-                    if isinstance(there, int):
-                        matrix[here][there] -= siemens
-                    else:
-                        matrix[here][size] += siemens * Fraction(there)
+    def connect(one, other, siemens):
+        for here, there in ((one, other), (other, one)):
+            matrix[here, here] += siemens
+            matrix[here, there] -= siemens
 
-        for r, c in np.ndindex(rows, cols):
-            row, col = 2 * (r * cols + c), 2 * (r * cols + c) + 1
-            connect(row, row - 2 if c else str(int(r == driver)), row_g)
-            connect(col, col + 2 * cols if r + 1 < rows else "0", col_g)
-            connect(row, col, Fraction(float(cells[r, c])))
-        volts = solve_exactly(matrix)
-        for c in range(cols):
-            found[driver, c] = col_g * volts[2 * ((rows - 1) * cols + c) + 1]
-    return found
-
-
-def solve_exactly(matrix):
-    size = len(matrix)
+    for r, c in np.ndindex(rows, cols):
+        row, col = 2 * (r * cols + c), 2 * (r * cols + c) + 1
+        connect(row, col, Fraction(float(cells[r, c])))
+        if c:
+            connect(row, row - 2, row_g)
+        else:
+            matrix[row, row] += row_g
+            matrix[row, size + r] += row_g
+        if r + 1 < rows:
+            connect(col, col + 2 * cols, col_g)
+        else:
+            matrix[col, col] += col_g
     for pivot in range(size):
-        for other in range(size):
-            if other != pivot and matrix[other][pivot]:
-                factor = matrix[other][pivot] / matrix[pivot][pivot]
-                matrix[other] = [a - factor * b for a, b in zip(matrix[other], matrix[pivot], strict=True)]
-    return [matrix[row][size] / matrix[row][row] for row in range(size)]
+        for other in np.flatnonzero(matrix[:, pivot]):
+            if other != pivot:
+                matrix[other] -= matrix[other, pivot] / matrix[pivot, pivot] * matrix[pivot]
+    last = 2 * ((rows - 1) * cols + np.arange(cols)) + 1
+    return col_g * (matrix[last, size:] / matrix[last, last][:, None]).T
 
 
 @pytest.mark.parametrize(
