@@ -27,7 +27,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "policy": "mho.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
-        "schedule": "mho.report.schedule_schema:schedule_schema",
+        "schedule": "mho.report.schedule_document:ScheduleDocument",
         "search": "mho.bit_search.schemas:search_schema",
         "study": "mho.workflow.study_config:StudyConfig",
         "study-result": "mho.report.study_document:StudyResult",

@@ -7,8 +7,7 @@ from chip_networks import make_residual
 
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.scheduling.reload_network import schedule_network_reload
-from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
 
 ACCELERATOR = make_accelerator(
     rows=32,

@@ -21,9 +21,7 @@ from mho.network.layers import MvmLayer, derive_layer_table
 
 if TYPE_CHECKING:
     from mho.report.comparison_document import Comparison
-    from mho.scheduling.chip_schedule import ChipSchedule
-    from mho.scheduling.reload_schedule import ReloadSchedule
-    from mho.simulation.chip_search import SimulatedSchedule
+    from mho.scheduling.schedule import Schedule
 
 
 def accelerator(
@@ -121,7 +119,8 @@ def schedule(
     batch: int = 1,
     layers: Sequence[str] | None = None,
     simulate: bool = True,
-) -> SimulatedSchedule | ChipSchedule | ReloadSchedule:
+    with_spans: bool = False,
+) -> Schedule:
     """Schedule a network on a chip of any number of crossbars.
 
     Where the chip holds each layer once, weights stay in crossbars of their own and layers overlap. Where it does not,
@@ -140,13 +139,14 @@ def schedule(
         layers: names of the MVM layers on the chip; the others run elsewhere, in no time. All without it.
         simulate: whether plans whose weights stay are simulated with interconnect and buffers, and the best is
             returned; else the plan that is best with an ideal interconnect and unlimited buffers.
+        with_spans: record when every copy works, which `draw_gantt` needs where weights stay.
 
     Returns:
-        Where weights stay a `SimulatedSchedule`: options and copies of layers, places, proven bounds; `timing` with
-        interconnect and buffers: `latency_ps` of one input, `interval_ps` of a full pipeline, `total_ps` of the batch;
-        `ideal` with an ideal interconnect and unlimited buffers. Without simulation a `ChipSchedule`, which has no
-        `timing`. A `ReloadSchedule` where tiles are rewritten: which stay, times of writes and reads, a proven bound,
-        how many inputs the cells last.
+        When layers work: `latency_ps` of one input (of a batch where tiles are rewritten), `interval_ps` between
+        inputs, `total_ps` of the batch, `bound_ps`, `mappings`, `price()` for energy, `draw_gantt()`. Where weights
+        stay a `SimulatedSchedule` (options, copies and places of layers; `timing`, the simulation; `ideal`, with an
+        ideal interconnect and unlimited buffers), without simulation a `ChipSchedule`. Where tiles are rewritten a
+        `ReloadSchedule`: which stay, times of writes and reads, how many inputs the cells last.
 
     Raises:
         ScheduleError: buffers are too small for each plan.
@@ -154,7 +154,7 @@ def schedule(
             holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
     """
     from mho.scheduling.chip_schedule import ChipDemand
-    from mho.simulation.chip_search import simulate_best
+    from mho.simulation.chip_search import find_schedule
 
     aim = as_objective(objective)
     demand = ChipDemand.of(
@@ -165,10 +165,7 @@ def schedule(
         model=as_mapping(mapping),
         layers=layers,
     )
-    if not demand.is_held:
-        return demand.schedule_reload(batch)
-    schedules = demand.list_schedules(aim, batch)
-    return simulate_best(schedules) if simulate else next(schedules)
+    return find_schedule(demand, aim, batch=batch, simulate=simulate, with_spans=with_spans)
 
 
 def compare(

@@ -29,7 +29,7 @@ from mho.network.graph import Network
 if TYPE_CHECKING:
     from mho.array.conductances import Conditions
     from mho.program.program import Program
-    from mho.scheduling.chip_schedule import ChipSchedule
+    from mho.scheduling.schedule import Schedule
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
     from mho.simulation.plan_timing import PlanTiming
@@ -81,7 +81,7 @@ def compile(
     return compile_for_chip(quantized, hardware, objective=aim, model=model, adc_bits=own_bits, metadata=about)
 
 
-def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
+def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
     """Compile a quantized network for the chip that it was scheduled on; the program carries the schedule.
 
     Args:
@@ -89,10 +89,14 @@ def compile_schedule(quantized: Network, schedule: ChipSchedule) -> Program:
         schedule: what `mho.schedule` made of the same network, with all of its layers.
 
     Raises:
-        MhoError: the network is not quantized, or the schedule is that of another.
+        MhoError: the network is not quantized, or the schedule is that of another; or tiles are rewritten, which
+            programs for one crossbar do alone.
     """
     from mho.program.lowering import compile_schedule
+    from mho.scheduling.chip_schedule import ChipSchedule
 
+    if not isinstance(schedule, ChipSchedule):
+        raise MhoError("the schedule rewrites tiles", expected="one whose weights stay", hint="use mho.compile")
     return compile_schedule(quantized, schedule)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.arguments import (
     AcceleratorOption,
     BitsOption,
@@ -29,17 +30,11 @@ from mho.cli.arguments import (
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
-from mho.report.reload_document import ReloadDocument
-from mho.report.reload_text import print_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import print_schedule
-from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
-from mho.scheduling.reload_schedule import ReloadSchedule
-from mho.simulation.chip_search import SimulatedSchedule, simulate_best
+from mho.scheduling.schedule import Schedule
 from mho.terminal import Console, echo
-
-_Document = TypeVar("_Document", ScheduleDocument, ReloadDocument)
 
 ObjectiveOption = Annotated[
     Objective | None,
@@ -97,21 +92,29 @@ def schedule(
     if energy:
         check_energy(asked.accelerator)
     layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
-    demand = ChipDemand.of(
-        asked.network, asked.policy, asked.accelerator, crossbars=crossbars, model=mapping, layers=layers
-    )
-    files = _Files(trace, timeline)
-    if demand.is_held:
-        schedules = demand.list_schedules(objective or Objective.LATENCY, batch)
-        found = _simulate(schedules, with_spans=files.are_asked) if simulate else next(schedules)
-        document = ScheduleDocument.of(network, found, with_energy=energy)
-        written = files.write(document, found) if isinstance(found, SimulatedSchedule) else []
-        _print(document, output_format, print_schedule, written)
-    else:
-        _note_reload(objective, simulate=simulate)
-        reloading = demand.schedule_reload(batch)
-        told = ReloadDocument.of(network, reloading, minimal_crossbars=demand.minimal_crossbars, with_energy=energy)
-        _print(told, output_format, print_reload, files.write_reload(told, reloading))
+    with _naming_the_way_out():
+        found = mho.schedule(
+            asked.network,
+            asked.accelerator,
+            asked.policy,
+            crossbars=crossbars,
+            objective=(objective or Objective.LATENCY).value,
+            mapping=mapping.value,
+            batch=batch,
+            layers=layers,
+            simulate=simulate,
+            with_spans=trace is not None or timeline is not None,
+        )
+    document = ScheduleDocument.of(network, found, with_energy=energy)
+    if document.reload is not None:
+        _note_without_effect(objective, simulate=simulate)
+    written = _write_files(document, found, trace, timeline)
+    if output_format is Format.JSON:
+        echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        return
+    print_schedule(Console(), document)
+    for line in written:
+        echo(line)
 
 
 def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> None:
@@ -124,7 +127,7 @@ def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> 
             raise ConfigError(f"{option} writes {suffix} files", where=path, hint=f"name it {Path(path).stem}{suffix}")
 
 
-def _note_reload(objective: Objective | None, *, simulate: bool) -> None:
+def _note_without_effect(objective: Objective | None, *, simulate: bool) -> None:
     """Say which options change nothing where tiles are rewritten."""
     if objective is not None:
         echo(
@@ -139,9 +142,11 @@ def _note_reload(objective: Objective | None, *, simulate: bool) -> None:
         )
 
 
-def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> SimulatedSchedule:
+@contextmanager
+def _naming_the_way_out() -> Iterator[None]:
+    """Name the option that leaves limits of buffers out where these are too small."""
     try:
-        return simulate_best(schedules, with_spans=with_spans)
+        yield
     except ScheduleError as error:
         if "buffers." not in error.hint:
             raise
@@ -149,54 +154,19 @@ def _simulate(schedules: Iterator[ChipSchedule], *, with_spans: bool) -> Simulat
         raise ScheduleError(error.what, where=error.where, expected=error.expected, hint=hint) from error
 
 
-def _print(
-    document: _Document,
-    output_format: Format,
-    tell: Callable[[Console, _Document], None],
-    written: list[str],
-) -> None:
-    if output_format is Format.JSON:
-        echo(json.dumps(document.model_dump(mode="json"), indent=2))
-        return
-    tell(Console(), document)
-    for line in written:
-        echo(line)
+def _write_files(document: ScheduleDocument, found: Schedule, trace: str | None, timeline: str | None) -> list[str]:
+    """Write the files that are wanted, and return a line about each."""
+    if trace is None and timeline is None:
+        return []
+    chart, lines = found.draw_gantt(), []
+    if trace is not None:
+        from mho.report.trace import write_trace
 
+        write_trace(document.network, document.accelerator.name, chart, Path(trace))
+        lines.append(f"trace in {trace} (open it in https://ui.perfetto.dev)")
+    if timeline is not None:
+        from mho.report.schedule_page import write_timeline
 
-@dataclass(frozen=True)
-class _Files:
-    """Files that are asked for; each method writes them and returns a line about each."""
-
-    trace: str | None
-    timeline: str | None
-
-    @property
-    def are_asked(self) -> bool:
-        return self.trace is not None or self.timeline is not None
-
-    def write(self, document: ScheduleDocument, found: SimulatedSchedule) -> list[str]:
-        timing = found.timing.batch
-        if self.trace is not None:
-            from mho.report.trace import write_trace
-
-            write_trace(document.network, found.accelerator.name, found.plan, timing, Path(self.trace))
-        if self.timeline is not None:
-            from mho.report.timeline import write_timeline
-
-            write_timeline(document, found, timing, Path(self.timeline))
-        return self._tell()
-
-    def write_reload(self, document: ReloadDocument, found: ReloadSchedule) -> list[str]:
-        if self.trace is not None:
-            from mho.report.reload_trace import write_reload_trace
-
-            write_reload_trace(document, found, Path(self.trace))
-        if self.timeline is not None:
-            from mho.report.reload_timeline import write_reload_timeline
-
-            write_reload_timeline(document, found, Path(self.timeline))
-        return self._tell()
-
-    def _tell(self) -> list[str]:
-        lines = [] if self.trace is None else [f"trace in {self.trace} (open it in https://ui.perfetto.dev)"]
-        return lines if self.timeline is None else [*lines, f"timeline in {self.timeline}"]
+        write_timeline(document, chart, Path(timeline))
+        lines.append(f"timeline in {timeline}")
+    return lines

@@ -162,10 +162,10 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, g
 
 
 def _print_timing(program: Program, batch: int, trace: Path | None) -> None:
-
-    from mho.program.chip_work import derive_plan
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
     from mho.report.trace import write_trace
+    from mho.scheduling.gantt import BARS
+    from mho.simulation.chip_gantt import draw_simulation
     from mho.simulation.timing import time_on_chip
 
     console = Console()
@@ -173,7 +173,8 @@ def _print_timing(program: Program, batch: int, trace: Path | None) -> None:
         timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
         print_chip_timing(console, program, timing)
         if trace is not None:
-            write_trace(program.name, program.accelerator.name, derive_plan(program), timing.batch, trace)
+            chart = draw_simulation(timing.graph, timing.plan, timing.batch, BARS)
+            write_trace(program.name, program.accelerator.name, chart, trace)
             echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
     elif batch > 1 or trace is not None:
         option = "--batch" if batch > 1 else "--trace"

@@ -173,9 +173,19 @@ class Buffers(Section):
     )
 
     @property
+    def input_limit(self) -> int | None:
+        """Bytes of input codes that one core keeps; None where they are unlimited."""
+        return None if isinstance(self.input_bytes, str) else self.input_bytes
+
+    @property
+    def output_limit(self) -> int | None:
+        """Bytes of results that one core keeps; None where they are unlimited."""
+        return None if isinstance(self.output_bytes, str) else self.output_bytes
+
+    @property
     def are_unlimited(self) -> bool:
         """True where both keep whatever they are given."""
-        return self.input_bytes == self.output_bytes == _UNLIMITED
+        return self.input_limit is self.output_limit is None
 
 
 class Memory(Section):

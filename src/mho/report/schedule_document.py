@@ -1,87 +1,112 @@
-"""The answer of `mho schedule` as a JSON document, with a published schema."""
+"""The result of `mho schedule` as a JSON document, with a published schema."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from mho.cost_model.area import AreaComponent, ChipArea, area_chip
-from mho.cost_model.document import EnergyDocument, EnergyRow, to_microseconds
-from mho.cost_model.energy import Component, EnergyBreakdown
+from mho.cost_model.document import EnergyDocument, to_microseconds
 from mho.frozen_model import FrozenModel
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_mapping import MappingModel, describe_mapping
-from mho.scheduling.asap import LayerTiming
-from mho.scheduling.chip_energy import ScheduleEnergy, count_schedule_lifetime, price_schedule
+from mho.mapping.layer_mapping import MappingModel
+from mho.report.schedule_layers import ScheduledLayer, list_layers, share_losses
 from mho.scheduling.chip_schedule import ChipSchedule
 from mho.scheduling.duplication import Objective
+from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.reload_use import CrossbarUse, count_use
+from mho.scheduling.schedule import Schedule
 from mho.simulation.chip_search import SimulatedSchedule
-from mho.simulation.chip_timing import Cause, ChipTiming, LayerActivity
-
-_AJ_PER_PJ = 1_000_000
+from mho.simulation.chip_timing import Cause
 
 
-class ScheduledLayer(FrozenModel):
-    """One MVM layer on the chip; its times are simulated where that was asked for, else those of the closed form."""
+class PipelineFigures(FrozenModel):
+    """What only schedules have whose weights stay; all ideal: with an ideal interconnect and unlimited buffers."""
 
-    name: str
-    """Layer name."""
-    weight_bits: int
-    """Bits of a weight, or of the stored operand of a product."""
-    act_bits: int
-    """Bits of an input."""
-    mapping: str
-    """How one copy lies in crossbars, in words."""
-    crossbars: int
-    """Crossbars of one copy."""
-    copies: int
-    """Copies on the chip, which take the windows in turn."""
-    first_crossbars: tuple[int, ...]
-    """For each copy the number of its first crossbar; the others follow."""
-    cores: int
-    """Cores in which copies lie."""
-    windows: int
-    """Windows of one input: reads of all tiles of a copy with all input slices."""
-    window_us: float
-    """Time of one window, us."""
-    write_us: float
-    """Time to write a stored operand for one input, us; 0 for weights, which stay."""
-    start_us: float
-    """When the first window starts, us."""
-    finish_us: float
-    """When the last window of the last input is finished, us."""
-    busy: float = Field(ge=0, le=1)
-    """Share of the time of all its copies, until the last input is finished, in which they read windows."""
-    lost: dict[Cause, float] | None
-    """Share of that time in which copies stood still, by cause; null without a simulation."""
+    ideal_latency_us: float
+    """Cross-layer latency of one input, us."""
+    layer_by_layer_us: float
+    """The same copies, each layer after the one before it, us."""
+    minimal_us: float
+    """One copy of each layer on the fewest crossbars, each layer after the one before it, us."""
+    ideal_interval_us: float
+    """Time between inputs of a full pipeline, cross-layer, us."""
+    ideal_utilization: float = Field(ge=0, le=1)
+    """Share of the time of all crossbars of the chip, until the last input is finished, in which they are read or
+    written."""
 
     @classmethod
-    def of(cls, schedule: ChipSchedule, name: str, timing: ChipTiming | None) -> ScheduledLayer:
-        """Return the row of one layer."""
-        work, places = schedule.graph[name], schedule.plan.places[name]
-        closed = schedule.ideal.layers[name]
-        activity = None if timing is None else next(layer for layer in timing.layers if layer.name == name)
-        total = schedule.ideal.total_ps if timing is None else timing.total_ps
-        start, finish, busy = _tell_closed(closed) if activity is None else _tell_simulated(activity)
-        whole = total * len(places)
+    def of(cls, schedule: ChipSchedule) -> PipelineFigures:
+        """Return the figures of a schedule."""
+        ideal = schedule.ideal
         return cls(
-            name=name,
-            weight_bits=work.mapping.bits.weight_bits,
-            act_bits=work.mapping.bits.act_bits,
-            mapping=describe_mapping(work.mapping),
-            crossbars=work.crossbars,
-            copies=len(places),
-            first_crossbars=tuple(place.crossbars[0] for place in places if place.crossbars),
-            cores=len({core for place in places for core in place.cores}),
-            windows=work.windows,
-            window_us=to_microseconds(work.window_ps),
-            write_us=to_microseconds(work.write_ps),
-            start_us=to_microseconds(start),
-            finish_us=to_microseconds(finish),
-            busy=busy / whole if whole else 0,
-            lost=None if activity is None else _share(activity.lost_ps, whole),
+            ideal_latency_us=to_microseconds(ideal.makespan_ps),
+            layer_by_layer_us=to_microseconds(schedule.layer_by_layer.makespan_ps),
+            minimal_us=to_microseconds(schedule.minimal_ps),
+            ideal_interval_us=to_microseconds(ideal.interval_ps),
+            ideal_utilization=min(1.0, ideal.utilization * schedule.used_crossbars / schedule.crossbars),
+        )
+
+
+class CrossbarShares(FrozenModel):
+    """What the time of all crossbars of the chip goes to, as shares that add up to 1."""
+
+    reading: float = Field(ge=0, le=1)
+    """They are read."""
+    digital: float = Field(ge=0, le=1)
+    """The digital work on what was read is not done yet."""
+    writing: float = Field(ge=0, le=1)
+    """They are written."""
+    ready: float = Field(ge=0, le=1)
+    """They hold a tile whose layer has not begun: one that stays, or that was written ahead."""
+    free: float = Field(ge=0, le=1)
+    """They wait for what is to be written into them, or have nothing to do."""
+
+    @classmethod
+    def of(cls, use: CrossbarUse) -> CrossbarShares:
+        """Return the shares of a time."""
+        times = (use.reading_ps, use.digital_ps, use.writing_ps, use.ready_ps, use.free_ps)
+        whole = sum(times) or 1
+        reading, digital, writing, ready, free = (time / whole for time in times)
+        return cls(reading=reading, digital=digital, writing=writing, ready=ready, free=free)
+
+
+class ReloadFigures(FrozenModel):
+    """What only schedules have whose tiles are rewritten for every batch."""
+
+    tiles: int
+    """Tiles of all layers in the mapping that was chosen."""
+    staying_crossbars: int
+    """Crossbars that hold tiles for good."""
+    rewritten_crossbars: int
+    """Crossbars in which all other tiles take turns."""
+    is_optimal: bool
+    """True where no plan for these tiles is faster."""
+    waiting_us: float
+    """Time of a batch in which nothing is read and no digital work is done: all wait for writes, us."""
+    writes: int
+    """Writes of all crossbars for a batch."""
+    cell_writes_per_input: float
+    """How often one input writes a cell of the crossbar that is written most often."""
+    crossbar_time: CrossbarShares
+    """What the time of all crossbars goes to."""
+    levelled_lifetime_inputs: int | None = Field(default=None, ge=0)
+    """`lifetime_inputs` where crossbars trade places now and then, so that all are written alike."""
+
+    @classmethod
+    def of(cls, schedule: ReloadSchedule) -> ReloadFigures:
+        """Return the figures of a schedule."""
+        return cls(
+            tiles=schedule.work.tiles,
+            staying_crossbars=sum(schedule.plan.staying),
+            rewritten_crossbars=schedule.plan.rotating,
+            is_optimal=schedule.is_optimal,
+            waiting_us=to_microseconds(schedule.waiting_ps) / schedule.timing.inputs,
+            writes=schedule.writes,
+            cell_writes_per_input=schedule.cell_writes_per_input,
+            crossbar_time=CrossbarShares.of(count_use(schedule)),
+            levelled_lifetime_inputs=schedule.levelled_lifetime_inputs,
         )
 
 
@@ -137,7 +162,7 @@ class Simulated(FrozenModel):
             bottleneck_us=to_microseconds(steady.bottleneck.busy_ps),
             total_us=to_microseconds(timing.total_ps),
             utilization=min(1.0, sum(timing.core_busy) / len(timing.core_busy)),
-            lost=_share(lost, used * timing.total_ps),
+            lost=share_losses(lost, used * timing.total_ps),
             interconnect_busy=timing.interconnect_ps / held if held else 0,
             byte_hops=timing.byte_hops,
             input_buffer_bytes=None if kept is None else kept[0],
@@ -163,20 +188,22 @@ class AreaFigures(FrozenModel):
 
 
 class ScheduleDocument(FrozenModel):
-    """A network on a chip of many crossbars, whose weights stay. Latencies are of one input."""
+    """A network on a chip. Weights stay, and layers and inputs overlap; or tiles are rewritten for every batch, and
+    layers and inputs follow each other."""
 
-    regime: Literal["weight-stationary"] = "weight-stationary"
-    """Weights stay in crossbars of their own."""
+    regime: Literal["weight-stationary", "time-multiplexed"]
+    """Weights stay in crossbars of their own; or tiles are rewritten, as the chip has too few crossbars."""
     network: str
-    """The network as it was asked for."""
+    """The network as it was named."""
     accelerator: Accelerator
     """The accelerator, overrides included."""
     mapping: MappingModel
     """`best`: exact mappings that the accelerator allows; `paper`: im2col as in arXiv 2601.21737."""
-    objective: Objective
-    """What options and copies were chosen for: `latency`, `interval` or `layer-by-layer`."""
+    objective: Objective | None
+    """What options and copies were chosen for: `latency`, `interval` or `layer-by-layer`; null where tiles are
+    rewritten: latency and interval are one then."""
     batch: int = Field(ge=1)
-    """Inputs that follow each other."""
+    """Inputs that follow each other; where tiles are rewritten, they share the writes, layer by layer."""
     crossbars: int
     """Crossbars of the chip."""
     cores: int
@@ -184,133 +211,74 @@ class ScheduleDocument(FrozenModel):
     used_crossbars: int
     """Crossbars that hold something."""
     minimal_crossbars: int
-    """The fewest crossbars that hold each layer once."""
-    ideal_latency_us: float
-    """Cross-layer, with an ideal interconnect and unlimited buffers, us."""
+    """The fewest crossbars that hold each layer once, so that nothing is rewritten."""
+    latency_us: float
+    """Time of one input that has the chip to itself, us: simulated, or with an ideal interconnect and unlimited buffers
+    where there is no simulation. Where tiles are rewritten, time of a batch from its start to its end, and so from
+    batch to batch: one begins when the one before is finished, while its first tiles are written before."""
+    interval_us: float
+    """Time between inputs of a full pipeline, us, alike. Where tiles are rewritten, latency_us / batch."""
     bound_us: float
-    """What no cross-layer schedule of these mappings beats on this chip, whatever its copies, us; proven."""
-    layer_by_layer_us: float
-    """The same copies, each layer after the one before it, ideal as above, us."""
-    minimal_us: float
-    """One copy of each layer on the fewest crossbars, each layer after the one before it, ideal as above, us."""
-    ideal_interval_us: float
-    """Time between inputs of a full pipeline, cross-layer, ideal as above, us."""
+    """What no schedule of these mappings beats in latency_us with an ideal interconnect and unlimited buffers, whatever
+    its copies or the tiles that stay, us; proven."""
     interval_bound_us: float
-    """What no schedule of these mappings beats on this chip, us; proven."""
-    ideal_utilization: float = Field(ge=0, le=1)
-    """Share of the time of all crossbars of the chip, until the last input is finished, in which they are read or
-    written; ideal as above."""
+    """The same for interval_us, us."""
+    pipeline: PipelineFigures | None
+    """Further figures where weights stay; else null."""
     simulated: Simulated | None
-    """With the accelerator's interconnect and buffers; null where that was not asked for."""
+    """With the accelerator's interconnect and buffers; null where it was not simulated, or tiles are rewritten."""
+    reload: ReloadFigures | None
+    """Further figures where tiles are rewritten; else null."""
     layers: tuple[ScheduledLayer, ...]
     """MVM layers in execution order."""
     energy: EnergyDocument | None
-    """Energy of one input, leakage of the whole chip included; null where it was not asked for. Without a simulation
-    what is carried between cores is not known, and `interconnect` is among the untold."""
+    """Energy of one input, writes and leakage of the whole chip included; null where it was not requested. Without a
+    simulation transfers between cores are not known, and `interconnect` is among the untold where weights stay."""
     area: AreaFigures | None
-    """Area of the chip; null where the accelerator tells none, or energy was not asked for."""
+    """Area of the chip; null where the accelerator has no figures, or energy was not requested."""
     lifetime_inputs: int | None = Field(default=None, ge=0)
-    """Inputs until cells may fail, from operands that are stored for each input; null where nothing is written, or the
-    accelerator tells no endurance."""
+    """Inputs until the cells of the crossbar that is written most often may fail; null where nothing is written, or the
+    accelerator has no endurance figure."""
 
     @property
-    def latency_us(self) -> float:
-        """Time of one input, us: simulated where that was asked for, else with an ideal interconnect."""
-        return self.ideal_latency_us if self.simulated is None else self.simulated.latency_us
-
-    @property
-    def interval_us(self) -> float:
-        """Time between inputs of a full pipeline, us, alike."""
-        return self.ideal_interval_us if self.simulated is None else self.simulated.interval_us
+    def waiting_share(self) -> float:
+        """Share of the time in which all wait for writes, 0..1."""
+        return self.reload.waiting_us / self.latency_us if self.reload and self.latency_us else 0.0
 
     @classmethod
-    def of(cls, network: str, schedule: ChipSchedule, *, with_energy: bool = False) -> ScheduleDocument:
+    def of(cls, network: str, schedule: Schedule, *, with_energy: bool = False) -> ScheduleDocument:
         """Make the document.
 
         Args:
-            network: as it was asked for.
-            schedule: what to tell, with its simulation if it has one.
-            with_energy: tell energy and area too.
+            network: as it was named.
+            schedule: what to describe, with its simulation if it has one.
+            with_energy: whether to add energy and area.
         """
+        hardware = schedule.accelerator
+        resident = schedule if isinstance(schedule, ChipSchedule) else None
+        rewritten = schedule if isinstance(schedule, ReloadSchedule) else None
         simulated = schedule if isinstance(schedule, SimulatedSchedule) else None
-        timing = None if simulated is None else simulated.timing.batch
-        hardware, chip = schedule.accelerator, schedule.accelerator.chip
-        used = schedule.plan.used_crossbars
+        latency_us, bound_us = to_microseconds(schedule.latency_ps), to_microseconds(schedule.bound_ps)
         return cls(
+            regime="time-multiplexed" if resident is None else "weight-stationary",
             network=network,
             accelerator=hardware,
             mapping=schedule.model,
-            objective=schedule.objective,
+            objective=None if resident is None else resident.objective,
             batch=schedule.batch,
-            crossbars=chip.crossbars,
-            cores=chip.cores,
-            used_crossbars=used,
+            crossbars=schedule.crossbars,
+            cores=hardware.chip.cores,
+            used_crossbars=schedule.used_crossbars,
             minimal_crossbars=schedule.minimal_crossbars,
-            ideal_latency_us=to_microseconds(schedule.ideal.makespan_ps),
-            bound_us=to_microseconds(schedule.bounds.bound_ps),
-            layer_by_layer_us=to_microseconds(schedule.layer_by_layer.makespan_ps),
-            minimal_us=to_microseconds(schedule.minimal_ps),
-            ideal_interval_us=to_microseconds(schedule.ideal.interval_ps),
-            interval_bound_us=to_microseconds(schedule.interval_bound_ps),
-            ideal_utilization=min(1.0, schedule.ideal.utilization * used / chip.crossbars),
+            latency_us=latency_us,
+            interval_us=latency_us / schedule.batch if resident is None else schedule.interval_ps / 1_000_000,
+            bound_us=bound_us,
+            interval_bound_us=to_microseconds(resident.interval_bound_ps) if resident else bound_us / schedule.batch,
+            pipeline=None if resident is None else PipelineFigures.of(resident),
             simulated=None if simulated is None else Simulated.of(simulated),
-            layers=tuple(ScheduledLayer.of(schedule, name, timing) for name in schedule.mappings),
-            energy=_tell_energy(schedule, timing) if with_energy else None,
+            reload=None if rewritten is None else ReloadFigures.of(rewritten),
+            layers=list_layers(schedule),
+            energy=EnergyDocument.of(schedule.price()) if with_energy else None,
             area=AreaFigures.of(area_chip(hardware)) if with_energy and hardware.area.is_specified else None,
-            lifetime_inputs=count_schedule_lifetime(schedule),
+            lifetime_inputs=schedule.lifetime_inputs,
         )
-
-
-def _tell_closed(layer: LayerTiming) -> tuple[int, int, int]:
-    """Return start, finish and busy time of a layer of the closed form, ps."""
-    finish = int(layer.starts.max()) + layer.window_ps
-    return int(layer.starts.min()), finish, layer.starts.size * layer.window_ps
-
-
-def _tell_simulated(layer: LayerActivity) -> tuple[int, int, int]:
-    return layer.start_ps, layer.finish_ps, layer.busy_ps
-
-
-def _share(lost_ps: Mapping[Cause, int], whole: int) -> dict[Cause, float]:
-    return {cause: time_ps / whole if whole else 0.0 for cause, time_ps in lost_ps.items()}
-
-
-def _tell_energy(schedule: ChipSchedule, timing: ChipTiming | None) -> EnergyDocument:
-    """Return the energy of one input of the batch."""
-    time_ps = schedule.ideal.total_ps if timing is None else timing.total_ps
-    spent = price_schedule(schedule, time_ps=time_ps, byte_hops=0 if timing is None else timing.byte_hops)
-    untold = list(spent.energy.unspecified)
-    if timing is None and not schedule.accelerator.interconnect.is_ideal:
-        untold.append(Component.INTERCONNECT)
-    return tell_energy(spent, untold=untold)
-
-
-def tell_energy(spent: ScheduleEnergy, *, untold: Collection[Component]) -> EnergyDocument:
-    """Return the energy of one input of a batch.
-
-    Args:
-        spent: of the whole batch.
-        untold: components that do something and are not told.
-    """
-    whole = spent.energy
-    return EnergyDocument(
-        total_pj=_to_picojoules(whole.total_aj, spent.batch),
-        components_pj=_components(whole, spent.batch),
-        untold=tuple(component for component in Component if component in untold),
-        layers=tuple(
-            EnergyRow(
-                name=layer.name,
-                total_pj=_to_picojoules(layer.energy.total_aj, spent.batch),
-                components_pj=_components(layer.energy, spent.batch),
-            )
-            for layer in spent.layers
-        ),
-    )
-
-
-def _components(energy: EnergyBreakdown, batch: int) -> dict[Component, float]:
-    return {component: _to_picojoules(aj, batch) for component, aj in energy.component_aj.items()}
-
-
-def _to_picojoules(attojoules: int, batch: int) -> float:
-    return attojoules / (_AJ_PER_PJ * batch)

@@ -1,4 +1,4 @@
-"""A network on a chip of many crossbars, as text: a table of its layers, and what the whole takes."""
+"""A schedule of a network on a chip, as text: a line about the chip, a table of its layers, and totals."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import EnergyDocument
 from mho.cost_model.energy import Component
 from mho.formats import format_bytes, format_energy, format_share, format_time
-from mho.report.columns import Column, print_columns
-from mho.report.schedule_document import AreaFigures, ScheduledLayer, ScheduleDocument, Simulated
+from mho.report.columns import print_columns
+from mho.report.schedule_columns import list_causes, list_columns
+from mho.report.schedule_document import AreaFigures, PipelineFigures, ReloadFigures, ScheduleDocument, Simulated
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_timing import Cause
 from mho.terminal import Console, Text
 
-_DISPENSABLE = ("write us", "cores", "window us", "windows", "start", "all", "option")
+_DISPENSABLE = ("write", "cores", "window", "windows", "start", "crossbars", "tiles", "share", "mapping")
 """Columns that a narrow terminal does without, the first one first."""
-NAME_LINE, OPTION_LINE = 1000, 44
-"""Characters after which names and options are folded."""
+_LEAST_SHARE = 0.0005
+"""Shares below are left out: they round to nothing."""
 
 CAUSE_MEANINGS = {
     Cause.INPUT: "waiting for earlier layers",
@@ -33,135 +34,126 @@ _PURPOSE = {
     Objective.INTERVAL: "the interval between inputs",
     Objective.LAYER_BY_LAYER: "the latency layer by layer",
 }
+_CROSSBAR_TIME = {
+    "reading": "read",
+    "digital": "busy with digital work",
+    "writing": "written",
+    "ready": "waiting for their layer",
+    "free": "waiting for what is written next, or unused",
+}
 
 
 def print_schedule(console: Console, document: ScheduleDocument) -> None:
-    """Print a schedule: a line about the chip, a table of layers, and totals.
-
-    Args:
-        console: where to.
-        document: what to tell.
-    """
-    _print_heading(console, document)
-    left_out = print_columns(console, _columns(document), _DISPENSABLE)
-    _print_legend(console, document)
+    """Print a schedule: a line about the chip, a table of layers, and totals."""
+    console.print(Text.assemble((document.network, "bold"), " on ", (document.accelerator.name, "bold")))
+    console.print(_describe_chip(document), style="dim", soft_wrap=True)
+    left_out = print_columns(console, list_columns(document, format_time), _DISPENSABLE)
+    console.print(_explain_columns(document), style="dim", soft_wrap=True)
     if left_out:
         console.print(f"too narrow for {', '.join(left_out)}; --format json has all", style="dim")
     console.print()
-    for line in (_tell_crossbars(document), _tell_latency(document), _tell_interval(document)):
-        console.print(line, soft_wrap=True)
-    if document.simulated is not None:
-        _print_simulated(console, document, document.simulated)
+    if document.pipeline is not None:
+        _print_pipeline(console, document, document.pipeline)
+    if document.reload is not None:
+        _print_reload(console, document, document.reload)
     if document.energy is not None:
         print_energy(console, document.energy, document.area)
-    if document.lifetime_inputs is not None:
+    if document.lifetime_inputs is not None and document.reload is None:
         console.print(f"cells last {document.lifetime_inputs:,} inputs", style="dim")
 
 
-def _print_heading(console: Console, document: ScheduleDocument) -> None:
+def list_crossbar_time(figures: ReloadFigures) -> list[tuple[str, str, float]]:
+    """Return name, words and share of what the time of crossbars goes to, where it does not round to nothing."""
+    shares = figures.crossbar_time.model_dump()
+    return [(name, _CROSSBAR_TIME[name], share) for name, share in shares.items() if share >= _LEAST_SHARE]
+
+
+def name_batch(batch: int) -> str:
+    """Return ``an input``, or ``a batch of 4 inputs``."""
+    return "an input" if batch == 1 else f"a batch of {batch:,} inputs"
+
+
+def describe_lifetime(document: ScheduleDocument, figures: ReloadFigures) -> str:
+    """Return how many inputs a chip lasts whose tiles are rewritten, or why that is not known."""
+    if not figures.writes:
+        return "nothing wears"
+    if document.lifetime_inputs is None:
+        return "the accelerator does not specify how many writes cells survive (endurance.cell_writes)"
+    lasts = f"this chip lasts {document.lifetime_inputs:,} inputs"
+    if figures.levelled_lifetime_inputs not in (None, document.lifetime_inputs):
+        lasts += f", {figures.levelled_lifetime_inputs:,} where crossbars trade places"
+    return lasts
+
+
+def _describe_chip(document: ScheduleDocument) -> str:
     hardware = document.accelerator
-    console.print(Text.assemble((document.network, "bold"), " on ", (hardware.name, "bold")))
     cores = f" in {document.cores:,} cores" if document.cores > 1 else ""
-    inputs = f"; {document.batch} inputs" if document.batch > 1 else ""
-    console.print(
+    chip = (
         f"{document.crossbars:,} crossbar{'s' if document.crossbars > 1 else ''} of {hardware.crossbar.rows} x "
-        f"{hardware.crossbar.cols}{cores}, {hardware.interconnect.kind} interconnect; options and copies for "
-        f"{_PURPOSE[document.objective]}; {document.mapping} mapping{inputs}",
-        style="dim",
-        soft_wrap=True,
+        f"{hardware.crossbar.cols}{cores}"
+    )
+    if document.reload is not None:
+        every = "input" if document.batch == 1 else f"{document.batch:,} inputs"
+        outcome = f"so that tiles are rewritten for every {every}"
+        if not document.reload.writes:
+            outcome = "but layers share tiles that stay"
+        return (
+            f"{chip}; {document.minimal_crossbars:,} would hold each layer once, {outcome}; {document.mapping} mapping"
+        )
+    purpose = "" if document.objective is None else _PURPOSE[document.objective]
+    inputs = f"; {document.batch} inputs" if document.batch > 1 else ""
+    return (
+        f"{chip}, {hardware.interconnect.kind} interconnect; options and copies for {purpose}; {document.mapping} "
+        f"mapping{inputs}"
     )
 
 
-def _columns(document: ScheduleDocument) -> list[Column]:
-    layers, count = document.layers, Column.of_counts
-    columns = [
-        Column("layer", tuple(layer.name for layer in layers), "total", most=NAME_LINE),
-        Column("W/A", tuple(f"{layer.weight_bits}/{layer.act_bits}" for layer in layers)),
-        Column("option", tuple(layer.mapping for layer in layers), most=OPTION_LINE),
-        count("crossbars", (layer.crossbars for layer in layers)),
-        count("copies", (layer.copies for layer in layers)),
-        count("all", (layer.crossbars * layer.copies for layer in layers), add=True),
-        count("windows", (layer.windows for layer in layers), add=True),
-        Column("window us", tuple(f"{layer.window_us:,.4g}" for layer in layers)),
-    ]
-    if any(layer.write_us for layer in layers):
-        columns.append(
-            Column("write us", tuple(f"{layer.write_us:,.4g}" if layer.write_us else "" for layer in layers))
+def _explain_columns(document: ScheduleDocument) -> str:
+    if document.reload is not None:
+        return (
+            "copies: crossbars that share the windows of a tile; stay: crossbars that hold tiles for good; "
+            f"writes: for {name_batch(document.batch)}; waits: all tiles of the layer wait to be written"
         )
-    if document.cores > 1:
-        columns.append(count("cores", (layer.cores for layer in layers)))
-    columns += [
-        Column("start", tuple(format_time(layer.start_us) for layer in layers)),
-        Column("finish", tuple(format_time(layer.finish_us) for layer in layers)),
-        Column("busy", tuple(format_share(layer.busy) for layer in layers), format_share(_busy(document))),
-    ]
-    return columns + _lost_columns(layers, document.simulated)
+    words = "tiles: of one copy; crossbars: of all copies; busy: share of the time of a layer's copies"
+    meant = ", ".join(f"{cause}: {CAUSE_MEANINGS[cause]}" for cause in list_causes(document))
+    return f"{words}, the rest by cause: {meant}" if meant else words
 
 
-def _busy(document: ScheduleDocument) -> float:
-    """Return the share of the time of the crossbars in use in which they read windows."""
-    taken = sum(layer.busy * layer.crossbars * layer.copies for layer in document.layers)
-    return taken / document.used_crossbars if document.used_crossbars else 0.0
-
-
-def _lost_columns(layers: tuple[ScheduledLayer, ...], simulated: Simulated | None) -> list[Column]:
-    """Return a column for every cause that took time."""
-    if simulated is None:
-        return []
-    return [
-        Column(
-            str(cause),
-            tuple(format_share((layer.lost or {}).get(cause, 0.0)) for layer in layers),
-            format_share(simulated.lost[cause]),
-        )
-        for cause in Cause
-        if any((layer.lost or {}).get(cause) for layer in layers)
-    ]
-
-
-def _print_legend(console: Console, document: ScheduleDocument) -> None:
-    words = "crossbars: of one copy; all: of all copies; busy: share of the time of a layer's copies"
-    if document.simulated is not None:
-        shown = [cause for cause, share in document.simulated.lost.items() if share]
-        meant = ", ".join(f"{cause}: {CAUSE_MEANINGS[cause]}" for cause in shown)
-        words += f", the rest by cause: {meant}" if shown else ""
-    console.print(words, style="dim", soft_wrap=True)
-
-
-def _tell_crossbars(document: ScheduleDocument) -> Text:
+def _print_pipeline(console: Console, document: ScheduleDocument, figures: PipelineFigures) -> None:
+    """Print the totals of a schedule whose weights stay."""
+    used = figures.ideal_utilization if document.simulated is None else document.simulated.utilization
     line = Text.assemble("crossbars ", (f"{document.used_crossbars:,}", "bold"), f" of {document.crossbars:,}")
     line.append(f"   {document.minimal_crossbars:,} hold each layer once")
-    used = document.ideal_utilization if document.simulated is None else document.simulated.utilization
-    return line.append(f"   {format_share(used)} of the time of all crossbars in use")
-
-
-def _tell_latency(document: ScheduleDocument) -> Text:
-    latency = document.latency_us
-    line = Text.assemble("latency ", (format_time(latency), "bold"), _tell_ideal(document, document.ideal_latency_us))
-    line.append(f"   bound {format_time(document.bound_us)}{_of_bound(latency, document.bound_us)}")
-    line.append(f"   layer by layer {format_time(document.layer_by_layer_us)}")
-    line.append(f", on the fewest crossbars {format_time(document.minimal_us)}")
-    return line.append(f"   {document.minimal_us / latency:.1f}x", style="bold green") if latency else line
-
-
-def _tell_interval(document: ScheduleDocument) -> Text:
-    interval, bound = document.interval_us, document.interval_bound_us
-    line = Text.assemble("interval ", (format_time(interval), "bold"))
-    line.append(_tell_ideal(document, document.ideal_interval_us))
-    line.append(f"   bound {format_time(bound)}{_of_bound(interval, bound)}")
+    console.print(line.append(f"   {format_share(used)} of the time of all crossbars in use"), soft_wrap=True)
+    latency, interval = document.latency_us, document.interval_us
+    line = Text.assemble("latency ", (format_time(latency), "bold"), _name_ideal(document, figures.ideal_latency_us))
+    line.append(f"   bound {_compare_bound(document.bound_us, latency)}")
+    line.append(f"   layer by layer {format_time(figures.layer_by_layer_us)}")
+    line.append(f", on the fewest crossbars {format_time(figures.minimal_us)}")
+    if latency:
+        line.append(f"   {figures.minimal_us / latency:.1f}x", style="bold green")
+    console.print(line, soft_wrap=True)
+    line = Text.assemble("interval ", (format_time(interval), "bold"), _name_ideal(document, figures.ideal_interval_us))
+    line.append(f"   bound {_compare_bound(document.interval_bound_us, interval)}")
     if interval:
         line.append(f"   {1e6 / interval:,.0f} inputs a second")
     if document.simulated is not None:
         line.append(f"   {tell_limit(document.simulated)}")
-    return line
+    console.print(line, soft_wrap=True)
+    if document.simulated is not None:
+        _print_simulated(console, document, document.simulated)
 
 
-def _tell_ideal(document: ScheduleDocument, ideal_us: float) -> str:
+def _name_ideal(document: ScheduleDocument, ideal_us: float) -> str:
     """Return the figure with an ideal interconnect, named so, where it is not that of the accelerator."""
     if document.accelerator.has_ideal_transfers:
         return ""
     words = " with an ideal interconnect and unlimited buffers"
     return words if document.simulated is None else f"  {words} {format_time(ideal_us)}"
+
+
+def _compare_bound(bound_us: float, time_us: float) -> str:
+    return format_time(bound_us) + (f" ({100 * bound_us / time_us:.1f} %)" if time_us else "")
 
 
 def tell_limit(simulated: Simulated) -> str:
@@ -177,10 +169,6 @@ def format_limit(resource: str, busy: float, *, unsettled_inputs: int | None) ->
     return text if unsettled_inputs is None else f"{text}, still changing after {unsettled_inputs} inputs"
 
 
-def _of_bound(time_us: float, bound_us: float) -> str:
-    return f" ({100 * bound_us / time_us:.1f} %)" if time_us else ""
-
-
 def _print_simulated(console: Console, document: ScheduleDocument, simulated: Simulated) -> None:
     facts = []
     if document.batch > 1:
@@ -193,6 +181,31 @@ def _print_simulated(console: Console, document: ScheduleDocument, simulated: Si
         facts.append(f"fullest output buffer {format_bytes(simulated.output_buffer_bytes)}")
     if facts:
         console.print("simulated " + "   ".join(facts), soft_wrap=True)
+
+
+def _print_reload(console: Console, document: ScheduleDocument, figures: ReloadFigures) -> None:
+    """Print the totals of a schedule whose tiles are rewritten."""
+    batch = name_batch(document.batch)
+    line = Text.assemble("time ", (format_time(document.latency_us), "bold"), f" {batch}")
+    if document.batch > 1:
+        line.append(f", {format_time(document.interval_us)} an input")
+    bound = _compare_bound(document.bound_us, document.latency_us)
+    line.append("   no plan beats that" if figures.is_optimal else f"   bound {bound}")
+    if document.interval_us:
+        line.append(f"   {1e6 / document.interval_us:,.4g} inputs a second")
+    console.print(
+        line.append(f"   {format_share(document.waiting_share)} of the time waits for writes"), soft_wrap=True
+    )
+    line = Text.assemble("crossbars ", (f"{document.crossbars:,}", "bold"), f" for {figures.tiles:,} tiles")
+    line.append(f"   {figures.staying_crossbars:,} hold tiles that stay, {figures.rewritten_crossbars:,} are rewritten")
+    console.print(line, soft_wrap=True)
+    shares = [f"{words} {format_share(share)}" for _, words, share in list_crossbar_time(figures)]
+    console.print("time of the crossbars   " + "   ".join(shares), soft_wrap=True)
+    line = Text.assemble("writes ", (f"{figures.writes:,}", "bold"), f" {batch}")
+    if figures.writes:
+        line.append(f"   a cell up to {figures.cell_writes_per_input:.4g} times an input")
+    console.print(line.append(f"   {describe_lifetime(document, figures)}"), soft_wrap=True)
+    console.print("transfers between cores and limits of buffers are not modelled here", style="dim")
 
 
 def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:

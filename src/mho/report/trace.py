@@ -1,114 +1,81 @@
 """A schedule as a trace in the JSON format of Chrome, which Perfetto opens.
 
-A process stands for each core (where the copies that gather their sums there are shown), a thread for each copy.
-Times in the file are microseconds, as the format wants; each slice is a stretch of work of one copy on one input, or
-the write of an operand that is stored for it.
+A process stands for each core, a thread for each row of the chart: a copy, where its sums are gathered, or crossbars
+that do the same. Times in the file are microseconds, as the format wants; each slice is a bar of the chart.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
-from mho.report.stretches import measure_activity, merge_spans
-from mho.scheduling.placement import ChipPlan, CopyPlace
-from mho.simulation.chip_timing import ChipTiming
+from mho.scheduling.gantt import GanttChart, Row
 
-_SLICES = 20_000
-"""Slices that a file has, more or less: some megabytes."""
 _COUNTS = 1_000
 """Points of the counter."""
 _PS_PER_US = 1_000_000
 
 
-def write_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming, path: Path) -> None:
-    """Write the trace of a simulation with spans, see `build_trace`. Raises `InputFileError`."""
-    content = build_trace(network, accelerator, plan, timing)
+def write_trace(network: str, accelerator: str, chart: GanttChart, path: Path) -> None:
+    """Write the trace of a schedule, see `build_trace`. Raises `InputFileError`."""
+    content = json.dumps(build_trace(network, accelerator, chart), separators=(",", ":"))
     with file_errors(path, "cannot be written"):
-        write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
+        write_atomically(path, content.encode())
 
 
-def build_trace(network: str, accelerator: str, plan: ChipPlan, timing: ChipTiming) -> dict[str, Any]:
+def build_trace(network: str, accelerator: str, chart: GanttChart) -> dict[str, Any]:
     """Return the content of a trace.
 
     Args:
         network, accelerator: their names.
-        plan: which crossbars and cores hold what.
-        timing: its simulation, with spans.
+        chart: what is shown.
     """
-    places = [place for copies in plan.places.values() for place in copies]
-    cores, batch = plan.chip.cores, len(timing.finish_ps)
-    threads = {(place.layer, place.number): number for number, place in enumerate(places, start=1)}
-    homes = {(place.layer, place.number): place.home for place in places}
-    events = [*_name_threads(places, threads, cores)]
-    for stretch in merge_spans(timing.spans, _SLICES):
-        copy = (stretch.layer, stretch.copy)
-        name = f"write {stretch.layer}" if stretch.is_write else stretch.layer
-        if batch > 1:
-            name += f", input {stretch.index}"
-        events.append(
+    rows = list(enumerate(chart.rows, start=1))
+    events = list(_name_threads(rows, chart.cores))
+    for thread, row in rows:
+        events += [
             {
-                "name": name, "cat": "writes" if stretch.is_write else "windows", "ph": "X",
-                "pid": homes[copy], "tid": threads[copy],
-                "ts": stretch.start_ps / _PS_PER_US, "dur": (stretch.finish_ps - stretch.start_ps) / _PS_PER_US,
-                "args": {"input": stretch.index, "windows": stretch.windows, "busy": round(stretch.busy, 4)},
+                "name": chart.name_bar(bar), "cat": "writes" if bar.is_write else "reads", "ph": "X",
+                "pid": row.core, "tid": thread,
+                "ts": bar.start_ps / _PS_PER_US, "dur": (bar.finish_ps - bar.start_ps) / _PS_PER_US,
+                "args": {chart.item: bar.item, f"{chart.unit}s": bar.count, "busy": round(bar.busy, 4)},
             }
-        )  # fmt: skip
-    events += _count_crossbars(plan, timing, pid=cores)
+            for bar in row.bars
+        ]  # fmt: skip
     return {
         "displayTimeUnit": "ns",
         "otherData": {"network": network, "accelerator": accelerator},
-        "traceEvents": events,
+        "traceEvents": [*events, *_count_crossbars(chart, chart.cores)],
     }
 
 
-def _name_threads(places: list[CopyPlace], threads: dict[tuple[str, int], int], cores: int) -> Iterator[dict[str, Any]]:
+def _name_threads(rows: list[tuple[int, Row]], cores: int) -> Iterator[dict[str, Any]]:
     """Yield names and order of processes and threads."""
-    used = sorted({place.home for place in places})
-    for pid, name in [*((core, f"core {core}") for core in used), (cores, "chip")]:
-        yield name_track("process_name", pid, 0, name=name)
-        yield name_track("process_sort_index", pid, 0, sort_index=-1 if pid == cores else pid)
-    for place in places:
-        tid = threads[place.layer, place.number]
-        yield name_track("thread_name", place.home, tid, name=f"{place.layer}, copy {place.number}{_tell_place(place)}")
-        yield name_track("thread_sort_index", place.home, tid, sort_index=tid)
+    used = sorted({row.core for _, row in rows})
+    for process, name in [*((core, f"core {core}") for core in used), (cores, "chip")]:
+        yield _name("process_name", process, 0, name=name)
+        yield _name("process_sort_index", process, 0, sort_index=-1 if process == cores else process)
+    for thread, row in rows:
+        yield _name("thread_name", row.core, thread, name=row.name)
+        yield _name("thread_sort_index", row.core, thread, sort_index=thread)
 
 
-def name_track(kind: str, pid: int, tid: int, **arguments: str | int) -> dict[str, Any]:
-    """Return an event that names a process or a thread, or says where it stands."""
-    return {"name": kind, "ph": "M", "pid": pid, "tid": tid, "args": arguments}
+def _name(kind: str, process: int, thread: int, **arguments: str | int) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": arguments}
 
 
-def _tell_place(place: CopyPlace) -> str:
-    if not place.crossbars:
-        return ""
-    first, last = place.crossbars[0], place.crossbars[-1]
-    crossbars = f"crossbar {first}" if first == last else f"crossbars {first}-{last}"
-    return f" ({crossbars})"
-
-
-def _count_crossbars(plan: ChipPlan, timing: ChipTiming, *, pid: int) -> Iterator[dict[str, Any]]:
-    """Yield how many crossbars are read, and written where any are, on average over short times."""
-    if not timing.total_ps:
+def _count_crossbars(chart: GanttChart, process: int) -> Iterator[dict[str, Any]]:
+    """Yield how many crossbars are read and written, on average over short times, and zero at the end."""
+    if not chart.total_ps:
         return
-    crossbars = {name: len(copies[0].crossbars) for name, copies in plan.places.items()}
-    levels = {}
-    for name, is_write in (("crossbars", False), ("written", True)):
-        spans = [span for span in timing.spans if span.is_write is is_write]
-        if spans or not is_write:
-            levels[name] = measure_activity(spans, crossbars, timing.total_ps, _COUNTS).tolist()
-    yield from count_levels(levels, timing.total_ps, pid=pid)
-
-
-def count_levels(levels: Mapping[str, Sequence[float]], total_ps: int, *, pid: int) -> Iterator[dict[str, Any]]:
-    """Yield a counter of crossbars at work: for each name levels in equal parts of the time, and zero at its end."""
-    for number, row in enumerate([*zip(*levels.values(), strict=True), (0.0,) * len(levels)]):
-        count = len(next(iter(levels.values())))
+    reads, writes = (one.measure(chart.total_ps, _COUNTS).tolist() for one in (chart.reading, chart.writing))
+    for number, (read, written) in enumerate(zip([*reads, 0.0], [*writes, 0.0], strict=True)):
         yield {
-            "name": "crossbars at work", "ph": "C", "pid": pid, "tid": 0, "ts": number * total_ps / count / _PS_PER_US,
-            "args": {name: round(level, 2) for name, level in zip(levels, row, strict=True)},
+            "name": "crossbars at work", "ph": "C", "pid": process, "tid": 0,
+            "ts": number * chart.total_ps / _COUNTS / _PS_PER_US,
+            "args": {"read": round(read, 2), "written": round(written, 2)},
         }  # fmt: skip

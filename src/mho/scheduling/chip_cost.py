@@ -7,7 +7,7 @@ improved along their critical paths, and what the best of them costs is the poli
 - Where the interconnect is ideal, times are exact.
 - Otherwise plans on more and more crossbars are timed with transfers (`transfer_timing`), until these wait for each
   other: more copies mean more cores that wait for the same bytes.
-- A chip that does not hold each layer once is costed with reloads (`reload_network`), which takes seconds.
+- A chip that does not hold each layer once is costed with reloads (`reload_schedule`), which takes seconds.
 
 docs/schedules.md tells how far all of this is from the simulation.
 """
@@ -34,7 +34,7 @@ from mho.scheduling.dependency_table import DependencyTable
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
-from mho.scheduling.reload_network import schedule_network_reload
+from mho.scheduling.reload_schedule import schedule_network_reload
 from mho.scheduling.transfer_timing import time_with_transfers
 from mho.scheduling.work_graph import WorkGraph
 
@@ -322,8 +322,6 @@ class ChipCostModel:
 
     def _cost_reload(self, policy: Policy) -> ChipCost:
         """Cost a policy whose tiles the chip cannot hold: some are rewritten for every input."""
-        from mho.scheduling.reload_energy import price_reload
-
         schedule = schedule_network_reload(self._layers, policy, self.accelerator, model=self._model)
-        energy = price_reload(schedule).energy.total_aj if self.objective.needs_energy else 0
-        return ChipCost(schedule.interval_ps, schedule.interval_ps, energy, schedule.crossbars, is_reloaded=True)
+        energy = schedule.price().energy.total_aj if self.objective.needs_energy else 0
+        return ChipCost(schedule.latency_ps, schedule.latency_ps, energy, schedule.crossbars, is_reloaded=True)

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from mho.cost_model.endurance import count_lifetime_inputs
 from mho.errors import ScheduleError, suggest
 from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
+from mho.mapping.activity import Activity, count_activity, count_writing
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
@@ -23,8 +25,8 @@ from mho.scheduling.duplication import Duplication, Objective
 from mho.scheduling.option_search import choose_options
 from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
-from mho.scheduling.reload_network import schedule_network_reload
-from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
+from mho.scheduling.schedule import Schedule
 from mho.scheduling.work_graph import WorkGraph
 
 _HALVINGS = 4
@@ -32,31 +34,26 @@ _HALVINGS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class ChipSchedule:
+class ChipSchedule(Schedule):
     """A network whose weights stay in crossbars of their own.
 
     Attributes:
-        accelerator: the hardware, with as many crossbars as were asked for.
         policy: widths of the layers on the chip.
-        model: how layers are mapped.
         graph: the layers, with the option of each that was chosen.
         duplication: how many copies each has, and for what they were chosen.
         plan: which crossbars hold them.
         ideal: the cross-layer schedule with an ideal interconnect and unlimited buffers, for all inputs of the batch.
         layer_by_layer: the same copies, one layer after the other.
-        minimal_crossbars: the fewest crossbars that hold each layer once.
-        minimal_ps: latency of one input with one copy of each layer on those, one layer after the other, ps.
+        minimal_ps: latency of one input with one copy of each layer on the fewest crossbars, one layer after the other,
+            ps.
     """
 
-    accelerator: Accelerator
     policy: Policy
-    model: MappingModel
     graph: WorkGraph
     duplication: Duplication
     plan: ChipPlan
     ideal: AsapTiming
     layer_by_layer: AsapTiming
-    minimal_crossbars: int
     minimal_ps: int
 
     @property
@@ -70,7 +67,7 @@ class ChipSchedule:
         return self.duplication.objective
 
     @property
-    def mappings(self) -> dict[str, LayerMapping]:
+    def mappings(self) -> Mapping[str, LayerMapping]:
         """How one copy of each layer lies in crossbars, by name, in execution order."""
         return {layer.name: layer.mapping for layer in self.graph.layers}
 
@@ -79,15 +76,73 @@ class ChipSchedule:
         """How many copies each layer has."""
         return self.duplication.copies
 
+    @property
+    def used_crossbars(self) -> int:
+        """Crossbars that hold something."""
+        return self.plan.used_crossbars
+
+    @property
+    def latency_ps(self) -> int:
+        """Time of one input, with an ideal interconnect and unlimited buffers, ps."""
+        return self.ideal.makespan_ps
+
+    @property
+    def interval_ps(self) -> float:
+        """Time between inputs of a full pipeline, alike, ps."""
+        return float(self.ideal.interval_ps)
+
+    @property
+    def total_ps(self) -> int:
+        """Time until the last input of the batch is finished, alike, ps."""
+        return self.ideal.total_ps
+
     @cached_property
     def bounds(self) -> MakespanBounds:
-        """What no schedule of one input beats on this chip with these options, whatever their copies."""
-        return bound_makespan(self.graph, self.accelerator.chip.crossbars, known=[self.copies])
+        """Lower bounds on the latency on this chip with these options, whatever the copies."""
+        return bound_makespan(self.graph, self.crossbars, known=[self.copies])
+
+    @property
+    def bound_ps(self) -> int:
+        """The largest of them, ps."""
+        return self.bounds.bound_ps
 
     @cached_property
     def interval_bound_ps(self) -> int:
-        """What no schedule's time between inputs is below, alike, ps."""
-        return bound_interval(self.graph, self.accelerator.chip.crossbars)
+        """A lower bound on the time between inputs, alike, ps."""
+        return bound_interval(self.graph, self.crossbars)
+
+    @property
+    def lifetime_inputs(self) -> int | None:
+        """Inputs until a cell may fail: operands are written for each of them, into every copy that reads them.
+
+        None where the accelerator has no endurance figure, or all weights stay.
+        """
+        return count_lifetime_inputs(self.accelerator, self.cell_writes_per_input)
+
+    @property
+    def cell_writes_per_input(self) -> int:
+        """1 where some layer stores an operand, else 0."""
+        return int(any(mapping.layer.is_stored_dynamically for mapping in self.mappings.values()))
+
+    @property
+    def lacks_transfers(self) -> bool:
+        """True where cores exchange something: only a simulation counts it."""
+        return not self.accelerator.interconnect.is_ideal
+
+    def count_written_copies(self, name: str) -> int:
+        """Return how many copies of a layer are written for each input: those that have a window of it."""
+        work = self.graph[name]
+        return min(self.copies[name], work.windows) if work.mapping.layer.is_stored_dynamically else 0
+
+    def count_activities(self) -> Mapping[str, Activity]:
+        """Return what each layer does for the whole batch; copies do not change how often crossbars are read."""
+        activities = {}
+        for name, mapping in self.mappings.items():
+            activity = count_activity(mapping, self.accelerator, batch=self.batch, weights_stay=True)
+            if further := max(self.count_written_copies(name) - 1, 0):
+                activity += count_writing(mapping, self.accelerator).times(further * self.batch)
+            activities[name] = activity
+        return activities
 
 
 def schedule_network(
@@ -187,8 +242,7 @@ class ChipDemand:
         """
         minimal, hardware = self.minimal_crossbars, self.accelerator
         spare = hardware.chip.crossbars - minimal
-        buffer = hardware.buffers.input_bytes
-        input_bytes = None if isinstance(buffer, str) else buffer
+        input_bytes = hardware.buffers.input_limit
         for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
             chosen = choose_options(self.network, self.options, hardware, budget, objective)
             graph, copies = chosen.graph, chosen.duplication.copies
@@ -206,8 +260,11 @@ class ChipDemand:
             )
 
     def schedule_reload(self, batch: int = 1) -> ReloadSchedule:
-        """Schedule with tiles that are rewritten for every input, see `mho.scheduling.reload_network`."""
-        return schedule_network_reload(self.layers, self.policy, self.accelerator, model=self.model, batch=batch)
+        """Schedule with tiles that are rewritten for every input, see `schedule_network_reload`."""
+        fewest = [listed[0] for listed in self.options.values()]
+        return schedule_network_reload(
+            self.layers, self.policy, self.accelerator, model=self.model, batch=batch, fewest=fewest
+        )
 
 
 def _list_names(network: Network, layers: Iterable[str] | None) -> frozenset[str]:

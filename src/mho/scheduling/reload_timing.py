@@ -16,6 +16,7 @@ the rule above. (Digital work that takes time, and links to the outside that do,
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
@@ -116,6 +117,35 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
             return _time_period(work, plan, states[states.index(after) :], with_spans)
         states.append(after)
     return replace(_time_period(work, plan, [empty], with_spans, starts_empty=True), starts_empty=True)
+
+
+def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
+    """Return the spans of several periods in a row, in time from the start of the first.
+
+    Args:
+        timing: of one period, with spans.
+        periods: how many, at least 1.
+    """
+    spans: list[TileSpan] = []
+    stands_in = list(range(len(timing.next_roles)))
+    for number in range(periods):
+        crossbars = [0] * len(stands_in)
+        for crossbar, role in enumerate(stands_in):
+            crossbars[role] = crossbar
+        spans += [
+            _move(span, number * timing.period_ps, span.number + number * timing.inputs, crossbars)
+            for span in timing.spans
+        ]
+        stands_in = [timing.next_roles[role] for role in stands_in]
+    return tuple(spans)
+
+
+def measure_gaps(intervals: Iterable[tuple[int, int]], start_ps: int) -> int:
+    """Return how much of the time from `start_ps` to the last end lies in none of the intervals, ps."""
+    gaps, last = 0, start_ps
+    for begin, end in sorted(intervals):
+        gaps, last = gaps + max(0, begin - last), max(last, end)
+    return gaps
 
 
 def _time_period(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.reload_timing import measure_gaps
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,3 @@ def list_layer_uses(schedule: ReloadSchedule) -> tuple[LayerUse, ...]:
             )
         )
     return tuple(uses)
-
-
-def measure_gaps(intervals: Iterable[tuple[int, int]], start_ps: int) -> int:
-    """Return how much of the time from `start_ps` to the last end lies in none of the intervals, ps."""
-    gaps, last = 0, start_ps
-    for begin, end in sorted(intervals):
-        gaps, last = gaps + max(0, begin - last), max(last, end)
-    return gaps

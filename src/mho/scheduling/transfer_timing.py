@@ -123,7 +123,7 @@ def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerat
         latency, ready = _time_windows(layers)
         if abs(latency - before) <= _SETTLED * latency:
             break
-    has_room = _has_room(layers, plan, accelerator.buffers.input_bytes)
+    has_room = _has_room(layers, plan, accelerator.buffers.input_limit)
     return TransferTiming(
         latency_ps=latency,
         interval_ps=max(busiest, interval),
@@ -133,9 +133,9 @@ def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerat
     )
 
 
-def _has_room(layers: dict[str, _Layer], plan: ChipPlan, limit: int | str) -> bool:
+def _has_room(layers: dict[str, _Layer], plan: ChipPlan, limit: int | None) -> bool:
     """Tell whether the input buffer of every core has room for what one window of each of its layers needs."""
-    if isinstance(limit, str):
+    if limit is None:
         return True
     kept = np.zeros(plan.chip.cores, np.int64)
     for layer in layers.values():

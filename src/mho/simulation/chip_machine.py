@@ -32,8 +32,7 @@ class Machine:
     ) -> None:
         self._batch, self._with_spans, self._plan = batch, with_spans, plan
         self.carrier = Carrier(accelerator.interconnect, plan.chip)
-        sizes = accelerator.buffers.input_bytes, accelerator.buffers.output_bytes
-        limits = [None if isinstance(size, str) else size for size in sizes]
+        limits = accelerator.buffers.input_limit, accelerator.buffers.output_limit
         self._is_limited = any(limit is not None for limit in limits)
         self._is_tracked = self._is_limited or not accelerator.interconnect.is_ideal
         names = (f"output buffer of core {core}" for core in range(plan.chip.cores))

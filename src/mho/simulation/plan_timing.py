@@ -144,7 +144,7 @@ class PlanTiming:
 
     def _is_abreast(self, shorter: ChipTiming, longer: ChipTiming, interval_ps: float) -> bool:
         """Tell whether a further input takes in every layer what it takes in all; buffers without limit never fill."""
-        if self.accelerator.buffers.input_bytes == "unlimited":
+        if self.accelerator.buffers.input_limit is None:
             return True
         least_ps = _ABREAST * interval_ps * (len(longer.finish_ps) - len(shorter.finish_ps))
         pairs = zip(shorter.layers, longer.layers, strict=True)

@@ -13,12 +13,10 @@ from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
-from mho.report.reload_timeline import view_reload
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.timeline import TimelineView
 from mho.scheduling.chip_schedule import ChipDemand
-from mho.scheduling.reload_schedule import ReloadSchedule
-from mho.simulation.chip_search import simulate_best
+from mho.simulation.chip_search import find_schedule
 
 INPUTS = 3
 """Inputs that follow each other in the timeline."""
@@ -73,32 +71,21 @@ def _schedule(
 ) -> tuple[dict[str, Any], TimelineView]:
     """Return figures of one policy, by their names in `ChipFigures`, and its timeline."""
     demand = ChipDemand.of(network, policy, accelerator, model=model)
-    if not demand.is_held:
-        return _tell_reload(demand.schedule_reload(), demand.minimal_crossbars)
-    schedule = simulate_best(demand.list_schedules(batch=INPUTS), with_spans=True)
-    told = ScheduleDocument.of(network.name, schedule)
-    return {
-        "minimal_crossbars": schedule.minimal_crossbars,
-        "used_crossbars": schedule.plan.used_crossbars,
-        "latency_us": told.latency_us,
-        "bound_us": told.bound_us,
-        "interval_us": told.interval_us,
-        "total_us": to_microseconds(schedule.timing.total_ps),
-        "lifetime_inputs": told.lifetime_inputs,
-    }, TimelineView.of(schedule, schedule.timing.batch)
-
-
-def _tell_reload(schedule: ReloadSchedule, minimal_crossbars: int) -> tuple[dict[str, Any], TimelineView]:
-    """Return the same where tiles are rewritten."""
-    input_us = to_microseconds(schedule.interval_ps)
-    return {
-        "is_reloaded": True,
-        "minimal_crossbars": minimal_crossbars,
-        "used_crossbars": schedule.plan.crossbars,
-        "latency_us": input_us,
-        "bound_us": to_microseconds(schedule.bound_ps),
-        "interval_us": input_us,
-        "total_us": INPUTS * input_us,
-        "writes": schedule.writes,
-        "lifetime_inputs": schedule.lifetime_inputs,
-    }, view_reload(schedule)
+    schedule = find_schedule(demand, batch=INPUTS if demand.is_held else 1, with_spans=True)
+    document = ScheduleDocument.of(network.name, schedule)
+    figures: dict[str, Any] = {
+        "minimal_crossbars": document.minimal_crossbars,
+        "used_crossbars": document.used_crossbars,
+        "latency_us": document.latency_us,
+        "bound_us": document.bound_us,
+        "interval_us": document.interval_us,
+        "total_us": to_microseconds(schedule.total_ps),
+        "lifetime_inputs": document.lifetime_inputs,
+    }
+    if document.reload is not None:
+        figures |= {
+            "is_reloaded": True,
+            "total_us": INPUTS * document.latency_us,
+            "writes": document.reload.writes,
+        }
+    return figures, TimelineView.of(schedule.draw_gantt())

@@ -35,10 +35,9 @@ from mho.report.comparison_document import (
     Comparison,
     Regime,
 )
-from mho.report.reload_document import ReloadDocument
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand
-from mho.simulation.chip_search import simulate_best
+from mho.simulation.chip_search import find_schedule
 
 _CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
 """Errors of one accelerator that leave the others comparable: it does not run the network, or its arrays cannot."""
@@ -166,7 +165,7 @@ def _run(
         found = _cost(request, accelerator)
     else:
         demand = ChipDemand.of(request.network, request.policy, accelerator, model=request.model)
-        found = _schedule(request, demand) if demand.is_held else _reload(request, demand)
+        found = _schedule(request, demand)
     accuracy, aged, accuracy_problem = None, None, None
     if (evaluation := request.evaluation) is not None:
         samples = len(evaluation.samples)
@@ -218,51 +217,28 @@ def _cost(request: ComparisonRequest, accelerator: Accelerator) -> _Figures:
 
 
 def _schedule(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
-    """Return costs on a chip whose weights stay, as those of `mho schedule`."""
+    """Return what a chip takes, as `mho schedule` tells it."""
     hardware = demand.accelerator
-    schedules = demand.list_schedules(batch=request.batch)
-    schedule = simulate_best(schedules) if request.simulate else next(schedules)
+    schedule = find_schedule(demand, batch=request.batch, simulate=request.simulate)
     document = ScheduleDocument.of(request.network.name, schedule, with_energy=hardware.energy.is_specified)
-    is_written = any(mapping.layer.is_stored_dynamically for mapping in schedule.mappings.values())
 
-    def compile_without_copies() -> Program:
+    def compile_on_chip() -> Program:
+        if not demand.is_held:
+            return _compile(request, hardware)
         *_, single = demand.list_schedules()
         return compile_schedule(request.network, single)
 
     return _Figures(
-        regime=Regime.WEIGHT_STATIONARY,
+        regime=Regime(document.regime),
         mappings=tuple(schedule.mappings.values()),
-        tiles=sum(work.crossbars for work in schedule.graph.layers),
+        tiles=sum(layer.tiles for layer in document.layers),
         latency_us=document.latency_us,
         interval_us=document.interval_us,
         is_interval_settled=document.simulated is None or document.simulated.is_interval_settled,
         energy=document.energy,
-        cell_writes=1 if is_written else 0,
+        cell_writes=schedule.cell_writes_per_input,
         lifetime_inputs=document.lifetime_inputs,
-        compile=compile_without_copies,
-    )
-
-
-def _reload(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
-    """Return costs on a chip that rewrites tiles, as those of `mho schedule`."""
-    hardware, schedule = demand.accelerator, demand.schedule_reload(request.batch)
-    document = ReloadDocument.of(
-        request.network.name,
-        schedule,
-        minimal_crossbars=demand.minimal_crossbars,
-        with_energy=hardware.energy.is_specified,
-    )
-    return _Figures(
-        regime=Regime.TIME_MULTIPLEXED,
-        mappings=tuple(schedule.mappings),
-        tiles=document.tiles,
-        latency_us=document.batch_us,
-        interval_us=document.input_us,
-        is_interval_settled=True,
-        energy=document.energy,
-        cell_writes=document.cell_writes_per_input,
-        lifetime_inputs=document.lifetime_inputs,
-        compile=lambda: _compile(request, hardware),
+        compile=compile_on_chip,
     )
 
 

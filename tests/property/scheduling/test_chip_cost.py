@@ -16,7 +16,6 @@ from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.bounds import bound_makespan
 from mho.scheduling.chip_cost import ChipCostModel, CostObjective
-from mho.scheduling.chip_energy import price_schedule
 from mho.scheduling.chip_schedule import schedule_network
 from mho.scheduling.duplication import Objective, count_interval_copies
 from mho.scheduling.option_table import OptionTable
@@ -75,7 +74,7 @@ def test_energy_is_that_of_the_schedule_and_not_much_more_than_the_fastest_plans
     policy = _draw(data, "attention")
     model = _model("attention", 64, CostObjective.ENERGY)
     fastest = schedule_network(NETWORKS["attention"], policy, IDEAL)
-    energy = price_schedule(fastest, time_ps=fastest.ideal.makespan_ps).energy.total_aj
+    energy = fastest.price().energy.total_aj
     assert model.cost(policy).energy_aj <= 1.15 * energy  # other plans are tried: of 200 drawn the worst took 10 % more
     found = model.plan(policy)
     assert found is not None

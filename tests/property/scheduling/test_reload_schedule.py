@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from reload_works import reload_works
 
 from mho.scheduling.reload_bound import bound_reload_ps
-from mho.scheduling.reload_schedule import unroll
 from mho.scheduling.reload_search import count_writes, find_plan, list_simple_plans
-from mho.scheduling.reload_timing import ReloadPlan, time_reload
+from mho.scheduling.reload_timing import ReloadPlan, time_reload, unroll
 
 PERIODS = 3
 

@@ -10,7 +10,6 @@ from reload_schedules import make_reload
 
 from mho.formats import TIMES
 from mho.report.page import render_page
-from mho.report.reload_timeline import view_reload
 from mho.report.result import ChipFigures
 from mho.report.timeline import TimelineView
 
@@ -25,7 +24,7 @@ FIGURES = (
 
 @pytest.fixture(scope="module")
 def timeline():
-    return TimelineView.of(*make_schedule())
+    return TimelineView.of(make_schedule()[0].draw_gantt())
 
 
 def render(result, timeline=None):
@@ -50,7 +49,7 @@ def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(re
     )  # fmt: skip
     hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
     changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware})
-    page = render_page(changed, timeline=view_reload(make_reload()))
+    page = render_page(changed, timeline=TimelineView.of(make_reload().draw_gantt()))
     part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", page, re.S)[1]
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
     times = ["80.0\u202fµs", "70.0\u202fµs", "80.0\u202fµs"]

@@ -8,7 +8,6 @@ from mho.errors import ConfigError, PolicyError, ScheduleError
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.scheduling.asap import time_asap
-from mho.scheduling.chip_energy import count_schedule_lifetime, price_schedule
 from mho.scheduling.chip_schedule import schedule_network
 from mho.scheduling.duplication import Objective
 
@@ -95,16 +94,15 @@ def test_what_is_wrong_is_explained(network):
 
 
 def test_weights_that_stay_are_not_written(schedule):
-    spent = price_schedule(schedule, time_ps=1000, byte_hops=6)
+    spent = schedule.price()
     assert all(layer.activity.cell_writes == 0 for layer in spent.layers)
     told = {str(component): aj for component, aj in spent.energy.component_aj.items()}
     reads = 3 * sum(mapping.mvms for mapping in schedule.mappings.values())
     assert told == {
         "crossbar": reads * 3_000_000,
-        "interconnect": 6 * 5_000_000,
-        "leakage": 1000 * (40 * 2 + 4 * 11),
+        "leakage": schedule.ideal.total_ps * (40 * 2 + 4 * 11),
     }
-    assert count_schedule_lifetime(schedule) is None
+    assert schedule.lifetime_inputs is None
 
 
 def test_operands_made_on_the_way_are_written_into_every_copy():
@@ -115,8 +113,8 @@ def test_operands_made_on_the_way_are_written_into_every_copy():
     few, many = single.copies[product], several.copies[product]
     assert few < many <= several.graph[product].windows
     writes = [
-        next(layer.activity.cell_writes for layer in price_schedule(one, time_ps=0).layers if layer.name == product)
+        next(layer.activity.cell_writes for layer in one.price().layers if layer.name == product)
         for one in (single, several)
     ]
     assert writes[1] * few == 2 * many * writes[0] > 0
-    assert count_schedule_lifetime(several) == 1000
+    assert several.lifetime_inputs == 1000

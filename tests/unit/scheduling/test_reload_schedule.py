@@ -7,7 +7,8 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.network_mapping import map_network
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
-from mho.scheduling.reload_schedule import schedule_reload, sweep_reload
+from mho.scheduling.options import list_chip_options
+from mho.scheduling.reload_schedule import schedule_network_reload, schedule_reload
 from mho.scheduling.reload_search import find_plan
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
@@ -28,23 +29,26 @@ def map_layers(hardware, layers=LAYERS, model=MappingModel.BEST, batch=1):
     return map_network(layers, policy, hardware, model, batch=batch)
 
 
-@pytest.mark.parametrize("model", MappingModel)
-@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(
-    "changes",
+    ("model", "batch", "changes"),
     [
-        {},
-        {"digital": {"operation_latency_us": 0.000013}},
-        {"crossbar": {"active_rows": 3}},
-        {"converters": {"columns_per_adc": 3, "adc_bits": 9, "adc_latency_us_per_bit": 0.1}},
-        {"converters": {"columns_per_adc": 3, "column_difference": "analog", "adc_latency_us_per_bit": 0.1}},
+        ("best", 3, {}),
+        ("paper", 1, {"digital": {"operation_latency_us": 0.000013}}),
+        ("best", 1, {"crossbar": {"active_rows": 3}}),
+        ("paper", 3, {"converters": {"columns_per_adc": 3, "adc_bits": 9, "adc_latency_us_per_bit": 0.1}}),
+        (
+            "best",
+            3,
+            {"converters": {"columns_per_adc": 3, "column_difference": "analog", "adc_latency_us_per_bit": 0.1}},
+        ),
     ],
 )
 def test_one_crossbar_takes_what_the_cost_model_says(model, batch, changes):
     hardware = make_accelerator(**changes)
-    cost = cost_network(LAYERS, POLICY, hardware, model=model, batch=batch)
+    cost = cost_network(LAYERS, POLICY, hardware, model=MappingModel(model), batch=batch)
     schedule = schedule_reload(cost.mapping, hardware, 1, batch)
-    assert schedule.interval_ps == schedule.bound_ps == cost.latency_ps
+    assert schedule.latency_ps == schedule.bound_ps == cost.latency_ps
+    assert schedule.interval_ps == cost.latency_ps / batch
     assert schedule.is_optimal
     assert schedule.work.tiles == sum(
         layer.writes * (batch if layer.mapping.layer.is_stored_dynamically else 1) for layer in cost.layers
@@ -68,7 +72,6 @@ def test_all_tiles_stay_where_they_fit():
     assert schedule.interval_ps == sum(
         max(g.held_ps for g in schedule.work.groups if g.layer == number) for number in range(len(WEIGHTS))
     )
-    assert "nothing wears" in str(schedule)
 
 
 def equal_tiles(*layers, write_ps=10):
@@ -126,7 +129,6 @@ def test_wear_is_that_of_the_most_written_crossbar():
     assert schedule.writes == tiles
     assert schedule.cell_writes_per_input == tiles / 4
     assert schedule.lifetime_inputs == schedule.levelled_lifetime_inputs == 1000 * 4 // tiles
-    assert f"this chip lasts {1000 * 4 // tiles:,} inputs" in str(schedule)
 
 
 def test_copies_are_weighed_against_what_the_link_brings():
@@ -137,21 +139,32 @@ def test_copies_are_weighed_against_what_the_link_brings():
     assert find_plan(work, 34, copies=True).interval_ps <= 960
 
 
-def test_most_written_is_never_less_than_the_mean():
-    hardware = make_accelerator(**ENDURANCE)
-    for schedule in sweep_reload(map_layers(hardware), hardware, (2, 3, 5)):
-        assert schedule.cell_writes_per_input * schedule.crossbars >= schedule.writes_per_input
-        assert schedule.lifetime_inputs <= schedule.levelled_lifetime_inputs
-        shares = schedule.reading_share, schedule.writing_share
-        assert min(shares) >= 0
-        assert sum(shares) <= 1
-
-
-def test_a_sweep_is_never_slower_with_more_crossbars():
-    hardware = make_accelerator()
-    times = [one.interval_ps for one in sweep_reload(map_layers(hardware), hardware, range(1, 12))]
+def test_with_the_plans_of_smaller_chips_known_more_crossbars_are_never_slower_and_wear_is_never_below_the_mean():
+    hardware, found = make_accelerator(**ENDURANCE), []
+    for crossbars in range(1, 12):
+        known = [schedule.plan for schedule in found]
+        found.append(schedule_reload(map_layers(hardware), hardware, crossbars, known=known))
+        assert found[-1].cell_writes_per_input * crossbars >= found[-1].writes / found[-1].batch
+        assert found[-1].lifetime_inputs <= found[-1].levelled_lifetime_inputs
+    times = [schedule.latency_ps for schedule in found]
     assert times == sorted(times, reverse=True)
     assert times[-1] < times[0]
+
+
+def test_the_faster_of_both_mappings_is_taken_on_the_crossbars_of_the_accelerator():
+    hardware, layers = (
+        make_accelerator(rows=16, cols=16, crossbars=3),
+        [LAYERS[0], MvmLayer("last", "linear", 3, 40, 6, 1)],
+    )
+    policy, best = Policy.uniform([layer.name for layer in layers], BitWidths(4, 3)), MappingModel.BEST
+    fewest = [list_chip_options(layer, policy[layer.name], hardware, best)[0] for layer in layers]
+    cheapest = map_network(layers, policy, hardware, best)
+    times = [schedule_reload(mapping, hardware).latency_ps for mapping in (cheapest, fewest)]
+    schedule = schedule_network_reload(layers, policy, hardware)
+    assert (schedule.crossbars, schedule.latency_ps) == (3, min(times))
+    assert schedule.minimal_crossbars == sum(mapping.tiles for mapping in fewest)
+    single = schedule_network_reload(layers, policy, hardware, crossbars=1, batch=2)
+    assert single.latency_ps == cost_network(layers, policy, hardware, batch=2).latency_ps
 
 
 @pytest.mark.parametrize(("crossbars", "batch"), [(0, 1), (2, 0)])
@@ -161,3 +174,7 @@ def test_impossible_numbers_are_an_error(crossbars, batch):
         schedule_reload(map_layers(hardware), hardware, crossbars, batch)
     with pytest.raises(ScheduleError, match="at least 1"):
         schedule_reload([], hardware, 2)
+    with pytest.raises(ScheduleError, match="at least 1"):
+        schedule_network_reload(LAYERS, POLICY, hardware, crossbars=crossbars, batch=batch)
+    with pytest.raises(ScheduleError, match="at least 1"):
+        schedule_network_reload([], Policy({}), hardware)

@@ -6,12 +6,12 @@
   const canvas = rows.querySelector("canvas"), space = rows.querySelector(".space"), tip = document.getElementById("tip");
   const AXIS = 26, CLOSED = 30, TITLE = 24, PAD = 4;
   const gutter = () => Math.min(230, Math.max(96, rows.clientWidth * 0.24));
-  const layers = data.layers.map((layer) => ({ ...layer, open: false }));
+  const groups = data.groups.map((group) => ({ ...group, open: false }));
   const view = { start: 0, end: data.total };
   let palette = {};
 
-  const copyHeight = (layer) => (layer.copies.length > 64 ? 6 : 13);
-  const heightOf = (layer) => (layer.open ? TITLE + layer.copies.length * copyHeight(layer) + PAD : CLOSED);
+  const laneHeight = (group) => (group.rows.length > 64 ? 6 : 13);
+  const heightOf = (group) => (group.open ? TITLE + group.rows.length * laneHeight(group) + PAD : CLOSED);
 
   function readPalette() {
     const style = getComputedStyle(document.documentElement);
@@ -61,11 +61,11 @@
     return low ? "…" + text.slice(-low) : "";
   }
 
-  function drawCopies(context, layer, top, height, left, width) {
-    const scale = width / (view.end - view.start), number = layer.copies.length, each = height / number;
-    layer.copies.forEach((copy, place) => {
+  function drawLanes(context, group, top, height, left, width) {
+    const scale = width / (view.end - view.start), number = group.rows.length, each = height / number;
+    group.rows.forEach((lane, place) => {
       const y = top + place * each, shown = Math.max(each - (each > 4 ? 1 : 0), 0.35);
-      const work = copy.work;
+      const work = lane.work;
       for (let i = 0; i < work.length; i += 5) {
         const begin = work[i], end = begin + work[i + 1];
         if (end < view.start || begin > view.end) continue;
@@ -123,7 +123,7 @@
   }
 
   function drawRows() {
-    const total = AXIS + layers.reduce((sum, layer) => sum + heightOf(layer), 0);
+    const total = AXIS + groups.reduce((sum, group) => sum + heightOf(group), 0);
     const width = rows.clientWidth, height = Math.min(total, Math.round(window.innerHeight * 0.72));
     space.style.height = Math.max(0, total - height) + "px";
     const context = fit(canvas, width, height), left = gutter(), plot = width - left - 1;
@@ -131,39 +131,38 @@
     let y = AXIS - rows.scrollTop;
     context.font = "13px " + palette.font;
     context.textBaseline = "middle";
-    layers.forEach((layer, number) => {
-      const size = heightOf(layer);
-      if (y + size > AXIS && y < height) drawLayer(context, layer, number, y, size, left, plot, width);
+    groups.forEach((group, number) => {
+      const size = heightOf(group);
+      if (y + size > AXIS && y < height) drawGroup(context, group, number, y, size, left, plot, width);
       y += size;
     });
     drawAxis(context, step, left, plot, height, width);
   }
 
-  function drawLayer(context, layer, number, y, size, left, plot, width) {
+  function drawGroup(context, group, number, y, size, left, plot, width) {
     context.fillStyle = number % 2 ? palette.card : palette.soft;
     context.globalAlpha = number % 2 ? 1 : 0.45;
     context.fillRect(0, y, width, size);
     context.globalAlpha = 1;
-    const title = layer.open ? TITLE : size, middle = y + title / 2;
-    const count = "×" + (layer.count ?? layer.copies.length).toLocaleString("en");
+    const title = group.open ? TITLE : size, middle = y + title / 2;
+    const count = "×" + group.count.toLocaleString("en");
     context.fillStyle = palette.muted;
-    context.fillText(layer.open ? "▾" : "▸", 8, middle);
+    context.fillText(group.open ? "▾" : "▸", 8, middle);
     const room = context.measureText(count).width;
     context.fillText(count, left - room - 10, middle);
     context.fillStyle = palette.text;
-    context.fillText(shorten(context, layer.name, left - room - 44), 24, middle);
-    if (!layer.open) {
-      drawCopies(context, layer, y + PAD, size - 2 * PAD, left, plot);
+    context.fillText(shorten(context, group.name, left - room - 44), 24, middle);
+    if (!group.open) {
+      drawLanes(context, group, y + PAD, size - 2 * PAD, left, plot);
       return;
     }
-    const each = copyHeight(layer);
-    drawCopies(context, layer, y + TITLE, layer.copies.length * each, left, plot);
+    const each = laneHeight(group);
+    drawLanes(context, group, y + TITLE, group.rows.length * each, left, plot);
     if (each < 12) return;
     context.font = "11px " + palette.font;
     context.fillStyle = palette.muted;
-    layer.copies.forEach((copy, place) => {
-      const text = layer.crossbars ? "copy " + place + " · " + tellCrossbars(layer, copy) : copy.words;
-      context.fillText(shorten(context, text, left - 46), 36, y + TITLE + (place + 0.5) * each);
+    group.rows.forEach((lane, place) => {
+      context.fillText(shorten(context, lane.name, left - 46), 36, y + TITLE + (place + 0.5) * each);
     });
     context.font = "13px " + palette.font;
   }
@@ -219,29 +218,24 @@
 
   const isWrite = (work, i) => work[i + 3] === 0;
 
-  function tellCrossbars(layer, copy) {
-    if (copy.first === null) return "no crossbar";
-    return layer.crossbars > 1 ? "crossbars " + copy.first + "–" + (copy.first + layer.crossbars - 1) : "crossbar " + copy.first;
-  }
-
   function find(event) {
     const box = canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
     let top = AXIS - rows.scrollTop;
     if (y < AXIS) return { x };
-    for (const layer of layers) {
-      const size = heightOf(layer);
+    for (const group of groups) {
+      const size = heightOf(group);
       if (y < top + size) {
-        const [begin, height] = layer.open ? [top + TITLE, layer.copies.length * copyHeight(layer)] : [top + PAD, size - 2 * PAD];
-        const place = Math.floor(((y - begin) / height) * layer.copies.length);
-        return { x, layer, place: place >= 0 && place < layer.copies.length ? place : undefined };
+        const [begin, height] = group.open ? [top + TITLE, group.rows.length * laneHeight(group)] : [top + PAD, size - 2 * PAD];
+        const place = Math.floor(((y - begin) / height) * group.rows.length);
+        return { x, group, place: place >= 0 && place < group.rows.length ? place : undefined };
       }
       top += size;
     }
     return { x };
   }
 
-  function findWork(layer, place, time, slack) {
-    const work = layer.copies[place].work;
+  function findWork(group, place, time, slack) {
+    const work = group.rows[place].work;
     for (let i = 0; i < work.length; i += 5) {
       if (time >= work[i] - slack && time <= work[i] + work[i + 1] + slack) return i;
     }
@@ -255,22 +249,20 @@
   }
 
   function hover(event) {
-    const { x, layer, place } = find(event);
-    if (!layer) return hide();
-    const parts = [line(layer.name, "b")];
+    const { x, group, place } = find(event);
+    if (!group) return hide();
+    const parts = [line(group.name, "b")];
     if (x < gutter()) {
-      parts.push(line(layer.words));
-      if (layer.crossbars) parts.push(line(layer.copies.length + " copies of " + layer.crossbars + " crossbars"));
+      parts.push(line(group.words));
     } else if (place !== undefined) {
-      const slack = (2 * (view.end - view.start)) / rows.clientWidth, i = findWork(layer, place, timeAt(x), slack);
+      const slack = (2 * (view.end - view.start)) / rows.clientWidth, i = findWork(group, place, timeAt(x), slack);
       if (i === undefined) return hide();
-      const copy = layer.copies[place], work = copy.work, label = data.labels[work[i + 2]];
+      const lane = group.rows[place], work = lane.work, label = data.labels[work[i + 2]];
       const busy = work[i + 4] < 1000 ? ", busy " + (work[i + 4] / 10).toFixed(1) + " %" : "";
-      parts[0].textContent = layer.crossbars ? layer.name + ", copy " + place : copy.words;
+      parts[0].textContent = lane.name;
       if (label !== undefined) parts[0].textContent += ", " + label;
       parts.push(line(formatTime(work[i]) + " – " + formatTime(work[i] + work[i + 1])));
       parts.push(line(isWrite(work, i) ? "written" : work[i + 3] + " " + data.unit + (work[i + 3] > 1 ? "s" : "") + busy));
-      if (layer.crossbars) parts.push(line(tellCrossbars(layer, copy)));
     } else return hide();
     tip.replaceChildren(...parts);
     tip.hidden = false;
@@ -283,12 +275,12 @@
     tip.hidden = true;
   }
 
-  function showLayer(layer) {
+  function showGroup(group) {
     let start = Infinity, end = 0;
-    for (const copy of layer.copies) {
-      for (let i = 0; i < copy.work.length; i += 5) {
-        start = Math.min(start, copy.work[i]);
-        end = Math.max(end, copy.work[i] + copy.work[i + 1]);
+    for (const lane of group.rows) {
+      for (let i = 0; i < lane.work.length; i += 5) {
+        start = Math.min(start, lane.work[i]);
+        end = Math.max(end, lane.work[i] + lane.work[i + 1]);
       }
     }
     if (end > start) show(start - 0.03 * (end - start), end + 0.03 * (end - start));
@@ -299,8 +291,8 @@
     canvas.addEventListener("pointerdown", (event) => {
       const found = find(event);
       if (event.button !== 0) return;
-      if (found.layer && found.x < gutter()) {
-        found.layer.open = !found.layer.open;
+      if (found.group && found.x < gutter()) {
+        found.group.open = !found.group.open;
         return draw();
       }
       drag = { x: event.clientX, start: view.start, end: view.end };
@@ -321,8 +313,8 @@
     canvas.addEventListener("pointercancel", drop);
     canvas.addEventListener("pointerleave", hide);
     canvas.addEventListener("dblclick", (event) => {
-      const { x, layer } = find(event);
-      if (layer && x >= gutter()) showLayer(layer);
+      const { x, group } = find(event);
+      if (group && x >= gutter()) showGroup(group);
     });
     rows.addEventListener("wheel", (event) => {
       if (event.ctrlKey || event.metaKey) {
@@ -371,8 +363,8 @@
     document.getElementById("zoom-all").addEventListener("click", () => show(0, data.total));
     const open = document.getElementById("open-all");
     open.addEventListener("click", () => {
-      const all = !layers.every((layer) => layer.open);
-      layers.forEach((layer) => (layer.open = all));
+      const all = !groups.every((group) => group.open);
+      groups.forEach((group) => (group.open = all));
       open.textContent = all ? "close all" : "open all";
       draw();
     });

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mho.report.stretches import measure_activity, merge_spans
+from mho.scheduling.gantt import Occupancy
+from mho.simulation.chip_gantt import merge_spans
 from mho.simulation.chip_timing import Span
+
+LAYERS = {"a": 0, "b": 1, "c": 2}
 
 
 @st.composite
@@ -26,17 +29,23 @@ def spans(draw):
     return tuple(found)
 
 
+def merge(given_spans, limit):
+    bars = merge_spans(given_spans, LAYERS, limit)
+    return [(layer, copy, bar) for (layer, copy), row in bars.items() for bar in row]
+
+
 @given(spans(), st.integers(0, 30))
 def test_merging_loses_no_work(given_spans, limit):
-    merged = merge_spans(given_spans, limit)
-    for field in ("windows", "busy_ps"):
-        before, after = Counter(), Counter()
-        for span in given_spans:
-            before[span.layer, span.copy, span.index] += 5 * span.windows if field == "busy_ps" else span.windows
-        for stretch in merged:
-            after[stretch.layer, stretch.copy, stretch.index] += getattr(stretch, field)
-        assert before == after
-    assert all(0 < stretch.busy <= 1 for stretch in merged)
+    merged = merge(given_spans, limit)
+    before, after = Counter(), Counter()
+    for span in given_spans:
+        before[span.layer, span.copy, span.index] += span.windows
+    for layer, copy, bar in merged:
+        after[layer, copy, bar.item] += bar.count
+        assert bar.layer == LAYERS[layer]
+        assert bar.busy_ps == 5 * bar.count
+        assert 0 < bar.busy <= 1
+    assert before == after
     inputs = len({(span.layer, span.copy, span.index) for span in given_spans})
     assert len(merged) <= max(limit, inputs)
     assert len(merged) == len(given_spans) or limit < len(given_spans)
@@ -44,15 +53,17 @@ def test_merging_loses_no_work(given_spans, limit):
 
 def test_the_shortest_pauses_are_joined_over():
     work = [Span("a", 0, 0, start, start + 10, 2) for start in (0, 12, 40, 55)]
-    assert [(one.start_ps, one.finish_ps) for one in merge_spans(work, 3)] == [(0, 22), (40, 50), (55, 65)]
-    (whole,) = merge_spans(work, 1)
-    assert (whole.start_ps, whole.finish_ps, whole.busy_ps, whole.windows) == (0, 65, 40, 8)
+    assert [(bar.start_ps, bar.finish_ps) for *_, bar in merge(work, 3)] == [(0, 22), (40, 50), (55, 65)]
+    ((*_, whole),) = merge(work, 1)
+    assert (whole.start_ps, whole.finish_ps, whole.busy_ps, whole.count) == (0, 65, 40, 8)
 
 
 @given(spans(), st.integers(1, 9))
-def test_activity_is_the_mean_of_crossbars_at_work(given_spans, bins):
+def test_levels_are_the_mean_of_crossbars_at_work(given_spans, bins):
     crossbars, total = {"a": 1, "b": 2, "c": 5}, 7 * max((span.finish_ps for span in given_spans), default=1)
-    levels = measure_activity(given_spans, crossbars, total, bins)
+    levels = Occupancy.of((span.start_ps, span.finish_ps, crossbars[span.layer]) for span in given_spans).measure(
+        total, bins
+    )
     edges = np.linspace(0, total, bins + 1)
     for level, start, end in zip(levels, edges[:-1], edges[1:], strict=True):
         work = sum(
