@@ -29,7 +29,7 @@ from mho.network.graph import Network, Node, TensorInfo
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
-from mho.quantization.checkpoints import Checkpoint, SavedProgress
+from mho.quantization.checkpoints import Checkpoint, EpochResult
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.qat import TrainableNetwork
 
@@ -260,9 +260,9 @@ class CheckpointKind(_TrainableKind):
         return Checkpoint(path, trainable, optimizers, torch.Generator().manual_seed(0), {"epochs": 3, "policy": "4/4"})
 
     def save(self, path: Path) -> None:
-        self._checkpoint(path, is_new=True).write(SavedProgress(1, ({"loss": 0.5},)))
+        self._checkpoint(path, is_new=True).write(1, [EpochResult(0.5, 0.25)])
 
     def read(self, folder: Path) -> None:
-        progress = self._checkpoint(folder / self.file, is_new=False).restore()
-        assert isinstance(progress.steps, int)
-        assert all(isinstance(entry, dict) for entry in progress.history)
+        steps, history = self._checkpoint(folder / self.file, is_new=False).restore()
+        assert isinstance(steps, int)
+        assert all(isinstance(entry, EpochResult) for entry in history)

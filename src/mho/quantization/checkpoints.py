@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,11 @@ _MODULE, _OPTIMIZERS, _GENERATOR = "module:", "optimizers:", "generator"
 
 
 @dataclass(frozen=True)
-class SavedProgress:
-    """Steps made, and one entry of plain numbers for each finished epoch."""
+class EpochResult:
+    """Mean training loss and accuracy (0..1) of one epoch, on augmented batches."""
 
-    steps: int = 0
-    history: tuple[Mapping[str, float], ...] = ()
-
-    def advanced(self, steps: int, entry: Mapping[str, float]) -> SavedProgress:
-        """Return the progress after one more epoch of `steps` steps."""
-        return replace(self, steps=self.steps + steps, history=(*self.history, entry))
+    loss: float
+    accuracy: float
 
 
 class Checkpoint:
@@ -52,38 +48,37 @@ class Checkpoint:
         self._path, self._module, self._optimizers, self._generator = path, module, optimizers, generator
         self._identity, self._writes = dict(identity), writes
 
-    def write(self, progress: SavedProgress) -> None:
-        """Save the state, atomically."""
+    def write(self, steps: int, history: Sequence[EpochResult]) -> None:
+        """Save the state after `steps` steps and the epochs of `history`, atomically."""
         if self._path is None or not self._writes:
             return
         tensors = {_MODULE + name: tensor for name, tensor in tensors_of(self._module).items()}
         tensors |= {_OPTIMIZERS + name: tensor for name, tensor in self._optimizers.state_tensors().items()}
         tensors[_GENERATOR] = self._generator.get_state()
-        description = {"identity": self._identity, "steps": progress.steps, "history": list(progress.history)}
-        write_tensors(self._path, tensors, description)
+        epochs = [asdict(result) for result in history]
+        write_tensors(self._path, tensors, {"identity": self._identity, "steps": steps, "history": epochs})
 
-    def restore(self) -> SavedProgress:
-        """Load the state where the file exists; else nothing has been done.
+    def restore(self) -> tuple[int, list[EpochResult]]:
+        """Load the state where the file exists, and return the steps made and the finished epochs; else 0 and none.
 
         Raises:
             ConfigError: the file is of another training.
             InputFileError: torn, or not a checkpoint.
         """
         if self._path is None or not self._path.exists():
-            return SavedProgress()
+            return 0, []
         tensors, description = read_tensors(self._path)
-        identity, steps, history = (description.get(key) for key in ("identity", "steps", "history"))
-        is_whole = _GENERATOR in tensors and isinstance(history, list) and all(isinstance(one, dict) for one in history)
-        if not is_whole or not isinstance(identity, dict) or not isinstance(steps, int) or history is None:
+        identity, steps, epochs = (description.get(key) for key in ("identity", "steps", "history"))
+        if not (isinstance(identity, dict) and isinstance(steps, int) and isinstance(epochs, list)):
             raise InputFileError("not a checkpoint of a training", where=str(self._path))
         self._check(identity)
         copy_tensors(_with_prefix(_MODULE, tensors), self._module, where=str(self._path))
         try:
             self._optimizers.load_state_tensors(_with_prefix(_OPTIMIZERS, tensors))
             self._generator.set_state(tensors[_GENERATOR])
+            return steps, [EpochResult(**entry) for entry in epochs]
         except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:  # of torch, for damaged states
             raise InputFileError(f"damaged checkpoint: {error}", where=str(self._path), hint="remove it") from error
-        return SavedProgress(steps, tuple(history))
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         different = [key for key, value in self._identity.items() if identity.get(key) != value]

@@ -28,7 +28,7 @@ from mho.quantization.batches import (
     steps_per_epoch,
 )
 from mho.quantization.bias_correction import clear_corrections
-from mho.quantization.checkpoints import Checkpoint
+from mho.quantization.checkpoints import Checkpoint, EpochResult
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import device_of
 from mho.quantization.modules import fix_norms
@@ -50,14 +50,6 @@ class TrainingProgress:
     loss: float
     accuracy: float
     seconds_left: float
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """Mean training loss and accuracy (0..1) of one epoch, on augmented batches."""
-
-    loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -134,20 +126,15 @@ def train(
     group = group or ProcessGroup()
     group.check(options.batch_size, len(split))
     saved = Checkpoint(checkpoint, original, optimizers, generator, identity, writes=group.is_first)
-    progress = saved.restore()
-    history = [EpochResult(**entry) for entry in progress.history]
+    steps, history = saved.restore()
     was_training = original.training
     module.train()
     try:
         with group.distribute(module) as runnable, contextlib.nullcontext() if noise is None else noise.on(module):
-            trainer = _Trainer(
-                runnable, split, options, generator, optimizers, on_progress, noise, group, progress.steps, total
-            )
+            trainer = _Trainer(runnable, split, options, generator, optimizers, on_progress, noise, group, steps, total)
             while trainer.steps < total:
-                result = trainer.run_epoch(len(history) + 1)
-                history.append(result)
-                progress = progress.advanced(trainer.steps - progress.steps, dataclasses.asdict(result))
-                saved.write(progress)
+                history.append(trainer.run_epoch(len(history) + 1))
+                saved.write(trainer.steps, history)
     finally:
         fix_norms(original, False)
         original.train(was_training)

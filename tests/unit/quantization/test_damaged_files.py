@@ -7,7 +7,7 @@ from small_training import coloured_split, short_training, trainable_network
 from mho.errors import InputFileError
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
-from mho.quantization.checkpoints import Checkpoint, SavedProgress
+from mho.quantization.checkpoints import Checkpoint, EpochResult
 from mho.quantization.optimizers import Optimizers
 from mho.quantization.tensor_files import read_tensors, write_tensors
 
@@ -88,6 +88,7 @@ def test_a_state_whose_layers_are_no_list_is_refused(trainable, tmp_path, layers
         {"identity": "text"},
         {"steps": "many"},
         {"history": [3]},
+        {"history": [{"loss": 0.5}]},
         {"tensors": {"generator": torch.ones(5)}},
         {"tensors": {"optimizers:nothing": torch.ones(5)}},
     ],
@@ -96,8 +97,8 @@ def test_a_damaged_checkpoint_is_refused(trainable, tmp_path, damage):
     path = tmp_path / "checkpoint.safetensors"
     optimizers, generator = Optimizers(trainable, short_training(), 3), torch.Generator().manual_seed(0)
     checkpoint = Checkpoint(path, trainable, optimizers, generator, {"epochs": 3})
-    checkpoint.write(SavedProgress(1, ({"loss": 0.5},)))
-    assert checkpoint.restore().steps == 1
+    checkpoint.write(1, [EpochResult(0.5, 0.25)])
+    assert checkpoint.restore() == (1, [EpochResult(0.5, 0.25)])
     rewrite(path, **damage)
     with pytest.raises(InputFileError, match="checkpoint"):
         checkpoint.restore()
