@@ -9,7 +9,6 @@ import torch
 from onnx_models import model, node, run_onnxruntime
 from torch import nn
 
-from mho.models import build_model
 from mho.network.graph import Network
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float
@@ -53,16 +52,14 @@ MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     ),
     "image": (
         nn.Sequential(
+            nn.Upsample(scale_factor=2), nn.LeakyReLU(0.1),
             nn.Conv2d(3, 8, 3, 1, 2, 2, bias=False), nn.BatchNorm2d(8), nn.Hardswish(), nn.Conv2d(8, 8, 3, 2, 1, 1, 8),
-            nn.SiLU(), nn.AvgPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5), nn.Softmax(1),
+            nn.SiLU(), nn.AvgPool2d(3, 2, 1), nn.PReLU(8), nn.ELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(8, 6), nn.Mish(), nn.Linear(6, 5), nn.Softmax(1),
         ),
-        (1, 3, 17, 15),
+        (1, 3, 9, 8),
     ),
     "attention": (_Attention(), (1, 6, 16)),
-    "upsampling": (
-        nn.Sequential(nn.Upsample(scale_factor=2), nn.LeakyReLU(0.1), nn.Conv2d(2, 3, 1), nn.Sigmoid(), nn.Tanh()),
-        (1, 2, 5, 4),
-    ),
 }  # fmt: skip
 
 
@@ -80,20 +77,10 @@ def test_torch_modules(name: str) -> None:
     ours = run_float(network, x[None])[network.outputs[0].name]
     expected = module(torch.from_numpy(x)).detach().numpy()
     assert np.allclose(ours.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
-    if name not in ("attention", "image"):
-        return  # an export takes seconds; two show that the optimized form is read as well
+    if name != "attention":
+        return  # an export takes seconds; one shows that the optimized form is read as well
     program = torch.onnx.export(module, (torch.zeros(*shape),), dynamo=True, verbose=False)
     _assert_same(read_onnx(program.model_proto), program.model_proto, x)
-
-
-@pytest.mark.parametrize(("name", "shape"), [("torchvision:mobilenet_v2", (3, 32, 32)), ("vgg9", (1, 28, 28))])
-def test_networks_by_name(name: str, shape: tuple[int, ...]) -> None:
-    module = build_model(name, 10, shape, torch.Generator().manual_seed(1)).eval()
-    x = _random(3, *shape)
-    network = read_torch(module, (1, *shape))
-    ours = run_float(network, x)[network.outputs[0].name]
-    with torch.no_grad():
-        assert np.allclose(ours, module(torch.from_numpy(x)).numpy(), rtol=1e-4, atol=1e-5)
 
 
 W = _random(6, 2, 3, 2, seed=3)
@@ -118,16 +105,6 @@ GRAPHS: dict[str, tuple[onnx.NodeProto | list[onnx.NodeProto], tuple[int, ...], 
     "matmul_broadcast": (
         [node("ReduceMax", "x", "t", axes=[0, 1], keepdims=0), node("MatMul", "x t")],
         (2, 3, 4, 4), {},
-    ),
-    "max_pool_ceil": (node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1), (1, 2, 8, 7), {}),
-    "max_pool_dilated": (
-        node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 3], pads=[1, 0, 1, 1]), (1, 2, 8, 7), {},
-    ),
-    "average_pool": (
-        node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1]), (1, 2, 8, 7), {},
-    ),
-    "average_pool_count": (
-        node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), (1, 2, 8, 7), {},
     ),
     "average_pool_1d": (node("AveragePool", "x", kernel_shape=[4], strides=[2]), (1, 2, 9), {}),
     "global_average_pool": (node("GlobalAveragePool", "x"), (1, 2, 8, 7), {}),
@@ -190,12 +167,7 @@ GRAPHS: dict[str, tuple[onnx.NodeProto | list[onnx.NodeProto], tuple[int, ...], 
     "max": (node("Max", "x a b"), (1, 3), {"a": _random(2, 3), "b": _random(3)}),
     "ranks": ([node("ReduceMean", "x", "t", axes=[0], keepdims=0), node("Mul", "x t")], (2, 3, 4), {}),
     "constant_first": (node("Div", "c x"), (1, 3), {"c": np.float32(2.0)}),
-    "power": (node("Pow", "x e"), (1, 30), {"e": np.float32(3.0)}),
     "relu_by_clip": (node("Clip", "x l"), (1, 30), {"l": np.float32(0.0)}),
-    "clip": (node("Clip", "x l h"), (1, 30), {"l": np.float32(-0.3), "h": np.float32(0.7)}),
-    "hard_sigmoid": (node("HardSigmoid", "x", alpha=0.3, beta=0.4), (1, 30), {}),
-    "gelu_tanh": (node("Gelu", "x", approximate="tanh"), (1, 30), {}),
-    "log_softmax": (node("LogSoftmax", "x", axis=1), (1, 5, 6), {}),
     "reduce_all": (node("ReduceSum", "x", keepdims=0), (2, 5, 6), {}),
     "resize": (
         node("Resize", "x  s", mode="nearest", coordinate_transformation_mode="half_pixel"), (1, 2, 3, 4),

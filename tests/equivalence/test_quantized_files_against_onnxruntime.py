@@ -93,8 +93,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("make", [_residual_network, _attention])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        *((_residual_network, options) for options in OPTIONS),
+        (_attention, "per channel, signed"),
+        (_attention, "16 bits"),
+    ],
+)
 def test_files_of_onnx_runtimes_quantizer(make: Any, options: str, tmp_path: Path) -> None:
     proto = make()
     shape = (3, 10, 10) if make is _residual_network else (6, 12)

@@ -20,7 +20,7 @@ from random_networks import Chooser, SeededChooser
 import mho
 from mho.errors import InputFileError, MhoError
 from mho.network.graph import Network
-from mho.network.onnx_converters import CONVERTERS
+from mho.network.onnx_reader import CONVERTERS
 from mho.network.reference import run_float, run_quantized
 from mho.network.summary import summarize_network
 from mho.program.lowering import compile_network

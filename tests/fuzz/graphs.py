@@ -286,6 +286,11 @@ def _binary(drawer: Drawer, x: Tensor) -> Tensor | None:
     return drawer.one(op, *pair)
 
 
+def _prelu(drawer: Drawer, x: Tensor) -> Tensor | None:
+    shape = x.shape[drawer.chooser.integer(0, len(x.shape)) :]
+    return drawer.one("PRelu", x, drawer.hold(drawer.array(*shape)))
+
+
 def _power(drawer: Drawer, x: Tensor) -> Tensor | None:
     return drawer.one("Pow", x, drawer.hold(np.float32(drawer.chooser.choice((1, 2, 3)))))
 
@@ -464,7 +469,9 @@ def _cast(drawer: Drawer, x: Tensor) -> Tensor | None:
 _STEPS = (
     _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "Exp"),
     _unary("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "Identity", "HardSwish"),
-    _unary("LeakyRelu", alpha=(0.01, 0.5)),
+    _unary("LeakyRelu", "Elu", "Celu", "ThresholdedRelu", alpha=(0.01, 0.5)),
+    _unary("Selu", "Softplus", "Softsign", "Mish"),
+    _prelu,
     _unary("HardSigmoid", alpha=(0.2, 1 / 6)),
     _unary("Gelu", approximate=("none", "tanh")),
     _of_positive("Log", "Sqrt", "Reciprocal"),

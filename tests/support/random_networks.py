@@ -1,6 +1,6 @@
 """Small random quantized networks, for tests that hold engines, mappings and exports against each other.
 
-`random_network` asks a `Chooser` for every decision, so that the same generator serves plain seeds and hypothesis
+A `Chooser` makes every decision of `random_network`, so that the same generator serves plain seeds and hypothesis
 (which then shrinks): `SeededChooser(seed)` or, in a composite strategy, an object with `integer` and `choice` on top
 of `draw`.
 """

@@ -24,7 +24,7 @@ from mho.cost_model.layer_tables import load_layer_table
 from mho.data.spec import DataSpec
 from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator
 from mho.hardware.spec import Accelerator
-from mho.network.onnx_converters import CONVERTERS
+from mho.network.onnx_reader import CONVERTERS
 from mho.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name
 from mho.workflow.config import RunConfig, TrainingSettings, load_config

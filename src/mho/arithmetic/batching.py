@@ -34,7 +34,7 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
         raise DataError(f"shape {list(values.shape)}", where=where, expected=forms)
     if not values.shape[0]:
         raise DataError("no samples", where=where, expected="at least one")
-    with np.errstate(over="ignore"):  # what is beyond float32 is told below
+    with np.errstate(over="ignore"):  # values beyond float32 are refused below
         writeable = np.require(values, np.float32, ["C", "W"])  # torch shares no other memory
     samples = writeable.reshape(values.shape[0], *shape)
     if not np.isfinite(samples).all():

@@ -4,7 +4,7 @@ Shapes are those of *one sample*: what ONNX calls the batch axis is fixed (to 1 
 ordinary axis. Whoever runs a network stacks N samples on a new leading axis, so every engine batches any graph,
 whatever its reshapes and transposes do. A quantized network is the same graph whose MVM nodes carry
 `LayerQuantization` and integer weights.
-Which operations exist, and what their attributes mean, is told in `mho.arithmetic`.
+Which operations exist and what their attributes mean: see `mho.arithmetic`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.arithmetic.attributes import get_float, get_int
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MhoError
 
@@ -72,6 +73,20 @@ class Grid:
         """Largest magnitude of a value: that of a scale times an integer less its zero point."""
         integers = np.maximum(np.abs(self.qmin - self.zero_points), np.abs(self.qmax - self.zero_points))
         return float((np.abs(self.scales.astype(np.float64)) * integers).max(initial=0))
+
+
+def bits_of_range(low: int, high: int) -> int:
+    """Return how many bits hold low..high: as a code from low (or 0) up, and as a magnitude."""
+    return max((high + max(0, -low)).bit_length(), abs(low).bit_length(), 1)
+
+
+def quantizer_grid(attributes: Mapping[str, Attribute], *, is_binary: bool = False) -> Grid:
+    """Return the grid of a `fake_quantize`; `is_binary`: it is {-1, +1}, which MVM layers alone take."""
+    zero_point, low, high = (get_int(attributes, key) for key in ("zero_point", "qmin", "qmax"))
+    bits = 1 if is_binary else bits_of_range(low, high)
+    return Grid(
+        np.asarray(get_float(attributes, "scale"), np.float32), np.asarray(zero_point, np.int64), low, high, bits
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ import numpy as np
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.draft import BINARY, Draft, DraftNode
-from mho.network.graph import Grid, LayerQuantization
+from mho.network.graph import Grid, LayerQuantization, quantizer_grid
 from mho.network.naming import name_layers
-from mho.network.onnx_values import bits_of_range, dequantize
+from mho.network.onnx_values import dequantize
 from mho.network.tensor_budget import float_bytes
 
 
@@ -90,7 +90,7 @@ def _grids(draft: Draft) -> dict[str, Grid]:
     grids: dict[str, Grid] = {}
     for node in draft.nodes:
         if node.op == "fake_quantize":
-            grids[node.output] = _grid_of(node)
+            grids[node.output] = quantizer_grid(node.attributes, is_binary=bool(node.attributes.get(BINARY)))
         elif OPERATIONS[node.op].moves:
             moved = [grids.get(tensor) for tensor in (node.inputs if node.op == "concat" else node.inputs[:1])]
             first = moved[0]
@@ -111,13 +111,6 @@ def _needless_quantizers(draft: Draft) -> list[DraftNode]:
         if node.op == "fake_quantize" and node.output not in outputs and all(readers):
             needless.append(node)
     return needless[::-1]
-
-
-def _grid_of(node: DraftNode) -> Grid:
-    values = node.attributes
-    low, high, zero_point = (int(values[key]) for key in ("qmin", "qmax", "zero_point"))  # type: ignore[arg-type]
-    bits = 1 if values.get(BINARY) else bits_of_range(low, high)
-    return Grid(np.float32(values["scale"]), np.int64(zero_point), low, high, bits)  # type: ignore[arg-type]
 
 
 def _same_grid(a: Grid, b: Grid) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _clip(reader: GraphReader, node: OnnxNode) -> None:
     value = reader.value(node.inputs[0])
     if isinstance(value, QuantizedActivation):
         bounds = narrow_bounds(value.bounds, low, high)
-        reader.bind(node.outputs[0], QuantizedActivation(value.tensor, value.scale, value.zero_point, bounds))
+        reader.bind(node.outputs[0], replace(value, bounds=bounds))
         return
     x = reader.activation(node)
     if high is None and low == 0.0:
@@ -159,7 +160,7 @@ def _pool(op: str) -> Converter:
         emit_windowed(reader, node, op, [x], attributes, rank=len(sizes))
         if isinstance(value, QuantizedActivation):
             pooled = reader.tensor_of(reader.value(node.outputs[0]))
-            reader.bind(node.outputs[0], QuantizedActivation(pooled, value.scale, value.zero_point, value.bounds))
+            reader.bind(node.outputs[0], replace(value, tensor=pooled))
 
     return convert
 

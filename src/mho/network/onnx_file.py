@@ -145,7 +145,7 @@ def tensor_to_array(tensor: Any, where: str) -> NDArray[Any]:
 
 
 def _has_data(proto: onnx.TensorProto) -> bool:
-    """Tell whether a tensor holds any number; the library takes one without for zeros."""
+    """Return whether a tensor holds any number; the library takes one without for zeros."""
     held = {field.name for field, _ in proto.ListFields()} - {"external_data"}
     return any(name.endswith("_data") for name in held)
 

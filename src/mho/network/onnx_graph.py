@@ -55,7 +55,7 @@ _MAX_PROBLEMS = 100
 """A file with more is none for mho; listing them takes time."""
 
 WEIGHT_BITS_KEY = "mho.weight_bits"
-"""Metadata of a node by which mho's export tells a ternary layer whose weights happen to be all -1 or +1."""
+"""Metadata of a node by which mho recognizes a ternary layer whose weights happen to be all -1 or +1."""
 
 
 class GraphReader:
@@ -101,7 +101,7 @@ class GraphReader:
     # -- operands -----------------------------------------------------------------------------------------------------
 
     def value(self, name: str) -> Value:
-        """Return what `name` stands for; initializers are read when first asked for."""
+        """Return what `name` stands for; initializers are read when first used."""
         if name not in self._values:
             if name not in self._initializers:
                 raise InputFileError(f"nothing makes tensor {name!r}, which is read", where=self.where)

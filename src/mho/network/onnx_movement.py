@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _moving(move: Move) -> Converter:
         value = reader.value(node.inputs[0])
         if isinstance(value, QuantizedActivation):
             moved = move(reader, node, value.tensor)
-            result: Value = QuantizedActivation(moved, value.scale, value.zero_point, value.bounds)
+            result: Value = replace(value, tensor=moved)
         else:
             result = Activation(move(reader, node, reader.activation(node)))
         reader.bind(node.outputs[0], result)
@@ -181,11 +182,9 @@ def _split(reader: GraphReader, node: OnnxNode) -> None:
     if sum(sizes) != shape[axis] or min(sizes) < 1 or len(sizes) != len(node.outputs):
         raise Unsupported(f"splits {shape[axis]} into {list(sizes)}, {len(node.outputs)} outputs")
     for name, part in zip(node.outputs, _emit_parts(reader, node, tensor, axis, sizes), strict=True):
-        result: Value = Activation(part)
-        if isinstance(value, QuantizedActivation):
-            result = QuantizedActivation(part, value.scale, value.zero_point, value.bounds)
         if name:
-            reader.bind(name, result)
+            quantized = replace(value, tensor=part) if isinstance(value, QuantizedActivation) else None
+            reader.bind(name, quantized or Activation(part))
 
 
 def _emit_parts(reader: GraphReader, node: OnnxNode, tensor: str, axis: int, sizes: tuple[int, ...]) -> list[str]:

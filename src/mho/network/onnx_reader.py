@@ -6,20 +6,27 @@ alone and emitting the rest into a draft by each operation's converter; normaliz
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mho.errors import InputFileError, MhoError
+from mho.network import onnx_digital, onnx_movement, onnx_mvm, onnx_quantizers
 from mho.network.graph import Network
 from mho.network.normalize import normalize
-from mho.network.onnx_converters import CONVERTERS
 from mho.network.onnx_file import find_fault, load_model
-from mho.network.onnx_graph import GraphReader
+from mho.network.onnx_graph import Converter, GraphReader
 from mho.network.onnx_inputs import InputShapes
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir
+
+CONVERTERS: Mapping[str, Converter] = MappingProxyType(
+    onnx_mvm.CONVERTERS | onnx_digital.CONVERTERS | onnx_movement.CONVERTERS | onnx_quantizers.CONVERTERS
+)
+"""By ONNX operation: every one on activations that mho reads."""
 
 
 def read_onnx(source: str | Path | onnx.ModelProto, input_shapes: InputShapes | None = None) -> Network:

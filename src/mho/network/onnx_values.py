@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mho.network.draft import Unsupported
-from mho.network.graph import Grid
+from mho.network.graph import Grid, bits_of_range
 
 Array = NDArray[Any]
 
@@ -46,7 +46,7 @@ class QuantizedConstant:
     origin: str
 
     def dequantized(self) -> NDArray[np.float32]:
-        """Return the float32 values: one array, however often it is asked for."""
+        """Return the float32 values: one array, however often it is read."""
         return self._values
 
     @functools.cached_property
@@ -96,7 +96,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class QuantizedActivation:
-    """A tensor on an integer grid, between QuantizeLinear and DequantizeLinear: the grid is told, nothing computed yet.
+    """A tensor on an integer grid, between QuantizeLinear and DequantizeLinear: nothing computed yet.
 
     `scale` is None for a sign (-1 or +1), whose scale DequantizeLinear brings.
     """
@@ -227,11 +227,6 @@ def dequantize(integers: Array, scales: NDArray[np.float32], zero_points: NDArra
     return in_blocks(
         lambda q, s, z: (q.astype(np.int64) - z).astype(np.float32) * s, np.float32, integers, scales, zero_points
     )
-
-
-def bits_of_range(low: int, high: int) -> int:
-    """Return how many bits hold low..high: as a code from low (or 0) up, and as a magnitude."""
-    return max((high + max(0, -low)).bit_length(), abs(low).bit_length(), 1)
 
 
 def normalize_axis(axis: int, rank: int) -> int:

@@ -2,7 +2,7 @@
 
 QCDQ: what a layer multiplies passes QuantizeLinear, Clip (where the grid is narrower than its type) and
 DequantizeLinear; weights are integers, Clip, DequantizeLinear. What is written reads back as the same network: layer
-names and widths that the integers do not tell are kept in the nodes' metadata.
+names and widths that do not follow from the integers are kept in the nodes' metadata.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Holds ONNX Runtime's answers on an exported file against the integer reference, and explains what differs.
+"""Compares ONNX Runtime's outputs of an exported file with the integer reference, and explains what differs.
 
 ONNX Runtime multiplies dequantized numbers in float32, the reference integers. Up to the first requantization that
 differs both hold the same integers, so there the difference is one layer's float rounding: it either lies on a tie
@@ -19,11 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from mho.arithmetic import requantize
-from mho.arithmetic.attributes import get_float, get_int
 from mho.arithmetic.batching import from_samples
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import InputFileError
-from mho.network.graph import Grid, Network, Node, TensorInfo
+from mho.network.graph import Grid, Network, Node, TensorInfo, quantizer_grid
 from mho.network.properties import keeps_samples_apart
 from mho.network.reference import run_quantized, samples_by_name
 
@@ -59,7 +58,7 @@ class FirstDifference:
         scale: of the grid; 0 for an output.
         tolerance: largest difference that float32 rounding of the sums before it explains.
         largest_sum: largest magnitude of an exact sum in the layers before it.
-        cause: verdict.
+        cause: why.
     """
 
     sample: int
@@ -139,10 +138,7 @@ def compare_with_onnxruntime(network: Network, path: str | Path, inputs: Any) ->
 def _operands(node: Node) -> Iterator[tuple[str, str, Grid]]:
     """Yield the tensors that a node quantizes, with their grids."""
     if node.op == "fake_quantize":
-        zero_point, low, high = (get_int(node.attributes, key) for key in ("zero_point", "qmin", "qmax"))
-        scale = np.asarray(get_float(node.attributes, "scale"), np.float32)
-        # At least 2 bits: only MVM layers take signs.
-        yield "input", node.inputs[0], Grid(scale, np.asarray(zero_point), low, high, max(2, (high - low).bit_length()))
+        yield "input", node.inputs[0], quantizer_grid(node.attributes)
     if node.quantization is None:
         return
     yield "input", node.inputs[0], node.quantization.input
@@ -197,15 +193,15 @@ class _Comparison:
             for operand, tensor, grid in _operands(node):
                 apart = self.apart.get((node.name, operand))
                 if apart is not None and apart[sample].any():
-                    found = self._judge(sample, tensor, apart[sample], float(grid.scales))
+                    found = self._explain(sample, tensor, apart[sample], float(grid.scales))
                     return replace(found, layer=node.name, operand=operand)
         for output in self.network.outputs:
             apart = self.ours[output.name][sample] != self.theirs[output.name][sample]
             if apart.any():
-                return self._judge(sample, output.name, apart, 0.0)
+                return self._explain(sample, output.name, apart, 0.0)
         return None
 
-    def _judge(self, sample: int, tensor: str, apart: NDArray[np.bool_], scale: float) -> FirstDifference:
+    def _explain(self, sample: int, tensor: str, apart: NDArray[np.bool_], scale: float) -> FirstDifference:
         ours, theirs = self.ours[tensor][sample], self.theirs[tensor][sample]
         gaps = np.where(apart, np.abs(ours.astype(np.float64) - theirs), -1.0)
         worst = np.unravel_index(int(gaps.argmax()), gaps.shape)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.arithmetic.attributes import get_float, get_floats, get_int, get_ints, get_text
+from mho.arithmetic.attributes import get_floats, get_ints, get_text
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import MhoError
-from mho.network.graph import Grid, Node
+from mho.network.graph import Node, quantizer_grid
 from mho.network.naming import LAYER_KEY
 from mho.network.onnx_graph import WEIGHT_BITS_KEY
 from mho.quantization.model_writer import ModelWriter, write_quantizer, write_weights
@@ -155,11 +155,7 @@ def _resize(writer: ModelWriter, node: Node) -> None:
 
 
 def _fake_quantize(writer: ModelWriter, node: Node) -> None:
-    low, high, zero_point = (get_int(node.attributes, key) for key in ("qmin", "qmax", "zero_point"))
-    bits = (high - low).bit_length()
-    scale = np.asarray(get_float(node.attributes, "scale"), np.float32)
-    grid = Grid(scale, np.asarray(zero_point, np.int64), low, high, max(bits, 2))
-    write_quantizer(writer, node.inputs[0], grid, node.output, name=node.name)
+    write_quantizer(writer, node.inputs[0], quantizer_grid(node.attributes), node.output, name=node.name)
 
 
 WRITERS: Mapping[str, Callable[[ModelWriter, Node], None]] = MappingProxyType(

@@ -1,6 +1,6 @@
 """The nodes of a Network as torch modules: what `TrainableNetwork` is made of.
 
-Tensors are [N, *S]. Where S[0] is 1, `takes_squeezed` tells which nodes also take and give [N, *S[1:]]: that keeps
+Tensors are [N, *S]. Where S[0] is 1, `takes_squeezed` says which nodes also take and give [N, *S[1:]]: that keeps
 images four-dimensional, so that convolutions, BatchNorm and compilers see their usual memory formats.
 
 Parameters: weights and biases of MVM layers, and what the records of other operations call learned. Every other

@@ -41,34 +41,40 @@ def external(folder: Path, location: str = "data.bin", **entries: int) -> Path:
 
 
 def test_exactly_the_external_data_that_are_declared_are_read(tmp_path):
-    assert read_onnx(external(tmp_path, offset=16)).constants["w"].min() == 4
+    network = read_onnx(external(tmp_path, offset=16))
+    (tmp_path / "data.bin").write_bytes(bytes(128))  # what was read stays as it was
+    assert network.constants["w"].min() == 4
+    with pytest.raises(InputFileError, match="another file"):
+        read_onnx(onnx.load(tmp_path / "model.onnx", load_external_data=False))
 
 
 @pytest.mark.parametrize(
-    "entries",
+    ("entries", "reason"),
     [
-        {"length": 128},
-        {"length": 63},
-        {"length": 0},
-        {"length": -64},
-        {"offset": -16},
-        {"offset": 65},
-        {"offset": 1 << 63},
-        {"offset": 10**40},
-        {"location": "a\0b"},
-        {"location": "/etc/passwd"},
-        {"location": "."},
-        {"location": "x" * 5000},
-        {"location": "circle"},
-        {"location": "pipe"},
-        {"location": "zeros"},
+        ({"length": 128}, ""),
+        ({"length": 63}, ""),
+        ({"length": 0}, ""),
+        ({"length": -64}, ""),
+        ({"offset": -16}, ""),
+        ({"offset": 65}, "end at byte 128"),
+        ({"offset": 1 << 63}, ""),
+        ({"offset": 10**40}, ""),
+        ({"location": "a\0b"}, ""),
+        ({"location": "/etc/passwd"}, ""),
+        ({"location": "../data.bin"}, "outside the model's folder"),
+        ({"location": "nothing.bin"}, "no such file"),
+        ({"location": "."}, ""),
+        ({"location": "x" * 5000}, ""),
+        ({"location": "circle"}, ""),
+        ({"location": "pipe"}, ""),
+        ({"location": "zeros"}, ""),
     ],
 )
-def test_external_data_of_another_length_or_place_are_refused(tmp_path, entries):
+def test_external_data_of_another_length_or_place_are_refused(tmp_path, entries, reason):
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputFileError, match=r"model\.onnx"):
+    with pytest.raises(InputFileError, match=rf"model\.onnx(.|\n)*{reason}|{reason}(.|\n)*model\.onnx"):
         read_onnx(external(tmp_path, **entries))
 
 

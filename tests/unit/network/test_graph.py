@@ -40,7 +40,7 @@ def test_layers_are_known_by_name_in_execution_order() -> None:
         ((LINEAR, Node("relu", "relu", ("h",), "z"), RELU), "shape of 'z' is unknown"),
     ],
 )
-def test_contradictions_are_told(nodes: tuple[Node, ...], message: str) -> None:
+def test_contradictions_are_refused(nodes: tuple[Node, ...], message: str) -> None:
     with pytest.raises(MhoError, match=message):
         _network(*nodes)
 

@@ -66,7 +66,7 @@ def test_an_axis_along_which_elements_meet_is_no_batch(made: onnx.NodeProto) -> 
     assert take_one_sample(network) is network
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(choosers())
 def test_one_sample_gives_the_bits_that_it_gives_in_a_batch(chooser) -> None:
     network = random_digital_network(chooser) if chooser.integer(0, 1) else random_network(chooser)

@@ -1,4 +1,4 @@
-"""What is read from ONNX: names, biases, shapes; and what cannot be read is told clearly, all at once."""
+"""What is read from ONNX: names, biases, shapes; and what cannot be read is reported all at once."""
 
 from __future__ import annotations
 
@@ -31,28 +31,36 @@ def read(*arguments: object, input_shapes: object = None, **options: object) -> 
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_module_path_in_the_weights_name_names_the_layer() -> None:
-    nodes = [node("Gemm", "x block.0.fc.weight", "h", "node_17", transB=1), node("Gemm", "h head.w", "y", "node_18")]
-    network = read(nodes, {"x": (1, 4)}, {"block.0.fc.weight": W, "head.w": W})
-    assert network.layer_names == ("block.0.fc", "node_18")
+EYE = np.eye(4, dtype=np.float32)
+NAMES = {
+    "the module path in the weight's name": (
+        [node("Gemm", "x block.0.fc.weight", "h", "node_17"), node("Gemm", "h head.w", "y", "node_18")],
+        {"block.0.fc.weight": EYE, "head.w": W.T},
+        ["block.0.fc", "node_18"],
+    ),
+    "a second layer with the same weight": (
+        [node("MatMul", "x shared.weight", "h"), node("Relu", "h", "r"), node("MatMul", "r shared.weight")],
+        {"shared.weight": EYE},
+        ["shared", "shared.weight"],
+    ),
+    "names that the file repeats": (
+        [node("MatMul", "x a", "h", "same"), node("Relu", "h", "r", "same"), node("MatMul", "r b", "y", "same")],
+        {"a": EYE, "b": W.T},
+        ["same", "same_3"],
+    ),
+    "the weight's name": ([node("MatMul", "x kernel")], {"kernel": W.T}, ["kernel"]),
+    "a digital node that has the layer's": (
+        [node("Relu", "x", "r", "fc"), node("MatMul", "r fc.weight")], {"fc.weight": W.T}, ["fc"],
+    ),
+}  # fmt: skip
 
 
-def test_a_second_layer_with_the_same_weight_has_a_name_of_its_own() -> None:
-    nodes = [node("MatMul", "x shared.weight", "h"), node("Relu", "h", "r"), node("MatMul", "r shared.weight")]
-    network = read(nodes, {"x": (1, 4)}, {"shared.weight": np.eye(4, dtype=np.float32)})
-    assert network.layer_names == ("shared", "shared.weight")
-
-
-def test_names_that_files_repeat_become_unique() -> None:
-    nodes = [node("MatMul", "x a", "h", "same"), node("Relu", "h", "r", "same"), node("MatMul", "r b", "y", "same")]
-    network = read(nodes, {"x": (1, 4)}, {"a": np.eye(4, dtype=np.float32), "b": W.T})
-    assert network.layer_names[0] == "same"
-    assert len({n.name for n in network.nodes}) == 3
-
-
-def test_nameless_layers_take_their_weights_name() -> None:
-    network = read(node("MatMul", "x kernel"), {"x": (1, 4)}, {"kernel": W.T})
-    assert network.layer_names == ("kernel",)
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_are_called_after(name: str) -> None:
+    nodes, constants, expected = NAMES[name]
+    network = read(nodes, {"x": (1, 4)}, constants)
+    assert list(network.layer_names) == expected
+    assert len({made.name for made in network.nodes}) == len(nodes)
 
 
 @pytest.mark.parametrize(
@@ -90,39 +98,29 @@ def test_a_layers_name_written_by_mho_comes_before_all() -> None:
     assert read_onnx(proto).layer_names == ("my layer",)
 
 
-def test_a_digital_node_makes_way_for_a_layer_of_its_name() -> None:
-    nodes = [node("Relu", "x", "r", "fc"), node("MatMul", "r fc.weight")]
-    network = read(nodes, {"x": (1, 4)}, {"fc.weight": W.T})
-    assert [n.name for n in network.nodes] == ["fc.relu", "fc"]
-
-
 # -- biases and other rewrites ----------------------------------------------------------------------------------------
 
 
-def test_an_added_constant_becomes_the_bias_of_a_product() -> None:
-    nodes = [node("MatMul", "x w", "m"), node("Add", "b m")]
-    network = read(nodes, {"x": (1, 5, 4)}, {"w": W.T, "b": np.float32([1, 2, 3])})
-    assert [n.op for n in network.nodes] == ["linear"]
-    assert network.constants[network.nodes[0].inputs[2]].tolist() == [1, 2, 3]
+BIASES = {
+    "a product": ([node("MatMul", "x w", "m"), node("Add", "b m")], (1, 5, 4), W.T, (3,), ["linear"]),
+    "a convolution": ([node("Conv", "x w", "m"), node("Add", "m b")], (1, 3, 5, 5), KERNEL, (1, 2, 1, 1), ["conv"]),
+    "lower rank": ([node("Conv", "x w", "m"), node("Add", "m b")], (1, 3, 5, 5), KERNEL, (2, 1, 1), ["conv"]),
+    "another axis": ([node("Conv", "x w", "m"), node("Add", "m b")], (1, 3, 5, 2), KERNEL, (2,), ["conv", "add"]),
+    "a product that is read twice": (
+        [node("MatMul", "x w", "m"), node("Add", "m b", "a"), node("Mul", "a m")],
+        (1, 4), W.T, (3,), ["linear", "add", "mul"],
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (2, 1, 1)])
-def test_an_added_constant_becomes_the_bias_of_a_convolution(shape: tuple[int, ...]) -> None:
-    nodes = [node("Conv", "x w", "m"), node("Add", "m b")]
-    network = read(nodes, {"x": (1, 3, 5, 5)}, {"w": KERNEL, "b": np.float32([1, 2]).reshape(shape)})
-    assert [(n.op, len(n.inputs)) for n in network.nodes] == [("conv", 3)]
-
-
-def test_a_constant_added_along_another_axis_stays_an_addition() -> None:
-    nodes = [node("Conv", "x w", "m"), node("Add", "m b")]
-    network = read(nodes, {"x": (1, 3, 5, 2)}, {"w": KERNEL, "b": np.float32([1, 2])})
-    assert [n.op for n in network.nodes] == ["conv", "add"]
-
-
-def test_a_sum_that_is_read_twice_keeps_its_product() -> None:
-    nodes = [node("MatMul", "x w", "m"), node("Add", "m b", "a"), node("Mul", "a m")]
-    network = read(nodes, {"x": (1, 4)}, {"w": W.T, "b": np.float32([1, 2, 3])})
-    assert [n.op for n in network.nodes] == ["linear", "add", "mul"]
+@pytest.mark.parametrize("case", BIASES)
+def test_a_constant_added_along_the_outputs_alone_becomes_the_bias(case: str) -> None:
+    nodes, shape, weight, bias, expected = BIASES[case]
+    values = np.arange(1, 1 + np.prod(bias), dtype=np.float32)
+    network = read(nodes, {"x": shape}, {"w": weight, "b": values.reshape(bias)})
+    assert [n.op for n in network.nodes] == expected
+    if len(expected) == 1:
+        assert network.constants[network.nodes[0].inputs[2]].tolist() == values.tolist()
 
 
 def test_zeros_that_are_computed_are_no_bias_but_a_parameter_of_zeros_is() -> None:
@@ -227,7 +225,7 @@ def test_every_unsupported_operation_is_named_with_its_node() -> None:
         (node("Add", "x ints"), "integer operand"),
     ],
 )
-def test_forms_of_operations_that_are_not_there_are_told(made: onnx.NodeProto, reason: str) -> None:
+def test_forms_of_operations_that_are_not_there_are_refused(made: onnx.NodeProto, reason: str) -> None:
     constants = {
         "p": np.zeros(8, np.int64),
         "s": np.float32([1, 1, 2, 2]),
@@ -309,7 +307,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_that_is_missing_a_folder_or_cut_short_is_told(saved: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_a_folder_or_cut_short_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no such file"):
         read_onnx(tmp_path / "nothing.onnx")
     with pytest.raises(InputFileError, match="is a folder"):
@@ -321,50 +319,14 @@ def test_a_file_that_is_missing_a_folder_or_cut_short_is_told(saved: Path, tmp_p
             read_onnx(saved)
 
 
-def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "readme.onnx"
     path.write_text("# not a network\n" * 50)
     with pytest.raises(InputFileError, match="not an ONNX model"):
         read_onnx(path)
 
 
-def _save_external(path: Path, location: str) -> None:
-    onnx.save(onnx.load(path), path, save_as_external_data=True, location="data.bin", size_threshold=0)
-    proto = onnx.load(path, load_external_data=False)
-    for entry in proto.graph.initializer[0].external_data:
-        if entry.key == "location":
-            entry.value = location
-    path.write_bytes(proto.SerializeToString())
-
-
-def test_external_data_are_read_from_the_models_folder(saved: Path) -> None:
-    _save_external(saved, "data.bin")
-    network = read_onnx(saved)
-    (saved.parent / "data.bin").write_bytes(b"\0" * 64 * 64 * 4)  # what was read stays as it was
-    assert network.constants["w"].sum() == 64 * 64
-
-
-def test_external_data_elsewhere_missing_or_cut_short_are_refused(saved: Path) -> None:
-    _save_external(saved, "../data.bin")
-    with pytest.raises(InputFileError, match="outside the model's folder"):
-        read_onnx(saved)
-    _save_external_again = onnx.load(saved, load_external_data=False)
-    with pytest.raises(InputFileError, match="another file"):
-        read_onnx(_save_external_again)
-
-
-def test_missing_and_short_external_data_are_told(saved: Path) -> None:
-    _save_external(saved, "data.bin")
-    data = saved.parent / "data.bin"
-    data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(InputFileError, match="end at byte 100"):
-        read_onnx(saved)
-    data.unlink()
-    with pytest.raises(InputFileError, match="missing"):
-        read_onnx(saved)
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_a_tensor_that_nothing_makes_is_told() -> None:
+def test_a_tensor_that_nothing_makes_is_refused() -> None:
     with pytest.raises(InputFileError, match="nothing makes tensor 'ghost'"):
         read_onnx(model(node("Add", "x ghost"), {"x": (1, 4)}))

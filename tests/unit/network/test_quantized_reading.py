@@ -11,9 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import model, node, packed, run_onnxruntime
 
 from mho.errors import UnsupportedOperationError
-from mho.network.graph import Network, Node
+from mho.network.graph import Network, Node, bits_of_range
 from mho.network.onnx_reader import read_onnx
-from mho.network.onnx_values import bits_of_range
 from mho.network.reference import run_float, run_quantized
 from mho.network.verify import verify_network
 
@@ -305,7 +304,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("reason", FORMS)
-def test_forms_that_are_not_there_are_told(reason: str) -> None:
+def test_forms_that_are_not_there_are_refused(reason: str) -> None:
     held = weights(
         other=np.float32(0.2),
         negative=np.float32(-1),

@@ -95,6 +95,6 @@ def test_a_float_network_has_no_integers_and_a_quantized_one_no_float_layers() -
         (np.full((1, 2), np.inf), "infinite"),
     ],
 )
-def test_inputs_that_do_not_fit_are_told(inputs: object, message: str) -> None:
+def test_inputs_that_do_not_fit_are_refused(inputs: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         run_float(_linear(False), inputs)

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from mho.errors import InputFileError, UnsupportedOperationError
+from mho.models import build_model
 from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 from mho.network.loading import load_network
+from mho.network.reference import run_float
 from mho.network.torch_reader import read_torch
 from mho.network.verify import verify_network
 
@@ -27,7 +29,7 @@ class _Net(nn.Module):
         return self.head(mixed.mean(dim=1))
 
 
-def test_module_paths_are_layer_names_and_batch_normalization_stays() -> None:
+def test_module_paths_are_layer_names_and_the_network_is_apart_from_its_module() -> None:
     module = _Net()
     module.stem[1].eval()
     network = read_torch(module, (1, 3, 4, 4))
@@ -44,25 +46,16 @@ def test_module_paths_are_layer_names_and_batch_normalization_stays() -> None:
     assert "batch_norm" in {node.op for node in network.nodes}
     assert module.training
     assert not module.stem[1].training
-
-
-def test_a_network_does_not_change_with_the_module_it_was_read_from() -> None:
-    module = nn.Linear(2, 2)
-    network = read_torch(module, (1, 2))
+    assert len(network.node("attention.out_proj").inputs) == 3, "a bias of zeros is a parameter"
     before = {name: value.copy() for name, value in network.constants.items()}
     with torch.no_grad():
-        module.weight.zero_()
+        for parameter in module.parameters():
+            parameter.zero_()
     for name, value in network.constants.items():
         assert np.array_equal(value, before[name])
 
 
-def test_a_bias_of_zeros_is_a_parameter() -> None:
-    module = nn.Conv2d(1, 2, 1)
-    nn.init.zeros_(module.bias)
-    assert len(read_torch(module, (1, 1, 2, 2)).nodes[0].inputs) == 3
-
-
-def test_a_module_that_cannot_be_exported_is_told() -> None:
+def test_a_module_that_cannot_be_exported_is_refused() -> None:
     class Sorter(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if x.sum() > 0 else x
@@ -80,20 +73,29 @@ def test_weights_that_are_not_finite_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "first", "last"),
+    ("name", "size", "layers", "first", "last"),
     [
-        pytest.param("vgg16", 16, "features.0", "classifier.6", marks=pytest.mark.slow),
-        ("resnet18", 21, "conv1", "fc"),
-        pytest.param("resnet50", 54, "conv1", "fc", marks=pytest.mark.slow),
-        pytest.param("mobilenet_v2", 53, "features.0.0", "classifier.1", marks=pytest.mark.slow),
-        pytest.param("vit_b_32", 74, "conv_proj", "heads.head", marks=pytest.mark.slow),
+        pytest.param("vgg16", 32, 16, "features.0", "classifier.6", marks=pytest.mark.slow),
+        ("resnet18", 32, 21, "conv1", "fc"),
+        pytest.param("resnet50", 32, 54, "conv1", "fc", marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", 32, 53, "features.0.0", "classifier.1", marks=pytest.mark.slow),
+        pytest.param("vit_b_32", 224, 74, "conv_proj", "heads.head", marks=pytest.mark.slow),
     ],
 )
-def test_torchvisions_networks_have_the_papers_layers(name: str, layers: int, first: str, last: str) -> None:
-    network = load_network(f"torchvision:{name}")
+def test_torchvisions_networks_have_the_papers_layers_and_compute_what_torch_does(
+    name: str, size: int, layers: int, first: str, last: str
+) -> None:
+    shape = (3, size, size)
+    network = load_network(f"torchvision:{name}", input_shape=shape, seed=1)
     verify_network(network)
     assert len(network.layer_names) == layers
     assert (network.layer_names[0], network.layer_names[-1]) == (first, last)
+    module = build_model(f"torchvision:{name}", 1000, shape, torch.Generator().manual_seed(1)).eval()
+    x = np.random.default_rng(0).normal(0, 1, (2, *shape)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()
+    found = run_float(network, x)[network.outputs[0].name]
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
     if name == "vit_b_32":
         table = {layer.name: layer for layer in derive_layer_table(network)}
         block = "encoder.layers.encoder_layer_0"

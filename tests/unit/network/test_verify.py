@@ -39,6 +39,6 @@ def test_sound_networks_pass() -> None:
         (_network(quantization=replace(GRIDS, input=Grid(np.float32([1, 1]), 0, 0, 15, 4))), "more than one scale"),
     ],
 )
-def test_contradictions_are_told(network: Network, message: str) -> None:
+def test_contradictions_are_refused(network: Network, message: str) -> None:
     with pytest.raises(MhoError, match=message):
         verify_network(network)

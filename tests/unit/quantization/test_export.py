@@ -100,13 +100,6 @@ def test_a_file_takes_batches_where_samples_stay_apart(tmp_path: Path) -> None:
     assert read_onnx(tmp_path / "q.onnx").inputs[0].shape == (1, 3)
 
 
-def test_what_mixes_the_leading_axis_is_no_batch() -> None:
-    node = Node("t", "transpose", ("x",), "y", {"perm": (1, 0, 2)})
-    shapes = {"x": (1, 1, 3), "y": (1, 1, 3)}
-    network = Network("n", (TensorInfo("x", (1, 1, 3)),), (TensorInfo("y", (1, 1, 3)),), (node,), {}, shapes)
-    assert not keeps_samples_apart(network)
-
-
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f.onnx"
     network = _linear(WEIGHT.astype(np.float32), None)
@@ -144,7 +137,7 @@ def test_another_network_in_the_file_is_not_explained_away(tmp_path: Path) -> No
     assert {difference.operand for difference in report.differences} == {"output"}
 
 
-def test_sums_beyond_float32_are_told_apart_from_ties(tmp_path: Path) -> None:
+def test_sums_beyond_float32_are_distinguished_from_ties(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     weight = rng.integers(-32767, 32768, (2, 400)).astype(np.int16)
     first = Node("a", "linear", ("x", "w"), "h", {}, _grids(-32767, 32767, 16, act_bits=16))
@@ -161,7 +154,7 @@ def test_sums_beyond_float32_are_told_apart_from_ties(tmp_path: Path) -> None:
     assert Cause.BEYOND_FLOAT32 in {difference.cause for difference in report.differences}
 
 
-def test_a_file_that_onnx_runtime_cannot_run_is_told(tmp_path: Path) -> None:
+def test_a_file_that_onnx_runtime_cannot_run_is_refused(tmp_path: Path) -> None:
     network = _linear(WEIGHT, _grids(-7, 7, 4))
     with pytest.raises(InputFileError, match="not an ONNX model"):
         compare_with_onnxruntime(network, tmp_path / "nothing.onnx", np.ones((1, 3)))
