@@ -172,9 +172,9 @@ def _set_text(entry: Entry, array: np.ndarray, chooser: Chooser) -> str:
     """Change a name, or the JSON that an array of a single text holds."""
     if array.ndim == 0:
         tree = [json.loads(array.item())]
-        told = change_tree(tree, chooser)
+        what = change_tree(tree, chooser)
         _replace(entry, np.array(to_json(tree[0] if tree else None).decode()))
-        return told
+        return what
     texts = array.astype(object)
     texts[chooser.integer(0, array.size - 1)] = chooser.choice(HOSTILE_TEXTS)
     _replace(entry, np.array(texts.tolist()))

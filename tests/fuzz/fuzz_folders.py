@@ -74,12 +74,7 @@ class LogKind(LinesKind):
             for record in make_records():
                 log.append(record)
             lines = [json.loads(line) for line in path.read_text().splitlines()]
-        first = copy_tree(lines)
-        first[0]["version"] = 1
-        for line in first[1:]:
-            line["latency_ps"] = line.pop("cost")
-            del line["unit"], line["objective"]
-        self.bases = [lines, lines, first]
+        self.bases = [lines]
 
     def read(self, folder: Path) -> None:
         path = folder / self.file
@@ -168,13 +163,13 @@ class StageKind(Kind):
         if chooser.integer(0, 3):
             name = chooser.choice(sorted(mutant["trees"]))
             tree = [mutant["trees"][name]]
-            told = change_tree(tree, chooser)
+            what = change_tree(tree, chooser)
             mutant["trees"][name] = tree[0] if tree else None
-            return f"{name}: {told}"
+            return f"{name}: {what}"
         name = chooser.choice([*mutant["plain"]])
         if chooser.integer(0, 1):
-            mutant["plain"][name], told = damage_bytes(mutant["plain"][name] or b"x", chooser)
-            return f"{name}: {told}"
+            mutant["plain"][name], what = damage_bytes(mutant["plain"][name] or b"x", chooser)
+            return f"{name}: {what}"
         del mutant["plain"][name]
         mutant["plain"][chooser.choice((f"{name}/x", f"{name}x", "stages/network/more.txt", name))] = b"x"
         return f"{name} moved"

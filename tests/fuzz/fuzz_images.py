@@ -102,10 +102,10 @@ class ImageFolderKind(Kind):
         if not isinstance(content, bytes) or not content:
             return "nothing"
         if kind < 7:
-            mutant.files[name], told = damage_bytes(content, chooser)
+            mutant.files[name], what = damage_bytes(content, chooser)
         else:
-            mutant.files[name], told = change_header(content, chooser)
-        return f"{name}: {told}"
+            mutant.files[name], what = change_header(content, chooser)
+        return f"{name}: {what}"
 
     def files(self, mutant: Folder) -> Files:
         files = {name: content for name, content in mutant.files.items() if not _is_below_another(name, mutant.files)}
@@ -133,8 +133,8 @@ def change_header(content: bytes, chooser: Chooser) -> tuple[bytes, str]:
     """Change a number of a PNG's header and make its checksum right; of other files, one of the first bytes."""
     number = chooser.choice((0, 1, 2, 4, 8, 16, 255, 10_000, 2**31 - 1, 2**32 - 1))
     if content[12:16] != b"IHDR":
-        head, told = damage_bytes(content[:40], chooser)
-        return head + content[40:], told
+        head, what = damage_bytes(content[:40], chooser)
+        return head + content[40:], what
     header, place = bytearray(content[16:29]), chooser.choice((0, 4, 8, 9, 10, 11, 12))
     header[place : place + 4] = (
         struct.pack(">I", number) if place < 8 else bytes([number % 256]) + header[place + 1 :][:3]
@@ -268,18 +268,18 @@ class IdxKind(Kind):
                 4 * chooser.integer(0, len(header) // 4),
             )
             header = header[:place] + struct.pack(">I", number) + header[place + 4 :]
-            told = f"{number} at {place}"
+            what = f"{number} at {place}"
         elif kind == 3:
-            header, told = damage_bytes(header, chooser)
+            header, what = damage_bytes(header, chooser)
         elif kind == 4:
-            data, told = damage_bytes(data or b"x", chooser)
+            data, what = damage_bytes(data or b"x", chooser)
         elif kind == 5 and chooser.integer(0, 19) == 0:
-            mutant["zeros"], told = name, "a bomb"
+            mutant["zeros"], what = name, "a bomb"
         else:
             mutant["parts"].pop(name, None)
             return f"{name} left out"
         mutant["parts"][name] = (header, data)
-        return f"{name}: {told}"
+        return f"{name}: {what}"
 
     def files(self, mutant: Any) -> Files:
         plain = {name: header + data for name, (header, data) in mutant["parts"].items()}

@@ -115,7 +115,7 @@ class Outcome:
         case: that was read.
         state: "accepted", "refused" or "failed".
         steps: numbers of the changes that were made.
-        told: the changes in words.
+        descriptions: the changes in words.
         error: of a case that was not accepted.
         seconds: that it took.
     """
@@ -123,7 +123,7 @@ class Outcome:
     case: Case
     state: str
     steps: tuple[int, ...] = ()
-    told: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0
 
@@ -145,10 +145,10 @@ def make_files(kind: Kind, case: Case) -> tuple[Files, tuple[int, ...], tuple[st
     if damaged_step is not None and chooser.integer(0, 1):
         steps = range(0)  # damage to a well-formed file gets deepest
     made = [step for step in steps if case.kept is None or step in case.kept]
-    told = []
+    descriptions = []
     with contextlib.suppress(MhoError):
         for step in made:
-            told.append(kind.change(mutant, SeededChooser([key, case.seed, step])))
+            descriptions.append(kind.change(mutant, SeededChooser([key, case.seed, step])))
     files = kind.files(mutant)
     if damaged_step is not None and (case.kept is None or damaged_step in case.kept):
         made.append(damaged_step)
@@ -157,8 +157,8 @@ def make_files(kind: Kind, case: Case) -> tuple[Files, tuple[int, ...], tuple[st
         if plain:
             name = own.choice(plain)
             files[name], what = damage_bytes(files[name], own)
-            told.append(f"{name}: {what}")
-    return files, tuple(made), tuple(told)
+            descriptions.append(f"{name}: {what}")
+    return files, tuple(made), tuple(descriptions)
 
 
 def write_files(folder: Path, files: Files) -> None:
@@ -195,7 +195,7 @@ def at_work_elsewhere() -> Iterator[None]:
 
 def _read_case(kind: Kind, case: Case, folder: Path) -> Outcome:
     start, state, error = time.process_time(), "accepted", ""
-    files, steps, told = make_files(kind, case)
+    files, steps, descriptions = make_files(kind, case)
     write_files(folder, files)
     try:
         try:
@@ -211,14 +211,14 @@ def _read_case(kind: Kind, case: Case, folder: Path) -> Outcome:
         raise
     except BaseException:
         state, error = "failed", traceback.format_exc()
-    return Outcome(case, state, steps, told, error, time.process_time() - start)
+    return Outcome(case, state, steps, descriptions, error, time.process_time() - start)
 
 
 def check_refusal(error: MhoError) -> None:
-    """Check that an error is a text for people, and was told before memory was taken."""
+    """Check that an error is a text for people, and was raised before memory was taken."""
     cause: BaseException | None = error
     while cause is not None:
-        assert not isinstance(cause, MemoryError), f"memory was asked for, and then refused: {error}"
+        assert not isinstance(cause, MemoryError), f"memory was requested, and then refused: {error}"
         cause = cause.__cause__ or cause.__context__
     text = str(error)
     assert text.strip(), f"an error without a text: {error!r}"
@@ -300,8 +300,8 @@ def run_cases(kind: Kind, cases: Sequence[Case]) -> Iterator[Outcome]:
                     for line in lines:
                         content = json.loads(line)
                         case = Case(content["case"]["seed"], _tupled(content["case"]["kept"]))
-                        told, steps = tuple(content["told"]), tuple(content["steps"])
-                        yield replace(Outcome(**content), case=case, told=told, steps=steps)
+                        descriptions, steps = tuple(content["descriptions"]), tuple(content["steps"])
+                        yield replace(Outcome(**content), case=case, descriptions=descriptions, steps=steps)
                         done += 1
                 ended = True
             finally:  # a caller that wants no more cases
@@ -355,13 +355,13 @@ def _limit() -> None:
 
 def _outcome_of_death(kind: Kind, case: Case, status: int, log: str) -> Outcome:
     try:
-        _, steps, told = make_files(kind, case)
+        _, steps, descriptions = make_files(kind, case)
     except Exception as error:
         return Outcome(case, "failed", (), (), f"the fuzzer cannot make the case: {error!r}\n{log[-2000:]}")
     if _PHASE[0]:
-        return Outcome(case, "accepted", steps, told, "another library died of it")
+        return Outcome(case, "accepted", steps, descriptions, "another library died of it")
     how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "it took too long, or gave up"
-    return Outcome(case, "failed", steps, told, f"the process ended: {how}\n{log[-6000:]}", LIMIT_S)
+    return Outcome(case, "failed", steps, descriptions, f"the process ended: {how}\n{log[-6000:]}", LIMIT_S)
 
 
 def _tupled(kept: list[int] | None) -> tuple[int, ...] | None:

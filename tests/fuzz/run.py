@@ -70,9 +70,8 @@ def run_kind(name: str, cases: int, seed: int, folder: Path) -> dict:
         reduced = reduce(kind, failures[0])
         place = save(kind, reduced, folder)
         others = ", ".join(str(failure.case.seed) for failure in failures[1:20])
-        lines.append(
-            f"  seed {reduced.case.seed}: {'; '.join(reduced.told) or 'nothing changed'!r:.400}; saved in {place}"
-        )
+        changes = "; ".join(reduced.descriptions) or "nothing changed"
+        lines.append(f"  seed {reduced.case.seed}: {changes!r:.400}; saved in {place}")
         lines += [f"    {line[:400]!r}" for line in reduced.error.strip().splitlines()[-4:]]
         lines += [f"    {len(failures) - 1} more alike, seeds {others}"] if others else []
     if len(found) > _MAX_FAILURES:

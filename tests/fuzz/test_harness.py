@@ -41,10 +41,6 @@ def fail(path):
     raise KeyError("a defect")
 
 
-def refuse_with_codes(path):
-    raise InputFileError("\x1b[31mred", where=str(path))
-
-
 def refuse_too_late(path):
     try:
         np.ones(1 << 40)
@@ -83,10 +79,10 @@ def compute_for_ever(path):
 
 
 @pytest.mark.parametrize(
-    ("defect", "told"),
+    ("defect", "message"),
     [
         (fail, "KeyError"),
-        (refuse_too_late, "memory was asked for"),
+        (refuse_too_late, "memory was requested"),
         (take_memory, "MemoryError"),
         (end_by_signal, "SIGSEGV"),
         (exit_silently, "the process ended"),
@@ -96,7 +92,7 @@ def compute_for_ever(path):
         (compute_for_ever, "SIGXCPU"),
     ],
 )
-def test_defects_are_found_and_the_next_case_is_read_all_the_same(monkeypatch, defect, told):
+def test_defects_are_found_and_the_next_case_is_read_all_the_same(monkeypatch, defect, message):
     if defect is wait_for_ever:  # a busy machine may take a second for any other
         monkeypatch.setattr(fuzzing, "WAIT_S", 1.0)
     if defect is compute_for_ever:
@@ -106,7 +102,7 @@ def test_defects_are_found_and_the_next_case_is_read_all_the_same(monkeypatch, d
     assert [outcome.case.seed for outcome in outcomes] == list(range(12))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     assert 0 < len(failed) < 12
-    assert all(told in outcome.error for outcome in failed)
+    assert all(message in outcome.error for outcome in failed)
 
 
 def test_what_is_refused_in_words_is_no_failure():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
 from mho.program.instructions import WriteTile
 from mho.program.layer_region import Integers, LayerRegion
-from mho.program.tile_sets import ColumnClass, TileSet
+from mho.program.tile_sets import ColumnClass, TileSet, find_rows
 
 Matrix = NDArray[Any]
 
@@ -68,7 +68,10 @@ def assemble(region: LayerRegion, tile_sets: tuple[TileSet, ...], read: Reader) 
         for chosen in _distinct_sets(own, region.positions):
             for number in chosen:
                 if number not in blocks:
-                    blocks[number] = [_read(region, own[number].tile_set, one, read) for one in own[number].classes]
+                    blocks[number] = [
+                        read(own[number].tile_set, one, *find_rows(region, own[number].tile_set, one))
+                        for one in own[number].classes
+                    ]
             summands = [block for number in chosen for block in blocks[number]]
             region.require(sum(block.largest for block in summands) < FLOAT64_LIMIT, "weights pass 53 bits")
             total = _add_up(summands, groups, (channels, inputs))
@@ -162,16 +165,6 @@ def _distinct_sets(entries: list[_Entry], positions: int) -> list[list[int]]:
     served = np.stack([entry.positions for entry in entries]) if entries else np.zeros((0, positions), np.bool_)
     distinct = {line.tobytes(): line for line in np.packbits(served, axis=0).T}
     return [np.flatnonzero(np.unpackbits(line, count=len(entries))).tolist() for line in distinct.values()]
-
-
-def _read(region: LayerRegion, tile_set: TileSet, chosen: ColumnClass, read: Reader) -> Block:
-    """Read one class: addresses say which rows carry inputs of its groups and positions."""
-    table = region.geometry.row_offsets()
-    start = chosen.group * region.geometry.code_strides.group + int(chosen.position @ region.position_steps)
-    wanted = tile_set.rows.address - start
-    places = np.minimum(np.searchsorted(table, wanted), table.size - 1)
-    rows = np.flatnonzero(table[places] == wanted)
-    return read(tile_set, chosen, rows, places[rows])
 
 
 def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Matrix:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -102,3 +102,16 @@ def walk(body: tuple[Instruction, ...], times: int = 1) -> Iterator[tuple[Instru
             yield from walk(item.body, times)
         else:
             yield item, times
+
+
+def rewrite(
+    body: tuple[Instruction, ...], change: Callable[[Instruction], tuple[Instruction, ...]]
+) -> tuple[Instruction, ...]:
+    """Return a body in which every instruction, in loops and windows too, is replaced by what `change` returns."""
+    changed: list[Instruction] = []
+    for item in body:
+        if isinstance(item, Loop | Window):
+            changed.append(replace(item, body=rewrite(item.body, change)))
+        else:
+            changed += change(item)
+    return tuple(changed)

@@ -7,12 +7,12 @@ that one write brings all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mho.mapping.network_mapping import NetworkMapping, Placement
-from mho.program.instructions import Instruction, Layer, LoadInput, Loop, ShiftAdd, WriteTile
-from mho.program.program import walk
+from mho.program.instructions import Instruction, Layer, LoadInput, ShiftAdd, WriteTile
+from mho.program.program import rewrite, walk
 
 
 def join_writes(layers: Sequence[Layer], mapping: NetworkMapping) -> tuple[Layer, ...]:
@@ -33,7 +33,7 @@ def join_writes(layers: Sequence[Layer], mapping: NetworkMapping) -> tuple[Layer
         )
         if later or mapping.joins(number):
             move = _Move(mapping.placements[number], later, is_written=not mapping.joins(number))
-            layer = replace(layer, body=_rewrite(layer.body, move))
+            layer = replace(layer, body=rewrite(layer.body, move))
         joined.append(layer)
     return tuple(joined)
 
@@ -55,13 +55,3 @@ class _Move:
         if isinstance(item, ShiftAdd):
             return (replace(item, first_col=item.first_col + self.place.col),)
         return (item,)
-
-
-def _rewrite(
-    body: tuple[Instruction, ...], change: Callable[[Instruction], tuple[Instruction, ...]]
-) -> tuple[Instruction, ...]:
-    """Change every instruction, those in loops too."""
-    changed: list[Instruction] = []
-    for item in body:
-        changed += (replace(item, body=_rewrite(item.body, change)),) if isinstance(item, Loop) else change(item)
-    return tuple(changed)

@@ -120,6 +120,16 @@ def find_tile_sets(region: LayerRegion) -> tuple[TileSet, ...]:
     return tuple(_describe(region, tuple(uses)) for uses in found.values())
 
 
+def find_rows(region: LayerRegion, tile_set: TileSet, chosen: ColumnClass) -> tuple[Integers, Integers]:
+    """Return the rows whose addresses say that they carry inputs of a class, and which input each of them carries."""
+    offsets = region.geometry.row_offsets()
+    start = chosen.group * region.geometry.code_strides.group + int(chosen.position @ region.position_steps)
+    found = tile_set.rows.address - start
+    inputs = np.minimum(np.searchsorted(offsets, found), offsets.size - 1)
+    rows = np.flatnonzero(offsets[inputs] == found)
+    return rows, inputs[rows]
+
+
 def largest_code(quantize: QuantizeInput) -> int:
     """Return the largest code that a quantization gives, its border included."""
     return max(quantize.qmax, quantize.zero_point) + quantize.offset

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mho.array_files import check_kinds, read_arrays, write_arrays
 from mho.errors import ConfigError, InputFileError
 from mho.program.container import program_digest
-from mho.program.instructions import Dequantize, Instruction, Layer, Loop, Window
-from mho.program.program import Program
+from mho.program.instructions import Dequantize, Instruction, Layer
+from mho.program.program import Program, rewrite
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ class ChannelCorrections:
             return program
         constants = dict(program.constants)
         instructions = tuple(
-            replace(item, body=_correct(item.body, item.name, self.layers[item.name], constants))
+            _correct(item, self.layers[item.name], constants)
             if isinstance(item, Layer) and item.name in self.layers
             else item
             for item in program.instructions
@@ -91,28 +91,25 @@ class ChannelCorrections:
         return replace(program, instructions=instructions, constants=constants)
 
 
-def _correct(
-    body: tuple[Instruction, ...], layer: str, correction: Correction, constants: dict[str, NDArray[Any]]
-) -> tuple[Instruction, ...]:
-    """Return a body whose dequantization is corrected; adds constants. A constant may be that of other layers too."""
-    found: list[Instruction] = []
-    for item in body:
-        if isinstance(item, Loop | Window):
-            item = replace(item, body=_correct(item.body, layer, correction, constants))
-        elif isinstance(item, Dequantize):
-            multiplier, bias = f"{layer}:corrected_multiplier", f"{layer}:corrected_bias"
-            old = constants[item.bias] if item.bias else 0.0
-            with np.errstate(over="ignore"):
-                moved = (correction.scale * old + correction.shift).astype(np.float32)
-                constants[multiplier] = (constants[item.multiplier] * correction.scale).astype(np.float32)
-            if not (np.isfinite(moved).all() and np.isfinite(constants[multiplier]).all()):
-                raise ConfigError("a corrected channel is beyond float32", where=layer, hint="recalibrate again")
-            item = replace(item, multiplier=multiplier)
-            if item.bias or moved.any():
-                constants[bias] = moved
-                item = replace(item, bias=bias)
-        found.append(item)
-    return tuple(found)
+def _correct(item: Layer, correction: Correction, constants: dict[str, NDArray[Any]]) -> Layer:
+    """Return a layer whose dequantization is corrected; adds constants. A constant may be that of other layers too."""
+
+    def correct(one: Instruction) -> tuple[Instruction, ...]:
+        if not isinstance(one, Dequantize):
+            return (one,)
+        multiplier, bias = f"{item.name}:corrected_multiplier", f"{item.name}:corrected_bias"
+        old = constants[one.bias] if one.bias else 0.0
+        with np.errstate(over="ignore"):
+            moved = (correction.scale * old + correction.shift).astype(np.float32)
+            constants[multiplier] = (constants[one.multiplier] * correction.scale).astype(np.float32)
+        if not (np.isfinite(moved).all() and np.isfinite(constants[multiplier]).all()):
+            raise ConfigError("a corrected channel is beyond float32", where=item.name, hint="recalibrate again")
+        if not (one.bias or moved.any()):
+            return (replace(one, multiplier=multiplier),)
+        constants[bias] = moved
+        return (replace(one, multiplier=multiplier, bias=bias),)
+
+    return replace(item, body=rewrite(item.body, correct))
 
 
 def write_corrections(corrections: ChannelCorrections, path: str | Path) -> None:

@@ -9,9 +9,8 @@ All samples of a batch run in lockstep, each as the only input of the chip.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from mho.program.instructions import (
     Dequantize,
     Instruction,
     LoadInput,
-    Loop,
     Mvm,
     QuantizeInput,
     ShiftAdd,
@@ -33,7 +31,8 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.layer_region import Integers, LayerRegion, loop_values
-from mho.program.tile_sets import ColumnClass, TileSet, find_tile_sets
+from mho.program.program import rewrite
+from mho.program.tile_sets import TileSet, find_rows, find_tile_sets
 from mho.program.window_proof import list_anchors, prove_windows
 from mho.scheduling.asap import AsapTiming, time_asap
 from mho.simulation.machine import Machine, make_machine, run_body
@@ -185,7 +184,16 @@ class _LayerRun:
 
     def _move(self, body: tuple[Instruction, ...], copy: int) -> tuple[Instruction, ...]:
         """Return the same instructions with the crossbars of another copy."""
-        return _rename(body, dict(zip(self._copies[0], self._copies[copy], strict=True))) if copy else body
+        if not copy:
+            return body
+        crossbars = dict(zip(self._copies[0], self._copies[copy], strict=True))
+
+        def move(item: Instruction) -> tuple[Instruction, ...]:
+            if isinstance(item, WriteTile | WriteDynamicTile | LoadInput | Mvm | ShiftAdd):
+                return (replace(item, crossbar=crossbars[item.crossbar]),)
+            return (item,)
+
+        return rewrite(body, move)
 
     def _race(self, what: str, time_ps: int, item: QuantizeInput) -> ProgramError:
         """Return the error that something is missing; raise `DataError` where it is NaN, in whatever order."""
@@ -205,7 +213,7 @@ class _Reads:
 
     def __init__(self, region: LayerRegion, tile_set: TileSet, anchors: Integers) -> None:
         self._classes = list(tile_set.classes())
-        self._rows = [_find_rows(region, tile_set, one) for one in self._classes]
+        self._rows = [find_rows(region, tile_set, one)[0] for one in self._classes]
         positions = np.stack([anchors + one.position for one in self._classes], axis=1)
         self._is_inside: Booleans = region.is_inside(positions)
         group = np.full(len(anchors), int(tile_set.first_groups[0]), np.int64)
@@ -223,13 +231,6 @@ class _Reads:
         return self._starts[window] + self._known[key]
 
 
-def _find_rows(region: LayerRegion, tile_set: TileSet, one: ColumnClass) -> Integers:
-    """Return the rows that carry inputs of the positions of a class."""
-    table = region.geometry.row_offsets()
-    start = one.group * region.geometry.code_strides.group + int(one.position @ region.position_steps)
-    return np.flatnonzero(np.isin(tile_set.rows.address - start, table))
-
-
 def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tuple[Instruction, ...]]:
     """Return what a layer does before its windows, and what it does in each."""
     prologue: list[Instruction] = []
@@ -241,20 +242,3 @@ def _split(body: tuple[Instruction, ...]) -> tuple[tuple[Instruction, ...], tupl
         elif not isinstance(item, Dequantize):
             prologue.append(item)
     return tuple(prologue), window
-
-
-def _rename(body: tuple[Instruction, ...], crossbars: Mapping[int, int]) -> tuple[Instruction, ...]:
-    renamed: list[Instruction] = []
-    for item in body:
-        if isinstance(item, Loop):
-            renamed.append(replace(item, body=_rename(item.body, crossbars)))
-        elif isinstance(item, WriteTile | WriteDynamicTile | LoadInput | Mvm | ShiftAdd):
-            renamed.append(_with_crossbar(item, crossbars[item.crossbar]))
-        else:
-            renamed.append(item)
-    return tuple(renamed)
-
-
-def _with_crossbar(item: Any, crossbar: int) -> Instruction:
-    moved: Instruction = replace(item, crossbar=crossbar)
-    return moved

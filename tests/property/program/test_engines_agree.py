@@ -173,7 +173,7 @@ def sparse_inputs(network, samples, share):
     }
 
 
-@settings(max_examples=examples(160), **RELAXED)
+@settings(max_examples=examples(120), **RELAXED)
 @given(networks(), accelerators(), MODELS, st.integers(1, 3), st.sampled_from([None, None, 0.0, 0.5, 0.9, 1.0]))
 def test_a_program_is_exact_and_does_what_is_counted(network, accelerator, model, samples, share):
     inputs = sparse_inputs(network, samples, share or 0)
