@@ -223,14 +223,14 @@ def best_of(run: Callable[..., np.ndarray]) -> Run:
 
 
 def ideal(job: Job) -> Run:
-    product = ArrayProduct(job.layout, job.counts)
+    product = ArrayProduct(Periphery(job.layout), job.counts)
     assert (product.run(job.codes) == job.codes.astype(np.int64) @ job.weights).all()
     assert (numpy_blocks(job, None, 64) == product.run(job.codes)).all()
     return partial(product.run, job.codes)
 
 
 def converted(job: Job, adc: Adc) -> Run:
-    product = ArrayProduct(job.layout, job.counts, difference=ColumnDifference.ANALOG, adc=adc)
+    product = ArrayProduct(Periphery(job.layout, difference=ColumnDifference.ANALOG, adc=adc), job.counts)
     wanted = plain_results(job, job.counts, adc)
     if adc.only_clips:
         assert (product.run(job.codes) == wanted).all()
@@ -246,7 +246,7 @@ def with_cell_errors(job: Job) -> np.ndarray:
 
 def with_errors(job: Job, adc: Adc | None) -> Run:
     counts = with_cell_errors(job)
-    product = ArrayProduct(job.layout, counts, difference=ColumnDifference.ANALOG, adc=adc)
+    product = ArrayProduct(Periphery(job.layout, difference=ColumnDifference.ANALOG, adc=adc), counts)
     found, wanted = product.run(job.codes), plain_results(job, counts, adc)
     if adc is None:
         assert np.abs(found - wanted).max() < 1e-9 * np.abs(wanted).max()
@@ -270,7 +270,9 @@ def noisy(job: Job, adc: Adc | None, counts: np.ndarray | None = None) -> Run:
     counts = job.counts if counts is None else counts
     variance = read_variance(Device(Array(read_noise=float(READ_NOISE)), CELL_BITS), counts)
     assert variance is not None
-    product = ArrayProduct(job.layout, counts, difference=ColumnDifference.ANALOG, adc=adc, variance=variance)
+    product = ArrayProduct(
+        Periphery(job.layout, difference=ColumnDifference.ANALOG, adc=adc), counts, variance=variance
+    )
     reads = np.random.default_rng(2)
     check_noise(job, product, counts, variance, adc, reads)
     return partial(product.run, job.codes, reads)

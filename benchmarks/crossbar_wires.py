@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from mho.array.converters import Adc, make_adc
 from mho.array.layout import ArrayLayout
 from mho.array.nodal import solve_nodal
+from mho.array.periphery import Periphery
 from mho.array.product import ArrayProduct
 from mho.array.wire_noise import WireNoise, linearize_noise
 from mho.array.wires import Wires, transfer_matrix
@@ -112,10 +113,8 @@ def main() -> None:
     adc = make_adc(8, *limits)
     ideal, clipped, noisy_ideal, noisy_clipped = (
         ArrayProduct(
-            make_layout(),
+            Periphery(make_layout(), difference=ColumnDifference.ANALOG, adc=converter),
             by_columns(transfer / job.one_step),
-            difference=ColumnDifference.ANALOG,
-            adc=converter,
             variance=deviations,
         )
         for deviations in (None, variance)

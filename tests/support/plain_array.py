@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from mho.array.converters import Adc
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions, list_conversions
+from mho.array.periphery import Periphery
+from mho.array.product import ArrayProduct
 from mho.hardware.converters import ColumnDifference
+
+
+def array_product(
+    layout: ArrayLayout,
+    counts: np.ndarray,
+    *,
+    difference: ColumnDifference = ColumnDifference.DIGITAL,
+    levels: np.ndarray | None = None,
+    adc: Adc | None = None,
+    **options: Any,
+) -> ArrayProduct:
+    """Return the product of an array with a periphery of its own."""
+    return ArrayProduct(Periphery(layout, difference=difference, levels=levels, adc=adc), counts, **options)
 
 
 def plain_results(

@@ -161,7 +161,7 @@ class ProductMaker:
             first_row: row of the crossbar that is the first of the layout; the others are not driven.
             first_col: column of the crossbar that is the first of the layout.
             is_observed: keep what `ArrayProduct.sum_columns` needs.
-            max_fraction_bits: as for `ArrayProduct.of`.
+            max_fraction_bits: as for `ArrayProduct`.
 
         Raises:
             ConfigError: rows or columns are more than the crossbar has or drives at once.
@@ -209,7 +209,7 @@ class ProductMaker:
             adc = _with_errors(own, self._accelerator, tile.bitlines[periphery.conversions.plus], seed)
             if adc is not periphery.adc:
                 periphery = periphery.with_adc(adc)
-        return ArrayProduct.of(
+        return ArrayProduct(
             periphery,
             tile.counts,
             kept_off_steps=self._kept,

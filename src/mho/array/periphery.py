@@ -38,7 +38,17 @@ class Periphery:
         levels: Floats | None = None,
         adc: Adc | None = None,
     ) -> None:
-        """Prepare it; see `mho.array.product.ArrayProduct`."""
+        """Prepare it.
+
+        Args:
+            layout: what the array computes.
+            difference: where differential columns are subtracted.
+            levels: voltages of the DAC's codes, DAC steps; None: linear.
+            adc: ranges and errors, one a conversion, in the order of `list_conversions`; None: ideal.
+
+        Raises:
+            DataError: there are more or fewer ranges than conversions.
+        """
         self.layout, self.conversions = layout, list_conversions(layout, difference)
         self.feed = RowDrives(layout, drive_levels(layout.dac_bits, 0) if levels is None else levels)
         self.adc: Adc | None = None

@@ -23,14 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.arithmetic.exactness import exact_products
-from mho.array.converters import Adc
 from mho.array.integer_product import IntegerProduct, Route, refuse_large_sums
-from mho.array.layout import NO_COLUMN, ArrayLayout
+from mho.array.layout import NO_COLUMN
 from mho.array.periphery import Periphery
 from mho.array.read_noise import draw_normal, result_noise, result_variance, step_noise
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
-from mho.hardware.converters import ColumnDifference
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
@@ -86,39 +84,6 @@ class ArrayProduct:
 
     def __init__(
         self,
-        layout: ArrayLayout,
-        counts: Floats,
-        *,
-        difference: ColumnDifference = ColumnDifference.DIGITAL,
-        kept_off_steps: float = 0.0,
-        levels: Floats | None = None,
-        adc: Adc | None = None,
-        variance: Floats | WireNoise | None = None,
-        is_observed: bool = False,
-    ) -> None:
-        """Prepare the product.
-
-        Args:
-            layout: what the array computes.
-            counts: float64 [rows, cols], level steps above the lowest level, as `mho.array.conductances` gives them
-                (with wires: effective ones).
-            difference: where differential columns are subtracted.
-            kept_off_steps: conductance of the lowest level where its current is kept, level steps.
-            levels: voltages of the DAC's codes, DAC steps; None: linear.
-            adc: ranges and errors, one a conversion, in the order of `list_conversions`; None: ideal.
-            variance: float64 [rows, cols], of each cell at one read, squares of level steps; or, where wires have a
-                resistance, what the variances of columns follow from, [rows, cols] in level steps; None: no noise.
-            is_observed: keep what `sum_columns` needs.
-
-        Raises:
-            DataError: shapes do not fit, values are not finite, or sums may pass 2^53.
-        """
-        periphery = Periphery(layout, difference=difference, levels=levels, adc=adc)
-        self._prepare(periphery, counts, kept_off_steps, variance, MAX_FRACTION_BITS, is_observed=is_observed)
-
-    @classmethod
-    def of(
-        cls,
         periphery: Periphery,
         counts: Floats,
         *,
@@ -126,31 +91,22 @@ class ArrayProduct:
         variance: Floats | WireNoise | None = None,
         is_observed: bool = False,
         max_fraction_bits: int = MAX_FRACTION_BITS,
-    ) -> ArrayProduct:
-        """Prepare the product of cells behind a periphery that others may share.
+    ) -> None:
+        """Prepare the product of cells behind a periphery, which others may share.
 
         Args:
             periphery: drives and converters.
-            counts, kept_off_steps, variance, is_observed: as for the class.
+            counts: float64 [rows, cols], level steps above the lowest level, as `mho.array.conductances` gives them
+                (with wires: effective ones).
+            kept_off_steps: conductance of the lowest level where its current is kept, level steps.
+            variance: float64 [rows, cols], of each cell at one read, squares of level steps; or, where wires have a
+                resistance, what the variances of columns follow from, [rows, cols] in level steps; None: no noise.
+            is_observed: keep what `sum_columns` needs.
             max_fraction_bits: cells that are not whole are counted in 2^-max_fraction_bits level steps at most.
 
         Raises:
-            DataError: as the class does.
+            DataError: shapes do not fit, values are not finite, or sums may pass 2^53.
         """
-        product = cls.__new__(cls)
-        product._prepare(periphery, counts, kept_off_steps, variance, max_fraction_bits, is_observed=is_observed)
-        return product
-
-    def _prepare(
-        self,
-        periphery: Periphery,
-        counts: Floats,
-        kept_off_steps: float,
-        variance: Floats | WireNoise | None,
-        max_fraction_bits: int,
-        *,
-        is_observed: bool,
-    ) -> None:
         layout, conversions = periphery.layout, periphery.conversions
         squares = variance.squares if isinstance(variance, WireNoise) else variance
         for name, values in (("counts", counts), ("variance", squares)):

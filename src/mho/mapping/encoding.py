@@ -61,7 +61,7 @@ class StoredRange:
 
 def count_rows(inputs: Count, encoding: Encoding) -> Count:
     """Return the physical rows of a matrix with `inputs` logical inputs. Source: arXiv 2601.21737."""
-    return inputs * _signs_per_row(encoding)
+    return inputs * count_input_rows(encoding)
 
 
 def count_cols(outputs: Count, num_weight_slices: Count, encoding: Encoding) -> Count:
@@ -73,10 +73,6 @@ def count_cols(outputs: Count, num_weight_slices: Count, encoding: Encoding) -> 
 def count_correction_cols(encoding: Encoding) -> int:
     """Return the columns of ones of one matrix, one position an MVM. Source: arXiv 2601.21737."""
     return int(encoding is Encoding.OFFSET)
-
-
-def _signs_per_row(encoding: Encoding) -> int:
-    return 2 if encoding is Encoding.DIFFERENTIAL_ROWS else 1
 
 
 def _signs_per_column(encoding: Encoding) -> int:
@@ -157,8 +153,7 @@ def count_sign_slices(values: StoredRange, encoding: Encoding, cell_bits: int, s
 def count_output_columns(values: StoredRange, encoding: Encoding, cell_bits: int, shift_bits: int = 0) -> int:
     """Return all columns of one output at one position."""
     slices = count_weight_slices(values, encoding, cell_bits, shift_bits)
-    signs = 2 if encoding is Encoding.DIFFERENTIAL_COLUMNS else 1
-    return slices * signs + count_sign_slices(values, encoding, cell_bits, shift_bits)
+    return slices * _signs_per_column(encoding) + count_sign_slices(values, encoding, cell_bits, shift_bits)
 
 
 def count_correction_columns(values: StoredRange, encoding: Encoding, cell_bits: int, shift_bits: int = 0) -> int:

@@ -28,7 +28,7 @@ from mho.mapping.encoding import (
 )
 from mho.mapping.event_counts import EventCounts
 from mho.mapping.layer_mapping import LayerMapping, Part, Range
-from mho.mapping.slicing import Count, count_input_slices, count_weight_slices
+from mho.mapping.slicing import Count, count_input_slices, count_nominal_slices
 from mho.mapping.tiling import (
     count_col_tiles,
     count_conversion_rounds,
@@ -150,7 +150,7 @@ def _count(
     """Count slices, lines, tiles and MVMs. Source: arXiv 2601.21737, latency model."""
     outputs, inputs, positions, repeat = size
     encoding, crossbar = accelerator.mapping.encoding, accelerator.crossbar
-    num_weight_slices = count_weight_slices(weight_bits, crossbar.cell_bits)
+    num_weight_slices = count_nominal_slices(weight_bits, crossbar.cell_bits)
     num_input_slices = count_input_slices(act_bits, accelerator.converters.dac_bits)
     rows = count_rows(inputs, encoding)
     cols = count_cols(outputs, num_weight_slices, encoding)

@@ -7,13 +7,12 @@ import torch
 from examples import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plain_array import layouts, make_layout, plain_results
+from plain_array import array_product, layouts, make_layout, plain_results
 
 from mho.arithmetic.exactness import exact_products
 from mho.array import integer_product
 from mho.array.converters import Adc, drive_levels, make_adc
 from mho.array.layout import list_conversions
-from mho.array.product import ArrayProduct
 from mho.array.read_noise import result_noise, step_noise
 from mho.array.row_drives import RowDrives
 from mho.array.wire_noise import WireNoise
@@ -62,7 +61,7 @@ def adcs(draw, layout, difference, *, errors):
 @CHECKED
 def test_an_ideal_array_gives_the_integers_of_its_cells(case):
     layout, counts, codes, difference = case
-    results = ArrayProduct(layout, counts, difference=difference).run(codes)
+    results = array_product(layout, counts, difference=difference).run(codes)
     assert (results == plain_results(layout, counts, codes, difference=difference)).all()
 
 
@@ -70,7 +69,7 @@ def test_an_ideal_array_gives_the_integers_of_its_cells(case):
 @CHECKED
 def test_cells_between_levels_are_added_exactly(case):
     layout, counts, codes, difference = case
-    results = ArrayProduct(layout, counts, difference=difference).run(codes)
+    results = array_product(layout, counts, difference=difference).run(codes)
     assert (results == plain_results(layout, counts, codes, difference=difference)).all()
 
 
@@ -79,7 +78,7 @@ def test_cells_between_levels_are_added_exactly(case):
 def test_converted_whole_sums_are_what_the_formula_gives(case, data):
     layout, counts, codes, difference = case
     adc = data.draw(adcs(layout, difference, errors=False))
-    results = ArrayProduct(layout, counts, difference=difference, adc=adc).run(codes)
+    results = array_product(layout, counts, difference=difference, adc=adc).run(codes)
     assert (results == plain_results(layout, counts, codes, difference=difference, adc=adc)).all()
 
 
@@ -88,7 +87,7 @@ def test_converted_whole_sums_are_what_the_formula_gives(case, data):
 def test_converted_sums_of_any_cells_by_converters_with_errors_are_what_the_formula_gives(case, data):
     layout, counts, codes, difference = case
     adc = data.draw(adcs(layout, difference, errors=True))
-    results = ArrayProduct(layout, counts, difference=difference, adc=adc).run(codes)
+    results = array_product(layout, counts, difference=difference, adc=adc).run(codes)
     assert (results == plain_results(layout, counts, codes, difference=difference, adc=adc)).all()
 
 
@@ -103,7 +102,7 @@ def test_dacs_that_are_not_linear_and_currents_that_are_kept_add_up(case, inl, k
         adc = make_adc(6, -largest, largest)
     options = {"difference": difference, "kept_off_steps": kept, "levels": levels, "adc": adc}
     try:
-        product = ArrayProduct(layout, counts, **options)
+        product = array_product(layout, counts, **options)
     except DataError as error:
         assume("leaves cells no precision" not in error.what)
         raise
@@ -119,8 +118,8 @@ def test_an_adc_of_enough_codes_changes_whole_sums_by_nothing(case, data):
     bits = int(largest).bit_length() + 2
     limits = np.full(len(list_conversions(layout, difference).plus), largest)
     adc = make_adc(bits, -limits, limits)
-    ideal = ArrayProduct(layout, counts, difference=difference).run(codes)
-    assert (ArrayProduct(layout, counts, difference=difference, adc=adc).run(codes) == ideal).all()
+    ideal = array_product(layout, counts, difference=difference).run(codes)
+    assert (array_product(layout, counts, difference=difference, adc=adc).run(codes) == ideal).all()
 
 
 @given(cases(are_whole=True), st.integers(1, 8), st.integers(1, 600))
@@ -130,7 +129,7 @@ def test_any_range_gives_the_codes_of_the_formula(case, bits, largest):
     layout, counts, codes, difference = case
     limits = np.full(len(list_conversions(layout, difference).plus), float(largest))
     adc = make_adc(bits, -limits, limits)
-    results = ArrayProduct(layout, counts, difference=difference, adc=adc).run(codes)
+    results = array_product(layout, counts, difference=difference, adc=adc).run(codes)
     wanted = plain_results(layout, counts, codes, difference=difference, adc=adc)
     np.testing.assert_allclose(results, wanted, rtol=1e-11, atol=1e-9)
 
@@ -141,7 +140,7 @@ def test_blocks_in_either_memory_order_give_the_same_bits(case, inl, data):
     layout, counts, codes, difference = case
     levels = np.rint(drive_levels(layout.dac_bits, inl) * 4096) / 4096
     adc = data.draw(st.one_of(st.none(), adcs(layout, difference, errors=True)))
-    product = ArrayProduct(layout, counts, difference=difference, levels=levels, adc=adc)
+    product = array_product(layout, counts, difference=difference, levels=levels, adc=adc)
     by_rows = torch.from_numpy(np.ascontiguousarray(codes.T)).t()
     with exact_products():
         found = product.run_block(by_rows, None)
@@ -177,9 +176,9 @@ def test_routes_agree_on_a_large_array(monkeypatch):
     adc = make_adc(7, np.full(18, -500.0), np.full(18, 500.0))
     products = []
     for _ in range(2):
-        products.append(ArrayProduct(layout, counts, difference=ColumnDifference.ANALOG, adc=adc))
-        products.append(ArrayProduct(layout, np.floor(counts), difference=ColumnDifference.ANALOG, adc=adc))
-        products.append(ArrayProduct(layout, counts))
+        products.append(array_product(layout, counts, difference=ColumnDifference.ANALOG, adc=adc))
+        products.append(array_product(layout, np.floor(counts), difference=ColumnDifference.ANALOG, adc=adc))
+        products.append(array_product(layout, counts))
         monkeypatch.setattr(integer_product, "has_fast_bytes", lambda: False)
     for first, second in zip(products[:3], products[3:], strict=True):
         assert (first.run(codes) == second.run(codes)).all()

@@ -13,7 +13,7 @@ from mho.mapping.encoding import CORRECTION, StoredRange
 from mho.mapping.layer_mapping import Range
 from mho.mapping.layer_search import Piece
 from mho.mapping.paper_mapping import plan_layer
-from mho.mapping.slicing import count_weight_slices
+from mho.mapping.slicing import count_nominal_slices
 from mho.network.layers import LayerIntegers, MvmLayer
 from mho.policy import BitWidths
 
@@ -65,7 +65,7 @@ def test_the_cells_of_the_paper_hold_the_weights_in_as_many_slices_as_it_counts(
     assume(values.magnitude.bit_length() <= bits and values.qmax - values.qmin < 1 << bits)
     hardware = make_accelerator(200, 200, cell_bits, encoding=encoding)
     mapping = plan_layer(layer, BitWidths(bits, 8), hardware)
-    assert mapping.parts[0].num_weight_slices == count_weight_slices(bits, cell_bits)
+    assert mapping.parts[0].num_weight_slices == count_nominal_slices(bits, cell_bits)
     check(lay_out(mapping, mapping.parts[0], hardware), weights)
 
 

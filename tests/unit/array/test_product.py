@@ -9,14 +9,14 @@ import pytest
 import torch
 from memory import PeakMemory
 from pairwise import pairwise_cases
-from plain_array import make_layout
+from plain_array import array_product, make_layout
 
 from mho.arithmetic.exactness import exact_products
 from mho.array import integer_product, read_noise
 from mho.array.conductances import Device
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
-from mho.array.product import _BLOCK_BYTES, ArrayProduct
+from mho.array.product import _BLOCK_BYTES
 from mho.array.read_noise import read_variance
 from mho.array.wire_noise import WireNoise
 from mho.errors import DataError
@@ -77,9 +77,9 @@ def noise_of_results(layout, codes, variance):
 def test_noise_of_an_ideal_adc_has_the_variance_of_the_closed_form(kind, difference, dac_bits, counts, codes):
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
     variance = read_variance(Device(Array(read_noise=0.1, read_noise_of=kind, on_off_ratio=4), 2), counts)
-    product = ArrayProduct(layout, counts, difference=ColumnDifference(difference), variance=variance)
+    product = array_product(layout, counts, difference=ColumnDifference(difference), variance=variance)
     results = product.run(repeated(codes), np.random.default_rng(5))
-    ideal = ArrayProduct(layout, counts).run(codes[None])[0]
+    ideal = array_product(layout, counts).run(codes[None])[0]
     assert_mean_and_variance(results, ideal, noise_of_results(layout, codes, variance))
 
 
@@ -106,7 +106,7 @@ def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
     variance = read_variance(Device(Array(read_noise=0.2, read_noise_of=kind), 2), counts)
     adc = symmetric_adc(layout, difference, 4, 12)
-    product = ArrayProduct(layout, counts, difference=difference, variance=variance, adc=adc)
+    product = array_product(layout, counts, difference=difference, variance=variance, adc=adc)
     results = product.run(repeated(codes), np.random.default_rng(5))
     wanted = read_cell_by_cell(layout, counts, codes, variance, adc, difference)
     gap = np.abs(results.mean(axis=0) - wanted.mean(axis=0))
@@ -138,7 +138,7 @@ def test_batches_and_threads_change_nothing(kind, monkeypatch):
         options["levels"] = drive_levels(4, 0.3)
     if kind in ("converted", "curved"):
         options["adc"] = symmetric_adc(layout, ColumnDifference.DIGITAL, 6, 150)
-    product = ArrayProduct(layout, counts, **options)
+    product = array_product(layout, counts, **options)
     wanted = product.run(codes)
     assert (np.concatenate([product.run(codes[:1]), product.run(codes[1:60]), product.run(codes[60:])]) == wanted).all()
     monkeypatch.setattr("mho.array.product._BLOCK_BYTES", 1)
@@ -159,22 +159,22 @@ def test_cells_are_resolved_as_finely_as_solutions_of_wires_need():
     codes = generator.integers(0, 256, (50, 256))
     matrix = (counts * layout.col_weight).reshape(256, 16, 4).sum(axis=2)
     wanted = codes @ matrix
-    assert np.abs(ArrayProduct(layout, counts).run(codes) - wanted).max() < 1e-9 * np.abs(wanted).max()
+    assert np.abs(array_product(layout, counts).run(codes) - wanted).max() < 1e-9 * np.abs(wanted).max()
 
 
 def test_settings_of_torch_do_not_reach_products(layout, counts, codes):
-    wanted = ArrayProduct(layout, counts).run(codes[None])
+    wanted = array_product(layout, counts).run(codes[None])
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        assert (ArrayProduct(layout, counts).run(codes[None]) == wanted).all()
+        assert (array_product(layout, counts).run(codes[None]) == wanted).all()
     finally:
         torch.set_float32_matmul_precision(before)
 
 
 def test_memory_does_not_grow_with_the_batch():
     layout = make_layout(256, 64, (1, -1))
-    product = ArrayProduct(layout, np.ones((256, 128)), adc=make_adc(8, np.zeros(128), np.full(128, 99.0)))
+    product = array_product(layout, np.ones((256, 128)), adc=make_adc(8, np.zeros(128), np.full(128, 99.0)))
     largest = []
     original = product._path.run
     product._path.run = lambda codes, noise: largest.append(len(codes)) or original(codes, noise)
@@ -211,7 +211,7 @@ def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(case, monkeypat
     variance = {"quiet": None, "noise": squares, "wires": WireNoise(counts, squares, squares / 9, np.full(32, 1e-3))}
     adc = None if adc_bits == "ideal" else symmetric_adc(layout, ColumnDifference.DIGITAL, int(adc_bits), 100)
     levels = drive_levels(dac_bits, 0.3) if dac_bits > 1 else None
-    product = ArrayProduct(layout, counts, adc=adc, levels=levels, variance=variance[noise])
+    product = array_product(layout, counts, adc=adc, levels=levels, variance=variance[noise])
     block = _BLOCK_BYTES // product.bytes_per_input
     product.run(np.zeros((1, 256), np.uint8), generator)  # what is made once
     peaks = []
@@ -224,7 +224,7 @@ def test_memory_in_passing_is_that_of_a_block_whatever_the_batch(case, monkeypat
 
 
 def test_the_same_stream_gives_the_same_reads(layout, counts, codes):
-    product = ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1))
+    product = array_product(layout, counts, variance=np.full(counts.shape, 0.1))
     first, again, other = (product.run(codes[None], np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
@@ -232,14 +232,14 @@ def test_the_same_stream_gives_the_same_reads(layout, counts, codes):
 
 def test_noise_needs_a_stream_and_its_absence_none(layout, counts, codes):
     with pytest.raises(DataError, match="stream"):
-        ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1)).run(codes[None])
-    assert not ArrayProduct(layout, counts, variance=np.zeros(counts.shape)).has_noise
+        array_product(layout, counts, variance=np.full(counts.shape, 0.1)).run(codes[None])
+    assert not array_product(layout, counts, variance=np.zeros(counts.shape)).has_noise
 
 
 @pytest.mark.parametrize("difference", ColumnDifference)
 def test_what_columns_carry_can_be_seen(difference, layout, counts, codes):
     counts = counts + 0.25
-    product = ArrayProduct(layout, counts, difference=difference, is_observed=True)
+    product = array_product(layout, counts, difference=difference, is_observed=True)
     wanted = layout.slice_codes(codes[None])[:, 0] @ list_conversions(layout, difference).subtract(counts)
     with exact_products():
         found = product.sum_columns(torch.from_numpy(codes[None]))
@@ -247,7 +247,7 @@ def test_what_columns_carry_can_be_seen(difference, layout, counts, codes):
 
 
 def test_a_row_that_is_not_driven_has_no_noise(layout, counts):
-    product = ArrayProduct(layout, counts, variance=np.full(counts.shape, 0.1))
+    product = array_product(layout, counts, variance=np.full(counts.shape, 0.1))
     assert (product.run(np.zeros((5, ROWS), int), np.random.default_rng(1)) == 0).all()
 
 
@@ -264,27 +264,27 @@ def test_a_row_that_is_not_driven_has_no_noise(layout, counts):
 )
 def test_codes_that_do_not_fit_are_errors(layout, counts, codes):
     with pytest.raises(DataError, match="codes"):
-        ArrayProduct(layout, counts).run(codes)
+        array_product(layout, counts).run(codes)
 
 
 def test_arrays_that_do_not_fit_are_errors(layout, counts):
     with pytest.raises(DataError, match="counts"):
-        ArrayProduct(layout, counts[:-1])
+        array_product(layout, counts[:-1])
     with pytest.raises(DataError, match="counts"):
-        ArrayProduct(layout, counts * math.nan)
+        array_product(layout, counts * math.nan)
     with pytest.raises(DataError, match="variance"):
-        ArrayProduct(layout, counts, variance=counts[:, 1:])
+        array_product(layout, counts, variance=counts[:, 1:])
     with pytest.raises(DataError, match="one a conversion"):
-        ArrayProduct(layout, counts, adc=make_adc(4, np.zeros(5), np.ones(5)))
+        array_product(layout, counts, adc=make_adc(4, np.zeros(5), np.ones(5)))
 
 
 def test_sums_that_leave_no_precision_are_errors():
     layout = make_layout(64, 1, (1 << 20,), input_bits=30)
     with pytest.raises(DataError, match="2\\^53"):
-        ArrayProduct(layout, np.ones((64, 1)))
+        array_product(layout, np.ones((64, 1)))
     with pytest.raises(DataError, match="no precision"):
-        ArrayProduct(layout, np.full((64, 1), 0.3))
+        array_product(layout, np.full((64, 1), 0.3))
 
 
 def test_an_empty_batch_gives_no_results(layout, counts):
-    assert ArrayProduct(layout, counts).run(np.zeros((0, ROWS), int)).shape == (0, OUTPUTS)
+    assert array_product(layout, counts).run(np.zeros((0, ROWS), int)).shape == (0, OUTPUTS)
