@@ -26,7 +26,8 @@ _HOMES = {
     "simulate": "mho.api.programs",
     "calibrate": "mho.api.chips",
     "recalibrate": "mho.api.chips",
-    "study": "mho.api.chips",
+    "run": "mho.api.runs",
+    "study": "mho.api.runs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
     "Policy": "mho.policy",
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from mho.api.accelerators import schedule as schedule
     from mho.api.chips import calibrate as calibrate
     from mho.api.chips import recalibrate as recalibrate
-    from mho.api.chips import study as study
     from mho.api.networks import load as load
     from mho.api.networks import load_layers as load_layers
     from mho.api.networks import quantize as quantize
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from mho.api.programs import count_zero_slices as count_zero_slices
     from mho.api.programs import simulate as simulate
     from mho.api.programs import timing as timing
+    from mho.api.runs import run as run
+    from mho.api.runs import study as study
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import search as search
     from mho.errors import MhoError as MhoError

@@ -1,12 +1,9 @@
-"""Chips that are not ideal: calibrated, corrected, studied."""
+"""Chips that are not ideal: calibrated and corrected."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from mho.api.arguments import Hardware, Inputs, PlacementName, as_program, as_ranges, chip_hardware
 from mho.errors import MhoError
@@ -14,7 +11,6 @@ from mho.errors import MhoError
 if TYPE_CHECKING:
     from mho.array.conductances import Conditions
     from mho.program.program import Program
-    from mho.report.study_document import StudyResult
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
 
@@ -126,57 +122,3 @@ def recalibrate(
         transferred=transferred,
         batch_size=batch_size,
     )
-
-
-def study(
-    study: Mapping[str, Any] | str | Path,
-    *,
-    program: Program | None = None,
-    samples: tuple[Inputs, NDArray[Any]] | None = None,
-    calibration: Inputs | None = None,
-    directory: str | Path | None = None,
-    processes: int | None = None,
-    ray: str | None = None,
-    fresh: bool = False,
-) -> StudyResult:
-    """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
-
-    Results are kept in the study's directory: called again, also with more points or seeds, it goes on where it was.
-
-    Args:
-        study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
-        program: what `mho.compile` made, instead of the table program.
-        samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
-        calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
-            calibration.file; calibration.images of them are taken.
-        directory: where results go, instead of the study's own; studies/NAME where it names none.
-        processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of
-            a Ray cluster.
-            More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
-        ray: address of a Ray cluster that simulates them: "host:port", "auto", or "local" for one on this machine.
-        fresh: forget what earlier studies left in the directory.
-
-    Raises:
-        MhoError: anything wrong with the arguments, before any chip is simulated; another study uses the directory.
-    """
-    from mho.evaluation.samples import LabelledSamples
-    from mho.workflow.study import run_study
-    from mho.workflow.study_config import load_study, study_from_json
-
-    if isinstance(study, (str, Path)):
-        where, config = str(study), load_study(study)
-    else:
-        where, config = "study", study_from_json(study, where="study")
-    if processes is not None and processes < 1:
-        raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
-    return run_study(
-        config,
-        where=where,
-        directory=None if directory is None else Path(directory),
-        processes=processes,
-        ray=ray,
-        fresh=fresh,
-        program=program,
-        samples=None if samples is None else LabelledSamples(*samples),
-        calibration=calibration,
-    ).result

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import mho
 from mho.cli.arguments import ProcessesOption, RayOption
 from mho.terminal import echo
 
@@ -26,16 +27,18 @@ def run(
     """
     from mho.formats import format_seconds
     from mho.quantization.allocator import keep_freed_memory
-    from mho.workflow.config import load_config
-    from mho.workflow.progress import show_progress
-    from mho.workflow.run import run as run_all
-    from mho.workflow.search_execution import SearchExecution
 
-    settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    with show_progress() as make_progress:
-        finished = run_all(settings, fresh=fresh, make_progress=make_progress, execution=execution)
+    finished = mho.run(
+        config,
+        directory=directory,
+        data_root=data_root,
+        weights=weights,
+        processes=processes,
+        ray=ray,
+        fresh=fresh,
+        show_progress=True,
+    )
     result = finished.result
     echo("")
     echo(result.sentence)
