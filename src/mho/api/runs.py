@@ -85,7 +85,8 @@ def study(
             calibration.file; calibration.images of them are taken.
         directory: where results go, instead of the study's own; studies/NAME where it names none.
         processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of
-            a Ray cluster. More than 1 import the calling script anew: keep what it does under ``if __name__ == "__main__":``.
+            a Ray cluster. More than 1 import the calling script anew: keep what it does under
+            ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that simulates them: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier studies left in the directory.
 
