@@ -5,7 +5,7 @@
 RUN.toml names the data and the accelerator, whose cells are taken for ideal here: what is lost is lost by ADCs alone.
 NETWORK.onnx is quantized, and keeps its widths. Layers lie in differential columns (the paper's mapping); those of
 --layers meet ADCs of --adc-bits with a range each, found anew every 100 steps, all others exact sums; without --layers
-all meet ADCs, which takes many times as long. What came out is judged by `adc_ranges.py` on TRAINED.onnx.
+all run with ADCs, which takes many times as long. Evaluate the result with `adc_ranges.py` on TRAINED.onnx.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.keep_memory and not keep_freed_memory():
-        print("this C library cannot be told to keep memory")
+        print("this C library cannot keep freed memory")
     print(
         f"torch {torch.__version__}, {options.threads} threads, batch {BATCH}, {options.bits}, {options.rounds} rounds"
     )

@@ -1,4 +1,4 @@
-"""What training meets is what chips do: outputs of many draws have the distribution of `AnalogExecutor`'s.
+"""Training computes on arrays as chips do: outputs of many draws have the distribution of `AnalogExecutor`'s.
 
 Means of each output are compared within their standard errors, and logarithms of variances, averaged over all outputs.
 """
@@ -103,14 +103,14 @@ def on_chip(program: Program, seed: int, x: np.ndarray, hardware: Accelerator, c
 
 
 @pytest.mark.parametrize(("encoding", "model", "array", "converters"), CASES)
-def test_training_meets_what_chips_do(
+def test_training_has_the_distribution_of_chips(
     encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
 ) -> None:
     compare_with_chips(convolution(), encoding, model, array, converters)
 
 
 @pytest.mark.parametrize(("encoding", "model", "array", "converters"), STORED_CASES)
-def test_training_meets_what_chips_do_with_stored_activations(
+def test_training_has_the_distribution_of_chips_with_stored_activations(
     encoding: str, model: str, array: dict[str, Any], converters: dict[str, Any]
 ) -> None:
     compare_with_chips(attention(), encoding, model, array, converters)
@@ -124,7 +124,7 @@ def test_training_meets_what_chips_do_with_stored_activations(
         ("offset", ERRORS, {"adc_bits": 5}),
     ],
 )
-def test_training_meets_what_chips_do_with_zero_points(
+def test_training_has_the_distribution_of_chips_with_zero_points(
     encoding: str, array: dict[str, Any], converters: dict[str, Any]
 ) -> None:
     compare_with_chips(imported(), encoding, "paper", array, converters)

@@ -279,7 +279,7 @@ def test_a_checkpoint_of_other_arrays_is_refused(residual: Callable[..., Network
                 train(trainable, split, options, torch.Generator(), tmp_path / "c", noise=noise)
 
 
-def test_evaluation_meets_no_arrays(residual: Callable[..., Network]) -> None:
+def test_evaluation_uses_no_arrays(residual: Callable[..., Network]) -> None:
     trainable, split, _ = _small(residual())
     noise = noise_for(trainable, hardware(array={"programming_error": 0.3}))
     plain = evaluate(trainable, split)
@@ -339,7 +339,7 @@ def test_noise_of_other_widths_or_networks_is_refused() -> None:
         pass
 
 
-def test_training_meets_what_a_budget_of_pulses_leaves() -> None:
+def test_training_has_the_errors_that_a_budget_of_pulses_leaves() -> None:
     trainable, _ = dense()
     pulses = {"pulse_error": 0.2, "verify_tolerance": 0.05}
     errors = []

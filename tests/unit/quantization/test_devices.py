@@ -38,7 +38,7 @@ def test_all_gpus_are_found_or_those_that_are_named():
 
 
 @pytest.mark.usefixtures("no_gpus")
-def test_without_gpus_the_processor_is_taken_and_gpus_cannot_be_asked_for():
+def test_without_gpus_the_processor_is_taken_and_gpus_are_refused():
     assert find_devices("auto") == Devices()
     assert find_devices("cpu,cpu").names == ("cpu", "cpu")
     with pytest.raises(ConfigError, match="no GPU was found"):
