@@ -62,12 +62,10 @@ def run(options: argparse.Namespace) -> None:
         options.accelerator,
         method=options.method,
         budget=options.budget,
-        whole_front=True,
         seed=options.seed,
         log_path=options.log,
-        batch=options.processes,
-        processes=options.processes,
         on_progress=tell,
+        options=mho.SearchOptions(whole_front=True, batch=options.processes, processes=options.processes),
     )
     report(result, len(judged.labels), time.monotonic() - begin)
 

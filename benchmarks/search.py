@@ -47,7 +47,7 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Measurement, Variant
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.search_state import SearchProgress
 from mho.bit_search.space import SearchSpace
 from mho.cache_folder import write_atomically
@@ -202,7 +202,7 @@ def _search(task: Task) -> dict[str, Any]:
     space = whole if task.method == "rl-paper" else pruned
     evaluator = Clock(surrogate.with_seed(task.seed), [])
     log = EvaluationLog(None, evaluator.problem)
-    options = SearchOptions(task.budget, task.allowed_drop_points, repeats=task.repeats)
+    options = SearchLimits(task.budget, task.allowed_drop_points, repeats=task.repeats)
     picks: dict[int, Policy | None] = {}
 
     def note(progress: SearchProgress) -> None:

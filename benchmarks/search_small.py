@@ -40,7 +40,7 @@ from mho.bit_search.goal import select_best
 from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.space import SearchSpace
 from mho.policy import BitWidths, Policy
 
@@ -86,7 +86,7 @@ def run(problem: str, method: str, budget: int, seed: int, noise: float, checkpo
         space,
         evaluator,
         EvaluationLog(None, {}),
-        SearchOptions(budget, 100 * DROP),
+        SearchLimits(budget, 100 * DROP),
         np.random.default_rng(seed),
     )
     seconds = time.process_time() - begin

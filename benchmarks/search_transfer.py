@@ -42,7 +42,7 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import Evaluator
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import MethodOptions
-from mho.bit_search.runner import SearchOptions, SearchResult, run_search
+from mho.bit_search.runner import SearchLimits, SearchResult, run_search
 from mho.bit_search.space import SearchSpace
 from mho.cost_model.latency_table import LatencyTable
 from mho.hardware.loading import accelerator_from_json, load_accelerator
@@ -160,7 +160,7 @@ def search(
     evaluator = world.evaluator(seed)
     return run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem),
-        SearchOptions(budget, drop, whole_front=whole_front), np.random.default_rng(seed),
+        SearchLimits(budget, drop, whole_front=whole_front), np.random.default_rng(seed),
         method_options=MethodOptions(saved=saved),
     )  # fmt: skip
 

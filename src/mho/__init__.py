@@ -19,6 +19,7 @@ _HOMES = {
     "schedule": "mho.api.accelerators",
     "compare": "mho.api.accelerators",
     "search": "mho.bit_search.api",
+    "SearchOptions": "mho.bit_search.api",
     "quantize": "mho.api.networks",
     "save": "mho.api.networks",
     "compile": "mho.api.programs",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from mho.api.runs import run as run
     from mho.api.runs import study as study
     from mho.array.conductances import Conditions as Conditions
+    from mho.bit_search.api import SearchOptions as SearchOptions
     from mho.bit_search.api import search as search
     from mho.errors import MhoError as MhoError
     from mho.policy import BitWidths as BitWidths

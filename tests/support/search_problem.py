@@ -24,7 +24,7 @@ from mho.bit_search.evaluation import Measurement
 from mho.bit_search.layer_features import scale_features
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.shared_measurer import share
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.workers import Workers
@@ -150,7 +150,7 @@ def search_at_once(method, budget, batch, *, log=None, workers=None, recipe=None
     """Search ResNet-18's space, several policies at once."""
     space = resnet18_space(prune=method != "rl-paper")
     evaluator = SmoothEvaluator(space.layer_names)
-    options = SearchOptions(budget, batch=batch)
+    options = SearchLimits(budget, batch=batch)
     log = EvaluationLog(None, evaluator.problem) if log is None else log
     recipe = recipe or SmoothRecipe(space.layer_names)
     opened = nullcontext(measurer) if workers is None else workers.open(evaluator, lambda: recipe, batch)
@@ -166,7 +166,7 @@ def search(
     space = space or resnet18_space(prune=method != "rl-paper")
     evaluator = SmoothEvaluator(space.layer_names, seed, noise=noise, seconds=seconds)
     log = EvaluationLog(log_path, evaluator.problem)
-    options = SearchOptions(budget, allowed_drop_points=allowed)
+    options = SearchLimits(budget, allowed_drop_points=allowed)
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
 
 
@@ -183,7 +183,7 @@ def search_beside_others(method, budget, path, batch, url, *, seconds=0.05):
     evaluator = SmoothEvaluator(space.layer_names, seconds=seconds)
     log = EvaluationLog(path, evaluator.problem)
     with share(LocalMeasurer(evaluator), url, space, evaluator, log, 1) as measurer:
-        options = SearchOptions(budget, batch=batch)
+        options = SearchLimits(budget, batch=batch)
         generator = np.random.default_rng(0)
         result = run_search(method, space, evaluator, log, options, generator, measurer=measurer)
     return result, evaluator.calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.layer_features import layer_features
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import MethodOptions, prunes
+from mho.bit_search.methods import AUTO, MethodOptions, prunes
 from mho.bit_search.objective import Objective, parse_objective
 from mho.bit_search.policy_costs import make_costs
-from mho.bit_search.qat_evaluator import NetworkJudge, QatEvaluator
-from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult, run_search
+from mho.bit_search.qat_evaluator import NetworkEvaluator, QatEvaluator
+from mho.bit_search.runner import SearchLimits, SearchProgress, SearchResult, run_search
 from mho.bit_search.screening import Screening
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records
@@ -90,38 +91,83 @@ def useful_multiple(accelerator: Accelerator, mapping: MappingModel) -> int:
     return accelerator.crossbar.cell_bits if mapping is MappingModel.PAPER else 1
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """What few searches need beside the arguments of `search`.
+
+    Attributes:
+        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        cost_budget: what the best policy may cost, instead of what it may lose: a share of the cost of uniform 8/8 such
+            as 0.4, or an amount such as "250 us". The most accurate policy within it is searched.
+        whole_front: search policies of all costs alike; the best policy is the cheapest that keeps the allowed drop.
+        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
+            paper's mapping, weights in multiples of the cell.
+        method_options: options of the method: an algorithm, a saved agent, a prior of sensitivities.
+        learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
+            where their log lies: the method learns from them first, and they do not count into the budget.
+        network_evaluator: how candidates are evaluated; None: in floats, exactly. Where ADC bits are searched, one
+            that sees ADCs is needed, such as `mho.evaluation.networks.ArrayEvaluator`.
+        batch: how many policies the method proposes before any of them is evaluated.
+        processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
+            no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
+        ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
+        storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
+        screening: shorter trainings that policies of a batch go through first; the budget then counts full evaluations.
+        repeats: with how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning;
+            they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
+            a tenth of the budget, where candidates are trained; else 0.
+        stop_hopeless: end trainings halfway that are no better than guessing.
+        devices: where candidates are trained and evaluated, such as ``mho.quantization.devices.find_devices("cuda")``;
+            each process has one. None: on the processor.
+    """
+
+    mapping: MappingModel | str = DEFAULT_MODEL
+    cost_budget: float | str | None = None
+    whole_front: bool = False
+    constraints: SearchConstraints | None = None
+    method_options: MethodOptions | None = None
+    learn_from: EvaluationLog | str | Path | None = None
+    network_evaluator: NetworkEvaluator | None = None
+    batch: int = 1
+    processes: int | None = None
+    ray: str | None = None
+    storage: str | None = None
+    screening: Screening | None = None
+    repeats: int | None = None
+    stop_hopeless: bool = False
+    devices: Devices | None = None
+
+    def limits(self, budget: int, drop: float, objective: Objective, *, is_trained: bool) -> SearchLimits:
+        """Return how long a search lasts and what it may lose. Raises `ConfigError`."""
+        return SearchLimits(
+            budget,
+            drop,
+            cost_budget=None if self.cost_budget is None else CostBudget.parse(self.cost_budget, objective),
+            whole_front=self.whole_front,
+            batch=self.batch,
+            screening=self.screening,
+            repeats=default_repeats(budget, is_trained=is_trained) if self.repeats is None else self.repeats,
+        )
+
+
 def search(
     network: Network,
     dataset: Dataset,
     accelerator: Accelerator | str | Path,
     *,
     budget: int,
-    method: str = "rl",
-    mapping: MappingModel | str = DEFAULT_MODEL,
+    method: str = AUTO,
     objective: Objective | str = Objective.LATENCY,
     allowed_drop_points: float = 1.0,
-    cost_budget: float | str | None = None,
-    whole_front: bool = False,
-    constraints: SearchConstraints | None = None,
     training: TrainingOptions | None = None,
     seed: int = 0,
     log_path: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
-    method_options: MethodOptions | None = None,
-    learn_from: EvaluationLog | str | Path | None = None,
-    judge: NetworkJudge | None = None,
-    batch: int = 1,
-    processes: int | None = None,
-    ray: str | None = None,
-    storage: str | None = None,
-    screening: Screening | None = None,
-    repeats: int | None = None,
-    stop_hopeless: bool = False,
-    devices: Devices | None = None,
+    options: SearchOptions | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
 
-    Or for those that keep it most accurate within a cost; or for those of all costs.
+    Or, as `options` say, for those that keep it most accurate within a cost; or for those of all costs.
 
     Candidates start from the network's float weights, are calibrated on the calibration split, trained shortly where
     `training` says so, scored by loss on the calibration split and evaluated on the validation split. Test data is not
@@ -132,77 +178,65 @@ def search(
         dataset: its four splits.
         accelerator: the hardware, or a preset's name or TOML file.
         budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
-        method: one of `mho.bit_search.methods.METHODS`: "rl", "rl-paper" (which does not prune the space), "exact",
-            "evolution", "tpe", "uniform" or "random"; or "auto", which takes what the benchmark shows best.
-        mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
+        method: "auto", which takes what the benchmarks show best, or one of `mho.bit_search.methods.METHODS`: "rl",
+            "rl-paper" (which does not prune the space), "exact", "evolution", "tpe", "uniform" or "random".
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
             "crossbars" that hold all tiles at once.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
-        cost_budget: what the best policy may cost, instead of what it may lose: a share of the cost of uniform 8/8 such
-            as 0.4, or an amount such as "250 us". The most accurate policy within it is searched.
-        whole_front: search policies of all costs alike; the best policy is the cheapest that keeps the allowed drop.
-        constraints: what a policy may be; by default 2..8 bits, first and last layer at 8 bits and, under the
-            paper's mapping, weights in multiples of the cell.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
         on_progress: called after every policy.
-        method_options: options of the method: an algorithm, a saved agent, prior of sensitivities.
-        learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
-            where their log lies: the method learns from them first, and they do not count into the budget.
-        judge: how candidates are evaluated; None: in floats, exactly. Where ADC bits are searched, one that sees ADCs
-            is needed, such as `mho.evaluation.networks.ArrayEvaluator`.
-        batch: how many policies the method proposes before any of them is evaluated.
-        processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
-            no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
-        ray: address of a Ray cluster that evaluates, ``auto`` or ``local``.
-        storage: URL of a database in which searches share evaluations, or "sqlite" for a file beside the log.
-        screening: shorter trainings that policies of a batch go through first; `budget` then counts full evaluations.
-        repeats: with how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning;
-            they count into the budget. Without them the best policy is often the luckiest of many. None: 4, but at most
-            a tenth of the budget, where candidates are trained; else 0.
-        stop_hopeless: end trainings halfway that are no better than guessing.
-        devices: where candidates are trained and evaluated, such as ``mho.quantization.devices.find_devices("cuda")``;
-            each process has one. None: on the processor.
+        options: what few searches need; None: the defaults.
 
     Raises:
         MhoError: anything wrong with what was given.
     """
-    workers = Workers(processes, ray)
-    workers.check(batch)
+    options = options or SearchOptions()
+    workers = Workers(options.processes, options.ray)
+    workers.check(options.batch)
     hardware = as_accelerator(accelerator)
-    model, least = MappingModel(mapping), parse_objective(objective)
-    limits = constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
-    space = make_space(network, hardware, limits, mapping=model, prune=prunes(method), objective=least)
-    if space.adc_bits and judge is None:
+    model, least = MappingModel(options.mapping), parse_objective(objective)
+    constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
+    space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=least)
+    if space.adc_bits and options.network_evaluator is None:
         raise ConfigError(
             "ADC bits are to be searched, and candidates are evaluated exactly",
             where="mho.search",
-            expected="a judge that sees ADCs",
-            hint="judge=ArrayEvaluator(...) of mho.evaluation.networks, or mho search, which takes one by itself",
+            expected="a network evaluator that sees ADCs",
+            hint="SearchOptions(network_evaluator=ArrayEvaluator(...)) of mho.evaluation.networks, or mho search,"
+            " which takes one by itself",
         )
+    evaluator = _make_evaluator(network, dataset, hardware, training, seed, options)
+    log = EvaluationLog(log_path, evaluator.problem)
+    given: tuple[EvaluationRecord, ...] = ()
+    if (source := options.learn_from) is not None:
+        source = source if isinstance(source, EvaluationLog) else EvaluationLog.read(source)
+        given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
+    limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
+    with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
+        generator = np.random.default_rng(seed)
+        return run_search(
+            method, space, evaluator, log, limits, generator, on_progress,
+            measurer=measurer, method_options=options.method_options, given=given,
+        )  # fmt: skip
+
+
+def _make_evaluator(
+    network: Network,
+    dataset: Dataset,
+    hardware: Accelerator,
+    training: TrainingOptions | None,
+    seed: int,
+    options: SearchOptions,
+) -> QatEvaluator:
     if find_normalization(network):
         dataset = dataset.unnormalized()
     trainable = TrainableNetwork(network)
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
-    evaluator = QatEvaluator(
+    return QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
-        judge=judge, stops_hopeless=stop_hopeless, problem={"accelerator": hardware.to_json()}, devices=devices,
+        network_evaluator=options.network_evaluator, stops_hopeless=options.stop_hopeless,
+        problem={"accelerator": hardware.to_json()}, devices=options.devices,
     )  # fmt: skip
-    log = EvaluationLog(log_path, evaluator.problem)
-    limit = None if cost_budget is None else CostBudget.parse(cost_budget, least)
-    options = SearchOptions(
-        budget, allowed_drop_points, cost_budget=limit, whole_front=whole_front, batch=batch, screening=screening,
-        repeats=default_repeats(budget, is_trained=training is not None) if repeats is None else repeats,
-    )  # fmt: skip
-    given: tuple[EvaluationRecord, ...] = ()
-    if learn_from is not None:
-        source = learn_from if isinstance(learn_from, EvaluationLog) else EvaluationLog.read(learn_from)
-        given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
-    with open_measurer(workers, storage, space, evaluator, log, batch) as measurer:
-        generator = np.random.default_rng(seed)
-        return run_search(
-            method, space, evaluator, log, options, generator, on_progress,
-            measurer=measurer, method_options=method_options, given=given,
-        )  # fmt: skip

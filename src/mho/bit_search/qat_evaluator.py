@@ -38,7 +38,7 @@ SEED_STRIDE = 1_000_003
 """Between the seeds of repeated measurements."""
 
 
-class NetworkJudge(Protocol):
+class NetworkEvaluator(Protocol):
     """Asks a quantized network in another way than by running it in floats."""
 
     @property
@@ -51,7 +51,7 @@ class NetworkJudge(Protocol):
         """What its verdict depends on besides network, policy and samples, as JSON."""
         ...
 
-    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
         """Return what a network gets right of each of the splits, with the policy that it was set to."""
         ...
 
@@ -73,7 +73,7 @@ class QatEvaluator:
         seed: of every training: all policies see the same batches.
         batch_size: samples evaluated together.
         runnable: a compiled form of `trainable`, where there is one.
-        judge: answers in place of the trained network, such as its arrays; None: the network itself does.
+        network_evaluator: answers in place of the trained network, such as its arrays; None: the network itself does.
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
@@ -91,14 +91,19 @@ class QatEvaluator:
         seed: int,
         batch_size: int = 256,
         runnable: torch.nn.Module | None = None,
-        judge: NetworkJudge | None = None,
+        network_evaluator: NetworkEvaluator | None = None,
         stops_hopeless: bool = False,
         problem: Mapping[str, Any] | None = None,
         devices: Devices | None = None,
     ) -> None:
         self._trainable, self._runnable = trainable, runnable if runnable is not None else trainable
         self._train, self._calibration, self._validation = train_split, calibration_split, validation_split
-        self._options, self._seed, self._batch_size, self._judge = options, seed, batch_size, judge
+        self._options, self._seed, self._batch_size, self._network_evaluator = (
+            options,
+            seed,
+            batch_size,
+            network_evaluator,
+        )
         self._table, self._given = table, dict(problem or {})
         self._again, self._stops, self._devices = "", stops_hopeless, devices or Devices()
         trainable.set_calibration(table)
@@ -118,17 +123,17 @@ class QatEvaluator:
             "seed": seed,
             **own.to_json(),
             **({"stops": "hopeless"} if stops_hopeless else {}),
-            **({} if judge is None else {"judge": dict(judge.problem)}),
+            **({} if network_evaluator is None else {"network_evaluator": dict(network_evaluator.problem)}),
         }  # fmt: skip
 
     @property
     def fidelity(self) -> str:
         """How thoroughly policies are measured, for people too."""
-        judged = "" if self._judge is None else f", judged {self._judge.words}"
+        suffix = "" if self._network_evaluator is None else f", evaluated {self._network_evaluator.words}"
         if self._options is None:
-            return f"post-training quantization{judged}{self._again}"
+            return f"post-training quantization{suffix}{self._again}"
         length = f"{self._options.steps} steps" if self._options.steps is not None else f"{self._options.epochs} epochs"
-        return f"calibration or {length} of training on {len(self._train)} samples{judged}{self._again}"
+        return f"calibration or {length} of training on {len(self._train)} samples{suffix}{self._again}"
 
     @property
     def problem(self) -> Mapping[str, Any]:
@@ -193,8 +198,10 @@ class QatEvaluator:
             if score <= (trained := self._score()):
                 self._calibrate(policy)
             score = min(score, trained)
-        if self._judge is not None:
-            calibration, validation = self._judge.judge(self._trainable, (self._calibration, self._validation))
+        if self._network_evaluator is not None:
+            calibration, validation = self._network_evaluator.evaluate(
+                self._trainable, (self._calibration, self._validation)
+            )
             return Measurement.of(calibration.loss, validation.accuracy, note)
         return Measurement.of(score, evaluate(self._runnable, self._validation, self._batch_size).accuracy, note)
 
@@ -219,7 +226,7 @@ class QatEvaluator:
             options=self._options,
             seed=self._seed,
             batch_size=self._batch_size,
-            judge=self._judge,
+            network_evaluator=self._network_evaluator,
             problem=self._given,
             stops_hopeless=self._stops,
             is_compiled=self._runnable is not self._trainable,
@@ -241,7 +248,8 @@ class QatRecipe:
         network: the float network as ONNX.
         weights: its tensors, by name: ONNX leaves out what trainings alone need.
         steps: calibrated ones, by layer.
-        train, calibration, validation, options, seed, batch_size, judge, problem, stops_hopeless: of the evaluator.
+        train, calibration, validation, options, seed, batch_size, network_evaluator, problem, stops_hopeless: of the
+            evaluator.
         is_compiled: whether trainings run compiled, where a compiler is found.
         devices: of the evaluator; each process takes one.
         threads: that torch computes with; figures depend on it.
@@ -256,7 +264,7 @@ class QatRecipe:
     options: TrainingOptions | None
     seed: int
     batch_size: int
-    judge: NetworkJudge | None
+    network_evaluator: NetworkEvaluator | None
     problem: Mapping[str, Any]
     stops_hopeless: bool
     is_compiled: bool
@@ -288,7 +296,7 @@ class QatRecipe:
             seed=self.seed,
             batch_size=self.batch_size,
             runnable=compile_if_possible(module)[0] if self.is_compiled else None,
-            judge=self.judge,
+            network_evaluator=self.network_evaluator,
             stops_hopeless=self.stops_hopeless,
             problem=self.problem,
             devices=self.devices,

@@ -36,7 +36,7 @@ MAX_REPEATS = 200
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchLimits:
     """How long a search lasts and what it may lose.
 
     Attributes:
@@ -175,7 +175,7 @@ def run_search(
     space: SearchSpace,
     evaluator: Evaluator,
     log: EvaluationLog,
-    options: SearchOptions,
+    options: SearchLimits,
     generator: np.random.Generator,
     on_progress: Callable[[SearchProgress], None] | None = None,
     *,
@@ -253,9 +253,7 @@ def _measure_reference(state: SearchState) -> EvaluationRecord:
     return reference
 
 
-def _make_goal(
-    reference: EvaluationRecord, options: SearchOptions, space: SearchSpace, cost_budget: int | None
-) -> Goal:
+def _make_goal(reference: EvaluationRecord, options: SearchLimits, space: SearchSpace, cost_budget: int | None) -> Goal:
     assert reference.accuracy is not None, "the reference was measured"
     assert reference.score is not None, "the reference was measured"
     known = options.reference_accuracy

@@ -19,7 +19,7 @@ from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, PolicyError
 from mho.policy import Policy
 
-_DECISIVE = ("network", "steps", "data", "training", "judge")
+_DECISIVE = ("network", "steps", "data", "training", "network_evaluator")
 """Keys of a problem that measurements must agree on to be compared."""
 
 
@@ -69,7 +69,7 @@ def _cost_of(policy: Policy, space: SearchSpace) -> int | None:
 
 def _check_problem(theirs: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> None:
     keys = [key for key in _DECISIVE if theirs.get(key) != ours.get(key)]
-    if ours.get("judge") is not None and theirs.get("accelerator") != ours.get("accelerator"):
+    if ours.get("network_evaluator") is not None and theirs.get("accelerator") != ours.get("accelerator"):
         keys.append("accelerator (policies are evaluated on its arrays)")
     if keys:
         raise ConfigError(

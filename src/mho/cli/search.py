@@ -111,7 +111,7 @@ def search(
     )
     outputs = {"--output": output, "--save-agent": save_agent, "--explanation": explanation}
     check_outputs(outputs, (config, settings.to_json()), kept=settings.directory)
-    if save_agent is not None and settings.search.method != "rl":
+    if save_agent is not None and not settings.search.has_agent:
         raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
     execution = SearchExecution(processes, ray)
     keep_freed_memory()  # training steps are quicker, and the process is this command's own

@@ -42,7 +42,7 @@ CHIPS = 3
 class ArrayEvaluator:
     """Evaluates networks on arrays with ideal cells and the ADCs and DACs of an accelerator.
 
-    An `mho.bit_search.qat_evaluator.NetworkJudge`: pass it to `mho.search` where ADC bits are searched.
+    An `mho.bit_search.qat_evaluator.NetworkEvaluator`: pass it to `mho.search` where ADC bits are searched.
 
     Args:
         accelerator: with calibrated ADCs.
@@ -74,7 +74,7 @@ class ArrayEvaluator:
             "images": len(self._seen),
         }
 
-    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
         """Return the accuracy on each of the splits; the network's policy gives bits of ADCs.
 
         Raises:
@@ -95,7 +95,7 @@ class ArrayEvaluator:
 
 
 class ChipEvaluator:
-    """Evaluates networks on sampled chips; an `mho.bit_search.qat_evaluator.NetworkJudge`.
+    """Evaluates networks on sampled chips; an `mho.bit_search.qat_evaluator.NetworkEvaluator`.
 
     Args:
         chips: which, and how they are read; their seeds follow from `seed`, and are not those of `mho simulate`.
@@ -134,7 +134,7 @@ class ChipEvaluator:
             "images": len(self._seen),
         }
 
-    def judge(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
         """Return the mean over chips of the accuracy on each of the splits; the network's policy gives bits of ADCs.
 
         Raises:
@@ -209,7 +209,7 @@ def evaluate_network(
     if arrays is None:
         found = evaluate(trainable, split, FLOAT_BATCH)
     else:
-        (found,) = arrays.judge(trainable, (split,))
+        (found,) = arrays.evaluate(trainable, (split,))
     if not math.isfinite(found.loss):
         raise TrainingError(
             f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"

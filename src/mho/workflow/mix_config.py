@@ -48,7 +48,7 @@ class MixedRun(FrozenModel):
 class MixSearch(FrozenModel):
     """What is searched, and how."""
 
-    method: PrunedMethodName = "rl"
+    method: PrunedMethodName = "exact"
     """As of a run."""
     objective: Literal["latency", "energy", "crossbars"] = "crossbars"
     """`crossbars`: how many hold all networks at once; `latency`, `energy`: of the inputs of all networks, one after

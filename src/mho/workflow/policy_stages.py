@@ -87,7 +87,7 @@ def _describe_lost_training(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def array_ingredients(arrays: HardwareEvaluator | None) -> dict[str, Any]:
     """Return what a network that is evaluated on arrays depends on beyond its training; nothing where it is not."""
-    return {} if arrays is None else {"judge": dict(arrays.problem)}
+    return {} if arrays is None else {"network_evaluator": dict(arrays.problem)}
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Prepared:
             runnable=runnable,
             devices=material.devices,
             stops_hopeless=settings.stop_hopeless,
-            judge=self.array_evaluator(seed) if on_arrays else None,
+            network_evaluator=self.array_evaluator(seed) if on_arrays else None,
             problem={
                 **self.digests,
                 "accelerator": material.accelerator.to_json(),

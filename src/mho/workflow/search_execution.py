@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.measurers import Measurer
     from mho.bit_search.qat_evaluator import QatEvaluator
-    from mho.bit_search.runner import SearchOptions, SearchProgress, SearchResult
+    from mho.bit_search.runner import SearchLimits, SearchProgress, SearchResult
     from mho.bit_search.space import SearchSpace
 
 
@@ -64,7 +64,7 @@ class SearchExecution:
         space: SearchSpace,
         evaluator: QatEvaluator,
         log: EvaluationLog,
-        options: SearchOptions,
+        options: SearchLimits,
         generator: np.random.Generator,
         on_progress: Callable[[SearchProgress], None],
         *,

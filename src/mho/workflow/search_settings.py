@@ -122,8 +122,8 @@ class StartSettings(FrozenModel):
 class SearchSettings(FrozenModel):
     """How bit widths are searched."""
 
-    method: MethodName = "rl"
-    """`auto` takes what the benchmark of methods shows best, and says why. `rl` is the improved agent, `rl-paper`
+    method: MethodName = "auto"
+    """`auto` takes what the benchmarks of methods show best, and says why. `rl` is the improved agent, `rl-paper`
     follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
     are Optuna's NSGA-II and Parzen estimator; the others are baselines."""
     objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"] = "latency"
@@ -192,6 +192,12 @@ class SearchSettings(FrozenModel):
         if self.cost_budget is not None:
             content.pop("allowed_drop_points", None)
         return {key: value for key, value in content.items() if key not in unsaid or value}
+
+    @property
+    def has_agent(self) -> bool:
+        """True where the search is one of `rl`, whose agent can be saved."""
+        is_agents = self.start.algorithm is not None or self.start.agent is not None
+        return self.method == "rl" or (self.method == AUTO and is_agents)
 
     @property
     def has_adc_bits(self) -> bool:

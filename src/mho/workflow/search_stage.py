@@ -26,7 +26,7 @@ from mho.workflow.stage import Figures, Report
 if TYPE_CHECKING:
     from mho.bit_search.budget import CostBudget
     from mho.bit_search.evaluation import EvaluationRecord
-    from mho.bit_search.runner import SearchOptions, SearchResult
+    from mho.bit_search.runner import SearchLimits, SearchResult
     from mho.bit_search.screening import Screening
     from mho.bit_search.space import SearchSpace
 
@@ -154,11 +154,11 @@ def read_screening(evaluation: EvaluationSettings) -> Screening | None:
     return Screening(evaluation.stages, evaluation.promote) if evaluation.stages else None
 
 
-def make_options(settings: SearchSettings, repeats: int, screening: Screening | None = None) -> SearchOptions:
+def make_options(settings: SearchSettings, repeats: int, screening: Screening | None = None) -> SearchLimits:
     """Return how long a search lasts and what it looks for."""
-    from mho.bit_search.runner import SearchOptions
+    from mho.bit_search.runner import SearchLimits
 
-    return SearchOptions(
+    return SearchLimits(
         settings.budget,
         settings.allowed_drop_points,
         cost_budget=read_cost_budget(settings),

@@ -7,12 +7,12 @@ from small_spaces import ArbitraryEvaluator, all_policies, drawn_space
 
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.runner import SearchOptions, SearchResult, run_search
+from mho.bit_search.runner import SearchLimits, SearchResult, run_search
 
 seeds = st.integers(0, 2**20)
 
 
-def run(method: str, seed: int, options: SearchOptions) -> SearchResult:
+def run(method: str, seed: int, options: SearchLimits) -> SearchResult:
     space = drawn_space(seed, prune=method != "rl-paper")
     return run_search(
         method, space, ArbitraryEvaluator(seed), EvaluationLog(None, {}), options, np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def budget_within(seed, level):
 @settings(deadline=None, max_examples=8)
 @given(seeds, st.sampled_from([0.0, 0.5, 1.5, 5.0]))
 def test_exact_finds_the_cheapest_within_an_allowed_drop(seed, drop):
-    result = run("exact", seed, SearchOptions(40, drop))
+    result = run("exact", seed, SearchLimits(40, drop))
     costs = [cost for cost, accuracy in measured(seed) if accuracy >= result.goal.target_accuracy - 1e-12]
     assert (None if result.best is None else result.best.cost) == min(costs, default=None)
 
@@ -44,14 +44,14 @@ def test_exact_finds_the_cheapest_within_an_allowed_drop(seed, drop):
 @given(seeds, st.floats(0.0, 1.0))
 def test_exact_finds_the_most_accurate_within_a_cost_budget(seed, level):
     budget = budget_within(seed, level)
-    best = run("exact", seed, SearchOptions(40, cost_budget=budget)).require_best()
+    best = run("exact", seed, SearchLimits(40, cost_budget=budget)).require_best()
     assert best.accuracy == max(accuracy for cost, accuracy in measured(seed) if cost <= budget.amount)
 
 
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_exact_finds_the_whole_front(seed):
-    result = run("exact", seed, SearchOptions(40, whole_front=True))
+    result = run("exact", seed, SearchLimits(40, whole_front=True))
     space = drawn_space(seed)
     everything = [*measured(seed), (result.reference.cost, result.reference.accuracy)]
     true_front = {

@@ -7,7 +7,7 @@ from mho.bit_search.auto import choose_method
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import MethodOptions
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 
 
 def test_small_spaces_are_searched_to_the_proven_optimum():
@@ -34,7 +34,7 @@ def test_auto_finds_what_its_choice_finds_and_says_why(space):
         if space is None:
             return search(method, 12)
         evaluator = ArbitraryEvaluator(1)
-        options = SearchOptions(40, 1.0)
+        options = SearchLimits(40, 1.0)
         return run_search(method, space, evaluator, EvaluationLog(None, {}), options, np.random.default_rng(0))
 
     by_itself, told = run("auto"), run("exact")

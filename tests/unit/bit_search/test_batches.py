@@ -13,7 +13,7 @@ from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search
 from mho.bit_search.evaluation import FAILED
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import ATTEMPTS, MakeWork, library_versions
-from mho.bit_search.runner import SearchOptions
+from mho.bit_search.runner import SearchLimits
 from mho.bit_search.workers import Workers
 from mho.errors import ConfigError, MhoError
 
@@ -96,7 +96,7 @@ def test_more_processes_than_policies_at_once_are_refused(processes, batch, hint
 
 def test_a_batch_has_at_least_one_policy():
     with pytest.raises(ConfigError, match="batch is 0"):
-        SearchOptions(5, batch=0)
+        SearchLimits(5, batch=0)
 
 
 def test_a_worker_of_other_versions_is_refused():

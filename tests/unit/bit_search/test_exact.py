@@ -8,7 +8,7 @@ from mho.bit_search.exact import ExactSearch
 from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.initial_policies import spread_policies
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityModel
 
 GOAL = Goal(0.7, 1.0, resnet18_space().reference_cost, 1.2)
@@ -19,7 +19,7 @@ def test_the_search_of_a_small_space_ends_when_nothing_cheaper_is_left():
     for seed in range(4):
         space, evaluator = drawn_space(seed, layers=3), ArbitraryEvaluator(seed)
         result = run_search(
-            "exact", space, evaluator, EvaluationLog(None, {}), SearchOptions(space.size + 1), np.random.default_rng(0)
+            "exact", space, evaluator, EvaluationLog(None, {}), SearchLimits(space.size + 1), np.random.default_rng(0)
         )
         best, evaluated = result.require_best(), {record.policy for record in result.records}
         assert result.ended == "exhausted"

@@ -26,7 +26,7 @@ from mho.bit_search.methods import (
     takers_of,
 )
 from mho.bit_search.objective import Objective
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.schemas import search_schema
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
@@ -85,7 +85,7 @@ def search(method, *, log=None, seed=0, evaluator=None, space=None, given=(), me
     options = {"budget": BUDGET, "batch": BATCH, "repeats": REPEATS, "allowed_drop_points": 4.0, **options}
     result = run_search(
         method, space, evaluator, EvaluationLog(None, evaluator.problem) if log is None else log,
-        SearchOptions(**options), np.random.default_rng(seed), given=given, measurer=measurer,
+        SearchLimits(**options), np.random.default_rng(seed), given=given, measurer=measurer,
         method_options=MethodOptions(prior=prior),
     )  # fmt: skip
     return result, evaluator

@@ -17,7 +17,7 @@ from mho.bit_search.knapsack import solve_knapsack
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import MethodOptions
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.warm_start import known_records
 from mho.policy import Policy
@@ -28,7 +28,7 @@ SPACE, LARGE = small_space(), resnet18_space()
 def search(method, seed, budget, *, space=SPACE, given=(), drop=3.0, **options):
     evaluator = SmoothEvaluator(space.layer_names, seed)
     return run_search(
-        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(budget, drop),
+        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(budget, drop),
         np.random.default_rng(seed + 1), method_options=MethodOptions(**options), given=given,
     )  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_models_learn_from_earlier_evaluations(method, pairs):
     for seed in range(pairs):
         evaluator = SmoothEvaluator(LARGE.layer_names, seed)
         log = EvaluationLog(None, evaluator.problem)
-        run_search("random", LARGE, evaluator, log, SearchOptions(40), np.random.default_rng(seed))
+        run_search("random", LARGE, evaluator, log, SearchLimits(40), np.random.default_rng(seed))
         given.append(known_records(log, evaluator, LARGE, where="log"))
     informed = [search(method, seed, 6, space=LARGE, drop=1.0, given=given[seed]) for seed in range(pairs)]
     assert shrink(informed, [search(method, seed, 6, space=LARGE, drop=1.0) for seed in range(pairs)]) < 0.5

@@ -9,7 +9,7 @@ from search_problem import SmoothEvaluator, small_space
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import METHODS, MethodOptions
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
 
@@ -18,7 +18,7 @@ def search(method, budget=6, **options):
     space = small_space()
     evaluator = SmoothEvaluator(space.layer_names)
     return run_search(
-        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(budget),
+        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(budget),
         np.random.default_rng(1), method_options=MethodOptions(**options),
     )  # fmt: skip
 

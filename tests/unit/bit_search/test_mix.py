@@ -17,7 +17,7 @@ from mho.bit_search.measurers import LocalMeasurer, Timed
 from mho.bit_search.methods import MethodOptions
 from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, MixedNetwork, join_spaces, part_of
 from mho.bit_search.objective import Objective
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
 from mho.hardware.loading import load_accelerator
@@ -177,7 +177,7 @@ def test_all_networks_are_measured_with_other_seeds_before_a_policy_wins(counts)
     evaluator, space = MixedEvaluator(members, "exact"), join(counts)
     measurer = MixedMeasurer(members, {name: LocalMeasurer(one) for name, one in parts.items()}, "exact")
     found = run_search(
-        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(16, 30.0, repeats=2),
+        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(16, 30.0, repeats=2),
         np.random.default_rng(0), measurer=measurer,
     )  # fmt: skip
     best = found.require_best()
@@ -206,7 +206,7 @@ def test_methods_share_a_budget_out_where_it_does_least_harm(method):
     logs = np.log([[one.weights[n], one.acts[n]] for one in evaluators.values() for n in whole.layer_names])
     known = SensitivityPrior(logs, np.full(logs.shape, 0.2), 1.0, 0.1, np.zeros((2, 8)), "the truth")
     result = run_search(
-        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(12, allowed_drop_points=2),
+        method, space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(12, allowed_drop_points=2),
         np.random.default_rng(0), method_options=MethodOptions(prior=known),
     )  # fmt: skip
     costs = {name: whole.cost_of(part_of(result.require_best().policy, name)) for name in evaluators}

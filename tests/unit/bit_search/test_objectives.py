@@ -11,7 +11,7 @@ from mho.bit_search.auto import choose_method
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.objective import Objective, parse_objective
 from mho.bit_search.policy_costs import make_costs
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError
@@ -35,7 +35,7 @@ def _search(objective, method, *, budget=60, log=None, seed=0):
     space = objective_space(objective, prune=method != "rl-paper")
     evaluator = _Accurate(space.layer_names)
     log = EvaluationLog(None, evaluator.problem) if log is None else log
-    options = SearchOptions(budget, allowed_drop_points=4.0)
+    options = SearchLimits(budget, allowed_drop_points=4.0)
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed)), space, evaluator
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mho.bit_search.api import search
+from mho.bit_search.api import SearchOptions, search
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.early_stopping import ChanceLevelTest, StoppedTrainingError
 from mho.bit_search.evaluation import Variant, problem_hash
@@ -238,9 +238,12 @@ def test_losses_of_steps_are_told_apart_over_epochs():
 
 def test_a_search_from_python_screens_repeats_and_stores(network, dataset, tmp_path):
     found = search(
-        network, dataset, "pelke2026-4bit", method="random", budget=6, batch=4, allowed_drop_points=60.0,
-        constraints=SearchConstraints(hold_first_last=None), training=OPTIONS, log_path=tmp_path / "log.jsonl",
-        storage="sqlite", screening=Screening((0,)), repeats=1, stop_hopeless=True,
+        network, dataset, "pelke2026-4bit", method="random", budget=6, allowed_drop_points=60.0,
+        training=OPTIONS, log_path=tmp_path / "log.jsonl",
+        options=SearchOptions(
+            constraints=SearchConstraints(hold_first_last=None), batch=4, storage="sqlite",
+            screening=Screening((0,)), repeats=1, stop_hopeless=True,
+        ),
     )  # fmt: skip
     assert 4.5 < found.spent <= 6
     assert {record.status for record in found.records} == {"ok", "screened"}

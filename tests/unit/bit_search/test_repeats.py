@@ -13,7 +13,7 @@ from mho.bit_search.evaluation import FAILED, FULL, OK, EvaluationRecord, Measur
 from mho.bit_search.goal import Goal, allowed_excess, estimate_accuracies, select_best
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.errors import ConfigError, MhoError
 from mho.policy import BitWidths, Policy
 
@@ -53,7 +53,7 @@ class NoisyEvaluator(SmoothEvaluator):
 def search(budget=40, *, method="exact", repeats=3, evaluator=None, log=None, given=(), measurer=None, **options):
     evaluator = evaluator or NoisyEvaluator()
     log = EvaluationLog(None, evaluator.problem) if log is None else log
-    options = SearchOptions(budget, repeats=repeats, **options)
+    options = SearchLimits(budget, repeats=repeats, **options)
     generator = np.random.default_rng(0)
     space = WHOLE if method == "rl-paper" else SPACE
     return run_search(method, space, evaluator, log, options, generator, given=given, measurer=measurer), evaluator
@@ -149,7 +149,7 @@ def test_a_small_space_is_searched_on_after_its_winner_fell():
     assert space.size == 256
     evaluator = FickleEvaluator(noise=1e-5)
     found = run_search(
-        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchOptions(400, 0.2, repeats=1),
+        "exact", space, evaluator, EvaluationLog(None, evaluator.problem), SearchLimits(400, 0.2, repeats=1),
         np.random.default_rng(0),
     )  # fmt: skip
     truth = {policy: evaluator.true_accuracy(policy) for policy in list_policies(space)}

@@ -4,7 +4,7 @@ from search_problem import SmoothEvaluator, resnet18_space, search
 
 from mho.bit_search.evaluation import Measurement
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.errors import ConfigError, MhoError
 
 
@@ -14,7 +14,7 @@ def test_what_the_log_holds_is_not_evaluated_again_but_counts():
     log = EvaluationLog(None, evaluator.problem)
 
     def run(method, budget):
-        return run_search(method, space, evaluator, log, SearchOptions(budget), np.random.default_rng(0))
+        return run_search(method, space, evaluator, log, SearchLimits(budget), np.random.default_rng(0))
 
     first = run("random", 10)
     assert evaluator.calls == 10
@@ -32,7 +32,7 @@ def test_a_reference_that_cannot_be_evaluated_is_an_error():
     space = resnet18_space()
     with pytest.raises(MhoError, match="reference policy could not be evaluated"):
         run_search(
-            "random", space, Broken(space.layer_names), EvaluationLog(None, {}), SearchOptions(5),
+            "random", space, Broken(space.layer_names), EvaluationLog(None, {}), SearchLimits(5),
             np.random.default_rng(0),
         )  # fmt: skip
 
@@ -57,4 +57,4 @@ def test_unknown_methods_and_impossible_budgets_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'random'"):
         search("randm", 5)
     with pytest.raises(ConfigError, match="budget is 1"):
-        SearchOptions(1)
+        SearchLimits(1)

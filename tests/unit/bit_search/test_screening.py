@@ -11,7 +11,7 @@ from search_problem import SmoothEvaluator, resnet18_space
 from mho.bit_search.evaluation import FULL, OK, SCREENED, EvaluationRecord, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer
-from mho.bit_search.runner import SearchOptions, run_search
+from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.schemas import search_schema
 from mho.bit_search.screening import Promoter, Screening
 from mho.errors import ConfigError
@@ -52,7 +52,7 @@ def search(budget=12, *, stages=(0,), promote=0.5, batch=4, evaluator=None, log=
     evaluator = evaluator or ShortEvaluator()
     log = EvaluationLog(None, evaluator.problem) if log is None else log
     screening = Screening(stages, promote) if stages else None
-    options = SearchOptions(budget, batch=batch, screening=screening, **options)
+    options = SearchLimits(budget, batch=batch, screening=screening, **options)
     return run_search(method, SPACE, evaluator, log, options, np.random.default_rng(0)), evaluator, log
 
 

@@ -67,11 +67,11 @@ def test_measurements_of_another_problem_are_refused(log, space, change):
 
 
 def test_on_arrays_the_accelerator_must_be_the_same(space):
-    judged = {"judge": {"arrays": 1}}
-    log = EvaluationLog(None, PROBLEM | judged)
-    assert known_records(log, Told(**judged), space, where="log") == ()
+    on_arrays = {"network_evaluator": {"arrays": 1}}
+    log = EvaluationLog(None, PROBLEM | on_arrays)
+    assert known_records(log, Told(**on_arrays), space, where="log") == ()
     with pytest.raises(ConfigError, match="accelerator"):
-        known_records(log, Told(**judged, accelerator="two"), space, where="log")
+        known_records(log, Told(**on_arrays, accelerator="two"), space, where="log")
 
 
 def test_a_snapshot_stays_what_it_was(log, tmp_path):

@@ -45,8 +45,8 @@ def quantized(trained, dataset, bits):
 
 def test_it_tells_what_a_chip_of_ideal_cells_answers_whose_adcs_are_calibrated(trained, dataset):
     network, _ = quantized(trained, dataset, "6/6/4")
-    judge = ArrayEvaluator(HARDWARE, dataset.calibration, seed=5)
-    (found,) = judge.judge(network, (dataset.validation,))
+    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, seed=5)
+    (found,) = on_arrays.evaluate(network, (dataset.validation,))
     ideal = with_ideal_cells(HARDWARE)
     assert ideal.array == make_accelerator().array
     assert ideal.converters == HARDWARE.converters
@@ -58,11 +58,11 @@ def test_it_tells_what_a_chip_of_ideal_cells_answers_whose_adcs_are_calibrated(t
 
 
 def test_few_bits_lose_what_exact_integers_do_not_tell(trained, dataset):
-    judge = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
+    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
     losses = []
     for bits in ("6/6/2", "6/6/4", "6/6/8", "6/6"):
         network, _ = quantized(trained, dataset, bits)
-        losses.append(judge.judge(network, (dataset.validation,))[0].loss)
+        losses.append(on_arrays.evaluate(network, (dataset.validation,))[0].loss)
     assert losses[0] > losses[1] + 0.02
     assert losses[1] > losses[2] - 0.02
     assert losses[2] == losses[3]
@@ -71,23 +71,28 @@ def test_few_bits_lose_what_exact_integers_do_not_tell(trained, dataset):
 def test_an_evaluator_with_a_judge_measures_what_it_says_and_belongs_to_another_problem(trained, dataset):
     network, table = quantized(trained, dataset, "6/6")
     splits = dataset.train, dataset.calibration, dataset.validation
-    judge = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
-    plain, judged = (QatEvaluator(network, table, *splits, None, seed=1, judge=one) for one in (None, judge))
-    assert "judge" not in plain.problem
-    assert judged.problem["judge"] == dict(judge.problem)
-    assert judged.fidelity == f"{plain.fidelity}, judged {judge.words}"
+    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
+    plain, judged = (
+        QatEvaluator(network, table, *splits, None, seed=1, network_evaluator=one) for one in (None, on_arrays)
+    )
+    assert "network_evaluator" not in plain.problem
+    assert judged.problem["network_evaluator"] == dict(on_arrays.problem)
+    assert judged.fidelity == f"{plain.fidelity}, evaluated {on_arrays.words}"
     policies = [Policy.uniform(trained.layer_names, BitWidths(6, 6, bits)) for bits in (2, 8)]
     assert plain.evaluate(policies[0]) == plain.evaluate(policies[1])
     assert judged.evaluate(policies[0]).score > judged.evaluate(policies[1]).score + 0.02
 
 
-def test_searching_in_python_takes_a_judge_and_refuses_to_go_without(trained, dataset):
+def test_searching_in_python_takes_an_evaluator_of_networks_and_refuses_to_go_without(trained, dataset):
     limits = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=6, min_act_bits=6)
-    wanted = {"method": "random", "budget": 4, "constraints": limits, "allowed_drop_points": 50.0}
-    with pytest.raises(mho.MhoError, match="candidates are asked exactly"):
-        mho.search(trained, dataset, HARDWARE, **wanted)
-    judge = ArrayEvaluator(HARDWARE, dataset.calibration)
-    best = mho.search(trained, dataset, HARDWARE, judge=judge, **wanted).require_best()
+    wanted = {"method": "random", "budget": 4, "allowed_drop_points": 50.0}
+    with pytest.raises(mho.MhoError, match="candidates are evaluated exactly"):
+        mho.search(trained, dataset, HARDWARE, **wanted, options=mho.SearchOptions(constraints=limits))
+    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration)
+    best = mho.search(
+        trained, dataset, HARDWARE, **wanted,
+        options=mho.SearchOptions(constraints=limits, network_evaluator=on_arrays),
+    ).require_best()  # fmt: skip
     assert set(best.policy.adc_bits) == set(trained.layer_names)
 
 
@@ -96,7 +101,7 @@ CALIBRATED = {"adc_range": "calibrated-columns"}
 WORN = {"programming_error": 0.1, "drift_exponent": 0.05, "drift_exponent_std": 0.02}
 
 
-def make_judge(dataset, chips):
+def make_evaluator(dataset, chips):
     return ChipEvaluator(chips, COMPILED, dataset.calibration, mapping=MappingModel.PAPER, seed=5)
 
 
@@ -104,8 +109,8 @@ def make_judge(dataset, chips):
 def test_it_tells_the_mean_of_chips_at_their_age(trained, dataset, converters):
     network, _ = quantized(trained, dataset, "4/4")
     hardware, later = make_accelerator(32, 32, 2, array=WORN, converters=converters), mho.Conditions(1e4)
-    judge = make_judge(dataset, SampledChips(2, hardware, later))
-    (found,) = judge.judge(network, (dataset.validation,))
+    on_arrays = make_evaluator(dataset, SampledChips(2, hardware, later))
+    (found,) = on_arrays.evaluate(network, (dataset.validation,))
     program = mho.compile(network.to_quantized_network(), COMPILED, mapping="paper")
     told = []
     for number in range(2):
@@ -118,20 +123,20 @@ def test_it_tells_the_mean_of_chips_at_their_age(trained, dataset, converters):
     assert found.count == 100
     assert found.loss == pytest.approx((told[0].loss + told[1].loss) / 2)
     assert found.accuracy == pytest.approx((told[0].correct + told[1].correct) / 200)
-    assert judge.evaluate_program(program, (dataset.validation,)) == ((found,), None)
+    assert on_arrays.evaluate_program(program, (dataset.validation,)) == ((found,), None)
 
 
 def test_its_problem_and_words_tell_the_chips(dataset):
     hardware = make_accelerator(32, 32, 2, array=WORN)
-    judges = [
-        make_judge(dataset, SampledChips(2, hardware, mho.Conditions())),
-        make_judge(dataset, SampledChips(2, hardware, mho.Conditions(1e4))),
-        make_judge(dataset, SampledChips(3, hardware, mho.Conditions())),
-        make_judge(dataset, SampledChips(2, COMPILED, mho.Conditions())),
+    evaluators = [
+        make_evaluator(dataset, SampledChips(2, hardware, mho.Conditions())),
+        make_evaluator(dataset, SampledChips(2, hardware, mho.Conditions(1e4))),
+        make_evaluator(dataset, SampledChips(3, hardware, mho.Conditions())),
+        make_evaluator(dataset, SampledChips(2, COMPILED, mho.Conditions())),
     ]
-    assert len({repr(dict(judge.problem)) for judge in judges}) == 4
-    assert judges[1].words == "on 2 sampled chips of test, 10,000 s after the write"
-    assert judges[0].description.startswith("2 sampled chips of test, for whose cells")
+    assert len({repr(dict(on_arrays.problem)) for on_arrays in evaluators}) == 4
+    assert evaluators[1].words == "on 2 sampled chips of test, 10,000 s after the write"
+    assert evaluators[0].description.startswith("2 sampled chips of test, for whose cells")
 
 
 def test_logits_are_scored_by_their_largest_element_and_cross_entropy():

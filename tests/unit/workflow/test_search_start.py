@@ -83,7 +83,7 @@ def search(folder, **start):
 
 
 def test_a_search_leaves_its_agent_and_its_probes(folder, saved):
-    stage = folder / "run" / "stages" / "search-rl-8-probe_images-td3"
+    stage = folder / "run" / "stages" / "search-auto-8-probe_images-td3"
     assert (stage / AGENT_FILE).read_bytes() == saved.read_bytes()
     agent = SavedAgent.load(saved)
     assert (agent.algorithm, agent.evaluations, len(agent.layer_names)) == ("td3", 8, 3)
