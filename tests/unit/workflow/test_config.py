@@ -43,7 +43,7 @@ def test_a_short_file_is_enough_and_defaults_are_told(tmp_path):
     assert config.directory == Path("runs/sample")
     assert config.search.hold_first_last == "8/8"
     assert config.evaluation.training is None
-    assert config.to_json()["search"]["method"] == "rl"
+    assert config.to_json()["search"]["method"] == "auto"
 
 
 @pytest.mark.parametrize(
