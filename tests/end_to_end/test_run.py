@@ -153,15 +153,15 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
     result = read_result(finished / "result.json")
     assert all(check.passed for check in result.checks), result.checks
     assert (len(result.checks), result.absent) == (5, ())
-    exact = result.contender("found").integer_reference
-    assert (exact, result.tested_on, result.unsampled) == (result.contender("found").test, "exact integers", "")
+    exact = result.candidate("found").integer_reference
+    assert (exact, result.tested_on, result.unsampled) == (result.candidate("found").test, "exact integers", "")
     assert f"integer-reference accuracy on the test samples of npz is {100 * exact.accuracy:.2f}" in result.sentence
     assert "converters of pelke2026-4bit are ideal: its chips answer the same" in result.sentence
-    assert result.contender("found").speedup > 1
-    assert result.contender("float").test.accuracy > 0.6
-    assert result.contender("reference").test.count == 100
-    assert result.search.evaluations[result.search.best].gain == pytest.approx(result.contender("found").speedup)
-    assert sum(layer.found.latency_us for layer in result.layers) == pytest.approx(result.contender("found").latency_us)
+    assert result.candidate("found").speedup > 1
+    assert result.candidate("float").test.accuracy > 0.6
+    assert result.candidate("reference").test.count == 100
+    assert result.search.evaluations[result.search.best].gain == pytest.approx(result.candidate("found").speedup)
+    assert sum(layer.found.latency_us for layer in result.layers) == pytest.approx(result.candidate("found").latency_us)
     page = (finished / "report.html").read_text()
     assert result.sentence in page.replace("&#39;", "'")
     assert result.conversion.startswith("ideal ADC (needs ")
@@ -174,7 +174,7 @@ def check_files(directory: Path, samples: np.ndarray, labels: np.ndarray, capsys
     """Check that programs and networks take samples as the dataset gives them, and are as accurate as the run says."""
     result, stages = read_result(directory / "result.json"), directory / "stages"
     assert all(check.passed for check in result.checks), result.checks
-    wanted, program = result.contender("found").test, stages / "program" / "program.mho"
+    wanted, program = result.candidate("found").test, stages / "program" / "program.mho"
     assert wanted.count == len(labels)
     (outputs,) = mho.simulate(program, samples).values()
     assert int((outputs.argmax(axis=1) == labels).sum()) == wanted.correct
@@ -185,7 +185,7 @@ def check_files(directory: Path, samples: np.ndarray, labels: np.ndarray, capsys
         session = onnxruntime.InferenceSession(stages / stage / file)
         (theirs,) = session.run(None, {session.get_inputs()[0].name: samples.astype(np.float32)})
         right = (theirs.argmax(axis=1) == labels).mean()
-        assert right == pytest.approx(result.contender(stage).test.accuracy, abs=0.02), "differs by roundings at most"
+        assert right == pytest.approx(result.candidate(stage).test.accuracy, abs=0.02), "differs by roundings at most"
 
 
 def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(config, tmp_path, capsys):
@@ -205,7 +205,7 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     program = read_program(tmp_path / "stages" / "program" / "chip.mho")
     assert sum(program.schedule.copies.values()) > len(program.layers)
     # The sampled chips are those of `mho simulate --seed`.
-    (reference, found) = result.chip_answers
+    (reference, found) = result.chip_accuracies
     assert (reference.images, found.images) == (60, 60)
     index = np.arange(60) * 100 // 60
     (logits,) = mho.simulate(tmp_path / "stages/program/program.mho", coded["x_test"][index], seed=2).values()
@@ -230,13 +230,13 @@ def test_a_run_that_trains_an_onnx_file_for_arrays_is_evaluated_on_their_chips(f
         seed = derive_seed(result.seed, f"judged chip {number}")
         (logits,) = mho.simulate(file, test.images, seed=seed, hardware=config.parent / noisy, batch_size=100).values()
         right += int((logits.argmax(axis=1) == test.labels).sum())
-    found = result.contender("found")
+    found = result.candidate("found")
     assert found.test.correct == round(right / 3)
     (logits,) = mho.simulate(file, test.images).values()
     exact = found.integer_reference
     assert exact.correct == (logits.argmax(axis=1) == test.labels).sum()
     assert f"integer-reference accuracy is {100 * exact.accuracy:.2f}" in result.sentence
-    assert [len(one.accuracies) for one in result.chip_answers] == [5, 5]
+    assert [len(one.accuracies) for one in result.chip_accuracies] == [5, 5]
     assert "On 5 sampled chips of noisy, 100 test samples each: mean" in result.sentence
     assert any("are those of 3 sampled chips of noisy, for whose cells" in note for note in result.notes)
 
@@ -253,10 +253,10 @@ def test_a_mapping_that_the_accelerator_cannot_run_ends_no_run(config, tmp_path,
     assert steps.keys() == {"sub", "mul"}
     assert steps["sub"] == (pytest.approx(0.3053),)
     best, paper = finished.result.mappings
-    assert best.speedup == pytest.approx(finished.result.contender("found").speedup)
+    assert best.speedup == pytest.approx(finished.result.candidate("found").speedup)
     assert (paper.mapping, paper.speedup) == ("paper", None)
     assert "need an ADC of" in paper.reason
-    assert [len(one.accuracies) for one in finished.result.chip_answers] == [1, 1], "all chips are alike"
+    assert [len(one.accuracies) for one in finished.result.chip_accuracies] == [1, 1], "all chips are alike"
     page = re.sub(r"\s+", " ", html.unescape(finished.page.read_text()))
     assert f"impossible: {paper.reason}" in page
 
@@ -304,7 +304,7 @@ def test_chips_that_cannot_be_sampled_are_told_in_the_headline(copied, config, m
     told = f"No chips of noisy were sampled, although cells, wires or converters are not ideal: {why}."
     assert told in re.sub(r"\s+", " ", capsys.readouterr().out)
     result = read_result(copied / "result.json")
-    assert (result.chip_answers, result.unsampled) == ((), why)
+    assert (result.chip_accuracies, result.unsampled) == ((), why)
     assert f"not ideal: {why}" in html.unescape((copied / "report.html").read_text())
     path.write_text(path.read_text() + "chips = 0\n")
     assert "not ideal: simulation.chips is 0." in run(load_config(path, directory=copied)).result.sentence

@@ -22,7 +22,7 @@ from mho.cost_model.layer_tables import load_layer_table
 from mho.policy import BitWidths, Policy
 from mho.quantization.export import write_qcdq_onnx
 from mho.workflow.run_directory import list_stages, open_run_directory
-from mho.workflow.search_explanation import read_records
+from mho.workflow.search_results import read_records
 from mho.workflow.study_log import StudyLog
 
 PROBLEM = {"network": "ab", "data": {"seed": 1}}

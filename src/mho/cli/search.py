@@ -135,15 +135,15 @@ def search(
 def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
 
     from mho.report.explanation_text import print_explanation
-    from mho.report.search_text import print_front, tell_bits, tell_winner
+    from mho.report.search_text import describe_best, describe_bits, print_front
 
     echo("")
     if found.whole_front:
         echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
         print_front(Console(), found.front, found.reference)
     if found.best is not None:
-        echo(tell_winner(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
-        echo(tell_bits(found.best))
+        echo(describe_best(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
+        echo(describe_bits(found.best))
     if explain and found.explanation is not None:
         print_explanation(Console(), found.explanation)
     for note in found.notes:

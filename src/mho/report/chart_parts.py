@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mho.formats import format_cost, format_percent
-from mho.report.result_figures import SearchFigures
+from mho.report.result_search import SearchFigures
 
 Figure = dict[str, Any]
 SLANTED_FROM = 6

@@ -1,4 +1,4 @@
-"""The answer of `mho compare` as a JSON document, with a published schema."""
+"""The result of `mho compare` as a JSON document, with a published schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Regime(StrEnum):
 
 
 class ComparedWidths(FrozenModel):
-    """What cells and converters take at once, and what becomes of the widths that are asked for."""
+    """What cells and converters take at once, and how the layers' widths are cut for them."""
 
     cell_bits: int
     """Bits that a cell holds."""
@@ -57,15 +57,15 @@ class ChipAccuracy(FrozenModel):
     """How right chips of several seeds answer."""
 
     mean: float = Field(ge=0, le=1)
-    """Share of samples that they answer rightly, on average."""
+    """Mean accuracy over chips."""
     worst: float = Field(ge=0, le=1)
-    """Share of the chip that answers fewest rightly."""
+    """Accuracy of the worst chip."""
     right: tuple[int, ...]
-    """Samples that each chip answers rightly, by seed."""
+    """Samples that each chip classifies correctly, by seed."""
 
     @classmethod
     def of(cls, right: Sequence[int], samples: int) -> ChipAccuracy:
-        """Return it of right answers of each chip to so many samples."""
+        """Return it of the correct samples of each chip, of so many."""
         return cls(mean=sum(right) / (len(right) * samples), worst=min(right) / samples, right=tuple(right))
 
 
@@ -89,7 +89,7 @@ class ComparedRun(FrozenModel):
     is_interval_settled: bool
     """False where the interval still changed when its simulation ended."""
     energy_pj: float | None = Field(ge=0)
-    """Energy that is told, pJ; null where the accelerator tells none."""
+    """Energy as far as it is specified, pJ; null where the accelerator specifies none."""
     energy_untold: tuple[Component, ...]
     """Components that do something whose unit energies the accelerator does not tell: not in `energy_pj`."""
     cell_writes: float = Field(ge=0)
@@ -97,10 +97,10 @@ class ComparedRun(FrozenModel):
     lifetime_inputs: int | None = Field(ge=0)
     """Inputs until cells may fail; null where nothing wears, or the accelerator tells no endurance."""
     accuracy: ChipAccuracy | None
-    """How right the accelerator's arrays answer at once after they were written; null without samples, or where
+    """Accuracy of the accelerator's arrays at once after they were written; null without samples, or where
     `accuracy_problem` says why not."""
     aged_accuracy: ChipAccuracy | None
-    """How right they answer `elapsed_s` after they were written; null alike, and where that is not asked."""
+    """Accuracy `elapsed_s` after they were written; null alike, and without `elapsed_s`."""
     accuracy_problem: str | None
     """Why its arrays cannot be simulated, at once or `elapsed_s` after they were written."""
 
@@ -119,14 +119,14 @@ class ComparedAccelerator(FrozenModel):
     problem: str | None
     """Why the network does not run on it."""
     area_mm2: float | None = Field(ge=0)
-    """Area of the chip as far as it is told, mm2; null where the accelerator tells none."""
+    """Area of the chip as far as it is specified, mm2; null where the accelerator specifies none."""
     area_untold: tuple[AreaComponent, ...]
     """Components whose unit area the accelerator does not tell: not in `area_mm2`."""
     endurance_writes: int | None = Field(ge=1)
     """Writes that a cell survives; null where the accelerator does not tell it."""
     conversion_time: ConversionTime
-    """Whether the time of conversions is told for each bit, is within the MVM's as a source says, or is not told, so
-    that conversions take no time of their own."""
+    """Whether the time of conversions is specified for each bit, is within the MVM's as a source says, or is
+    unspecified, so that conversions take no time of their own."""
     keys_to_set: tuple[str, ...]
     """Values that no source gives, so that what follows from them is as good as your own figures."""
 
@@ -152,7 +152,7 @@ class Comparison(FrozenModel):
     """One network on several accelerators."""
 
     network: str
-    """The network as it was asked for."""
+    """The network as the user gave it."""
     mapping: MappingModel
     """`best`: exact mappings that the accelerators allow; `paper`: im2col as in arXiv 2601.21737."""
     batch: int = Field(ge=1)
@@ -163,7 +163,7 @@ class Comparison(FrozenModel):
     layers: tuple[ComparedLayer, ...]
     """Widths of all MVM layers, in execution order."""
     accelerators: tuple[ComparedAccelerator, ...]
-    """In the order in which they were asked for."""
+    """In the order in which the user gave them."""
     samples: int | None = Field(ge=1)
     """Samples with labels; null without them."""
     seed: int | None
@@ -171,11 +171,11 @@ class Comparison(FrozenModel):
     chips: int | None = Field(ge=1)
     """Chips of each accelerator, whose seeds follow each other; null without samples."""
     elapsed_s: float | None
-    """Time after the write at which chips are asked again, s; null where they are asked only at once."""
+    """Time after the write at which chips are evaluated again, s; null where they are evaluated only at once."""
     calibration_samples: int | None = Field(ge=1)
     """Samples on which calibrated ADCs find their ranges; null without."""
     is_recalibrated: bool
-    """Whether channels are corrected on these samples, whenever chips are asked."""
+    """Whether channels are corrected on these samples, whenever chips are evaluated."""
     exact_accuracy: float | None = Field(ge=0, le=1)
-    """Share of samples that exact integers answer rightly, on any accelerator; null without samples, or where no
+    """Accuracy of the integer reference, on any accelerator; null without samples, or where no
     program could be compiled."""

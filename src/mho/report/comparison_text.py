@@ -1,4 +1,4 @@
-"""One network on several accelerators, as text: a table of what each takes, and what is not told."""
+"""One network on several accelerators, as text: a table of costs and accuracies, and what is unspecified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REGIMES = {
     Regime.TIME_MULTIPLEXED: "rewritten",
     Regime.ONE_CROSSBAR: "one crossbar",
 }
-_NOT_TOLD = "not told"
+_UNSPECIFIED = "unspecified"
 _NONE = "-"
 _INCOMPLETE = " *"
 
@@ -39,7 +39,9 @@ def print_comparison(console: Console, document: Comparison) -> None:
         document: what to tell.
     """
     count = len(document.accelerators)
-    heading = f" at {_tell_bits(document)} on {count} accelerator{'s' if count > 1 else ''}; {document.mapping} mapping"
+    heading = (
+        f" at {_describe_bits(document)} on {count} accelerator{'s' if count > 1 else ''}; {document.mapping} mapping"
+    )
     if document.batch > 1:
         heading += f"; {document.batch} inputs follow each other"
     if not document.is_simulated:
@@ -56,12 +58,12 @@ def print_comparison(console: Console, document: Comparison) -> None:
     if left_out:
         console.print(f"too narrow for {', '.join(left_out)}; --format json has all", style="dim")
     if document.exact_accuracy is not None:
-        console.print(_tell_asking(document), soft_wrap=True)
+        console.print(_describe_asking(document), soft_wrap=True)
     for one in document.accelerators:
         _print_missing(console, one)
 
 
-def _tell_asking(document: Comparison) -> str:
+def _describe_asking(document: Comparison) -> str:
     """Return the integer-reference accuracy, and what the column of accuracies is of."""
     assert document.exact_accuracy is not None
     assert document.seed is not None
@@ -79,8 +81,8 @@ def _tell_asking(document: Comparison) -> str:
     return text
 
 
-def _tell_bits(document: Comparison) -> str:
-    """Return the widths of all layers: ``4/8``, ``2..8/4..8``, or with bits of conversions, where told, ``4/8/6``."""
+def _describe_bits(document: Comparison) -> str:
+    """Return the widths of all layers: ``4/8``, ``2..8/4..8``, or ``4/8/6`` where bits of conversions are specified."""
     layers = document.layers
     widths = [[layer.weight_bits for layer in layers], [layer.act_bits for layer in layers]]
     if own := [layer.adc_bits for layer in layers if layer.adc_bits is not None]:
@@ -100,21 +102,21 @@ def _columns(document: Comparison) -> list[Column]:
         of_runs("a cell", lambda run: f"{run.widths.one_cell_weight_bits}/{run.widths.dac_bits}"),
         of_runs("slices", lambda run: _span(*run.widths.weight_slices)),
         of_runs("steps", lambda run: _span(*run.widths.input_steps)),
-        of_runs("ADC", lambda run: _tell_adc(run.widths)),
+        of_runs("ADC", lambda run: _describe_adc(run.widths)),
         of_runs("crossbars", lambda run: f"{run.crossbars:,}"),
         of_runs("tiles", lambda run: f"{run.tiles:,}"),
         of_runs("regime", lambda run: _REGIMES[run.regime]),
         of_runs("latency", lambda run: format_time(run.latency_us)),
         of_runs("interval", lambda run: format_time(run.interval_us)),
-        of_runs("energy", _tell_energy),
-        Column("area", tuple(map(_tell_area, lines))),
-        Column("cells bear", tuple(map(_tell_endurance, lines))),
-        of_runs("cells last", _tell_lifetime),
+        of_runs("energy", _describe_energy),
+        Column("area", tuple(map(_describe_area, lines))),
+        Column("endurance", tuple(map(_describe_endurance, lines))),
+        of_runs("lifetime", _describe_lifetime),
     ]
     if document.samples is not None:
-        columns.append(of_runs("accuracy", lambda run: _tell_accuracy(run.accuracy)))
+        columns.append(of_runs("accuracy", lambda run: _describe_accuracy(run.accuracy)))
     if document.elapsed_s is not None:
-        columns.append(of_runs(f"after {document.elapsed_s:,.6g} s", lambda run: _tell_accuracy(run.aged_accuracy)))
+        columns.append(of_runs(f"after {document.elapsed_s:,.6g} s", lambda run: _describe_accuracy(run.aged_accuracy)))
     return columns
 
 
@@ -122,34 +124,34 @@ def _span(least: int, most: int, between: str = "-") -> str:
     return f"{least}" if least == most else f"{least}{between}{most}"
 
 
-def _tell_adc(widths: ComparedWidths) -> str:
+def _describe_adc(widths: ComparedWidths) -> str:
     bits = widths.adc_bits if widths.layer_adc_bits is None else _span(*widths.layer_adc_bits)
     return f"{bits} ({widths.full_adc_bits})"
 
 
-def _tell_energy(run: ComparedRun) -> str:
+def _describe_energy(run: ComparedRun) -> str:
     if run.energy_pj is None:
-        return _NOT_TOLD
+        return _UNSPECIFIED
     return format_energy(run.energy_pj) + (_INCOMPLETE if run.energy_untold else "")
 
 
-def _tell_area(line: ComparedAccelerator) -> str:
+def _describe_area(line: ComparedAccelerator) -> str:
     if line.area_mm2 is None:
-        return _NOT_TOLD
+        return _UNSPECIFIED
     return f"{line.area_mm2:,.4g} mm2" + (_INCOMPLETE if line.area_untold else "")
 
 
-def _tell_endurance(line: ComparedAccelerator) -> str:
-    return _NOT_TOLD if line.endurance_writes is None else f"{line.endurance_writes:,} writes"
+def _describe_endurance(line: ComparedAccelerator) -> str:
+    return _UNSPECIFIED if line.endurance_writes is None else f"{line.endurance_writes:,} writes"
 
 
-def _tell_lifetime(run: ComparedRun) -> str:
+def _describe_lifetime(run: ComparedRun) -> str:
     if not run.cell_writes:
         return "nothing wears"
-    return _NOT_TOLD if run.lifetime_inputs is None else f"{run.lifetime_inputs:,} inputs"
+    return _UNSPECIFIED if run.lifetime_inputs is None else f"{run.lifetime_inputs:,} inputs"
 
 
-def _tell_accuracy(found: ChipAccuracy | None) -> str:
+def _describe_accuracy(found: ChipAccuracy | None) -> str:
     if found is None:
         return _NONE
     return _percent(found.mean) + (f" (worst {_percent(found.worst)})" if len(found.right) > 1 else "")
@@ -160,7 +162,7 @@ def _percent(share: float) -> str:
 
 
 def _print_missing(console: Console, line: ComparedAccelerator) -> None:
-    """Say what of an accelerator is not told, what is the user's to set, and what cannot be."""
+    """Print what an accelerator leaves unspecified, what the user has to set, and what is impossible."""
     parts = []
     if line.run is not None:
         parts += [_without("energy", line.run.energy_untold), _without("area", line.area_untold)]

@@ -11,7 +11,8 @@ from typing import Any
 
 from mho.formats import TIMES, format_cost, format_percent
 from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
-from mho.report.result import EvaluationFigures, RunResult, SearchFigures
+from mho.report.result import RunResult
+from mho.report.result_search import EvaluationFigures, SearchFigures
 from mho.report.search_charts import (
     choices_along_front,
     compared_searches,

@@ -27,9 +27,9 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
     return render_template(
         "page.html.j2",
         result=result,
-        found=result.contender("found"),
-        reference=result.contender("reference"),
-        float=result.contender("float"),
+        found=result.candidate("found"),
+        reference=result.candidate("reference"),
+        float=result.candidate("float"),
         hidden=count_hidden(result),
         exact_integers=EXACT,
         pictures=pictures,

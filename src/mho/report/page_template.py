@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from mho import formats
-from mho.report.study_text import format_value, tell_band
+from mho.report.study_text import describe_band, format_value
 
 _FILTERS = {
     "percent": formats.format_percent,
@@ -18,7 +18,7 @@ _FILTERS = {
     "size": partial(formats.format_bytes, page=True),
     "duration": formats.format_seconds,
     "value": format_value,
-    "band": tell_band,
+    "band": describe_band,
 }
 
 

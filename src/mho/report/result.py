@@ -12,31 +12,27 @@ from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
 from mho.mapping.layer_mapping import MappingModel
 from mho.report.map_document import MapDocument
-from mho.report.result_figures import AbsentPart as AbsentPart
-from mho.report.result_figures import Check as Check
-from mho.report.result_figures import ChipAnswers as ChipAnswers
-from mho.report.result_figures import ChipFigures as ChipFigures
-from mho.report.result_figures import Contender as Contender
-from mho.report.result_figures import DataFigures as DataFigures
-from mho.report.result_figures import Duration
-from mho.report.result_figures import EvaluationFigures as EvaluationFigures
-from mho.report.result_figures import FileFigures as FileFigures
-from mho.report.result_figures import Judgement as Judgement
-from mho.report.result_figures import LayerCostFigures as LayerCostFigures
-from mho.report.result_figures import LayerFigures as LayerFigures
-from mho.report.result_figures import MappingFigures as MappingFigures
-from mho.report.result_figures import NetworkFigures as NetworkFigures
-from mho.report.result_figures import NormalizationStep as NormalizationStep
-from mho.report.result_figures import SearchFigures as SearchFigures
-from mho.report.result_figures import StageFigures as StageFigures
-from mho.report.result_figures import TrainingFigures as TrainingFigures
-from mho.report.result_figures import TrainingPoint as TrainingPoint
-from mho.report.result_figures import ZeroSliceFigures as ZeroSliceFigures
-from mho.report.search_parts import OperandWorth, SearchSummary
+from mho.report.result_figures import (
+    AbsentPart,
+    Candidate,
+    Check,
+    ChipAccuracies,
+    ChipFigures,
+    DataFigures,
+    Duration,
+    FileFigures,
+    LayerFigures,
+    MappingFigures,
+    NetworkFigures,
+    StageFigures,
+    TrainingFigures,
+    ZeroSliceFigures,
+)
+from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary
 from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 EXACT = "exact integers"
 """What accuracies are of that no array has touched: the integer reference."""
 
@@ -46,7 +42,7 @@ class RunResult(FrozenModel):
 
     format: Literal["mho-result"] = FORMAT
     """What this file is."""
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     """Version of this format."""
     name: str
     """Name of the run."""
@@ -60,7 +56,7 @@ class RunResult(FrozenModel):
     """The network."""
     data: DataFigures
     """The data."""
-    contenders: tuple[Contender, ...]
+    candidates: tuple[Candidate, ...]
     """Float, uniform 8/8 and the found policy, in this order."""
     drop_points: float
     """Points of test accuracy lost against uniform 8/8 (negative: gained)."""
@@ -77,7 +73,7 @@ class RunResult(FrozenModel):
     trainings: tuple[TrainingFigures, ...]
     """Float training and quantization-aware trainings."""
     checks: tuple[Check, ...]
-    """Engines held against each other."""
+    """Engines compared with each other."""
     instructions: dict[str, int]
     """Instructions that the program executes for one sample, by kind."""
     mapping: MappingModel
@@ -89,8 +85,8 @@ class RunResult(FrozenModel):
     tested_on: str = EXACT
     """What the test accuracies of uniform 8/8 and the found policy are of: exact integers, which are the integer
     reference, or the arrays for which they were searched or trained."""
-    chip_answers: tuple[ChipAnswers, ...] = ()
-    """What uniform 8/8 and the found policy answer on sampled chips; empty where hardware is ideal or `unsampled`."""
+    chip_accuracies: tuple[ChipAccuracies, ...] = ()
+    """Accuracies of uniform 8/8 and the found policy on sampled chips; empty where hardware is ideal or `unsampled`."""
     unsampled: str = ""
     """Why no chips were sampled of hardware that is not ideal."""
     chip: tuple[ChipFigures, ...] = ()
@@ -114,11 +110,11 @@ class RunResult(FrozenModel):
     files: tuple[FileFigures, ...]
     """Files that the run made."""
 
-    def contender(self, name: str) -> Contender:
-        """Return the contender of that name. Raises `KeyError`."""
-        for contender in self.contenders:
-            if contender.name == name:
-                return contender
+    def candidate(self, name: str) -> Candidate:
+        """Return the candidate of that name. Raises `KeyError`."""
+        for candidate in self.candidates:
+            if candidate.name == name:
+                return candidate
         raise KeyError(name)
 
 

@@ -21,20 +21,20 @@ Count = Annotated[int, Field(ge=0)]
 Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Judgement(FrozenModel):
+class Score(FrozenModel):
     """How many samples a network got right."""
 
     correct: Count
-    """Samples answered right."""
+    """Samples classified correctly."""
     count: Annotated[int, Field(ge=1)]
-    """Samples asked."""
+    """Samples classified."""
     accuracy: Share
     """correct / count."""
     loss: float | None = None
     """Mean cross entropy, where it was measured."""
 
 
-class Contender(FrozenModel):
+class Candidate(FrozenModel):
     """One of the networks that are compared."""
 
     name: str
@@ -44,11 +44,11 @@ class Contender(FrozenModel):
     made_by: str = ""
     """How it was quantized: `training` or `calibration`, whichever was more accurate on validation data; empty for
     float."""
-    validation: Judgement
+    validation: Score
     """On validation data."""
-    test: Judgement
+    test: Score
     """On test data: the final figure; of what, `tested_on` of the result says."""
-    integer_reference: Judgement | None = None
+    integer_reference: Score | None = None
     """On test data, with every sum exact: what chips without errors answer. None for the float network."""
     latency_us: float | None
     """Time of one inference on the accelerator; none for the float network, which does not run there."""
@@ -138,8 +138,8 @@ class ZeroSliceFigures(FrozenModel):
     """Longest of these times."""
 
 
-class ChipAnswers(FrozenModel):
-    """What a program answers on sampled chips."""
+class ChipAccuracies(FrozenModel):
+    """Accuracies of a program on sampled chips."""
 
     name: str
     """`reference` or `found`."""
@@ -224,85 +224,6 @@ class LayerFigures(FrozenModel):
     """Under the found policy."""
 
 
-class EvaluationFigures(FrozenModel):
-    """One policy that the search tried."""
-
-    index: int
-    """Place in the search, from 0."""
-    method: str
-    """Who proposed it."""
-    weight_bits: tuple[int, ...]
-    """By layer, in execution order."""
-    act_bits: tuple[int, ...]
-    """By layer, in execution order."""
-    adc_bits: tuple[int | None, ...] | None = None
-    """By layer, in execution order: null for those of the accelerator; not there where no layer has its own."""
-    cost: float
-    """Under the search's objective, in its unit."""
-    gain: float
-    """Cost of uniform 8/8 / cost."""
-    score: float | None
-    """Loss on the calibration split."""
-    accuracy: float | None
-    """On validation data, after the short training of the search."""
-    seconds: Duration
-    """Time that measuring took."""
-    note: str
-    """Why it failed, where it did."""
-    on_front: bool
-    """No other policy costs at most as much and is more accurate."""
-
-    @model_serializer(mode="wrap")
-    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return leave_out_adc_bits(handler(self))
-
-    @property
-    def bits(self) -> tuple[str, ...]:
-        """All widths of each layer, such as 4/4 or 4/4/6."""
-        own = self.adc_bits or (None,) * len(self.weight_bits)
-        widths = zip(self.weight_bits, self.act_bits, own, strict=True)
-        return tuple(write_widths(*each) for each in widths)
-
-
-class SearchFigures(FrozenModel):
-    """How the policy was found."""
-
-    method: str
-    """Search method."""
-    objective: str
-    """What was made least: `latency`, `chip-latency`, `interval`, `energy`, `energy-delay` or `crossbars`."""
-    objective_words: str
-    """The same for people."""
-    unit: str
-    """Of costs: `ps`, `aJ`, `aJ ps` or `crossbars`."""
-    fidelity: str
-    """How each policy was measured."""
-    budget: int
-    """Policies that it was allowed to evaluate."""
-    space: str
-    """Number of policies in the search space, exact, in decimal."""
-    allowed_drop_points: float | None
-    """Points of accuracy that may be lost against uniform 8/8; null where the cost was limited instead."""
-    target_accuracy: float | None
-    """Smallest accuracy that was accepted, on validation data; null where the cost was limited instead."""
-    cost_budget: float | None = None
-    """What the policy might cost, in `unit`: the most accurate one within it was searched; null: no limit."""
-    best: int
-    """Index of the policy that was trained and compiled."""
-    finalists: tuple[int, ...]
-    """Indices of the policies that were trained fully, in that order."""
-    evaluations: tuple[EvaluationFigures, ...]
-    """Every policy tried, the reference first."""
-
-    def accepts(self, entry: EvaluationFigures) -> bool:
-        """Tell whether a policy is accurate enough, or where its cost was limited, cheap enough."""
-        if entry.accuracy is None:
-            return False
-        if self.cost_budget is not None:
-            return entry.cost <= self.cost_budget
-        return entry.accuracy >= (self.target_accuracy or 0.0) - 1e-12
-
-
 class TrainingPoint(FrozenModel):
     """State of a training after an epoch."""
 
@@ -324,7 +245,7 @@ class TrainingFigures(FrozenModel):
 
 
 class Check(FrozenModel):
-    """Two ways of computing the same, held against each other."""
+    """Two ways of computing the same, compared."""
 
     name: str
     """Short name."""

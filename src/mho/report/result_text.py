@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mho.formats import TIMES, format_cost, format_percent, format_points, format_time
-from mho.report.result import EXACT, ChipAnswers, Contender, SearchFigures
+from mho.report.result import EXACT
+from mho.report.result_figures import Candidate, ChipAccuracies
+from mho.report.result_search import SearchFigures
 
 
 def compare_accuracy(points: float, accuracy: float, other: str) -> str:
@@ -22,8 +24,8 @@ def compare_accuracy(points: float, accuracy: float, other: str) -> str:
     return f"{format_points(abs(points))} {'below' if points > 0 else 'above'} {share}"
 
 
-def tell_result(
-    found: Contender, reference: Contender, in_float: Contender, *, network: str, chip: str, data: str, tested_on: str
+def describe_result(
+    found: Candidate, reference: Candidate, in_float: Candidate, *, network: str, chip: str, data: str, tested_on: str
 ) -> str:
     """Return the result of a run: speedup, accuracy, and what is lost against uniform 8/8 and float.
 
@@ -55,8 +57,8 @@ def tell_result(
     )
 
 
-def tell_chips(answers: Sequence[ChipAnswers], unsampled: str, accelerator: str) -> str:
-    """Return what programs answer on sampled chips, why none were sampled, or that chips are ideal.
+def describe_chips(answers: Sequence[ChipAccuracies], unsampled: str, accelerator: str) -> str:
+    """Return the accuracies of programs on sampled chips, why none were sampled, or that chips are ideal.
 
     Args:
         answers: of uniform 8/8 and the found policy; empty where no chips were sampled.
@@ -69,11 +71,11 @@ def tell_chips(answers: Sequence[ChipAnswers], unsampled: str, accelerator: str)
     if not answers:
         return f"Cells, wires and converters of {accelerator} are ideal: its chips answer the same."
     *others, found = answers
-    more = "".join(f"; {one.label}: {tell_spread(one)}" for one in others)
-    return f"On {found.chips}, {found.images} test samples each: {tell_spread(found)}{more}."
+    more = "".join(f"; {one.label}: {describe_spread(one)}" for one in others)
+    return f"On {found.chips}, {found.images} test samples each: {describe_spread(found)}{more}."
 
 
-def tell_spread(answers: ChipAnswers) -> str:
+def describe_spread(answers: ChipAccuracies) -> str:
     """Return mean, least and most accuracy: ``mean 43.50 % (40.10 to 50.20)``; of one chip, its own."""
     if len(answers.accuracies) == 1:
         return format_percent(answers.mean)
@@ -81,8 +83,8 @@ def tell_spread(answers: ChipAnswers) -> str:
     return f"mean {format_percent(answers.mean)} ({least:.2f} to {most:.2f})"
 
 
-def tell_objective(search: SearchFigures) -> str:
-    """Tell what the search made least, and how much that is; nothing where it is the latency that is told anyway.
+def describe_objective(search: SearchFigures) -> str:
+    """Describe what the search minimized, and how much that is; nothing for latency, which the result has anyway.
 
     Where the cost was limited, tell the limit.
     """

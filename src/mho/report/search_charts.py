@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from mho.formats import TIMES, format_cost, format_percent
 from mho.pareto import pareto_front
 from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
-from mho.report.result import EvaluationFigures, RunResult, SearchFigures
-from mho.report.search_parts import OperandWorth, SearchSummary
+from mho.report.result import RunResult
+from mho.report.result_search import EvaluationFigures, OperandWorth, SearchFigures, SearchSummary
 
 STAGES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the evaluations after which the front is drawn."""
@@ -130,7 +130,7 @@ def worth_of_bits(worths: Sequence[OperandWorth], unit: str) -> Figure:
                         max(y - max(step.low, LEAST_LOSS), 0.0) for (_, _, step), y in zip(mine, likely, strict=True)
                     ],
                 },
-                "text": [_tell_step(bits, step.bits, step.cost, unit) for _, bits, step in mine],
+                "text": [_describe_step(bits, step.bits, step.cost, unit) for _, bits, step in mine],
                 "hovertemplate": f"%{{x}}, {_LABELS[operand]}: %{{text}}, loss +%{{y:.2~g}}<extra></extra>",
             }
         )  # fmt: skip
@@ -141,7 +141,7 @@ def worth_of_bits(worths: Sequence[OperandWorth], unit: str) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def _tell_step(now: int, bits: int, cost: float, unit: str) -> str:
+def _describe_step(now: int, bits: int, cost: float, unit: str) -> str:
     if cost == 0:
         return f"{now} to {bits} bit costs the same"
     return f"{now} to {bits} bit {'saves' if cost < 0 else 'costs'} {format_cost(abs(cost), unit)}"
@@ -154,7 +154,7 @@ def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -
         values = [point.accuracy if has_budget else point.gain for point in one.course]
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "name": tell_search(one, searches),
+                "type": "scatter", "mode": "lines", "name": describe_search(one, searches),
                 "x": [point.evaluated for point in one.course],
                 "y": [percent(value) for value in values] if has_budget else values,
                 "line": {"color": _LINES[number % len(_LINES)], "width": 3 if number == 0 else 2, "shape": "hv",
@@ -168,7 +168,7 @@ def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -
     return {"data": traces, "layout": layout}
 
 
-def tell_search(one: SearchSummary, searches: Sequence[SearchSummary]) -> str:
+def describe_search(one: SearchSummary, searches: Sequence[SearchSummary]) -> str:
     """Name a search: by its method, and by its number of policies where several have the same method."""
     is_alone = [other.method for other in searches].count(one.method) == 1
     return one.method if is_alone else f"{one.method}, {one.evaluated} policies"
@@ -183,6 +183,6 @@ def compared_searches(result: RunResult) -> tuple[SearchSummary, ...]:
     return alike if len(alike) > 1 else ()
 
 
-def tell_accuracy(accuracy: float | None) -> str:
+def describe_accuracy(accuracy: float | None) -> str:
     """Tell an accuracy, or that there is none."""
     return "\u2014" if accuracy is None else format_percent(accuracy)

@@ -12,14 +12,14 @@ from mho.terminal import Console
 _BITS_WIDTH = 60
 
 
-def tell_winner(
+def describe_best(
     method: str, best: EvaluationRecord, reference: EvaluationRecord, *, tried: int, cost_budget: int | None = None
 ) -> str:
-    """Tell what a winner costs and how accurate it is beside uniform 8/8.
+    """Describe what the best policy costs and how accurate it is beside uniform 8/8.
 
     Args:
         method: which search found it.
-        best, reference: the winner and uniform 8/8.
+        best, reference: the best policy and uniform 8/8.
         tried: distinct policies evaluated.
         cost_budget: what it might cost, in the objective's unit; None: what accuracy allows.
     """
@@ -33,7 +33,7 @@ def tell_winner(
     )
 
 
-def tell_bits(best: EvaluationRecord) -> str:
+def describe_bits(best: EvaluationRecord) -> str:
     """Tell the widths of all layers, in execution order."""
     return f"weight/activation bits: {_bits(best)}"
 

@@ -49,7 +49,7 @@ class StudyProgram(FrozenModel):
 
 
 class StudySamples(FrozenModel):
-    """What every chip was asked."""
+    """What every chip classified."""
 
     source: str
     """Where samples came from."""
@@ -71,14 +71,14 @@ class SweptParameter(FrozenModel):
 
 
 class StudyPoint(FrozenModel):
-    """Values of all that is swept, and what chips answered there."""
+    """Values of all that is swept, and the results of chips there."""
 
     sweep: str | None
     """Dotted key of the parameter that is swept here; null in a grid."""
     values: Values
     """Of what is swept here, by dotted key."""
     correct: tuple[int, ...]
-    """Right answers of each chip, in the order of seeds."""
+    """Samples that each chip classified correctly, in the order of seeds."""
     mean: Share
     """Mean accuracy of the chips."""
     std: float | None = Field(ge=0)
@@ -105,7 +105,7 @@ class StudyResult(FrozenModel):
     program: StudyProgram
     """What ran."""
     samples: StudySamples
-    """What every chip was asked."""
+    """What every chip classified."""
     seeds: tuple[int, ...]
     """Of the chips."""
     base: Values
@@ -113,7 +113,7 @@ class StudyResult(FrozenModel):
     sweeps: tuple[SweptParameter, ...]
     """What was swept."""
     exact_accuracy: Share
-    """Share that exact integers answer rightly, which ideal arrays give."""
+    """Accuracy of the integer reference, which ideal arrays have."""
     band: Literal["student-t"] = "student-t"
     """How bands are made: mean -+ t s / sqrt(n) of the chips' accuracies, Student's t with n - 1 degrees of freedom,
     cut to 0..1. Bands tell how chips differ, not how other samples would."""

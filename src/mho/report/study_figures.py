@@ -15,7 +15,7 @@ from mho.formats import format_share
 from mho.report.chart_parts import Figure, base_layout
 from mho.report.palette import hues, mix
 from mho.report.study_document import Design, StudyPoint, StudyResult, SweptParameter, Value
-from mho.report.study_text import format_value, tell_band
+from mho.report.study_text import describe_band, format_value
 
 MAX_LINES = 8
 """Lines of a chart; a parameter of a grid with more values is drawn as a map of colours."""
@@ -46,7 +46,7 @@ class Panel:
 def draw_study(result: StudyResult) -> tuple[Panel, ...]:
     """Return the charts of a study: one a sweep; for a grid, one for all values of two parameters at a time.
 
-    In a grid the parameter with the most values lies along the axis, the one with the next most is told by lines (by
+    In a grid the parameter with the most values lies along the axis, the one with the next most is shown by lines (by
     rows of a map, where they are more than eight); every combination of the others has a chart, 24 at most.
     """
     if result.design is Design.GRID:
@@ -212,7 +212,7 @@ def _describe(point: StudyPoint, chips: int) -> str:
     text = f"<b>{values}</b><br>mean {format_share(point.mean, 2)} of {chips} chip{'s' if chips > 1 else ''}"
     if point.low is None:
         return text
-    return f"{text}<br>band {tell_band(point)}<br>worst {format_share(point.worst, 2)} (seed {point.worst_seed})"
+    return f"{text}<br>band {describe_band(point)}<br>worst {format_share(point.worst, 2)} (seed {point.worst_seed})"
 
 
 def _axis(across: SweptParameter) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mho.report.page_template import as_script, render_template
 from mho.report.study_document import StudyResult
 from mho.report.study_figures import count_panels, draw_study
-from mho.report.study_text import swept_keys, tell_chips
+from mho.report.study_text import describe_chips, swept_keys
 
 
 def render_study(result: StudyResult) -> str:
@@ -19,7 +19,7 @@ def render_study(result: StudyResult) -> str:
         result=result,
         panels=panels,
         hidden=count_panels(result) - len(panels),
-        chips=tell_chips(result.seeds),
+        chips=describe_chips(result.seeds),
         lowest=min(result.points, key=lambda point: point.worst),
         best=max(result.points, key=lambda point: point.mean),
         poorest=min(result.points, key=lambda point: point.mean),

@@ -20,14 +20,14 @@ def format_value(value: Value) -> str:
     return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def tell_band(point: StudyPoint) -> str:
+def describe_band(point: StudyPoint) -> str:
     """Return the band of a point as ``95.10 .. 97.30 %``; a dash for one chip."""
     if point.low is None or point.high is None:
         return _NONE
     return f"{100 * point.low:.2f} .. {100 * point.high:.2f} %"
 
 
-def tell_chips(seeds: Sequence[int]) -> str:
+def describe_chips(seeds: Sequence[int]) -> str:
     """Return how many chips there are, and their seeds: ``8 chips (seeds 0..7)``."""
     if len(seeds) == 1:
         return f"1 chip (seed {seeds[0]})"
@@ -43,7 +43,7 @@ def swept_keys(result: StudyResult) -> list[str | None]:
 
 
 def print_study(console: Console, result: StudyResult) -> None:
-    """Print a study: what was asked, then a table for each sweep (for a grid: one table).
+    """Print a study: what was evaluated, then a table for each sweep (for a grid: one table).
 
     Args:
         console: where to.
@@ -52,12 +52,12 @@ def print_study(console: Console, result: StudyResult) -> None:
     console.print(
         Text.assemble(
             (result.name, "bold"),
-            f": {result.program.source}; {tell_chips(result.seeds)} a point, {result.samples.count:,} samples of "
+            f": {result.program.source}; {describe_chips(result.seeds)} a point, {result.samples.count:,} samples of "
             f"{result.samples.source}",
         ),
         soft_wrap=True,
     )
-    console.print(f"exact integers are right on {format_share(result.exact_accuracy, 2)}", soft_wrap=True)
+    console.print(f"integer-reference accuracy {format_share(result.exact_accuracy, 2)}", soft_wrap=True)
     if result.base:
         told = ", ".join(f"{key} = {format_value(value)}" for key, value in result.base.items())
         console.print(f"at every point that does not say otherwise: {told}", soft_wrap=True)
@@ -83,7 +83,7 @@ def write_text(result: StudyResult) -> str:
 
 
 def write_csv(result: StudyResult) -> str:
-    """Return one line a point: the swept key (empty in a grid), values, and what chips answered there, as shares."""
+    """Return one line a point: the swept key (empty in a grid), values, and results of chips there, as shares."""
     keys = [one.key for one in result.sweeps]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -118,7 +118,7 @@ def _columns(result: StudyResult, key: str | None) -> list[Column]:
     return [
         *(Column(one, tuple(format_value(point.values[one]) for point in points)) for one in keys),
         of_points("mean", lambda point: format_share(point.mean, 2)),
-        of_points(f"{result.confidence:.0%} band".replace("%", " %"), tell_band),
+        of_points(f"{result.confidence:.0%} band".replace("%", " %"), describe_band),
         of_points("std of a chip", lambda point: _NONE if point.std is None else f"{100 * point.std:.2f}"),
         of_points("worst", lambda point: format_share(point.worst, 2)),
         of_points("its seed", lambda point: str(point.worst_seed)),

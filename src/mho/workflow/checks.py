@@ -1,4 +1,4 @@
-"""Running programs on test data, and holding executor, interpreter, integer reference and ONNX Runtime together."""
+"""Runs programs on test data, and compares executor, interpreter, integer reference and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Logits = NDArray[np.float32]
 
 
 def run_program(path: Path, test: Split, batch_size: int, report: Callable[[float], None]) -> Logits:
-    """Return what the executor of a program answers to all samples of `test`, [N, classes]."""
+    """Return what the executor of a program outputs for all samples of `test`, [N, classes]."""
     from mho.program.container import read_program
     from mho.simulation.executor import Executor
 
@@ -56,13 +56,13 @@ def write_logits(path: Path, logits: Logits, labels: NDArray[np.int64]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The executor's answers against everything else that computes the same network.
+    """Compares the executor's outputs with everything else that computes the same network.
 
     Attributes:
         network_file: the quantized network (QCDQ ONNX).
         program_file: what it was compiled to.
         test: test samples.
-        logits: the executor's answers to them.
+        logits: the executor's outputs for them.
         batch_size: samples run together.
     """
 
@@ -97,7 +97,7 @@ class Comparison:
 
         ONNX Runtime multiplies in float32: a requantization may fall on the other side of a tie, or a sum beyond 2^24
         be rounded. Any other cause breaks the check. Its graph optimizer, which fuses operations and rounds otherwise,
-        is off; how many predictions it changes is told.
+        is off; the number of predictions that it changes is in the detail.
         """
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.export_check import compare_with_onnxruntime
@@ -116,7 +116,7 @@ class Comparison:
         differing = np.flatnonzero(theirs.argmax(axis=1) != ours)
         detail = (
             f"largest difference of a logit {float(np.abs(theirs - self.logits).max()):.3g}; "
-            f"with ONNX Runtime's graph optimizer on, {self._tell_optimized(ours)}"
+            f"with ONNX Runtime's graph optimizer on, {self._describe_optimized(ours)}"
         )
         passed = True
         if differing.size:
@@ -130,7 +130,7 @@ class Comparison:
             )
         return {**check, "differing": int(differing.size), "passed": passed, "detail": detail}
 
-    def _tell_optimized(self, ours: NDArray[np.int64]) -> str:
+    def _describe_optimized(self, ours: NDArray[np.int64]) -> str:
         """Tell what ONNX Runtime's graph optimizer makes of the predictions, where what it makes of the file runs."""
         try:
             fused = _run_onnxruntime(self.network_file, self.test, self.batch_size, optimize=True)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import mho.report.result as form
 from mho.cost_model.document import to_microseconds
 from mho.errors import MhoError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
+from mho.report.result_figures import ChipFigures
 from mho.report.schedule_document import ScheduleDocument
 from mho.report.timeline import TimelineView
 from mho.scheduling.chip_schedule import ChipDemand
@@ -31,7 +31,7 @@ class OnChip:
         timeline: of the last policy that the chip holds; None where there is none.
     """
 
-    figures: tuple[form.ChipFigures, ...]
+    figures: tuple[ChipFigures, ...]
     timeline: TimelineView | None
 
 
@@ -52,17 +52,17 @@ def schedule_policies(
     """
     if accelerator.chip.crossbars == 1:
         return OnChip((), None)
-    figures: list[form.ChipFigures] = []
+    figures: list[ChipFigures] = []
     timeline = None
     for name, (label, policy) in policies.items():
         try:
             found, timeline = _schedule(network, policy, accelerator, model)
         except MhoError as error:
-            figures.append(form.ChipFigures(name=name, label=label, reason=error.line))
+            figures.append(ChipFigures(name=name, label=label, reason=error.line))
             continue
         first = figures[0].latency_us if figures else found["latency_us"]
         speedup = first / found["latency_us"] if first and found["latency_us"] else None
-        figures.append(form.ChipFigures(name=name, label=label, speedup=speedup, **found))
+        figures.append(ChipFigures(name=name, label=label, speedup=speedup, **found))
     return OnChip(tuple(figures), timeline)
 
 

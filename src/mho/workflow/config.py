@@ -127,7 +127,7 @@ class TrainingSettings(FrozenModel):
 
 
 class NoiseSettings(FrozenModel):
-    """What a training meets of arrays that are not ideal: a fresh chip in every step."""
+    """What training includes of non-ideal arrays: a fresh chip in every step."""
 
     accelerator: str | None = Field(default=None, min_length=1)
     """A preset or a TOML file: the arrays and converters to train for, where these are not the run's. Crossbars, cells
@@ -145,7 +145,7 @@ class NoiseSettings(FrozenModel):
     reads: int = Field(default=0, ge=0, le=MAX_READS)
     """Reads since cells were written, where these disturb."""
     one_crossbar: bool | None = None
-    """Whether all tiles are written into one crossbar and so meet the same faults and variation. Left out: where the
+    """Whether all tiles are written into one crossbar and so have the same faults and variation. Left out: where the
     hardware has only one."""
     range_method: Literal["mse", "extremes", "percentile"] = "mse"
     """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
@@ -200,7 +200,7 @@ class EvaluationSettings(FrozenModel):
 
 
 class SimulationSettings(FrozenModel):
-    """On how many test images each engine is held against the others."""
+    """On how many test images each engine is compared with the others."""
 
     executor_images: Count | Literal["all"] = "all"
     """Test images that the compiled program answers: they give the final accuracy."""
@@ -237,7 +237,7 @@ class SimulationSettings(FrozenModel):
 
 
 class RunConfig(FrozenModel):
-    """Everything that `mho run` is told."""
+    """The configuration of `mho run`."""
 
     run: RunSettings
     """Name, seed and place."""

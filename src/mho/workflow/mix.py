@@ -38,8 +38,8 @@ class MixOutcome:
     """What the search of a mix found.
 
     Attributes:
-        result: records, winner and front; policies name layers NETWORK/LAYER.
-        parts: what the winner means for each network, by name; empty where there is none.
+        result: records, best policy and front; policies name layers NETWORK/LAYER.
+        parts: what the best policy means for each network, by name; empty where there is none.
         folder: where `search.json` and POLICY files lie.
         notes: what the user should know about the figures.
     """
@@ -155,7 +155,7 @@ def _prepare(
 def _write(
     config: MixConfig, result: SearchResult, networks: Mapping[str, MixedNetwork], notes: tuple[str, ...]
 ) -> MixOutcome:
-    """Write the result and the winner's policies into the mix's directory."""
+    """Write the result and the best policy of each network into the mix's directory."""
     from mho.bit_search.mix import MixPart
 
     best = result.best

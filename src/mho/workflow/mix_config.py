@@ -1,4 +1,4 @@
-"""The configuration of a mix: networks that share one accelerator, each told by the file of a run of its own."""
+"""The configuration of a mix: networks that share one accelerator, each with the file of a run of its own."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MixSearch(FrozenModel):
     whole_front: bool = False
     """Search policies of all costs alike."""
     batch: int = Field(default=1, ge=1, le=1024)
-    """How many policies the method is asked for before it is told of any of them, so that several can be evaluated at
+    """How many policies the method proposes before it learns the result of any, so that several can be evaluated at
     the same time (`--processes`, `--ray`); other batches lead to other proposals."""
 
     repeats: int | None = Field(default=None, ge=0, le=100)
@@ -82,7 +82,7 @@ class MixSearch(FrozenModel):
 
 
 class MixConfig(FrozenModel):
-    """Everything that `mho mix` is told."""
+    """The configuration of `mho mix`."""
 
     mix: MixSettings
     """Name, seed and place."""

@@ -150,7 +150,7 @@ def _check_fits(network: Network, material: Material, where: str) -> None:
 
 @dataclass(frozen=True)
 class TrainFloat:
-    """Train the float network, or judge the weights that it came with."""
+    """Train the float network, or evaluate the weights that it came with."""
 
     material: Material
     network: StageResult
@@ -162,7 +162,7 @@ class TrainFloat:
     @property
     def title(self) -> str:
         """What it does."""
-        return "Judge the given weights" if self.training is None else "Train the float network"
+        return "Evaluate the given weights" if self.training is None else "Train the float network"
 
     def ingredients(self) -> Mapping[str, Any]:
         """Network, data, settings, seed."""

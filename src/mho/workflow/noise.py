@@ -1,4 +1,4 @@
-"""Noise-aware training in a run: which arrays, with what of them, under which mapping."""
+"""Noise-aware training in a run: which arrays, which of their non-idealities, under which mapping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAME = ("crossbar.rows", "crossbar.cols", "crossbar.cell_bits", "converters.dac
 
 
 def noise_settings(training: TrainingSettings | None) -> NoiseSettings | None:
-    """Return what arrays a training meets; None for none."""
+    """Return what a training includes of non-ideal arrays; None for nothing."""
     return training.noise if isinstance(training, QatSettings) else None
 
 
@@ -72,10 +72,10 @@ def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Acc
 
 
 def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Accelerator:
-    """Return the hardware that a training meets.
+    """Return the hardware that a training includes.
 
     Raises:
-        ConfigError, InputFileError: another accelerator is asked for that cannot be read or does not fit the mapping.
+        ConfigError, InputFileError: another accelerator is named that cannot be read or does not fit the mapping.
     """
     hardware = load_alike(settings.accelerator, accelerator, where="qat.noise.accelerator")
     left_out = (
@@ -89,7 +89,7 @@ def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Acceler
 def make_noise(
     network: TrainableNetwork, settings: NoiseSettings, accelerator: Accelerator, mapping: MappingModel
 ) -> ArrayNoise:
-    """Return the arrays that `network` meets with its policy. Raises `MhoError`."""
+    """Return the arrays that `network` is trained on with its policy. Raises `MhoError`."""
     from mho.mapping.layer_arrays import arrays_of_network
     from mho.quantization.array_noise import ArrayNoise
 
@@ -103,7 +103,7 @@ def make_noise(
 def check_noise(
     network_file: Path, training: TrainingSettings, accelerator: Accelerator, mapping: MappingModel
 ) -> None:
-    """Hold the settings against network and hardware before hours of training.
+    """Check that the settings fit network and hardware, before hours of training.
 
     Raises:
         MhoError: hardware, network and settings do not fit, or the hardware is as good as an ideal one.
@@ -119,7 +119,7 @@ def check_noise(
     nonidealities.check_conditions_take_effect(conditions, hardware, where="qat.noise")
     if nonidealities.is_ideal(hardware, conditions):
         raise ConfigError(
-            f"nothing that training would meet on {hardware.name} is other than ideal",
+            f"nothing that training would include on {hardware.name} is other than ideal",
             where="qat.noise",
             expected="an accelerator with errors of cells, wires or converters; or no such table",
         )
@@ -137,5 +137,5 @@ def _renewal(settings: NoiseSettings) -> RangeRenewal:
 
 
 def noise_conditions(settings: NoiseSettings) -> Conditions:
-    """Return when and how cells are read that a training meets."""
+    """Return when and how cells are read in training."""
     return Conditions(settings.elapsed_s, settings.temperature_k, settings.reads)

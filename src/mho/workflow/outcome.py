@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import mho.report.result as form
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.network_map import NetworkMap
@@ -18,13 +17,14 @@ from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
 from mho.report.drawing_files import Picture, draw_slowest
-from mho.report.search_parts import OperandWorth, SearchSummary
+from mho.report.result_figures import AbsentPart, MappingFigures
+from mho.report.result_search import OperandWorth, SearchSummary
 from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
-from mho.workflow.report_search import collect_searches, collect_worths
 from mho.workflow.run_directory import StageResult
+from mho.workflow.search_results import collect_searches, collect_worths
 from mho.workflow.search_stage import make_space
 
 LABELS = {"float": "float32", "reference": "uniform 8/8", "found": "found policy"}
@@ -41,7 +41,7 @@ class Outcome:
     """Everything that a finished run can tell.
 
     Attributes:
-        config: what it was told.
+        config: of the run.
         material: data and hardware.
         stages: its finished stages by name, in order.
         titles: their titles.
@@ -100,22 +100,22 @@ class Extras:
     network_map: NetworkMap | None
     pictures: tuple[Picture, ...]
     on_chip: OnChip
-    mappings: tuple[form.MappingFigures, ...]
+    mappings: tuple[MappingFigures, ...]
     worths: tuple[OperandWorth, ...]
     searches: tuple[SearchSummary, ...]
-    absent: tuple[form.AbsentPart, ...]
+    absent: tuple[AbsentPart, ...]
 
 
 def collect_extras(outcome: Outcome) -> Extras:
     """Return what can be had beside the run's own figures; what cannot ends no run."""
     material, search = outcome.material, outcome.stages["search"]
-    absent = [form.AbsentPart(**part) for stage in outcome.stages.values() for part in stage.figures.get("absent", ())]
+    absent = [AbsentPart(**part) for stage in outcome.stages.values() for part in stage.figures.get("absent", ())]
 
     def get(name: str, make: Callable[[], Part], otherwise: Part) -> Part:
         try:
             return make()
         except MhoError as error:
-            absent.append(form.AbsentPart(part=name, reason=error.line))
+            absent.append(AbsentPart(part=name, reason=error.line))
             return otherwise
 
     def map_found() -> NetworkMap | None:
@@ -143,14 +143,14 @@ def collect_extras(outcome: Outcome) -> Extras:
     )  # fmt: skip
 
 
-def _under_mapping(outcome: Outcome, model: MappingModel) -> form.MappingFigures:
+def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
     """Return times of both policies under a mapping, or why there are none."""
     try:
         costs = outcome.costs if model is outcome.material.mapping else outcome.cost(model)
     except MhoError as error:
-        return form.MappingFigures(mapping=model, reason=error.line)
+        return MappingFigures(mapping=model, reason=error.line)
     reference, found = costs["reference"].latency_ps, costs["found"].latency_ps
-    return form.MappingFigures(
+    return MappingFigures(
         mapping=model,
         reference_latency_us=to_microseconds(reference),
         found_latency_us=to_microseconds(found),

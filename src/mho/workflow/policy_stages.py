@@ -175,24 +175,24 @@ class TrainFinalists:
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
-        """Write the quantized network of the winner."""
+        """Write the quantized network of the best finalist."""
         tried: list[tuple[int, Figures]] = []
         for number, index in enumerate(self._order):
             tried.append((index, self._train(index, number, folder / f"finalist-{number}", report)))
             if self._is_accurate(tried[-1][1]):
                 break
         notes = []
-        winner = len(tried) - 1
-        if not self._is_accurate(tried[winner][1]):
-            winner = max(range(len(tried)), key=lambda k: (tried[k][1]["validation"]["accuracy"], -k))
-        if self.allowed_drop_points is not None and not self._is_accurate(tried[winner][1]):
+        best = len(tried) - 1
+        if not self._is_accurate(tried[best][1]):
+            best = max(range(len(tried)), key=lambda k: (tried[k][1]["validation"]["accuracy"], -k))
+        if self.allowed_drop_points is not None and not self._is_accurate(tried[best][1]):
             notes.append(
                 f"None of the {len(tried)} finalists kept the allowed drop on validation data after full training; "
                 "the most accurate one was taken."
             )
         for file in (QUANTIZED_FILE, POLICY_FILE):
-            write_atomically(folder / file, (folder / f"finalist-{winner}" / file).read_bytes())
-        index, figures = tried[winner]
+            write_atomically(folder / file, (folder / f"finalist-{best}" / file).read_bytes())
+        index, figures = tried[best]
         return {**figures, "notes": figures["notes"] + notes, "index": index, "finalists": [k for k, _ in tried]}
 
     def _train(self, index: int, number: int, place: Path, report: Report) -> Figures:

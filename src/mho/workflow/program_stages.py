@@ -142,7 +142,7 @@ def count_instructions(program: Program) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Simulate:
-    """Run the programs on test data and hold every engine against the others."""
+    """Run the programs on test data and compare every engine with the others."""
 
     material: Material
     float_network: StageResult

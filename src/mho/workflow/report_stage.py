@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-import mho.report.result as form
 from mho.array.conductances import Conditions
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import LayerCost, NetworkCost
@@ -17,13 +16,28 @@ from mho.policy import Policy
 from mho.quantization.devices import Devices
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
-from mho.report.result_text import tell_chips, tell_objective, tell_result
+from mho.report.result import EXACT, RunResult
+from mho.report.result_figures import (
+    Candidate,
+    Check,
+    ChipAccuracies,
+    DataFigures,
+    FileFigures,
+    LayerCostFigures,
+    LayerFigures,
+    NetworkFigures,
+    Score,
+    StageFigures,
+    TrainingFigures,
+    ZeroSliceFigures,
+)
+from mho.report.result_text import describe_chips, describe_objective, describe_result
 from mho.workflow.config import RunConfig
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
 from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
-from mho.workflow.report_search import collect_search
+from mho.workflow.search_results import collect_search
 from mho.workflow.stage import versions
 
 FLOAT_BITS = 32
@@ -37,34 +51,34 @@ _FILES = (
     ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8"),
     ("program", CHIP_PROGRAM_FILE, "program of the found policy for the whole chip, with its schedule"),
     ("search", SEARCH_FILE, "every policy tried"),
-    ("simulation", "logits.npz", "simulated answers to the test images"),
+    ("simulation", "logits.npz", "simulated outputs for the test images"),
     ("simulation", RANGES_FILE, "ranges of the found policy's ADCs, for mho simulate"),
 )
 
 
-def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
+def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     """Return all figures of a finished run, with what `collect_extras` found beside them."""
     network, costs = outcome.stages["network"].figures, outcome.costs
-    contenders = _contenders(outcome)
-    by_name = {contender.name: contender for contender in contenders}
+    candidates = _candidates(outcome)
+    by_name = {candidate.name: candidate for candidate in candidates}
     search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
     simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
-    chip_answers, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
-    tested_on = simulated.get("tested_on", form.EXACT)
-    told = tell_result(
+    chip_accuracies, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
+    tested_on = simulated.get("tested_on", EXACT)
+    told = describe_result(
         by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
         chip=hardware.name if hardware.chip.crossbars == 1 else f"one crossbar of {hardware.name}",
         data=outcome.config.data.name, tested_on=tested_on,
     )  # fmt: skip
-    sentence = f"{told} {tell_chips(chip_answers, unsampled, hardware.name)}{tell_objective(search)}"
-    return form.RunResult(
+    sentence = f"{told} {describe_chips(chip_accuracies, unsampled, hardware.name)}{describe_objective(search)}"
+    return RunResult(
         name=outcome.config.run.name,
         sentence=sentence,
         seed=outcome.config.run.seed,
         seconds=sum(stage.seconds for stage in outcome.stages.values()),
         network=_network(network),
         data=_data(outcome),
-        contenders=contenders,
+        candidates=candidates,
         drop_points=100 * (by_name["reference"].test.accuracy - by_name["found"].test.accuracy),
         layers=tuple(
             _layer(layer, *pair)
@@ -83,7 +97,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
         tested_on=tested_on,
-        chip_answers=chip_answers,
+        chip_accuracies=chip_accuracies,
         unsampled=unsampled,
         chip=extras.on_chip.figures,
         absent=extras.absent,
@@ -98,39 +112,37 @@ def collect_result(outcome: Outcome, extras: Extras) -> form.RunResult:
     )
 
 
-def _trainings(outcome: Outcome) -> tuple[form.TrainingFigures, ...]:
+def _trainings(outcome: Outcome) -> tuple[TrainingFigures, ...]:
     return tuple(
-        form.TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
+        TrainingFigures(name=name, label=label, points=outcome.stages[name].figures["points"])
         for name, label in LABELS.items()
     )
 
 
-def _stages(outcome: Outcome) -> tuple[form.StageFigures, ...]:
+def _stages(outcome: Outcome) -> tuple[StageFigures, ...]:
     return tuple(
-        form.StageFigures(
-            name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest
-        )
+        StageFigures(name=name, title=outcome.titles[name], seconds=stage.seconds, key=stage.key, digest=stage.digest)
         for name, stage in outcome.stages.items()
     )
 
 
-def _contenders(outcome: Outcome) -> tuple[form.Contender, ...]:
+def _candidates(outcome: Outcome) -> tuple[Candidate, ...]:
     simulated, policies, costs = outcome.stages["simulation"].figures, outcome.policies, outcome.costs
     reference_ps = costs["reference"].latency_ps
-    contenders = []
+    candidates = []
     for name, label in LABELS.items():
         cost = costs.get(name)
         weight_bits, act_bits = (
             _mean_bits(outcome.layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
         )
-        contenders.append(
-            form.Contender(
+        candidates.append(
+            Candidate(
                 name=name,
                 label=label,
                 made_by=outcome.stages[name].figures.get("made_by", ""),
-                validation=form.Judgement(**outcome.stages[name].figures["validation"]),
-                test=form.Judgement(**simulated[name]),
-                integer_reference=form.Judgement(**simulated["exact"][name]) if name in simulated["exact"] else None,
+                validation=Score(**outcome.stages[name].figures["validation"]),
+                test=Score(**simulated[name]),
+                integer_reference=Score(**simulated["exact"][name]) if name in simulated["exact"] else None,
                 latency_us=None if cost is None else to_microseconds(cost.latency_ps),
                 speedup=None if cost is None else reference_ps / cost.latency_ps,
                 tiles=None if cost is None else cost.writes,
@@ -139,11 +151,11 @@ def _contenders(outcome: Outcome) -> tuple[form.Contender, ...]:
                 act_bits=act_bits,
             )
         )
-    return tuple(contenders)
+    return tuple(candidates)
 
 
-def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
-    return form.ZeroSliceFigures(
+def _zero_slices(name: str, found: Mapping[str, Any]) -> ZeroSliceFigures:
+    return ZeroSliceFigures(
         name=name,
         label=LABELS[name],
         images=found["images"],
@@ -152,9 +164,9 @@ def _zero_slices(name: str, found: Mapping[str, Any]) -> form.ZeroSliceFigures:
     )
 
 
-def _chips(found: Mapping[str, Any]) -> tuple[form.ChipAnswers, ...]:
+def _chips(found: Mapping[str, Any]) -> tuple[ChipAccuracies, ...]:
     return tuple(
-        form.ChipAnswers(
+        ChipAccuracies(
             name=name,
             label=LABELS[name],
             accuracies=tuple(found[name]),
@@ -188,16 +200,16 @@ def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, flo
     )
 
 
-def _layer(layer: MvmLayer, reference: LayerCost, found: LayerCost) -> form.LayerFigures:
-    return form.LayerFigures(
+def _layer(layer: MvmLayer, reference: LayerCost, found: LayerCost) -> LayerFigures:
+    return LayerFigures(
         name=layer.name, kind=layer.kind, outputs=layer.outputs, inputs=layer.inputs, positions=layer.positions,
         repeat=layer.repeat, macs=layer.macs, reference=_layer_cost(reference), found=_layer_cost(found),
     )  # fmt: skip
 
 
-def _layer_cost(cost: LayerCost) -> form.LayerCostFigures:
+def _layer_cost(cost: LayerCost) -> LayerCostFigures:
     mapping = cost.mapping
-    return form.LayerCostFigures(
+    return LayerCostFigures(
         weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, adc_bits=mapping.bits.adc_bits,
         rows=mapping.rows, cols=mapping.cols,
         layout=describe_mapping(mapping), tiles=cost.writes, mvms=mapping.mvms,
@@ -205,14 +217,14 @@ def _layer_cost(cost: LayerCost) -> form.LayerCostFigures:
     )  # fmt: skip
 
 
-def _network(figures: Mapping[str, Any]) -> form.NetworkFigures:
+def _network(figures: Mapping[str, Any]) -> NetworkFigures:
     kept = {key: figures[key] for key in ("source", "parameters", "macs", "input_shape")}
-    return form.NetworkFigures(**kept, mvm_layers=len(figures["layers"]))
+    return NetworkFigures(**kept, mvm_layers=len(figures["layers"]))
 
 
-def _data(outcome: Outcome) -> form.DataFigures:
+def _data(outcome: Outcome) -> DataFigures:
     dataset = outcome.material.dataset
-    return form.DataFigures(
+    return DataFigures(
         name=dataset.name,
         classes=dataset.class_names or tuple(str(number) for number in range(dataset.classes)),
         train=len(dataset.train),
@@ -233,15 +245,15 @@ def _inputs(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Check, ...]:
-    checks = [form.Check(**check) for check in outcome.stages["simulation"].figures["checks"]]
+def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[Check, ...]:
+    checks = [Check(**check) for check in outcome.stages["simulation"].figures["checks"]]
     for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
         program, cost = outcome.stages["program"].figures[file], costs[name]
         theirs = {layer["name"]: layer["latency_ps"] for layer in program["layers"]}
         ours = {layer.mapping.layer.name: layer.latency_ps for layer in cost.layers}
         passed = theirs == ours and program["latency_ps"] == cost.latency_ps
         checks.append(
-            form.Check(
+            Check(
                 name=f"timing of the program, {LABELS[name]}",
                 claim="The program's time is the cost model's, layer by layer, to the picosecond.",
                 images=0,
@@ -253,7 +265,7 @@ def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[form.Ch
     return tuple(checks)
 
 
-def _files(outcome: Outcome) -> tuple[form.FileFigures, ...]:
+def _files(outcome: Outcome) -> tuple[FileFigures, ...]:
     files = []
     for name, file, what in _FILES:
         stage = outcome.stages[name]
@@ -261,7 +273,7 @@ def _files(outcome: Outcome) -> tuple[form.FileFigures, ...]:
             continue
         path = stage.folder / file
         files.append(
-            form.FileFigures(
+            FileFigures(
                 path=path.relative_to(outcome.path).as_posix(),
                 what=what,
                 bytes=path.stat().st_size,

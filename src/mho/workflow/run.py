@@ -42,7 +42,7 @@ QAT_WORK, SIMULATION_WORK = 1.9, 2.0
 """What an image costs in quantization-aware training and in the executor, in images of float training."""
 
 ARRAY_WORK = 100.0
-"""What it costs to judge a candidate on arrays, over judging it in floats."""
+"""Cost of evaluating a candidate on arrays, over evaluating it in floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def run(
     make_progress: ProgressFactory | None = None,
     execution: SearchExecution | None = None,
 ) -> FinishedRun:
-    """Do everything that `config` asks for, going on from what earlier runs finished in the same directory.
+    """Run all stages of a configuration, going on from what earlier runs finished in the same directory.
 
     Args:
         config: what to do.
@@ -99,7 +99,7 @@ def run(
 
 
 def check_search(config: RunConfig, execution: SearchExecution) -> None:
-    """Hold all that a search is told against each other, before anything is trained. Raises `MhoError`."""
+    """Check that the settings of a search fit together, before anything is trained. Raises `MhoError`."""
     execution.check(config.search)
     config.search.start.check_files()
     make_options(
@@ -137,9 +137,9 @@ def estimate_work(config: RunConfig, material: Material, chips: SampledChips | N
     `chips` are those that the run samples.
     """
     candidate = config.evaluation.training
-    judged = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
+    measured = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
     if config.search.has_adc_bits:
-        judged *= ARRAY_WORK
+        measured *= ARRAY_WORK
     trained = 0.0 if candidate is None else QAT_WORK * training_work(candidate, material)
     qat = QAT_WORK * training_work(config.qat, material)
     images = config.simulation.executor_images
@@ -150,7 +150,7 @@ def estimate_work(config: RunConfig, material: Material, chips: SampledChips | N
         "float": 0.0 if config.float_training is None else training_work(config.float_training, material),
         "calibration": 1000.0,
         "reference": qat if config.reference == "best" else 0.0,
-        "search": config.search.budget * (judged + trained),
+        "search": config.search.budget * (measured + trained),
         "found": qat,
         "program": 1000.0,
         "simulation": 2 * (SIMULATION_WORK * tested + ARRAY_WORK * on_chips / 3),
@@ -175,7 +175,7 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     """Get the stages that every search starts from: the network as read, its float weights and its calibration."""
     seed = config.run.seed
     network = get(BuildNetwork(material, config.network, seed))
-    # Here, so that impossible limits or hardware are told before hours of training, not after.
+    # Here, so that impossible limits or hardware are reported before hours of training, not after.
     make_space(network.folder / NETWORK_FILE, config.search, material)
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))

@@ -34,10 +34,10 @@ class SearchExecution:
     ray: str | None = None
 
     def check(self, settings: SearchSettings) -> None:
-        """Hold it, and what shows the search, against a search, before hours of training.
+        """Check that it, and what shows the search, fit a search, before hours of training.
 
         Raises:
-            ConfigError: more processes than policies are asked for at once.
+            ConfigError: more processes than policies that are proposed at once.
             MissingExtraError: Ray, or what is to show the search, is not installed.
         """
         from mho.bit_search.workers import Workers

@@ -20,7 +20,7 @@ from mho.workflow.progress import ProgressFactory, SilentProgress
 from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
-from mho.workflow.search_explanation import explain_search, read_records
+from mho.workflow.search_results import explain_search, read_records
 from mho.workflow.search_settings import SearchSettings
 from mho.workflow.search_stage import Search
 from mho.workflow.search_start import AGENT_FILE
@@ -34,16 +34,16 @@ class SearchOutcome:
     """What a search alone found.
 
     Attributes:
-        best: the winner; None where the whole front was searched and no policy of it keeps the allowed drop.
+        best: the best policy; None where the whole front was searched and no policy of it keeps the allowed drop.
         reference: uniform 8/8.
         front: the policies of the space and uniform 8/8 whose accuracy no cheaper one reaches, cheapest first.
-        cost_budget: what the winner might cost, in the objective's unit; None: what accuracy allows.
+        cost_budget: what the best policy might cost, in the objective's unit; None: what accuracy allows.
         whole_front: whether policies of all costs were looked for.
         tried: distinct policies evaluated, those that the search was given not counted.
         agent_file: what the agent of `rl` has learned; None for other methods.
         result_file: JSON with every record and the Pareto front.
         notes: what the user should know about the figures.
-        explanation: of the winner, where it was asked for.
+        explanation: of the best policy, where it was wanted.
     """
 
     best: EvaluationRecord | None
@@ -120,7 +120,7 @@ def search_alone(
         config: what to do; only what concerns the search is taken.
         make_progress: what shows progress; None shows nothing.
         execution: who evaluates policies.
-        explain: tell of each layer of the winner what one bit more or less would cost and bring.
+        explain: find what one bit more or less of each layer of the best policy would cost and bring.
 
     Raises:
         MhoError: anything wrong with what the user gave, or another run uses the directory.
@@ -144,7 +144,7 @@ def search_alone(
             config.evaluation,
             config.run.seed,
             folder,
-            needs_winner=not search.whole_front,
+            needs_best=not search.whole_front,
             execution=execution,
             name=stage_name(search),
         )
@@ -156,9 +156,9 @@ def search_alone(
 
 
 def _explain(stage: Search, content: dict[str, Any], result_file: Path) -> Explanation:
-    """Explain the winner of a search. Raises `MhoError` where there is none."""
+    """Explain the best policy of a search. Raises `MhoError` where there is none."""
     if content["best"] is None:
-        raise MhoError("there is no winner to explain", where=str(result_file), hint="allow a larger drop")
+        raise MhoError("there is no best policy to explain", where=str(result_file), hint="allow a larger drop")
     place = next(k for k, record in enumerate(content["records"]) if record["policy"] == content["best"]["policy"])
     return explain_search(stage.space(), content, str(result_file), place=place, seed=stage.seed)
 
@@ -172,7 +172,7 @@ def stage_name(search: SearchSettings) -> str:
         parts.append(f"within-{str(search.cost_budget).replace(' ', '')}")
     if search.batch != 1:
         parts.append(f"batch{search.batch}")
-    parts += sorted(str(search.start.algorithm) if key == "algorithm" else key for key in search.start.told())
+    parts += sorted(str(search.start.algorithm) if key == "algorithm" else key for key in search.start.changed_keys())
     return "-".join([*parts, "front"] if search.whole_front else parts)
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     SerializerFunctionWrapHandler,
@@ -22,11 +23,24 @@ from mho.frozen_model import FrozenModel
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.input_files import hash_file
 from mho.policy import BitWidths
-from mho.workflow.section import Widths
 
 EXECUTION = ("storage", "trackers")
 """Keys that change no figure."""
 OWN_LOG: Literal["log"] = "log"
+
+
+def _check_widths(text: str) -> str:
+    try:
+        widths = BitWidths.parse(text)
+    except MhoError as error:
+        raise ValueError(str(error).replace("\n", "; ")) from error
+    if max(widths.weight_bits, widths.act_bits) > 8:
+        raise ValueError(f"{text} is above 8 bits")
+    return text
+
+
+Widths = Annotated[str, AfterValidator(_check_widths)]
+"""WEIGHT/ACTIVATION bits, such as "8/8", or WEIGHT/ACTIVATION/ADC bits."""
 
 
 Ends = tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]]
@@ -49,7 +63,7 @@ class RangeSettings(FrozenModel):
         return self
 
 
-def _tell_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
+def _describe_ranges(ranges: Mapping[str, RangeSettings]) -> dict[str, Any]:
     return {name: own.model_dump(mode="json", exclude_none=True) for name, own in ranges.items()}
 
 
@@ -64,10 +78,10 @@ class StartSettings(FrozenModel):
     """Evaluations of earlier searches to learn from, which do not count into the budget: an evaluation log (.jsonl) of
     the same network, training and data, for whatever accelerator, or "log": what this run's own log holds already."""
     probe_images: int = Field(default=0, ge=0, le=100_000)
-    """On how many images of the calibration split the sensitivity of each layer is told by forward passes before the
-    search; 0: it is not."""
+    """On how many images of the calibration split the sensitivity of each layer is probed by forward passes before
+    the search; 0: none."""
 
-    def told(self) -> tuple[str, ...]:
+    def changed_keys(self) -> tuple[str, ...]:
         """Return the keys that differ from their defaults."""
         return tuple(self.model_dump(exclude_defaults=True))
 
@@ -96,7 +110,7 @@ class StartSettings(FrozenModel):
             learned = SavedAgent.load(self.agent).algorithm
             if self.algorithm not in (None, learned):
                 raise ConfigError(
-                    f"the agent learned by {learned}, and {self.algorithm} is asked for",
+                    f"the agent learned by {learned}, and {self.algorithm} is specified",
                     where=str(self.agent),
                     hint="leave the algorithm out, or start without the agent",
                 )
@@ -119,6 +133,9 @@ class StartSettings(FrozenModel):
         return content
 
 
+_RANGES = PlainSerializer(_describe_ranges, return_type=dict[str, Any])
+
+
 class SearchSettings(FrozenModel):
     """How bit widths are searched."""
 
@@ -134,7 +151,7 @@ class SearchSettings(FrozenModel):
     budget: int = Field(ge=2, le=100_000)
     """Evaluations: distinct policies, uniform 8/8 counted in, and repeated measurements."""
     batch: int = Field(default=1, ge=1, le=1024)
-    """How many policies the method is asked for before it is told of any of them. With more than one, so many may be
+    """How many policies the method proposes before it learns the result of any. With more than one, so many may be
     evaluated at the same time (`--processes`, `--ray`); other batches lead to other proposals."""
     storage: str | None = Field(default=None, min_length=1)
     """Where trials are stored for Optuna's dashboard, and shared with other searches of the same problem: a URL such as
@@ -144,11 +161,11 @@ class SearchSettings(FrozenModel):
     allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
-    """What the winner may cost, instead of what it may lose: a share of the cost of uniform 8/8, such as 0.4, or an
-    amount in a unit of the objective, such as "250 us". The most accurate policy within it is searched. Left out: the
-    cheapest one within `allowed_drop_points`."""
+    """What the best policy may cost, instead of an allowed accuracy drop: a share of the cost of uniform 8/8, such as
+    0.4, or an amount in a unit of the objective, such as "250 us". The most accurate policy within it is searched. Left
+    out: the cheapest one within `allowed_drop_points`."""
     whole_front: bool = False
-    """Search policies of all costs alike, instead of near the winner."""
+    """Search policies of all costs alike, instead of near the best one."""
     min_weight_bits: int = Field(default=2, ge=1, le=8)
     """Fewest bits of a weight."""
     max_weight_bits: int = Field(default=8, ge=1, le=8)
@@ -166,13 +183,13 @@ class SearchSettings(FrozenModel):
         default_factory=dict
     )
     """Widths of single layers, by name."""
-    ranges: Annotated[Mapping[str, RangeSettings], PlainSerializer(_tell_ranges, return_type=dict[str, Any])] = Field(
-        default_factory=dict
+    ranges: Annotated[Mapping[str, RangeSettings], PlainSerializer(_describe_ranges, return_type=dict[str, Any])] = (
+        Field(default_factory=dict)
     )
     """Ranges of single layers, by name, which go before the general ones and before hold_first_last."""
     adc_bits: tuple[Annotated[int, Field(ge=1, le=MAX_ADC_BITS)], ...] = ()
     """With how many bits the sums of a layer may be converted, such as [4, 5, 6, 8]. Needs calibrated ADCs; candidates
-    are then judged on arrays. Left out: with those of the accelerator, which are not searched."""
+    are then evaluated on arrays. Left out: with those of the accelerator, which are not searched."""
     start: StartSettings = StartSettings()
     """What the search starts from."""
     prune: bool | None = None
@@ -201,7 +218,7 @@ class SearchSettings(FrozenModel):
 
     @property
     def has_adc_bits(self) -> bool:
-        """True where layers may convert with bits of their own, so that candidates are judged on arrays."""
+        """True where layers may convert with bits of their own, so that candidates are evaluated on arrays."""
         held = () if self.hold_first_last == "none" else (self.hold_first_last,)
         told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
         return bool(self.adc_bits) or any(bits is not None for bits in told)

@@ -40,10 +40,10 @@ ROUGH = (
 
 @dataclass(frozen=True)
 class Search:
-    """Search for the policy that the settings ask for.
+    """Search for the policy that the settings describe.
 
     Attributes:
-        needs_winner: whether a search that ends without a winner is an error.
+        needs_best: whether a search that ends without a best policy is an error.
         execution: who evaluates.
     """
 
@@ -52,7 +52,7 @@ class Search:
     evaluation: EvaluationSettings
     seed: int
     log_folder: Path
-    needs_winner: bool = True
+    needs_best: bool = True
     execution: SearchExecution = field(default_factory=SearchExecution)
     name: str = "search"
     title: str = "Search bit widths"
@@ -111,7 +111,7 @@ class Search:
             )
         if result.agent is not None:
             result.agent.save(folder / AGENT_FILE)
-        best = result.require_best() if self.needs_winner else result.best
+        best = result.require_best() if self.needs_best else result.best
         write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
         rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
                  if one is not None and space.is_rough(one.policy)]  # fmt: skip
@@ -132,7 +132,7 @@ class Search:
             "objective": str(space.objective),
             "reference_cost": space.reference_cost,
             "order": [] if result.best is None else order_finalists(result, space),
-            "told": "no winner" if result.best is None else self._tell(result.best, space),
+            "told": "no policy" if result.best is None else self._tell(result.best, space),
             "tried": result.tried,
         }
 
@@ -170,7 +170,7 @@ def make_options(settings: SearchSettings, repeats: int, screening: Screening | 
 
 
 def read_cost_budget(settings: SearchSettings) -> CostBudget | None:
-    """Return what the winner may cost; None where only accuracy limits it."""
+    """Return what the best policy may cost; None where only accuracy limits it."""
     from mho.bit_search.budget import CostBudget
 
     if settings.cost_budget is None:
@@ -229,7 +229,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
 
 
 def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
-    """Return indices into a search's records: the winner, then dearer ones on the Pareto front, each more accurate.
+    """Return indices into a search's records: the best policy, then more expensive and more accurate ones on the front.
 
     Within a cost budget: the policies that keep it, that of the lowest loss first. Only policies of the space: uniform
     8/8, which every search measures, may break its limits.

@@ -23,7 +23,7 @@ _PROBE_BATCH = 128
 
 
 def read_options(settings: StartSettings, prepared: Prepared, folder: Path, report: Report) -> MethodOptions:
-    """Return what the method is told; probes are kept in `folder`.
+    """Return the options of the method; probes are kept in `folder`.
 
     Raises:
         InputFileError: the saved agent cannot be read.

@@ -98,7 +98,7 @@ class StudySettings(FrozenModel):
         Annotated[int, Field(ge=1, le=MAX_SEEDS)]
         | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1, max_length=MAX_SEEDS)]
     )
-    """How many chips are asked at each point, of seeds 0, 1, 2, ...; or a list of seeds."""
+    """How many chips are simulated at each point, of seeds 0, 1, 2, ...; or a list of seeds."""
     design: Design = Design.ONE_AT_A_TIME
     """`one-at-a-time`: each parameter is swept while the others stay at the base; `grid`: all combinations."""
 
@@ -140,7 +140,7 @@ class ProgramSettings(FrozenModel):
 
 
 class SampleSettings(FrozenModel):
-    """Which samples every chip is asked."""
+    """Which samples every chip classifies."""
 
     file: Path | None = None
     """An .npz file: arrays [N, ...] by the names of the inputs, and `labels`. Left out: images of the table data."""
@@ -199,7 +199,7 @@ class SweepSettings(FrozenModel):
 
 
 class StudyConfig(FrozenModel):
-    """Everything that `mho study` is told."""
+    """The configuration of `mho study`."""
 
     study: StudySettings
     """Name, place, chips and design."""

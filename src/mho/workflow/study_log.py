@@ -1,6 +1,6 @@
-"""The log of a study: the correct answers of every chip, one JSON line each (`mho.durable_log`).
+"""The log of a study: the correct samples of every chip, one JSON line each (`mho.durable_log`).
 
-A line is known by the hash of everything that its answers depend on: program, samples, hardware, conditions, seed. So a
+A line is known by the hash of everything that its result depends on: program, samples, hardware, conditions, seed. So a
 study goes on where it was, also where points or chips were added to it, and no chip is counted twice.
 """
 
@@ -17,7 +17,7 @@ LOG = LogFormat("mho-study-log", 1, "the log of a study")
 
 
 class StudyLog:
-    """Correct answers by key, in memory and in a file.
+    """Correct samples by key, in memory and in a file.
 
     Args:
         path: the file; made where it does not exist, continued where it does.
@@ -41,19 +41,19 @@ class StudyLog:
         return len(self._correct)
 
     def find(self, key: str) -> int | None:
-        """Return the correct answers of a chip; None where it was not simulated yet."""
+        """Return the correct samples of a chip; None where it was not simulated yet."""
         return self._correct.get(key)
 
     def read(self, key: str) -> int:
-        """Return the correct answers of a chip that was simulated."""
+        """Return the correct samples of a chip that was simulated."""
         return self._correct[key]
 
     def append(self, key: str, correct: int, about: Mapping[str, Any]) -> None:
-        """Add the answers of a chip, and make them durable before returning.
+        """Add the result of a chip, and make them durable before returning.
 
         Args:
             key: of the chip, which has no line yet.
-            correct: correct answers.
+            correct: samples that it classifies correctly.
             about: JSON values for who reads the file.
 
         Raises:
@@ -65,5 +65,5 @@ class StudyLog:
 
 
 def chip_key(ingredients: Mapping[str, Any]) -> str:
-    """Return the key of a chip: the hash of everything, as JSON, that its answers depend on."""
+    """Return the key of a chip: the hash of everything, as JSON, that its result depends on."""
     return hash_json(ingredients)

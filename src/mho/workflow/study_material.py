@@ -101,7 +101,7 @@ def load_material(
     """Read and compile what a study works with.
 
     Args:
-        config: what is asked for.
+        config: of the study.
         where: the study's file, for messages.
         program, samples: instead of the configuration's.
         calibration: inputs, instead of the configuration's calibration.file.
@@ -168,9 +168,9 @@ def _load_samples(
         dataset = load_dataset(config.data, generator)
         dataset = dataset.unnormalized() if takes_raw else dataset
         split = dataset.splits[settings.split]
-        asked = split if settings.images == "all" else split.spread(_check_count(settings.images, len(split)))
+        chosen = split if settings.images == "all" else split.spread(_check_count(settings.images, len(split)))
         calibration = dataset.calibration.spread(config.calibration.images).inputs(slice(None))
-        samples = LabelledSamples(asked.inputs(slice(None)), asked.labels)
+        samples = LabelledSamples(chosen.inputs(slice(None)), chosen.labels)
         return samples, f"{dataset.name}, {settings.split} images", calibration
     source = "given in Python"
     if given is None:
@@ -211,10 +211,10 @@ def _check_lengths(inputs: Inputs, count: int, *, where: str) -> None:
         raise DataError(told, where=where, expected=f"arrays [{number}, ...] by the names of the inputs")
 
 
-def _check_count(asked: int, there_are: int) -> int:
-    if asked > there_are:
-        raise DataError(f"{asked:,} images are asked for", where="samples.images", expected=f"at most {there_are:,}")
-    return asked
+def _check_count(wanted: int, there_are: int) -> int:
+    if wanted > there_are:
+        raise DataError(f"{wanted:,} images are wanted", where="samples.images", expected=f"at most {there_are:,}")
+    return wanted
 
 
 def _spread(count: int, of: int) -> NDArray[np.int64]:

@@ -64,7 +64,7 @@ def plan_study(config: StudyConfig, accelerator: Accelerator, *, where: str) -> 
     """Return all points of a study, in order.
 
     Args:
-        config: what is asked for.
+        config: of the study.
         accelerator: hardware of the program.
         where: the study's file, for messages.
 
@@ -152,12 +152,12 @@ def _make_point(
 
 
 def _is_recalibrated(mitigation: Mapping[str, Value], *, where: str) -> bool:
-    asked = mitigation.get("recalibration", "none")
-    if asked not in _RECALIBRATIONS:
+    wanted = mitigation.get("recalibration", "none")
+    if wanted not in _RECALIBRATIONS:
         raise ConfigError(
-            f"mitigation.recalibration is {asked!r}", where=where, expected=" or ".join(map(repr, _RECALIBRATIONS))
+            f"mitigation.recalibration is {wanted!r}", where=where, expected=" or ".join(map(repr, _RECALIBRATIONS))
         )
-    return asked != "none"
+    return wanted != "none"
 
 
 def _make_conditions(given: Mapping[str, Value], where: str, place: str) -> Conditions:
@@ -187,7 +187,7 @@ def _check_effect(key: str, points: Sequence[PlannedPoint], accelerator: Acceler
     for point in points:
         hardware = before = point.hardware
         if section in ("array", "converters"):
-            # As the program's own hardware has it: a value that takes an effect away changes answers too.
+            # As the program's own hardware has it: a value that takes an effect away changes results too.
             table = getattr(hardware, section).model_copy(update={name: getattr(getattr(accelerator, section), name)})
             before = hardware.model_copy(update={section: table})
         if any(takes_effect(key, one.array, one.converters, point.conditions) for one in (hardware, before)):

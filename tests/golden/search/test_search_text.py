@@ -8,7 +8,7 @@ from mho.bit_search.explanation import BitStep, Explanation, LayerExplanation, L
 from mho.bit_search.objective import Objective
 from mho.policy import BitWidths, Policy
 from mho.report.explanation_text import print_explanation
-from mho.report.search_text import print_front, tell_bits, tell_winner
+from mho.report.search_text import describe_best, describe_bits, print_front
 from mho.terminal import Console
 
 HERE = Path(__file__).parent
@@ -35,9 +35,9 @@ def explanation() -> Explanation:
 def print_all(console: Console) -> None:
     reference = record("8/8", 100_000_000, 0.97)
     front = [record("2/2", 20_000_000, 0.5), record("4/4", 50_000_000, 0.96), reference]
-    console.print(tell_winner("exact", front[1], reference, tried=40), soft_wrap=True)
-    console.print(tell_bits(front[1]))
-    console.print(tell_winner("rl", front[1], reference, tried=40, cost_budget=60_000_000), soft_wrap=True)
+    console.print(describe_best("exact", front[1], reference, tried=40), soft_wrap=True)
+    console.print(describe_bits(front[1]))
+    console.print(describe_best("rl", front[1], reference, tried=40, cost_budget=60_000_000), soft_wrap=True)
     print_front(console, front, reference)
     few = [record("8/8", 96, 0.97, Objective.CROSSBARS), record("2/4", 1200, 0.98, Objective.CROSSBARS)]
     print_front(console, few, few[1])

@@ -20,7 +20,7 @@ def cost(weight_bits: int, act_bits: int, scale: int) -> dict:
     }  # fmt: skip
 
 
-def contender(name: str, label: str, correct: int, latency_us: float | None, bits: tuple[float, float]) -> dict:
+def candidate(name: str, label: str, correct: int, latency_us: float | None, bits: tuple[float, float]) -> dict:
     return {
         "name": name, "label": label, "validation": judgement(correct - 2), "test": judgement(correct),
         "latency_us": latency_us, "speedup": None if latency_us is None else 20_000 / latency_us,
@@ -73,10 +73,10 @@ def result() -> RunResult:
             "validation": 200, "test": 500, "sha256": "ab" * 32, "samples": "float32",
             "normalization": [{"operation": "sub", "numbers": [0.3053]}, {"operation": "mul", "numbers": [2.6596]}],
         },
-        "contenders": [
-            contender("float", "float32", 492, None, (32, 32)),
-            contender("reference", "uniform 8/8", 491, 20_000.0, (8, 8)),
-            contender("found", "found policy", 489, 9_000.0, (4.4, 5.1)),
+        "candidates": [
+            candidate("float", "float32", 492, None, (32, 32)),
+            candidate("reference", "uniform 8/8", 491, 20_000.0, (8, 8)),
+            candidate("found", "found policy", 489, 9_000.0, (4.4, 5.1)),
         ],
         "drop_points": 0.4, "layers": layers,
         "search": {

@@ -7,7 +7,7 @@ from mho.errors import ConfigError, InputFileError
 from mho.report.figures import accuracy_against_cost, build_figures, count_hidden
 from mho.report.page import flatten, render_page
 from mho.report.result import EXACT, RunResult, read_result
-from mho.report.result_text import tell_result
+from mho.report.result_text import describe_result
 
 
 @pytest.fixture
@@ -81,15 +81,15 @@ def test_a_result_reads_back_from_its_json(tmp_path, result):
 
 
 def test_the_sentence_tells_speed_and_accuracy(result: RunResult):
-    found, *others = (result.contender(name) for name in ("found", "reference", "float"))
+    found, *others = (result.candidate(name) for name in ("found", "reference", "float"))
     names = {"network": "resnet8", "chip": "chip", "data": "digits"}
-    text = tell_result(found, *others, **names, tested_on=EXACT).replace("\u202f", " ")
+    text = describe_result(found, *others, **names, tested_on=EXACT).replace("\u202f", " ")
     assert "answers 2.22\u00d7 as fast on chip as at uniform 8/8 (9.00 ms instead of 20.0 ms an inference)" in text
     assert "integer-reference accuracy on the test samples of digits is 97.80 %, 0.40 points below uniform" in text
     assert "uniform 8/8 (98.20 %) and 0.60 points below float32 (98.40 %)." in text
     exact = found.test.model_copy(update={"accuracy": 0.5})
     judged = found.model_copy(update={"integer_reference": exact})
-    text = tell_result(judged, *others, **names, tested_on="3 chips").replace("\u202f", " ")
+    text = describe_result(judged, *others, **names, tested_on="3 chips").replace("\u202f", " ")
     assert "float32 (98.40 %), on 3 chips; its integer-reference accuracy is 50.00 %." in text
 
 

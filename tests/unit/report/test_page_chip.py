@@ -10,7 +10,7 @@ from reload_schedules import make_reload
 
 from mho.formats import TIMES
 from mho.report.page import render_page
-from mho.report.result import ChipFigures
+from mho.report.result_figures import ChipFigures
 from mho.report.timeline import TimelineView
 
 FIGURES = (

@@ -3,7 +3,7 @@
 import re
 
 from mho.report.page import render_page
-from mho.report.result import ZeroSliceFigures
+from mho.report.result_figures import ZeroSliceFigures
 
 
 def figures(name: str, label: str, share: float) -> ZeroSliceFigures:

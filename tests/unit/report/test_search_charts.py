@@ -6,18 +6,18 @@ import pytest
 from mho.report.chart_parts import base_layout, show_layers
 from mho.report.figures import build_figures, lowest_shown, search_progress
 from mho.report.page import render_page
-from mho.report.result import EvaluationFigures, RunResult
+from mho.report.result import RunResult
+from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchSummary, StepWorth
 from mho.report.search_charts import (
     MOST_POLICIES,
     choices_along_front,
     compared_searches,
     course_of_searches,
+    describe_search,
     find_front,
     front_over_time,
-    tell_search,
     worth_of_bits,
 )
-from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
 
 
 def worth(layer: str, operand: str, bits: int, likely: float = 1e-3) -> OperandWorth:
@@ -103,7 +103,7 @@ def test_bars_of_uncertainty_end_at_the_percentiles_and_operands_of_one_bit_are_
 
 def test_searches_for_the_same_are_compared_and_named_apart(told):
     compared = compared_searches(told)
-    assert [tell_search(one, compared) for one in compared] == [
+    assert [describe_search(one, compared) for one in compared] == [
         "rl", "exact, 40 policies", "exact, 80 policies", "evolution",
     ]  # fmt: skip
     traces = course_of_searches(compared, has_budget=False)["data"]

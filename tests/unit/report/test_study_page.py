@@ -10,7 +10,7 @@ from study_results import make_result, point
 
 from mho.report.study_figures import MAX_PANELS, draw_study
 from mho.report.study_page import render_study
-from mho.report.study_text import tell_chips, write_text
+from mho.report.study_text import describe_chips, write_text
 
 
 @pytest.fixture
@@ -118,10 +118,10 @@ def test_the_page_of_one_chip_and_of_a_cut_grid():
 
 
 def test_seeds_are_told_shortly():
-    assert tell_chips([7]) == "1 chip (seed 7)"
-    assert tell_chips([2, 3, 4]) == "3 chips (seeds 2..4)"
-    assert tell_chips([2, 4, 3]) == "3 chips (seeds 2, 4, 3)"
-    assert tell_chips([9, 7, 5, 3, 1, 0, 2]) == "7 chips (seeds 9, 7, 5, 3, 1, ...)"
+    assert describe_chips([7]) == "1 chip (seed 7)"
+    assert describe_chips([2, 3, 4]) == "3 chips (seeds 2..4)"
+    assert describe_chips([2, 4, 3]) == "3 chips (seeds 2, 4, 3)"
+    assert describe_chips([9, 7, 5, 3, 1, 0, 2]) == "7 chips (seeds 9, 7, 5, 3, 1, ...)"
 
 
 def test_the_base_is_told_once(result):

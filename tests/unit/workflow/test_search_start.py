@@ -122,7 +122,7 @@ def test_another_searchs_log_teaches_and_another_networks_does_not(folder, saved
         (("--method", "random", "--probe-images", "9"), "start.probe_images is for the methods rl, exact"),
         (("--agent", "none.safetensors"), "none.safetensors: no such file"),
         (("--learn-from", "run.toml"), "not an evaluation log"),
-        (("--agent", "agent.safetensors", "--algorithm", "sac"), "the agent learned by td3, and sac is asked for"),
+        (("--agent", "agent.safetensors", "--algorithm", "sac"), "the agent learned by td3, and sac is specified"),
         (("--method", "exact", "--save-agent", "a"), "exact has no agent"),
         (("--algorithm", "dqn"), "dqn"),
     ],

@@ -303,7 +303,7 @@ def test_data_sets_give_their_images_and_calibration_images():
         samples={"images": 50, "split": "validation"},
         calibration={"images": 7},
     )
-    with pytest.raises(MhoError, match=r"50 images are asked for.*\n  expected: at most 40"):
+    with pytest.raises(MhoError, match=r"50 images are wanted.*\n  expected: at most 40"):
         load_material(study_from_json(content, where="s"), where="s", program=program)
     content["samples"]["images"] = 20
     loaded = load_material(study_from_json(content, where="s"), where="s", program=program)

@@ -1,4 +1,4 @@
-"""What the page of a run tells of its search, of the layers' bits, and of other searches in the same directory."""
+"""What finished searches found: their records, the effect of bits of single layers, other searches in the directory."""
 
 from __future__ import annotations
 
@@ -6,24 +6,66 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import mho.report.result as form
+import numpy as np
+
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.explanation import LEAST_EVALUATIONS, BitStep
+from mho.bit_search.explanation import LEAST_EVALUATIONS, BitStep, Explanation, explain_policy
 from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.objective import Objective
 from mho.bit_search.space import SearchSpace
+from mho.errors import InputFileError
 from mho.formats import format_cost, format_points
 from mho.input_files import read_json
-from mho.report.search_parts import BestSoFar, OperandWorth, SearchSummary, StepWorth
+from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchFigures, SearchSummary, StepWorth
+from mho.seeds import derive_seed
 from mho.workflow.policy_stages import SEARCH_FILE
 from mho.workflow.run_directory import StageResult, list_stages
-from mho.workflow.search_explanation import explain_search, read_goal, read_records
 
 COURSE_POINTS = 100
-"""Numbers of evaluations after which the best so far is told, at most."""
+"""Numbers of evaluations after which the best so far is shown, at most."""
 
 
-def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) -> form.SearchFigures:
+def read_records(content: Mapping[str, Any], where: str) -> tuple[EvaluationRecord, ...]:
+    """Return the records of a search's file, the reference first. Raises `MhoError`."""
+    records = content.get("records") if isinstance(content, Mapping) else None
+    if not isinstance(records, list) or not records:
+        raise InputFileError("holds no records of a search", where=where, hint="the file is damaged")
+    return tuple(EvaluationRecord.from_json(record, where=where) for record in records)
+
+
+def read_goal(content: Mapping[str, Any], reference: EvaluationRecord) -> Goal:
+    """Return what a search was after; `reference` is its record of uniform 8/8."""
+    assert reference.score is not None, "a search without its reference ends with an error"
+    return Goal(
+        content["reference_accuracy"],
+        content["allowed_drop_points"] or 0.0,
+        reference.cost,
+        reference.score,
+        Objective(content["objective"]),
+        content["cost_budget"],
+        content["whole_front"],
+    )
+
+
+def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *, place: int, seed: int) -> Explanation:
+    """Explain one of the policies that a search evaluated.
+
+    Args:
+        space: that was searched.
+        content: of the search's file.
+        where: the file, for messages.
+        place: of the policy among its records.
+        seed: of the run.
+
+    Raises:
+        MhoError: the search evaluated too few policies.
+    """
+    records = read_records(content, where)
+    generator = np.random.default_rng(derive_seed(seed, "explanation"))
+    return explain_policy(space, read_goal(content, records[0]), records, records[place].policy, generator)
+
+
+def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) -> SearchFigures:
     """Return the evaluations of the run's search; `found` are the figures of the policy that was trained."""
     content = _read(stage)
     front = set(content["front"])
@@ -32,7 +74,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
     for index, record in enumerate(content["records"]):
         widths = record["policy"]["layers"].values()
         evaluations.append(
-            form.EvaluationFigures(
+            EvaluationFigures(
                 index=index,
                 method=record["method"],
                 weight_bits=tuple(bits["weight_bits"] for bits in widths),
@@ -47,7 +89,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
                 on_front=index in front,
             )
         )
-    return form.SearchFigures(
+    return SearchFigures(
         method=content["method"],
         objective=str(objective),
         objective_words=objective.words,
@@ -116,7 +158,7 @@ def _summarize(stage: StageResult, content: Mapping[str, Any]) -> SearchSummary:
         method=content["method"],
         objective=str(objective),
         unit=objective.unit,
-        goal=_tell_goal(goal),
+        goal=_describe_goal(goal),
         evaluated=len(records),
         cost=None if best is None else best["cost"],
         gain=None if best is None else goal.reference_cost / best["cost"],
@@ -125,7 +167,7 @@ def _summarize(stage: StageResult, content: Mapping[str, Any]) -> SearchSummary:
     )
 
 
-def _tell_goal(goal: Goal) -> str:
+def _describe_goal(goal: Goal) -> str:
     if goal.cost_budget is not None:
         return f"within {format_cost(goal.cost_budget, goal.objective.unit)}"
     return f"{'whole front, ' if goal.whole_front else ''}{format_points(goal.allowed_drop_points)} allowed"
