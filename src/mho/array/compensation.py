@@ -91,12 +91,12 @@ class WeightCells:
         reaches = (_add_up(owner, exponent, reach, (len(weights), levels)) for reach in (up, down))
         change, left = _make_up(missing, *reaches)
         held[cells] += _share_out(change, owner, exponent, coefficient, up, down)
-        return held, *self._judge(wrong, position, left, span)
+        return held, *self._weigh_rest(wrong, position, left, span)
 
     def measure(self, digits: NDArray[np.integer], stuck: NDArray[np.int8], span: int) -> tuple[int, float]:
         """Return the cells of weights that deviate, and the cost, as `compensate` does, where nothing makes up."""
         wrong, _, position, missing = self._find(digits, stuck, span)
-        return self._judge(wrong, position, missing, span)
+        return self._weigh_rest(wrong, position, missing, span)
 
     def _find(
         self, digits: NDArray[np.integer], stuck: NDArray[np.int8], span: int
@@ -110,7 +110,7 @@ class WeightCells:
         np.add.at(missing, position, (self.coefficient * lost)[wrong])
         return wrong, weights, position, missing
 
-    def _judge(self, wrong: NDArray[np.bool_], position: Integers, left: Integers, span: int) -> tuple[int, float]:
+    def _weigh_rest(self, wrong: NDArray[np.bool_], position: Integers, left: Integers, span: int) -> tuple[int, float]:
         """Return how many of the cells that deviate are of weights of which something is left, and its cost."""
         scale = np.zeros(len(left))
         scale[position] = self.significance[wrong] / (np.abs(self.coefficient[wrong]) * span)

@@ -223,7 +223,7 @@ def land_pulses(pulses: WriteVerify, shape: tuple[int, ...], stream: np.random.G
 
     A cell is left at its first error within the tolerance, else at the last one. Every pulse draws a number for each
     cell, so that a larger budget changes nothing about cells that a smaller one has done. What a conductance below zero
-    would be is judged as drawn, before it is cut off.
+    would be counts as drawn, before it is cut off.
 
     Args:
         pulses: the budget.

@@ -191,7 +191,7 @@ class ProductMaker:
                 `list_conversions`).
 
         Raises:
-            ConfigError: ranges are missing or not asked for.
+            ConfigError: ranges are missing, or given for ADCs that have the full scale.
             DataError: sums may pass 2^53.
         """
         converters, periphery = self._accelerator.converters, self._periphery

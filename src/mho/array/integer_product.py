@@ -56,7 +56,7 @@ class IntegerProduct:
     """
 
     def __init__(self, matrix: NDArray[np.int64], largest: int, route: Route | None = None) -> None:
-        """Choose the fastest route, or take the one that is asked for.
+        """Choose the fastest route, or take a given one.
 
         Args:
             matrix: [rows, columns].

@@ -1,4 +1,4 @@
-"""Which non-idealities take effect: the one place that knows when a key of cells and converters changes answers.
+"""Which non-idealities take effect: the one place that knows when a key of cells and converters changes results.
 
 Every key of the tables ``array`` and ``converters`` is ideal at its default (``adc_bits`` at "ideal"). So hardware is
 ideal where no key that takes effect differs from it, and a non-ideality is left out by setting its keys back. A key is
@@ -21,7 +21,7 @@ from mho.hardware.spec import Accelerator
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a key needs beside it to change any answer.
+    """What a key needs beside it to change any result.
 
     Attributes:
         is_met: tells whether it is there, for an array with converters under conditions, the key's own value among it.
@@ -33,7 +33,7 @@ class Requirement:
 
 
 def takes_effect(key: str, array: Array, converters: Converters, conditions: Conditions) -> bool:
-    """Tell whether a key of the tables array and converters, or of the conditions, may change answers.
+    """Tell whether a key of the tables array and converters, or of the conditions, may change results.
 
     Args:
         key: dotted, such as ``array.lrs_siemens``. A key without a requirement always takes effect.
@@ -54,7 +54,7 @@ def list_deviations(hardware: Accelerator, conditions: Conditions) -> tuple[str,
 
 
 def is_ideal(hardware: Accelerator, conditions: Conditions) -> bool:
-    """Tell whether hardware answers every program as exact integers do."""
+    """Tell whether hardware computes every program as exact integers do."""
     return not list_deviations(hardware, conditions)
 
 
@@ -64,7 +64,7 @@ def cells_deviate(hardware: Accelerator, conditions: Conditions) -> bool:
 
 
 def chips_differ(array: Array, converters: Converters) -> bool:
-    """Tell whether one chip may answer other than another, or one read other than the next."""
+    """Tell whether results may differ from chip to chip, or from read to read."""
     tables = {"array": array, "converters": converters}
     return any(
         collapse_levels(getattr(tables[section], name)) != 0 for section, name in (key.split(".") for key in _DRAWN)
@@ -225,7 +225,7 @@ REQUIREMENTS: Mapping[str, Requirement] = MappingProxyType(
         ),
         "array.read_noise_of": Requirement(lambda array, _, __: bool(array.read_noise), "array.read_noise above 0"),
         "converters.adc_latency_us_per_bit": Requirement(
-            lambda _, __, ___: False, "a prediction of times, such as mho cost: it changes no answer"
+            lambda _, __, ___: False, "a prediction of times, such as mho cost: it changes no result"
         ),
         "converters.adc_range": Requirement(
             lambda _, converters, __: not converters.has_ideal_adc, "converters.adc_bits in numbers"

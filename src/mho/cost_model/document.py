@@ -1,4 +1,4 @@
-"""The answer of `mho cost` as a JSON document, with a published schema."""
+"""The result of `mho cost` as a JSON document, with a published schema."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LayerRow(FrozenModel, use_attribute_docstrings=False):
 class CostDocument(FrozenModel, use_attribute_docstrings=False):
     """Predicted time of a network for one sample on an accelerator."""
 
-    network: str = Field(description="The network as it was asked for.")
+    network: str = Field(description="The network as the user named it.")
     accelerator: Accelerator = Field(description="The accelerator, overrides included.")
     mapping: MappingModel = Field(
         description='"best": the cheapest exact mapping of each layer that the accelerator allows; "paper": that of '
@@ -128,11 +128,11 @@ class CostDocument(FrozenModel, use_attribute_docstrings=False):
         """Make the document.
 
         Args:
-            network: as it was asked for.
-            cost: with the widths that were asked for.
+            network: as the user named it.
+            cost: with the widths of the policy.
             reference: the same network at 8/8, of the same model and batch.
             accelerator: what both were costed for.
-            energy: of `cost`, where it is asked for.
+            energy: of `cost`; None: the document has none.
         """
         bound = bound_network(cost.mapping, accelerator, batch=cost.batch)
         layers = tuple(

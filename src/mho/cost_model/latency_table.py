@@ -121,7 +121,7 @@ class AdcLatencies:
 
     Attributes:
         latency_ps: int64 [layers, weight widths, activation widths, ADC bits], ps for one sample, each layer by itself;
-            widths as in `WIDTHS`, conversions with the accelerator's bits and then with those that were asked for.
+            widths as in `WIDTHS`, conversions with the accelerator's bits and then with those of `adc_bits`.
         shared: what shared writes save; its activation widths are the last two axes as one. None where none can be
             shared.
     """

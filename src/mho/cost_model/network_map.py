@@ -26,7 +26,7 @@ class LayerMap:
         cost: its mapping, and the time of a batch.
         bound: what no exact mapping of this kind can beat; reads alone where another layer may write the tile.
         cells: what the cells of its tiles hold.
-        explanation: what it was chosen over; alternatives may bear the name of an equal layer.
+        explanation: what it was chosen over; alternatives may have the name of an equal layer.
         baselines: im2col with differential columns, counted in two ways; the same holds for names.
         written_with: name of the earlier layer whose write holds its tile too; None where it is written by itself.
         placement: where its tiles lie in their crossbar.

@@ -21,13 +21,13 @@ class SharedWrites:
     Attributes:
         stack_times: of all layers in execution order, [weight widths, activation widths] each.
         write_ps: time of one write.
-        room: of the crossbar.
+        space: of the crossbar.
         runs: layers start .. stop - 1 that may share; no write is shared across their ends.
     """
 
     stack_times: tuple[StackTimes, ...]
     write_ps: int
-    room: StackSpace
+    space: StackSpace
     runs: tuple[range, ...]
 
     @classmethod
@@ -56,7 +56,7 @@ class SharedWrites:
         saved = np.zeros(len(weights), dtype=np.int64)
         for run in self.runs:
             chosen = [(weights[:, layer], acts[:, layer]) for layer in run]
-            saved += saved_times_ps([self.stack_times[layer] for layer in run], chosen, self.write_ps, self.room)
+            saved += saved_times_ps([self.stack_times[layer] for layer in run], chosen, self.write_ps, self.space)
         return saved.reshape(weight_index.shape[:-1])
 
     def demands(self, layer: int, weight_index: Array, act_index: Array, alone_ps: Array) -> Array:

@@ -112,7 +112,7 @@ def resolvable_rows(accelerator: Accelerator, encoding: Encoding) -> int:
 
 
 def check_adc(accelerator: Accelerator, encoding: Encoding, rows: int, *, where: str) -> None:
-    """Hold an ADC that is to resolve all sums against the largest of `rows` rows. Raises `MappingError`."""
+    """Raise `MappingError` where an ADC that is to resolve all sums does not resolve the largest of `rows` rows."""
     adc_bits = accelerator.converters.adc_bits
     if adc_bits == "ideal" or not resolves_all_sums(accelerator):
         return

@@ -126,13 +126,13 @@ class MappingChoice:
     def stack_times(self, act_bits: Sequence[int]) -> StackTimes:
         """Return what the layer takes in a stack for each of the activation widths, [widths]."""
         crossbar, write_time = self._accelerator.crossbar, self._dearest.write_ps
-        room, times = StackSpace(crossbar), self._times.min(axis=0)
+        space, times = StackSpace(crossbar), self._times.min(axis=0)
         reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
         for encoding, blocks in self._blocks.items():
             for axis, lines in ((Axis.ROWS, blocks.rows), (Axis.COLS, blocks.cols)):
-                count = room.count(axis)
+                count = space.count(axis)
                 own = reads[axis, :, : count + 1]
-                least = blocks.least_times(lines, room.unit(axis), count) + self._sums_time(encoding)
+                least = blocks.least_times(lines, space.unit(axis), count) + self._sums_time(encoding)
                 np.minimum(own, least, out=own)
         extra = (reads - times[:, None]).swapaxes(0, 1)
         pays = extra < write_time

@@ -44,7 +44,7 @@ class Candidates:
         accelerator, prices: what tiles may hold and what counts cost, in any unit of time.
         is_stored_dynamically: whether tiles are written for every sample.
         rows_at_once: rows that one MVM may drive.
-        input_slices: int64 [N], numbers of input slices that are asked for.
+        input_slices: int64 [N], numbers of input slices that are considered.
         shape: int64 [M], the candidate's windows, by number in `table`.
         slices_at_once: int64 [M], input slices side by side.
         rows_per_pixel: int64 [M], rows that one pixel of one channel takes.

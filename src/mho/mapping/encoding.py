@@ -47,7 +47,7 @@ class StoredRange:
         return max(-self.qmin, self.qmax)
 
     def check(self, weights: NDArray[np.integer]) -> None:
-        """Hold integers against the range. Raises `MappingError`."""
+        """Check integers. Raises `MappingError` where one is out of range."""
         if not weights.size:
             return
         low, high = min(int(weights.min()), self.qmin), max(int(weights.max()), self.qmax)

@@ -107,7 +107,7 @@ def explain_mapping(
     batch: int = 1,
     shared_time_ps: int | None = None,
 ) -> Explanation:
-    """Hold a mapping against what the same search finds with less allowed, and against the other model's.
+    """Compare a mapping with what the same search finds with less allowed, and with the other model's.
 
     Args:
         mapping: what is explained, as `model` made it.

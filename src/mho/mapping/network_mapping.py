@@ -106,10 +106,10 @@ def map_layers(
     own = [Placement(number) for number in range(len(layers))]
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
         return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
-    room = StackSpace(accelerator.crossbar)
-    slots = choose_stacks([one.stack_times for one in mapped], accelerator.write_latency_ps, room)
-    placements = [_place(slot, room) if slot is not None else alone for slot, alone in zip(slots, own, strict=True)]
-    mappings = [one.within(slot, room) for one, slot in zip(mapped, slots, strict=True)]
+    space = StackSpace(accelerator.crossbar)
+    slots = choose_stacks([one.stack_times for one in mapped], accelerator.write_latency_ps, space)
+    placements = [_place(slot, space) if slot is not None else alone for slot, alone in zip(slots, own, strict=True)]
+    mappings = [one.within(slot, space) for one, slot in zip(mapped, slots, strict=True)]
     return NetworkMapping(tuple(mappings), tuple(placements))
 
 
@@ -128,11 +128,11 @@ class _Mapped:
             return self.choice.stack_times((bits.act_bits,))
         return StackTimes.never(is_transparent=self.mapping.is_digital)
 
-    def within(self, slot: StackSlot | None, room: StackSpace) -> LayerMapping:
+    def within(self, slot: StackSlot | None, space: StackSpace) -> LayerMapping:
         """Return how it is mapped in a stack, or by itself."""
         if slot is None or self.choice is None:
             return self.mapping
-        mapping = self.choice.mapping_within(self.mapping.bits, *room.size(slot.axis, slot.units))
+        mapping = self.choice.mapping_within(self.mapping.bits, *space.size(slot.axis, slot.units))
         return replace(mapping, layer=self.mapping.layer)
 
 
@@ -174,6 +174,6 @@ def naming_layer(name: str) -> Iterator[None]:
         raise MappingError(error.what, where=where, expected=error.expected, hint=error.hint) from error
 
 
-def _place(slot: StackSlot, room: StackSpace) -> Placement:
-    start = slot.start * room.unit(slot.axis)
+def _place(slot: StackSlot, space: StackSpace) -> Placement:
+    start = slot.start * space.unit(slot.axis)
     return Placement(slot.writer, *((start, 0) if slot.axis is Axis.ROWS else (0, start)))

@@ -2,7 +2,7 @@
 
 Consecutive layers that each lie in a single tile of weights may be stacked in one crossbar, above each other or beside
 each other; the first of them writes it, and each later drives its own rows and counts its own columns. A layer in a
-stack may take another mapping than by itself: one that is read a little longer but leaves room for its neighbours.
+stack may take another mapping than by itself: one that is read a little longer but leaves space for its neighbours.
 Layers of more tiles and products that are stored in crossbars end a stack; products on the digital unit do not.
 
 Rows (and columns) are handed out in units, see `StackSpace`. All stacks and all mappings of the layers in them are
@@ -154,36 +154,36 @@ class _State:
         return np.minimum(self.open, (self.done + write_ps)[:, None, None])
 
 
-def saved_times_ps(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, room: StackSpace) -> Array:
+def saved_times_ps(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, space: StackSpace) -> Array:
     """Return what the best stacks save of the sum of the layers' times, int64 [N], at least 0.
 
     Args:
         layers: in execution order.
         chosen: for each layer, what N policies take: indices of the first axes of its stack_times.
         write_ps: time of one write.
-        room: of the crossbar.
+        space: of the crossbar.
     """
-    *_, last = _walk(layers, chosen, write_ps, room)
+    *_, last = _walk(layers, chosen, write_ps, space)
     return -last.done
 
 
-def choose_stacks(layers: Sequence[StackTimes], write_ps: int, room: StackSpace) -> list[StackSlot | None]:
+def choose_stacks(layers: Sequence[StackTimes], write_ps: int, space: StackSpace) -> list[StackSlot | None]:
     """Choose the best stacks: where each layer lies; None for layers by themselves.
 
     Args:
         layers: in execution order, each for a single policy: arrays have a first axis of 1.
         write_ps: time of one write.
-        room: of the crossbar.
+        space: of the crossbar.
     """
-    states = list(_walk(layers, [(np.zeros(1, np.int64),)] * len(layers), write_ps, room))
+    states = list(_walk(layers, [(np.zeros(1, np.int64),)] * len(layers), write_ps, space))
     slots: list[StackSlot | None] = [None] * len(layers)
     number = len(layers)
     while number:
         number -= 1
         ended = int(states[number + 1].done[0])
         if ended < int(states[number].done[0]):
-            axis = next(one for one in Axis if states[number + 1].open[0, one, room.count(one)] == ended)
-            stack = _trace_back(layers, states, number, axis, write_ps, room)
+            axis = next(one for one in Axis if states[number + 1].open[0, one, space.count(one)] == ended)
+            stack = _trace_back(layers, states, number, axis, write_ps, space)
             start, number = 0, stack[-1][0]
             for member, units in reversed(stack):
                 slots[member] = StackSlot(number, axis, start, units)
@@ -192,11 +192,11 @@ def choose_stacks(layers: Sequence[StackTimes], write_ps: int, room: StackSpace)
 
 
 def _trace_back(
-    layers: Sequence[StackTimes], states: list[_State], number: int, axis: Axis, write_ps: int, room: StackSpace
+    layers: Sequence[StackTimes], states: list[_State], number: int, axis: Axis, write_ps: int, space: StackSpace
 ) -> list[tuple[int, int]]:
     """Return the layers of the stack that ends with layer `number`, the last one first, with their units."""
     stack: list[tuple[int, int]] = []
-    left = room.count(axis)
+    left = space.count(axis)
     for member in range(number, -1, -1):
         if layers[member].is_transparent[0]:
             continue
@@ -210,7 +210,7 @@ def _trace_back(
     raise AssertionError("a stack begins with its first layer")
 
 
-def _walk(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, room: StackSpace) -> Iterator[_State]:
+def _walk(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, space: StackSpace) -> Iterator[_State]:
     """Yield what is known before each layer, and after the last."""
     state = _State.first(len(chosen[0][0]))
     yield state
@@ -222,6 +222,6 @@ def _walk(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, 
             np.minimum(following[..., units:], times, out=following[..., units:])
         if is_transparent.any():
             following = np.where(is_transparent[:, None, None], state.open, following)
-        ends = [following[:, axis, room.count(axis)] for axis in Axis]
+        ends = [following[:, axis, space.count(axis)] for axis in Axis]
         state = _State(np.minimum.reduce([state.done, *ends]), following)
         yield state

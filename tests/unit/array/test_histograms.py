@@ -69,10 +69,11 @@ def test_errors_of_writes_are_gaussian_at_every_level(cell_bits, kind):
         assert_histogram((write(made, level, level) - level) / std, normal, BINS)
 
 
-def test_levels_and_errors_may_be_told_one_by_one():
-    levels, errors = (0, 0.2, 0.7, 1), (0.01, 0.02, 0.03, 0.04)
+def test_levels_and_errors_may_be_given_one_by_one():
+    levels, errors = (0, 0.2, 0.7, 1), (0, 0.02, 0.03, 0.04)
     made = device(levels=levels, programming_error=errors, on_off_ratio=2)
-    for level in range(4):
+    assert (write(made, 0) == 0).all()
+    for level in range(1, 4):
         assert_histogram((write(made, level, level) - 3 * levels[level]) / (3 * errors[level]), normal, BINS)
 
 
@@ -81,11 +82,13 @@ def test_what_would_be_below_zero_is_zero():
     edges = np.linspace(0, 3, 25)
     assert_histogram(write(device(programming_error=0.1), 0) / 0.3, normal, edges)
     assert_histogram(write(device(programming_error=0.4), 1) / 1.2, lambda x: normal(x - 1 / 1.2), edges)
+    assert write(device(programming_error=1, on_off_ratio=2), 0).min() == -3  # the lowest level conducts
 
 
 @pytest.mark.parametrize("level", [0, 3])
-def test_variation_is_log_normal(level):
+def test_variation_is_log_normal_of_mean_one_and_stays_over_writes(level):
     made = device(cell_variation=0.2, on_off_ratio=4)
+    assert (write(made, level) == write(made, level, 1)).all()
     factor = (write(made, level) + made.off_steps) / (level + made.off_steps)
     assert_histogram(np.log(factor), lambda x: normal((x + 0.02) / 0.2), 0.2 * BINS - 0.02)
 
@@ -131,6 +134,8 @@ def test_conductances_after_drift_have_the_exponents_of_the_device():
     """A sixth of the exponents would be negative, and are zero: those cells stay."""
     made = device(drift_exponent=0.02, drift_exponent_std=0.02, drift_reference_s=10, on_off_ratio=3)
     identity, counts = draw_identity(made, SHAPE, SEED), write(made, 2)
+    for at_once in (Conditions(), Conditions(10)):
+        assert (age_cells(made, counts, identity, at_once) == counts).all()
     later = age_cells(made, counts, identity, Conditions(1e5))
     exponents = -np.log((later + made.off_steps) / (counts + made.off_steps)) / math.log(1e4)
     edges = 0.02 * np.linspace(0.05, 4, 30)

@@ -113,7 +113,7 @@ def test_a_study_survives_json():
         ({"sweeps": {"arrays.read_noise": [0]}}, "did you mean 'array'?"),
         ({"base": {"conditions.seconds": 3}}, "known here: elapsed_s, temperature_k, reads"),
         ({"sweeps": {"converters.dac_bits": [1, 2]}}, "compiled for it"),
-        ({"sweeps": {"converters.adc_latency_us_per_bit": [1]}}, "it changes no answer"),
+        ({"sweeps": {"converters.adc_latency_us_per_bit": [1]}}, "it changes no result"),
         ({"sweeps": {}}, "nothing is swept"),
         ({"sweeps": {"array.read_noise": []}}, "sweeps.array.read_noise: is []"),
         ({"sweeps": {"array.read_noise": [0.1, 0.1]}}, "a value stands there twice"),
