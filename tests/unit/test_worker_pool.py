@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pool_tasks
 import pytest
+from pairwise import pairwise_cases
 from pool_tasks import MakeSquares, Square
 
 from mho.errors import MhoError
@@ -131,9 +132,12 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("moment", ["start", "import", "work"])
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("whom", ["os.getpid()", "0"])
+CASES = pairwise_cases(
+    {"moment": ["start", "import", "work"], "number": ["SIGINT", "SIGTERM"], "whom": ["os.getpid()", "0"]}
+)
+
+
+@pytest.mark.parametrize(("moment", "number", "whom"), [case.values() for case in CASES])
 def test_an_interrupt_is_one_of_the_first_process_and_workers_say_nothing(made, moment, number, whom):
     if (moment, whom) == ("import", "os.getpid()"):
         whom = "os.getppid()"  # it is the worker that knows when it imports

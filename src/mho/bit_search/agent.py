@@ -25,7 +25,7 @@ from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.choice_tables import ChoiceTables, FloatArray, Frontiers, Rows
 from mho.bit_search.draws import draw_new, draw_within
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, increase_unit
+from mho.bit_search.goal import Goal, excess_losses, increase_unit
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.learners import Algorithm, TrainingSamples, make_learner
 from mho.bit_search.local_search import exchange, improve, trade
@@ -57,8 +57,6 @@ MAX_ROUNDS = 4
 LARGEST_LOSS = 1.0
 """Losses of reward beyond this count alike: one failed rollout would drown all others."""
 LARGEST_FALL = 2.0
-FAILED_INCREASE = 20.0
-"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 FIRST_LEVELS = (0.7, 0.4)
 """Where sensitivities are known beforehand: cost shares of the first policies, which show what the budget is worth."""
 
@@ -226,10 +224,7 @@ class PlanningAgent:
         if self._news == 0 or len(self._records) < self._warm_up:
             return
         records = list(self._records.values())
-        unit = increase_unit(self._goal, records)
-        failed = FAILED_INCREASE * unit
-        excess = [failed if r.score is None else r.score - self._goal.reference_score for r in records]
-        self.model.fit([r.policy for r in records], np.array(excess), unit)
+        self.model.fit([record.policy for record in records], *excess_losses(self._goal, records))
         rounds = min(self._news, MAX_ROUNDS) if self._has_learned else 1
         self._news = 0
         for _ in range(rounds):

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from mho.bit_search.choice_tables import ChoiceTables
 from mho.bit_search.draws import draw_new, is_within, searches_all
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, budget_reward, increase_unit
+from mho.bit_search.goal import Goal, budget_reward, excess_losses
 from mho.bit_search.incumbent import neighbours_of_incumbent, promising_costs
 from mho.bit_search.initial_policies import spread_policies
 from mho.bit_search.knapsack import solve_knapsack
@@ -45,8 +45,6 @@ FIRST = 6
 """Policies that are evaluated before the model proposes any."""
 FIT_FROM = 4
 LOCAL_FROM = 40
-FAILED_INCREASE = 20.0
-"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 NEIGHBOURS, TRUE_NEIGHBOURS, NEAR_PROGRAMS, COST_JITTER = 4000, 16, 4, 0.1
 BUDGET_TRIES = 5
 """Programs that find which sum of layers' costs a budget is worth."""
@@ -117,11 +115,7 @@ class ExactSearch:
         if not self._is_fitted and len(self._records) >= FIT_FROM:
             self._is_fitted = True
             records = list(self._records.values())
-            unit = increase_unit(self._goal, records)
-            excess = [
-                FAILED_INCREASE * unit if r.score is None else r.score - self._goal.reference_score for r in records
-            ]
-            self._model.fit([r.policy for r in records], np.array(excess), unit)
+            self._model.fit([record.policy for record in records], *excess_losses(self._goal, records))
 
     def _increases(self, generator: np.random.Generator | None) -> list[FloatArray]:
         return self._tables.by_layer(self._tables.increases(self._model.increases(generator)))

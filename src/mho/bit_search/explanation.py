@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, increase_unit
+from mho.bit_search.goal import Goal, excess_losses
 from mho.bit_search.objective import Objective
 from mho.bit_search.sensitivity import OPERANDS, WITH_ADC, SensitivityModel, places_of
 from mho.bit_search.space import SearchSpace
@@ -24,8 +24,6 @@ DRAWS = 400
 LOW, HIGH = 10.0, 90.0
 """Percentiles that tell how sure a loss is."""
 LEAST_EVALUATIONS = 4
-FAILED_INCREASE = 20.0
-"""Loss increase, in units of `increase_unit`, that a policy whose training failed is taken to have."""
 _FIELDS = {"weight": "weight_bits", "activation": "act_bits", "ADC": "adc_bits"}
 
 
@@ -218,9 +216,8 @@ def _draw_samples(
             expected=f"{LEAST_EVALUATIONS} or more",
         )
     model = SensitivityModel(space.layer_names, operands=len(WITH_ADC if space.adc_bits else OPERANDS))
-    unit = increase_unit(goal, records)
-    excess = [FAILED_INCREASE * unit if r.score is None else r.score - goal.reference_score for r in records]
-    model.fit([record.policy for record in records], np.array(excess), unit)
+    excess, unit = excess_losses(goal, records)
+    model.fit([record.policy for record in records], excess, unit)
     return np.stack([model.excess(), *(model.excess(generator) for _ in range(DRAWS))]), unit
 
 

@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float64]
 
 SMALLEST_EXCESS = 1e-4
 """Differences of loss below it are taken as none."""
+FAILED_INCREASE = 20.0
+"""Loss increase, in units of `increase_unit`, that a policy whose training failed is taken to have."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,13 @@ def increase_unit(goal: Goal, records: Sequence[EvaluationRecord]) -> float:
     if not excess:
         return SMALLEST_EXCESS
     return max(float(np.median(excess[:5] if within else excess)), SMALLEST_EXCESS)
+
+
+def excess_losses(goal: Goal, records: Sequence[EvaluationRecord]) -> tuple[FloatArray, float]:
+    """Return the excess losses over the reference's, float64 [records], and `increase_unit`."""
+    unit = increase_unit(goal, records)
+    failed = FAILED_INCREASE * unit
+    return np.array([failed if r.score is None else r.score - goal.reference_score for r in records]), unit
 
 
 @dataclass(frozen=True)

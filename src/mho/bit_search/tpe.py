@@ -19,7 +19,7 @@ from optuna.trial import create_trial
 
 from mho.bit_search.draws import draw_new, is_within
 from mho.bit_search.evaluation import EvaluationRecord
-from mho.bit_search.goal import Goal, increase_unit
+from mho.bit_search.goal import Goal, excess_losses
 from mho.bit_search.initial_policies import first_policies
 from mho.bit_search.optuna_space import PolicyCodec, quiet
 from mho.bit_search.sensitivity import SensitivityPrior
@@ -29,8 +29,6 @@ from mho.policy import Policy
 FIRST = 10
 MAX_ASKS = 50
 """Proposals that are drawn until one is new."""
-FAILED_INCREASE = 20.0
-"""Loss increase, in allowed ones, that a policy whose training failed is taken to have."""
 
 
 class TpeSearch:
@@ -90,12 +88,12 @@ class TpeSearch:
 
     def _values_of(self, pending: Collection[Policy]) -> dict[Policy, list[float]]:
         """Return what every policy of the space is worth that was evaluated, or is pending: the more, the better."""
-        unit = increase_unit(self._goal, list(self._records.values()))
-        worths = {}
-        for policy, record in self._records.items():
-            if self._space.contains(policy):
-                excess = FAILED_INCREASE * unit if record.score is None else record.score - self._goal.reference_score
-                worths[policy] = self._values(policy, max(excess, 0.0) / unit)
+        losses, unit = excess_losses(self._goal, list(self._records.values()))
+        worths = {
+            policy: self._values(policy, max(excess, 0.0) / unit)
+            for policy, excess in zip(self._records, losses.tolist(), strict=True)
+            if self._space.contains(policy)
+        }
         worst = [min(values) for values in zip(*worths.values(), strict=True)]
         return worths | {policy: worst for policy in pending if worst and self._space.contains(policy)}
 
