@@ -17,6 +17,7 @@ from mho.scheduling.asap import check_copies
 from mho.scheduling.copy_relaxation import Relaxation
 from mho.scheduling.critical_path import PathPool
 from mho.scheduling.duplication import check_crossbars, find_interval_copies
+from mho.scheduling.exact_search import find_least
 from mho.scheduling.heads_and_tails import CopyRange, HeadsAndTails
 from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
@@ -193,11 +194,7 @@ def _find_least_time(graph: WorkGraph, crossbars: int, count_copies: Callable[[L
         taken = sum(layer.crossbars * number for layer, number in zip(graph.layers, copies, strict=True))
         return digital and taken <= crossbars
 
-    low, high = 1, max(1, *(layer.work_ps + layer.write_ps for layer in graph.layers))
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle + 1, high)
-    return low
+    return find_least(1, max(1, *(layer.work_ps + layer.write_ps for layer in graph.layers)), fits)
 
 
 def _count_copies_alone(layer: LayerWork, time_ps: int) -> int:

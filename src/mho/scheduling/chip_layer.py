@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import LayerMapping
 from mho.network.layers import MvmLayer
 from mho.scheduling.options import CopyCost, chip_window
+from mho.scheduling.work_graph import Integers, LayerWork, Need
+
+SUM_BYTES = 4
+"""Bytes of one sum, or part of a sum, that goes from core to core: an accumulator of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +58,28 @@ class ChipLayer:
     def row_blocks(self) -> int:
         """Parts of an input that tiles read: of each group of tiles as many as lie above each other."""
         return max(1, self.cost.crossbars // self.col_tiles)
+
+    def work(
+        self,
+        name: str,
+        needs: Iterable[Need] = (),
+        stored_needs: Iterable[tuple[str, int]] = (),
+        stored_bytes: Iterable[Integers] = (),
+    ) -> LayerWork:
+        """Return the layer of a work graph; arguments as of `LayerWork`."""
+        cost, sum_bytes = self.cost, SUM_BYTES * self.layer.outputs * self.layer.repeat * math.prod(self.window)
+        return LayerWork(
+            name=name,
+            known_mapping=self.mapping,
+            crossbars=cost.crossbars,
+            windows=cost.windows,
+            window_ps=cost.window_ps,
+            needs=tuple(needs),
+            stored_needs=tuple(stored_needs),
+            write_ps=cost.write_ps,
+            stored_bytes=tuple(stored_bytes),
+            sum_bytes=sum_bytes,
+            tile_sum_bytes=-(-sum_bytes * self.row_tiles // max(1, cost.crossbars)),
+            row_tiles=self.row_tiles,
+            row_blocks=self.row_blocks,
+        )

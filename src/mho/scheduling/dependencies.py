@@ -33,9 +33,6 @@ from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
-SUM_BYTES = 4
-"""Bytes of one sum, or part of a sum, that goes from core to core: an accumulator of 32 bits."""
-
 _Numbering = tuple[str, bool]
 """A producer, and whether its windows are numbered from the last."""
 
@@ -135,7 +132,6 @@ class _GraphBuilder:
 
     def make_layer(self, node: Node, own: ChipLayer) -> LayerWork:
         """Return the work of a layer."""
-        cost = own.cost
         streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
         stored = others[0] if node.op == "matmul" else {}
         order = WindowOrder(self._network, node, own)
@@ -148,20 +144,11 @@ class _GraphBuilder:
             for (producer, is_reversed), found in stored.items()
             if found.any() and not is_reversed
         )
-        return LayerWork(
-            name=node.name,
-            known_mapping=own.mapping,
-            crossbars=cost.crossbars,
-            windows=cost.windows,
-            window_ps=cost.window_ps,
-            needs=tuple(need for need in needs if need.windows.any()),
-            stored_needs=stored_needs,
-            write_ps=cost.write_ps,
-            stored_bytes=tuple(operand[producer] for producer, _ in stored_needs),
-            sum_bytes=(sum_bytes := count_sum_bytes(own)),
-            tile_sum_bytes=-(-sum_bytes * own.row_tiles // cost.crossbars),
-            row_tiles=own.row_tiles,
-            row_blocks=own.row_blocks,
+        return own.work(
+            node.name,
+            (need for need in needs if need.windows.any()),
+            stored_needs,
+            (operand[producer] for producer, _ in stored_needs),
         )
 
     def _count_bytes(self, tensor: str, known: _Known, read: NDArray[np.bool_], bits: int) -> dict[str, Integers]:
@@ -256,11 +243,6 @@ def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, p
     """Return bool [size]: which pixels of one axis `count` positions read."""
     pixels = np.add.outer(np.arange(count) * stride, np.arange(kernel) * dilation) - pad
     return np.isin(np.arange(size), pixels)
-
-
-def count_sum_bytes(own: ChipLayer) -> int:
-    """Return the bytes of the sums that one window of a layer gives."""
-    return SUM_BYTES * own.layer.outputs * own.layer.repeat * math.prod(own.window)
 
 
 def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:

@@ -19,7 +19,7 @@ from mho.arithmetic.operation import RequiredWindows
 from mho.network.graph import Network, Node
 from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
-from mho.scheduling.dependencies import WindowOrder, count_sum_bytes
+from mho.scheduling.dependencies import WindowOrder
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
 _MOST_BYTES = 512 << 20
@@ -126,22 +126,7 @@ class DependencyTable:
             if link.stored:
                 stored_needs.append((producer, link.stored))
                 stored_bytes.append(link.count_stored_bytes(own.stored_bits))
-        sum_bytes = count_sum_bytes(own)
-        return LayerWork(
-            name=name,
-            known_mapping=own.mapping,
-            crossbars=own.cost.crossbars,
-            windows=own.cost.windows,
-            window_ps=own.cost.window_ps,
-            needs=tuple(needs),
-            stored_needs=tuple(stored_needs),
-            write_ps=own.cost.write_ps,
-            stored_bytes=tuple(stored_bytes),
-            sum_bytes=sum_bytes,
-            tile_sum_bytes=-(-sum_bytes * own.row_tiles // own.cost.crossbars),
-            row_tiles=own.row_tiles,
-            row_blocks=own.row_blocks,
-        )
+        return own.work(name, needs, stored_needs, stored_bytes)
 
     def _link(self, name: str, producer: str, layers: Mapping[str, ChipLayer]) -> _Link:
         key = (name, layers[name].window, producer, layers[producer].window)

@@ -17,7 +17,8 @@ from mho.errors import ScheduleError
 from mho.scheduling.asap import check_copies, find_interval_ps, time_asap, time_layer_by_layer
 from mho.scheduling.copy_search import CopySearch
 from mho.scheduling.critical_path import PathPool
-from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
+from mho.scheduling.exact_search import deal_out, find_least
+from mho.scheduling.work_graph import LayerWork, WorkGraph
 
 _RELAXED = (1.0, 1.01, 1.03, 1.08, 1.2)
 """Multiples of the least interval whose copies start the search: crossbars that are left over shorten the filling."""
@@ -80,19 +81,6 @@ def choose_copies(
     return _describe(graph, copies, objective)
 
 
-def sweep_copies(graph: WorkGraph, budgets: Iterable[int], objective: Objective) -> tuple[Duplication, ...]:
-    """Choose copies for several chips, from the smallest to the largest: more crossbars are never slower.
-
-    Returns:
-        One choice for each budget, in ascending order of budgets.
-    """
-    chosen: list[Duplication] = []
-    for crossbars in sorted(budgets):
-        known = [chosen[-1].copies] if chosen else []
-        chosen.append(choose_copies(graph, crossbars, objective, known=known))
-    return tuple(chosen)
-
-
 def copy_slowest_first(graph: WorkGraph, crossbars: int) -> dict[str, int]:
     """Copy the layer that takes longest, again and again until its next copy does not fit: the published greedy.
 
@@ -129,13 +117,13 @@ def check_crossbars(graph: WorkGraph, crossbars: int) -> None:
 
 def find_interval_copies(graph: WorkGraph, crossbars: int, *, relaxed: float = 1.0) -> dict[str, int]:
     """Return the fewest copies that reach the least interval that fits, or `relaxed` times as long an interval."""
-    low, high = 1, max(1, find_interval_ps(graph, {layer.name: 1 for layer in graph.layers}))
-    while low < high:
-        middle = (low + high) // 2
-        needed = _list_interval_copies(graph, middle)
-        fits = needed is not None and sum(g.crossbars * needed[g.name] for g in graph.layers) <= crossbars
-        low, high = (low, middle) if fits else (middle + 1, high)
-    copies = _list_interval_copies(graph, int(low * relaxed))
+
+    def fits(interval_ps: int) -> bool:
+        needed = _list_interval_copies(graph, interval_ps)
+        return needed is not None and _count_crossbars(graph, needed) <= crossbars
+
+    least = find_least(1, max(1, find_interval_ps(graph, {layer.name: 1 for layer in graph.layers})), fits)
+    copies = _list_interval_copies(graph, int(least * relaxed))
     assert copies is not None
     return copies
 
@@ -157,26 +145,15 @@ def count_interval_copies(layer: LayerWork, interval_ps: int) -> int:
 
 def _find_layer_by_layer_copies(graph: WorkGraph, crossbars: int) -> dict[str, int]:
     """Minimize the sum of layers' times: the best for each number of further crossbars, layer after layer."""
-    spare = min(
-        crossbars - graph.minimal_crossbars, sum(layer.crossbars * (layer.windows - 1) for layer in graph.layers)
-    )
-    best = np.zeros(spare + 1, np.int64)
-    taken: list[Integers] = []
-    for layer in graph.layers:
-        numbers = list_useful_copies(layer, spare)
-        times, choice = np.full(spare + 1, np.iinfo(np.int64).max), np.ones(spare + 1, np.int64)
-        for number in numbers:
-            cost = layer.crossbars * (number - 1)
-            reached = best[: spare + 1 - cost] + -(-layer.windows // number) * layer.window_ps
-            better = reached < times[cost:]
-            times[cost:][better], choice[cost:][better] = reached[better], number
-        best = times
-        taken.append(choice)
-    copies: dict[str, int] = {}
-    for layer, choice in zip(reversed(graph.layers), reversed(taken), strict=True):
-        copies[layer.name] = int(choice[spare])
-        spare -= layer.crossbars * (copies[layer.name] - 1)
-    return {layer.name: copies[layer.name] for layer in graph.layers}
+    most = sum(layer.crossbars * (layer.windows - 1) for layer in graph.layers)
+    spare = min(crossbars - graph.minimal_crossbars, most)
+    numbers = [list_useful_copies(layer, spare) for layer in graph.layers]
+    choices = [
+        [(layer.crossbars * (number - 1), -(-layer.windows // number) * layer.window_ps) for number in listed]
+        for layer, listed in zip(graph.layers, numbers, strict=True)
+    ]
+    dealt = zip(graph.layers, numbers, deal_out(choices, spare), strict=True)
+    return {layer.name: listed[place] for layer, listed, place in dealt}
 
 
 def list_useful_copies(layer: LayerWork, spare: int) -> list[int]:

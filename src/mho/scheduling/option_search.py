@@ -20,7 +20,9 @@ from mho.errors import ScheduleError
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import LayerMapping
 from mho.network.graph import Network
+from mho.pareto import pareto_front
 from mho.scheduling.asap import time_asap
+from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.copy_search import CopySearch
 from mho.scheduling.critical_path import PathPool
 from mho.scheduling.dependencies import build_work_graph
@@ -32,8 +34,8 @@ from mho.scheduling.duplication import (
     find_interval_copies,
     list_useful_copies,
 )
-from mho.scheduling.options import CopyCost, chip_window
-from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
+from mho.scheduling.exact_search import deal_out, find_least, list_undominated
+from mho.scheduling.work_graph import LayerWork, WorkGraph
 
 _WINDOW_TIMES = 6
 """Limits of the time of a window that the search starts from."""
@@ -113,30 +115,14 @@ class _Layer:
 
     @classmethod
     def of(cls, name: str, options: Sequence[LayerMapping], accelerator: Accelerator) -> _Layer:
-        works = []
-        for mapping in options:
-            cost = CopyCost.of(mapping, accelerator)
-            works.append(
-                LayerWork(
-                    name=name,
-                    known_mapping=mapping,
-                    crossbars=cost.crossbars,
-                    windows=cost.windows,
-                    window_ps=cost.window_ps,
-                    needs=(),
-                    write_ps=cost.write_ps,
-                )
-            )
+        chip_layers = [ChipLayer.of(mapping, accelerator) for mapping in options]
+        works = tuple(layer.work(name) for layer in chip_layers)
         criteria = [
-            (work.crossbars, work.crossbars * work.work_ps, work.window_ps, chip_window(work.mapping).height.count)
-            for work in works
+            (work.crossbars, work.crossbars * work.work_ps, work.window_ps, layer.window[0])
+            for layer, work in zip(chip_layers, works, strict=True)
         ]
-        promising = tuple(
-            number
-            for number, own in enumerate(criteria)
-            if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in criteria)
-        )
-        return cls(name, tuple(options), tuple(works), promising)
+        promising = tuple(number for number, is_best in enumerate(list_undominated(criteria)) if is_best)
+        return cls(name, tuple(options), works, promising)
 
 
 def _check_crossbars(network: str, layers: Sequence[_Layer], crossbars: int) -> None:
@@ -182,34 +168,16 @@ def _find_interval_options(
                for layer, numbers in zip(layers, allowed, strict=True) for number in numbers)  # fmt: skip
     if sum(cost for cost, _, _ in cheapest(max(1, high))) > crossbars:
         return None
-    low, high = 1, max(1, high)
-    while low < high:
-        middle = (low + high) // 2
-        fits = sum(cost for cost, _, _ in cheapest(middle)) <= crossbars
-        low, high = (low, middle) if fits else (middle + 1, high)
-    return [number for _, _, number in cheapest(low)]
+    least = find_least(1, max(1, high), lambda time_ps: sum(cost for cost, _, _ in cheapest(time_ps)) <= crossbars)
+    return [number for _, _, number in cheapest(least)]
 
 
 def _find_layer_by_layer_options(layers: Sequence[_Layer], crossbars: int) -> list[int]:
     """Return the option of each layer with which the sum of their times is least: crossbars are dealt out exactly."""
     spare = crossbars - sum(layer.works[0].crossbars for layer in layers)
-    best = np.zeros(spare + 1, np.int64)
-    taken: list[tuple[Integers, list[tuple[int, int, int]]]] = []
-    for layer in layers:
-        choices = _list_times(layer, spare)
-        times, choice = np.full(spare + 1, np.iinfo(np.int64).max), np.zeros(spare + 1, np.int64)
-        for place, (cost, time_ps, _) in enumerate(choices):
-            reached = best[: spare + 1 - cost] + time_ps
-            better = reached < times[cost:]
-            times[cost:][better], choice[cost:][better] = reached[better], place
-        best = times
-        taken.append((choice, choices))
-    numbers = []
-    for choice, choices in reversed(taken):
-        cost, _, number = choices[choice[spare]]
-        numbers.append(number)
-        spare -= cost
-    return numbers[::-1]
+    choices = [_list_times(layer, spare) for layer in layers]
+    places = deal_out([[choice[:2] for choice in listed] for listed in choices], spare)
+    return [listed[place][2] for listed, place in zip(choices, places, strict=True)]
 
 
 def _list_times(layer: _Layer, spare: int) -> list[tuple[int, int, int]]:
@@ -220,11 +188,8 @@ def _list_times(layer: _Layer, spare: int) -> list[tuple[int, int, int]]:
             for copies in list_useful_copies(work, fewest + spare - work.crossbars):
                 time_ps = work.write_ps + -(-work.windows // copies) * work.window_ps
                 found.append((work.crossbars * copies - fewest, time_ps, number))
-    kept: list[tuple[int, int, int]] = []
-    for choice in sorted(found):
-        if not kept or choice[1] < kept[-1][1]:
-            kept.append(choice)
-    return kept
+    costs, times, numbers = zip(*found, strict=True)
+    return [found[place] for place in pareto_front(costs, times, numbers)]
 
 
 @dataclass

@@ -20,6 +20,7 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths
 from mho.scheduling.chip_layer import ChipLayer
+from mho.scheduling.exact_search import list_undominated
 from mho.scheduling.options import list_chip_options
 from mho.scheduling.work_graph import Integers
 
@@ -114,10 +115,6 @@ class OptionTable:
             )
             for option, energy in zip(options, energies, strict=True)
         ]
-        promising = [
-            not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in criteria)
-            for own in criteria
-        ]
         costs = [option.cost for option in options]
         return LayerOptions(
             layers=tuple(options),
@@ -127,7 +124,7 @@ class OptionTable:
             write_ps=np.array([cost.write_ps for cost in costs], np.int64),
             energy_aj=np.array([energy for energy, _ in energies], np.int64),
             copy_aj=np.array([copy for _, copy in energies], np.int64),
-            promising=np.array(promising),
+            promising=np.array(list_undominated(criteria)),
         )
 
     def _price(self, option: ChipLayer) -> tuple[int, int]:

@@ -12,8 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from mho.scheduling.exact_search import deal_out
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
 
@@ -170,23 +169,15 @@ class _Planner:
 
     def plan(self, *, cautious: bool) -> ReloadPlan:
         """Return the plan with the least sum of times; with the time to write ahead and the link in it, or without."""
-        best = np.zeros(self._budget + 1, np.int64)
-        taken = []
-        for layer in self.layers:
-            times = np.full(self._budget + 1, np.iinfo(np.int64).max // 2)
-            choice = np.zeros(self._budget + 1, np.int64)
-            for number, option in enumerate(self.options[layer]):
-                time = option.time_ps + (option.caution_ps if cautious else 0)
-                reached = best[: self._budget + 1 - option.staying] + time
-                better = reached < times[option.staying :]
-                times[option.staying :][better], choice[option.staying :][better] = reached[better], number
-            best = times
-            taken.append(choice)
-        left, chosen = self._budget, {}
-        for layer, choice in zip(reversed(self.layers), reversed(taken), strict=True):
-            chosen[layer] = self.options[layer][int(choice[left])]
-            left -= chosen[layer].staying
-        return self.build(chosen)
+        choices = [
+            [
+                (option.staying, option.time_ps + (option.caution_ps if cautious else 0))
+                for option in self.options[layer]
+            ]
+            for layer in self.layers
+        ]
+        dealt = zip(self.layers, deal_out(choices, self._budget), strict=True)
+        return self.build({layer: self.options[layer][number] for layer, number in dealt})
 
     def build(self, chosen: dict[int, _Option]) -> ReloadPlan:
         """Return the plan of one option a layer; crossbars that are left over rotate."""

@@ -211,7 +211,7 @@ def _add_flow(
     """Add the transfers that leave their core; return their bytes times links."""
     if not len(windows):
         return 0
-    hops, lengths = (np.array([value(way) for way in ways], np.int64) for value in (_hops, _length))
+    hops, lengths = np.array([(way.hops, len(way.links)) for way in ways], np.int64).T
     leaving = hops[place] > 0
     windows, sizes, place = windows[leaving], sizes[leaving], place[leaving]
     if not len(windows):
@@ -219,14 +219,6 @@ def _add_flow(
     fly = routes.fly_ps(sizes, hops[place])
     flows.append(_Flow(windows, routes.held_ps(sizes), fly, place, ways, np.zeros_like(fly)))
     return int(sizes @ lengths[place])
-
-
-def _hops(way: Way) -> int:
-    return way.hops
-
-
-def _length(way: Way) -> int:
-    return len(way.links)
 
 
 def _choose_links(flows: list[_Flow], loads: NDArray[np.float64], latency_ps: int) -> Integers:
