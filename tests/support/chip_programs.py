@@ -15,7 +15,7 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import derive_layer_table
 from mho.policy import BitWidths, Policy
-from mho.program.lowering import compile_schedule
+from mho.program.lowering import compile_schedule, read_widths
 from mho.program.program import Program
 from mho.quantization.ptq import quantize
 from mho.scheduling.asap import time_asap, time_layer_by_layer
@@ -44,12 +44,6 @@ def quantized_program(
     return schedule, compile_schedule(quantized, schedule)
 
 
-def own_policy(network: Network) -> Policy:
-    """Return the widths that a quantized network has."""
-    grids = {node.name: node.quantization for node in network.mvm_nodes}
-    return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items() if grid})
-
-
 def random_chip_network(chooser: Chooser) -> Network:
     """Return a random quantized network, of the plain kind or with much digital work between its layers."""
     return random_network(chooser) if chooser.integer(0, 1) else random_digital_network(chooser)
@@ -62,7 +56,7 @@ def random_schedule(chooser: Chooser, network: Network, *, most: int = 40) -> Ch
         MappingError: the network does not fit the accelerator that was drawn.
     """
     hardware = _charge(random_accelerator(chooser, most=most), chooser)
-    policy, model = own_policy(network), chooser.choice((MappingModel.BEST, MappingModel.BEST, MappingModel.PAPER))
+    policy, model = read_widths(network, {}), chooser.choice((MappingModel.BEST, MappingModel.BEST, MappingModel.PAPER))
     options = list_network_options(derive_layer_table(network), policy, hardware, model)
     mappings = {name: chooser.choice(listed) for name, listed in options.items()}
     graph = build_work_graph(network, mappings, hardware)

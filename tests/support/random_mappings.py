@@ -14,8 +14,11 @@ from mho.mapping.best_mapping import MappingChoice
 from mho.mapping.candidates import Candidates
 from mho.mapping.layer_mapping import LayerMapping, Range
 from mho.mapping.layer_search import Piece
-from mho.network.layers import MvmLayer
+from mho.network.graph import Network
+from mho.network.layers import MvmLayer, derive_layer
 from mho.policy import BitWidths
+from mho.program.lowering import compile_network, read_widths
+from mho.program.program import Program
 
 
 def random_accelerator(chooser: Chooser, *, most: int = 40) -> Accelerator:
@@ -45,6 +48,18 @@ def random_accelerator(chooser: Chooser, *, most: int = 40) -> Accelerator:
         },
         mapping={"encoding": str(encoding), "allowed": allowed},
     )
+
+
+def only_layer(network: Network) -> tuple[MvmLayer, BitWidths]:
+    """Return the only layer of a quantized network, and its widths."""
+    (node,) = network.mvm_nodes
+    return derive_layer(network, node), read_widths(network, {})[node.name]
+
+
+def random_program(chooser: Chooser, network: Network, hardware: Accelerator) -> Program:
+    """Compile a network of one layer in any mapping that is allowed."""
+    layer, bits = only_layer(network)
+    return compile_network(network, hardware, mappings={layer.name: random_mapping(chooser, layer, bits, hardware)})
 
 
 def random_mapping(chooser: Chooser, layer: MvmLayer, bits: BitWidths, hardware: Accelerator) -> LayerMapping:

@@ -19,7 +19,7 @@ from mho.program.instructions import Dequantize, Geometry, QuantizeInput, WriteD
 from mho.program.layer_content import LayerContent
 from mho.program.layer_region import LayerRegion
 from mho.program.matrix_recovery import Matrix, assemble, read_cells
-from mho.program.operand_proof import StoredOperand, prove_digital_product, prove_sums
+from mho.program.operand_proof import StoredOperandProof, prove_digital_product, prove_sums
 from mho.program.program import Program
 from mho.program.tile_sets import TileSet, find_tile_sets, largest_code
 from mho.program.window_proof import prove_windows
@@ -193,7 +193,7 @@ def _prove_stored(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> int:
         prove_digital_product(region)
         region.require(not region.layout.has_sums or has_digital_sums, "a sum of inputs is missing")
         return 0
-    operand = StoredOperand(region)
+    operand = StoredOperandProof(region)
     matrix = assemble(region, tile_sets, operand.read)
     matrix[:, region.layout.channels :] += float(has_digital_sums)
     region.require(bool((matrix == 1).all()), "a stored integer, or an input of a sum, is left out or taken twice")

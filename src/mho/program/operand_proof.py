@@ -106,7 +106,7 @@ def prove_digital_product(region: LayerRegion) -> None:
     )
 
 
-class StoredOperand:
+class StoredOperandProof:
     """Reads blocks of cells that are written at run time: each must hold its stored integer plus one number.
 
     Attributes:

@@ -10,7 +10,7 @@ from bits import assert_same_bits
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_mappings import random_accelerator, random_mapping
+from random_mappings import only_layer, random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
 from mho.array.conductances import Device
@@ -18,9 +18,7 @@ from mho.array.converters import drive_levels, make_adc
 from mho.array.crossbar import full_scale
 from mho.errors import ProgramError
 from mho.mapping.adc_resolution import required_adc_bits
-from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
-from mho.policy import BitWidths
 from mho.program.instructions import LoadInput
 from mho.program.lowering import compile_network
 from mho.program.program import walk
@@ -32,9 +30,7 @@ def map_at_random(chooser, difference):
     """Return a network of one layer, its mapping onto ideal ADCs, and its program."""
     network = random_layer(chooser)
     hardware = with_converters(random_accelerator(chooser), adc_bits="ideal", column_difference=difference)
-    (node,) = network.mvm_nodes
-    grids = node.quantization
-    layer, bits = derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
+    layer, bits = only_layer(network)
     mapping = random_mapping(chooser, layer, bits, hardware)
     return network, mapping, compile_network(network, hardware, mappings={layer.name: mapping})
 

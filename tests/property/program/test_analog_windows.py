@@ -1,4 +1,4 @@
-"""Tiles that are put together answer what each of them answers alone, to the last bit, and as noisily."""
+"""Tiles that are put together give what each of them gives alone, to the last bit, and as noisily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chip_programs import random_chip_network, random_schedule
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_mappings import random_accelerator, random_mapping
+from random_mappings import random_accelerator, random_program
 from random_networks import choosers, random_inputs, random_layer
 from small_programs import conv_network
 
@@ -20,8 +20,6 @@ from mho.array.conductances import Conditions
 from mho.errors import DataError, MappingError
 from mho.hardware.loading import accelerator_from_json
 from mho.network.graph import TensorInfo
-from mho.network.layers import derive_layer
-from mho.policy import BitWidths
 from mho.program.lowering import compile_network, compile_schedule
 from mho.simulation import analog
 from mho.simulation.analog import AnalogExecutor
@@ -58,7 +56,7 @@ def check_that_tiles_together_are_tiles_alone(program, inputs, hardware):
             AnalogExecutor(program, 3, hardware=hardware, conditions=Conditions(100.0)) for _ in range(2)
         )
         alone = run_tiles_alone(other, inputs, 2)
-    except DataError:  # sums so large that cells are left no precision, told when operands are stored at the latest
+    except DataError:  # sums so large that cells are left no precision, found when operands are stored at the latest
         assume(False)
     assert_same_bits(executor.run(inputs, batch_size=3), alone)
     assert_same_bits(executor.run(inputs, batch_size=1), alone)
@@ -68,11 +66,7 @@ def check_that_tiles_together_are_tiles_alone(program, inputs, hardware):
 @given(choosers(), converters, st.sampled_from([0, 0.25]), st.sampled_from(["kept", "subtracted"]))
 def test_every_mapping_and_encoding_gives_the_bits_of_its_tiles(chooser, more, inl, off_current):
     network, hardware = random_layer(chooser), random_accelerator(chooser)
-    (node,) = network.mvm_nodes
-    grids = node.quantization
-    layer, bits = derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
-    mapping = random_mapping(chooser, layer, bits, hardware)
-    program = compile_network(network, hardware, mappings={layer.name: mapping})
+    program = random_program(chooser, network, hardware)
     chip = worn(program, {**more, "dac_inl_lsb": inl}, off_current=off_current)
     check_that_tiles_together_are_tiles_alone(program, random_inputs(network, 3), chip)
 

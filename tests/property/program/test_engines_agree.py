@@ -19,7 +19,6 @@ from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.reference import run_quantized
-from mho.policy import BitWidths, Policy
 from mho.program.container import read_program, write_program
 from mho.program.instruction_costs import price_layer
 from mho.program.instructions import (
@@ -31,7 +30,7 @@ from mho.program.instructions import (
     WriteDynamicTile,
     WriteTile,
 )
-from mho.program.lowering import compile_network
+from mho.program.lowering import compile_network, read_widths
 from mho.program.program import walk
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
@@ -48,17 +47,12 @@ def check_program(network, accelerator, inputs, *, model=MappingModel.BEST, batc
     """Check all that holds of a program, run with or without skipping of zero input slices."""
     program = compile_network(network, accelerator, model=model, batch=batch, metadata=METADATA)
     execution = check_bits(network, program, inputs, skips)
-    cost = cost_network(network, policy_of(network), accelerator, model=model, batch=batch)
+    cost = cost_network(network, read_widths(network, {}), accelerator, model=model, batch=batch)
     check_time(program, cost, execution, batch)
     check_activity(program, cost)
     if skips:
         check_skipped(program, inputs, execution)
     check_file(program)
-
-
-def policy_of(network):
-    grids = {node.name: node.quantization for node in network.mvm_nodes}
-    return Policy({name: BitWidths(grid.weight.bits, grid.input.bits) for name, grid in grids.items()})
 
 
 def check_bits(network, program, inputs, skips):

@@ -1,4 +1,4 @@
-"""Layers whose sums are converted with bits of their own: what costs say, what programs do, what chips answer."""
+"""Layers whose sums are converted with bits of their own: what costs say, what programs do, what chips compute."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_the_program_takes_what_is_predicted_and_comes_back_from_its_file(networ
     assert bound_network(cost.mapping, hardware()).latency_ps <= cost.latency_ps
     encoded = encode_instructions(program.instructions)
     assert decode_instructions(encoded, "instructions") == program.instructions
-    told = {item["name"]: item["adc_bits"] for item in encoded if "adc_bits" in item}
-    assert told == own
+    encoded_bits = {item["name"]: item["adc_bits"] for item in encoded if "adc_bits" in item}
+    assert encoded_bits == own
 
 
 @slow
@@ -120,7 +120,7 @@ def test_each_layer_is_converted_as_on_a_chip_whose_adcs_have_its_bits(adc_range
 
 @settings(slow, max_examples=3)
 @given(networks())
-def test_a_program_that_tells_no_bits_answers_as_one_that_tells_those_of_the_accelerator(network):
+def test_a_program_without_bits_computes_what_one_with_those_of_the_accelerator_does(network):
     made, inputs = hardware(), random_inputs(network, 2)
     answers = []
     for own in ({}, dict.fromkeys(network.layer_names, MOST)):

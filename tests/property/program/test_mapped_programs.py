@@ -1,19 +1,17 @@
-"""Any mapping that an accelerator allows, not only the best, becomes an exact program that takes as long as told."""
+"""Any mapping that an accelerator allows, not only the best, becomes an exact program that takes the predicted time."""
 
 from accelerators import make_accelerator
 from bits import assert_same_bits
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_mappings import random_accelerator, random_mapping
+from random_mappings import only_layer, random_accelerator, random_mapping
 from random_networks import choosers, random_inputs, random_layer
 
 from mho.cost_model.latency import cost_layer
 from mho.hardware.loading import accelerator_from_json
 from mho.mapping.best_mapping import MappingChoice
-from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
-from mho.policy import BitWidths
 from mho.program.instructions import DigitalProduct
 from mho.program.lowering import compile_network
 from mho.program.program import walk
@@ -23,13 +21,6 @@ from mho.simulation.interpreter import interpret
 from mho.simulation.timing import time_program
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
-def layer_of(network):
-    """The network's only layer and its widths."""
-    (node,) = network.mvm_nodes
-    grids = node.quantization
-    return derive_layer(network, node), BitWidths(grids.weight.bits, grids.input.bits)
 
 
 def draw_hardware(chooser, operation_us):
@@ -64,7 +55,7 @@ def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_tim
     chooser, operation_us, samples
 ):
     network, hardware = random_layer(chooser), draw_hardware(chooser, operation_us)
-    layer, bits = layer_of(network)
+    layer, bits = only_layer(network)
     if chooser.integer(0, 2):
         mapping = random_mapping(chooser, layer, bits, hardware)
     else:
@@ -76,7 +67,7 @@ def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_tim
 @given(choosers())
 def test_products_of_activations_run_on_the_digital_unit_where_writing_is_expensive(chooser):
     network = random_layer(chooser, kinds=("matmul",))
-    layer, bits = layer_of(network)
+    layer, bits = only_layer(network)
     hardware = make_accelerator(
         crossbar={"write_latency_us": 10_000, "mvm_latency_us": 10_000}, digital={"operation_latency_us": 0.000001}
     )

@@ -6,14 +6,11 @@ from bits import assert_same_bits
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_mappings import random_accelerator, random_mapping
+from random_mappings import random_accelerator, random_program
 from random_networks import choosers, random_inputs, random_layer
 
 from mho.hardware.loading import accelerator_from_json
-from mho.network.layers import derive_layer
 from mho.network.reference import run_quantized
-from mho.policy import BitWidths
-from mho.program.lowering import compile_network
 from mho.simulation.analog import AnalogExecutor
 
 RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -29,12 +26,7 @@ RELAXED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 def test_chips_whose_stuck_cells_are_all_avoided_are_exact(chooser, seed, mitigation, difference):
     network, content = random_layer(chooser), random_accelerator(chooser).to_json()
     content["converters"].update(column_difference=difference)
-    node = network.mvm_nodes[0]
-    layer = derive_layer(network, node)
-    bits = BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
-    hardware = accelerator_from_json(content, where="drawn")
-    mapping = random_mapping(chooser, layer, bits, hardware)
-    program = compile_network(network, hardware, mappings={layer.name: mapping})
+    program = random_program(chooser, network, accelerator_from_json(content, where="drawn"))
     placement, compensation = mitigation
     content["array"].update(stuck_on_rate=0.02, stuck_off_rate=0.02, spare_cols=2)
     content["array"].update(placement=placement, fault_compensation=compensation)

@@ -8,13 +8,11 @@ from hand_made import HAND_MADE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutate
-from random_mappings import random_accelerator, random_mapping
+from random_mappings import random_accelerator, random_program
 from random_networks import SeededChooser, choosers, random_inputs, random_layer, random_network
 
 from mho.errors import MhoError
 from mho.mapping.layer_mapping import MappingModel
-from mho.network.layers import derive_layer
-from mho.policy import BitWidths
 from mho.program.lowering import compile_network
 from mho.program.verify import verify_program
 from mho.simulation.executor import Executor
@@ -37,10 +35,7 @@ def layer_program(seed):
     """A layer in any mapping that is allowed."""
     chooser = SeededChooser(seed)
     hardware, network = random_accelerator(chooser, most=24), random_layer(chooser)
-    (node,) = network.mvm_nodes
-    bits = BitWidths(node.quantization.weight.bits, node.quantization.input.bits)
-    mapping = random_mapping(chooser, derive_layer(network, node), bits, hardware)
-    return compile_network(network, hardware, mappings={node.name: mapping}), random_inputs(network, 2)
+    return random_program(chooser, network, hardware), random_inputs(network, 2)
 
 
 @cache

@@ -119,9 +119,9 @@ def simulate_or_explain(graph, plan, accelerator, batch):
     try:
         return simulate_chip(graph, plan, accelerator, batch=batch, with_spans=True)
     except ScheduleError as error:
-        told = str(error)
-    assert ("wait for ever for room in" in told and "always suffice" in told) or "one window gives" in told, told
-    assert "set buffers." in told
+        text = str(error)
+    assert ("wait for ever for room in" in text and "always suffice" in text) or "one window gives" in text, text
+    assert "set buffers." in text
     return None
 
 

@@ -50,15 +50,15 @@ def test_a_gain_of_all_columns_is_undone(seed, exponent, has_bias):
         with_array(program.accelerator, drift_exponent=exponent, drift_reference_s=1),
         Conditions(elapsed_s=1000),
     )
-    seen, asked = random_inputs(network, 24, seed=1), random_inputs(network, 8, seed=2)
+    seen, unseen = random_inputs(network, 24, seed=1), random_inputs(network, 8, seed=2)
     corrections = recalibrate(program, 3, seen, hardware=aged, conditions=later)
     # Cells are kept in two bytes, which tell worn ones, a sixteenth of what they were, less finely.
     np.testing.assert_allclose(corrections.layers["fc"].scale, 1000**exponent, rtol=3e-3)
     corrected = corrections.correct(program)
-    (found,) = AnalogExecutor(corrected, 3, hardware=aged, conditions=later).run(asked).values()
-    (wanted,) = Executor(program).run(asked).values()
+    (found,) = AnalogExecutor(corrected, 3, hardware=aged, conditions=later).run(unseen).values()
+    (wanted,) = Executor(program).run(unseen).values()
     np.testing.assert_allclose(found, wanted, rtol=3e-3, atol=3e-3 * np.abs(wanted).max())
-    (wrong,) = AnalogExecutor(program, 3, hardware=aged, conditions=later).run(asked).values()
+    (wrong,) = AnalogExecutor(program, 3, hardware=aged, conditions=later).run(unseen).values()
     assert np.abs(wrong - wanted).max() > 10 * np.abs(found - wanted).max()
 
 
@@ -74,7 +74,7 @@ def test_means_and_deviations_of_channels_are_those_of_exact_results(seed, accel
     (layer,) = corrected.layers
     layout = next(item for item in layer.body if hasattr(item, "layout")).layout
     shape = (layout.batch, layout.groups, layout.lines, layout.channels, layout.rows, layout.columns)
-    # ReLUs and the like may follow: the layer's own output is asked for.
+    # ReLUs and the like may follow: the layer's own output is compared.
     found, wanted = (
         np.moveaxis(one.reshape(12, *shape), (2, 4), (0, 1)).reshape(layout.groups, layout.channels, -1).astype(float)
         for one in (_last_layer(corrected, hardware, seed, inputs), _last_layer(program, None, seed, inputs))

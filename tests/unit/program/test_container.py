@@ -46,7 +46,7 @@ def test_the_same_program_gives_the_same_bytes(path, tmp_path):
     assert (tmp_path / "again.mho").read_bytes() == path.read_bytes()
 
 
-def test_every_truncation_is_told(path, tmp_path):
+def test_every_truncation_is_refused(path, tmp_path):
     content = path.read_bytes()
     for length in {0, 1, 7, 8, 30, 59, 60, 200, len(content) // 2, len(content) - 64, len(content) - 1}:
         (tmp_path / "cut.mho").write_bytes(content[:length])
@@ -54,7 +54,7 @@ def test_every_truncation_is_told(path, tmp_path):
             read_program(tmp_path / "cut.mho")
 
 
-def test_bytes_after_the_end_are_told(path):
+def test_bytes_after_the_end_are_refused(path):
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(InputFileError, match="bytes long"):
         read_program(path)
@@ -71,13 +71,13 @@ def test_no_byte_can_be_changed_unseen(path, tmp_path):
             read_program(tmp_path / "bad.mho")
 
 
-def test_another_kind_of_file_is_told(tmp_path):
+def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"\x08\x07" * 100)
     with pytest.raises(InputFileError, match="not a program file"):
         read_program(tmp_path / "model.onnx")
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for name in ("none.mho", "."):
         with pytest.raises(InputFileError):
             read_program(tmp_path / name)
@@ -105,7 +105,7 @@ def forge(path, change):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "error", "told"),
+    ("old", "new", "error", "message"),
     [
         (b'["codes",[84]]', b'["codes",[1099511627776]]', MemoryBudgetError, "the buffers of one sample would take"),
         (b'["codes",[84]]', b'["codes",[0,9223372036854775808]]', ProgramError, "no shape"),
@@ -114,9 +114,9 @@ def forge(path, change):
         (b'"count":3', b'"count":1099511627776', ProgramError, "a sample takes"),
     ],
 )
-def test_what_would_take_memory_or_time_without_end_is_refused_at_once(path, old, new, error, told):
+def test_what_would_take_memory_or_time_without_end_is_refused_at_once(path, old, new, error, message):
     forge(path, lambda header: header.replace(old, new, 1))
-    with pytest.raises(error, match=told) as caught:
+    with pytest.raises(error, match=message) as caught:
         read_program(path)
     assert str(path) in str(caught.value)
 
@@ -162,12 +162,12 @@ def test_pipes_and_files_above_the_budget_are_refused_without_reading_them(tmp_p
         (b'"scale":0.25', b'"scale":1e300'),
     ],
 )
-def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
+def test_a_header_that_was_forged_with_its_checksum_is_refused(path, old, new):
     """The checksum guards against accidents; what a header claims is checked by itself, before memory is taken."""
     forge(path, lambda header: header.replace(old, new, 1))
-    with pytest.raises(MhoError) as told:
+    with pytest.raises(MhoError) as error:
         read_program(path)
-    assert "program format" not in told.value.what
+    assert "program format" not in error.value.what
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_header_that_was_forged_with_its_checksum_is_told(path, old, new):
         lambda header: header.decode().encode("utf-16"),
     ],
 )
-def test_a_header_that_is_no_utf8_is_told(path, change):
+def test_a_header_that_is_no_utf8_is_refused(path, change):
     forge(path, change)
     with pytest.raises(InputFileError, match="header: not JSON"):
         read_program(path)
@@ -200,7 +200,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputFileError):
         write_program(compile_small(conv_network()), tmp_path / "none" / "p.mho")
 

@@ -1,4 +1,4 @@
-"""What a program's conversions take is told from its instructions alone, which do not name encodings."""
+"""What a program's conversions take follows from its instructions alone, which do not name encodings."""
 
 import pytest
 from accelerators import make_accelerator

@@ -1,4 +1,4 @@
-"""What a layer computes may be told in many ways, within the limits of what engines compute exactly."""
+"""What a layer computes may be written in many ways, within the limits of what engines compute exactly."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Files of ranges: they come back as they were, fit one program alone, and damage is told."""
+"""Files of ranges: they come back as they were, fit one program alone, and damage is refused."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ def test_another_chip_other_cells_and_another_age_are_refused_unless_they_are_me
     hardware = with_adc(program)
     erring, drifting = with_array(hardware, cell_variation=0.5), with_array(hardware, drift_exponent=0.1)
     by_level = with_array(hardware, programming_error=[0, 0.1, 0, 0])
-    for told, seed, given, when in [
+    for message, seed, given, when in [
         ("seed = 7, and it is 8", 8, erring, None),
         ("array.cell_variation = 0, and it is 0.5", 7, erring, None),
         ("array.programming_error = 0, and it is [0, 0.1, 0, 0]", 7, by_level, None),
         ("array.drift_exponent = 0, and it is 0.1", 7, drifting, Conditions(1e4)),
     ]:
-        with pytest.raises(ConfigError, match=re.escape(told)):
+        with pytest.raises(ConfigError, match=re.escape(message)):
             ranges.fit(program, seed, given, when)
         assert ranges.fit(program, seed, given, when, transferred=True) == given
-        assert told.startswith(tuple(ranges.differences(program, seed, given, when)))
+        assert message.startswith(tuple(ranges.differences(program, seed, given, when)))
 
 
 def test_what_changes_no_range_may_differ(network, program, ranges):
@@ -127,14 +127,14 @@ def test_seeds_and_reads_are_whole_numbers(network, program, tmp_path):
     found = calibrate_adcs(program, 7, inputs, hardware=hardware, conditions=Conditions(reads=np.int64(5)))
     write_ranges(found, tmp_path / "r.npz")
     assert read_ranges(tmp_path / "r.npz").fit(program, 7, hardware, Conditions(reads=5.0)) == hardware
-    for seed, told in ((-1, "seed -1"), (10**1000, "more than 1000 digits")):
-        with pytest.raises(ConfigError, match=told):
+    for seed, message in ((-1, "seed -1"), (10**1000, "more than 1000 digits")):
+        with pytest.raises(ConfigError, match=message):
             calibrate_adcs(program, seed, inputs, hardware=hardware)
 
 
 def test_other_programs_bits_and_lines_are_refused_in_any_case(network, program, ranges):
-    def refused(found, told, other, hardware, seed=7):
-        with pytest.raises(ConfigError, match=told):
+    def refused(found, message, other, hardware, seed=7):
+        with pytest.raises(ConfigError, match=message):
             found.fit(other, seed, hardware, transferred=True)
 
     refused(ranges, "another program", compile_network(network, make_accelerator(40, 26, 2)), with_adc(program))
@@ -169,7 +169,7 @@ def test_what_shares_a_range_may_be_given_beside_the_hardware(network, program, 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"lowest": None}, "holds no 'lowest'"),
         ({"tiles": np.array([1.0])}, "'tiles' is float64"),
@@ -184,17 +184,17 @@ def test_what_shares_a_range_may_be_given_beside_the_hardware(network, program, 
         ({"highest": np.zeros(2)}, "do not fit each other"),
     ],
 )
-def test_damage_is_refused(ranges, tmp_path, change, told):
+def test_damage_is_refused(ranges, tmp_path, change, message):
     path = tmp_path / "r.npz"
     write_ranges(ranges, path)
     arrays = {**read_arrays(path), **change}
     write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(InputFileError, match=told):
+    with pytest.raises(InputFileError, match=message):
         read_ranges(path)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"seed": -1}, "seed: is -1"),
         ({"reads": 0.5}, "reads"),
@@ -206,13 +206,13 @@ def test_damage_is_refused(ranges, tmp_path, change, told):
         ({"converters": {"dac_bits": 1, "adc_bits": "ideal", "adc_range": "calibrated-layer"}}, "no ranges"),
     ],
 )
-def test_impossible_origins_are_refused(ranges, tmp_path, change, told):
+def test_impossible_origins_are_refused(ranges, tmp_path, change, message):
     path = tmp_path / "r.npz"
     write_ranges(ranges, path)
     arrays = read_arrays(path)
     origin = json.loads(arrays[ORIGIN].item()) | change
     write_arrays(path, {**arrays, ORIGIN: np.array(json.dumps(origin))})
-    with pytest.raises(InputFileError, match=told):
+    with pytest.raises(InputFileError, match=message):
         read_ranges(path)
 
 

@@ -118,7 +118,7 @@ def test_writes_of_one_crossbar_have_errors_of_their_own(program):
 
 
 def test_matrices_that_a_loop_writes_have_errors_of_their_own():
-    """Two groups of the same weights and inputs answer alike on ideal cells, and differ where each write has errors."""
+    """Two groups of the same weights and inputs agree on ideal cells, and differ where each write has errors."""
     network = conv_network((1, 4, 6, 6), outputs=4, groups=2)
     weights = np.array(network.constants["w"])
     weights[2:] = weights[:2]
@@ -178,7 +178,7 @@ def test_activations_that_are_written_into_cells_are_multiplied_exactly_where_th
 
 @pytest.mark.parametrize(("key", "are_equal"), [("programming_error", False), ("cell_variation", True)])
 def test_each_sample_is_written_with_errors_of_its_own_into_the_same_cells(product, key, are_equal):
-    """Two equal samples answer alike where only the cells differ, and otherwise where each write is off."""
+    """Two equal samples give the same where only the cells differ, and otherwise where each write is off."""
     program, inputs = product
     made = AnalogExecutor(program, 1, hardware=with_array(program.accelerator, **{key: 0.1, "on_off_ratio": 20}))
     whole = made.run(inputs)
@@ -248,7 +248,7 @@ def test_copies_take_windows_in_turn(copied):
 
 
 def test_copies_have_cells_of_their_own_from_the_seed_and_their_crossbar(copied):
-    """What a crossbar answers does not depend on which copy it is."""
+    """What a crossbar gives does not depend on which copy it is."""
     hardware = with_array(
         copied.accelerator, programming_error=0.05, cell_variation=0.1, stuck_on_rate=0.02, on_off_ratio=20
     )
@@ -315,7 +315,7 @@ def reads(tile):
 
 @pytest.mark.parametrize("adc_bits", ["ideal", 5])
 def test_reads_agree_in_distribution_whatever_the_batch(adc_bits):
-    """One chip asked 256 times for the same sample, at once, 64 by 64 and one by one: no output is told apart.
+    """One chip run 256 times on the same sample, at once, 64 by 64 and one by one: no output differs.
 
     By mean, deviation and the largest gap of the distributions (Kolmogorov and Smirnov), each with a chance of 10^-5.
     """

@@ -63,7 +63,7 @@ def test_cells_that_deviate_are_those_of_the_tile_that_are_stuck_elsewhere(dense
 
 
 def test_idle_lines_and_spare_columns_take_all_that_bad_ones_would(dense):
-    """Where no cell deviates any more, the chip answers exact integers."""
+    """Where no cell deviates any more, the chip gives exact integers."""
     inputs = {"x": np.random.default_rng(1).uniform(-1, 1, (20, 40)).astype(np.float32)}
     plain, placed = chip(dense), chip(dense, placement="fault-aware", spare_cols=6)
     assert plain.faults.wrong > 0
@@ -74,7 +74,7 @@ def test_idle_lines_and_spare_columns_take_all_that_bad_ones_would(dense):
 
 
 @pytest.mark.parametrize("converters", [{}, {"column_difference": "analog"}, {"adc_bits": 7}])
-def test_choosing_lines_brings_answers_nearer_to_exact_ones(conv, converters):
+def test_choosing_lines_brings_outputs_nearer_to_exact_ones(conv, converters):
     inputs = random_inputs(make_network(), 8)
     gaps = dict.fromkeys(("as-mapped", "fault-aware"), 0.0)
     for seed in range(6):

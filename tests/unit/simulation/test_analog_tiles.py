@@ -1,4 +1,4 @@
-"""Tiles of a program on a chip: how finely their cells are told where wires have a resistance."""
+"""Tiles of a program on a chip: how finely cells are kept where wires have a resistance."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WIRES = {
     "programming_error": 0.02,
 }
 FINENESS = {1: 13, 2: 12, 3: 11, 4: 10, 5: 9, 6: 8, 7: 8, 8: 8}
-"""Bits of a cell -> cells are told in whole multiples of 2^-so many level steps (docs/arrays.md)."""
+"""Bits of a cell -> cells are kept in whole multiples of 2^-so many level steps (docs/arrays.md)."""
 
 
 def write_with_wires(program, hardware, monkeypatch):
-    """Return an executor, and for each tile its crossbar, told plainly, with wires solved node by node."""
+    """Return an executor, and for each tile its crossbar by the plain oracle, with wires solved node by node."""
     writes, original = [], analog_tiles.write_crossbar
 
     def record(made, digits, seed, *, write=0, conditions=None, lines=None):
@@ -40,7 +40,7 @@ def write_with_wires(program, hardware, monkeypatch):
 
 
 def answer_plainly(hardware, tile, counts, codes):
-    """Return answers of a tile, and by how much the told fineness may make them differ."""
+    """Return answers of a tile, and by how much the kept fineness may make them differ."""
     layout, conversions = tile.product.layout, tile.product.conversions
     wanted = plain_answers(hardware, layout, counts[: layout.rows, : layout.cols], codes, None, fraction_bits=40)
     weights = np.bincount(conversions.output, np.abs(conversions.weight), layout.outputs)
@@ -66,7 +66,7 @@ def test_a_program_with_wires_answers_as_the_nodal_solutions_of_its_chip(cell_bi
         gaps = np.abs(tile.product.run(codes) - wanted)
         assert (gaps <= bound + 1e-9).all()
         largest_part = max(largest_part, float((gaps / bound).max()))
-    assert largest_part > 0.6, "cells are told more finely than docs/arrays.md says"
+    assert largest_part > 0.6, "cells are kept more finely than docs/arrays.md says"
 
 
 def test_outputs_of_a_program_with_wires_are_those_of_the_nodal_solutions(monkeypatch):

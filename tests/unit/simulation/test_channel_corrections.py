@@ -111,7 +111,7 @@ def test_no_layers_are_a_file_too(program, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"scale": None}, "holds no 'scale'"),
         ({"scale": np.array([1])}, "'scale' is int64"),
@@ -127,10 +127,10 @@ def test_no_layers_are_a_file_too(program, tmp_path):
         ({"scale": np.array([0, 1, 2, np.inf])}, "not finite"),
     ],
 )
-def test_damage_is_told(program, tmp_path, change, told):
+def test_damage_is_refused(program, tmp_path, change, message):
     path = tmp_path / "c.npz"
     write_corrections(corrections(program, 2 * ONES, ONES), path)
     arrays = {**read_arrays(path), **change}
     write_arrays(path, {name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(InputFileError, match=told):
+    with pytest.raises(InputFileError, match=message):
         read_corrections(path)

@@ -181,7 +181,7 @@ def test_results_wait_in_the_output_buffer_until_they_are_sent():
     assert timing.buffer_bytes == (16, 8)
 
 
-def test_what_may_be_forgotten_is_kept_to_the_end_of_the_input_where_it_is_not_told():
+def test_what_may_be_forgotten_is_kept_to_the_end_of_the_input_where_it_is_unspecified():
     graph = make_pair(needs=(Need("first", np.arange(1, 5), None, np.full(4, 8)),))
     timing = simulate(graph, batch=2, buffers={"input_bytes": 32})
     assert timing.finish_ps == (50, 50 + 50)
@@ -228,7 +228,7 @@ def test_one_window_that_no_buffer_holds_is_refused_at_once():
     assert "set buffers.input_bytes higher" in str(caught.value)
 
 
-def test_copies_that_would_wait_for_ever_are_told():
+def test_copies_that_would_wait_for_ever_are_refused():
     # The last layer adds a short path and a long one, whose layer needs all windows before its first.
     windows, numbers = 4, np.arange(1, 5)
     short = Need("first", numbers, numbers.copy(), np.full(4, 8))

@@ -209,7 +209,7 @@ def test_inputs_that_no_layer_reads_and_outputs_that_layers_read_are_kept():
     assert_same_bits(Executor(compile_small(network)).run(x, 2), run_quantized(network, x))
 
 
-def test_progress_is_told():
+def test_progress_is_reported():
     calls = []
     Executor(compile_small(conv_network())).run(np.zeros((5, 2, 4, 5)), 2, lambda *call: calls.append(call))
     assert calls == [(2, 5), (4, 5), (5, 5)]

@@ -39,7 +39,7 @@ def test_a_product_of_activations_by_hand():
     np.testing.assert_array_equal(outputs["y"], (a @ b).astype(np.float32))
 
 
-def test_a_crossbar_that_is_read_too_early_is_told():
+def test_a_crossbar_that_is_read_too_early_is_refused():
     program = compile_small(linear_network(np.ones((2, 3), np.int64), grid(3)))
     with pytest.raises(ProgramError, match="layer fc"):
         interpret(change_instructions(program, LoadInput, lambda _: None), np.zeros((1, 3)))

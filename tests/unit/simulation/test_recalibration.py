@@ -46,7 +46,7 @@ def test_drift_and_errors_of_cells_cost_less_also_in_layers_with_copies(chain, i
     assert deviation(chain, images[20:], corrections, hardware=hardware, conditions=later) < 0.5 * plain
 
 
-def test_later_layers_meet_what_corrected_ones_answer(chain, images):
+def test_later_layers_meet_what_corrected_ones_give(chain, images):
     """On inputs of its own the last layer would find other corrections: its means and deviations tell."""
     hardware = with_array(chain.accelerator, programming_error=0.1)
     corrected = recalibrate(chain, 1, images, hardware=hardware).correct(chain)

@@ -95,7 +95,7 @@ def test_inputs_that_do_not_fit_are_refused():
         count_zero_slices(dense(), {"z": np.zeros((1, 3))})
 
 
-def test_a_crossbar_that_is_driven_elsewhere_than_it_is_read_is_told():
+def test_a_crossbar_that_is_driven_elsewhere_than_it_is_read_is_refused():
     program = change_instructions(dense(), Mvm, lambda item: Loop("again", 2, (item,)))
     with pytest.raises(ProgramError, match="not driven, read and counted in one loop"):
         count_zero_slices(program, np.zeros((1, 3)))
@@ -103,7 +103,7 @@ def test_a_crossbar_that_is_driven_elsewhere_than_it_is_read_is_told():
         count_zero_slices(change_instructions(dense(), LoadInput, lambda _: None), np.zeros((1, 3)))
 
 
-def test_the_interpreter_skips_only_where_it_is_told():
+def test_the_interpreter_skips_only_on_request():
     x = np.array([[0.25, 0.5, 1.0], [0.0, 0.0, 0.0]])
     plain, skipping = interpret(dense(), x), interpret(dense(), x, skip_zero_slices=True)
     np.testing.assert_array_equal(plain.skipped["fc"].mvms, [0, 0])
