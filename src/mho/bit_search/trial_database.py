@@ -1,7 +1,7 @@
 """The database of an Optuna storage, which several searches create at once, and whose connection may be lost.
 
 A connection that is lost, as by a restart of the server, is waited for within a bounded time; what was requested is
-requested again. Whoever asks must therefore bear that it was done already.
+requested again. Whoever asks must therefore expect that it was done already.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RACES = 20
 _LOCK_S = 60
 """For how long SQLite waits for another process to end its transaction."""
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 30_000}
-"""So that a server that is gone without a word is noticed: s, s, ms."""
+"""So that a server that is gone without a word is detected: s, s, ms."""
 _URLS = "a URL such as sqlite:///trials.db or postgresql+psycopg://user@host/name"
 
 R = TypeVar("R")

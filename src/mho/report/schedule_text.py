@@ -213,13 +213,13 @@ def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | N
     line = Text.assemble("energy ", (format_energy(energy.total_pj), "bold"), " an input")
     console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
     if energy.untold:
-        console.print(f"not told, and not counted: {', '.join(energy.untold)}", style="dim")
+        console.print(f"unspecified, and not counted: {', '.join(energy.untold)}", style="dim")
     if area is None:
         return
     line = Text.assemble("area ", (f"{area.total_mm2:,.4g} mm2", "bold"))
     console.print(line.append(_shares(area.components_mm2, area.total_mm2)), soft_wrap=True)
     if area.untold:
-        console.print(f"not told, and not counted: {', '.join(area.untold)}", style="dim")
+        console.print(f"unspecified, and not counted: {', '.join(area.untold)}", style="dim")
 
 
 def _shares(components: Mapping[Component, float] | Mapping[AreaComponent, float], total: float) -> str:

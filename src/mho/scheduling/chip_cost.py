@@ -82,7 +82,7 @@ class ChipCost:
     Attributes:
         latency_ps: of one input.
         interval_ps: between inputs.
-        energy_aj: of one input, aJ; what is not told is not counted.
+        energy_aj: of one input, aJ; what is unspecified is not counted.
         crossbars: that hold something.
         is_reloaded: True where tiles are rewritten for every input, as the chip does not hold all.
         is_rough: True where the interconnect is near saturation even on the fewest crossbars: times are rough.

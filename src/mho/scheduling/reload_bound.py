@@ -205,15 +205,15 @@ def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int
 def _bound_sum(times: list[Integers], budget: int) -> int:
     """Bound the sum of an entry of each array, whose numbers add up to `budget` at most, by the best price."""
     counts = [np.arange(len(one), dtype=np.int64) for one in times]
-    best, cheap, dear = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
-    dear = min(dear, _NEVER // (budget + 1))
-    while cheap < dear:
-        price = (cheap + dear) // 2
+    best, cheap, expensive = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
+    expensive = min(expensive, _NEVER // (budget + 1))
+    while cheap < expensive:
+        price = (cheap + expensive) // 2
         total, staying = -price * budget, 0
         for one, count in zip(times, counts, strict=True):
             priced = one + price * count
             at = int(priced.argmin())
             total, staying = total + int(priced[at]), staying + at
         best = max(best, total)
-        cheap, dear = (price + 1, dear) if staying > budget else (cheap, price)
+        cheap, expensive = (price + 1, expensive) if staying > budget else (cheap, price)
     return best

@@ -1,0 +1,41 @@
+"""The field's words: what the project used to say in words of its own stays out of code and documentation."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from source_tree import SOURCE
+
+ROOT = SOURCE.parents[1]
+TEXTS = sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.j2"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+
+PRIVATE = {
+    r"of now": "current",
+    r"dreams?|imagined": "simulated rollout",
+    r"lessons": "training samples",
+    r"ask(ing|s)? chips|chips are asked": "simulate chips",
+    r"err upwards": "have a positive bias",
+    r"figures act": "parameters take effect",
+    r"TAUGHT": "SUPPORTS_WARM_START",
+    r"held against": "compared with, checked against",
+    r"bears?": "tolerates, endures",
+    r"dear": "expensive",
+    r"harm": "loss increase",
+    r"worlds?": "posterior sample",
+    r"noticed|notices?": "depends on, affects",
+    r"rightly": "accuracy",
+    r"not told": "unspecified",
+}
+"""Private words -> what to write instead."""
+
+
+@pytest.mark.parametrize("words", PRIVATE)
+def test_texts_use_the_words_of_the_field(words):
+    pattern = re.compile(rf"\b({words})\b", re.IGNORECASE)
+    found = []
+    for path in TEXTS:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: write {PRIVATE[words]}: {line.strip()[:100]}")
+    assert not found, "\n".join(found)
