@@ -71,11 +71,14 @@ class _Windows:
 def _max_pool(x: Tensor, attributes: Attributes) -> Tensor:
     """Maximum of each window; of zeros +0 where one is, as `maximum` has it, which torch leaves to the processor."""
     pooled = _max_pool_by_torch(x, attributes)
-    negative_zeros = x.contiguous().view(torch.int32) == torch.iinfo(torch.int32).min
-    if not negative_zeros.any():
+    if not _is_negative_zero(pooled).any():
         return pooled
-    has_zero = _max_pool_by_torch(((x == 0) & ~negative_zeros).float(), attributes) > 0
-    return torch.where(pooled == 0, torch.where(has_zero, 0.0, -0.0), pooled)
+    has_zero = _max_pool_by_torch(((x == 0) & ~_is_negative_zero(x)).float(), attributes) > 0
+    return torch.where((pooled == 0) & has_zero, 0.0, pooled)
+
+
+def _is_negative_zero(x: Tensor) -> Tensor:
+    return x.contiguous().view(torch.int32) == torch.iinfo(torch.int32).min
 
 
 def _max_pool_by_torch(x: Tensor, attributes: Attributes) -> Tensor:
