@@ -54,6 +54,11 @@ def load_model(source: str | Path | onnx.ModelProto) -> tuple[onnx_ir.Model, str
                 f"output {value.name!r} holds maps", where=where, expected="tensors",
                 hint="export scores as an array (skl2onnx: options={'zipmap': False})",
             )  # fmt: skip
+    for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
+        names = [attribute.name for attribute in node.attribute]
+        if len(set(names)) < len(names):  # libraries differ in which one they take
+            twice = max(names, key=names.count)
+            raise InputFileError(f"{node.op_type} ({node.name}) has the attribute {twice!r} twice", where=where)
     try:
         model = onnx_ir.from_proto(proto)
     except Exception as error:  # the library raises many kinds for malformed files
