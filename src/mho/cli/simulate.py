@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,7 +102,13 @@ def simulate(
     input slice are printed too. With --seed, cells, wires and converters are those of the hardware, and differences
     from the exact integers are printed.
     """
-    _check_options(inputs, output, skip_zero_slices=skip_zero_slices, timing=timing, batch=batch, trace=trace)
+    of_inputs: dict[str, Any] = {
+        "output": output,
+        "skip-zero-slices": skip_zero_slices or None,
+        "batch-size": batch_size,
+    }
+    of_inputs["engine"] = engine if engine is Engine.INTERPRETER else None
+    _check_options(inputs, of_inputs, timing=timing, batch=batch, trace=trace)
     given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
     given["placement"] = placement
     files = {"ranges": ranges, "corrections": corrections}
@@ -135,17 +141,17 @@ def simulate(
 
 def _check_options(
     inputs: Path | None,
-    output: Path | None,
+    of_inputs: dict[str, Any],
     *,
-    skip_zero_slices: bool,
     timing: bool,
     batch: int | None,
     trace: Path | None,
 ) -> None:
     if inputs is None and not timing:
         raise ConfigError("nothing to simulate", expected="--inputs X.npz, or --timing")
-    if inputs is None and (output is not None or skip_zero_slices):
-        raise ConfigError("--output" if output else "--skip-zero-slices", expected="--inputs X.npz beside it")
+    for name, value in of_inputs.items():
+        if inputs is None and value is not None:
+            raise ConfigError(f"--{name} is for inputs", expected="--inputs X.npz beside it")
     if trace is not None and (not timing or trace.suffix.lower() != ".json"):
         raise ConfigError("--trace writes a .json file, with --timing", where=str(trace))
     if batch is not None and not timing:

@@ -176,6 +176,8 @@ def test_a_program_becomes_a_trace_of_its_schedule(chip, capsys):
     [
         (("simulate", "c.mho"), "nothing to simulate"),
         (("simulate", "c.mho", "--timing", "-o", "y.npz"), "--inputs X.npz beside it"),
+        (("simulate", "c.mho", "--timing", "--batch-size", "2"), "--batch-size is for inputs"),
+        (("simulate", "c.mho", "--timing", "--engine", "interpreter"), "--engine is for inputs"),
         (("simulate", "c.mho", "--inputs", "x.npz", "--batch", "2"), "--batch is for --timing"),
         (("simulate", "p.mho", "--timing", "--batch", "2"), "compiled with --chip"),
         (("simulate", "p.mho", "--timing", "--trace", "t.json"), "compiled with --chip"),
