@@ -17,7 +17,7 @@ from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
 from mho.seeds import derive_seed
 from mho.workflow.config import load_config
 from mho.workflow.policy_stages import CALIBRATED, TRAINED, quantize_policy
-from mho.workflow.progress import SilentProgress
+from mho.workflow.progress import RunProgress
 from mho.workflow.run import load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.stage import StageRunner
@@ -36,7 +36,7 @@ def main() -> None:
     use_threads(config.run.threads)
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
-        runner = StageRunner(opened, SilentProgress(), material.computing)
+        runner = StageRunner(opened, RunProgress(), material.computing)
         network, prepared = prepare(config, material, runner.get)
         float_share = prepared.float_network.figures["validation"]["accuracy"]
         print(

@@ -12,8 +12,7 @@ from mho.settings import Count
 
 DataName = Literal["digits", "fashion-mnist", "cifar10", "image-folder", "npz"]
 
-Channel = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class DataSpec(FrozenModel):
@@ -38,7 +37,7 @@ class DataSpec(FrozenModel):
     """Use at most so many training images."""
     augmentation: Literal["none", "flip-crop"] = "none"
     """What training does to images: nothing, or mirror them and shift them by up to four pixels."""
-    mean: tuple[Channel, ...] | None = None
+    mean: tuple[float, ...] | None = None
     """Subtracted from each channel after scaling to 0..1. Left out: the dataset's own; for folders and arrays, measured
     on the training images."""
     std: tuple[Positive, ...] | None = None

@@ -18,7 +18,7 @@ from mho.policy import write_widths
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-Duration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Duration = Annotated[float, Field(ge=0)]
 
 
 class Score(FrozenModel):

@@ -100,7 +100,7 @@ class TrainingSettings(FrozenModel):
     """Optimizer steps. Give this or `epochs`."""
     batch_size: int = Field(default=128, ge=1, le=65536)
     """Images a step."""
-    learning_rate: float = Field(gt=0, le=10, allow_inf_nan=False)
+    learning_rate: float = Field(gt=0, le=10)
     """Highest learning rate of the schedule."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` has momentum 0.9."""
@@ -108,13 +108,13 @@ class TrainingSettings(FrozenModel):
     """How the learning rate falls: along half a cosine to zero, or not."""
     warmup_steps: int = Field(default=0, ge=0, le=MAX_COUNT)
     """Steps in which the learning rate rises from near zero."""
-    weight_decay: float = Field(default=5e-4, ge=0, le=1, allow_inf_nan=False)
+    weight_decay: float = Field(default=5e-4, ge=0, le=1)
     """Decay of weights."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each label that is spread over all classes."""
-    scale_learning_rate: float = Field(default=1e-3, ge=0, le=1, allow_inf_nan=False)
+    scale_learning_rate: float = Field(default=1e-3, ge=0, le=1)
     """Highest learning rate of quantization steps, relative to their size."""
-    fixed_norm_share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    fixed_norm_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps, the last ones, in which batch normalizations use their running statistics and keep them."""
     images: Count | None = None
     """Use only so many training images (the first of the shuffled ones)."""
@@ -138,9 +138,9 @@ class NoiseSettings(FrozenModel):
     """Noise of reads."""
     stuck_cells: bool = False
     """Cells that are stuck: other ones on every chip."""
-    elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    elapsed_s: float | None = Field(default=None, gt=0)
     """Time since cells were written, s, where they drift. Left out: at once."""
-    temperature_k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    temperature_k: float | None = Field(default=None, gt=0)
     """Temperature, K, where drift depends on it. Left out: that at which it was measured."""
     reads: int = Field(default=0, ge=0, le=MAX_READS)
     """Reads since cells were written, where these disturb."""
@@ -149,7 +149,7 @@ class NoiseSettings(FrozenModel):
     hardware has only one."""
     range_method: Literal["mse", "extremes", "percentile"] = "mse"
     """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
-    range_share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
+    range_share: float = Field(default=0.9999, gt=0, le=1)
     """For percentiles, the share of sums that is kept."""
     range_steps: Count = 100
     """After so many steps ranges of calibrated ADCs are found again, and at the start of every epoch."""
@@ -169,7 +169,7 @@ class EvaluationSettings(FrozenModel):
     """Short quantization-aware training of each candidate; left out: post-training quantization only."""
     stages: tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...] = ()
     """Shorter trainings that candidates of a batch go through first, in steps, ascending; 0: only calibrated."""
-    promote: float = Field(default=0.5, gt=0, lt=1, allow_inf_nan=False)
+    promote: float = Field(default=0.5, gt=0, lt=1)
     """The share of candidates that goes on from each stage."""
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
@@ -220,9 +220,9 @@ class SimulationSettings(FrozenModel):
     accelerator: str | None = Field(default=None, min_length=1)
     """A preset or a TOML file: cells, wires and converters of the chips, where these are not the run's. Crossbars,
     cells and DACs must be the same."""
-    elapsed_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    elapsed_s: float | None = Field(default=None, gt=0)
     """Time since the chips' cells were written, s, where they drift. Left out: at once."""
-    temperature_k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    temperature_k: float | None = Field(default=None, gt=0)
     """Temperature of the chips, K. Left out: that at which drift was measured."""
     reads: int = Field(default=0, ge=0, le=MAX_READS)
     """Reads of the chips since their cells were written."""

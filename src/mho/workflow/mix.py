@@ -17,7 +17,7 @@ from mho.seeds import derive_seed
 from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import SEARCH_FILE
-from mho.workflow.progress import ProgressFactory, SilentProgress
+from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.run import EVALUATIONS, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
@@ -107,7 +107,7 @@ def search_mix(
             {name: one.inputs for name, one in config.networks.items()},
         )
         evaluator = MixedEvaluator(networks, config.search.method)
-        progress = make_progress({"search": float(config.search.budget)}) if make_progress else SilentProgress()
+        progress = make_progress({"search": float(config.search.budget)}) if make_progress else RunProgress()
         progress.begin("search", "Search bit widths of all networks")
 
         def show(now: SearchProgress) -> None:
@@ -143,7 +143,7 @@ def _prepare(
     material = load_material(run)
     opened = stack.enter_context(open_run_directory(run.directory, fresh=False))
     work = estimate_work(run, material)
-    progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
+    progress = make_progress({name: work[name] for name in STAGES}) if make_progress else RunProgress()
     _, prepared = prepare(run, material, StageRunner(opened, progress, material.computing).get)
     space = make_space(prepared.float_network.folder / FLOAT_FILE, run.search, material)
     evaluator, notes = prepared.make_evaluator(run.evaluation, run.search.budget, run.run.seed)

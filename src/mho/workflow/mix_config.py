@@ -39,7 +39,7 @@ class MixedRun(FrozenModel):
     """The configuration of its run (TOML): network, data, accelerator, training, and the limits of its policies
     ([search]: ranges of bits, held and pinned layers). Its goal, method and budget are not used, nor the stages and
     repeats of its evaluation."""
-    share: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
+    share: float = Field(default=1.0, gt=0, le=1000)
     """How much its loss and its accuracy count against those of the others."""
     inputs: int = Field(default=1, ge=1, le=10**9)
     """How many of its inputs count in the latency or energy of the mix."""
@@ -55,7 +55,7 @@ class MixSearch(FrozenModel):
     the other."""
     budget: int = Field(ge=2, le=100_000)
     """Evaluations of the whole mix, uniform 8/8 and repeated ones counted in."""
-    allowed_drop_points: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    allowed_drop_points: float | None = Field(default=None, ge=0, le=100)
     """Points of the networks' mean accuracy on validation data, weighted by their shares, that may be lost against
     uniform 8/8; 1 where no other goal is given."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -17,44 +16,24 @@ from mho.formats import format_seconds
 from mho.terminal import Console, Text, echo, escape, is_terminal
 
 
-class RunProgress(Protocol):
-    """Told by the run which stage is at work and how far it is."""
+class RunProgress:
+    """What the run tells about its stages; this one shows nothing, others show it."""
 
     def begin(self, stage: str, title: str) -> None:
         """A stage starts."""
-        ...
 
     def update(self, fraction: float, detail: str) -> None:
         """The stage has done `fraction` (0..1) of its work."""
-        ...
 
     def end(self, note: str, *, is_new: bool) -> None:
         """The stage is finished: just now (`is_new`), or by an earlier run."""
-        ...
 
     def say(self, line: str) -> None:
-        """Tell something that is worth a line."""
-        ...
+        """Show something that is worth a line."""
 
 
 ProgressFactory = Callable[[dict[str, float]], RunProgress]
 """Given the estimated work of each stage, makes what shows how far they are."""
-
-
-class SilentProgress:
-    """Says nothing: for tests and for use from Python."""
-
-    def begin(self, stage: str, title: str) -> None:
-        """Ignore."""
-
-    def update(self, fraction: float, detail: str) -> None:
-        """Ignore."""
-
-    def end(self, note: str, *, is_new: bool) -> None:
-        """Ignore."""
-
-    def say(self, line: str) -> None:
-        """Ignore."""
 
 
 class WorkMeter:
@@ -100,7 +79,7 @@ class WorkMeter:
         return (self.total - self.done) * elapsed / worked
 
 
-class TerminalProgress:
+class TerminalProgress(RunProgress):
     """A bar for the whole run with time spent and left, and a line for each finished stage."""
 
     def __init__(self, console: Console) -> None:
@@ -168,7 +147,7 @@ class TerminalProgress:
         )
 
 
-class PlainProgress:
+class PlainProgress(RunProgress):
     """Lines for logs and pipes: a stage's start and end, and about every quarter minute how far it is."""
 
     _EVERY_SECONDS = 15.0

@@ -26,7 +26,7 @@ from mho.workflow.outcome import Outcome, collect_extras
 from mho.workflow.policy_stages import TrainFinalists, TrainReference
 from mho.workflow.prepared import Prepared
 from mho.workflow.program_stages import Compile, Simulate
-from mho.workflow.progress import ProgressFactory, SilentProgress
+from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.report_stage import collect_result
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.sampled_chips import count_samples, read_chips
@@ -85,7 +85,7 @@ def run(
     with open_run_directory(path, fresh=fresh) as opened:
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
         work = estimate_work(config, material, chips)
-        progress = make_progress(work) if make_progress else SilentProgress()
+        progress = make_progress(work) if make_progress else RunProgress()
         chain = _Chain(StageRunner(opened, progress, material.computing))
         _run_stages(config, material, opened, chain, execution, chips)
         outcome = Outcome(config, material, chain.results, chain.titles, path)

@@ -16,7 +16,7 @@ from mho.errors import MhoError
 from mho.input_files import read_json
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
-from mho.workflow.progress import ProgressFactory, SilentProgress
+from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.search_execution import SearchExecution
@@ -133,7 +133,7 @@ def search_alone(
     material = load_material(config)
     with open_run_directory(config.directory, fresh=False) as opened:
         work = estimate_work(config, material)
-        progress = make_progress({name: work[name] for name in STAGES}) if make_progress else SilentProgress()
+        progress = make_progress({name: work[name] for name in STAGES}) if make_progress else RunProgress()
         runner = StageRunner(opened, progress, material.computing)
         _, prepared = prepare(config, material, runner.get)
         folder = opened.path / EVALUATIONS

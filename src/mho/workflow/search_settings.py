@@ -158,7 +158,7 @@ class SearchSettings(FrozenModel):
     `postgresql+psycopg://user@host/name`, or `sqlite` for a file beside the log. Changes no figure."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """What shows the search while it runs: TensorBoard, Weights & Biases."""
-    allowed_drop_points: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    allowed_drop_points: float = Field(default=1.0, ge=0, le=100)
     """Points (percent) of accuracy on validation data that may be lost against uniform 8/8."""
     cost_budget: Annotated[float, Field(gt=0, le=1)] | str | None = None
     """What the best policy may cost, instead of an allowed accuracy drop: a share of the cost of uniform 8/8, such as

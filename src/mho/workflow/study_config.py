@@ -43,9 +43,9 @@ SIGNIFICANT_DIGITS = 4
 class Range(FrozenModel, populate_by_name=True):
     """Values between two ends, both of them included."""
 
-    start: float = Field(alias="from", allow_inf_nan=False)
+    start: float = Field(alias="from")
     """The first value."""
-    stop: float = Field(alias="to", allow_inf_nan=False)
+    stop: float = Field(alias="to")
     """The last value."""
     points: int = Field(ge=2, le=MAX_VALUES)
     """How many values."""
@@ -165,7 +165,7 @@ class CalibrationSettings(FrozenModel):
     """How many, spread evenly."""
     method: RangeMethod = RangeMethod.MSE
     """`extremes`, `percentile` or `mse`."""
-    share: float = Field(default=0.9999, gt=0, le=1, allow_inf_nan=False)
+    share: float = Field(default=0.9999, gt=0, le=1)
     """For `percentile`: the share of sums that is kept."""
     when: Literal["reading", "writing"] = "reading"
     """Ranges: `reading`: under the conditions of the point; `writing`: at once after the cells were written."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mho.errors import InputFileError
-from mho.workflow.progress import SilentProgress
+from mho.workflow.progress import RunProgress
 from mho.workflow.run_directory import open_run_directory
 from mho.workflow.stage import StageRunner
 
@@ -33,7 +33,7 @@ class Counting:
         return f"{figures['lines']} lines"
 
 
-class Told(SilentProgress):
+class Told(RunProgress):
     def __init__(self):
         self.lines = []
 
