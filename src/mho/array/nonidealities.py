@@ -188,8 +188,10 @@ _PULSES = Requirement(
     lambda array, _, __: bool(array.pulse_error) and array.verify_pulses > 1,
     "array.pulse_error, and array.verify_pulses above 1",
 )
+_TIMES = Requirement(lambda _, __, ___: False, "a prediction of times, such as mho cost: it changes no result")
 REQUIREMENTS: Mapping[str, Requirement] = MappingProxyType(
     {
+        **{key: _TIMES for key in _IDEAL if "_latency_" in key},
         "conditions.elapsed_s": _DRIFT,
         "conditions.temperature_k": _TEMPERATURE,
         "conditions.reads": _DISTURB,
@@ -224,9 +226,6 @@ REQUIREMENTS: Mapping[str, Requirement] = MappingProxyType(
             'array.placement = "fault-aware" and stuck cells, or wires',
         ),
         "array.read_noise_of": Requirement(lambda array, _, __: bool(array.read_noise), "array.read_noise above 0"),
-        "converters.adc_latency_us_per_bit": Requirement(
-            lambda _, __, ___: False, "a prediction of times, such as mho cost: it changes no result"
-        ),
         "converters.adc_range": Requirement(
             lambda _, converters, __: not converters.has_ideal_adc, "converters.adc_bits in numbers"
         ),
