@@ -44,7 +44,7 @@ CHIPS = {
 CASES = [
     *((network, chip) for network in ("residual block", "attention") for chip in CHIPS),
     *(("vgg9", chip) for chip in ("isaac", "puma", "bus of 2 bytes", "mesh of 2 bytes")),
-    ("resnet20", "isaac"),
+    pytest.param("resnet20", "isaac", marks=pytest.mark.slow),
     ("torchvision:resnet18", "clsa-256"),
 ]
 WITHOUT_INTERVAL = {"attention"}

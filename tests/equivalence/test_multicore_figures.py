@@ -20,8 +20,8 @@ STEP_PS = 1_400_000
     ("network", "convolutions", "crossbars", "steps"),
     [
         ("tinyyolov3", 13, 142, 232_882),
-        ("tinyyolov4", 21, 117, 113_061),
-        ("torchvision:vgg16", 13, 233, 137_788),
+        pytest.param("tinyyolov4", 21, 117, 113_061, marks=pytest.mark.slow),
+        pytest.param("torchvision:vgg16", 13, 233, 137_788, marks=pytest.mark.slow),
         ("resnet50v1", 53, 390, 58_310),
         pytest.param("resnet152v1", 155, 936, 85_358, marks=pytest.mark.slow),
     ],

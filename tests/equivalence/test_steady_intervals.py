@@ -12,7 +12,7 @@ from mho.simulation.chip_timing import simulate_chip
 INPUTS, TOLERANCE = 24, 0.05
 
 
-@pytest.mark.parametrize("name", ["isaac", "puma"])
+@pytest.mark.parametrize("name", [pytest.param("isaac", marks=pytest.mark.slow), "puma"])
 def test_the_interval_is_what_further_inputs_add_to_a_long_simulation(name):
     network, hardware = load_network("resnet8"), load_accelerator(name)
     policy = Policy.uniform(network.layer_names, BitWidths(8, 8))

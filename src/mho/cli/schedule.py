@@ -78,7 +78,7 @@ def schedule(
     cell_bits: CellBitsOption = None,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Lay a network out on a chip of many crossbars, and tell when every layer works.
+    """Lay a network out on a chip of many crossbars, and show when every layer works.
 
     Where the crossbars hold all layers, weights stay: chooses how each layer lies in crossbars and how many copies it
     has, places them, and times layers that overlap. Where they do not, tiles are rewritten for every input: chooses
@@ -86,17 +86,17 @@ def schedule(
     """
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline}, (network, accelerator, policy))
-    asked = load_scheduled(
+    loaded = load_scheduled(
         network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
     )
     if energy:
-        check_energy(asked.accelerator)
-    layers = [node.name for node in asked.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
+        check_energy(loaded.accelerator)
+    layers = [node.name for node in loaded.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
     with _naming_the_way_out():
         found = mho.schedule(
-            asked.network,
-            asked.accelerator,
-            asked.policy,
+            loaded.network,
+            loaded.accelerator,
+            loaded.policy,
             crossbars=crossbars,
             objective=(objective or Objective.LATENCY).value,
             mapping=mapping.value,

@@ -111,7 +111,7 @@ class ReloadFigures(FrozenModel):
 
 
 class Simulated(FrozenModel):
-    """What the simulation of the plan tells: with the accelerator's interconnect and buffers."""
+    """Results of the simulation of the plan, with the accelerator's interconnect and buffers."""
 
     latency_us: float
     """Time of one input that has the chip to itself, us."""
@@ -145,7 +145,7 @@ class Simulated(FrozenModel):
 
     @classmethod
     def of(cls, schedule: SimulatedSchedule) -> Simulated:
-        """Return what the simulation of a schedule tells."""
+        """Return the results of the simulation of a schedule."""
         timing, steady = schedule.timing.batch, schedule.timing.steady
         used, kept = schedule.plan.used_crossbars, timing.buffer_bytes
         lost = dict.fromkeys(Cause, 0)
@@ -174,11 +174,11 @@ class AreaFigures(FrozenModel):
     """Area of the chip."""
 
     total_mm2: float
-    """All components that are told, mm2."""
+    """All components with a figure, mm2."""
     components_mm2: dict[AreaComponent, float]
-    """Each component that is told, mm2."""
+    """Each component with a figure, mm2."""
     untold: tuple[AreaComponent, ...]
-    """Components whose unit area the accelerator does not tell: not in `total_mm2`."""
+    """Components whose unit area the accelerator does not specify: not in `total_mm2`."""
 
     @classmethod
     def of(cls, area: ChipArea) -> AreaFigures:

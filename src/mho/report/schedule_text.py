@@ -209,7 +209,7 @@ def _print_reload(console: Console, document: ScheduleDocument, figures: ReloadF
 
 
 def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
-    """Print the energy of an input, and the area of the chip where it is told."""
+    """Print the energy of an input, and the area of the chip where it is known."""
     line = Text.assemble("energy ", (format_energy(energy.total_pj), "bold"), " an input")
     console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
     if energy.untold:

@@ -13,7 +13,7 @@ from mho.report.palette import hues
 from mho.scheduling.gantt import Bar, GanttChart
 
 BINS = 600
-"""Parts of the time for which the page tells how many crossbars work."""
+"""Parts of the time for which the page shows how many crossbars work."""
 MOST_HUES = 12
 """Inputs, or layers, with colours of their own; later ones take them up again."""
 WRITE_COLOUR = "var(--muted)"
@@ -38,7 +38,7 @@ class TimelineView:
     def of(cls, chart: GanttChart) -> TimelineView:
         """Return the timeline of a chart."""
         note = "A row for each group of crossbars, with those that work alike below each other; click on its name to "
-        note += "see each. Colours tell "
+        note += "see each. Colours stand for "
         if chart.is_periodic:
             note += (
                 "layers; paler bars hold digital work too. Crossbars that hold equal tiles for good are one row. What "

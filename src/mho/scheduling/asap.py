@@ -204,7 +204,7 @@ def check_batch(graph: WorkGraph, batch: int) -> None:
         raise ScheduleError(
             f"a batch of {batch:,} inputs has {batch * windows:,} windows", where=graph.name,
             expected=f"at most {most:,} inputs, {MOST_WINDOWS:,} windows",
-            hint="once the pipeline is full, inputs follow each other at equal intervals: a few tell them",
+            hint="once the pipeline is full, inputs follow each other at equal intervals: a few are enough",
         )  # fmt: skip
     if batch * graph.layer_by_layer_ps > _MOST_PS:
         raise ScheduleError(

@@ -41,7 +41,7 @@ class MakespanBounds:
         dependency_ps: as many copies as windows; only dependencies count.
         head_tail_ps: dependencies and crossbars together; proven in integers.
         branched_ps: the same with whole numbers of copies only, by branch and bound (in floating point, with a margin
-            for its tolerances); equal to `head_tail_ps` where it was not asked for.
+            for its tolerances); equal to `head_tail_ps` without `branch`.
     """
 
     total_work_ps: int
@@ -134,7 +134,7 @@ class _Refutation:
         return bound_ps
 
     def find_branched_bound(self, bound_ps: int) -> int:
-        """Raise a bound by integer programs over the paths, whose solutions teach further paths."""
+        """Raise a bound by integer programs over the paths, whose solutions yield further paths."""
         for _ in range(_MOST_BRANCHINGS):
             if bound_ps >= self.shortest_ps:
                 break
@@ -164,17 +164,17 @@ class _Refutation:
             gain, bound = relaxed.bound_ps - bound, max(bound, relaxed.bound_ps)
             if bound > length_ps or relaxed.narrower.is_empty:
                 return length_ps + 1
-            learnt = self._learn(relaxed.copies, within)
+            has_new_paths = self._add_paths(relaxed.copies, within)
             if self.shortest_ps <= length_ps:
                 break
             narrowed = _differ(within, relaxed.narrower)
             within = relaxed.narrower
-            if not (learnt or narrowed) or (not narrowed and 4 * gain * left < length_ps - bound):
+            if not (has_new_paths or narrowed) or (not narrowed and 4 * gain * left < length_ps - bound):
                 break
         return bound
 
-    def _learn(self, copies: np.typing.NDArray[np.float64], within: CopyRange) -> bool:
-        """Probe the numbers of copies next to a relaxed solution; tells whether new paths were found."""
+    def _add_paths(self, copies: np.typing.NDArray[np.float64], within: CopyRange) -> bool:
+        """Probe the numbers of copies next to a relaxed solution; return whether new paths were found."""
         known = len(self.pool)
         for near in (np.floor(copies + 1e-6), np.ceil(copies - 1e-6), np.rint(copies)):
             self.probe(np.clip(near.astype(np.int64), within.least, within.most))

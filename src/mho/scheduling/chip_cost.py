@@ -1,4 +1,4 @@
-"""What a policy costs on a chip of many crossbars: fast enough for a search that asks for thousands of them.
+"""What a policy costs on a chip of many crossbars: fast enough for a search that evaluates thousands of them.
 
 `mho.scheduling.option_search` searches options and copies for seconds. Here a dozen plans are made without a search
 (`quick_plan`) and timed from tables that are worked out once (`option_table`, `dependency_table`); the best are
@@ -9,7 +9,7 @@ improved along their critical paths, and what the best of them costs is the poli
   other: more copies mean more cores that wait for the same bytes.
 - A chip that does not hold each layer once is costed with reloads (`reload_schedule`), which takes seconds.
 
-docs/schedules.md tells how far all of this is from the simulation.
+docs/schedules.md shows how far all of this is from the simulation.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class CostObjective(StrEnum):
 
     @property
     def needs_energy(self) -> bool:
-        """True where the accelerator must tell energies."""
+        """True where the accelerator must specify energies."""
         return self in (CostObjective.ENERGY, CostObjective.ENERGY_DELAY)
 
 
@@ -82,7 +82,7 @@ class ChipCost:
     Attributes:
         latency_ps: of one input.
         interval_ps: between inputs.
-        energy_aj: of one input, aJ; what is unspecified is not counted.
+        energy_aj: of one input, aJ; components without a figure are not counted.
         crossbars: that hold something.
         is_reloaded: True where tiles are rewritten for every input, as the chip does not hold all.
         is_rough: True where the interconnect is near saturation even on the fewest crossbars: times are rough.
@@ -130,7 +130,7 @@ class _Point:
 
 
 class ChipCostModel:
-    """Costs policies of one network on one chip. Deterministic; keeps what it has told.
+    """Costs policies of one network on one chip. Deterministic; caches costs.
 
     Args:
         network: float or quantized: only shapes count.
@@ -139,7 +139,7 @@ class ChipCostModel:
         model: `PAPER` for im2col alone.
 
     Raises:
-        ConfigError: energy is asked for, and the accelerator tells none.
+        ConfigError: the objective is an energy, and the accelerator specifies none.
         MappingError: a layer cannot be mapped.
     """
 
@@ -153,10 +153,10 @@ class ChipCostModel:
     ) -> None:
         if objective.needs_energy and not accelerator.energy.is_specified:
             raise ConfigError(
-                f"the objective is {objective}, and the accelerator tells no energies",
+                f"the objective is {objective}, and the accelerator specifies no energies",
                 where=accelerator.name,
                 expected="figures in its table [energy]",
-                hint="the presets isaac and puma tell most; mho inspect shows what an accelerator tells",
+                hint="the presets isaac and puma specify most; mho inspect shows what an accelerator specifies",
             )
         self.objective, self.accelerator = objective, accelerator
         self._model, self._names = model, network.layer_names
@@ -185,10 +185,10 @@ class ChipCostModel:
 
     def _plan_ideal(self, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
         points = list(self._list_points(chooser, layers, self.accelerator.chip.crossbars))
-        points.sort(key=lambda point: self._judge(point, layers))
+        points.sort(key=lambda point: self._evaluate(point, layers))
         if self.objective is not CostObjective.INTERVAL:
             points = [self._improve(point, chooser, layers) for point in points[:_IMPROVED]]
-        best = min(points, key=lambda point: self._judge(point, layers))
+        best = min(points, key=lambda point: self._evaluate(point, layers))
         return self._finish(best, layers)
 
     def _plan_carried(self, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
@@ -217,7 +217,7 @@ class ChipCostModel:
 
     def _plan_within(self, crossbars: int, chooser: Chooser, layers: list[LayerOptions]) -> QuickPlan:
         points = self._list_points(chooser, layers, crossbars)
-        return self._finish(min(points, key=lambda point: self._judge(point, layers)), layers)
+        return self._finish(min(points, key=lambda point: self._evaluate(point, layers)), layers)
 
     def _choose(self, one: QuickPlan, other: QuickPlan) -> QuickPlan:
         """Return the better of two plans; one that is rough only where both are."""
@@ -244,7 +244,7 @@ class ChipCostModel:
         graph = self._needs.graph(own)
         return _Point(choice, graph, time_asap(graph, dict(zip(self._names, map(int, choice.copies), strict=True))))
 
-    def _judge(self, point: _Point, layers: list[LayerOptions]) -> int:
+    def _evaluate(self, point: _Point, layers: list[LayerOptions]) -> int:
         """Return the objective with an ideal interconnect."""
         return self._price(point, layers, point.timing.makespan_ps, point.timing.interval_ps, 0).value(self.objective)
 
@@ -289,14 +289,14 @@ class ChipCostModel:
 
     def _improve(self, point: _Point, chooser: Chooser, layers: list[LayerOptions]) -> _Point:
         """Change the option and the copies of one layer of the critical path at a time, as long as that helps."""
-        value, left = self._judge(point, layers), _MOST_TIMINGS
+        value, left = self._evaluate(point, layers), _MOST_TIMINGS
         while left > 0:
             changes = self._list_changes(point, chooser, layers)[: min(_TRIED, left)]
             left -= len(changes)
             for change in changes:
                 other = self._time(change, layers)
-                if (judged := self._judge(other, layers)) < value:
-                    point, value = other, judged
+                if (other_value := self._evaluate(other, layers)) < value:
+                    point, value = other, other_value
                     break
             else:
                 break

@@ -1,4 +1,4 @@
-"""What a work graph is made of: one layer as it lies on a chip, whether a mapping tells it or a program."""
+"""What a work graph is made of: one layer as it lies on a chip, derived from a mapping or from a program."""
 
 from __future__ import annotations
 

@@ -181,13 +181,13 @@ def schedule_network(
 
 @dataclass(frozen=True, eq=False)
 class ChipDemand:
-    """What a network asks of a chip, before anything is chosen: whether it holds all layers decides how it is run.
+    """What a network needs of a chip, before anything is chosen: whether it holds all layers decides how it is run.
 
     Attributes:
         network: float or quantized.
         layers: the MVM layers that lie on the chip, in execution order.
         policy: their widths.
-        accelerator: the hardware, with as many crossbars as were asked for.
+        accelerator: the hardware, overrides included.
         model: how layers are mapped.
         options: ways to map each layer on a chip, by name, from the fewest crossbars on.
     """

@@ -55,7 +55,7 @@ class Relaxed:
     Attributes:
         bound_ps: no schedule with copies in the range is shorter; exact.
         copies: float64 [layers], the mean of the copies that the program mixes.
-        narrower: the part of the range in which a schedule may have at most the length that was asked about.
+        narrower: the part of the range in which a schedule may have at most the given length.
     """
 
     bound_ps: int

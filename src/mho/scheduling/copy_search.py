@@ -1,9 +1,9 @@
-"""Copies for the least latency of one input: a local search that asks a pool of critical paths before the schedule.
+"""Copies for the least latency of one input: a local search with a pool of critical paths as its first filter.
 
 The pool's bound is below the makespan everywhere and equal to it where it was probed. A step of the search takes
 copies from one layer and spends free crossbars where they shorten the longest paths most; only what the pool does not
-rule out is timed, and every timing teaches the pool a path. The search ends where no step is left that the pool
-believes in. Deterministic.
+rule out is timed, and every timing adds a path to the pool. The search ends where no step is left that the
+pool does not rule out. Deterministic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NEAR = 0.97
 """Paths at least this long, as a share of the longest, count when crossbars are spent: they are the next to decide."""
 
 _TIMINGS = 12
-"""Candidates that are timed in one step before the candidates are listed anew from what was learnt."""
+"""Candidates that are timed in one step before the candidates are listed anew with the paths that were added."""
 
 _RELAXATIONS = 12
 """Linear relaxations that are solved for starts."""
@@ -34,7 +34,7 @@ _TRIED_LAYERS = 24
 """Layers that give up copies, and that get some, in one step."""
 
 _FRUITLESS = 3
-"""Steps without success before the search gives up; each teaches the pool paths."""
+"""Steps without success before the search gives up; each adds paths to the pool."""
 
 
 class CopySearch:
@@ -63,7 +63,7 @@ class CopySearch:
         return min(improved, key=lambda copies: (self._pool.probe(copies), copies.tolist()))
 
     def _list_relaxed(self, makespan: int) -> list[Integers]:
-        """Return copies near the solution of the linear relaxation, whose pool grows by what they teach."""
+        """Return copies near the solution of the linear relaxation, whose paths the pool takes up."""
         filling, relaxation = HeadsAndTails(self._pool.graph, self._crossbars), Relaxation(self._pool, self._crossbars)
         within = filling.narrow(filling.list_all(), makespan)
         found: list[Integers] = []
@@ -117,9 +117,9 @@ class CopySearch:
         pool, steps = self._pool, self._pool.time_steps(copies)
         lengths = steps.sum(axis=1) + pool.fixed_ps
         costs = np.maximum(self._costs, 1)
-        harms = self._weigh_changes(lengths, pool.time_steps(np.maximum(copies - 1, 1)) - steps) / costs
+        losses = self._weigh_changes(lengths, pool.time_steps(np.maximum(copies - 1, 1)) - steps) / costs
         gains = self._weigh_changes(lengths, pool.time_steps(copies + 1) - steps) / costs
-        fewer = np.where((copies > 1) & (self._costs > 0), harms, np.inf)
+        fewer = np.where((copies > 1) & (self._costs > 0), losses, np.inf)
         more = np.where((copies < self._windows) & (self._costs > 0), gains, np.inf)
         for direction, order in ((-1, fewer), (1, more)):
             for layer in np.argsort(order, kind="stable")[: min(_TRIED_LAYERS, int(np.isfinite(order).sum()))]:

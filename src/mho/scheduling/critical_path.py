@@ -58,7 +58,7 @@ class PathPool:
         return len(self.counts)
 
     def add(self, path: CriticalPath) -> bool:
-        """Add a path; tells whether it is new."""
+        """Add a path; return whether it is new."""
         if path in self._seen:
             return False
         self._seen.add(path)

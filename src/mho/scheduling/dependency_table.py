@@ -1,6 +1,6 @@
 """What the layers of one network need of each other, worked out once for each pair of windows, and kept.
 
-`mho.scheduling.dependencies` derives a work graph in milliseconds. A search asks for thousands of graphs that differ in
+`mho.scheduling.dependencies` derives a work graph in milliseconds. A search needs thousands of graphs that differ in
 windows and widths alone: what a layer needs of another depends on nothing but the windows of the two, and bytes follow
 from widths. A graph of a table is the one that `derive_work_graph` derives, but for the order of a layer's needs.
 """

@@ -128,7 +128,7 @@ class GanttChart:
         total_ps: time that the chart shows, ps.
         crossbars: of which levels are shares.
         reading, writing: crossbars that are read, and written.
-        is_periodic: True where the chart repeats itself, so that colours tell layers instead of items.
+        is_periodic: True where the chart repeats itself, so that colours stand for layers instead of items.
         pause_ps: the longest pause within a bar; 0 where no bars are joined.
     """
 

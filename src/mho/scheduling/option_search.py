@@ -40,7 +40,7 @@ from mho.scheduling.work_graph import LayerWork, WorkGraph
 _WINDOW_TIMES = 6
 """Limits of the time of a window that the search starts from."""
 _RELAXED = (1.0, 1.05)
-"""Multiples of the least interval whose copies judge a start: what they leave shortens the filling."""
+"""Multiples of the least interval whose copies evaluate a start: what they leave shortens the filling."""
 _IMPROVED = 3
 """Starts, the best, that are improved beside the one of the fewest crossbars."""
 _ROUNDS = 4
@@ -98,7 +98,7 @@ def choose_options(
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A layer and its options; what each takes is told as the work of a layer that needs nothing.
+    """A layer and its options; what each takes is held as the work of a layer that needs nothing.
 
     Attributes:
         name: of the layer.
@@ -215,7 +215,7 @@ class _Search:
 
     def find_latency(self) -> ChosenOptions:
         """Search from the most promising starts, and from the fewest crossbars a copy."""
-        fewest, *others = map(self._judge, self._list_starts())
+        fewest, *others = map(self._evaluate, self._list_starts())
         simple = self._finish(fewest)
         copies = dict(simple.duplication.copies)
         starts = sorted(others, key=lambda point: point.latency_ps)[:_IMPROVED]
@@ -241,7 +241,7 @@ class _Search:
                 seen.add(tuple(options))
                 yield options
 
-    def _judge(self, options: list[int]) -> _Point:
+    def _evaluate(self, options: list[int]) -> _Point:
         """Give options the copies of short intervals, the best of them."""
         graph = self.build(options)
         points = []

@@ -33,7 +33,7 @@ class LayerOptions:
         layers: the options; the layer in them has no name.
         crossbars, windows, window_ps: of one copy.
         write_ps: time to write a stored operand, the same for all, ps.
-        energy_aj: of one input with one copy, carrying and leakage aside, aJ; what is unspecified is not counted.
+        energy_aj: of one input with one copy, transfers and leakage aside, aJ; what is unspecified is not counted.
         copy_aj: of each further copy: a stored operand is written into all of them, aJ.
         promising: bool [options], see the module.
     """

@@ -128,9 +128,9 @@ class Chooser:
         copies = self._count_copies(interval_ps[:, None])
         costs = np.where(allowed, copies * self.crossbars, unit)
         taken = np.minimum.reduceat(costs, self._first, axis=1)
-        judged = np.where(costs == taken[:, self._layer], self._tie, 1.0)
-        best = np.minimum.reduceat(judged, self._first, axis=1)
-        places = np.where(judged == best[:, self._layer], np.arange(len(self._layer)), len(self._layer))
+        tie_broken = np.where(costs == taken[:, self._layer], self._tie, 1.0)
+        best = np.minimum.reduceat(tie_broken, self._first, axis=1)
+        places = np.where(tie_broken == best[:, self._layer], np.arange(len(self._layer)), len(self._layer))
         options = np.minimum.reduceat(places, self._first, axis=1)
         return taken.sum(axis=1), options, np.take_along_axis(copies, options, axis=1)
 

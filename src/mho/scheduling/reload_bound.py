@@ -67,7 +67,7 @@ def _list_ranges(work: NetworkTiles, crossbars: int) -> Iterator[tuple[int, int]
 
 @dataclass(frozen=True)
 class _Totals:
-    """What all layers take together: int64 [tiles + 1], sums over the tiles that take most, for the rest to be told."""
+    """What all layers take together: int64 [tiles + 1], of what is left after the tiles that take most."""
 
     held: Integers
     link: Integers
@@ -205,15 +205,15 @@ def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int
 def _bound_sum(times: list[Integers], budget: int) -> int:
     """Bound the sum of an entry of each array, whose numbers add up to `budget` at most, by the best price."""
     counts = [np.arange(len(one), dtype=np.int64) for one in times]
-    best, cheap, expensive = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
-    expensive = min(expensive, _NEVER // (budget + 1))
-    while cheap < expensive:
-        price = (cheap + expensive) // 2
+    best, low, high = 0, 0, 1 + max(int(one[one < _NEVER].max()) for one in times)
+    high = min(high, _NEVER // (budget + 1))
+    while low < high:
+        price = (low + high) // 2
         total, staying = -price * budget, 0
         for one, count in zip(times, counts, strict=True):
             priced = one + price * count
             at = int(priced.argmin())
             total, staying = total + int(priced[at]), staying + at
         best = max(best, total)
-        cheap, expensive = (price + 1, expensive) if staying > budget else (cheap, price)
+        low, high = (price + 1, high) if staying > budget else (low, price)
     return best

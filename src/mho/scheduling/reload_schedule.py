@@ -225,7 +225,7 @@ def schedule_reload(
     """Schedule mapped layers on a chip that need not hold all their tiles. Deterministic.
 
     Args:
-        mappings: of all MVM layers in execution order; a `NetworkMapping` also tells which are written at once.
+        mappings: of all MVM layers in execution order; a `NetworkMapping` also holds which are written at once.
         accelerator: what they are made for. Where `memory.bytes_per_us` is given, weights come no faster.
         crossbars: of the chip; by default the accelerator's.
         batch: inputs that share the writes of weights, layer by layer.

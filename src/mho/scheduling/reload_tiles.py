@@ -1,4 +1,4 @@
-"""What a network asks of a chip that holds fewer crossbars than tiles: its tiles, layer by layer, in groups of equals.
+"""What a network needs of a chip that holds fewer crossbars than tiles: its tiles, layer by layer, in groups of equals.
 
     read of a tile = windows * (reads * (MVM latency + rounds * conversion latency))
     write of a tile = write latency, or the time in which its cells come from outside where that is longer
@@ -128,7 +128,7 @@ class NetworkTiles:
         """List the tiles of mapped layers.
 
         Args:
-            mappings: of all MVM layers in execution order; a `NetworkMapping` also tells which are written at once.
+            mappings: of all MVM layers in execution order; a `NetworkMapping` also holds which are written at once.
             accelerator: what they are made for.
             batch: inputs that share the writes of weights.
 

@@ -79,7 +79,7 @@ class ReloadTiming:
     Attributes:
         period_ps: time of the period, ps: an input begins when the one before is finished.
         layer_ends_ps: for each input of the period, when each layer is finished, ps from the start of the period.
-        spans: all reads, with the writes before them; empty unless asked for.
+        spans: all reads, with the writes before them; empty unless requested.
         next_roles: for each rotating crossbar, which crossbar of this period it stands for in the next.
         starts_empty: True where nothing is written ahead across inputs, as no state of the crossbars repeats soon.
     """
@@ -107,7 +107,7 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
     Args:
         work: the tiles.
         plan: which stay; at least one crossbar rotates unless all stay.
-        with_spans: tell every tile.
+        with_spans: record every tile.
     """
     empty: State = (0,) * plan.rotating, 0
     states = [empty]

@@ -1,4 +1,4 @@
-"""What every schedule of a network on a chip tells, whether its weights stay or are rewritten for every input."""
+"""What every schedule of a network on a chip provides, whether its weights stay or are rewritten for every input."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Schedule(ABC):
         Raises:
             ScheduleError: weights stay, and the schedule was not simulated, or without spans.
         """
-        raise ScheduleError(f"no simulation tells what to draw in {limit} bars", hint="simulate the schedule")
+        raise ScheduleError(f"there is no simulation to draw {limit} bars of", hint="simulate the schedule")
 
     def price(self) -> ScheduleEnergy:
         """Return the energy of the batch, in closed form from what layers do, what is carried, and what leaks."""

@@ -115,7 +115,7 @@ def simulate_best(schedules: Iterable[ChipSchedule], *, with_spans: bool = False
 
     Args:
         schedules: one or more, of one objective and batch.
-        with_spans: tell when every copy worked.
+        with_spans: record when every copy worked.
 
     Raises:
         ScheduleError: buffers are too small for each of them: why the last one fails.

@@ -43,7 +43,7 @@ class SteadyInterval:
     Attributes:
         interval_ps: ps.
         bottleneck: the resource that limits it, and for how long an input takes that.
-        inputs: of the longest simulation; 0 where nothing is in the way, so that the bottleneck alone tells it.
+        inputs: of the longest simulation; 0 where nothing is in the way, so that the bottleneck alone gives it.
         is_settled: False where it still changed by more than `TOLERANCE`, or buffers were yet to fill, when the
             simulations ended.
     """
@@ -70,7 +70,7 @@ class PlanTiming:
         plan: where their copies lie.
         accelerator: interconnect and buffers.
         inputs: of the batch, 1 or more.
-        with_spans: whether `batch` tells when every copy worked.
+        with_spans: whether `batch` records when every copy worked.
     """
 
     graph: WorkGraph

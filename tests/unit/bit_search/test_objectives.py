@@ -122,7 +122,7 @@ def test_times_on_the_chip_need_a_chip(objective):
 @pytest.mark.parametrize("crossbars", [1, 48])
 def test_energy_needs_energies(crossbars):
     silent = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=crossbars)
-    with pytest.raises(ConfigError, match="tells no energies"):
+    with pytest.raises(ConfigError, match="no energies"):
         make_space(NETWORK, silent, LIMITS, objective=Objective.ENERGY)
 
 
