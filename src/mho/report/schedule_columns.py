@@ -14,12 +14,15 @@ NAME_LINE, MAPPING_LINE = 1000, 44
 """Characters after which names and mappings are folded."""
 
 
-def list_columns(document: ScheduleDocument, format_time: Callable[[float], str]) -> list[Column]:
+def list_columns(
+    document: ScheduleDocument, format_time: Callable[[float], str], *, with_causes: bool = True
+) -> list[Column]:
     """Return the columns of the layers, with totals.
 
     Args:
         document: of the schedule.
         format_time: writes microseconds.
+        with_causes: add a column for each cause for which copies stood still.
     """
     layers, count = document.layers, Column.of_counts
 
@@ -63,7 +66,7 @@ def list_columns(document: ScheduleDocument, format_time: Callable[[float], str]
             str(cause), ((layer.lost or {}).get(cause, 0.0) for layer in layers), document.simulated.lost[cause]
         )
         for cause in list_causes(document)
-        if document.simulated is not None
+        if document.simulated is not None and with_causes
     ]
 
 

@@ -46,7 +46,7 @@ def render_timeline(document: ScheduleDocument, chart: GanttChart) -> str:
         document: the figures of the schedule.
         chart: what the crossbars do.
     """
-    columns = list_columns(document, _format_time)
+    columns = list_columns(document, _format_time, with_causes=False)
     causes = [(_BUSY, "reading")] + [(str(cause), CAUSE_MEANINGS[cause]) for cause in list_causes(document)]
     if document.reload is not None:
         causes = [(_BUSY, "at work"), ("write", "waiting for writes")]

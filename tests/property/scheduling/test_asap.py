@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_graphs import draw_copies, draw_graph, find_shortest
@@ -60,7 +61,7 @@ def step_through(graph, copies, batch):
     return starts, writes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_every_window_starts_when_the_stepped_chip_starts_it(data):
     graph = data.draw(draw_graph())
@@ -74,7 +75,7 @@ def test_every_window_starts_when_the_stepped_chip_starts_it(data):
             assert sorted(layer.write_starts[index].tolist()) == sorted(writes.get((name, index), []))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_no_order_of_windows_is_faster_where_needs_never_fall(data):
     graph = data.draw(draw_graph(most_layers=3, most_windows=4, any_order=False))
@@ -82,7 +83,7 @@ def test_no_order_of_windows_is_faster_where_needs_never_fall(data):
     assert time_asap(graph, copies).makespan_ps == find_shortest(graph, copies)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_overlapping_layers_is_never_slower_than_one_after_the_other(data):
     graph = data.draw(draw_graph())
@@ -92,7 +93,7 @@ def test_overlapping_layers_is_never_slower_than_one_after_the_other(data):
     assert all(copies[layer.name] > 1 for layer in graph.layers) or alone.makespan_ps <= graph.layer_by_layer_ps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_a_full_pipeline_takes_an_input_every_interval(data):
     graph = data.draw(draw_graph(most_layers=3, most_windows=4))

@@ -3,6 +3,7 @@
 from math import gcd, lcm
 
 from accelerators import make_accelerator
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_work_graphs import interconnects, plans, work_graphs
@@ -15,7 +16,7 @@ from mho.simulation.chip_timing import simulate_chip
 MOST_INPUTS = 48
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_one_input_takes_copies_and_links_as_long_as_in_the_simulation(data):
     graph = data.draw(work_graphs())

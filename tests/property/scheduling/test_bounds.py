@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_graphs import draw_copies, draw_graph, find_shortest, list_copies
@@ -23,7 +24,7 @@ def to_array(graph, copies):
     return np.array([copies[layer.name] for layer in graph.layers], np.int64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_no_schedule_is_below_the_bound(data):
     graph, crossbars = draw_chip(data)
@@ -33,7 +34,7 @@ def test_no_schedule_is_below_the_bound(data):
     assert bounds.head_tail_ps >= max(bounds.total_work_ps, bounds.slowest_layer_ps, bounds.dependency_ps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_known_copies_keep_the_bound_below_every_schedule(data):
     graph, crossbars = draw_chip(data)
@@ -42,7 +43,7 @@ def test_known_copies_keep_the_bound_below_every_schedule(data):
     assert bound_makespan(graph, crossbars, known=[known], precision=0.0, branch=True).bound_ps <= shortest
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_the_critical_path_of_one_schedule_bounds_all_others(data):
     graph, _ = draw_chip(data)
@@ -53,7 +54,7 @@ def test_the_critical_path_of_one_schedule_bounds_all_others(data):
     assert pool.bound(to_array(graph, copies)) <= find_shortest(graph, copies)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_a_critical_path_is_as_long_as_its_schedule_where_needs_never_fall(data):
     graph = data.draw(draw_graph(any_order=False))
@@ -62,7 +63,7 @@ def test_a_critical_path_is_as_long_as_its_schedule_where_needs_never_fall(data)
     assert pool.bound(copies) == makespan
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_a_range_keeps_the_copies_of_every_schedule_that_is_short_enough(data):
     graph, crossbars = draw_chip(data)
@@ -82,7 +83,7 @@ def test_a_range_keeps_the_copies_of_every_schedule_that_is_short_enough(data):
             assert relaxed.bound_ps <= makespan
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_no_copies_have_a_shorter_interval_than_its_bound(data):
     graph, crossbars = draw_chip(data)

@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 import torch
 from accelerators import accelerators
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_digital import random_digital_network
@@ -149,19 +150,19 @@ def check_against_taint(network, accelerator, chooser):
             assert dict(layer.stored_needs).get(producer, 0) == stored
 
 
-@settings(max_examples=100, **RELAXED)
+@settings(max_examples=examples(100), **RELAXED)
 @given(choosers(), accelerators())
 def test_needs_are_exact_through_digital_operations(chooser, accelerator):
     check_against_taint(random_digital_network(chooser), accelerator, chooser)
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(networks(), accelerators(), choosers())
 def test_needs_are_exact_in_networks_with_attention_and_shortcuts(network, accelerator, chooser):
     check_against_taint(network, accelerator, chooser)
 
 
-@settings(max_examples=60, **RELAXED)
+@settings(max_examples=examples(60), **RELAXED)
 @given(network=st.none() | networks(), accelerator=accelerators(), chooser=choosers())
 def test_a_graph_made_from_another_is_the_same(network, accelerator, chooser):
     network = network or random_digital_network(chooser)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from chip_networks import make_attention, make_chain, make_residual
-from hypothesis import given
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.hardware.loading import load_accelerator
@@ -33,6 +34,7 @@ def _describe(layer: LayerWork) -> dict:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_a_table_makes_the_graphs_that_are_derived(name, data):
     network, layers = NETWORKS[name], {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_graphs import draw_copies, draw_graph, list_copies
@@ -17,7 +18,7 @@ VALUES = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), st.sampled_from([Objective.LAYER_BY_LAYER, Objective.INTERVAL]))
 def test_what_is_called_optimal_is(data, objective):
     graph = data.draw(draw_graph(most_layers=3))
@@ -28,7 +29,7 @@ def test_what_is_called_optimal_is(data, objective):
     assert chosen.value_ps == min(VALUES[objective](graph, copies) for copies in everything)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), st.sampled_from(list(Objective)))
 def test_a_choice_fits_and_has_the_value_that_it_tells(data, objective):
     graph = data.draw(draw_graph())
@@ -39,7 +40,7 @@ def test_a_choice_fits_and_has_the_value_that_it_tells(data, objective):
     assert chosen.value_ps == VALUES[objective](graph, chosen.copies)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data())
 def test_the_latency_lies_between_the_bound_and_the_greedy_choice(data):
     graph = data.draw(draw_graph())
@@ -49,7 +50,7 @@ def test_the_latency_lies_between_the_bound_and_the_greedy_choice(data):
     assert bound_makespan(graph, crossbars).bound_ps <= chosen.value_ps <= greedy
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data(), st.sampled_from(list(Objective)))
 def test_more_crossbars_are_never_slower(data, objective):
     graph = data.draw(draw_graph())
@@ -63,7 +64,7 @@ def test_more_crossbars_are_never_slower(data, objective):
     assert values == sorted(values, reverse=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data())
 def test_known_copies_that_fit_are_never_lost(data):
     graph = data.draw(draw_graph())

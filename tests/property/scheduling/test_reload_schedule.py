@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reload_works import reload_works
@@ -87,7 +88,7 @@ def check_link(work, spans):
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(arrivals))
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(reload_works(), st.integers(1, 9), st.booleans())
 def test_no_schedule_breaks_a_rule_falls_below_the_bound_or_is_slower_than_a_simple_one(work, crossbars, copies):
     found = find_plan(work, crossbars, copies=copies)
@@ -109,7 +110,7 @@ def plans(draw, work):
     return ReloadPlan(draw(st.integers(1, 4)), tuple(copies), tuple(staying))
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), reload_works())
 def test_any_plan_is_timed_by_the_rules_and_not_below_the_bound(data, work):
     plan = data.draw(plans(work))
@@ -119,7 +120,7 @@ def test_any_plan_is_timed_by_the_rules_and_not_below_the_bound(data, work):
     assert timing.interval_ps >= bound_reload_ps(work, plan.crossbars, copies=copies)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(reload_works())
 def test_one_crossbar_does_one_thing_after_another(work):
     timing = time_reload(work, find_plan(work, 1, copies=True).plan)
@@ -127,7 +128,7 @@ def test_one_crossbar_does_one_thing_after_another(work):
     assert timing.interval_ps == (held + extra if work.fits(1) else work.one_crossbar_ps)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(reload_works(), st.booleans())
 def test_more_crossbars_are_never_slower(work, copies):
     known, last = [], None
@@ -153,7 +154,7 @@ def list_ends(work, staying, crossbars, inputs):
         yield now
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.data(), reload_works(is_plain=True, most_tiles=3), st.integers(2, 3))
 def test_the_crossbar_that_is_free_first_is_the_best_for_equal_tiles(data, work, rotating):
     inputs = 2
