@@ -1,13 +1,25 @@
+"""The page of a run, and its parts on the whole chip, sampled chips, mappings and zero slices."""
+
+from __future__ import annotations
+
 import json
 import re
 
 import pytest
+from chip_schedules import make_schedule
+from mapped_networks import make_map
+from reload_schedules import make_reload
 
 from mho.errors import ConfigError, InputFileError
+from mho.formats import TIMES
+from mho.report.drawing_files import draw_slowest
 from mho.report.figures import accuracy_against_cost, build_figures, count_hidden
+from mho.report.map_document import MapDocument
 from mho.report.page import flatten, render_page
 from mho.report.result import EXACT, RunResult, read_result
-from mho.report.result_text import describe_result
+from mho.report.result_figures import ChipAccuracies, ChipFigures, ZeroSliceFigures
+from mho.report.result_text import describe_chips, describe_result
+from mho.report.timeline import TimelineView
 
 
 @pytest.fixture
@@ -95,3 +107,148 @@ def test_the_sentence_tells_speed_and_accuracy(result: RunResult):
 
 def test_nested_settings_become_dotted_rows():
     assert flatten({"a": {"b": 1, "c": None}, "d": "x"}) == [("a.b", "1"), ("a.c", "—"), ("d", "x")]
+
+
+FIGURES = (
+    ChipFigures(name="reference", label="uniform 8/8", reason="net: the layers take 99 crossbars"),
+    ChipFigures(
+        name="found", label="found policy", minimal_crossbars=12, used_crossbars=1234, latency_us=56.0, bound_us=55.9,
+        interval_us=0.25, total_us=70.0,
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def timeline():
+    return TimelineView.of(make_schedule()[0].draw_gantt())
+
+
+def render(result, timeline=None):
+    hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
+    return render_page(result.model_copy(update={"chip": FIGURES, "accelerator": hardware}), timeline=timeline)
+
+
+def test_policies_are_told_with_figures_or_reasons(result):
+    part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", render(result), re.S)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
+    assert ["uniform 8/8", "no schedule: net: the layers take 99 crossbars"] in rows
+    times = ["56.0\u202fµs", "55.9\u202fµs", "250\u202fns"]
+    assert ["found policy", "12", "1\u202f234", *times, "—"] in rows
+    assert "The chip has 2\u202f000" in part
+    assert 'id="timeline"' not in part
+
+
+def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
+    reloaded = ChipFigures(
+        name="reference", label="uniform 8/8", is_reloaded=True, minimal_crossbars=99, used_crossbars=7,
+        latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, writes=4321, lifetime_inputs=100, speedup=1.0,
+    )  # fmt: skip
+    hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
+    changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware})
+    page = render_page(changed, timeline=TimelineView.of(make_reload().draw_gantt()))
+    part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", page, re.S)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
+    times = ["80.0\u202fµs", "70.0\u202fµs", "80.0\u202fµs"]
+    assert ["uniform 8/8", "99", "7", *times, "4\u202f321", "100", f"1.00{TIMES}"] in rows
+    assert [len(row) for row in rows if row] == [9, 9]
+    assert "tiles are rewritten for every inference" in part
+    assert "Three inferences with the found policy" in part
+
+
+def test_the_timeline_stands_in_the_page_with_its_script_and_style(result, timeline):
+    page = render(result, timeline)
+    assert "Three inferences with the found policy" in page
+    assert page.count('id="timeline"') == page.count('id="timeline-data"') == page.count('id="tip"') == 1
+    assert ".timeline .rows" in page
+    assert 'getElementById("timeline-data")' in page
+
+
+def test_a_chip_of_one_crossbar_shows_nothing(result):
+    page = render_page(result)
+    assert "On the whole chip" not in page
+    assert "timeline" not in page.split("<script>")[0]
+
+
+def test_the_page_shows_chips_where_they_were_asked(result):
+    answers = tuple(
+        ChipAccuracies(name=name, label=label, images=500, hardware="worn", accuracies=(0.5, 0.75))
+        for name, label in (("reference", "uniform 8/8"), ("found", "found policy"))
+    )
+    page = render_page(result.model_copy(update={"chip_accuracies": answers}))
+    part = re.search(r"<h3>Accuracy on sampled chips</h3>(.*?)</table>", page, re.S)[1]
+    assert "500 test samples on each of 2 sampled chips of worn" in part
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+    assert ["found policy", "62.50\u202f%", "50.00\u202f%", "75.00\u202f%"] in rows
+    (tile,) = re.findall(r'<div class="tile"><b>62.50.%</b><span>(.*?)</span>', page)
+    assert tile.startswith("mean accuracy of the found policy on 2 sampled chips of worn (50.00\u202f% to 75.00")
+    for other in (render_page(result), render_page(result.model_copy(update={"unsampled": "too large"}))):
+        assert "Accuracy on sampled chips" not in other
+    assert "which are not ideal: too large" in other
+
+
+def answers(label, images, *accuracies):
+    return ChipAccuracies(name="one", label=label, images=images, hardware="worn", accuracies=accuracies)
+
+
+def test_the_sentence_says_what_sampled_chips_answer_or_why_there_are_none():
+    pair = [answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)]
+    assert describe_chips(pair, "", "own").replace("\u202f", " ") == (
+        "On 2 sampled chips of worn, 500 test samples each: mean 85.00 % (80.00 to 90.00); "
+        "uniform 8/8: mean 90.50 % (90.00 to 91.00)."
+    )
+    one = answers("found policy", 5, 0.8).model_copy(update={"elapsed_s": 86400.0, "temperature_k": 350.0, "reads": 9})
+    assert describe_chips([one], "", "own").replace("\u202f", " ") == (
+        "On 1 sampled chip of worn, 86,400 s after the write, at 350 K, after 9 reads, 5 test samples each: 80.00 %."
+    )
+    assert describe_chips([], "", "own") == "Cells, wires and converters of own are ideal: its chips answer the same."
+    assert "No chips of own were sampled" in describe_chips([], "too large", "own")
+    assert "not ideal: too large." in describe_chips([], "too large", "own")
+
+
+@pytest.fixture
+def mapped_page(result) -> str:
+    found = make_map()
+    return render_page(result.model_copy(update={"map": MapDocument.of("net", found)}), draw_slowest(found, 2))
+
+
+def section(page: str) -> str:
+    return re.search(r"<h2>Mapping</h2>(.*?)</section>", page, re.S)[1]
+
+
+def test_the_page_tells_every_layers_mapping_and_why(mapped_page):
+    for layer in MapDocument.of("net", make_map()).layers:
+        assert layer.name in section(mapped_page)
+        assert layer.mapping.replace("'", "&#39;") in section(mapped_page)
+        assert layer.why.replace("'", "&#39;") in section(mapped_page)
+
+
+def test_drawings_stand_in_the_page_and_ask_for_nothing(mapped_page):
+    own = section(mapped_page)
+    assert own.count("<svg") == 2
+    assert own.count("<details") == 2
+    assert not re.search(r"https?://|src\s*=|url\(", own)
+    names = set(re.findall(r'\bid="([^"]+)"', own))
+    assert set(re.findall(r'href="([^"]*)"', own)) <= {f"#{name}" for name in names}
+
+
+def test_a_result_without_a_map_has_no_section(result):
+    assert "<h2>Mapping</h2>" not in render_page(result.model_copy(update={"map": None}))
+
+
+def figures(name: str, label: str, share: float) -> ZeroSliceFigures:
+    times = {"latency_us": 4_000.0, "min_latency_us": 3_500.0, "max_latency_us": 4_500.0}
+    return ZeroSliceFigures(name=name, label=label, images=200, share=share, **times)
+
+
+def test_shares_and_times_are_shown_with_the_images_they_come_from(result):
+    found = (figures("reference", "uniform 8/8", 0.125), figures("found", "found policy", 0.0625))
+    page = render_page(result.model_copy(update={"zero_slices": found}))
+    part = re.search(r"<h3>Zero slices skipped</h3>(.*?)</section>", page, re.S)[1]
+    assert "200 test images" in part
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+    assert ["found policy", "6.25\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
+    assert ["uniform 8/8", "12.50\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
+
+
+def test_a_run_that_measured_nothing_shows_nothing(result):
+    assert "Zero slices" not in render_page(result)
