@@ -8,7 +8,8 @@ first of them. Where input buffers would not hold what lies in a core, it is spr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mho.errors import ScheduleError
@@ -102,7 +103,7 @@ def place_copies(
             expected=f"at most the chip's {chip.crossbars} (the minimum is {graph.minimal_crossbars})",
             hint="take fewer copies, fewer weight bits, or set chip.crossbars higher",
         )
-    filler = _Filler(chip, spare=chip.crossbars - demand)
+    filler = _Filler(chip, chip.crossbars - demand)
     places = {layer.name: filler.place(layer, copies[layer.name]) for layer in graph.layers}
     if input_bytes is None or demand == chip.crossbars:
         return ChipPlan(chip, places)
@@ -160,71 +161,69 @@ class _Fullness:
 
 
 @dataclass
-class _Spreader:
-    """Hands out crossbars in order, and begins a new core where the buffer of the old one would be too small.
+class _Layout(ABC):
+    """Hands out crossbars in order.
 
     Attributes:
         chip: crossbars and cores.
         spare: crossbars that may be left empty.
-        fullness: of the cores.
         next: the first crossbar that nothing lies in or behind.
     """
 
     chip: Chip
     spare: int
-    fullness: _Fullness
-    next: int = 0
+    next: int = field(default=0, kw_only=True)
 
     def place(self, layer: LayerWork, copies: int) -> tuple[CopyPlace, ...]:
         """Place all copies of a layer."""
         size, places = self.chip.crossbars_per_core, []
         for number in range(copies):
-            crossbars = tuple(self._take(layer, tile) for tile in range(layer.crossbars))
+            crossbars = tuple(self.take(layer))
             cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
             if not crossbars:
                 cores = (min(self.next, self.chip.crossbars - 1) // size,)
             places.append(CopyPlace(layer.name, number, crossbars, cores))
         return tuple(places)
 
-    def _take(self, layer: LayerWork, tile: int) -> int:
-        left = -self.next % self.chip.crossbars_per_core
-        if 0 < left <= self.spare and not self.fullness.has_room(layer, tile, self.next):
-            self.next, self.spare = self.next + left, self.spare - left
-        self.fullness.add(layer, tile, self.next)
-        self.next += 1
-        return self.next - 1
+    @abstractmethod
+    def take(self, layer: LayerWork) -> Iterable[int]:
+        """Take the crossbars of one copy."""
 
 
 @dataclass
-class _Filler:
-    """Hands out crossbars in order.
+class _Spreader(_Layout):
+    """Begins a new core where the buffer of the old one would be too small.
 
     Attributes:
-        chip: crossbars and cores.
-        spare: crossbars that may be left empty, so that copies lie in few cores.
-        next: the first crossbar that nothing lies in or behind.
-        gaps: crossbars before it that were left empty, each within one core.
+        fullness: of the cores.
     """
 
-    chip: Chip
-    spare: int
-    next: int = 0
+    fullness: _Fullness
+
+    def take(self, layer: LayerWork) -> Iterator[int]:
+        """Yield one crossbar after the other."""
+        for tile in range(layer.crossbars):
+            left = -self.next % self.chip.crossbars_per_core
+            if 0 < left <= self.spare and not self.fullness.has_room(layer, tile, self.next):
+                self.next, self.spare = self.next + left, self.spare - left
+            self.fullness.add(layer, tile, self.next)
+            self.next += 1
+            yield self.next - 1
+
+
+@dataclass
+class _Filler(_Layout):
+    """Leaves crossbars empty so that copies lie in few cores, and fills them later.
+
+    Attributes:
+        gaps: crossbars before the next that were left empty, each within one core.
+    """
+
     gaps: list[range] = field(default_factory=list)
 
-    def place(self, layer: LayerWork, copies: int) -> tuple[CopyPlace, ...]:
-        """Place all copies of a layer."""
-        return tuple(self._place_one(layer, number) for number in range(copies))
-
-    def _place_one(self, layer: LayerWork, number: int) -> CopyPlace:
-        size = self.chip.crossbars_per_core
-        crossbars = tuple(self._take(layer.crossbars))
-        cores = tuple(dict.fromkeys(crossbar // size for crossbar in crossbars))
-        if not crossbars:
-            cores = (min(self.next, self.chip.crossbars - 1) // size,)
-        return CopyPlace(layer.name, number, crossbars, cores)
-
-    def _take(self, count: int) -> range:
-        """Take so many neighbouring crossbars: the smallest gap that holds them, or those that come next."""
+    def take(self, layer: LayerWork) -> range:
+        """Take neighbouring crossbars: the smallest gap that holds them, or those that come next."""
+        count, size = layer.crossbars, self.chip.crossbars_per_core
         fitting = [index for index, gap in enumerate(self.gaps) if len(gap) >= count]
         if fitting and count:
             index = min(fitting, key=lambda index: len(self.gaps[index]))
@@ -232,7 +231,6 @@ class _Filler:
             self.gaps[index] = gap[count:]
             self.spare += count
             return gap[:count]
-        size = self.chip.crossbars_per_core
         left = -self.next % size
         if count > left and -(-count // size) < 1 + -(-(count - left) // size) and 0 < left <= self.spare:
             self.gaps.append(range(self.next, self.next + left))
