@@ -76,7 +76,7 @@ def _make_progress(in_place: bool) -> OnChip:
     """Return what prints progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
     start, first = time.monotonic(), 0
 
-    def tell(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal first
         first = first or done
         seconds = time.monotonic() - start
@@ -87,4 +87,4 @@ def _make_progress(in_place: bool) -> OnChip:
         elif done == total or done * _LINES // total > (done - 1) * _LINES // total:
             echo(line, err=True)
 
-    return tell
+    return show
