@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,31 +64,6 @@ class TrainingSamples:
     def join(cls, parts: list[TrainingSamples]) -> TrainingSamples:
         """Put samples one after the other."""
         return cls(*(np.concatenate([getattr(part, key) for part in parts]) for key in cls.__annotations__))
-
-
-class Learner(Protocol):
-    """An agent's networks."""
-
-    def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the agent would do, float32 [N] in -1..1, at observations [N, features]."""
-        ...
-
-    def learn(self, samples: TrainingSamples | None, updates: int) -> None:
-        """Learn from new samples and older ones, `updates` steps (off-policy), or from episodes of its own (PPO)."""
-        ...
-
-    @property
-    def needs_samples(self) -> bool:
-        """True where samples are learned from."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by name."""
-        ...
-
-    def load(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        """Take weights. Raises `InputFileError` where they are those of other networks."""
-        ...
 
 
 def make_learner(

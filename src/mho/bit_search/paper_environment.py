@@ -17,7 +17,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from mho.bit_search.space import LayerChoices, SearchSpace
-from mho.errors import ConfigError
 from mho.policy import MAX_BITS, BitWidths, Policy
 
 Reward = Callable[[Policy], float]
@@ -32,13 +31,6 @@ class Operand(Enum):
     ADC = 0.5
 
 
-PROGRESS_FEATURES = ("layer_share", "cost_so_far", "share_left")
-"""What the agent sees besides the paper's features where the space is pruned: the layer's share of the reference cost
-(over the largest share), cost chosen so far over the reference cost of the same layers, and the share of the reference
-cost that later layers (this one included) hold. Costs are those of layers by themselves (`SearchSpace.layer_costs`):
-near enough for what is seen."""
-
-
 def bits_from_range(action: float, minimum: int, maximum: int) -> int:
     """Map an action in 0..1 to bits as the paper does: minimal - 0.5 + action * (maximal - minimal + 1), rounded.
 
@@ -50,11 +42,6 @@ def bits_from_range(action: float, minimum: int, maximum: int) -> int:
 def option_from_share(action: float, options: tuple[Bits, ...]) -> Bits:
     """Map an action in 0..1 to one of `options`, each of which has an equal share of 0..1."""
     return options[min(int(action * len(options)), len(options) - 1)]
-
-
-def share_from_option(option: Bits, options: tuple[Bits, ...]) -> float:
-    """Return the action in the middle of the share of `option`: the inverse of `option_from_share`."""
-    return (options.index(option) + 0.5) / len(options)
 
 
 def _list_options(
@@ -76,8 +63,7 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
 
     Observations are float32 in 0..1: the 8 features of the layer; the previous action's bits / 8 (of ADCs: over the
     most that the space has); 1 where the next action is the weight's, 0 where it is the activation's, 1/2 where it is
-    the ADC's; for a pruned space also `PROGRESS_FEATURES`. Actions are float32 [1] in 0..1. A pruned space has no steps
-    for layers that leave no choice; otherwise every layer has all of its own.
+    the ADC's. Actions are float32 [1] in 0..1. Every layer has all of its steps, also where they leave no choice.
 
     The last step is terminal; its reward is `reward(policy)`, all others are 0. Where `reward` is None the reward is 0
     there too and given later by whoever runs the episode. ``info["policy"]`` holds the finished policy.
@@ -86,35 +72,18 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
     def __init__(self, space: SearchSpace, reward: Reward | None = None) -> None:
         self.space = space
         self.reward = reward
-        self.decisions = self._decisions()
-        if not self.decisions:
-            raise ConfigError(
-                "nothing to choose: every layer is held or pinned",
-                where="search constraints",
-                hint="widen the ranges, or take pins away",
-            )
-        width = space.features.shape[1] + 2 + (len(PROGRESS_FEATURES) if space.pruned else 0)
+        operands = tuple(Operand) if space.adc_bits else (Operand.WEIGHT, Operand.ACT)
+        self.decisions = tuple((layer, operand) for layer in range(len(space.layers)) for operand in operands)
+        width = space.features.shape[1] + 2
         self.observation_space = spaces.Box(0.0, 1.0, (width,), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        reference = space.layer_costs[:, MAX_BITS - 1, MAX_BITS - 1].astype(np.float64)
-        self._reference = reference
         self._start()
-
-    def _decisions(self) -> tuple[tuple[int, Operand], ...]:
-        """Return the layer of every step, and what it chooses bits of."""
-        layers = range(len(self.space.layers))
-        if self.space.pruned:
-            layers = [k for k in layers if len(self.space.layers[k].choices) > 1]  # type: ignore[assignment]
-        operands = tuple(Operand) if self.space.adc_bits else (Operand.WEIGHT, Operand.ACT)
-        return tuple((layer, operand) for layer in layers for operand in operands)
 
     def _start(self) -> None:
         self._step = 0
         self._previous = 0.0
         self._bits: dict[Operand, int | None] = {}
-        self._chosen: dict[str, BitWidths] = {
-            layer.name: layer.choices[0] for layer in self.space.layers if len(layer.choices) == 1
-        }
+        self._chosen: dict[str, BitWidths] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin an episode."""
@@ -140,20 +109,10 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
         reward = float(self.reward(policy)) if self.reward is not None else 0.0
         return self._observe(), reward, True, False, {"policy": policy}
 
-    def actions_for(self, policy: Policy) -> NDArray[np.float32]:
-        """Return the actions, float32 [steps], that lead to `policy` (which must lie in the space)."""
-        actions = []
-        for layer_index, operand in self.decisions:
-            layer = self.space.layers[layer_index]
-            bits = policy[layer.name]
-            chosen = {Operand.WEIGHT: bits.weight_bits, Operand.ACT: bits.act_bits, Operand.ADC: bits.adc_bits}
-            actions.append(share_from_option(chosen[operand], _list_options(layer, operand, chosen)))
-        return np.array(actions, dtype=np.float32)
-
     def _choose(self, layer: LayerChoices, operand: Operand, action: float) -> int | None:
         options = _list_options(layer, operand, self._bits)
         first, last = options[0], options[-1]
-        if first is not None and last is not None and last - first + 1 == len(options) and not self.space.pruned:
+        if first is not None and last is not None and last - first + 1 == len(options):
             return bits_from_range(action, first, last)
         return option_from_share(action, options)
 
@@ -166,17 +125,4 @@ class BitWidthEnvironment(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]
     def _observe(self) -> NDArray[np.float32]:
         layer, operand = self.decisions[min(self._step, len(self.decisions) - 1)]
         parts = [*self.space.features[layer], self._previous, float(operand.value)]
-        if self.space.pruned:
-            parts += self._progress(layer)
         return np.array(parts, dtype=np.float32)
-
-    def _progress(self, layer: int) -> list[float]:
-        total = self._reference.sum()
-        spent = sum(
-            self.space.table[(k, *self.space.index_of(self._chosen[name]))]
-            for k, name in enumerate(self.space.layer_names[:layer])
-        )
-        passed = self._reference[:layer].sum()
-        so_far = min(spent / passed, 1.0) if layer else 1.0
-        left = self._reference[layer:].sum() / total
-        return [self._reference[layer] / self._reference.max(), so_far, left]

@@ -228,16 +228,6 @@ class SensitivityModel:
         found: FloatArray = np.exp(np.minimum(logs, _LARGEST_LOG))
         return found
 
-    def costs(self, generator: np.random.Generator | None = None) -> FloatArray:
-        """Return the same for pairs of widths: float64 [layers, 8, 8] by weight bits and activation bits 1..8."""
-        increases = self.increases(generator)
-        return increases[:, 0, :, None] + increases[:, 1, None, :]
-
-    def predict(self, policies: Sequence[Policy]) -> FloatArray:
-        """Return the most probable excess losses of policies [N], in units of the allowed one, with common offset."""
-        predicted, _ = self._predict(self._mean, np.array([self._bits_of(policy) for policy in policies]))
-        return np.exp(predicted) - _FLOOR
-
     def _decay(self, value: FloatArray) -> FloatArray:
         """Return the logarithm of what bits 1..8 leave of a sensitivity, [operands, 8]."""
         shared = value[self._terms : self._offset].reshape(self.operands, MAX_BITS)
