@@ -6,13 +6,11 @@ An option that several commands have is declared here once, as an annotated type
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
 
-import mho
 from mho.api.arguments import as_policy
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError
@@ -123,31 +121,6 @@ def load_with_widths(
     names = loaded.layer_names if isinstance(loaded, Network) else [layer.name for layer in loaded.layers]
     widths.check_against(names, where=str(policy))
     return loaded, widths
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """A network on a chip: with all operations between its layers."""
-
-    network: Network
-    policy: Policy
-    accelerator: Accelerator
-
-
-def load_scheduled(
-    network: str,
-    accelerator: str,
-    *,
-    policy: str | None,
-    bits: str | None,
-    encoding: Encoding | None,
-    cell_bits: int | None,
-    input_shape: str | None,
-) -> Scheduled:
-    """Load a whole network, its hardware and widths. Arguments and errors: `load_with_widths`."""
-    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
-    loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
-    return Scheduled(loaded, widths, hardware)
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

@@ -25,7 +25,7 @@ from mho.cli.arguments import (
     NetworkArgument,
     PolicyOption,
     check_energy,
-    load_scheduled,
+    load_with_widths,
 )
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, ScheduleError
@@ -86,17 +86,16 @@ def schedule(
     """
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline}, (network, accelerator, policy))
-    loaded = load_scheduled(
-        network, accelerator, policy=policy, bits=bits, encoding=encoding, cell_bits=cell_bits, input_shape=input_shape
-    )
+    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+    loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:
-        check_energy(loaded.accelerator)
-    layers = [node.name for node in loaded.network.mvm_nodes if node.op == "conv"] if convolutions_only else None
+        check_energy(hardware)
+    layers = [node.name for node in loaded.mvm_nodes if node.op == "conv"] if convolutions_only else None
     with _naming_the_way_out():
         found = mho.schedule(
-            loaded.network,
-            loaded.accelerator,
-            loaded.policy,
+            loaded,
+            hardware,
+            widths,
             crossbars=crossbars,
             objective=(objective or Objective.LATENCY).value,
             mapping=mapping.value,
