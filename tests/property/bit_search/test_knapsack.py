@@ -58,7 +58,7 @@ def test_nothing_is_chosen_where_nothing_fits(problem):
 def test_neighbours_come_by_falling_reward_and_the_first_is_the_best_pair_of_changes(problem, data):
     increases, shares = problem
     center = np.array([data.draw(st.integers(0, len(increase) - 1)) for increase in increases])
-    of_harm, of_share = sums(increases), sums(shares)
+    of_increase, of_share = sums(increases), sums(shares)
 
     def reward(increase, share):
         return -increase - 0.7 * share
@@ -66,14 +66,14 @@ def test_neighbours_come_by_falling_reward_and_the_first_is_the_best_pair_of_cha
     def count_changes(chosen):
         return sum(a != b for a, b in zip(chosen, center, strict=True))
 
-    start = of_harm[tuple(center)], of_share[tuple(center)]
+    start = of_increase[tuple(center)], of_share[tuple(center)]
     found = [tuple(numbers.tolist()) for numbers in neighbours(center, increases, shares, start, reward, 50)]
-    rewards = [reward(of_harm[chosen], of_share[chosen]) for chosen in found]
+    rewards = [reward(of_increase[chosen], of_share[chosen]) for chosen in found]
     assert all(1 <= count_changes(chosen) <= 2 for chosen in found)
     assert len(set(found)) == len(found)
     scale = 1e-9 * (1.0 + max(map(abs, rewards), default=0.0))
     assert all(a >= b - scale for a, b in itertools.pairwise(rewards))
-    near = [reward(of_harm[c], of_share[c]) for c in of_harm if 1 <= count_changes(c) <= 2]
+    near = [reward(of_increase[c], of_share[c]) for c in of_increase if 1 <= count_changes(c) <= 2]
     if near:
         assert rewards[0] == pytest.approx(max(near), abs=scale)
 

@@ -110,7 +110,7 @@ def test_a_saved_agent_comes_back_whole_and_starts_near_where_it_left_off(traine
     assert early[-1] > max(1.9, drive(fresh, agent.tables.space, evaluator, 4)[-1])
 
 
-def test_layers_of_another_network_are_told_from_those_that_are_like_them():
+def test_layers_of_another_network_are_predicted_from_those_that_are_like_them():
     own, draws = resnet18_space(), np.random.default_rng(0)
     logs = np.stack([3.0 * own.features[:, 1], -2.0 * own.features[:, 7]], axis=1).astype(np.float64)
     ones, profiles = np.full(logs.shape, 0.3), draws.normal(size=(2, 8))
@@ -136,7 +136,7 @@ def test_a_saved_agent_of_another_algorithm_is_refused(trained):
         make(Algorithm.SAC, saved=saved)
 
 
-def test_damaged_files_are_told(tmp_path, trained):
+def test_damaged_files_are_refused(tmp_path, trained):
     path = trained
     with pytest.raises(InputFileError, match="no such file"):
         SavedAgent.load(tmp_path / "none")

@@ -53,15 +53,15 @@ def test_an_episode_takes_choices_of_the_frontiers_and_ends_with_the_reward_of_t
     assert [first.choices[row[0]], last.choices[row[-1]]] == [BitWidths(8, 8)] * 2
 
 
-def test_the_ends_of_actions_are_least_harm_and_least_cost():
+def test_the_ends_of_actions_are_the_least_loss_increase_and_the_least_cost():
     environment, increases = make()
     tables = environment.tables
     _, _, careful = play(environment, [-1.0] * len(tables.free))
     _, _, cheap = play(environment, [1.0] * len(tables.free))
-    (least_harm, increase), (share, least_share) = tables.sums(increases, np.array([careful, cheap]))
-    assert least_harm == pytest.approx(increases.min(axis=1).sum())
+    (least_increase, increase), (share, least_share) = tables.sums(increases, np.array([careful, cheap]))
+    assert least_increase == pytest.approx(increases.min(axis=1).sum())
     assert least_share == pytest.approx(tables.shares.min(axis=1).sum())
-    assert increase > least_harm
+    assert increase > least_increase
     assert share > least_share
 
 
@@ -73,7 +73,7 @@ def test_actions_lead_to_wanted_choices():
     assert row.tolist() == wanted
 
 
-def test_what_is_seen_tells_worlds_and_budgets_apart_but_not_units():
+def test_what_is_seen_differs_between_samples_and_budgets_but_not_units():
     environment, increases = make()
     first, _ = environment.reset()
     environment.enter(increases / 3.0)

@@ -47,12 +47,12 @@ def test_multiples_of_the_cell_hold_in_ranges_too():
         ),
     ],
 )
-def test_ranges_that_cannot_be_are_told(make, message):
+def test_ranges_that_cannot_be_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
 
 
-def test_a_range_of_an_unknown_layer_is_told_with_the_nearest_one():
+def test_a_range_of_an_unknown_layer_is_refused_with_the_nearest_one():
     with pytest.raises(PolicyError, match=r"ranges: layer1\.0\.conv3: unknown layer(.|\n)*layer1\.0\.conv"):
         resnet18_space(ranges={"layer1.0.conv3": BitRange((2, 4))})
 

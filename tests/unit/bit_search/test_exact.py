@@ -33,7 +33,7 @@ def record_of(evaluator, space, policy):
     return EvaluationRecord(policy, measured.score, measured.accuracy, cost, 0, 0.0, "m", 0, "f", OK)
 
 
-def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_harmful_of_their_cost():
+def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_increaseful_of_their_cost():
     space = resnet18_space()
     tables, model = ChoiceTables(space), SensitivityModel(space.layer_names)
     policies = spread_policies(tables, GOAL, model, 5)
@@ -51,7 +51,7 @@ def test_spread_policies_go_from_dear_to_cheap_and_are_the_least_harmful_of_thei
         assert not cheaper.any() or own <= increase[cheaper].min()
 
 
-def test_a_drawn_world_makes_other_spread_policies():
+def test_a_posterior_sample_makes_other_spread_policies():
     space = resnet18_space()
     model = SensitivityModel(space.layer_names)
     fixed = spread_policies(ChoiceTables(space), GOAL, model, 4)

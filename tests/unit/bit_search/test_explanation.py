@@ -71,7 +71,7 @@ def test_losses_lie_within_their_ranges_and_most_ranges_hold_the_truth(space, ex
     assert np.mean(held) > 0.6
 
 
-def test_fewer_bits_lose_and_the_loss_of_the_winner_is_the_measured_one(result, explanation):
+def test_fewer_bits_lose_and_the_loss_of_the_best_policy_is_the_measured_one(result, explanation):
     losses = [own.less.loss.likely for layer in explanation.layers for own in layer.operands if own.less is not None]
     assert np.mean(np.array(losses) > 0) > 0.9
     assert explanation.loss == result.require_best().score - result.goal.reference_score

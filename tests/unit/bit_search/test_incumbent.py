@@ -22,16 +22,20 @@ def measured(request):
     return space, Goal(reference.accuracy, 0.5, space.reference_cost, reference.score), records
 
 
-def test_only_what_costs_less_than_the_winner_could_win(measured):
+def test_only_what_costs_less_than_the_incumbent_could_win(measured):
     space, goal, records = measured
-    winner = find_incumbent(space, goal, records)
-    assert winner is not None
+    incumbent = find_incumbent(space, goal, records)
+    assert incumbent is not None
     could_win = promising_costs(space, goal, records)
-    assert [could_win(cost) for cost in (winner.cost - 1, winner.cost, winner.cost + 1)] == [True, False, False]
+    assert [could_win(cost) for cost in (incumbent.cost - 1, incumbent.cost, incumbent.cost + 1)] == [
+        True,
+        False,
+        False,
+    ]
     assert promising_costs(space, goal, [])(10**15)
 
 
-def test_within_a_budget_and_on_the_front_costs_below_the_winner_are_not_needed(measured):
+def test_within_a_budget_and_on_the_front_costs_below_the_incumbent_are_not_needed(measured):
     space, goal, records = measured
     within = dataclasses.replace(goal, cost_budget=space.reference_cost // 2)
     could_win = promising_costs(space, within, records)
@@ -50,19 +54,19 @@ def test_on_the_front_a_policy_may_have_to_cost_less_than_all_that_lose_as_littl
     assert promising_costs(space, front, [], 1.0)(space.reference_cost)
 
 
-def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(measured):
+def test_neighbours_of_the_incumbent_are_all_cheaper_ones_in_two_layers_best_first(measured):
     space, goal, records = measured
     tables, generator = ChoiceTables(space), np.random.default_rng(1)
     increases = [np.sort(generator.random(len(layer.choices)))[::-1] for layer in space.layers]
-    winner = find_incumbent(space, goal, records)
-    measured_harm = max(winner.score - goal.reference_score, 0.0) / increase_unit(goal, records)
-    center = tables.row(winner.policy)
+    incumbent = find_incumbent(space, goal, records)
+    measured_increase = max(incumbent.score - goal.reference_score, 0.0) / increase_unit(goal, records)
+    center = tables.row(incumbent.policy)
 
     def worth(policy):
         row = tables.row(policy)
         steps = [increases[k][new] - increases[k][old] for k, (new, old) in enumerate(zip(row, center, strict=True))]
         share = sum(tables.shares[k][number] for k, number in enumerate(row))
-        return float(tables.reward(np.maximum(measured_harm + sum(steps), 0.0), np.asarray(share)))
+        return float(tables.reward(np.maximum(measured_increase + sum(steps), 0.0), np.asarray(share)))
 
     found = list(neighbours_of_incumbent(tables, goal, records, increases, tables.reward, 1000))
     values = [worth(policy) for policy in found]
@@ -70,7 +74,7 @@ def test_neighbours_of_the_winner_are_all_cheaper_ones_in_two_layers_best_first(
     expected = []
     for policy in all_policies(space):
         row = tables.row(policy)
-        if 0 < np.count_nonzero(row != center) <= 2 and space.cost_of(policy) < winner.cost:
+        if 0 < np.count_nonzero(row != center) <= 2 and space.cost_of(policy) < incumbent.cost:
             expected.append(policy)
     assert set(found) <= set(expected)
     if expected:

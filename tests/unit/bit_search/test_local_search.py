@@ -21,7 +21,7 @@ def small_space(layers=4):
     return SearchSpace.build([f"fc{k}" for k in range(layers)], table, np.zeros((layers, 8), np.float32), limits)
 
 
-def worlds(tables, count, seed=0):
+def samples(tables, count, seed=0):
     draws = np.random.default_rng(seed)
     for _ in range(count):
         logs = draws.normal(-3.0, 1.2, (len(tables.counts), 2, 1)) - np.arange(8) * np.log(3.0)
@@ -54,7 +54,7 @@ def test_rows_and_policies_are_the_same_thing():
 
 def test_frontiers_hold_what_nothing_betters():
     tables = ChoiceTables(resnet18_space(hold_first_last=None))
-    for increases in worlds(tables, 5):
+    for increases in samples(tables, 5):
         frontiers = Frontiers.of(tables, increases)
         for layer, count in enumerate(tables.counts):
             pairs = [(increases[layer, k], tables.shares[layer, k]) for k in range(count)]
@@ -69,7 +69,7 @@ def test_frontiers_hold_what_nothing_betters():
 def test_improved_rows_are_optimal_layer_by_layer_and_exchanged_ones_pair_by_pair():
     tables, draws = ChoiceTables(small_space()), np.random.default_rng(1)
     gaps = []
-    for increases in worlds(tables, 12):
+    for increases in samples(tables, 12):
         rows = improve(tables, increases, draws.integers(0, tables.counts, (3, len(tables.counts))), draws)
         for row in rows:
             for layer, count in enumerate(tables.counts):
@@ -91,7 +91,7 @@ def test_improved_rows_are_optimal_layer_by_layer_and_exchanged_ones_pair_by_pai
 
 def test_trading_is_the_optimum_at_its_price():
     tables = ChoiceTables(small_space(3))
-    for increases in worlds(tables, 5):
+    for increases in samples(tables, 5):
         rows = np.array(list(itertools.product(*(range(count) for count in tables.counts))))
         increase, share = tables.sums(increases, rows)
         for price in (0.1, 1.0, 10.0):

@@ -74,7 +74,7 @@ def test_what_does_not_add_up_is_refused(counts):
         join({"a": counts["big"], "b": resnet18_space()})
 
 
-class Told:
+class KnownEvaluator:
     """An evaluator that knows a few policies' measurements."""
 
     fidelity = "told"
@@ -94,8 +94,8 @@ class Told:
 @pytest.fixture
 def members(counts):
     """Two networks of which a few policies are told, the first of three times the share."""
-    first = Told("big", {8: Measurement.of(1.0, 0.9), 4: Measurement.of(1.4, 0.87)})
-    second = Told(
+    first = KnownEvaluator("big", {8: Measurement.of(1.0, 0.9), 4: Measurement.of(1.4, 0.87)})
+    second = KnownEvaluator(
         "small", {8: Measurement.of(2.0, 0.7), 4: Measurement.of(2.1, 0.72), 2: Measurement(None, None, "no")}
     )
     return {
@@ -191,7 +191,7 @@ def test_all_networks_are_measured_with_other_seeds_before_a_policy_wins(counts)
 
 
 @pytest.mark.parametrize("method", ["rl", "exact"])
-def test_methods_share_a_budget_out_where_it_does_least_harm(method):
+def test_methods_share_a_budget_out_where_it_does_least_increase(method):
     """The network that bears few bits better gets fewer of them."""
     whole = resnet18_space(prune=True)
     weak, strong = SmoothEvaluator(whole.layer_names, 1, noise=0.0), SmoothEvaluator(whole.layer_names, 1, noise=0.0)

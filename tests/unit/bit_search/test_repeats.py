@@ -123,13 +123,13 @@ def test_the_rest_of_the_budget_is_not_exceeded_by_a_batch_of_repeats():
         assert result.spent == len(evaluator.made) <= budget
 
 
-def test_early_winners_stand_fewer_seeds():
+def test_early_incumbents_need_fewer_seeds():
     early, _ = search(80, method="random", repeats=8)
     times = [record.seeds for record in early.records[1:]]
     where = [k for k, seeds in enumerate(times) if seeds > 1]
-    assert times[where[0]] < 9, "the first winner is measured again, but not with all seeds"
+    assert times[where[0]] < 9, "the first incumbent is measured again, but not with all seeds"
     assert early.best.seeds == 9
-    # A method that has nothing more to propose early asks all seeds of its winner nevertheless.
+    # A method that has nothing more to propose early measures its incumbent with all seeds nevertheless.
     short, _ = search(1000, method="uniform", repeats=8)
     assert (short.ended, short.best.seeds) == ("exhausted", 9)
     assert short.spent < 500
@@ -143,8 +143,8 @@ class FickleEvaluator(NoisyEvaluator):
         return found if self.repeat else Measurement(found.score, 0.7)
 
 
-def test_a_small_space_is_searched_on_after_its_winner_fell():
-    """`exact` ends where no cheaper policy is left; once the winner falls, there are others that may win."""
+def test_a_small_space_is_searched_on_after_its_incumbent_fell():
+    """`exact` ends where no cheaper policy is left; once the incumbent falls, there are others that may win."""
     space = resnet18_space(pins={name: BitWidths(8, 8) for name in SPACE.layer_names[1:-3]})
     assert space.size == 256
     evaluator = FickleEvaluator(noise=1e-5)
@@ -168,14 +168,14 @@ def test_a_policy_that_fails_with_another_seed_has_failed():
     assert result.best.policy != lost
 
 
-def test_policies_of_earlier_searches_stand_the_seeds_too():
+def test_policies_of_earlier_searches_are_measured_with_the_seeds_too():
     earlier, _ = search(30, repeats=0, method="random")
     result, evaluator = search(8, repeats=3, given=earlier.records[1:])
     assert result.best.seeds == 4
     assert len(evaluator.made) == 8 == result.spent
 
 
-def test_within_a_cost_budget_the_winner_stands_the_seeds_too():
+def test_within_a_cost_budget_the_best_policy_is_measured_with_the_seeds_too():
     result, _ = search(30, cost_budget=CostBudget(share=0.5))
     assert result.require_best().seeds == 4
     best = [r for r in result.records if r.seeds == 4 and result.goal.allows(r.cost)]

@@ -45,7 +45,7 @@ def test_progress_tells_what_is_done_and_what_is_left():
     assert seen[-1].best is not None
 
 
-def test_no_winner_is_told_with_what_would_mend_it():
+def test_no_best_policy_is_an_error_that_says_what_to_do():
     space = resnet18_space(max_act_bits=1, max_weight_bits=1)
     result = search("random", 2, space=space)
     assert result.best is None

@@ -150,15 +150,15 @@ def test_results_with_screened_policies_fit_their_schema_and_are_read_again():
         (lambda: search(stages=(), repeats=-1), "repeats is -1"),
     ],
 )
-def test_what_cannot_be_screened_is_told(act, message):
+def test_what_cannot_be_screened_is_refused(act, message):
     with pytest.raises(ConfigError, match=message):
         act()
 
 
 def test_a_batch_costs_what_its_stages_cost():
     evaluator = ShortEvaluator()
-    sieve = Promoter(Screening((0, 2), 0.5), evaluator, SPACE, lambda *_: [])
-    assert sieve.cost(8) == pytest.approx(8 / 11 + 4 * 3 / 11 + 2)
-    assert sieve.cost(1) == pytest.approx(1 / 11 + 3 / 11 + 1), "one of a batch is always promoted"
+    promoter = Promoter(Screening((0, 2), 0.5), evaluator, SPACE, lambda *_: [])
+    assert promoter.cost(8) == pytest.approx(8 / 11 + 4 * 3 / 11 + 2)
+    assert promoter.cost(1) == pytest.approx(1 / 11 + 3 / 11 + 1), "one of a batch is always promoted"
     assert list(LocalMeasurer(evaluator).measure([SPACE.reference_policy], FULL))
     assert evaluator.at(Variant(steps=2)).fidelity == "2 steps"

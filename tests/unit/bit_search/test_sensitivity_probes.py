@@ -100,7 +100,7 @@ def test_probes_come_back_from_json(trainable, split):
         {"divergences": {"a": [[10**400, 0], [0, 0]]}},
     ],
 )
-def test_damaged_probes_are_told(change):
+def test_damaged_probes_are_refused(change):
     content = {"bits": [2, 4], "samples": 3, "divergences": {"a": [[1.0, 0.5], [1.0, 0.5]]}}
     Probes.from_json(content, where="a file")
     with pytest.raises(InputFileError, match="damaged probes"):

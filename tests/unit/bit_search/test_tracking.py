@@ -87,7 +87,7 @@ def test_a_failed_policy_has_neither_loss_nor_reward():
     assert set(figures) == {"cost", "gain", "seconds", "front/size"}
 
 
-def test_all_trackers_and_who_else_is_told_see_every_policy(tensorboard, wandb, tmp_path):
+def test_all_trackers_and_other_receivers_see_every_policy(tensorboard, wandb, tmp_path):
     told = []
     (tmp_path / "tensorboard" / "mine").mkdir(parents=True)
     (tmp_path / "tensorboard" / "mine" / "old").touch()
@@ -123,7 +123,7 @@ def test_what_is_not_installed_names_its_extra(name, monkeypatch, tmp_path):
             act()
 
 
-def test_where_wandb_does_not_start_it_is_told_what_to_do(wandb, tmp_path):
+def test_where_wandb_does_not_start_the_error_says_what_to_do(wandb, tmp_path):
     wandb.fails = True
     with pytest.raises(ConfigError, match=r"api_key not configured \(no-tty\).\n  hint: wandb login") as told:
         WandbTracker(tmp_path, "mine")

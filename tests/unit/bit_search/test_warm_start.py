@@ -20,7 +20,7 @@ NAMES = ("a", "b")
 PROBLEM = {"network": "n", "steps": "s", "data": {"train": "t"}, "training": None, "accelerator": "one", "seed": 1}
 
 
-class Told:
+class NamedEvaluator:
     """An evaluator that is only asked what it is."""
 
     fidelity = "ptq"
@@ -54,7 +54,7 @@ def log():
 
 
 def test_records_of_the_same_layers_and_fidelity_come_at_the_costs_of_the_space(log, space):
-    (known,) = known_records(log, Told(accelerator="two", seed=2), space, where="log")
+    (known,) = known_records(log, NamedEvaluator(accelerator="two", seed=2), space, where="log")
     assert known.policy == Policy.uniform(NAMES, BitWidths(4, 4))
     assert known.cost == space.cost_of(known.policy) != 7
     assert (known.score, known.method) == (1.0, "exact")
@@ -63,15 +63,15 @@ def test_records_of_the_same_layers_and_fidelity_come_at_the_costs_of_the_space(
 @pytest.mark.parametrize("change", [{"network": "m"}, {"data": {"train": None}}, {"training": {"steps": "9"}}])
 def test_measurements_of_another_problem_are_refused(log, space, change):
     with pytest.raises(ConfigError, match=f"differ in {next(iter(change))}"):
-        known_records(log, Told(**change), space, where="log.jsonl")
+        known_records(log, NamedEvaluator(**change), space, where="log.jsonl")
 
 
 def test_on_arrays_the_accelerator_must_be_the_same(space):
     on_arrays = {"network_evaluator": {"arrays": 1}}
     log = EvaluationLog(None, PROBLEM | on_arrays)
-    assert known_records(log, Told(**on_arrays), space, where="log") == ()
+    assert known_records(log, NamedEvaluator(**on_arrays), space, where="log") == ()
     with pytest.raises(ConfigError, match="accelerator"):
-        known_records(log, Told(**on_arrays, accelerator="two"), space, where="log")
+        known_records(log, NamedEvaluator(**on_arrays, accelerator="two"), space, where="log")
 
 
 def test_a_snapshot_stays_what_it_was(log, tmp_path):
