@@ -91,6 +91,21 @@ def test_promises_name_tests_that_exist():
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_map_of_the_code_names_every_package_and_file():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    cells = [
+        line.split("|") for line in text[text.index("## Map of the code") :].splitlines() if line.startswith("| `")
+    ]
+    named = {name for row in cells for name in re.findall(r"`([^`]+)`", row[1])}
+    source = ROOT / "src" / "mho"
+    packages = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
+    assert named == packages | {path.name for path in source.glob("*.py")} - {"__init__.py"}
+    for row in cells:
+        (home, *_) = re.findall(r"`([^`]+/)`", row[1]) or [""]
+        starts = re.findall(r"`(\w+\.py)`", row[3])
+        assert [name for name in starts if not list((source / home).glob(f"**/{name}"))] == [], row
+
+
 def test_the_accelerator_of_the_readme_is_the_example():
     (block,) = blocks(README, "toml")
     assert block.text == (ROOT / "examples" / "my_crossbar.toml").read_text(encoding="utf-8")

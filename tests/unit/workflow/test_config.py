@@ -5,6 +5,7 @@ import pytest
 from mho.errors import ConfigError, InputFileError
 from mho.hardware.loading import load_accelerator
 from mho.workflow.config import RunConfig, load_config
+from mho.workflow.search_settings import SearchSettings
 
 GOOD = """
 [run]
@@ -127,3 +128,14 @@ def test_every_example_is_a_valid_configuration(path, tmp_path):
     config = load_config(path, data_root=tmp_path)
     assert config.run.name == path.stem
     assert load_accelerator(config.accelerator.name).crossbar.cell_bits == 4
+
+
+def test_settings_without_adc_bits_are_written_without_them_and_those_with_come_back():
+    plain = SearchSettings(budget=5)
+    assert "adc_bits" not in plain.model_dump(mode="json")
+    assert not plain.has_adc_bits
+    given = SearchSettings(budget=5, adc_bits=[4, 6])
+    assert SearchSettings(**given.model_dump(mode="json")) == given
+    assert given.has_adc_bits
+    assert SearchSettings(budget=5, pins={"a": "4/4/5"}).has_adc_bits
+    assert SearchSettings(budget=5, hold_first_last="8/8/6").has_adc_bits
