@@ -19,7 +19,7 @@ from mho.errors import MhoError, MissingExtraError
 from mho.worker_pool import A, Failure, Lost, T, Work, attempt
 
 _CONNECT_SECONDS, _PING_SECONDS = 5.0, 5.0
-_MOST_STILLBORN = 3
+_MAX_FAILED_STARTS = 3
 """So many workers in a row that cannot be started are an error."""
 _NODE_DIED = "node has died"
 """In Ray's error for a worker that was lost with its machine."""
@@ -57,7 +57,7 @@ class RayPool(Generic[T, A]):
         self._takes = {"CPU": 1, **({"GPU": gpus} if gpus else {})}
         self._workers: list[Any] = []
         self._starting: dict[Any, Any] = {}
-        self._stillborn = 0
+        self._failed_starts = 0
         self._start: Callable[[], Any] | None = None
 
     def __enter__(self) -> RayPool[T, A]:
@@ -82,21 +82,21 @@ class RayPool(Generic[T, A]):
         waiting, deaths = deque(range(len(tasks))), Counter[int]()
         at_work: dict[Any, tuple[Any, int]] = {}
         while waiting or at_work:
-            self._hire(len(waiting) + len(at_work))
+            self._start_workers(len(waiting) + len(at_work))
             busy = {id(worker) for worker, _ in at_work.values()}
             for worker in [one for one in self._workers if id(one) not in busy][: len(waiting)]:
                 number = waiting.popleft()
                 at_work[worker.do.remote(tasks[number])] = worker, number
             done = self._wait_for(at_work)
             if done in self._starting:
-                self._welcome(done)
+                self._add_started(done)
                 continue
             worker, number = at_work.pop(done)
             try:
                 outcome: Any = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
                 self._workers = [one for one in self._workers if one is not worker]
-                self._bury_idle({id(one) for one, _ in at_work.values()})
+                self._forget_dead({id(one) for one, _ in at_work.values()})
                 deaths[number] += _NODE_DIED not in str(error)  # which is no task's fault
                 if deaths[number] < self._attempts:
                     waiting.appendleft(number)
@@ -107,7 +107,7 @@ class RayPool(Generic[T, A]):
                 outcome.raise_again()
             yield number, outcome
 
-    def _hire(self, wanted: int) -> None:
+    def _start_workers(self, wanted: int) -> None:
         """Start workers for so many tasks, as far as the cluster has processors: it may have lost some, or got more.
 
         They get tasks when they have said that they are there: one that waits for a processor may wait for ever.
@@ -150,35 +150,35 @@ class RayPool(Generic[T, A]):
                     hint="wait until others have left it a processor, and give the same command again",
                 )
 
-    def _welcome(self, sign: Any) -> None:
+    def _add_started(self, sign: Any) -> None:
         """Take in a worker that has been started."""
         worker = self._starting.pop(sign)
         try:
             self._ray.get(sign)
         except self._ray.exceptions.RayError as error:
-            self._stillborn += 1
-            if self._stillborn == _MOST_STILLBORN:
+            self._failed_starts += 1
+            if self._failed_starts == _MAX_FAILED_STARTS:
                 raise MhoError(
                     f"a process of the cluster cannot be started: {str(error).splitlines()[0]}",
                     where=self._address,
                     hint="is mho installed on all machines, in one version?",
                 ) from error
         else:
-            self._stillborn = 0
+            self._failed_starts = 0
             self._workers.append(worker)
 
-    def _bury_idle(self, busy: set[int]) -> None:
+    def _forget_dead(self, busy: set[int]) -> None:
         """Forget idle workers that died, such as all of a lost node: tasks must not go from one to the next."""
-        asked = {worker.is_there.remote(): worker for worker in self._workers if id(worker) not in busy}
-        if not asked:
+        pings = {worker.is_there.remote(): worker for worker in self._workers if id(worker) not in busy}
+        if not pings:
             return
-        told, silent = self._ray.wait(list(asked), num_returns=len(asked), timeout=_PING_SECONDS)
-        gone = [asked[sign] for sign in silent]
-        for sign in told:
+        answered, silent = self._ray.wait(list(pings), num_returns=len(pings), timeout=_PING_SECONDS)
+        gone = [pings[sign] for sign in silent]
+        for sign in answered:
             try:
                 self._ray.get(sign)
             except self._ray.exceptions.RayError:
-                gone.append(asked[sign])
+                gone.append(pings[sign])
         self._workers = [one for one in self._workers if all(one is not other for other in gone)]
 
     def _no_processors(self) -> MhoError:

@@ -130,7 +130,7 @@ class ProcessPool(Generic[T, A]):
                 try:
                     outcome: Any = ours.recv()
                 except (EOFError, OSError):
-                    code = self._bury(ours)
+                    code = self._forget(ours)
                     deaths[number] += 1
                     if deaths[number] < self._attempts:
                         waiting.appendleft(number)
@@ -150,7 +150,7 @@ class ProcessPool(Generic[T, A]):
                 ours.send(task)
                 return ours
             except OSError:  # it died while it had nothing to do
-                self._bury(ours)
+                self._forget(ours)
         process, ours = start_process(_work, f"{_NAME}{next(self._numbers)}")
         self._workers[ours] = process
         with suppress(OSError):  # one that died at once is found when its answer is waited for
@@ -158,7 +158,7 @@ class ProcessPool(Generic[T, A]):
             ours.send(task)
         return ours
 
-    def _bury(self, ours: Connection) -> int | None:
+    def _forget(self, ours: Connection) -> int | None:
         """Forget a worker that died; return its exit code."""
         process = self._workers.pop(ours)
         ours.close()

@@ -1,7 +1,7 @@
 """A search problem without training: ResNet-18's latencies on the paper's crossbar, and a smooth model of accuracy.
 
-As a script it searches with a log, slowly enough to be killed: ``python search_problem.py METHOD BUDGET LOG``; with a
-BATCH behind it in two processes; with the URL of a storage behind that, alone, beside other searches.
+As a script it searches with a log, slowly enough to be killed, in two processes: ``python search_problem.py METHOD
+BUDGET LOG BATCH``; with the URL of a storage behind that, alone, beside other searches.
 """
 
 from __future__ import annotations
@@ -190,9 +190,7 @@ def search_beside_others(method, budget, path, batch, url, *, seconds=0.05):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        search(sys.argv[1], int(sys.argv[2]), log_path=Path(sys.argv[3]), seconds=0.02)
-    elif len(sys.argv) == 5:
+    if len(sys.argv) == 5:
         search_in_processes(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
     else:
         search_beside_others(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
