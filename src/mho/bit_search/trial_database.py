@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
     OperationalError,
+    PendingRollbackError,
     ProgrammingError,
     SQLAlchemyError,
 )
@@ -167,6 +168,8 @@ def _is_race(error: Exception) -> bool:
 def _is_lost(error: Exception) -> bool:
     """Tell whether asking again may help: the connection broke, the server restarts, or SQLite's file is locked."""
     cause = _database_error(error)
+    if isinstance(cause, PendingRollbackError):  # the connection broke before, in the midst of a transaction
+        return True
     if not isinstance(cause, DBAPIError):
         return False
     if type(cause.orig).__module__.startswith("sqlite3"):

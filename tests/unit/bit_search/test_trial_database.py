@@ -12,7 +12,7 @@ import search_problem
 import sqlalchemy
 from optuna.storages._rdb import models
 from search_problem import SmoothEvaluator, resnet18_space, search_at_once
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from mho.bit_search import trial_database
 from mho.bit_search.evaluation import EvaluationRecord
@@ -95,6 +95,20 @@ def test_searches_that_find_an_empty_database_at_once_create_it_together(url, co
     opened[0].add(record())
     opened[1].refresh()
     assert opened[1].find(POLICY) is not None
+
+
+def test_a_connection_that_broke_within_a_transaction_is_asked_for_again(tmp_path, connect, let_time_pass, caplog):
+    database = connect(f"sqlite:///{tmp_path / 'trials.db'}")._database
+    let_time_pass(lambda: None)
+    answers = iter([PendingRollbackError("Can't reconnect until invalid transaction is rolled back."), "found"])
+
+    def question():
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    assert database.ask(question) == "found"
+    assert "does not answer (Can't reconnect" in caplog.text
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
