@@ -9,13 +9,14 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded; a process with threads cannot be forked
-if os.access("/dev/shm", os.W_OK):  # a disk takes longer than most cases do
+if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2**30:  # quicker than a disk
     os.environ["TMPDIR"] = "/dev/shm"
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
