@@ -31,14 +31,15 @@ class MeanBand:
 def find_band(correct: Sequence[int], samples: int, confidence: float = CONFIDENCE) -> MeanBand:
     """Return the mean accuracy over chips, and its confidence interval mean -+ t s / sqrt(n) (Student, n - 1 degrees).
 
-    The interval covers the choice of chips, not that of samples.
+    The interval covers the choice of chips, not that of samples. Student's t follows from the incomplete beta function
+    (Abramowitz and Stegun, 26.7.1), which versions of SciPy before 1.17 invert more exactly than t itself.
 
     Args:
         correct: samples that each chip classifies correctly, 0..samples, at least one chip.
         samples: of each chip, at least 1.
         confidence: of the interval, above 0, below 1.
     """
-    from scipy.special import stdtrit
+    from scipy.special import betaincinv
 
     chips, total = len(correct), sum(correct)
     mean = total / (chips * samples)
@@ -46,5 +47,6 @@ def find_band(correct: Sequence[int], samples: int, confidence: float = CONFIDEN
         return MeanBand(mean, None, None, None)
     squares = chips * sum(count * count for count in correct) - total * total
     std = math.sqrt(squares / (chips * (chips - 1))) / samples
-    half = float(stdtrit(chips - 1, (1 + confidence) / 2)) * std / math.sqrt(chips)
+    beta = float(betaincinv((chips - 1) / 2, 0.5, 1 - confidence))
+    half = math.sqrt((chips - 1) * (1 - beta) / beta) * std / math.sqrt(chips)
     return MeanBand(mean, std, max(0.0, mean - half), min(1.0, mean + half))
