@@ -122,7 +122,7 @@ class PlanningAgent:
         It is one of the agent's episodes, improved; where all of them are known, a neighbour of the incumbent.
         """
         known = {*self._records, *pending}
-        if sum(self._space.contains(policy) for policy in known) == self._space.size:
+        if self._space.is_exhausted(known):
             return None
         if len(self._records) < self._warm_up:
             return self._first(known)

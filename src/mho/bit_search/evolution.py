@@ -77,7 +77,7 @@ class EvolutionSearch:
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:
         """Return a child that was not evaluated before; None where all policies were that may be."""
         known = {*self._records, *pending}
-        if sum(self._space.contains(policy) for policy in known) == self._space.size:
+        if self._space.is_exhausted(known):
             return None
         with quiet():
             for _ in range(MAX_ASKS):

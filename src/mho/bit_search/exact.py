@@ -189,7 +189,7 @@ class ExactSearch:
 
     def _draw(self) -> Policy | None:
         """Return a policy that was not evaluated, if a few draws find one; None where there is none."""
-        if sum(self._space.contains(policy) for policy in self._known) == self._space.size:
+        if self._space.is_exhausted(self._known):
             return None
         return draw_new(self._space, self._goal, self._generator, self._known)
 

@@ -11,7 +11,7 @@ to the letter keeps every choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -237,6 +237,10 @@ class SearchSpace:
         if self.shared is None:
             return np.zeros(index.shape[1:-1], dtype=np.int64)
         return self.shared.saved_ps(index[0], share_index(index[1], index[2], self.table.shape[3]))
+
+    def is_exhausted(self, known: Collection[Policy]) -> bool:
+        """Tell whether distinct policies, which need not all lie in the space, hold all of its policies."""
+        return len(known) >= self.size and sum(self.contains(policy) for policy in known) == self.size
 
     def contains(self, policy: Policy) -> bool:
         """Tell whether the space holds the policy."""

@@ -64,7 +64,7 @@ class TpeSearch:
         Pending policies count as bad as the worst, so that proposals keep away from them.
         """
         known = {*self._records, *pending}
-        if sum(self._space.contains(policy) for policy in known) == self._space.size:
+        if self._space.is_exhausted(known):
             return None
         self._first = [policy for policy in self._first if policy not in known]
         if self._first:
