@@ -30,6 +30,7 @@ from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, Lay
 from mho.cost_model.energy import energy_network
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import UNIFORM_REFERENCE, write_widths
+from mho.report.breakdown_text import format_components, print_unspecified
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
 from mho.terminal import Console, Text, echo
@@ -130,12 +131,8 @@ def _print_text(document: CostDocument) -> None:
 
 def _print_energy(console: Console, energy: EnergyDocument) -> None:
     line = Text.assemble("energy ", (f"{energy.total_pj / 1e6:,.3f} uJ", "bold"))
-    for component, picojoules in energy.components_pj.items():
-        if picojoules:
-            line.append(f"   {component} {100 * picojoules / energy.total_pj:.1f} %")
-    console.print(line)
-    if energy.untold:
-        console.print(f"unspecified, and not counted: {', '.join(energy.untold)}", style="dim")
+    console.print(line.append(format_components(energy.components_pj, energy.total_pj)))
+    print_unspecified(console, energy.untold)
 
 
 def _encodings(document: CostDocument) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import EnergyDocument
-from mho.cost_model.energy import Component
 from mho.formats import format_bytes, format_energy, format_share, format_time
+from mho.report.breakdown_text import format_components, print_unspecified
 from mho.report.columns import print_columns
 from mho.report.schedule_columns import list_causes, list_columns
 from mho.report.schedule_document import AreaFigures, PipelineFigures, ReloadFigures, ScheduleDocument, Simulated
@@ -211,16 +208,10 @@ def _print_reload(console: Console, document: ScheduleDocument, figures: ReloadF
 def print_energy(console: Console, energy: EnergyDocument, area: AreaFigures | None) -> None:
     """Print the energy of an input, and the area of the chip where it is known."""
     line = Text.assemble("energy ", (format_energy(energy.total_pj), "bold"), " an input")
-    console.print(line.append(_shares(energy.components_pj, energy.total_pj)), soft_wrap=True)
-    if energy.untold:
-        console.print(f"unspecified, and not counted: {', '.join(energy.untold)}", style="dim")
+    console.print(line.append(format_components(energy.components_pj, energy.total_pj)), soft_wrap=True)
+    print_unspecified(console, energy.untold)
     if area is None:
         return
     line = Text.assemble("area ", (f"{area.total_mm2:,.4g} mm2", "bold"))
-    console.print(line.append(_shares(area.components_mm2, area.total_mm2)), soft_wrap=True)
-    if area.untold:
-        console.print(f"unspecified, and not counted: {', '.join(area.untold)}", style="dim")
-
-
-def _shares(components: Mapping[Component, float] | Mapping[AreaComponent, float], total: float) -> str:
-    return "".join(f"   {name} {100 * value / total:.1f} %" for name, value in components.items() if value)
+    console.print(line.append(format_components(area.components_mm2, area.total_mm2)), soft_wrap=True)
+    print_unspecified(console, area.untold)
