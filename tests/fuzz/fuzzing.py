@@ -294,7 +294,6 @@ def run_cases(kind: Kind, cases: Sequence[Case]) -> Iterator[Outcome]:
                 os.close(reader)
                 _work(kind, cases[start : start + _CASES_A_PROCESS], writer, Path(folder, "case"), log)
             os.close(writer)
-            ended = False
             try:
                 with os.fdopen(reader, encoding="utf-8") as lines:
                     for line in lines:
@@ -303,10 +302,10 @@ def run_cases(kind: Kind, cases: Sequence[Case]) -> Iterator[Outcome]:
                         descriptions, steps = tuple(content["descriptions"]), tuple(content["steps"])
                         yield replace(Outcome(**content), case=case, descriptions=descriptions, steps=steps)
                         done += 1
-                ended = True
-            finally:  # a caller that wants no more cases
-                if not ended:
-                    os.kill(process, signal.SIGKILL)
+            except BaseException:  # also where the caller wants no more cases
+                os.kill(process, signal.SIGKILL)
+                raise
+            finally:
                 _, status = os.waitpid(process, 0)
             start += done
             if start < len(cases) and done < _CASES_A_PROCESS:
