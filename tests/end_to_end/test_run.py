@@ -170,6 +170,26 @@ def test_a_run_ends_in_exact_engines_a_faster_policy_and_a_page(finished):
         assert (finished / file.path).stat().st_size == file.bytes
 
 
+def test_a_result_tells_errors_by_class_sensitivities_cost_splits_and_sizes(finished):
+    result = read_result(finished / "result.json")
+    for errors, candidate in zip(result.errors, result.candidates, strict=True):
+        assert sum(one.correct for one in errors.classes) == candidate.test.correct
+        assert sum(one.count for one in errors.confusions) == candidate.test.count - candidate.test.correct
+        loss = sum(one.count * one.loss for one in errors.classes) / candidate.test.count
+        assert loss == pytest.approx(candidate.test.loss, rel=1e-4)
+    assert result.sensitivities.samples == 40
+    widths = [bits for layer in result.layers for bits in (layer.found.weight_bits, layer.found.act_bits)]
+    assert [one.bits for one in result.sensitivities.operands] == widths
+    for split, candidate in zip(result.splits, result.candidates[1:], strict=True):
+        assert sum(split.time_us.values()) == pytest.approx(candidate.latency_us)
+    *_, reference, found = result.sizes
+    assert found.weight_bits == pytest.approx(result.candidate("found").weight_bits * found.weights)
+    assert (found.program_bytes, reference.tiles) == (
+        (finished / "stages" / "program" / "program.mho").stat().st_size,
+        result.candidate("reference").tiles,
+    )
+
+
 def check_files(directory: Path, samples: np.ndarray, labels: np.ndarray, capsys) -> None:
     """Check that programs and networks take samples as the dataset gives them, and are as accurate as the run says."""
     result, stages = read_result(directory / "result.json"), directory / "stages"

@@ -20,12 +20,15 @@ from mho.data.dataset import Split
 from mho.errors import TrainingError
 from mho.evaluation.chip import ChipPreparation
 from mho.evaluation.chips import SampledChips, run_chips
+from mho.evaluation.classes import Predictions, cross_entropies
 from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.seeds import derive_seed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mho.program.program import Program
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training import Evaluation
@@ -207,9 +210,33 @@ def evaluate_network(
     from mho.quantization.training import evaluate
 
     if arrays is None:
-        found = evaluate(trainable, split, FLOAT_BATCH)
-    else:
-        (found,) = arrays.evaluate(trainable, (split,))
+        return _checked(evaluate(trainable, split, FLOAT_BATCH))
+    (found,) = arrays.evaluate(trainable, (split,))
+    return _checked(found)
+
+
+def evaluate_with_predictions(trainable: TrainableNetwork, split: Split) -> tuple[dict[str, Any], Predictions]:
+    """Return how accurate a network is on a split, in floats, as JSON, and what it predicts for each sample.
+
+    Raises:
+        TrainingError: its loss is not finite.
+    """
+    from mho.quantization.training import evaluate
+
+    parts: list[Predictions] = []
+
+    def keep(logits: Tensor, labels: Tensor) -> None:
+        parts.append(Predictions.of(logits.cpu().numpy(), labels.cpu().numpy()))
+
+    figures = _checked(evaluate(trainable, split, FLOAT_BATCH, on_batch=keep))
+    classes, losses = (
+        np.concatenate(one) for one in zip(*((part.classes, part.losses) for part in parts), strict=True)
+    )
+    return figures, Predictions(classes, losses)
+
+
+def _checked(found: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as JSON. Raises `TrainingError` where its loss is not finite."""
     if not math.isfinite(found.loss):
         raise TrainingError(
             f"the loss is {found.loss} after training", where="training", hint="lower its learning_rate"
@@ -227,8 +254,7 @@ def score_logits(outputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.
     from mho.quantization.training import Evaluation
 
     (logits,) = outputs.values()
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    losses = cross_entropies(logits, labels)
     correct = int((logits.argmax(axis=1) == labels).sum())
     return Evaluation(float(losses.mean()), correct / len(labels), len(labels), correct)
 

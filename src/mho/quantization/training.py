@@ -141,13 +141,20 @@ def train(
     return TrainingResult(tuple(history), total)
 
 
-def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluation:
+def evaluate(
+    module: nn.Module,
+    split: Split,
+    batch_size: int = 256,
+    *,
+    on_batch: Callable[[Tensor, Tensor], None] | None = None,
+) -> Evaluation:
     """Return loss and accuracy of `module` on all of `split`, with running statistics.
 
     Args:
         module: the network.
         split: what it is evaluated on.
         batch_size: samples at a time, at most; on a processor fewer of large ones (`samples_at_once`).
+        on_batch: called with the logits [n, classes] and the labels [n] of each batch, in the order of the samples.
 
     Raises:
         DataError: labels and outputs do not fit.
@@ -166,6 +173,8 @@ def evaluate(module: nn.Module, split: Split, batch_size: int = 256) -> Evaluati
                 _check_logits(logits, labels)
                 loss = float(functional.cross_entropy(logits, labels))
                 means.add(loss, _count_correct(logits, labels), len(labels))
+                if on_batch is not None:
+                    on_batch(logits, labels)
     finally:
         original.train(was_training)
     mean = means.result()

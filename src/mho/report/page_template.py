@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from mho import formats
+from mho.report import network_tables
 from mho.report.study_text import describe_band, format_value
 
 _FILTERS = {
@@ -19,6 +20,11 @@ _FILTERS = {
     "duration": formats.format_seconds,
     "value": format_value,
     "band": describe_band,
+    "energy": partial(formats.format_energy, page=True),
+    "confusion_matrix": network_tables.build_matrix,
+    "confusions": network_tables.list_confusions,
+    "class_rows": network_tables.list_classes,
+    "energy_components": network_tables.list_energy_components,
 }
 
 

@@ -28,6 +28,7 @@ from mho.report.result_figures import (
     TrainingFigures,
     ZeroSliceFigures,
 )
+from mho.report.result_networks import ClassErrors, CostSplit, DeployedSize, Sensitivities
 from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary
 from mho.settings import parse_settings
 
@@ -89,6 +90,16 @@ class RunResult(FrozenModel):
     """Accuracies of uniform 8/8 and the found policy on sampled chips; empty where hardware is ideal or `unsampled`."""
     unsampled: str = ""
     """Why no chips were sampled of hardware that is not ideal."""
+    errors: tuple[ClassErrors, ...] = ()
+    """How each network errs on test data, class by class; empty where there are no classes, and in results that predate
+    it."""
+    sensitivities: Sensitivities | None = None
+    """What one bit less or more of each layer does to the found policy's network; null where `absent` says why, and in
+    results that predate it."""
+    splits: tuple[CostSplit, ...] = ()
+    """Where time and energy go at uniform 8/8 and under the found policy; empty in results that predate it."""
+    sizes: tuple[DeployedSize, ...] = ()
+    """How large each network is where it is deployed; empty in results that predate it."""
     chip: tuple[ChipFigures, ...] = ()
     """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
     absent: tuple[AbsentPart, ...] = ()

@@ -18,11 +18,16 @@ from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
 from mho.report.drawing_files import Picture, draw_slowest
 from mho.report.result_figures import AbsentPart, MappingFigures
+from mho.report.result_networks import ClassErrors, DeployedSize
 from mho.report.result_search import OperandWorth, SearchSummary
+from mho.workflow.breakdowns import describe_errors, measure_size
 from mho.workflow.chip_figures import OnChip, schedule_policies
 from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
+from mho.workflow.policy_stages import QUANTIZED_FILE
+from mho.workflow.predictions import PREDICTIONS_FILE, read_predictions
+from mho.workflow.program_stages import PROGRAM_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.run_directory import StageResult
 from mho.workflow.search_results import collect_searches, collect_worths
 from mho.workflow.search_stage import make_space
@@ -94,6 +99,8 @@ class Extras:
         mappings: the policies under every mapping.
         worths: what one bit more or less of each layer would cost and bring.
         searches: the run's search and others in its directory.
+        errors: of each network on test data, class by class; empty where the task has no classes.
+        sizes: of each network where it is deployed.
         absent: what could not be had, and why.
     """
 
@@ -103,6 +110,8 @@ class Extras:
     mappings: tuple[MappingFigures, ...]
     worths: tuple[OperandWorth, ...]
     searches: tuple[SearchSummary, ...]
+    errors: tuple[ClassErrors, ...]
+    sizes: tuple[DeployedSize, ...]
     absent: tuple[AbsentPart, ...]
 
 
@@ -139,6 +148,8 @@ def collect_extras(outcome: Outcome) -> Extras:
         mappings=tuple(_under_mapping(outcome, model) for model in MappingModel),
         worths=get("how sensitive layers are", explain, ()),
         searches=get("other searches", lambda: collect_searches(search, outcome.path), ()),
+        errors=get("errors by class", lambda: _collect_errors(outcome), ()),
+        sizes=get("deployed size", lambda: _collect_sizes(outcome), ()),
         absent=tuple(absent),
     )  # fmt: skip
 
@@ -156,3 +167,32 @@ def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
         found_latency_us=to_microseconds(found),
         speedup=reference / found,
     )
+
+
+def _collect_errors(outcome: Outcome) -> tuple[ClassErrors, ...]:
+    stage = outcome.stages["simulation"]
+    if PREDICTIONS_FILE not in stage.files:
+        return ()
+    labels, predictions = read_predictions(stage.folder / PREDICTIONS_FILE)
+    classes = outcome.material.dataset.classes
+    return tuple(
+        describe_errors(name, label, labels, predictions[name], classes)
+        for name, label in LABELS.items()
+        if name in predictions
+    )
+
+
+def _collect_sizes(outcome: Outcome) -> tuple[DeployedSize, ...]:
+    def network_bytes(name: str, file: str) -> int:
+        return (outcome.stages[name].folder / file).stat().st_size
+
+    programs = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
+    in_float = measure_size("float", LABELS["float"], outcome.layers, network_bytes=network_bytes("float", FLOAT_FILE))
+    return (in_float, *(
+        measure_size(
+            name, LABELS[name], outcome.layers, network_bytes=network_bytes(name, QUANTIZED_FILE), policy=policy,
+            cost=outcome.costs[name], accelerator=outcome.material.accelerator,
+            program_bytes=outcome.stages["program"].figures[programs[name]]["bytes"],
+        )
+        for name, policy in outcome.policies.items()
+    ))  # fmt: skip

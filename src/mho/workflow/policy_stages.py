@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
@@ -20,6 +20,9 @@ from mho.workflow.noise import noise_ingredients
 from mho.workflow.prepared import Prepared
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
 from mho.workflow.stage import Figures, Report
+
+if TYPE_CHECKING:
+    from mho.quantization.qat import TrainableNetwork
 
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 CALIBRATED, TRAINED = "calibration", "training"
@@ -37,11 +40,14 @@ def quantize_policy(
     folder: Path,
     report: Report,
     arrays: HardwareEvaluator | None = None,
+    *,
+    measures_layers: bool = False,
 ) -> Figures:
     """Quantize to `policy` by calibration, and by training too where it is given, and keep the better one.
 
     The quantized network that is more accurate on validation data (of equals, the one of lower loss) and the policy are
-    written into `folder`. The accuracy is that of the network's integers, or of `arrays`.
+    written into `folder`. The accuracy is that of the network's integers, or of `arrays`. Where `measures_layers`, the
+    figures have the sensitivities of its layers, on the calibration split.
     """
     from mho.quantization.export import write_qcdq_onnx
 
@@ -64,6 +70,7 @@ def quantize_policy(
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
     return {
+        **(_measure_layers(prepared, best, report) if measures_layers else {}),
         "policy": policy.to_json(),
         "points": points,
         "notes": notes,
@@ -71,6 +78,16 @@ def quantize_policy(
         "validation_by": found,
         "validation": found[made_by],
     }
+
+
+def _measure_layers(prepared: Prepared, best: TrainableNetwork, report: Report) -> Figures:
+    from mho.quantization.layer_sensitivity import measure_sensitivities
+
+    found = measure_sensitivities(
+        best, prepared.table(), prepared.material.dataset.calibration,
+        on_progress=lambda share: report(1.0, f"sensitivities of layers, {share:.0%}"),
+    )  # fmt: skip
+    return {"sensitivities": found.to_json()}
 
 
 def _is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -171,6 +188,7 @@ class TrainFinalists:
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,
+            "measures": ["sensitivities"],
             **array_ingredients(self.arrays),
         }
 
@@ -209,7 +227,9 @@ class TrainFinalists:
             report(share, f"finalist {number + 1}: {text}")
 
         seed = derive_seed(self.seed, "qat")
-        figures = quantize_policy(self.prepared, self._policy(index), self.training, seed, place, show, self.arrays)
+        figures = quantize_policy(
+            self.prepared, self._policy(index), self.training, seed, place, show, self.arrays, measures_layers=True
+        )
         content = {"figures": figures, "digest": hash_json([figures, hash_files(place)])}
         write_atomically(done, json.dumps(content, allow_nan=False).encode())
         return figures

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from mho.data.dataset import Split
 from mho.errors import MhoError
 from mho.evaluation.chips import SampledChips
-from mho.evaluation.networks import HardwareEvaluator, evaluate_network, score_logits
+from mho.evaluation.classes import Predictions
+from mho.evaluation.networks import HardwareEvaluator, evaluate_with_predictions, score_logits
 from mho.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import QUANTIZED_FILE
+from mho.workflow.predictions import PREDICTIONS_FILE, write_predictions
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import Figures, Report, versions
 
@@ -169,12 +171,13 @@ class Simulate:
             "program": self.program.digest,
             "data": self.material.data_hash,
             "settings": self.settings.model_dump(mode="json"),
+            "keeps": [PREDICTIONS_FILE],
             **({} if self.arrays is None else {"arrays": dict(self.arrays.problem)}),
             **({} if self.chips is None else {"chips": self._chip_ingredients()}),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
-        """Run and compare; writes the logits of the found policy's program, and ranges of its ADCs."""
+        """Run and compare; writes the found policy's logits, what all networks predict, and ranges of ADCs."""
         from mho.workflow import checks
 
         test = self.material.dataset.test.spread(self._count)
@@ -205,16 +208,17 @@ class Simulate:
         report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
-        exact = {
-            name: asdict(score_logits({"logits": logits}, test.labels))
-            for name, logits in (("found", found), ("reference", reference))
-        }
+        outputs = {"found": found, "reference": reference}
+        exact = {name: asdict(score_logits({"logits": logits}, test.labels)) for name, logits in outputs.items()}
+        in_float, predictions = self._evaluate_float(test)
+        predictions |= {name: Predictions.of(logits, test.labels) for name, logits in outputs.items()}
+        write_predictions(folder / PREDICTIONS_FILE, test.labels, predictions)
         return {
             **exact,
             "exact": exact,
             **self._evaluate_on_arrays(folder, test, report),
             **self._evaluate_on_chips(test, report),
-            "float": self._evaluate_float(test),
+            "float": in_float,
             "checks": outcomes,
             **self._measure_zero_slices(test),
         }
@@ -283,8 +287,10 @@ class Simulate:
             return {"zero_slices": {}, "absent": [{"part": "zero slices skipped", "reason": error.line}]}
         return {"zero_slices": found}
 
-    def _evaluate_float(self, test: Split) -> Figures:
+    def _evaluate_float(self, test: Split) -> tuple[Figures, dict[str, Predictions]]:
         from mho.network.onnx_reader import read_onnx
         from mho.quantization.qat import TrainableNetwork
 
-        return evaluate_network(TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE)), test)
+        network = TrainableNetwork(read_onnx(self.float_network.folder / FLOAT_FILE))
+        figures, predictions = evaluate_with_predictions(network, test)
+        return figures, {"float": predictions}

@@ -32,15 +32,15 @@ from mho.report.result_figures import (
     ZeroSliceFigures,
 )
 from mho.report.result_text import describe_chips, describe_objective, describe_result
+from mho.workflow.breakdowns import FLOAT_BITS, split_cost
 from mho.workflow.config import RunConfig
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
+from mho.workflow.predictions import PREDICTIONS_FILE
 from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.search_results import collect_search
 from mho.workflow.stage import versions
-
-FLOAT_BITS = 32
 
 _FILES = (
     ("float", FLOAT_FILE, "trained float network"),
@@ -52,6 +52,7 @@ _FILES = (
     ("program", CHIP_PROGRAM_FILE, "program of the found policy for the whole chip, with its schedule"),
     ("search", SEARCH_FILE, "every policy tried"),
     ("simulation", "logits.npz", "simulated outputs for the test images"),
+    ("simulation", PREDICTIONS_FILE, "what each network predicts for the test images, and the losses"),
     ("simulation", RANGES_FILE, "ranges of the found policy's ADCs, for mho simulate"),
 )
 
@@ -99,6 +100,10 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         tested_on=tested_on,
         chip_accuracies=chip_accuracies,
         unsampled=unsampled,
+        errors=extras.errors,
+        sensitivities=outcome.stages["found"].figures.get("sensitivities"),
+        splits=tuple(split_cost(name, LABELS[name], cost, hardware) for name, cost in costs.items()),
+        sizes=extras.sizes,
         chip=extras.on_chip.figures,
         absent=extras.absent,
         accelerator=outcome.material.accelerator.to_json(),

@@ -1,0 +1,128 @@
+"""What a result tells of each network beside accuracy and time: its classes, where time and energy go, size, layers.
+
+Losses are natural logarithms (cross entropy).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mho.cost_model.energy import Component
+from mho.cost_model.time_components import TimeComponent
+from mho.frozen_model import FrozenModel
+from mho.report.result_figures import Count
+
+
+class ClassFigures(FrozenModel):
+    """How well the test samples of one class are classified."""
+
+    count: Count
+    """Its samples."""
+    correct: Count
+    """Those classified correctly."""
+    loss: float | None
+    """Mean cross entropy of its samples; null where there are none."""
+
+
+class ConfusedClasses(FrozenModel):
+    """Two classes of which one is taken for the other; numbers of classes are places in `data.classes`."""
+
+    actual: Count
+    """Class of the samples."""
+    predicted: Count
+    """Class that is predicted instead."""
+    count: Annotated[int, Field(ge=1)]
+    """How many samples."""
+
+
+class ClassErrors(FrozenModel):
+    """How a network errs on test data, class by class."""
+
+    name: str
+    """`float`, `reference` or `found`; of the latter two the integer reference, with every sum exact."""
+    label: str
+    """For people."""
+    classes: tuple[ClassFigures, ...]
+    """In the order of `data.classes`."""
+    confusions: tuple[ConfusedClasses, ...]
+    """Classes that are confused, the most frequent first: with `classes`, the confusion matrix. All of up to 32
+    classes, else the 1,000 most frequent."""
+    other_errors: Count = 0
+    """Samples classified incorrectly that `confusions` leaves out."""
+
+
+class CostSplit(FrozenModel):
+    """Where time and energy of one inference go, on one crossbar that is used again for every tile."""
+
+    name: str
+    """`reference` or `found`."""
+    label: str
+    """For people."""
+    time_us: dict[TimeComponent, float]
+    """Time by component, us; all of it. What the accelerator does not charge for takes none."""
+    energy_pj: dict[Component, float] | None = None
+    """Energy of each component that does something and is specified, pJ; null where the accelerator specifies none."""
+    total_energy_pj: float | None = None
+    """Their sum, pJ."""
+    energy_untold: tuple[Component, ...] = ()
+    """Components that do something and have no unit energy in the accelerator."""
+
+
+class DeployedSize(FrozenModel):
+    """How large a network is where it is deployed."""
+
+    name: str
+    """`float`, `reference` or `found`."""
+    label: str
+    """For people."""
+    weights: Count
+    """Weights of MVM layers."""
+    weight_bits: Count
+    """Bits that they take together."""
+    network_bytes: Count
+    """Size of the network's ONNX file."""
+    program_bytes: Count | None = None
+    """Size of the program file, cells included; null for the float network, which has none."""
+    tiles: Count | None = None
+    """Crossbars that hold every layer once, under this run's mapping; null for the float network."""
+    cells: Count | None = None
+    """All cells of these crossbars; null for the float network."""
+    digit_cells: Count | None = None
+    """Those that hold digits of weights; null for the float network."""
+
+
+class MeasuredStep(FrozenModel):
+    """What other bits of one operand of one layer do to the network as it was trained, without training it again."""
+
+    bits: int
+    """Instead of those it has."""
+    loss: float
+    """Loss then less the loss now: positive where the network gets worse."""
+
+
+class OperandSensitivity(FrozenModel):
+    """How one operand of one layer affects the loss of the found policy's network."""
+
+    layer: str
+    """Layer name."""
+    operand: str
+    """`weight` or `activation`."""
+    bits: int
+    """Under the found policy."""
+    less: MeasuredStep | None
+    """With one bit less; null where there are none."""
+    more: MeasuredStep | None
+    """With one bit more; null where there are none."""
+
+
+class Sensitivities(FrozenModel):
+    """Measured changes of loss where one operand of one layer gets a bit less or more, all else as it is."""
+
+    samples: Annotated[int, Field(ge=1)]
+    """Samples of the calibration split on which they were measured, spread over it."""
+    loss: float
+    """Mean cross entropy of the found policy's network on them."""
+    operands: tuple[OperandSensitivity, ...]
+    """Weights and activations of every MVM layer, in execution order."""
