@@ -35,7 +35,7 @@ from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.program import BufferKind, Program, walk
 from mho.program.schedule import LayerSchedule, Schedule
 from mho.scheduling.chip_layer import ChipLayer
-from mho.scheduling.dependencies import derive_work_graph
+from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.options import CopyCost
 from mho.scheduling.placement import ChipPlan, CopyPlace
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
@@ -215,7 +215,7 @@ def _derive_graph(program: Program, sizes: Sizes) -> WorkGraph:
         node.name: _describe(program, contents[node.name], network, node, sizes[node.name])
         for node in network.mvm_nodes
     }
-    return derive_work_graph(network, layers)
+    return DependencyTable(network, layers).graph(layers)
 
 
 def _describe(

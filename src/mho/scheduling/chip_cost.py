@@ -30,7 +30,7 @@ from mho.network.layers import derive_layer_table
 from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap
 from mho.scheduling.critical_path import find_critical_path
-from mho.scheduling.dependency_table import DependencyTable
+from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
@@ -162,7 +162,7 @@ class ChipCostModel:
         self._model, self._names = model, network.layer_names
         self._layers = derive_layer_table(network)
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
-        self._needs = DependencyTable(network)
+        self._needs = DependencyTable(network, self._names)
         self._known: dict[Policy, ChipCost] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
@@ -241,7 +241,7 @@ class ChipCostModel:
             name: listed.layers[number]
             for name, listed, number in zip(self._names, layers, choice.options, strict=True)
         }
-        graph = self._needs.graph(own)
+        graph = self._needs.graph(own, in_execution_order=True)
         return _Point(choice, graph, time_asap(graph, dict(zip(self._names, map(int, choice.copies), strict=True))))
 
     def _evaluate(self, point: _Point, layers: list[LayerOptions]) -> int:

@@ -7,55 +7,46 @@ elements that it reads. That is exact to single positions, for layers that work 
 The same is done with the windows numbered from the last: the largest such number is that of the first window that is
 read. What no later window reads may leave the buffers.
 
-Layers that no mapping is given for are taken for digital operations that take no time.
+What a layer needs of another depends on nothing but the windows of the two, and bytes follow from widths: searches,
+which make thousands of graphs of one network, keep a `DependencyTable`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.arithmetic.attributes import get_ints
 from mho.arithmetic.operation import RequiredWindows
-from mho.arithmetic.required_windows import largest, slide_images
 from mho.errors import ScheduleError, suggest
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import LayerMapping
-from mho.mapping.windows import Axis, PositionGrid
 from mho.network.graph import Network, Node
 from mho.network.layers import derive_layer
 from mho.network.properties import required_windows
 from mho.scheduling.chip_layer import ChipLayer
+from mho.scheduling.window_order import WindowOrder
 from mho.scheduling.work_graph import Integers, LayerWork, Need, WorkGraph
 
-_Numbering = tuple[str, bool]
-"""A producer, and whether its windows are numbered from the last."""
+_MOST_BYTES = 512 << 20
+"""Of arrays that a table keeps; beyond it starts over."""
 
-_Known = dict[_Numbering, RequiredWindows]
-"""What is known of a tensor."""
+Size = tuple[int, int]
+"""Height and width of a window, in positions."""
 
 
-def build_work_graph(
-    network: Network,
-    mappings: Mapping[str, LayerMapping],
-    accelerator: Accelerator,
-    *,
-    base: WorkGraph | None = None,
-) -> WorkGraph:
+def build_work_graph(network: Network, mappings: Mapping[str, LayerMapping], accelerator: Accelerator) -> WorkGraph:
     """Derive the work graph of a network.
 
     Args:
         network: float or quantized.
         mappings: of the layers that run in crossbars, by name; such as `list_chip_options` gives. MVM layers that are
-            not named run elsewhere, in no time, and pass on what they depend on.
+            not named are taken for digital operations that take no time.
         accelerator: what the mappings are made for.
-        base: a graph of the same network and accelerator: layers that are mapped as there, and so are those that they
-            need, are taken from it. The result is the same, sooner.
 
     Raises:
         ScheduleError: a name is unknown, or a mapping is made for another layer or is not one of a chip.
@@ -66,183 +57,7 @@ def build_work_graph(
             raise ScheduleError("no such MVM layer", where=f"{network.name}: {name}", hint=suggest(name, nodes))
         _check_layer(network, nodes[name], mappings[name])
     layers = {name: ChipLayer.of(mapping, accelerator) for name, mapping in mappings.items()}
-    return derive_work_graph(network, layers, base=base)
-
-
-def derive_work_graph(
-    network: Network, chip_layers: Mapping[str, ChipLayer], *, base: WorkGraph | None = None
-) -> WorkGraph:
-    """Derive the work graph of a network from what is known of its layers on the chip, by name.
-
-    Arguments are those of `build_work_graph`; layers are taken from `base` where both have the same mapping.
-    """
-    graph = _GraphBuilder(network)
-    kept, followed = _list_kept(base, chip_layers)
-    last_uses = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
-    layers = []
-    for number, node in enumerate(network.nodes):
-        if node.name in chip_layers:
-            own = chip_layers[node.name]
-            layers.append(kept.get(node.name) or graph.make_layer(node, own))
-            if node.name in followed:
-                graph.number_outputs(node, own)
-        else:
-            graph.add_digital(node)
-        graph.forget(name for name in (*node.inputs, node.output) if last_uses.get(name, -1) <= number)
-    return WorkGraph(network.name, tuple(layers))
-
-
-def _list_kept(base: WorkGraph | None, layers: Mapping[str, ChipLayer]) -> tuple[dict[str, LayerWork], set[str]]:
-    """Return the layers of `base` that stay as they are, and the names of those whose outputs must be followed."""
-    if base is None or {layer.name for layer in base.layers} != set(layers):
-        return {}, set(layers)
-    alike = {
-        layer.name for layer in base.layers if layer.known_mapping and layer.known_mapping == layers[layer.name].mapping
-    }
-    producers = {layer.name: {need.producer for need in layer.needs} | {name for name, _ in layer.stored_needs}
-                 for layer in base.layers}  # fmt: skip
-    kept = {layer.name: layer for layer in base.layers if producers[layer.name] | {layer.name} <= alike}
-    return kept, {producer for name in layers if name not in kept for producer in producers[name]}
-
-
-class _GraphBuilder:
-    """Walks over the nodes and holds the required windows of the tensors that are still to be read."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._known: dict[str, _Known] = {}
-        self._windows: dict[str, int] = {}
-
-    def add_digital(self, node: Node) -> None:
-        """Follow every producer through a digital operation."""
-        operands = [self._known.get(name, {}) for name in node.inputs]
-        numberings = dict.fromkeys(numbering for operand in operands for numbering in operand)
-        found = {
-            numbering: required_windows(self._network, node, [operand.get(numbering) for operand in operands])
-            for numbering in numberings
-        }
-        if found:
-            self._known[node.output] = found
-
-    def number_outputs(self, node: Node, own: ChipLayer) -> None:
-        """Number what a layer gives by its windows."""
-        numbers, windows = WindowOrder(self._network, node, own).number_outputs(), own.cost.windows
-        self._known[node.output] = {(node.name, False): numbers, (node.name, True): windows + 1 - numbers}
-        self._windows[node.name] = windows
-
-    def make_layer(self, node: Node, own: ChipLayer) -> LayerWork:
-        """Return the work of a layer."""
-        streamed, *others = (self._known.get(name, {}) for name in node.inputs[:2])
-        stored = others[0] if node.op == "matmul" else {}
-        order = WindowOrder(self._network, node, own)
-        codes = self._count_bytes(node.inputs[0], streamed, order.list_read(), own.act_bits)
-        operand = self._count_bytes(node.inputs[1], stored, np.array(True), own.stored_bits)
-        producers = [producer for producer, is_reversed in streamed if not is_reversed]
-        needs = (self._need(order, streamed, producer, codes[producer]) for producer in producers)
-        stored_needs = tuple(
-            (producer, int(found.max()))
-            for (producer, is_reversed), found in stored.items()
-            if found.any() and not is_reversed
-        )
-        return own.work(
-            node.name,
-            (need for need in needs if need.windows.any()),
-            stored_needs,
-            (operand[producer] for producer, _ in stored_needs),
-        )
-
-    def _count_bytes(self, tensor: str, known: _Known, read: NDArray[np.bool_], bits: int) -> dict[str, Integers]:
-        """Return for each producer int64 [its windows]: bytes of the elements in `read` that each window completes.
-
-        An element counts for the last producer, in execution order, that it depends on.
-        """
-        producers = [producer for producer in self._windows if (producer, False) in known]
-        if not producers:
-            return {}
-        numbers = np.broadcast_arrays(*(known[producer, False] for producer in producers), read)[:-1]
-        owner = reduce(np.maximum, (np.where(number > 0, i, 0) for i, number in enumerate(numbers, 1)))
-        repeat = math.prod(self._network.shapes[tensor]) // owner.size
-        counted: dict[str, Integers] = {}
-        for i, (producer, number) in enumerate(zip(producers, numbers, strict=True), 1):
-            completed = np.bincount(number[(owner == i) & read], minlength=self._windows[producer] + 1)[1:]
-            counted[producer] = -(-completed * repeat * bits // 8)
-        return counted
-
-    def _need(self, order: WindowOrder, known: _Known, producer: str, codes: Integers) -> Need:
-        total = self._windows[producer]
-        first_read = total + 1 - order.needs(known[producer, True])  # total + 1: none is read
-        later = np.minimum.accumulate(first_read[:0:-1])[::-1]
-        return Need(producer, order.needs(known[producer, False]), np.append(later, total + 1) - 1, codes)
-
-    def forget(self, tensors: Iterable[str]) -> None:
-        """Let go of tensors that nothing reads any more."""
-        for name in tensors:
-            self._known.pop(name, None)
-
-
-class WindowOrder:
-    """The windows of one layer in raster order: images, then rows of windows, then columns."""
-
-    def __init__(self, network: Network, node: Node, own: ChipLayer) -> None:
-        self._node = node
-        self._in_shape, self._out_shape = network.shapes.get(node.inputs[0], ()), network.shapes[node.output]
-        self._grid, self._size = PositionGrid.of(own.layer), own.window
-        self._counts = tuple(-(-axis.positions // size) for axis, size in zip(self._axes, self._size, strict=True))
-
-    def number_outputs(self) -> RequiredWindows:
-        """Return for each output the number of the window that makes it, from 1 on."""
-        grid, (height, width) = self._grid, self._counts
-        rows, cols = (np.arange(axis.positions) // size for axis, size in zip(self._axes, self._size, strict=True))
-        images = np.arange(grid.batch)[:, None, None] * (height * width)
-        numbers = (images + rows[:, None] * width + cols + 1).astype(np.int32)
-        return numbers.reshape(self._position_shape)
-
-    def needs(self, required: RequiredWindows) -> Integers:
-        """Return the largest number that each window reads, int64 [windows], from those of the streamed operand."""
-        positions = np.broadcast_to(self._read(required), self._position_shape)
-        result = positions.reshape(self._grid.batch, *(axis.positions for axis in self._axes))
-        for axis, size in enumerate(self._size, start=1):
-            result = np.maximum.reduceat(result, np.arange(0, result.shape[axis], size), axis=axis)
-        return result.reshape(-1).astype(np.int64)
-
-    def list_read(self) -> NDArray[np.bool_]:
-        """Return which elements of the streamed operand are read at all; size 1 along axes where that is the same."""
-        if self._node.op != "conv":
-            return np.array(True)
-        geometry = [get_ints(self._node.attributes, key) for key in ("kernel", "strides", "dilations", "pads")]
-        rows, cols = (
-            _list_read(self._in_shape[axis + 2], self._out_shape[axis + 2], *(values[axis] for values in geometry))
-            for axis in range(2)
-        )
-        return np.logical_and.outer(rows, cols)
-
-    @property
-    def _axes(self) -> tuple[Axis, Axis]:
-        return self._grid.height, self._grid.width
-
-    @property
-    def _position_shape(self) -> tuple[int, ...]:
-        """The shape of the output with size 1 where all elements belong to one position."""
-        shape = self._out_shape
-        if self._node.op == "conv":
-            return (shape[0], 1, *shape[2:])
-        if self._node.op == "linear":
-            return (*shape[:-1], 1)
-        return (*(1,) * (len(shape) - 2), shape[-2], 1)
-
-    def _read(self, required: RequiredWindows) -> RequiredWindows:
-        """Return the largest number that each position reads: all groups and heads work at the same time."""
-        if self._node.op == "conv":
-            return slide_images(largest(required, 1), self._in_shape[2:], self._out_shape[2:], self._node.attributes)
-        if self._node.op == "linear":
-            return largest(required, -1)
-        return largest(required, (*range(required.ndim - 2), -1))
-
-
-def _list_read(size: int, count: int, kernel: int, stride: int, dilation: int, pad: int) -> NDArray[np.bool_]:
-    """Return bool [size]: which pixels of one axis `count` positions read."""
-    pixels = np.add.outer(np.arange(count) * stride, np.arange(kernel) * dilation) - pad
-    return np.isin(np.arange(size), pixels)
+    return DependencyTable(network, layers).graph(layers)
 
 
 def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:
@@ -253,3 +68,196 @@ def _check_layer(network: Network, node: Node, mapping: LayerMapping) -> None:
             where=f"layer {node.name}",
             expected=f"{own.outputs} x {own.inputs} at {own.positions}, of the same shape",
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Operand:
+    """What one operand of a layer depends on, of one producer with windows of one size.
+
+    Attributes:
+        forward, backward: required windows of its elements, windows numbered from the first and from the last.
+        windows: of the producer.
+    """
+
+    forward: RequiredWindows
+    backward: RequiredWindows
+    windows: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """What a layer needs of a producer, both with windows of one size; None where the operand does not depend on it.
+
+    Attributes:
+        streamed: int64 [windows of the layer], windows of the producer, and those that it lets go.
+        completed: int64 [windows of the producer], elements of the streamed operand that each completes.
+        stored: windows of the producer that the stored operand needs; 0 for none.
+        stored_completed: as `completed`, of the stored operand.
+    """
+
+    streamed: tuple[Integers, Integers] | None
+    completed: Integers | None
+    stored: int
+    stored_completed: Integers | None
+    _needs: dict[int, Need] = field(default_factory=dict)
+
+    def need(self, producer: str, bits: int) -> Need:
+        """Return what is streamed, in codes of so many bits; always the same one."""
+        assert self.streamed is not None, "something is streamed"
+        assert self.completed is not None, "what is streamed is counted"
+        if bits not in self._needs:
+            self._needs[bits] = Need(producer, *self.streamed, -(-self.completed * bits // 8))
+        return self._needs[bits]
+
+    def count_stored_bytes(self, bits: int) -> Integers:
+        """Return int64 [windows of the producer], bytes of the stored operand that each completes."""
+        assert self.stored_completed is not None, "something is stored"
+        return -(-self.stored_completed * bits // 8)
+
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays, without those of `need`."""
+        arrays = (*(self.streamed or ()), self.completed, self.stored_completed)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+
+class DependencyTable:
+    """Makes work graphs of one network.
+
+    Args:
+        network: float or quantized.
+        names: of the MVM layers on the chip; all others are taken for digital operations that take no time.
+    """
+
+    def __init__(self, network: Network, names: Collection[str]) -> None:
+        self._network = network
+        self._nodes: dict[str, Node] = {node.name: node for node in network.mvm_nodes if node.name in names}
+        self._order = {name: number for number, name in enumerate(self._nodes)}
+        self._producers = _list_producers(network, self._nodes)
+        self._reached: dict[tuple[str, Size], dict[tuple[str, int], _Operand]] = {}
+        self._owners: dict[tuple[str, int], NDArray[np.int32]] = {}
+        self._links: dict[tuple[str, Size, str, Size], _Link] = {}
+        self._bytes = 0
+
+    def graph(self, layers: Mapping[str, ChipLayer], *, in_execution_order: bool = False) -> WorkGraph:
+        """Return the work graph of the network.
+
+        Args:
+            layers: every MVM layer on the chip by name.
+            in_execution_order: of producers are the needs of a layer, else they are in the order in which operations
+                join them; it decides between critical paths of equal length.
+        """
+        made = (self._make_layer(name, layers, in_execution_order) for name in self._nodes)
+        return WorkGraph(self._network.name, tuple(made))
+
+    def _make_layer(self, name: str, layers: Mapping[str, ChipLayer], in_execution_order: bool) -> LayerWork:
+        own, needs, stored_needs, stored_bytes = layers[name], [], [], []
+        streamed, stored = self._producers[name]
+        if in_execution_order:
+            streamed, stored = (
+                sorted(streamed, key=self._order.__getitem__),
+                sorted(stored, key=self._order.__getitem__),
+            )
+        for producer in streamed:
+            if (link := self._link(name, producer, layers)).streamed is not None:
+                needs.append(link.need(producer, own.act_bits))
+        for producer in stored:
+            if (link := self._link(name, producer, layers)).stored:
+                stored_needs.append((producer, link.stored))
+                stored_bytes.append(link.count_stored_bytes(own.stored_bits))
+        return own.work(name, needs, stored_needs, stored_bytes)
+
+    def _link(self, name: str, producer: str, layers: Mapping[str, ChipLayer]) -> _Link:
+        key = (name, layers[name].window, producer, layers[producer].window)
+        if key not in self._links:
+            if self._bytes > _MOST_BYTES:
+                self._links.clear()
+                self._reached.clear()
+                self._bytes = 0
+            self._links[key] = link = self._derive_link(name, producer, layers)
+            self._bytes += link.nbytes
+        return self._links[key]
+
+    def _derive_link(self, name: str, producer: str, layers: Mapping[str, ChipLayer]) -> _Link:
+        node, reached = self._nodes[name], self._reach(producer, layers[producer])
+        order = WindowOrder(self._network, node, layers[name])
+        streamed, stored = reached.get((name, 0)), reached.get((name, 1))
+        pair = completed = stored_completed = None
+        count = 0
+        if streamed is not None:
+            needed = order.needs(streamed.forward)
+            if needed.any():
+                first_read = streamed.windows + 1 - order.needs(streamed.backward)
+                later = np.minimum.accumulate(first_read[:0:-1])[::-1]
+                pair = needed, np.append(later, streamed.windows + 1) - 1
+                completed = self._count_completed(node, 0, producer, streamed, order.list_read(), layers)
+        if stored is not None and (count := int(stored.forward.max())):
+            stored_completed = self._count_completed(node, 1, producer, stored, np.array(True), layers)
+        return _Link(pair, completed, count, stored_completed)
+
+    def _count_completed(
+        self,
+        node: Node,
+        operand: int,
+        producer: str,
+        reached: _Operand,
+        read: NDArray[np.bool_],
+        layers: Mapping[str, ChipLayer],
+    ) -> Integers:
+        """Count the elements in `read` that each window of a producer completes: those of no later producer."""
+        owners = self._find_owners(node.name, operand, layers)
+        number, owner, read = np.broadcast_arrays(reached.forward, owners, read)
+        counted = (owner == self._order[producer] + 1) & read
+        completed = np.bincount(number[counted], minlength=reached.windows + 1)[1:]
+        return completed * (math.prod(self._network.shapes[node.inputs[operand]]) // number.size)
+
+    def _find_owners(self, name: str, operand: int, layers: Mapping[str, ChipLayer]) -> NDArray[np.int32]:
+        """Return for each element of an operand the last layer, from 1 on, that it depends on, whatever its windows."""
+        key = (name, operand)
+        if key not in self._owners:
+            places = [
+                np.where(self._reach(producer, layers[producer])[key].forward > 0, self._order[producer] + 1, 0)
+                for producer in self._producers[name][operand]
+            ]
+            self._owners[key] = reduce(np.maximum, places).astype(np.int32)
+        return self._owners[key]
+
+    def _reach(self, producer: str, own: ChipLayer) -> dict[tuple[str, int], _Operand]:
+        """Return the operands (layer, 0 streamed or 1 stored) that depend on a producer."""
+        key = (producer, own.window)
+        if key not in self._reached:
+            self._reached[key] = found = self._follow(producer, own)
+            self._bytes += sum(2 * operand.forward.nbytes for operand in found.values())
+        return self._reached[key]
+
+    def _follow(self, producer: str, own: ChipLayer) -> dict[tuple[str, int], _Operand]:
+        """Number what a layer gives by its windows, and follow the numbers to the layers that read it."""
+        source = self._nodes[producer]
+        numbers = WindowOrder(self._network, source, own).number_outputs()
+        windows = int(numbers.max())
+        known = {source.output: (numbers, windows + 1 - numbers)}
+        found: dict[tuple[str, int], _Operand] = {}
+        for node in self._network.nodes:
+            if node.name in self._nodes:
+                for operand, name in enumerate(node.inputs[: 2 if node.op == "matmul" else 1]):
+                    if name in known:
+                        found[node.name, operand] = _Operand(*known[name], windows)
+            elif not known.keys().isdisjoint(node.inputs):
+                ways = [[known[name][way] if name in known else None for name in node.inputs] for way in range(2)]
+                forward, backward = (required_windows(self._network, node, operands) for operands in ways)
+                known[node.output] = forward, backward
+        return found
+
+
+def _list_producers(network: Network, on_chip: Collection[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Return on which layers the streamed and the stored operand of each layer depend, as operations join them."""
+    known: dict[str, list[str]] = {}
+    found = {}
+    for node in network.nodes:
+        operands = [known.get(name, []) for name in node.inputs]
+        if node.name in on_chip:
+            found[node.name] = operands[0], operands[1] if node.op == "matmul" else []
+            known[node.output] = [node.name]
+        else:
+            known[node.output] = list(dict.fromkeys(producer for operand in operands for producer in operand))
+    return found

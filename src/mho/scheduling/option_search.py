@@ -25,7 +25,7 @@ from mho.scheduling.asap import time_asap
 from mho.scheduling.chip_layer import ChipLayer
 from mho.scheduling.copy_search import CopySearch
 from mho.scheduling.critical_path import PathPool
-from mho.scheduling.dependencies import build_work_graph
+from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.duplication import (
     Duplication,
     Objective,
@@ -81,7 +81,7 @@ def choose_options(
     """
     layers = tuple(_Layer.of(name, listed, accelerator) for name, listed in options.items())
     _check_crossbars(network.name, layers, crossbars)
-    search = _Search(network, accelerator, layers, crossbars)
+    search = _Search(network, layers, crossbars)
     if all(len(layer.options) == 1 for layer in layers):
         graph = search.build([0] * len(layers))
         return ChosenOptions(graph, choose_copies(graph, crossbars, objective))
@@ -102,27 +102,27 @@ class _Layer:
 
     Attributes:
         name: of the layer.
-        options: mappings, ascending in crossbars.
+        options: ascending in crossbars.
         works: what they take, alike.
         promising: numbers of the options that no other beats in crossbars, in crossbars times work, in the time of a
             window and in its height at once.
     """
 
     name: str
-    options: tuple[LayerMapping, ...]
+    options: tuple[ChipLayer, ...]
     works: tuple[LayerWork, ...]
     promising: tuple[int, ...]
 
     @classmethod
     def of(cls, name: str, options: Sequence[LayerMapping], accelerator: Accelerator) -> _Layer:
-        chip_layers = [ChipLayer.of(mapping, accelerator) for mapping in options]
+        chip_layers = tuple(ChipLayer.of(mapping, accelerator) for mapping in options)
         works = tuple(layer.work(name) for layer in chip_layers)
         criteria = [
             (work.crossbars, work.crossbars * work.work_ps, work.window_ps, layer.window[0])
             for layer, work in zip(chip_layers, works, strict=True)
         ]
         promising = tuple(number for number, is_best in enumerate(list_undominated(criteria)) if is_best)
-        return cls(name, tuple(options), works, promising)
+        return cls(name, chip_layers, works, promising)
 
 
 def _check_crossbars(network: str, layers: Sequence[_Layer], crossbars: int) -> None:
@@ -205,13 +205,15 @@ class _Point:
 class _Search:
     """Searches options and copies for the least latency of one input, layers overlapping."""
 
-    def __init__(self, network: Network, accelerator: Accelerator, layers: Sequence[_Layer], crossbars: int) -> None:
-        self._network, self._accelerator, self._layers, self._crossbars = network, accelerator, layers, crossbars
+    def __init__(self, network: Network, layers: Sequence[_Layer], crossbars: int) -> None:
+        self._layers, self._crossbars = layers, crossbars
+        self._needs = DependencyTable(network, [layer.name for layer in layers])
 
-    def build(self, options: Sequence[int], base: WorkGraph | None = None) -> WorkGraph:
+    def build(self, options: Sequence[int]) -> WorkGraph:
         """Return the graph with the numbered options."""
-        mappings = {layer.name: layer.options[number] for layer, number in zip(self._layers, options, strict=True)}
-        return build_work_graph(self._network, mappings, self._accelerator, base=base)
+        return self._needs.graph(
+            {layer.name: layer.options[number] for layer, number in zip(self._layers, options, strict=True)}
+        )
 
     def find_latency(self) -> ChosenOptions:
         """Search from the most promising starts, and from the fewest crossbars a copy."""
@@ -281,7 +283,7 @@ class _Search:
                 continue
             options = [*point.options[:place], number, *point.options[place + 1 :]]
             copies = point.copies | {layer.name: min(work.windows, room // max(1, work.crossbars))}
-            graph = self.build(options, point.graph)
+            graph = self.build(options)
             latency = time_asap(graph, copies).makespan_ps
             if latency < best.latency_ps:
                 best = _Point(options, graph, copies, latency)

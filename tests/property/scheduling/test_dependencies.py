@@ -23,7 +23,8 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.mapping.windows import PositionGrid
 from mho.network.layers import derive_layer
 from mho.policy import BitWidths
-from mho.scheduling.dependencies import build_work_graph
+from mho.scheduling.chip_layer import ChipLayer
+from mho.scheduling.dependencies import DependencyTable, build_work_graph
 from mho.scheduling.options import list_chip_options
 
 RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
@@ -164,15 +165,17 @@ def test_needs_are_exact_in_networks_with_attention_and_shortcuts(network, accel
 
 @settings(max_examples=examples(60), **RELAXED)
 @given(network=st.none() | networks(), accelerator=accelerators(), chooser=choosers())
-def test_a_graph_made_from_another_is_the_same(network, accelerator, chooser):
+def test_a_table_that_made_another_graph_makes_the_same_one_as_a_new_table(network, accelerator, chooser):
     network = network or random_digital_network(chooser)
     first = map_some_layers(network, accelerator, chooser)
     assume(first)
     options = {name: (mapping, *list_options(network, name, mapping, accelerator)) for name, mapping in first.items()}
     second = {name: chooser.choice(listed) for name, listed in options.items()}
-    base = build_work_graph(network, first, accelerator)
-    derived = build_work_graph(network, second, accelerator, base=base)
-    assert list(map(plain, derived.layers)) == list(map(plain, build_work_graph(network, second, accelerator).layers))
+    table = DependencyTable(network, first)
+    for mappings in (first, second):
+        made = table.graph({name: ChipLayer.of(mapping, accelerator) for name, mapping in mappings.items()})
+    derived = build_work_graph(network, second, accelerator)
+    assert list(map(plain, made.layers)) == list(map(plain, derived.layers))
 
 
 def list_options(network, name, mapping, accelerator):

@@ -10,7 +10,8 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import derive_layer_table
 from mho.network.torch_reader import read_torch
 from mho.policy import BitWidths, Policy
-from mho.scheduling.dependencies import build_work_graph
+from mho.scheduling.chip_layer import ChipLayer
+from mho.scheduling.dependencies import DependencyTable, build_work_graph
 from mho.scheduling.options import list_network_options
 
 ACCELERATOR = make_accelerator(rows=64, cols=64, cell_bits=8, dac_bits=8)
@@ -170,3 +171,20 @@ def test_mappings_must_be_of_this_network(network):
         build_work_graph(network, {"thrid": mappings["third"]}, ACCELERATOR)
     with pytest.raises(ScheduleError, match=r"layer first: the mapping is for a matrix of 4 x 36 at 24 positions"):
         build_work_graph(network, {"first": mappings["second"]}, ACCELERATOR)
+
+
+class Swapped(Residual):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(x))
+        return self.third(self.second(x) + x)
+
+
+def test_graphs_of_one_table_share_arrays_and_list_needs_as_operations_join_them_or_as_layers_run():
+    network = read_torch(Swapped(), (1, 2, 4, 6))
+    layers = {name: ChipLayer.of(mapping, ACCELERATOR) for name, mapping in map_by_position(network).items()}
+    table = DependencyTable(network, layers)
+    joined, run = table.graph(layers), table.graph(layers, in_execution_order=True)
+    assert list(needs_of(joined["third"])) == ["second", "first"]
+    assert list(needs_of(run["third"])) == ["first", "second"]
+    assert needs_of(joined["third"]) == needs_of(run["third"])
+    assert np.shares_memory(joined["third"].needs[0].windows, run["third"].needs[1].windows)
