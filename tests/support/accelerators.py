@@ -82,6 +82,7 @@ def accelerators(draw: Any) -> Accelerator:
             "columns_per_adc": columns_per_adc,
             "column_difference": draw(st.sampled_from(["digital", "digital", "analog"])),
             "adc_latency_us_per_bit": per_bit_us,
+            "dac_latency_us_per_step": draw(st.sampled_from([0, 0, 0.070003])),
         },
         mapping={"encoding": str(encoding), "allowed": allowed},
         digital={"operation_latency_us": draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))},

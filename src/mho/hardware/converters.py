@@ -74,6 +74,14 @@ class Converters(Section):
         le=MAX_DAC_BITS,
         description="Bits of an input that one MVM takes. A wider input is fed in several slices.",
     )
+    dac_latency_us_per_step: Microseconds = Field(
+        default=Decimal(0),
+        ge=0,
+        le=MAX_LATENCY_US,
+        json_schema_extra={"minimum": 0, "maximum": MAX_LATENCY_US},
+        description="Time of one step of a pulse-width DAC, whose longest pulse has 2^dac_bits - 1 of them, us, on top "
+        "of crossbar.mvm_latency_us. 0: inputs are voltages, or their pulses are counted in mvm_latency_us.",
+    )
     adc_bits: Annotated[StrictInt, Field(ge=1, le=MAX_ADC_BITS)] | Literal["ideal"] = Field(
         description='Resolution with which a column sum is read, or "ideal": every sum is read exactly. '
         "An ideal ADC is an assumption, not a device: 256 rows of 4-bit cells need 12 bits, and time and energy by the "
@@ -132,6 +140,11 @@ class Converters(Section):
         if 4 * abs(self.dac_inl_lsb) > (1 << self.dac_bits) - 1:
             raise ValueError("dac_inl_lsb is so large that a larger input drives less; at most a quarter of the range")
         return self
+
+    @property
+    def drive_latency_us(self) -> Decimal:
+        """Time of the longest pulse of a pulse-width DAC beyond what the MVM's latency holds, us."""
+        return self.dac_latency_us_per_step * ((1 << self.dac_bits) - 1)
 
     @property
     def adc_latency_ps_per_bit(self) -> int:

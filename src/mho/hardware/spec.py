@@ -86,8 +86,8 @@ class Crossbar(Section):
         gt=0,
         le=MAX_LATENCY_US,
         json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_LATENCY_US},
-        description="Time of one MVM with one input slice, us: driving, settling and converting all columns. "
-        "An input of several slices takes it several times.",
+        description="Time of one MVM with one input slice, us: driving, settling and converting all columns, but for "
+        "what the converters' own keys add. An input of several slices takes it several times.",
     )
     active_rows: Annotated[StrictInt, Field(ge=1, le=MAX_LINES)] | Literal["all"] = Field(
         default=_ALL,
@@ -110,11 +110,6 @@ class Crossbar(Section):
     def write_latency_ps(self) -> int:
         """`write_latency_us` in ps; what a write takes with all its pulses is `Accelerator.write_latency_ps`."""
         return to_steps(self.write_latency_us, 6)
-
-    @property
-    def mvm_latency_ps(self) -> int:
-        """Time of one MVM with one input slice, ps."""
-        return to_steps(self.mvm_latency_us, 6)
 
 
 class AllowedMappings(Section):
@@ -264,6 +259,16 @@ class Accelerator(Section):
     def write_latency_ps(self) -> int:
         """`write_latency_us` in ps."""
         return to_steps(self.write_latency_us, 6)
+
+    @property
+    def mvm_latency_us(self) -> Decimal:
+        """Time of one MVM with one input slice, us, the pulses of pulse-width DACs included, conversions not."""
+        return self.crossbar.mvm_latency_us + self.converters.drive_latency_us
+
+    @property
+    def mvm_latency_ps(self) -> int:
+        """`mvm_latency_us` in ps."""
+        return to_steps(self.mvm_latency_us, 6)
 
     @property
     def pulses_per_cell(self) -> Decimal:

@@ -58,7 +58,7 @@ class UnitTimes:
         """Return the prices of an accelerator; an ideal ADC's bits, and so its time, depend on the encoding."""
         return cls(
             write_ps=accelerator.write_latency_ps,
-            mvm_ps=accelerator.crossbar.mvm_latency_ps,
+            mvm_ps=accelerator.mvm_latency_ps,
             conversion_ps=conversion_latency_ps(accelerator, encoding),
             operation_ps=accelerator.digital.operation_latency_ps,
             batch=batch,

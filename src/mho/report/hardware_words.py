@@ -26,7 +26,7 @@ def tell_adc(accelerator: Accelerator) -> str:
 def tell_times(accelerator: Accelerator) -> str:
     """Return the times of one crossbar: ``write 56 us, MVM 1.4 us``, and that of conversions where it is specified."""
     per_bit = accelerator.converters.adc_latency_us_per_bit
-    times = f"write {accelerator.write_latency_us} us, MVM {accelerator.crossbar.mvm_latency_us} us"
+    times = f"write {accelerator.write_latency_us} us, MVM {accelerator.mvm_latency_us} us"
     return times + (f", conversion {per_bit} us a bit" if per_bit else "")
 
 

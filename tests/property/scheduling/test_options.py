@@ -67,7 +67,7 @@ def count_every_way(layer, bits, accelerator):
     num_slices = ceil(bits.act_bits, converters.dac_bits)
     is_analog = converters.column_difference is ColumnDifference.ANALOG
     adcs = ceil(crossbar.cols, max(converters.columns_per_adc, 2 if is_analog else 1))
-    read_ps = crossbar.mvm_latency_ps
+    read_ps = accelerator.mvm_latency_ps
     values = stored_range(layer, bits.weight_bits)
     sizes = product(range(1, grid.height.positions + 1), range(1, grid.width.positions + 1))
     options = product(allowed.encodings, sizes, range(1, num_slices + 1), range(1, layer.repeat + 1))

@@ -70,7 +70,7 @@ def test_the_crossbars_of_an_ima_of_isaac_take_the_power_of_its_table():
 def test_hermes_takes_the_power_of_its_throughput_and_efficiency():
     hardware = load_accelerator("hermes-pcm")
     energy = price_activity(Activity(reads=64), hardware, COLUMNS).total_aj
-    watts = energy / hardware.crossbar.mvm_latency_ps * 1e-6
+    watts = energy / hardware.mvm_latency_ps * 1e-6
     assert watts == pytest.approx(63.1 / 9.76, rel=1e-4)
 
 

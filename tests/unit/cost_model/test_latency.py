@@ -83,6 +83,19 @@ def test_conversions_of_an_ideal_adc_take_the_bits_that_its_rows_need():
         assert times[0] == times[1]
 
 
+def test_wider_pulse_width_dacs_need_fewer_mvms_and_longer_pulses():
+    """Four tiles of 16 rows and 10 columns, three positions; inputs of six bits."""
+    layers, policy = (MvmLayer("a", "linear", 10, 60, 3, 1),), Policy({"a": BitWidths(4, 6)})
+    times = []
+    for dac_bits, slices in ((1, 6), (2, 3), (3, 2)):
+        sizes = {"rows": 16, "cols": 64, "cell_bits": 4, "dac_bits": dac_bits, "encoding": "offset"}
+        hardware = make_accelerator(**sizes, converters={"dac_latency_us_per_step": 0.9})
+        cost = cost_network(layers, policy, hardware, model=MappingModel.PAPER)
+        assert cost.latency_ps == 4 * 53_000_007 + 4 * 3 * slices * (1_300_001 + (2**dac_bits - 1) * 900_000)
+        times.append(cost.latency_ps)
+    assert times[1] == min(times), "without the pulses, the widest DAC would be the fastest"
+
+
 def test_the_best_mapping_weighs_the_time_of_an_ideal_adc():
     """Five bits in cells of four: two columns a weight in all encodings, of which differences are converted once."""
     layers, policy = (MvmLayer("a", "linear", 30, 60, 50, 1),), Policy({"a": BitWidths(5, 4)})

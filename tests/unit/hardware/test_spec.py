@@ -21,8 +21,8 @@ def content_with(key, value):
 
 
 def test_times_are_whole_picoseconds():
-    crossbar = load_accelerator(PRESET).crossbar
-    assert (crossbar.write_latency_ps, crossbar.mvm_latency_ps) == (56_000_000, 1_400_000)
+    accelerator = load_accelerator(PRESET)
+    assert (accelerator.write_latency_ps, accelerator.mvm_latency_ps) == (56_000_000, 1_400_000)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_times_are_whole_picoseconds():
 )
 def test_a_time_is_what_is_written_not_what_a_float_holds(written, picoseconds):
     accelerator = accelerator_from_json(content_with("crossbar.mvm_latency_us", written), where="test")
-    assert accelerator.crossbar.mvm_latency_ps == picoseconds
+    assert accelerator.mvm_latency_ps == picoseconds
 
 
 @pytest.mark.parametrize(

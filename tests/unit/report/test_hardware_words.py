@@ -35,6 +35,8 @@ def test_the_time_of_a_conversion_is_told_where_there_is_one():
     timed = make_accelerator(converters={"adc_latency_us_per_bit": 0.013})
     assert tell_times(timed) == "write 53.000007 us, MVM 1.300001 us, conversion 0.013 us a bit"
     assert tell_times(make_accelerator()) == "write 53.000007 us, MVM 1.300001 us"
+    pulsed = make_accelerator(dac_bits=3, converters={"dac_latency_us_per_step": 0.1})
+    assert tell_times(pulsed) == "write 53.000007 us, MVM 2.000001 us", "the longest pulse has seven steps"
     assert tell_conversion(timed) == "ideal ADC (needs 5 bits); time of conversions: 0.013 us a bit"
 
 
