@@ -135,7 +135,7 @@ def tell_parts(job: Job, rounds: int) -> None:
     for name in paths:
         print(f"  {name:34} {1e6 * seconds[name] / len(job.codes):8.2f} us an MVM")
     sums_of_one = INPUT_BITS * SLICES * SIZE
-    print(f"one MVM: {SIZE * sums_of_one:,} multiplications, {sums_of_one:,} conversions; product by {chosen.route}")
+    print(f"one MVM: {SIZE * sums_of_one:,} multiplications, {sums_of_one:,} conversions; product by {chosen.kernel}")
 
 
 def repeat(run: Callable[[], object], times: int) -> None:

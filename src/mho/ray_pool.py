@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Generic
 
 from mho.errors import MhoError, MissingExtraError
-from mho.worker_pool import A, Failure, Lost, T, Work, attempt
+from mho.worker_pool import A, Failure, GivenUp, T, Work, attempt
 
 _CONNECT_SECONDS, _PING_SECONDS = 5.0, 5.0
 _MAX_FAILED_STARTS = 3
@@ -73,7 +73,7 @@ class RayPool(Generic[T, A]):
         self._starting.clear()
         self._ray.shutdown()
 
-    def answers(self, tasks: Sequence[T]) -> Iterator[tuple[int, A | Lost]]:
+    def answers(self, tasks: Sequence[T]) -> Iterator[tuple[int, A | GivenUp]]:
         """Yield the number of each task with its answer, in the order in which they come.
 
         Raises:
@@ -101,7 +101,7 @@ class RayPool(Generic[T, A]):
                 if deaths[number] < self._attempts:
                     waiting.appendleft(number)
                 else:
-                    yield number, Lost(f"a process of the cluster failed: {str(error).splitlines()[0]}")
+                    yield number, GivenUp(f"a process of the cluster failed: {str(error).splitlines()[0]}")
                 continue
             if isinstance(outcome, Failure):
                 outcome.raise_again()

@@ -48,8 +48,8 @@ Work = Callable[[T], A]
 
 
 @dataclass(frozen=True)
-class Lost:
-    """Stands for the answer of a task whose worker died, as often as it was tried.
+class GivenUp:
+    """Stands for the answer of a task that was given up: its worker died, as often as it was tried.
 
     Attributes:
         reason: how it died.
@@ -112,7 +112,7 @@ class ProcessPool(Generic[T, A]):
         self._workers.clear()
         self._idle.clear()
 
-    def answers(self, tasks: Sequence[T]) -> Iterator[tuple[int, A | Lost]]:
+    def answers(self, tasks: Sequence[T]) -> Iterator[tuple[int, A | GivenUp]]:
         """Yield the number of each task with its answer, in the order in which they come.
 
         Raises:
@@ -135,7 +135,7 @@ class ProcessPool(Generic[T, A]):
                     if deaths[number] < self._attempts:
                         waiting.appendleft(number)
                     else:
-                        yield number, Lost(f"a process ended with code {code}")
+                        yield number, GivenUp(f"a process ended with code {code}")
                     continue
                 self._idle.append(ours)
                 if isinstance(outcome, Failure):

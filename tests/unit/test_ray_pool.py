@@ -13,7 +13,7 @@ from pool_tasks import MakeSquares, Square
 from mho import ray_pool
 from mho.errors import MhoError, MissingExtraError
 from mho.ray_pool import RayPool
-from mho.worker_pool import Lost
+from mho.worker_pool import GivenUp
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def made(tmp_path):
 
 
 def squares(pool, numbers, **options):
-    return {n: a if isinstance(a, Lost) else a[0] for n, a in pool.answers([Square(n, **options) for n in numbers])}
+    return {n: a if isinstance(a, GivenUp) else a[0] for n, a in pool.answers([Square(n, **options) for n in numbers])}
 
 
 def test_every_task_has_one_answer_and_workers_are_used_again(ray, made):
@@ -76,7 +76,7 @@ def test_a_lost_worker_is_replaced_as_far_as_there_are_processors(ray, made):
     assert ray.asked == 6
     with RayPool("local", MakeSquares(made), attempts=1) as pool:
         ray.lost = {7}
-        assert squares(pool, range(2)) == {0: Lost("a process of the cluster failed: The actor died."), 1: 1}
+        assert squares(pool, range(2)) == {0: GivenUp("a process of the cluster failed: The actor died."), 1: 1}
 
 
 def test_workers_that_are_lost_with_a_node_cost_no_task_an_attempt(ray, made):
@@ -149,7 +149,7 @@ def test_a_node_that_is_taken_from_a_real_cluster_loses_nothing(made, monkeypatc
         with RayPool(cluster.address, MakeSquares(made), attempts=2) as pool:
             for number, answer in pool.answers([Square(n, seconds=0.3) for n in range(60)]):
                 assert number not in found
-                assert not isinstance(answer, Lost), answer.reason
+                assert not isinstance(answer, GivenUp), answer.reason
                 found[number] = answer
                 if not removed and len({process for _, process in found.values()}) == 2:  # both nodes work
                     cluster.remove_node(second, allow_graceful=False)
@@ -160,7 +160,7 @@ def test_a_node_that_is_taken_from_a_real_cluster_loses_nothing(made, monkeypatc
             assert len(pool._workers) == 3
             cluster.remove_node(third, allow_graceful=False)  # while its workers have nothing to do
             again = dict(pool.answers([Square(n) for n in range(6)]))
-            assert not [answer.reason for answer in again.values() if isinstance(answer, Lost)]
+            assert not [answer.reason for answer in again.values() if isinstance(answer, GivenUp)]
         assert removed
         assert {number: square for number, (square, _) in found.items()} == {n: n * n for n in range(60)}
     finally:

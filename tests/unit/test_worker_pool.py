@@ -15,7 +15,7 @@ from pairwise import pairwise_cases
 from pool_tasks import MakeSquares, Square
 
 from mho.errors import MhoError
-from mho.worker_pool import Lost, ProcessPool
+from mho.worker_pool import GivenUp, ProcessPool
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_task_whose_worker_dies_is_done_again_by_another_and_idle_ones_may_die
 def test_a_task_that_workers_always_die_of_is_given_up_and_the_others_are_done(made, tmp_path):
     with ProcessPool(MakeSquares(made), 2, attempts=1) as pool:
         answers = dict(pool.answers([Square(2, deadly_until=tmp_path / "tries"), Square(3)]))
-    assert answers[0] == Lost("a process ended with code -9")
+    assert answers[0] == GivenUp("a process ended with code -9")
     assert answers[1][0] == 9
 
 
@@ -153,7 +153,7 @@ def test_an_interrupt_is_one_of_the_first_process_and_workers_say_nothing(made, 
 def test_workers_that_cannot_start_cost_a_task_its_attempts(made, monkeypatch):
     monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
     with ProcessPool(MakeSquares(made, bytes(10_000_000)), 1, attempts=2) as pool:
-        assert list(pool.answers([Square(1)])) == [(0, Lost("a process ended with code 1"))]
+        assert list(pool.answers([Square(1)])) == [(0, GivenUp("a process ended with code 1"))]
 
 
 def _is_alive(process):

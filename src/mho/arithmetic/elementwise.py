@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import Attributes, Shape, get_float, get_int
 from mho.arithmetic.operation import (
@@ -52,6 +53,13 @@ def _shape_of_first(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 def _where_windows(use: Use, operands: Sequence[RequiredWindows | None]) -> RequiredWindows:
     first, second = (np.zeros((1,) * len(use.shape), np.int32) if o is None else o for o in operands[:2])
     return pad_rank(np.where(use.constants[2], first, second), len(use.shape))
+
+
+def _check_mask(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
+    """The mask that chooses between the first two operands is a constant of type bool."""
+    del shapes, attributes
+    if 2 not in constants or constants[2].dtype != np.bool_:
+        raise ShapeError("its third operand is no constant mask of type bool")
 
 
 def _clip_sign(use: Use, known: Sequence[bool]) -> bool:
@@ -135,7 +143,8 @@ OPERATIONS = (
     _binary("minimum", as_operands, "Min"),
     _binary("maximum", lambda _, known: any(known), "Max"),
     _elementwise(
-        "where", non_negative=lambda _, known: all(known[:2]), operands=(3, 3), required_windows=_where_windows
+        "where", non_negative=lambda _, known: all(known[:2]), operands=(3, 3), required_windows=_where_windows,
+        check_constants=_check_mask,
     ),
     _elementwise(
         "cast", non_negative=as_operands, attributes={"to": Attribute("text", choices=("float16", "bfloat16"))}

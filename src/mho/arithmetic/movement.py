@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import Attributes, Shape, get_float, get_floats, get_int, get_ints
 from mho.arithmetic.operation import Attribute, Operation, RequiredWindows, Use, as_first, as_operands, each_apart
@@ -54,6 +56,15 @@ def _gather_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     """x, constant indices (any shape): the indices' axes take the place of `axis`."""
     axis = get_int(attributes, "axis")
     return (*shapes[0][:axis], *shapes[1], *shapes[0][axis + 1 :])
+
+
+def _check_indices(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
+    """Indices are constant integers within the axis."""
+    indices, size = constants.get(1), shapes[0][get_int(attributes, "axis")]
+    if indices is None or indices.dtype.kind not in "iu":
+        raise ShapeError("its second operand is no constant of integers")
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < size):
+        raise ShapeError(f"indices {int(indices.min())}..{int(indices.max())}, which lie not within 0..{size - 1}")
 
 
 def _expand_shape(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
@@ -198,7 +209,7 @@ OPERATIONS = (
     Operation(
         name="gather", kernels="movement", shape=_gather_shape, operands=(2, 2), attributes={"axis": Attribute("int")},
         onnx="Gather", moves=True, required_windows=_gather_windows, non_negative=as_first,
-        keeps_samples=lambda use: use.attributes["axis"] != 0,
+        keeps_samples=lambda use: use.attributes["axis"] != 0, check_constants=_check_indices,
     ),
     Operation(
         name="expand", kernels="movement", shape=_expand_shape, attributes=_SHAPE, onnx="Expand", moves=True,

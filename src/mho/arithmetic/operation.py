@@ -26,6 +26,7 @@ RequiredWindows = NDArray[np.int32]
 """Of each element of a tensor, how many windows of a producer it requires: see `mho.arithmetic.required_windows`."""
 
 ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
+ConstantsRule = Callable[[Sequence[Shape], Attributes, Mapping[int, NDArray[Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Use:
     constants: Mapping[int, NDArray[Any]]
     shape: Shape
     attributes: Attributes
+
+
+def any_constants(shapes: Sequence[Shape], attributes: Attributes, constants: Mapping[int, NDArray[Any]]) -> None:
+    """Any operand may be a constant, none must: for `Operation.check_constants`."""
+    del shapes, attributes, constants
 
 
 def as_operands(use: Use, known: Sequence[bool]) -> bool:
@@ -126,6 +132,9 @@ class Operation:
         is_mvm: whether its products run in crossbars.
         moves: whether each result is an element of the first operand (of any, for concat): a grid stays what it is.
         scratch: shape of what is made between operands and result: a padded operand, all taps of a window.
+        check_constants: raises `ShapeError` where an operand that must be a constant is none, or has values that the
+            operation cannot take; its arguments are the operands' shapes, which fit, the attributes, and the operands
+            that are constants, by number.
         learned: what training learns: names of the operands after the first; () where constants stay as they are.
     """
 
@@ -142,6 +151,7 @@ class Operation:
     is_mvm: bool = False
     moves: bool = False
     scratch: Callable[[Sequence[Shape], Shape, Attributes], Shape] | None = None
+    check_constants: ConstantsRule = any_constants
     learned: tuple[str, ...] = ()
 
     @cached_property

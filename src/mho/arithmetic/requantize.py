@@ -89,11 +89,6 @@ def quantize_linear(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: i
     return torch.round(x / divisor).add_(zero_point).clamp_(qmin, qmax)
 
 
-def dequantize_tensor(q: Tensor, grid: TensorGrid) -> Tensor:
-    """Return the float32 values (q - zero_point) * scale of whole numbers `q`."""
-    return (q.to(torch.float32) - float(grid.zero_points)) * torch.full((1,), float(grid.scales), device=q.device)
-
-
 def fake_quantize(x: Tensor, scale: float, zero_point: int, qmin: int, qmax: int) -> Tensor:
     """Quantize and dequantize at once: the values of a Q/DQ pair that feeds no MVM layer."""
     q = quantize_linear(x, scale, zero_point, qmin, qmax)

@@ -1,7 +1,7 @@
-"""Exact products of whole numbers, by the fastest route that this processor has.
+"""Exact products of whole numbers, by the fastest kernel that this processor has.
 
 Sums of whole numbers are the same in any order, so that results depend on neither batch nor threads nor libraries.
-Four routes give them: products of bytes with sums in int32 (with VNNI, many times as fast as float32), float32 below
+Four kernels give them: products of bytes with sums in int32 (with VNNI, many times as fast as float32), float32 below
 2^24, two columns in one float32 where their sums are small, float64 below 2^53. For bytes, wider numbers are cut into
 balanced base-256 digits, each a signed byte.
 """
@@ -29,8 +29,11 @@ _PAIRS_FROM = 128
 """Fewer rows or columns take longer in pairs: taking sums apart costs what a product of about 45 rows does."""
 
 
-class Route(StrEnum):
-    """How a product is computed; results are the same."""
+class ProductKernel(StrEnum):
+    """How a product of integers is computed on this processor; results are the same.
+
+    Not a `mho.simulation.contraction.Route`, which splits the float product of a whole layer so that it is exact.
+    """
 
     BYTES = "bytes"
     FLOAT32 = "float32"
@@ -40,7 +43,7 @@ class Route(StrEnum):
 
 _PAIRS_LIMIT = 1 << 11
 """Two sums below 2^11 fit one float32: (2^11 - 1) (2^12 + 1) < 2^24."""
-_LIMITS: dict[Route | None, int] = {Route.FLOAT32: FLOAT32_LIMIT, Route.PAIRS: _PAIRS_LIMIT}
+_LIMITS: dict[ProductKernel | None, int] = {ProductKernel.FLOAT32: FLOAT32_LIMIT, ProductKernel.PAIRS: _PAIRS_LIMIT}
 
 
 class IntegerProduct:
@@ -49,52 +52,52 @@ class IntegerProduct:
     Use it within `mho.arithmetic.exactness.exact_products`.
 
     Attributes:
-        route: how it is computed.
+        kernel: how it is computed.
         columns: of the matrix.
         bound: no partial sum is larger.
         bytes_per_row: memory that one row of inputs takes in passing, about.
     """
 
-    def __init__(self, matrix: NDArray[np.int64], largest: int, route: Route | None = None) -> None:
-        """Choose the fastest route, or take a given one.
+    def __init__(self, matrix: NDArray[np.int64], largest: int, kernel: ProductKernel | None = None) -> None:
+        """Choose the fastest kernel, or take a given one.
 
         Args:
             matrix: [rows, columns].
             largest: largest input, at least 1.
-            route: None for the fastest.
+            kernel: None for the fastest.
 
         Raises:
             DataError: sums may pass 2^53, or 2^24 in float32, or 2^11 in pairs.
         """
-        self.bound = check_sums(matrix, largest, _LIMITS.get(route, FLOAT64_LIMIT))
+        self.bound = check_sums(matrix, largest, _LIMITS.get(kernel, FLOAT64_LIMIT))
         self.columns = matrix.shape[1]
         digits = split_digits(matrix)
         self._digits, self._input_digits = len(digits), _count_input_digits(largest)
-        self.route = self._choose(matrix.shape[0]) if route is None else route
-        if self.route is Route.BYTES:
+        self.kernel = self._choose(matrix.shape[0]) if kernel is None else kernel
+        if self.kernel is ProductKernel.BYTES:
             self._by_columns = _lay_out(np.concatenate(digits, axis=1).T)
             # Codes up to 255 are signed bytes once 128 is taken off: 128 times the sums of columns is given back.
             self._is_moved = 127 < largest <= 255
             self._moved = torch.from_numpy(128 * self._by_columns.numpy().sum(axis=1, dtype=np.int32))
             self._columns_at_once = self._input_digits * self._digits * self.columns
-        elif self.route is Route.PAIRS:
+        elif self.kernel is ProductKernel.PAIRS:
             self._place = 2.0 ** (self.bound.bit_length() + 1)
             self._by_columns = _lay_out(_pack_pairs(matrix, self._place).T)
             self._columns_at_once = self.columns
         else:
-            self._by_columns = _lay_out(matrix.T).to(getattr(torch, str(self.route)))
+            self._by_columns = _lay_out(matrix.T).to(getattr(torch, str(self.kernel)))
             self._columns_at_once = self.columns
         self.bytes_per_row = 8 * self._columns_at_once + 8 * matrix.shape[0]
 
-    def _choose(self, rows: int) -> Route:
-        routes = {Route.FLOAT64: _COST["float64"]}
+    def _choose(self, rows: int) -> ProductKernel:
+        kernels = {ProductKernel.FLOAT64: _COST["float64"]}
         if self.bound < FLOAT32_LIMIT:
-            routes[Route.FLOAT32] = _COST["float32"]
+            kernels[ProductKernel.FLOAT32] = _COST["float32"]
         if self.bound < _PAIRS_LIMIT and min(rows, self.columns) >= _PAIRS_FROM:
-            routes[Route.PAIRS] = _COST["pairs"]
+            kernels[ProductKernel.PAIRS] = _COST["pairs"]
         if has_fast_bytes() and rows <= _MAX_BYTE_ROWS:
-            routes[Route.BYTES] = _COST["bytes"] * self._digits * self._input_digits
-        return min(routes, key=lambda route: routes[route])
+            kernels[ProductKernel.BYTES] = _COST["bytes"] * self._digits * self._input_digits
+        return min(kernels, key=lambda kernel: kernels[kernel])
 
     def multiply(self, inputs: Tensor) -> Tensor:
         """Return inputs @ matrix, exact, in the memory order of the inputs.
@@ -106,9 +109,9 @@ class IntegerProduct:
         Returns:
             [n, columns]: int32, float32 or float64, whole numbers.
         """
-        if self.route is not Route.BYTES:
+        if self.kernel is not ProductKernel.BYTES:
             inputs = inputs.to(self._by_columns.dtype)
-            if self.route is Route.PAIRS:
+            if self.kernel is ProductKernel.PAIRS:
                 return self._multiply_pairs(inputs)
             return multiply_in_order(inputs, self._by_columns.t())
         if self._input_digits == 1:

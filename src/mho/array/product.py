@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.arithmetic.exactness import exact_products
-from mho.array.integer_product import IntegerProduct, Route, refuse_large_sums
+from mho.array.integer_product import IntegerProduct, ProductKernel, refuse_large_sums
 from mho.array.layout import NO_COLUMN
 from mho.array.periphery import Periphery
 from mho.array.read_noise import draw_normal, result_noise, result_variance, step_noise
@@ -274,10 +274,10 @@ class _SteppedPath:
     @cached_property
     def bytes_per_input(self) -> int:
         product, of_noise = self._product, 0 if self._noise is None else self._noise.bytes_per_row
-        is_wide = product.route is Route.FLOAT64
+        is_wide = product.kernel is ProductKernel.FLOAT64
         per_step: int = (product.bytes_per_row if is_wide else product.bytes_per_row // 2) + of_noise + self._rows
         per_step += self._feed.bytes_per_drive * self._rows
-        kind = torch.int32 if product.route is Route.BYTES else torch.float32
+        kind = torch.int32 if product.kernel is ProductKernel.BYTES else torch.float32
         if self._noise is None and not is_wide and kind not in self._readout.kept_types:
             per_step += 8 * product.columns  # sums become float64
         return self._feed.steps * per_step

@@ -200,6 +200,20 @@ def search(
     model, least = MappingModel(options.mapping), parse_objective(objective)
     constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
     space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=least)
+    _check_evaluator(space, options)
+    evaluator = _make_evaluator(network, dataset, hardware, training, seed, options)
+    log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
+    limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
+    with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
+        generator = np.random.default_rng(seed)
+        return run_search(
+            method, space, evaluator, log, limits, generator, on_progress,
+            measurer=measurer, method_options=options.method_options, given=given,
+        )  # fmt: skip
+
+
+def _check_evaluator(space: SearchSpace, options: SearchOptions) -> None:
+    """Raise `ConfigError` where ADC bits are searched and nothing sees them."""
     if space.adc_bits and options.network_evaluator is None:
         raise ConfigError(
             "ADC bits are to be searched, and candidates are evaluated exactly",
@@ -208,19 +222,14 @@ def search(
             hint="SearchOptions(network_evaluator=ArrayEvaluator(...)) of mho.evaluation.networks, or mho search,"
             " which takes one by itself",
         )
-    evaluator = _make_evaluator(network, dataset, hardware, training, seed, options)
-    log = EvaluationLog(log_path, evaluator.problem)
-    given: tuple[EvaluationRecord, ...] = ()
-    if (source := options.learn_from) is not None:
-        source = source if isinstance(source, EvaluationLog) else EvaluationLog.read(source)
-        given = known_records(source, evaluator, space, where=str(source.path or "learn_from"))
-    limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
-    with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
-        generator = np.random.default_rng(seed)
-        return run_search(
-            method, space, evaluator, log, limits, generator, on_progress,
-            measurer=measurer, method_options=options.method_options, given=given,
-        )  # fmt: skip
+
+
+def _read_given(options: SearchOptions, evaluator: QatEvaluator, space: SearchSpace) -> tuple[EvaluationRecord, ...]:
+    """Return the evaluations of earlier searches that the method learns from."""
+    if (source := options.learn_from) is None:
+        return ()
+    source = source if isinstance(source, EvaluationLog) else EvaluationLog.read(source)
+    return known_records(source, evaluator, space, where=str(source.path or "learn_from"))
 
 
 def _make_evaluator(

@@ -19,7 +19,7 @@ class UniformSearch:
     def __init__(self, space: SearchSpace, goal: Goal, budget: int, generator: np.random.Generator) -> None:
         del budget, generator
         pairs = sorted({bits for layer in space.layers if len(layer.choices) > 1 for bits in layer.choices})
-        policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs)
+        policies = dict.fromkeys(nearest_policy(space, pair) for pair in pairs or [space.layers[0].choices[0]])
         self._left = sorted((p for p in policies if goal.allows(space.cost_of(p))), key=space.cost_of)
 
     def ask(self, pending: Collection[Policy] = ()) -> Policy | None:

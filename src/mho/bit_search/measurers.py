@@ -28,7 +28,7 @@ from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
 from mho.policy import Policy
 from mho.ray_pool import RayPool
-from mho.worker_pool import Lost, ProcessPool
+from mho.worker_pool import GivenUp, ProcessPool
 
 ATTEMPTS = 3
 """How often a policy may cost the process that measures it its life before it counts as failed."""
@@ -209,7 +209,7 @@ class PoolMeasurer:
         """Yield number and measurement of each as they come; one that workers die of, time and again, has failed."""
         tasks = [PolicyTask(policy.to_json(), self._problem, variant) for policy in policies]
         for number, answer in self._pool.answers(tasks):
-            if isinstance(answer, Lost):
+            if isinstance(answer, GivenUp):
                 note = f"{answer.reason}, {ATTEMPTS} times"
                 yield number, Timed(Measurement(None, None, note), 0.0, is_lost=True)
             else:

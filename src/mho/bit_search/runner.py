@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mho.bit_search.auto import MethodChoice, choose_method
+from mho.bit_search.baselines import UniformSearch
 from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator
 from mho.bit_search.goal import Goal, front_of
@@ -205,6 +206,8 @@ def run_search(
     choice = choose_method(space, options.budget, method_options) if method == AUTO else None
     method = method if choice is None else choice.method
     make_method = method_factory(method, method_options)
+    if space.size == 1:  # nothing to learn
+        make_method = UniformSearch
     check_given(method, given)
     limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
@@ -220,11 +223,21 @@ def run_search(
     for record in state.records:
         method_at_work.tell(record)
     ended = _walk(state, method_at_work, options.batch)
-    records = tuple(state.records)
-    best = state.best()
     agent = method_at_work.save() if isinstance(method_at_work, SavesAgent) else None
+    return _sum_up(state, goal, reference, ended, agent, choice)
+
+
+def _sum_up(
+    state: SearchState,
+    goal: Goal,
+    reference: EvaluationRecord,
+    ended: str,
+    agent: SavedAgent | None,
+    choice: MethodChoice | None,
+) -> SearchResult:
+    best, records = state.best(), tuple(state.records)
     return SearchResult(
-        method=method,
+        method=state.method,
         goal=goal,
         reference=reference,
         best=best,

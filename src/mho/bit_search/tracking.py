@@ -19,8 +19,6 @@ from mho.errors import ConfigError, MissingExtraError, file_errors
 if TYPE_CHECKING:
     from mho.bit_search.runner import SearchProgress
 
-TRACKERS = ("tensorboard", "wandb")
-
 
 class Tracker(Protocol):
     """Shows figures of a search."""
@@ -126,7 +124,7 @@ def tracked(
     """Return, as a context, what receives progress and shows it by trackers, too.
 
     Args:
-        names: of `TRACKERS`.
+        names: "tensorboard" or "wandb".
         folder: where trackers keep files, in folders of their names.
         run_name: of the search.
         on_progress: who receives it besides.

@@ -141,32 +141,16 @@ def run_prepared_chip(
         is_earlier = not preparation.calibrates_when_reading
         if hardware.converters.has_calibrated_adc:
             ranges = calibrate_adcs(
-                program,
-                seed,
-                preparation.inputs,
-                hardware=hardware,
-                rule=preparation.rule,
-                conditions=None if is_earlier else conditions,
-                batch_size=batch_size,
-            )
+                program, seed, preparation.inputs, hardware=hardware, rule=preparation.rule,
+                conditions=None if is_earlier else conditions, batch_size=batch_size,
+            )  # fmt: skip
         if preparation.recalibrates:
             corrections = recalibrate(
-                program,
-                seed,
-                preparation.inputs,
-                hardware=hardware,
-                conditions=conditions,
-                ranges=ranges,
-                transferred=is_earlier,
-                batch_size=batch_size,
-            )
+                program, seed, preparation.inputs, hardware=hardware, conditions=conditions, ranges=ranges,
+                transferred=is_earlier, batch_size=batch_size,
+            )  # fmt: skip
     executor = write_chip(
-        program,
-        seed,
-        hardware=hardware,
-        conditions=conditions,
-        ranges=ranges,
-        corrections=corrections,
+        program, seed, hardware=hardware, conditions=conditions, ranges=ranges, corrections=corrections,
         transferred=is_earlier,
-    )
+    )  # fmt: skip
     return executor.run(inputs, batch_size)

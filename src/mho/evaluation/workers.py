@@ -19,7 +19,7 @@ from mho.hardware.spec import Accelerator
 from mho.program.container import read_program
 from mho.program.program import Program
 from mho.ray_pool import RayPool
-from mho.worker_pool import Lost, ProcessPool
+from mho.worker_pool import GivenUp, ProcessPool
 
 ATTEMPTS = 3
 """How many worker processes may die of a chip before that is an error."""
@@ -170,11 +170,11 @@ def evaluate_chips(
 
 
 def _take(
-    answers: Iterable[tuple[int, ChipResult | Lost]], tasks: Sequence[ChipTask], hint: str
+    answers: Iterable[tuple[int, ChipResult | GivenUp]], tasks: Sequence[ChipTask], hint: str
 ) -> Iterator[ChipResult]:
     """Yield the results of workers. Raises `MhoError` for a chip that they die of."""
     for number, answer in answers:
-        if isinstance(answer, Lost):
+        if isinstance(answer, GivenUp):
             raise MhoError(
                 f"{answer.reason}, {ATTEMPTS} times",
                 where=tasks[number].place,

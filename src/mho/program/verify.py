@@ -144,23 +144,13 @@ def _digital(checker: Checker, item: Digital) -> None:
     axes = [item.attributes.get("axis", 0), *_tuple(item.attributes.get("axes", ()))]
     if not all(isinstance(axis, int) and 0 <= axis < max(1, len(shapes[0])) for axis in axes):
         checker.fail(f"{item.op} along axes that its operand does not have")
-    if item.op == "gather":
-        _check_indices(checker, item, shapes[0][axes[0]])
-    if item.op == "where":
-        mask = checker.program.constants.get(item.inputs[-1])
-        if len(item.inputs) != 3 or mask is None or mask.dtype != np.bool_:
-            checker.fail("where without two operands and a mask", "a constant mask of type bool")
+    constants = {k: checker.program.constants[o] for k, o in enumerate(item.inputs) if o in checker.program.constants}
+    try:
+        OPERATIONS[item.op].check_constants(shapes, item.attributes, constants)
+    except ShapeError as error:
+        checker.fail(f"{item.op} cannot have these constants: {error}")
     if shape != checker.program.buffers[item.output].shape:
         checker.fail(f"{item.op} gives {shape}", f"the shape of {item.output!r}")
-
-
-def _check_indices(checker: Checker, item: Digital, size: int) -> None:
-    """What is gathered lies within the axis."""
-    indices = checker.program.constants.get(item.inputs[1])
-    if indices is None or indices.dtype.kind not in "iu":
-        checker.fail(f"{item.inputs[1]!r} are no indices", "a constant of integers")
-    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < size):
-        checker.fail(f"indices {int(indices.min())}..{int(indices.max())}", f"within 0..{size - 1}")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -87,11 +87,6 @@ class TrainableNetwork(nn.Module):
         return self._network
 
     @property
-    def node_modules(self) -> Mapping[str, nn.Module]:
-        """The module of every node by name, in execution order."""
-        return dict(self._node_modules)
-
-    @property
     def mvm_modules(self) -> dict[str, MvmModule]:
         """The MVM layers by name, in execution order."""
         return {name: m for name, m in self._node_modules.items() if isinstance(m, MvmModule)}

@@ -41,7 +41,10 @@ class Quantizer(nn.Module):
         lower, upper: bounds of q - zero_point, float32, [] (or [outputs]).
         zero_point: int64, like `base_step`.
         bits, binary: int64 and bool, [].
-        gradient_scale: 1 / sqrt(elements * largest magnitude) (arXiv 1902.08153, section 2.2).
+        gradient_scale: 1 / sqrt(elements * Q), where Q is the largest magnitude of q - zero_point. In the paper
+            (section 2.2) Q is Q_P, the largest positive level: 2^(b-1) - 1 with a sign. That is the same for weights,
+            which are symmetric, and for activations without a sign; for those with one ours is 2^(b-1), which has a
+            value for one bit, too, where Q_P is 0.
     """
 
     log_ratio: nn.Parameter

@@ -81,7 +81,6 @@ def search_mix(
     """
     import numpy as np
 
-    from mho.bit_search.budget import default_repeats
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, join_spaces
     from mho.bit_search.runner import SearchProgress, run_search
@@ -90,11 +89,7 @@ def search_mix(
     settings, carrying = config.search.settings(), execution or SearchExecution()
     carrying.check(settings)
     runs = load_runs(config, data_root=data_root)
-    repeats = config.search.repeats
-    if repeats is None:
-        is_trained = all(run.evaluation.training is not None for run in runs.values())
-        repeats = default_repeats(settings.budget, is_trained=is_trained)
-    options = make_options(settings, repeats)
+    options = make_options(settings, _repeats(config, runs))
     use_threads(next(iter(runs.values())).run.threads)
     with ExitStack() as stack:
         members = {
@@ -102,10 +97,8 @@ def search_mix(
             for name, run in runs.items()
         }
         networks = {name: member.network for name, member in members.items()}
-        space = join_spaces(
-            {name: one.space for name, one in networks.items()},
-            {name: one.inputs for name, one in config.networks.items()},
-        )
+        inputs = {name: one.inputs for name, one in config.networks.items()}
+        space = join_spaces({name: one.space for name, one in networks.items()}, inputs)
         evaluator = MixedEvaluator(networks, config.search.method)
         progress = make_progress({"search": float(config.search.budget)}) if make_progress else RunProgress()
         progress.begin("search", "Search bit widths of all networks")
@@ -125,6 +118,16 @@ def search_mix(
         notes = tuple(f"{name}: {note}" for name, member in members.items() for note in member.notes)
         noise = () if result.noise is None else (str(result.noise),)
         return _write(config, result, networks, (*notes, *noise))
+
+
+def _repeats(config: MixConfig, runs: Mapping[str, RunConfig]) -> int:
+    """Return with how many other seeds a policy is measured before it may win."""
+    from mho.bit_search.budget import default_repeats
+
+    if config.search.repeats is not None:
+        return config.search.repeats
+    is_trained = all(run.evaluation.training is not None for run in runs.values())
+    return default_repeats(config.search.budget, is_trained=is_trained)
 
 
 def _prepare(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
-from mho.errors import ConfigError
 from mho.policy import BitWidths
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
@@ -182,8 +181,8 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
     """Return what a search of the network in `network_file` may propose; its weights do not matter.
 
     Raises:
-        ConfigError: the settings leave no widths, or nothing to choose or nothing as cheap as the cost budget, or the
-            accelerator does not suit the objective.
+        ConfigError: the settings leave no widths, or nothing as cheap as the cost budget, or the accelerator does
+            not suit the objective.
         MappingError: the accelerator cannot hold a layer.
         PolicyError: a pin names an unknown layer.
     """
@@ -216,12 +215,6 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         prune=prune,
         objective=Objective(settings.objective),
     )
-    if settings.method == "rl" and space.size == 1:
-        raise ConfigError(
-            "nothing to choose: no layer has a second choice that could cost less",
-            where="search",
-            hint="widen the ranges, take pins or hold_first_last away, or name an accelerator with smaller crossbars",
-        )
     budget = read_cost_budget(settings)
     limit = None if budget is None else budget.of(space.reference_cost)
     check_goal(settings.method, space, cost_budget=limit, whole_front=settings.whole_front)

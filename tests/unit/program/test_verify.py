@@ -221,8 +221,8 @@ def test_a_choice_needs_a_mask(mask):
         (np.array([0, 2, 1]), None),
         (np.array([0, 3, 1]), r"indices 0\.\.3"),
         (np.array([0, -1, 1]), r"indices -1\.\.1"),
-        (np.array([0.0, 1.0, 2.0], np.float32), "are no indices"),
-        (None, "are no indices"),
+        (np.array([0.0, 1.0, 2.0], np.float32), "no constant of integers"),
+        (None, "no constant of integers"),
     ],
 )
 def test_what_is_gathered_lies_within_its_axis(indices, message):

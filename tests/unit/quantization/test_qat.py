@@ -55,7 +55,7 @@ def test_inputs_are_taken_with_and_without_the_batch_axis(residual) -> None:
 
 def test_batch_norm_lives_in_training(residual) -> None:
     trainable, x = TrainableNetwork(residual()), inputs_for(residual())
-    module = trainable.node_modules["stem.bn"]
+    module = trainable.get_submodule("stem.bn")
     before = module.running_mean.clone()
     stem = trainable.mvm_modules["stem.conv"](x[:, None])
     trainable.train()(x)

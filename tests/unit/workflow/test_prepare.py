@@ -37,7 +37,6 @@ def folder(tmp_path):
     [
         ({"pins": {"frist": "4/4"}}, PolicyError, "unknown layer"),
         ({"min_weight_bits": 5, "max_weight_bits": 7, "weight_bits_multiple": 4}, ConfigError, "no weight bits"),
-        ({"hold_first_last": "8/8", "method": "rl"}, ConfigError, "nothing to choose"),
     ],
 )
 def test_limits_that_the_network_cannot_meet_are_told_before_anything_is_trained(folder, search, kind, message):
