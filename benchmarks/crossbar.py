@@ -34,7 +34,7 @@ from crossbar_peers import Sliced, list_peers
 from mho.arithmetic.exactness import exact_products
 from mho.array.conductances import Device
 from mho.array.converters import Adc, make_adc
-from mho.array.integer_product import IntegerProduct, Route, has_fast_bytes
+from mho.array.integer_product import IntegerProduct, ProductKernel, has_fast_bytes
 from mho.array.layout import ArrayLayout, list_conversions
 from mho.array.periphery import Periphery
 from mho.array.product import ArrayProduct
@@ -117,7 +117,7 @@ def tell_parts(job: Job, rounds: int) -> None:
     codes = feed.take(job.codes[:block])
     drives = feed.slices(codes).flatten(0, 1)
     floats, plain = drives.numpy().astype(np.float32), matrix.astype(np.float32)
-    products = {route: IntegerProduct(matrix, feed.largest, route) for route in Route}
+    products = {route: IntegerProduct(matrix, feed.largest, route) for route in ProductKernel}
     chosen = IntegerProduct(matrix, feed.largest)
     with exact_products():
         sums = chosen.multiply(drives)
