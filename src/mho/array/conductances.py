@@ -127,10 +127,11 @@ class Conditions:
         """Return the conditions as far as cells depend on them; the rest is unspecified.
 
         Args:
-            array: the cells. Time and temperature count where they drift, reads where these disturb.
+            array: the cells. Time counts where they drift or their read noise grows, temperature where they drift,
+                reads where these disturb.
         """
         elapsed_s, kelvins, drifts = self.elapsed_s, self.temperature_k, array.drifts
-        if not drifts or elapsed_s == float(array.drift_reference_s):
+        if not (drifts or array.has_growing_noise) or elapsed_s == float(array.drift_reference_s):
             elapsed_s = None
         if kelvins is not None:
             warmer = kelvins - float(array.drift_reference_k)
@@ -274,13 +275,45 @@ def age_cells(device: Device, counts: Floats, identity: CellIdentity, conditions
     return aged if identity.stuck is None else np.where(identity.stuck == 0, aged, counts)
 
 
+def read_deviation(array: Array, conditions: Conditions) -> float:
+    """Return the standard deviation of a cell at one read, as a part of what `read_noise_of` says.
+
+    1/f noise integrates over all frequencies between that of the age t of a cell and that of a read of tau seconds, so
+    that its variance grows as ln((t + tau) / (2 tau)). Source: S. R. Nandakumar et al., "Phase-change memory models for
+    deep learning training and inference", ICECS 2019.
+
+    Args:
+        array: the cells. `read_noise` is the deviation at t = `drift_reference_s`, tau is `read_noise_averaging_s`.
+        conditions: when cells are read; temperature and reads do not count.
+
+    Raises:
+        ConfigError: the time is before `array.drift_reference_s`.
+    """
+    noise, averaging = float(array.read_noise), array.read_noise_averaging_s
+    if not noise or averaging is None:
+        return noise
+    tau, reference = float(averaging), float(array.drift_reference_s)
+    now, then = (math.log((age + tau) / (2 * tau)) for age in (_age_s(array, conditions), reference))
+    return noise * math.sqrt(now / then)
+
+
 def check_conditions(device: Device, conditions: Conditions) -> None:
     """Let one cell age: tells what is wrong with the conditions. Raises `ConfigError` as `age_cells` does."""
+    read_deviation(device.array, conditions)
     age_cells(device, np.zeros((1, 1)), draw_identity(device, (1, 1), CrossbarSeed(chip=0)), conditions)
 
 
 def _log_of_time(array: Array, conditions: Conditions) -> float:
     """Return ln(t / t0) with the time that counts at the temperature; not below 0."""
+    logarithm = math.log(_age_s(array, conditions) / float(array.drift_reference_s))
+    if array.drift_activation_ev is not None and conditions.temperature_k is not None:
+        slower = 1 / float(array.drift_reference_k) - 1 / conditions.temperature_k
+        logarithm += float(array.drift_activation_ev) / BOLTZMANN_EV_PER_K * slower
+    return max(0.0, logarithm)
+
+
+def _age_s(array: Array, conditions: Conditions) -> float:
+    """Return the time since the write, s; `drift_reference_s` where none is specified, and never before it."""
     reference = float(array.drift_reference_s)
     elapsed = reference if conditions.elapsed_s is None else conditions.elapsed_s
     if elapsed < reference:
@@ -288,8 +321,4 @@ def _log_of_time(array: Array, conditions: Conditions) -> float:
             f"elapsed_s is {elapsed}, before array.drift_reference_s, at which drift begins",
             expected=f"at least {reference}",
         )
-    logarithm = math.log(elapsed / reference)
-    if array.drift_activation_ev is not None and conditions.temperature_k is not None:
-        slower = 1 / float(array.drift_reference_k) - 1 / conditions.temperature_k
-        logarithm += float(array.drift_activation_ev) / BOLTZMANN_EV_PER_K * slower
-    return max(0.0, logarithm)
+    return elapsed

@@ -106,7 +106,7 @@ def write_crossbar(
         # One row of draws a spare column: more of them leave the first ones as they are.
         spares = _hold(device, whole[:, crossbar.cols :].T, seed.spares, write, aged)
         counts = np.concatenate([counts, spares.T], axis=1)
-    held = _read_back(accelerator, device, counts)
+    held = _read_back(accelerator, device, counts, aged)
     return held.cut(slice(None), slice(crossbar.cols)) if lines is None else held.move(lines)
 
 
@@ -126,9 +126,10 @@ def _hold(device: Device, digits: NDArray[np.int64], seed: CrossbarSeed, write: 
     return age_cells(device, write_cells(device, digits, identity, seed, write), identity, conditions)
 
 
-def _read_back(accelerator: Accelerator, device: Device, counts: Floats) -> WrittenCells:
+def _read_back(accelerator: Accelerator, device: Device, counts: Floats, conditions: Conditions) -> WrittenCells:
     """Return what all lines of a crossbar hold, of what its cells do."""
-    array, bitlines, variance = accelerator.array, np.arange(counts.shape[1]), read_variance(device, counts)
+    array, bitlines = accelerator.array, np.arange(counts.shape[1])
+    variance = read_variance(device, counts, conditions)
     if not array.has_wires:
         return WrittenCells(counts, variance, bitlines)
     wires = Wires(float(array.row_segment_ohm), float(array.col_segment_ohm), array.driven_ends)

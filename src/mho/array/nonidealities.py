@@ -140,6 +140,14 @@ READ_NOISE = ("array.read_noise",)
 STUCK_CELLS = ("array.stuck_on_rate", "array.stuck_off_rate")
 
 
+def _drift_shows(array: Array, _: Converters, conditions: Conditions) -> bool:
+    return array.drifts and _time_passes(array, _, conditions)
+
+
+def _noise_grows(array: Array, _: Converters, conditions: Conditions) -> bool:
+    return array.has_growing_noise and conditions.effective_on(array).elapsed_s is not None
+
+
 def _time_passes(array: Array, _: Converters, conditions: Conditions) -> bool:
     effective = conditions.effective_on(array)
     return effective.elapsed_s is not None or effective.temperature_k is not None
@@ -161,13 +169,19 @@ def _depends_on_conductance(array: Array, converters: Converters, conditions: Co
     read_noise = array.read_noise and array.read_noise_of is PartOf.CONDUCTANCE
     of_cells = array.has_programming_error, array.cell_variation, read_noise, array.has_wires
     return (
-        any(of_cells) or _time_passes(array, converters, conditions) or _has_off_current(array, converters, conditions)
+        any(of_cells) or _drift_shows(array, converters, conditions) or _has_off_current(array, converters, conditions)
     )
 
 
 _DRIFT = Requirement(
-    _time_passes,
+    _drift_shows,
     "drift: array.drift_exponent or array.drift_exponent_std, and conditions.elapsed_s after array.drift_reference_s",
+)
+_GROWTH = Requirement(_noise_grows, "array.read_noise above 0, and conditions.elapsed_s after array.drift_reference_s")
+_AGE = Requirement(
+    _time_passes,
+    "cells that age: array.drift_exponent, array.drift_exponent_std, or array.read_noise with "
+    "array.read_noise_averaging_s; and conditions.elapsed_s after array.drift_reference_s",
 )
 _TEMPERATURE = Requirement(
     lambda array, _, conditions: conditions.effective_on(array).temperature_k is not None,
@@ -192,12 +206,13 @@ _TIMES = Requirement(lambda _, __, ___: False, "a prediction of times, such as m
 REQUIREMENTS: Mapping[str, Requirement] = MappingProxyType(
     {
         **{key: _TIMES for key in _IDEAL if "_latency_" in key},
-        "conditions.elapsed_s": _DRIFT,
+        "conditions.elapsed_s": _AGE,
         "conditions.temperature_k": _TEMPERATURE,
         "conditions.reads": _DISTURB,
         "array.drift_exponent": _DRIFT,
         "array.drift_exponent_std": _DRIFT,
-        "array.drift_reference_s": _DRIFT,
+        "array.drift_reference_s": _AGE,
+        "array.read_noise_averaging_s": _GROWTH,
         "array.drift_reference_k": _TEMPERATURE,
         "array.drift_activation_ev": _TEMPERATURE,
         "array.read_disturb_reads": _DISTURB,

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mho.array.conductances import Device
+from mho.array.conductances import Conditions, Device, read_deviation
 from mho.array.integer_product import IntegerProduct, has_fast_bytes, multiply_in_order
 from mho.array.layout import NO_COLUMN, ArrayLayout, Conversions
 from mho.array.row_drives import RowDrives
@@ -192,12 +192,15 @@ class _WireResults:
         return of_results.index_add_(1, self._outputs, of_columns * self._weights)
 
 
-def read_variance(device: Device, counts: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def read_variance(device: Device, counts: NDArray[np.float64], conditions: Conditions) -> NDArray[np.float64] | None:
     """Return the variance of each cell at one read, in squares of level steps, float64 of the shape of `counts`.
 
-    (`read_noise` times the range)^2, or (`read_noise` times the cell's own conductance)^2; None without noise.
+    (s times the range)^2, or (s times the cell's own conductance)^2, s as `read_deviation` gives; None without noise.
+
+    Raises:
+        ConfigError: as `mho.array.conductances.read_deviation`.
     """
-    noise = float(device.array.read_noise)
+    noise = read_deviation(device.array, conditions)
     if not noise:
         return None
     if device.array.read_noise_of is PartOf.RANGE:

@@ -204,6 +204,11 @@ class Array(Section):
         default=PartOf.CONDUCTANCE,
         description='What read_noise is a part of: the "range" of conductances, or the "conductance" of the cell.',
     )
+    read_noise_averaging_s: Annotated[Seconds, *above_zero(MAX_SECONDS)] | None = Field(
+        default=None,
+        description="Time tau over which one read averages 1/f noise, s: read_noise is that at drift_reference_s and "
+        "grows with the time t since the write as sqrt(ln((t + tau) / (2 tau))). Left out: it does not grow.",
+    )
     drift_exponent: Annotated[Ratio, *from_zero(1)] = Field(
         default=Decimal(0), description="Mean exponent nu of drift, G(t) = G(t0) (t / t0)^-nu."
     )
@@ -268,6 +273,15 @@ class Array(Section):
             raise ValueError("row_segment_ohm and col_segment_ohm need lrs_siemens")
         return self
 
+    @model_validator(mode="after")
+    def _check_averaging(self) -> Array:
+        if self.read_noise_averaging_s is not None and self.read_noise_averaging_s >= self.drift_reference_s:
+            raise ValueError(
+                f"read_noise_averaging_s is {self.read_noise_averaging_s}, not below drift_reference_s "
+                f"({self.drift_reference_s}), at which read_noise is known"
+            )
+        return self
+
     def check_cell_bits(self, cell_bits: int) -> None:
         """Check that values given by level are as many as the levels.
 
@@ -306,3 +320,8 @@ class Array(Section):
     def drifts(self) -> bool:
         """True where conductances change with time."""
         return bool(self.drift_exponent or self.drift_exponent_std)
+
+    @property
+    def has_growing_noise(self) -> bool:
+        """True where read noise grows with the time since the write."""
+        return bool(self.read_noise) and self.read_noise_averaging_s is not None

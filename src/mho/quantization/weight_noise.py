@@ -75,7 +75,7 @@ class WeightNoise:
         for number, part in enumerate(arrays.parts):
             counts = self._write(part.encode(stored), self._first + number)
             _combine_cells(part, counts + self._kept, found, is_variance=False)
-            variance = read_variance(self._device, counts)
+            variance = read_variance(self._device, counts, self._conditions)
             if variance is not None:
                 _combine_cells(part, variance, variances, is_variance=True)
         self._variance = variances if self._device.array.read_noise else None

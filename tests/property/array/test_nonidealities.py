@@ -37,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "array.fault_compensation": ["none", "digits"],
     "array.read_noise": [0, 0.1],
     "array.read_noise_of": ["range", "conductance"],
+    "array.read_noise_averaging_s": [None, 1e-6],
     "array.drift_exponent": [0, 0.1],
     "array.drift_exponent_std": [0, 0.05],
     "array.drift_reference_s": [1, 20],

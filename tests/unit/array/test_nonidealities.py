@@ -43,6 +43,21 @@ def test_drift_acts_where_time_passes(conditions, does):
     assert takes_effect("array.drift_exponent", array, CONVERTERS, conditions) is does
 
 
+@pytest.mark.parametrize(
+    ("key", "elapsed_s", "does"),
+    [
+        ("array.read_noise_averaging_s", 50, True),
+        ("array.read_noise_averaging_s", None, False),
+        ("array.drift_reference_s", 50, True),
+        ("conditions.elapsed_s", 50, True),
+        ("array.on_off_ratio", 50, False),
+    ],
+)
+def test_time_alone_makes_read_noise_grow(key, elapsed_s, does):
+    array = Array(read_noise=0.1, read_noise_of="range", read_noise_averaging_s=1e-6)
+    assert takes_effect(key, array, CONVERTERS, Conditions(elapsed_s)) is does
+
+
 def test_what_is_left_out_is_ideal_and_the_rest_stays():
     array = {"read_noise": 0.1, "stuck_on_rate": 0.01, "stuck_off_rate": 0.02, "programming_error": 0.03}
     full = make_accelerator(

@@ -13,7 +13,7 @@ from plain_array import array_product, make_layout
 
 from mho.arithmetic.exactness import exact_products
 from mho.array import integer_product, read_noise
-from mho.array.conductances import Device
+from mho.array.conductances import Conditions, Device
 from mho.array.converters import drive_levels, make_adc
 from mho.array.layout import list_conversions
 from mho.array.product import _BLOCK_BYTES
@@ -76,7 +76,7 @@ def noise_of_results(layout, codes, variance):
 )
 def test_noise_of_an_ideal_adc_has_the_variance_of_the_closed_form(kind, difference, dac_bits, counts, codes):
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
-    variance = read_variance(Device(Array(read_noise=0.1, read_noise_of=kind, on_off_ratio=4), 2), counts)
+    variance = read_variance(Device(Array(read_noise=0.1, read_noise_of=kind, on_off_ratio=4), 2), counts, Conditions())
     product = array_product(layout, counts, difference=ColumnDifference(difference), variance=variance)
     results = product.run(repeated(codes), np.random.default_rng(5))
     ideal = array_product(layout, counts).run(codes[None])[0]
@@ -104,7 +104,7 @@ def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
     """Two samples, one of either kind: their means and variances differ by no more than chance has it."""
     monkeypatch.setattr(read_noise, "has_fast_bytes", lambda: is_fast)
     layout = make_layout(ROWS, OUTPUTS, WEIGHTS, input_bits=4, dac_bits=dac_bits)
-    variance = read_variance(Device(Array(read_noise=0.2, read_noise_of=kind), 2), counts)
+    variance = read_variance(Device(Array(read_noise=0.2, read_noise_of=kind), 2), counts, Conditions())
     adc = symmetric_adc(layout, difference, 4, 12)
     product = array_product(layout, counts, difference=difference, variance=variance, adc=adc)
     results = product.run(repeated(codes), np.random.default_rng(5))
@@ -118,11 +118,11 @@ def test_noise_before_an_adc_gives_what_deviations_of_cells_give(
 
 def test_the_closed_form_of_noise_is_that_of_each_cell():
     counts = np.array([[0.0, 1.0, 3.0]])
-    absolute = read_variance(Device(Array(read_noise=0.1, read_noise_of="range"), 2), counts)
+    absolute = read_variance(Device(Array(read_noise=0.1, read_noise_of="range"), 2), counts, Conditions())
     np.testing.assert_allclose(absolute, [[0.09] * 3])
-    relative = read_variance(Device(Array(read_noise=0.1, on_off_ratio=4), 2), counts)
+    relative = read_variance(Device(Array(read_noise=0.1, on_off_ratio=4), 2), counts, Conditions())
     np.testing.assert_allclose(relative, [[0.01, 0.04, 0.16]])
-    assert read_variance(Device(Array(), 2), counts) is None
+    assert read_variance(Device(Array(), 2), counts, Conditions()) is None
 
 
 @pytest.mark.parametrize("kind", ["ideal", "between", "converted", "curved"])

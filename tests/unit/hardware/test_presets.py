@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from mho.array.conductances import Conditions, read_deviation
 from mho.hardware.array import Array, PartOf
 from mho.hardware.converters import ConversionTime
 from mho.hardware.loading import list_presets, load_accelerator
@@ -95,6 +96,15 @@ def test_reads_of_hermes_are_as_noisy_as_aihwkit_fitted_them():
     since_programming = math.sqrt(math.log((300 + 512e-9) / (2 * 512e-9)))
     assert float(array.read_noise) == pytest.approx(sum(each) / 7 * since_programming, abs=1e-6)
     assert array.read_noise_of is PartOf.CONDUCTANCE
+
+
+@pytest.mark.parametrize(("elapsed_s", "growth"), [(300, 1), (86_400, 1.136), (365 * 86_400, 1.262)])
+def test_reads_of_hermes_grow_noisier_with_the_logarithm_of_time(elapsed_s, growth):
+    array = load_accelerator("hermes-pcm").array
+    since_programming = math.sqrt(math.log((elapsed_s + 512e-9) / (2 * 512e-9)))
+    at_once, found = read_deviation(array, Conditions()), read_deviation(array, Conditions(elapsed_s))
+    assert found / at_once == pytest.approx(growth, abs=5e-4)
+    assert found == pytest.approx(0.015339 * since_programming, abs=1e-5)
 
 
 def test_fefet_cells_have_32_levels_over_a_range_of_45_times():
