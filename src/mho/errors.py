@@ -81,7 +81,18 @@ class TrainingError(MhoError):
 
 
 class MissingExtraError(MhoError):
-    """A feature needs an optional dependency that is not installed; names the extra."""
+    """A feature needs an optional dependency that is not installed; says how to install its extra.
+
+    Args:
+        what: what is missing, in one sentence.
+        extra: name of the extra in `pyproject.toml` that holds it.
+        where: the file, key or option that needs it.
+        otherwise: how to go on without it, such as "leave --ray out".
+    """
+
+    def __init__(self, what: str, extra: str, *, where: str = "", otherwise: str = "") -> None:
+        hint = f"in the clone of mho: pip install -e '.[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+        super().__init__(what, where=where, expected=f"the extra {extra}", hint=hint)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

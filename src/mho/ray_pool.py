@@ -243,7 +243,5 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingExtraError(
-            "Ray is not installed", expected="the extra ray", hint="pip install 'mho[ray]', or leave --ray out"
-        ) from error
+        raise MissingExtraError("Ray is not installed", "ray", otherwise="leave --ray out") from error
     return ray

@@ -131,7 +131,7 @@ def test_what_a_task_raises_is_raised_here(ray, made):
 
 def test_without_ray_the_extra_is_named(monkeypatch, made):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mho\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[ray\]', or leave --ray out"):
         RayPool("local", MakeSquares(made))
 
 

@@ -160,6 +160,4 @@ def check_trackers(names: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise MissingExtraError(
-                f"{name} is not installed", expected=f"the extra {name}", hint=f"pip install 'mho[{name}]'"
-            ) from error
+            raise MissingExtraError(f"{name} is not installed", name) from error

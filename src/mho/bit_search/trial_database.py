@@ -73,9 +73,9 @@ class TrialDatabase:
         except ImportError as error:
             raise MissingExtraError(
                 f"the driver of the database is not installed: {error.__cause__ or error}",
+                "postgresql",
                 where=self._place,
-                expected=_URLS,
-                hint="for PostgreSQL: pip install 'psycopg[binary]'",
+                otherwise="for another database, install its own driver",
             ) from error
         self.storage: Any = get_storage(self._backend)
 

@@ -119,7 +119,7 @@ def test_what_is_not_installed_names_its_extra(name, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, name, None)
     tracker = {"tensorboard": lambda: TensorBoardTracker(tmp_path), "wandb": lambda: WandbTracker(tmp_path, "mine")}
     for act in (lambda: check_trackers([name]), tracker[name]):
-        with pytest.raises(MissingExtraError, match=rf"pip install 'mho\[{name}\]'"):
+        with pytest.raises(MissingExtraError, match=rf"pip install -e '\.\[{name}\]'"):
             act()
 
 

@@ -205,7 +205,7 @@ def test_a_database_of_another_version_of_optuna_is_one_clear_error(tmp_path, co
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch, connect):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(MissingExtraError, match=r"psycopg(.|\n)*pip install 'psycopg"):
+    with pytest.raises(MissingExtraError, match=r"psycopg(.|\n)*pip install -e '\.\[postgresql\]'"):
         connect("postgresql+psycopg://me:secret@host/trials")
 
 

@@ -182,7 +182,7 @@ def test_too_many_processes_are_told_before_anything_is_trained(config, tmp_path
 def test_without_ray_the_extra_is_named_before_anything_is_trained(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     directory = tmp_path / "refused"
-    with pytest.raises(MissingExtraError, match=r"pip install 'mho\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[ray\]', or leave --ray out"):
         search_alone(load_config(config, directory=directory), execution=SearchExecution(ray="local"))
     assert not directory.exists()
 

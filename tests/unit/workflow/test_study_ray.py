@@ -82,7 +82,7 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(folder, ray, capsys, add
 
 def test_without_ray_the_extra_is_named_before_anything_starts(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mho\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[ray\]', or leave --ray out"):
         run("cluster", ray="local")
     assert not Path("cluster").exists()
 
