@@ -8,6 +8,7 @@ from typing import Any
 
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
+from mho.report.page_sections import sections_of
 from mho.report.page_template import as_script, render_template
 from mho.report.result import EXACT, RunResult
 from mho.report.timeline import TimelineView
@@ -26,6 +27,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
     charts = build_figures(result)
     return render_template(
         "page.html.j2",
+        sections=sections_of(result),
         result=result,
         found=result.candidate("found"),
         reference=result.candidate("reference"),

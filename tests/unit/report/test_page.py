@@ -16,6 +16,7 @@ from mho.report.drawing_files import draw_slowest
 from mho.report.figures import accuracy_against_cost, build_figures, count_hidden
 from mho.report.map_document import MapDocument
 from mho.report.page import flatten, render_page
+from mho.report.page_sections import sections_of
 from mho.report.result import EXACT, RunResult, read_result
 from mho.report.result_figures import ChipAccuracies, ChipFigures, ZeroSliceFigures
 from mho.report.result_text import describe_chips, describe_result
@@ -27,6 +28,17 @@ def page(result) -> str:
     return render_page(result)
 
 
+def section(page: str, name: str) -> str:
+    """The content of the section of that id."""
+    return re.search(rf'<section id="{name}".*?</h2>(.*?)</section>', page, re.S)[1]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of each row of its tables, with their headers."""
+    rows = re.findall(r"<tr>(.*?)</tr>", text, re.S)
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
+
+
 def own_part(page: str) -> str:
     """The page without the plotting library, whose text names addresses that it never asks for here."""
     start = page.index("<script>", page.index('id="figures"'))
@@ -34,7 +46,7 @@ def own_part(page: str) -> str:
 
 
 def test_the_page_asks_the_network_for_nothing(page):
-    assert not re.search(r"""(src|href)\s*=|@import|url\(|fetch\(|https?://""", own_part(page))
+    assert not re.search(r"""(src|href)\s*=\s*"[^#]|@import|url\(|fetch\(|https?://""", own_part(page))
     assert "default-src 'none'" in page
 
 
@@ -66,6 +78,16 @@ def test_every_chart_of_the_page_has_its_place_and_labelled_axes(page, result):
         assert figure["layout"]["yaxis"]["title"]["text"]
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
     assert figures == json.loads(json.dumps(build_figures(result)))
+
+
+def test_the_table_of_contents_names_every_section_and_every_heading_has_an_id(page, result):
+    links = re.findall(r'<li><a href="#(\w+)">(.*?)</a></li>', page)
+    headings = re.findall(r'<section id="(\w+)"[^>]*>\s*<h2 id="[^"]+">(.*?)</h2>', page)
+    assert links == headings == [(one.name, one.title) for one in sections_of(result)]
+    assert not re.search(r"<h[23]>", page)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert not re.search(r"<th(?!ead)(?![^>]*scope=)", own_part(page))
 
 
 def test_text_in_charts_cannot_close_the_script(result):
@@ -129,8 +151,8 @@ def render(result, timeline=None):
 
 
 def test_policies_are_told_with_figures_or_reasons(result):
-    part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", render(result), re.S)[1]
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
+    part = section(render(result), "chip")
+    rows = rows_of(part)
     assert ["uniform 8/8", "no schedule: net: the layers take 99 crossbars"] in rows
     times = ["56.0\u202fµs", "55.9\u202fµs", "250\u202fns"]
     assert ["found policy", "12", "1\u202f234", *times, "—"] in rows
@@ -146,11 +168,11 @@ def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(re
     hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
     changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware})
     page = render_page(changed, timeline=TimelineView.of(make_reload().draw_gantt()))
-    part = re.search(r"<h2>On the whole chip</h2>(.*?)</section>", page, re.S)[1]
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part, re.S)]
+    part = section(page, "chip")
+    rows = rows_of(part)
     times = ["80.0\u202fµs", "70.0\u202fµs", "80.0\u202fµs"]
     assert ["uniform 8/8", "99", "7", *times, "4\u202f321", "100", f"1.00{TIMES}"] in rows
-    assert [len(row) for row in rows if row] == [9, 9]
+    assert [len(row) for row in rows if row] == [9, 9, 9]
     assert "tiles are rewritten for every inference" in part
     assert "Three inferences with the found policy" in part
 
@@ -175,9 +197,9 @@ def test_the_page_shows_chips_where_they_were_asked(result):
         for name, label in (("reference", "uniform 8/8"), ("found", "found policy"))
     )
     page = render_page(result.model_copy(update={"chip_accuracies": answers}))
-    part = re.search(r"<h3>Accuracy on sampled chips</h3>(.*?)</table>", page, re.S)[1]
+    part = re.search(r"<h3[^>]*>Accuracy on sampled chips</h3>(.*?)</table>", page, re.S)[1]
     assert "500 test samples on each of 2 sampled chips of worn" in part
-    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+    rows = rows_of(part)
     assert ["found policy", "62.50\u202f%", "50.00\u202f%", "75.00\u202f%"] in rows
     (tile,) = re.findall(r'<div class="tile"><b>62.50.%</b><span>(.*?)</span>', page)
     assert tile.startswith("mean accuracy of the found policy on 2 sampled chips of worn (50.00\u202f% to 75.00")
@@ -211,19 +233,15 @@ def mapped_page(result) -> str:
     return render_page(result.model_copy(update={"map": MapDocument.of("net", found)}), draw_slowest(found, 2))
 
 
-def section(page: str) -> str:
-    return re.search(r"<h2>Mapping</h2>(.*?)</section>", page, re.S)[1]
-
-
 def test_the_page_tells_every_layers_mapping_and_why(mapped_page):
     for layer in MapDocument.of("net", make_map()).layers:
-        assert layer.name in section(mapped_page)
-        assert layer.mapping.replace("'", "&#39;") in section(mapped_page)
-        assert layer.why.replace("'", "&#39;") in section(mapped_page)
+        assert layer.name in section(mapped_page, "mapping")
+        assert layer.mapping.replace("'", "&#39;") in section(mapped_page, "mapping")
+        assert layer.why.replace("'", "&#39;") in section(mapped_page, "mapping")
 
 
 def test_drawings_stand_in_the_page_and_ask_for_nothing(mapped_page):
-    own = section(mapped_page)
+    own = section(mapped_page, "mapping")
     assert own.count("<svg") == 2
     assert own.count("<details") == 2
     assert not re.search(r"https?://|src\s*=|url\(", own)
@@ -232,7 +250,7 @@ def test_drawings_stand_in_the_page_and_ask_for_nothing(mapped_page):
 
 
 def test_a_result_without_a_map_has_no_section(result):
-    assert "<h2>Mapping</h2>" not in render_page(result.model_copy(update={"map": None}))
+    assert 'id="mapping"' not in render_page(result.model_copy(update={"map": None}))
 
 
 def figures(name: str, label: str, share: float) -> ZeroSliceFigures:
@@ -243,9 +261,9 @@ def figures(name: str, label: str, share: float) -> ZeroSliceFigures:
 def test_shares_and_times_are_shown_with_the_images_they_come_from(result):
     found = (figures("reference", "uniform 8/8", 0.125), figures("found", "found policy", 0.0625))
     page = render_page(result.model_copy(update={"zero_slices": found}))
-    part = re.search(r"<h3>Zero slices skipped</h3>(.*?)</section>", page, re.S)[1]
+    part = re.search(r"<h3[^>]*>Zero slices skipped</h3>(.*?)</section>", page, re.S)[1]
     assert "200 test images" in part
-    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+    rows = rows_of(part)
     assert ["found policy", "6.25\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
     assert ["uniform 8/8", "12.50\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
 

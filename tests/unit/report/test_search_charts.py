@@ -119,7 +119,7 @@ def test_the_page_shows_worths_and_searches_where_there_are_some(told, result):
     assert {"worths", "searches", "front", "choices"} <= set(build_figures(told))
     assert "chart-worths" not in plain
     assert "What each search found" not in plain
-    rows = re.findall(r"<tr><td>(\w+)( \(this run\))?</td><td class=\"text\">latency", page)
+    rows = re.findall(r"<tr><th scope=\"row\">(\w+)( \(this run\))?</th><td class=\"text\">latency", page)
     assert [name for name, _ in rows] == ["rl", "exact", "exact", "tpe", "evolution"]
     assert "within 9 ms" in page
     assert "-1.00 (-1.00 to -0.11)" in page
