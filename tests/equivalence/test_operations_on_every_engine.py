@@ -9,13 +9,13 @@ import onnxruntime
 import pytest
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from network_checks import verify_network
 from operation_cases import CASES, OperationCase, cases_inputs, cases_network
 
 from mho.arithmetic.operations import OPERATIONS
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
-from mho.network.verify import verify_network
 from mho.program.lowering import compile_network
 from mho.quantization.export import build_float_model
 from mho.simulation.executor import Executor

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from accelerators import make_accelerator
 from bits import assert_same_bits
+from network_checks import verify_network
 from onnx_models import model, node, run_onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from mho.errors import UnsupportedOperationError
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_quantized
-from mho.network.verify import verify_network
 from mho.program.lowering import compile_network
 from mho.quantization.export import write_qcdq_onnx
 from mho.quantization.export_check import compare_with_onnxruntime

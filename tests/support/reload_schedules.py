@@ -5,6 +5,7 @@ from __future__ import annotations
 from accelerators import make_accelerator
 from chip_networks import make_residual
 
+from mho.hardware.loading import override
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import BitWidths, Policy
 from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
@@ -38,4 +39,4 @@ def make_reload(batch: int = 1) -> ReloadSchedule:
 def make_mixed(crossbars: int = 8) -> ReloadSchedule:
     """Return the schedule of layers of which some tiles stay, and one stores an operand."""
     policy = Policy.uniform([layer.name for layer in LAYERS], BitWidths(4, 3))
-    return schedule_network_reload(LAYERS, policy, ACCELERATOR, crossbars=crossbars)
+    return schedule_network_reload(LAYERS, policy, override(ACCELERATOR, crossbars=crossbars))

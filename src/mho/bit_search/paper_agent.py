@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from stable_baselines3 import DDPG
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import nn
 
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.goal import Goal, paper_reward
+from mho.bit_search.learners import SampleBuffer
 from mho.bit_search.paper_environment import BitWidthEnvironment
-from mho.bit_search.paper_replay import EpisodeReplayBuffer
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.torch_isolation import isolated
 from mho.errors import ConfigError
@@ -40,6 +41,7 @@ TARGET_SMOOTHING, DISCOUNT, BATCH_SIZE, REPLAY_PER_LAYER = 0.01, 1.0, 64, 128
 LAST_LAYER_BOUND = 0.003
 WARM_UP_EPISODES, EXPLORATION_STD, EXPLORATION_DECAY = 20, 0.5, 0.99
 BASELINE_SHARE = 0.5
+"""Of the newest batch in the moving average of mean rewards."""
 
 _Steps = list[tuple[NDArray[np.float32], NDArray[np.float32], float]]
 """Of an episode: what was seen, what was seen next, and the action."""
@@ -103,6 +105,20 @@ class FixedRateDdpg(DDPG):
         del optimizers
 
 
+class BaselineBuffer(SampleBuffer):
+    """Subtracts the moving average of the batches' mean rewards from the rewards of every batch."""
+
+    _baseline: float | None = None
+
+    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+        """Draw a batch with replacement."""
+        batch = super().sample(batch_size, env)
+        mean = float(batch.rewards.mean())
+        before = mean if self._baseline is None else self._baseline
+        self._baseline = before + BASELINE_SHARE * (mean - before)
+        return batch._replace(rewards=batch.rewards - self._baseline)
+
+
 class PaperAgent:
     """The paper's search method (see the module).
 
@@ -128,8 +144,8 @@ class PaperAgent:
                 batch_size=BATCH_SIZE,
                 tau=TARGET_SMOOTHING,
                 gamma=DISCOUNT,
-                replay_buffer_class=EpisodeReplayBuffer,
-                replay_buffer_kwargs={"generator": generator, "baseline_share": BASELINE_SHARE},
+                replay_buffer_class=BaselineBuffer,
+                replay_buffer_kwargs={"generator": generator},
                 policy_kwargs={"net_arch": [1]},
                 device="cpu",
             )

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mho.bit_search.early_stopping import ChanceLevelTest, StoppedTrainingError
 from mho.bit_search.evaluation import Measurement, Variant
-from mho.bit_search.qat_packing import (
-    Steps,
-    hash_split,
-    hash_tensors,
-    pack_network,
-    pack_steps,
-    pack_tensors,
-    unpack_network,
-    unpack_steps,
-)
 from mho.data.dataset import Split
-from mho.errors import ConfigError, TrainingError
+from mho.errors import ConfigError, DataError, TrainingError
+from mho.network.graph import Network
 from mho.policy import Policy
 from mho.quantization.allocator import keep_freed_memory
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import Evaluation, evaluate, train
+from mho.quantization.training import Evaluation, TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions
 
 SEED_STRIDE = 1_000_003
@@ -54,6 +47,53 @@ class NetworkEvaluator(Protocol):
     def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
         """Return what a network gets right of each of the splits, with the policy that it was set to."""
         ...
+
+
+class StoppedTrainingError(Exception):
+    """Ends a training from within; never leaves the evaluator.
+
+    Attributes:
+        note: what was found.
+    """
+
+    def __init__(self, note: str) -> None:
+        super().__init__(note)
+        self.note = note
+
+
+class ChanceLevelTest:
+    """Told of every step of a training, it raises `StoppedTrainingError` halfway where that is no better than guessing.
+
+    Candidates start from trained weights, so a network whose mean loss over the second quarter of the steps is still
+    that of a uniform guess was destroyed by its widths. The rule knows nothing of other policies, so a measurement
+    depends on its policy alone.
+
+    Args:
+        classes: how many there are to guess.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._limit = math.log(classes)
+        self._losses: list[float] = []
+        self._epoch, self._first, self._total = 0, 0, 0.0
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        """Count a step."""
+        if progress.epoch != self._epoch:
+            self._epoch, self._first, self._total = progress.epoch, progress.step - 1, 0.0
+        total = progress.loss * (progress.step - self._first)  # the mean is over the epoch so far
+        self._losses.append(total - self._total)
+        self._total = total
+        half = progress.steps // 2
+        if progress.step != half or half < 2:
+            return
+        quarter = self._losses[half // 2 : half]
+        mean = sum(quarter) / len(quarter)
+        if mean >= self._limit:
+            raise StoppedTrainingError(
+                f"stopped after {half} of {progress.steps} steps: a loss of {mean:.3f}, and guessing has"
+                f" {self._limit:.3f}"
+            )
 
 
 class QatEvaluator:
@@ -112,12 +152,12 @@ class QatEvaluator:
         self._float_state = {name: tensor.clone() for name, tensor in trainable.state_tensors().items()}
         self._problem = {
             **self._given,
-            "network": hash_tensors(self._float_state),
-            "steps": hash_tensors(table.tensors()),
+            "network": _hash_tensors(self._float_state),
+            "steps": _hash_tensors(table.tensors()),
             "data": {
-                "train": hash_split(train_split) if options is not None else None,
-                "calibration": hash_split(calibration_split),
-                "validation": hash_split(validation_split),
+                "train": _hash_split(train_split) if options is not None else None,
+                "calibration": _hash_split(calibration_split),
+                "validation": _hash_split(validation_split),
             },
             "training": None if options is None else {k: str(v) for k, v in dataclasses.asdict(options).items()},
             "seed": seed,
@@ -213,12 +253,12 @@ class QatEvaluator:
         return evaluate(self._runnable, self._calibration, self._batch_size).loss
 
     def recipe(self) -> QatRecipe:
-        """Return what another process makes this evaluator from. Raises `MhoError`: it cannot be written."""
+        """Return what another process makes this evaluator from."""
         self.restore()
         return QatRecipe(
-            network=pack_network(self._trainable),
-            weights=pack_tensors(self._float_state),
-            steps=pack_steps(self._table),
+            network=self._trainable.network,
+            weights={name: tensor.detach().cpu().numpy() for name, tensor in self._float_state.items()},
+            table=self._table,
             # What is not trained on is not sent.
             train=self._train if self._options is not None else self._train.take(slice(0, 1)),
             calibration=self._calibration,
@@ -245,9 +285,8 @@ class QatRecipe:
     """What an evaluator is made from, as plain values that another process can make it from again.
 
     Attributes:
-        network: the float network as ONNX.
-        weights: its tensors, by name: ONNX leaves out what trainings alone need.
-        steps: calibrated ones, by layer.
+        network, weights: the float network, and all tensors of its module by name.
+        table: calibrated steps.
         train, calibration, validation, options, seed, batch_size, network_evaluator, problem, stops_hopeless: of the
             evaluator.
         is_compiled: whether trainings run compiled, where a compiler is found.
@@ -255,9 +294,9 @@ class QatRecipe:
         threads: that torch computes with; figures depend on it.
     """
 
-    network: bytes
+    network: Network
     weights: Mapping[str, NDArray[Any]]
-    steps: Steps
+    table: CalibrationTable
     train: Split
     calibration: Split
     validation: Split
@@ -283,12 +322,11 @@ class QatRecipe:
         """
         torch.set_num_threads(self.threads)
         keep_freed_memory()
-        module = TrainableNetwork(unpack_network(self.network))
-        table = unpack_steps(self.steps)
+        module = TrainableNetwork(self.network)
         module.load_state_tensors({name: torch.from_numpy(array.copy()) for name, array in self.weights.items()})
         return QatEvaluator(
             module,
-            table,
+            self.table,
             self.train,
             self.calibration,
             self.validation,
@@ -301,3 +339,27 @@ class QatRecipe:
             problem=self.problem,
             devices=self.devices,
         )
+
+
+def _hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors, hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name].detach().cpu().numpy())
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _hash_split(split: Split) -> str:
+    """Return the SHA-256 of a split's samples, labels and normalization, hexadecimal.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    if len(split) == 0:
+        raise DataError("a split is empty", expected="one sample or more")
+    digest = hashlib.sha256(f"{split.images.dtype} {split.images.shape} {split.mean} {split.std}\n".encode())
+    digest.update(np.ascontiguousarray(split.images).tobytes())
+    digest.update(np.ascontiguousarray(split.labels).tobytes())
+    return digest.hexdigest()

@@ -23,8 +23,7 @@ from mho.bit_search.measurers import LocalMeasurer, Measurer
 from mho.bit_search.method import SavesAgent, SearchMethod
 from mho.bit_search.methods import AUTO, SUPPORTS_WARM_START, MethodOptions, check_given, check_goal, method_factory
 from mho.bit_search.screening import Screening
-from mho.bit_search.search_state import SearchProgress, SearchState
-from mho.bit_search.seed_spread import Noise
+from mho.bit_search.search_state import Noise, SearchProgress, SearchState
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError, MhoError
 from mho.policy import Policy

@@ -119,6 +119,9 @@ class Node:
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Node, (self.name, self.op, self.inputs, self.output, dict(self.attributes), self.quantization)
+
     @property
     def is_mvm(self) -> bool:
         """True where the arithmetic of the node runs in crossbars."""
@@ -149,6 +152,9 @@ class Network:
         object.__setattr__(self, "constants", MappingProxyType(constants))
         object.__setattr__(self, "shapes", MappingProxyType(dict(self.shapes)))
         self._verify()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.name, self.inputs, self.outputs, self.nodes, dict(self.constants), dict(self.shapes))
 
     @property
     def mvm_nodes(self) -> tuple[Node, ...]:

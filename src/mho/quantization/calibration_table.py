@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mho.errors import InputFileError
@@ -59,6 +61,14 @@ class CalibrationTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As arrays: torch would share the memory of tensors with the process that they are sent to.
+        return _from_arrays, ({name: tensor.numpy() for name, tensor in self.tensors().items()}, self._unsigned)
+
+    @property
+    def _unsigned(self) -> dict[str, bool]:
+        return {name: layer.non_negative for name, layer in self.layers.items()}
+
     def weight_step(self, layer: str, bits: int) -> Tensor:
         """Return the steps of the stored operand, [outputs] or []."""
         return self.layers[layer].weight_steps[CALIBRATED_BITS.index(bits)]
@@ -83,8 +93,7 @@ class CalibrationTable:
 
     def save(self, path: str | Path) -> None:
         """Write the table as safetensors, atomically."""
-        unsigned = {name: layer.non_negative for name, layer in self.layers.items()}
-        write_tensors(Path(path), self.tensors(), {"widths": CALIBRATED_BITS, "non_negative": unsigned})
+        write_tensors(Path(path), self.tensors(), {"widths": CALIBRATED_BITS, "non_negative": self._unsigned})
 
     @classmethod
     def load(cls, path: str | Path) -> CalibrationTable:
@@ -109,3 +118,18 @@ class CalibrationTable:
                     hint="calibrate the network again",
                 )
         return cls(layers)
+
+
+def _from_arrays(arrays: Mapping[str, NDArray[Any]], unsigned: Mapping[str, bool]) -> CalibrationTable:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return CalibrationTable(
+        {
+            name: LayerCalibration(
+                tensors[f"{name}/weight_steps"],
+                tensors[f"{name}/act_steps"],
+                non_negative,
+                tensors.get(f"{name}/bias_corrections"),
+            )
+            for name, non_negative in unsigned.items()
+        }
+    )

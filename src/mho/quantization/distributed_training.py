@@ -14,18 +14,17 @@ import torch
 
 from mho.data.dataset import Split
 from mho.errors import MhoError, TrainingError, UnsupportedOperationError
-from mho.network.onnx_reader import read_onnx
+from mho.network.graph import Network
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.compilation import unwrap
 from mho.quantization.devices import Devices, placed
-from mho.quantization.export import write_float_onnx
 from mho.quantization.process_group import ProcessGroup, join_group
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import ProgressCallback, TrainingResult, train
 from mho.quantization.training_options import TrainingOptions
 from mho.worker_pool import start_process
 
-_NETWORK, _STATE, _RENDEZVOUS = "network.onnx", "state.safetensors", "rendezvous"
+_STATE, _RENDEZVOUS = "state.safetensors", "rendezvous"
 
 
 def train_on(
@@ -70,9 +69,8 @@ def train_on(
     before = torch.get_num_threads()
     threads = max(1, before // group.count) if devices.names[0] == "cpu" else before
     with tempfile.TemporaryDirectory(prefix="mho-training-") as folder:
-        write_float_onnx(module.network, Path(folder) / _NETWORK)
         module.save(Path(folder) / _STATE)
-        job = _Job(devices, Path(folder), split, options, generator.get_state(), checkpoint, threads)
+        job = _Job(devices, module.network, Path(folder), split, options, generator.get_state(), checkpoint, threads)
         torch.set_num_threads(threads)
         try:
             with (
@@ -92,6 +90,7 @@ class _Job:
     """What every process of a training is given."""
 
     devices: Devices
+    network: Network
     folder: Path
     split: Split
     options: TrainingOptions
@@ -150,7 +149,7 @@ def _help(pipe: Connection) -> None:
 
 def _train_beside(job: _Job, rank: int) -> None:
     torch.set_num_threads(job.threads)
-    module = TrainableNetwork(read_onnx(job.folder / _NETWORK))
+    module = TrainableNetwork(job.network)
     module.load(job.folder / _STATE)
     generator = torch.Generator()
     generator.set_state(job.generator_state)

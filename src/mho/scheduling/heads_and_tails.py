@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.scheduling.asap import space_starts
+from mho.scheduling.exact_search import find_least
 from mho.scheduling.work_graph import Integers, LayerWork, WorkGraph
 
 
@@ -146,7 +147,4 @@ def _count_fitting(layer: LayerWork, heads: Integers, latest: Integers, least: i
         return least
     if not fits(most):
         return None
-    while most - least > 1:
-        middle = (least + most) // 2
-        least, most = (least, middle) if fits(middle) else (middle, most)
-    return most
+    return find_least(least + 1, most, fits)

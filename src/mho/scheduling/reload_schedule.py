@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mho.cost_model.endurance import count_lifetime_inputs
-from mho.errors import ScheduleError
-from mho.hardware.loading import override
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
@@ -28,7 +26,7 @@ from mho.scheduling.options import list_chip_options
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_gantt import draw_reload
 from mho.scheduling.reload_search import Found, count_writes, find_plan
-from mho.scheduling.reload_tiles import NetworkTiles
+from mho.scheduling.reload_tiles import NetworkTiles, check_layers
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, measure_gaps, time_reload
 from mho.scheduling.schedule import Schedule
 
@@ -168,7 +166,6 @@ def schedule_network_reload(
     policy: Policy,
     accelerator: Accelerator,
     *,
-    crossbars: int | None = None,
     model: MappingModel = DEFAULT_MODEL,
     batch: int = 1,
     fewest: Sequence[LayerMapping] = (),
@@ -182,39 +179,29 @@ def schedule_network_reload(
         layers: MVM layers in execution order.
         policy: bit widths of every layer.
         accelerator: what they run on.
-        crossbars: of the chip; by default the accelerator's. Cores keep their size.
         model: `PAPER` takes im2col alone, as in arXiv 2601.21737.
         batch: inputs that share the writes of weights, layer by layer.
         fewest: the mapping of each layer on the fewest crossbars, where the caller has it.
 
     Raises:
-        ScheduleError: there is no layer, or `crossbars` or `batch` is below 1.
-        ConfigError: the crossbars do not fill whole cores.
+        ScheduleError: there is no layer, or `batch` is below 1.
         PolicyError: the policy names an unknown layer or lacks one.
         MappingError: a layer cannot be mapped.
     """
     table = tuple(layers)
-    if not table or batch < 1:
-        raise ScheduleError(f"{len(table)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
-    budget = accelerator.chip.crossbars if crossbars is None else crossbars
-    if budget < 1:
-        raise ScheduleError(f"{budget} crossbars", expected="at least 1")
-    hardware = override(accelerator, crossbars=budget)
-    mappings: list[NetworkMapping | Sequence[LayerMapping]] = [map_network(table, policy, hardware, model, batch=batch)]
-    fewest = fewest or [list_chip_options(layer, policy[layer.name], hardware, model)[0] for layer in table]
-    if budget > 1 and model is not MappingModel.PAPER:
-        mappings.append(fewest)
+    check_layers(table, batch)
+    found: list[NetworkMapping | Sequence[LayerMapping]] = [map_network(table, policy, accelerator, model, batch=batch)]
+    fewest = fewest or [list_chip_options(layer, policy[layer.name], accelerator, model)[0] for layer in table]
+    if accelerator.chip.crossbars > 1 and model is not MappingModel.PAPER:
+        found.append(fewest)
     minimal = sum(mapping.tiles for mapping in fewest)
-    schedules = [
-        schedule_reload(one, hardware, batch=batch, model=model, minimal_crossbars=minimal) for one in mappings
-    ]
+    schedules = [schedule_reload(one, accelerator, batch, model=model, minimal_crossbars=minimal) for one in found]
     return min(schedules, key=lambda schedule: (schedule.latency_ps, schedule.writes))
 
 
 def schedule_reload(
     mappings: NetworkMapping | Iterable[LayerMapping],
     accelerator: Accelerator,
-    crossbars: int | None = None,
     batch: int = 1,
     *,
     copies: bool = True,
@@ -227,7 +214,6 @@ def schedule_reload(
     Args:
         mappings: of all MVM layers in execution order; a `NetworkMapping` also holds which are written at once.
         accelerator: what they are made for. Where `memory.bytes_per_us` is given, weights come no faster.
-        crossbars: of the chip; by default the accelerator's.
         batch: inputs that share the writes of weights, layer by layer.
         copies: whether several crossbars may share the windows of a tile, each of which is then written.
         known: plans for the same tiles, as for chips with fewer crossbars; the schedule is not slower than those that
@@ -236,16 +222,13 @@ def schedule_reload(
         minimal_crossbars: the fewest that hold each layer once in any mapping; by default, in this one.
 
     Raises:
-        ScheduleError: there is no layer, or `crossbars` or `batch` is below 1.
+        ScheduleError: there is no layer, or `batch` is below 1.
     """
-    crossbars = accelerator.chip.crossbars if crossbars is None else crossbars
-    if crossbars < 1:
-        raise ScheduleError(f"{crossbars} crossbars", expected="at least 1")
     layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
     work = NetworkTiles.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
-    found = find_plan(work, crossbars, copies=copies, known=known)
+    found = find_plan(work, accelerator.chip.crossbars, copies=copies, known=known)
     return ReloadSchedule(
-        accelerator=override(accelerator, crossbars=crossbars),
+        accelerator=accelerator,
         model=model,
         minimal_crossbars=work.tiles if minimal_crossbars is None else minimal_crossbars,
         work=work,

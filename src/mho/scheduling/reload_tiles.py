@@ -9,7 +9,7 @@ Layers that are written at once are one tile, which is read in one layer after a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from mho.errors import ScheduleError
@@ -136,8 +136,7 @@ class NetworkTiles:
             ScheduleError: there is no layer, or `batch` is below 1.
         """
         layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
-        if not layers or batch < 1:
-            raise ScheduleError(f"{len(layers)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
+        check_layers(layers, batch)
         groups = [_list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
         if isinstance(mappings, NetworkMapping):
             groups = list(_join_written_at_once(mappings, groups))
@@ -162,6 +161,12 @@ class NetworkTiles:
     def one_crossbar_ps(self) -> int:
         """Time of a batch on one crossbar, where nothing overlaps, ps."""
         return sum(group.tiles * (group.write_ps + group.held_ps) for group in self.groups) + sum(self.extra_ps)
+
+
+def check_layers(layers: Sequence[object], batch: int) -> None:
+    """Raise `ScheduleError` where there is no layer, or no input in a batch."""
+    if not layers or batch < 1:
+        raise ScheduleError(f"{len(layers)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
 
 
 def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_checks import verify_network
 from onnx_models import run_onnxruntime
 from operation_cases import CASES
 from random_networks import NetworkBuilder, SeededChooser, choosers, networks, random_inputs
@@ -15,7 +16,6 @@ from mho.arithmetic.operations import OPERATIONS
 from mho.network.graph import Grid, LayerQuantization, Network
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
-from mho.network.verify import verify_network
 from mho.quantization.export import build_float_model, build_qcdq_model
 from mho.quantization.export_check import Cause, compare_with_onnxruntime
 

@@ -8,11 +8,10 @@ import torch
 
 from mho.bit_search.api import SearchOptions, search
 from mho.bit_search.constraints import SearchConstraints
-from mho.bit_search.early_stopping import ChanceLevelTest, StoppedTrainingError
 from mho.bit_search.evaluation import Variant, problem_hash
 from mho.bit_search.layer_features import LAYER_FEATURES, layer_features
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.qat_evaluator import QatEvaluator
+from mho.bit_search.qat_evaluator import ChanceLevelTest, QatEvaluator, StoppedTrainingError
 from mho.bit_search.screening import Screening
 from mho.data.dataset import Dataset, Split
 from mho.errors import ConfigError

@@ -10,6 +10,7 @@ import pytest
 import torch
 from bits import assert_same_bits
 from hypothesis import HealthCheck, given, settings
+from network_checks import verify_network
 from onnx_models import model, node, run_onnxruntime
 from random_digital import random_digital_network
 from random_networks import choosers, random_inputs, random_network
@@ -20,7 +21,6 @@ from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.one_sample import take_one_sample
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
-from mho.network.verify import verify_network
 from mho.quantization.export_check import compare_with_onnxruntime
 
 RNG = np.random.default_rng(0)

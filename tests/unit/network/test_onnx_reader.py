@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from network_checks import verify_network
 from onnx import TensorProto, helper
 from onnx_models import model, node
 
@@ -16,7 +17,6 @@ from mho.network.loading import load_network
 from mho.network.naming import plain_node_name
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float
-from mho.network.verify import verify_network
 
 W = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
 KERNEL = np.ones((2, 3, 1, 1), np.float32)

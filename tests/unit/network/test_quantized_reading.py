@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from network_checks import verify_network
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import model, node, packed, run_onnxruntime
 
@@ -14,7 +15,6 @@ from mho.errors import UnsupportedOperationError
 from mho.network.graph import Network, Node, bits_of_range
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
-from mho.network.verify import verify_network
 
 INTEGERS = np.array([[1, -2, 3], [-7, 5, 0]], np.int8)
 SCALES = np.float32([0.5, 0.25])

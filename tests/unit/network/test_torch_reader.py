@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from network_checks import verify_network
 from torch import nn
 
 from mho.errors import InputFileError, UnsupportedOperationError
@@ -13,7 +14,6 @@ from mho.network.layers import ConvShape, MvmLayer, derive_layer_table
 from mho.network.loading import load_network
 from mho.network.reference import run_float
 from mho.network.torch_reader import read_torch
-from mho.network.verify import verify_network
 
 
 class _Net(nn.Module):

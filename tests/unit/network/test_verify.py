@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from network_checks import verify_network
 from random_networks import SeededChooser, random_network
 
 from mho.errors import MhoError
 from mho.network.graph import Grid, LayerQuantization, Network, Node, TensorInfo
-from mho.network.verify import verify_network
 
 GRIDS = LayerQuantization(Grid(np.float32(1), 0, 0, 15, 4), Grid(np.float32([1, 1]), 0, -7, 7, 4))
 
