@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from mho.schemas import SCHEMAS, schema_file_name
 from mho.workflow.config import RunConfig, TrainingSettings, load_config
 from mho.workflow.study_config import StudyConfig, load_study, study_from_json
 from mho.workflow.study_plan import plan_study
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+
+import check_links
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -122,6 +127,19 @@ def commands(page: Path) -> Iterator[tuple[str, bool]]:
                 yield line.removeprefix(".venv/bin/"), True
     for span in _SPAN.findall(page.read_text(encoding="utf-8")):
         yield span.replace("\\|", "|"), False
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name)
+def test_scripts_that_pages_name_take_the_options_that_they_name(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, arguments in re.findall(r"python ((?:benchmarks|examples|tools)/[\w/]+\.py)([^`\n]*)", text):
+        assert (ROOT / name).is_file(), name
+        source = (ROOT / name).read_text(encoding="utf-8")
+        for module in re.findall(r"^from (\w+) import", source, re.MULTILINE):
+            beside = (ROOT / name).with_name(f"{module}.py")
+            source += beside.read_text(encoding="utf-8") if beside.is_file() else ""
+        options = re.findall(r"(?<=\s)--[a-z][a-z-]*", arguments.partition(" -- ")[0])
+        assert [option for option in options if f'"{option}"' not in source] == [], name
 
 
 @pytest.fixture(scope="module")
@@ -242,16 +260,30 @@ def test_the_published_policy_of_vgg16_is_as_fast_as_the_cost_page_says() -> Non
 # -- links ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
             continue
         name, _, anchor = target.partition("#")
-        linked = DOCS / name if name else page
+        linked = page.parent / name if name else page
         assert linked.is_file(), target
         if anchor:
             assert anchor in _anchors(linked), target
+
+
+def test_links_to_elsewhere_are_well_formed_and_lead_to_known_hosts() -> None:
+    found = check_links.find_links()
+    assert len(found) > 4
+    assert [(page, address) for page, address in found if check_links.fault(address)] == []
+
+
+@pytest.mark.parametrize(
+    "address", ["http://arxiv.org/abs/1", "https://arxiv.orq/abs/1", "https://arxiv.org:99999/", "https://me@arxiv.org"]
+)
+def test_links_that_lead_nowhere_are_found(address: str) -> None:
+    assert check_links.fault(address)
+    assert not check_links.fault("https://arxiv.org/abs/2601.21737")
 
 
 def test_every_page_is_in_the_navigation() -> None:
