@@ -198,6 +198,13 @@ def test_every_key_of_an_accelerator_is_documented() -> None:
     assert [name for name in list_presets() if f"`{name}`" not in page] == []
 
 
+def test_keys_of_the_hardware_model_are_keys_of_an_accelerator() -> None:
+    tables = {key.partition(".")[0] for key in Accelerator.value_keys() if "." in key}
+    named = {key for key in re.findall(r"`(\w+\.\w+)`", read("hardware.md")) if key.partition(".")[0] in tables}
+    assert len(named) > 40
+    assert named - set(Accelerator.value_keys()) == set()
+
+
 def test_the_run_shown_is_one(tmp_path: Path) -> None:
     (block,) = blocks(DOCS / "runs.md", "toml")
     (tmp_path / "tiny.toml").write_text(block.text, encoding="utf-8")
