@@ -28,6 +28,9 @@ _HOMES = {
     "calibrate": "mho.api.chips",
     "recalibrate": "mho.api.chips",
     "run": "mho.api.runs",
+    "read_result": "mho.api.runs",
+    "compare_runs": "mho.api.runs",
+    "draw_run": "mho.api.runs",
     "study": "mho.api.runs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
@@ -67,6 +70,9 @@ if TYPE_CHECKING:
     from mho.api.programs import count_zero_slices as count_zero_slices
     from mho.api.programs import simulate as simulate
     from mho.api.programs import timing as timing
+    from mho.api.runs import compare_runs as compare_runs
+    from mho.api.runs import draw_run as draw_run
+    from mho.api.runs import read_result as read_result
     from mho.api.runs import run as run
     from mho.api.runs import study as study
     from mho.array.conductances import Conditions as Conditions

@@ -27,6 +27,7 @@ SCHEMAS: Mapping[str, str] = MappingProxyType(
         "policy": "mho.policy:policy_schema",
         "result": "mho.report.result:RunResult",
         "run": "mho.workflow.config:RunConfig",
+        "run-comparison": "mho.report.run_comparison_document:RunComparison",
         "schedule": "mho.report.schedule_document:ScheduleDocument",
         "search": "mho.bit_search.schemas:search_schema",
         "study": "mho.workflow.study_config:StudyConfig",

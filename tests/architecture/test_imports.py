@@ -90,7 +90,7 @@ HEAVY = {
     "optuna": ("bit_search/",),
     "sklearn": ("data/",),
     "highspy": ("linear_programs.py",),
-    "scipy": ("array/nodal.py", "array/placement.py", "evaluation/confidence.py"),
+    "scipy": ("array/nodal.py", "array/placement.py", "evaluation/confidence.py", "evaluation/significance.py"),
 }
 """Heavy library -> where it may be imported."""
 

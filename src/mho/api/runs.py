@@ -14,6 +14,8 @@ from mho.errors import MhoError
 
 if TYPE_CHECKING:
     from mho.program.program import Program
+    from mho.report.result import RunResult
+    from mho.report.run_comparison_document import RunComparison
     from mho.report.study_document import StudyResult
     from mho.workflow.run import FinishedRun
 
@@ -60,6 +62,55 @@ def run(
     )
     with show() if show_progress else nullcontext() as make_progress:
         return run_all(settings, fresh=fresh, make_progress=make_progress, execution=SearchExecution(processes, ray))
+
+
+def read_result(run: str | Path) -> RunResult:
+    """Read the figures of a finished run.
+
+    Args:
+        run: its directory, or its result.json.
+
+    Raises:
+        InputFileError: there is no result, or it cannot be read.
+        ConfigError: it is of another version of the format.
+    """
+    from mho.workflow.run_comparison import read_run
+
+    return read_run(run).result
+
+
+def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
+    """Compare two finished runs: settings, policies, time, energy, accuracy, and which is better.
+
+    Where both runs classified the same test samples, accuracies are compared sample by sample (McNemar's exact test),
+    else as of different samples (Fisher's). Nothing is computed on the networks again.
+
+    Args:
+        first, second: run directories, or their result.json.
+
+    Raises:
+        InputFileError, ConfigError: as `read_result`.
+    """
+    from mho.workflow.run_comparison import compare_runs as compare
+    from mho.workflow.run_comparison import read_run
+
+    return compare(read_run(first), read_run(second))
+
+
+def draw_run(run: RunResult | str | Path, file: str | Path) -> None:
+    """Draw the headline figures of a finished run as a picture of 1200 x 630 pixels.
+
+    Args:
+        run: its result, its directory or its result.json.
+        file: ends in .svg or .png.
+
+    Raises:
+        ConfigError: the file's name ends in something else.
+        InputFileError: the result cannot be read, or the file not be written.
+    """
+    from mho.report.summary_image import write_summary
+
+    write_summary(read_result(run) if isinstance(run, (str, Path)) else run, Path(file))
 
 
 def study(

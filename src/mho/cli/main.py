@@ -51,6 +51,7 @@ COMMANDS = {
     ),
     "mix": Command("mho.cli.mix:mix", "Search the bit widths of several networks that share one accelerator."),
     "run": Command("mho.cli.run:run", "Train, search bit widths, compile, simulate and report, as a file says."),
+    "report": Command("mho.cli.report:report", "Show a finished run in short, draw it, or compare two."),
     "study": Command("mho.cli.study:study", "Sweep noise, faults, drift, converters over chips: accuracy."),
     "schema": Command("mho.cli.schema:schema", "Print the JSON schemas of the files that mho reads and writes."),
 }

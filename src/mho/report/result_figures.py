@@ -335,3 +335,5 @@ class DataFigures(FrozenModel):
     """What the network does to them first: part of every network file and program of the run."""
     sha256: str
     """Hash of all images and labels, in their order."""
+    test_sha256: str | None = None
+    """Hash of the test samples that the programs classified, and of their labels; null in results that predate it."""

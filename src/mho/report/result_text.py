@@ -1,13 +1,15 @@
-"""The sentences that give the result of a run."""
+"""The result of a run as text: its sentences, and its networks in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mho.formats import TIMES, format_cost, format_percent, format_points, format_time
-from mho.report.result import EXACT
+from mho.formats import TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
+from mho.report.columns import Column, print_columns
+from mho.report.result import EXACT, RunResult
 from mho.report.result_figures import Candidate, ChipAccuracies
 from mho.report.result_search import SearchFigures
+from mho.terminal import Console, Text
 
 
 def compare_accuracy(points: float, accuracy: float, other: str) -> str:
@@ -99,4 +101,36 @@ def describe_objective(search: SearchFigures) -> str:
         )
     return (
         f" They were searched for the {search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
+    )
+
+
+def print_result(console: Console, result: RunResult) -> None:
+    """Print a run in short: its sentence, its networks, notes and checks.
+
+    Args:
+        console: where to.
+        result: of the run.
+    """
+    console.print(Text.assemble((result.name, "bold"), f"  {result.network.source}, {result.data.name}"))
+    console.print(result.sentence, soft_wrap=True)
+    networks = result.candidates
+    exact = [one.integer_reference or one.test for one in networks]
+    print_columns(
+        console,
+        [
+            Column("network", tuple(one.label for one in networks), most=40),
+            Column("bits", tuple(f"{one.weight_bits:.2f}/{one.act_bits:.2f}" for one in networks)),
+            Column("accuracy, test", tuple(format_share(score.accuracy, 2) for score in exact)),
+            Column(
+                "latency", tuple("-" if one.latency_us is None else format_time(one.latency_us) for one in networks)
+            ),
+            Column("speedup", tuple("-" if one.speedup is None else f"{one.speedup:.2f}x" for one in networks)),
+        ],
+    )
+    for note in result.notes:
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
+    broken = [check.name for check in result.checks if not check.passed]
+    passed = len(result.checks) - len(broken)
+    console.print(
+        f"{passed} of {plural(len(result.checks), 'check')} passed" + "".join(f"; broken: {one}" for one in broken)
     )

@@ -77,9 +77,20 @@ def hash_dataset(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for name, split in dataset.splits.items():
         digest.update(repr((name, split.images.shape, str(split.images.dtype), split.mean, split.std)).encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        digest.update(np.ascontiguousarray(split.labels).data)
+        _add_samples(digest, split)
     return digest.hexdigest()
+
+
+def hash_samples(split: Split) -> str:
+    """Return the SHA-256 of the images and labels of a split in their order, however they are normalized."""
+    digest = hashlib.sha256(repr((split.images.shape, str(split.images.dtype))).encode())
+    _add_samples(digest, split)
+    return digest.hexdigest()
+
+
+def _add_samples(digest: hashlib._Hash, split: Split) -> None:
+    digest.update(np.ascontiguousarray(split.images).data)
+    digest.update(np.ascontiguousarray(split.labels).data)
 
 
 def training_images(settings: TrainingSettings, material: Material) -> Split:

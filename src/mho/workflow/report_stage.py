@@ -34,6 +34,7 @@ from mho.report.result_figures import (
 from mho.report.result_text import describe_chips, describe_objective, describe_result
 from mho.workflow.breakdowns import FLOAT_BITS, split_cost
 from mho.workflow.config import RunConfig
+from mho.workflow.material import hash_samples
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
@@ -238,6 +239,7 @@ def _data(outcome: Outcome) -> DataFigures:
         test=len(dataset.test),
         **_inputs(outcome),
         sha256=outcome.material.data_hash,
+        test_sha256=hash_samples(dataset.test.spread(outcome.stages["simulation"].figures["float"]["count"])),
     )
 
 

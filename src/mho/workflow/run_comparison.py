@@ -1,0 +1,340 @@
+"""Two finished runs, compared: settings, policies, figures, and whether their accuracies differ by more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mho.errors import InputFileError
+from mho.evaluation.classes import Labels, Predictions
+from mho.evaluation.confidence import find_band
+from mho.evaluation.significance import (
+    SIGNIFICANCE,
+    Difference,
+    PairedCounts,
+    compare_independent,
+    compare_means,
+    compare_paired,
+    estimate_share,
+)
+from mho.input_files import hash_file
+from mho.report.page import flatten
+from mho.report.result import EXACT, RunResult, read_result
+from mho.report.result_figures import Candidate, ChipAccuracies
+from mho.report.run_comparison_document import (
+    AccuracyInterval,
+    ComparedAccuracy,
+    ComparedMeasure,
+    ComparedPolicyLayer,
+    ComparedSide,
+    RunComparison,
+    SettingDifference,
+    Side,
+)
+from mho.report.run_comparison_text import describe_verdict
+from mho.workflow.predictions import PREDICTIONS_FILE, read_predictions
+
+RESULT_FILE = "result.json"
+_UNCOMPARED = ("run.name", "run.directory", "hardware.sources")
+"""Settings that say nothing of a run."""
+_FOUND = "found"
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRunFiles:
+    """A finished run as it lies on disk.
+
+    Attributes:
+        given: what the user called it.
+        result: its figures.
+        predictions: labels of its test samples and what the found policy's program predicts; None where there is none.
+    """
+
+    given: str
+    result: RunResult
+    predictions: tuple[Labels, Predictions] | None
+
+
+def read_run(path: str | Path) -> FinishedRunFiles:
+    """Read a run directory, or its `result.json`.
+
+    Raises:
+        InputFileError: there is no result, or it cannot be read.
+        ConfigError: the result is of another version.
+    """
+    given = Path(path)
+    file = given / RESULT_FILE if given.is_dir() else given
+    if given.is_dir() and not file.exists():
+        raise InputFileError(
+            "the folder holds no result of a run", where=str(given), expected=f"{RESULT_FILE}, as mho run writes it",
+            hint="a run that was interrupted goes on with the same mho run",
+        )  # fmt: skip
+    result = read_result(file)
+    return FinishedRunFiles(str(path), result, _read_predictions(file.parent, result))
+
+
+def _read_predictions(folder: Path, result: RunResult) -> tuple[Labels, Predictions] | None:
+    """Return predictions that belong to the result; those of other contents do not count."""
+    for entry in result.files:
+        path = folder / entry.path
+        if path.name == PREDICTIONS_FILE and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            if hash_file(path) != entry.sha256:
+                return None
+            labels, predictions = read_predictions(path)
+            return (labels, predictions[_FOUND]) if _FOUND in predictions else None
+    return None
+
+
+def compare_runs(first: FinishedRunFiles, second: FinishedRunFiles) -> RunComparison:
+    """Compare the found policies of two runs."""
+    one, other = first.result, second.result
+    measures, accuracies = _compare_measures(one, other), _compare_accuracies(first, second)
+    better = decide(measures[0], accuracies[0])
+    return RunComparison(
+        first=_describe(first),
+        second=_describe(second),
+        settings=compare_settings(_settings(one), _settings(other)),
+        measures=measures,
+        accuracies=accuracies,
+        layers=_compare_layers(one, other),
+        better=better,
+        verdict=describe_verdict(measures[0], accuracies[0], better),
+        notes=_notes(one, other),
+    )
+
+
+def decide(latency: ComparedMeasure, accuracy: ComparedAccuracy) -> Side | None:
+    """Return the run that is better in one and no worse in the other; None where there is none, or nothing to tell by.
+
+    Args:
+        latency: of one inference.
+        accuracy: which counts as worse only by more than chance.
+    """
+    if accuracy.p_value is None or latency.ratio is None:
+        return None
+    if None in (latency.better, accuracy.better) or latency.better == accuracy.better:
+        return latency.better or accuracy.better
+    return None
+
+
+def compare_settings(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[SettingDifference, ...]:
+    """Return the settings that differ, those of the first run first.
+
+    Args:
+        first, second: settings as text, by dotted key.
+    """
+    keys = [key for key in dict.fromkeys((*first, *second)) if not key.startswith(_UNCOMPARED)]
+    return tuple(
+        SettingDifference(key=key, first=first.get(key), second=second.get(key))
+        for key in keys
+        if first.get(key) != second.get(key)
+    )
+
+
+def _settings(result: RunResult) -> dict[str, str]:
+    return dict(flatten(result.settings)) | dict(flatten({"hardware": result.accelerator}))
+
+
+def _describe(files: FinishedRunFiles) -> ComparedSide:
+    result = files.result
+    return ComparedSide(
+        run=files.given, name=result.name, network=result.network.source, data=result.data.name,
+        accelerator=str(result.accelerator.get("name", "")), version=result.versions.get("mho", "unknown"),
+        sentence=result.sentence,
+    )  # fmt: skip
+
+
+def _notes(first: RunResult, second: RunResult) -> tuple[str, ...]:
+    notes = [
+        f"{what} differ: {one} and {other}."
+        for what, one, other in (
+            ("Networks", first.network.source, second.network.source),
+            ("Data", first.data.name, second.data.name),
+            ("Accelerators", first.accelerator.get("name"), second.accelerator.get("name")),
+        )
+        if one != other
+    ]
+    notes.append(
+        "Chance is which test samples were drawn. Each run is one search and one training; other seeds may differ more."
+    )
+    return tuple(notes)
+
+
+def _compare_measures(first: RunResult, second: RunResult) -> tuple[ComparedMeasure, ...]:
+    ours, theirs = _measures(first), _measures(second)
+    return tuple(
+        _measure(name, unit, least, ours.get(name), theirs.get(name))
+        for name, (unit, least) in _KINDS.items()
+        if ours.get(name) is not None or theirs.get(name) is not None
+    )
+
+
+_KINDS: Mapping[str, tuple[str, bool | None]] = {
+    "latency of one inference": ("us", True),
+    "speedup over its own uniform 8/8": ("x", False),
+    "latency on the whole chip": ("us", True),
+    "interval on the whole chip": ("us", True),
+    "energy of one inference": ("pJ", True),
+    "crossbar writes": ("", True),
+    "crossbar reads (MVMs)": ("", True),
+    "mean bits of weights": ("bits", None),
+    "mean bits of activations": ("bits", None),
+    "bits of all weights": ("bits", True),
+    "program file": ("B", True),
+}
+"""Figures by name: their unit, and whether the least is best, the most, or neither."""
+
+
+def _measures(result: RunResult) -> dict[str, float | None]:
+    found = result.candidate(_FOUND)
+    split = next((one for one in result.splits if one.name == _FOUND), None)
+    size = next((one for one in result.sizes if one.name == _FOUND), None)
+    chip = next((one for one in result.chip if one.name == _FOUND), None)
+    values = (
+        found.latency_us,
+        found.speedup,
+        None if chip is None else chip.latency_us,
+        None if chip is None else chip.interval_us,
+        None if split is None else split.total_energy_pj,
+        found.tiles,
+        found.mvms,
+        found.weight_bits,
+        found.act_bits,
+        None if size is None else size.weight_bits,
+        None if size is None else size.program_bytes,
+    )
+    return dict(zip(_KINDS, values, strict=True))
+
+
+def _measure(name: str, unit: str, least: bool | None, first: float | None, second: float | None) -> ComparedMeasure:
+    better: Side | None = None
+    if first is not None and second is not None and first != second and least is not None:
+        better = "first" if (first < second) == least else "second"
+    ratio = second / first if first and second is not None else None
+    return ComparedMeasure(name=name, unit=unit, first=first, second=second, ratio=ratio, better=better)
+
+
+def _compare_accuracies(first: FinishedRunFiles, second: FinishedRunFiles) -> tuple[ComparedAccuracy, ...]:
+    """Return integer-reference accuracies, but first those that the runs were searched or trained for."""
+    one, other = first.result, second.result
+    found = []
+    if EXACT not in (one.tested_on, other.tested_on):
+        name = one.tested_on if one.tested_on == other.tested_on else "the arrays of each run"
+        found.append(_compare_scores(f"accuracy on {name}", one, other, _test, None))
+    pairs = _count_pairs(first, second)
+    found.append(_compare_scores("integer-reference accuracy", one, other, _exact, pairs))
+    ours, theirs = (next((c for c in r.chip_accuracies if c.name == _FOUND), None) for r in (one, other))
+    if ours is not None or theirs is not None:
+        found.append(_compare_chips(ours, theirs, _why_incomparable(one, other)))
+    return tuple(found)
+
+
+def _test(candidate: Candidate) -> tuple[int, int]:
+    return candidate.test.correct, candidate.test.count
+
+
+def _exact(candidate: Candidate) -> tuple[int, int]:
+    score = candidate.integer_reference or candidate.test
+    return score.correct, score.count
+
+
+def _compare_scores(
+    name: str,
+    first: RunResult,
+    second: RunResult,
+    get: Callable[[Candidate], tuple[int, int]],
+    pairs: PairedCounts | None,
+) -> ComparedAccuracy:
+    one, other = get(first.candidate(_FOUND)), get(second.candidate(_FOUND))
+    first_interval, second_interval = _interval(*one), _interval(*other)
+    if reason := _why_incomparable(first, second):
+        return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
+    if pairs is None:
+        found, test = compare_independent(one, other), "Fisher's exact test, as of different samples"
+    else:
+        found, test = compare_paired(pairs), f"McNemar's exact test on the same {pairs.total:,} samples"
+    return ComparedAccuracy(
+        name=name, difference=found.value, low=found.low, high=found.high, p_value=found.p_value, test=test,
+        better=_winner(found), first=first_interval, second=second_interval,
+    )  # fmt: skip
+
+
+def _winner(found: Difference) -> Side | None:
+    if not found.is_significant:
+        return None
+    return "second" if found.value > 0 else "first"
+
+
+def _interval(correct: int, count: int) -> AccuracyInterval:
+    share = estimate_share(correct, count)
+    return AccuracyInterval(accuracy=share.value, low=share.low, high=share.high, count=count)
+
+
+def _why_incomparable(first: RunResult, second: RunResult) -> str:
+    """Return why accuracies cannot be compared; empty where they can."""
+    if first.data.classes != second.data.classes or first.data.name != second.data.name:
+        return "test data differ, so accuracies cannot be compared"
+    return ""
+
+
+def _count_pairs(first: FinishedRunFiles, second: FinishedRunFiles) -> PairedCounts | None:
+    """Return on which samples each is right, where both predicted the same ones; else None."""
+    ours, theirs = first.result.data.test_sha256, second.result.data.test_sha256
+    if ours is None or ours != theirs or first.predictions is None or second.predictions is None:
+        return None
+    (labels, one), (others, other) = first.predictions, second.predictions
+    if not np.array_equal(labels, others):
+        return None
+    right, theirs_right = one.classes == labels, other.classes == labels
+    return PairedCounts(
+        both=int((right & theirs_right).sum()),
+        first=int((right & ~theirs_right).sum()),
+        second=int((~right & theirs_right).sum()),
+        neither=int((~right & ~theirs_right).sum()),
+    )
+
+
+def _compare_chips(first: ChipAccuracies | None, second: ChipAccuracies | None, reason: str) -> ComparedAccuracy:
+    name = "mean accuracy on sampled chips"
+    first_interval, second_interval = _chips_interval(first), _chips_interval(second)
+    if first is None or second is None:
+        return ComparedAccuracy(
+            name=name, test="only one run sampled chips", first=first_interval, second=second_interval
+        )
+    if reason:
+        return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
+    p_value = compare_means(first.accuracies, second.accuracies)
+    difference = second.mean - first.mean
+    is_real = p_value is not None and p_value < SIGNIFICANCE
+    return ComparedAccuracy(
+        name=name, difference=difference, p_value=p_value, first=first_interval, second=second_interval,
+        test="too few chips, or chips that are all alike" if p_value is None else "Welch's t test over chips",
+        better=None if not is_real else "second" if difference > 0 else "first",
+    )  # fmt: skip
+
+
+def _chips_interval(chips: ChipAccuracies | None) -> AccuracyInterval | None:
+    if chips is None:
+        return None
+    band = find_band([round(share * chips.images) for share in chips.accuracies], chips.images)
+    return AccuracyInterval(accuracy=chips.mean, low=band.low, high=band.high, count=len(chips.accuracies))
+
+
+def _compare_layers(first: RunResult, second: RunResult) -> tuple[ComparedPolicyLayer, ...]:
+    ours, theirs = ({layer.name: layer.found for layer in result.layers} for result in (first, second))
+    layers = []
+    for name in dict.fromkeys((*ours, *theirs)):
+        one, other = ours.get(name), theirs.get(name)
+        layers.append(
+            ComparedPolicyLayer(
+                layer=name,
+                first_bits=None if one is None else one.bits,
+                second_bits=None if other is None else other.bits,
+                first_latency_us=None if one is None else one.latency_us,
+                second_latency_us=None if other is None else other.latency_us,
+            )
+        )
+    return tuple(layers)
