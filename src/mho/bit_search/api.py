@@ -16,6 +16,7 @@ from mho.bit_search.layer_features import layer_features
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.methods import AUTO, MethodOptions, prunes
 from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.policy_costs import make_costs
 from mho.bit_search.qat_evaluator import NetworkEvaluator, QatEvaluator
 from mho.bit_search.runner import SearchLimits, SearchProgress, SearchResult, run_search
@@ -156,7 +157,7 @@ def search(
     accelerator: Accelerator | str | Path,
     *,
     budget: int,
-    method: str = AUTO,
+    method: str | OwnMethod = AUTO,
     objective: Objective | str = Objective.LATENCY,
     allowed_drop_points: float = 1.0,
     training: TrainingOptions | None = None,
@@ -179,7 +180,8 @@ def search(
         accelerator: the hardware, or a preset's name or TOML file.
         budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
         method: "auto", which takes what the benchmarks show best, or one of `mho.bit_search.methods.METHODS`: "rl",
-            "rl-paper" (which does not prune the space), "exact", "evolution", "tpe", "uniform" or "random".
+            "rl-paper" (which does not prune the space), "exact", "evolution", "tpe", "uniform" or "random"; or an
+            `mho.bit_search.own_method.OwnMethod` of your own.
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
             "crossbars" that hold all tiles at once.

@@ -32,7 +32,10 @@ class SearchMethod(Protocol):
         """Learn from the record of the policy that was proposed last.
 
         The reference's comes first, then those of earlier searches. Where another seed has measured a policy,
-        methods of `SUPPORTS_WARM_START` get it again, as the record of the mean.
+        methods that support a warm start get it again, as the record of the mean.
+
+        Args:
+            record: the policy, its cost, and where it `is_ok` its score (loss) and accuracy.
         """
         ...
 

@@ -1,7 +1,8 @@
 """The search methods by name: the one list of them, what each supports, and the options that it takes.
 
-A new method is a module with a class (`bit_search.method.SearchMethod`) and an entry of `METHODS`. Nothing heavy is
-imported before a method is made.
+A new method is a module with a class (`bit_search.method.SearchMethod`) and an entry of `METHODS`. In place
+of a name, functions take a user's own method (`bit_search.own_method.OwnMethod`). Nothing heavy is imported before a
+method is made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mho.bit_search.own_method import OwnMethod
 from mho.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -109,52 +111,80 @@ def takers_of(option: str) -> tuple[str, ...]:
     return tuple(name for name, entry in METHODS.items() if option in entry.options)
 
 
-def prunes(method: str) -> bool:
+def name_of(method: str | OwnMethod) -> str:
+    """Return what logs and results call a method."""
+    return method if isinstance(method, str) else method.name
+
+
+def find_method(method: str | OwnMethod) -> MethodEntry | OwnMethod:
+    """Return what a method supports and how it is made.
+
+    Raises:
+        ConfigError: unknown, or one's own has the name of a built-in one.
+    """
+    if isinstance(method, str):
+        if method in METHODS:
+            return METHODS[method]
+        raise ConfigError(
+            f"unknown search method {method!r}",
+            where="method",
+            expected=", ".join((AUTO, *METHODS)),
+            hint=suggest(method, (AUTO, *METHODS)) or "mho.bit_search.own_method.OwnMethod makes one of your own",
+        )
+    if not isinstance(method, OwnMethod):
+        raise ConfigError(
+            f"{method!r} is no search method", where="method", expected="a name, or OwnMethod(name, class)"
+        )
+    if method.name in (AUTO, *METHODS):
+        raise ConfigError(f"{method.name!r} is a built-in method", where="OwnMethod", hint="give yours another name")
+    return method
+
+
+def prunes(method: str | OwnMethod) -> bool:
     """Tell whether a method, or `AUTO`, searches a space without dominated choices."""
-    return method not in METHODS or METHODS[method].prunes
+    return method == AUTO or find_method(method).prunes
 
 
 def method_factory(
-    name: str, options: MethodOptions | None = None
+    method: str | OwnMethod, options: MethodOptions | None = None
 ) -> Callable[[SearchSpace, Goal, int, np.random.Generator], SearchMethod]:
-    """Return what makes the method of that name.
+    """Return what makes a method.
 
     Raises:
         ConfigError: unknown, or it does not take one of the options.
     """
-    if name not in METHODS:
-        raise ConfigError(
-            f"unknown search method {name!r}",
-            where="method",
-            expected=", ".join((AUTO, *METHODS)),
-            hint=suggest(name, (AUTO, *METHODS)),
-        )
+    entry = find_method(method)
     given = {} if options is None else options.given()
     for option in given:
-        if option not in METHODS[name].options:
+        if option not in entry.options:
             raise ConfigError(
-                f"{name} takes no {_WORDS[option]}",
+                f"{name_of(method)} takes no {_WORDS[option]}",
                 where="search method",
                 expected=f"{' or '.join(takers_of(option))}, or none of it",
             )
-    return partial(METHODS[name].load(), **given)
+    return partial(entry.load(), **given)
 
 
-def check_given(method: str, given: Sequence[EvaluationRecord]) -> None:
+def supports_warm_start(method: str | OwnMethod) -> bool:
+    """Tell whether a method learns from evaluations that it did not propose, and from repeated ones."""
+    return find_method(method).supports_warm_start
+
+
+def check_given(method: str | OwnMethod, given: Sequence[EvaluationRecord]) -> None:
     """Raise `ConfigError` where a method is given records of earlier searches and learns only from its own."""
-    if given and method not in SUPPORTS_WARM_START:
+    if given and not supports_warm_start(method):
         raise ConfigError(
-            f"{method} learns from nothing but its own evaluations",
+            f"{name_of(method)} learns from nothing but its own evaluations",
             where="search method",
             expected=f"{', '.join(SUPPORTS_WARM_START)}, or no warm start",
         )
 
 
-def check_goal(method: str, space: SearchSpace, *, cost_budget: int | None, whole_front: bool) -> None:
+def check_goal(method: str | OwnMethod, space: SearchSpace, *, cost_budget: int | None, whole_front: bool) -> None:
     """Check a goal against a method and a space, before anything is evaluated.
 
     Args:
-        method: one of `METHODS`.
+        method: one of `METHODS`, `AUTO`, or one's own.
         space: what may be proposed.
         cost_budget, whole_front: as of `Goal`.
 
@@ -162,9 +192,9 @@ def check_goal(method: str, space: SearchSpace, *, cost_budget: int | None, whol
         ConfigError: the method looks for single policies and the whole front is wanted, or no policy of the space may
             cost as little as the budget.
     """
-    if whole_front and method not in (*SUPPORTS_FRONT, AUTO):
+    if whole_front and method != AUTO and not find_method(method).supports_front:
         raise ConfigError(
-            f"{method} looks for one policy, not for the whole front",
+            f"{name_of(method)} looks for one policy, not for the whole front",
             where="search method",
             expected=", ".join(SUPPORTS_FRONT),
         )

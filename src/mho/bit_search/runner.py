@@ -21,7 +21,16 @@ from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Measurer
 from mho.bit_search.method import SavesAgent, SearchMethod
-from mho.bit_search.methods import AUTO, SUPPORTS_WARM_START, MethodOptions, check_given, check_goal, method_factory
+from mho.bit_search.methods import (
+    AUTO,
+    MethodOptions,
+    check_given,
+    check_goal,
+    method_factory,
+    name_of,
+    supports_warm_start,
+)
+from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.screening import Screening
 from mho.bit_search.search_state import Noise, SearchProgress, SearchState
 from mho.bit_search.space import SearchSpace
@@ -171,7 +180,7 @@ class SearchResult:
 
 
 def run_search(
-    method: str,
+    method: str | OwnMethod,
     space: SearchSpace,
     evaluator: Evaluator,
     log: EvaluationLog,
@@ -186,7 +195,7 @@ def run_search(
     """Search for the cheapest policy within the allowed loss of accuracy, or the most accurate within a cost budget.
 
     Args:
-        method: one of `mho.bit_search.methods.METHODS`, or "auto" (`mho.bit_search.auto`).
+        method: one of `mho.bit_search.methods.METHODS`, "auto" (`mho.bit_search.auto`), or one's own.
         space: what may be proposed.
         evaluator: measures policies.
         log: records of this problem; answers what was evaluated before.
@@ -212,8 +221,8 @@ def run_search(
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
     measurer = measurer or LocalMeasurer(evaluator)
     state = SearchState(
-        method, space, evaluator, log, options.budget, on_progress, measurer, options.screening, options.repeats,
-        options.batch,
+        name_of(method), space, evaluator, log, options.budget, on_progress, measurer, options.screening,
+        options.repeats, options.batch,
     )  # fmt: skip
     reference = _measure_reference(state)
     goal = _make_goal(reference, options, space, limit)
@@ -221,7 +230,7 @@ def run_search(
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in state.records:
         method_at_work.tell(record)
-    ended = _walk(state, method_at_work, options.batch)
+    ended = _walk(state, method_at_work, options.batch, learns_again=supports_warm_start(method))
     agent = method_at_work.save() if isinstance(method_at_work, SavesAgent) else None
     return _sum_up(state, goal, reference, ended, agent, choice)
 
@@ -280,29 +289,29 @@ def _make_goal(reference: EvaluationRecord, options: SearchLimits, space: Search
     )
 
 
-def _walk(state: SearchState, method: SearchMethod, batch: int) -> str:
+def _walk(state: SearchState, method: SearchMethod, batch: int, *, learns_again: bool) -> str:
     """Propose, evaluate and learn until the budget is spent or nothing new comes; return which."""
     repeated = 0
     while room := state.room(batch):
         policies = _ask(method, room) if repeated < MAX_REPEATS else []
         if not policies:
-            if _tell_again(state, method, state.end()):
+            if _tell_again(method, state.end(), learns_again):
                 continue  # the incumbent may have been replaced, and others may win now
             return "exhausted"
         before = len(state.records)
         for record in state.evaluate(policies):
             method.tell(record)
-        _tell_again(state, method, state.settle())
+        _tell_again(method, state.settle(), learns_again)
         repeated = repeated + len(policies) if len(state.records) == before else 0
     return "budget"
 
 
-def _tell_again(state: SearchState, method: SearchMethod, repeated: Iterator[EvaluationRecord]) -> int:
+def _tell_again(method: SearchMethod, repeated: Iterator[EvaluationRecord], learns: bool) -> int:
     """Report policies that other seeds measured, where the method learns from that; return how many there were."""
     count = 0
     for record in repeated:
         count += 1
-        if state.method in SUPPORTS_WARM_START:
+        if learns:
             method.tell(record)
     return count
 
