@@ -83,9 +83,9 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60}{_NARROW}h {minutes % 60:02d}{_NARROW}min"
 
 
-def plural(number: int, noun: str) -> str:
-    """Return a number and its noun, which takes an s: ``1 crossbar``, ``1,024 crossbars``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """Return a number and its noun, which takes an s or becomes `many`: ``1 crossbar``, ``1,024 crossbars``."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def _with_unit(value: float, units: Sequence[tuple[float, str, float]], page: bool) -> str:

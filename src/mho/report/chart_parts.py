@@ -14,11 +14,18 @@ USUAL_LENGTH, SLANTED_CHARACTER_PX = 16, 4.6
 """Characters of a name that charts have room for below, and what each further one takes of their height."""
 
 
-def base_layout(x_title: str, y_title: str, *, height: int) -> dict[str, Any]:
-    """Return the layout that all charts of pages share, with the titles of both axes and a height in pixels."""
+def base_layout(x_title: str, y_title: str, *, height: int, alt: str) -> dict[str, Any]:
+    """Return the layout that all charts of pages share.
+
+    Args:
+        x_title, y_title: of the axes.
+        height: in pixels.
+        alt: what the chart shows, for who cannot see it.
+    """
     axis = {"gridcolor": "var(--grid)", "zerolinecolor": "var(--grid)", "linecolor": "var(--grid)", "automargin": True}
     return {
         "height": height,
+        "meta": {"alt": alt},
         "margin": {"l": 64, "r": 16, "t": 8, "b": 48},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

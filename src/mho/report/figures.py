@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mho.formats import TIMES, format_cost, format_percent
+from mho.formats import TIMES, format_cost, format_percent, plural
 from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
 from mho.report.result import RunResult
 from mho.report.result_search import EvaluationFigures, SearchFigures
@@ -62,7 +62,10 @@ def accuracy_against_cost(result: RunResult) -> Figure:
         _points(_pick(shown, 0), search, factor, "uniform 8/8", _marker("var(--reference)", "diamond", 14)),
         _points(_pick(shown, search.best), search, factor, "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
-    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440)
+    alt = (
+        f"Accuracy over {search.objective_words} of {plural(len(shown), 'policy', 'policies')}, with the Pareto front."
+    )
+    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440, alt=alt)
     layout |= limit_layout(search, factor)
     layout["xaxis"]["rangemode"] = "tozero"
     return {"data": traces, "layout": layout}
@@ -77,13 +80,14 @@ def bits_by_layer(result: RunResult) -> Figure:
     """Weight and activation bits of each layer, under the found policy."""
     names = [layer.name for layer in result.layers]
     traces = [
-        _bars(names, [layer.found.weight_bits for layer in result.layers], "weights", "var(--weights)", "%{y} bit"),
-        _bars(names, [layer.found.act_bits for layer in result.layers], "activations", "var(--acts)", "%{y} bit"),
+        _bars(names, [layer.found.weight_bits for layer in result.layers], "weights", "var(--weights)", "bit"),
+        _bars(names, [layer.found.act_bits for layer in result.layers], "activations", "var(--acts)", "bit"),
     ]
     own_bits = [layer.found.adc_bits for layer in result.layers]
     if any(bits is not None for bits in own_bits):
-        traces.append(_bars(names, own_bits, "ADCs", "var(--reference)", "%{y} bit"))
-    layout = base_layout("", "bits", height=300)
+        traces.append(_bars(names, own_bits, "ADCs", "var(--reference)", "bit"))
+    alt = f"Bits of weights and activations of {plural(len(names), 'layer')} under the found policy."
+    layout = base_layout("", "bits", height=300, alt=alt)
     layout["yaxis"] |= {"range": [0, max(8, *(bits or 0 for bits in own_bits)) + 0.4], "dtick": 2}
     show_layers(layout, names)
     return {"data": traces, "layout": layout}
@@ -95,12 +99,12 @@ def latency_by_layer(result: RunResult) -> Figure:
     factor, unit = latency_unit(max(layer.reference.latency_us for layer in result.layers))
     before = [layer.reference.latency_us * factor for layer in result.layers]
     after = [layer.found.latency_us * factor for layer in result.layers]
-    text = f"%{{y:.3~f}} {unit}"
     traces = [
-        _bars(names, before, "uniform 8/8", "var(--reference)", text),
-        _bars(names, after, "found policy", "var(--found)", text),
+        _bars(names, before, "uniform 8/8", "var(--reference)", unit),
+        _bars(names, after, "found policy", "var(--found)", unit),
     ]
-    layout = base_layout("", f"latency, {unit}", height=340)
+    alt = f"Latency of {plural(len(names), 'layer')}, at uniform 8/8 and under the found policy."
+    layout = base_layout("", f"latency, {unit}", height=340, alt=alt)
     show_layers(layout, names)
     return {"data": traces, "layout": layout}
 
@@ -119,7 +123,7 @@ def search_progress(result: RunResult) -> Figure:
         return {
             "type": "scatter", "mode": "markers", "name": name, "marker": marker,
             "x": [entry.index + 1 for entry in entries], "y": [value(entry) for entry in entries],
-            "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+            "hovertext": [_describe(entry, search.unit) for entry in entries], "hoverinfo": "text",
         }  # fmt: skip
 
     names = ("costs too much", "cheap enough") if has_budget else ("loses too much", "accurate enough")
@@ -134,7 +138,8 @@ def search_progress(result: RunResult) -> Figure:
         },
     ]  # fmt: skip
     title = "accuracy on validation data, %" if has_budget else "gain over uniform 8/8"
-    layout = base_layout("policies tried", title, height=360)
+    alt = f"{title} of {plural(len(search.evaluations), 'policy', 'policies')} in the order tried."
+    layout = base_layout("policies tried", title, height=360, alt=alt)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
 
@@ -163,13 +168,16 @@ def training_curves(result: RunResult) -> Figure:
         {
             "type": "scatter", "mode": "lines+markers", "name": training.label,
             "x": [point.epoch for point in training.points], "y": [point.loss for point in training.points],
-            "line": {"color": colours.get(training.name, "var(--tried)"), "width": 2}, "marker": {"size": 6},
-            "hovertemplate": "epoch %{x}: %{y:.4f}<extra>" + training.label + "</extra>",
+            "line": {"color": colours.get(training.name, "var(--tried)"), "width": 2},
+            "marker": {"color": colours.get(training.name, "var(--tried)"), "size": 6},
+            "hovertext": [f"{training.label}, epoch {point.epoch:g}: {point.loss:.4f}" for point in training.points],
+            "hoverinfo": "text",
         }
         for training in result.trainings
         if training.points
     ]  # fmt: skip
-    layout = base_layout("epoch", "training loss (cross entropy)", height=320)
+    alt = "Training loss by epoch: " + ", ".join(str(trace["name"]) for trace in traces) + "."
+    layout = base_layout("epoch", "training loss (cross entropy)", height=320, alt=alt)
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {"data": traces, "layout": layout}
 
@@ -197,7 +205,7 @@ def _points(
     return {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
         "x": [entry.cost * factor for entry in entries], "y": [percent(entry.accuracy) for entry in entries],
-        "text": [_describe(entry, search.unit) for entry in entries], "hovertemplate": "%{text}<extra></extra>",
+        "hovertext": [_describe(entry, search.unit) for entry in entries], "hoverinfo": "text",
     }  # fmt: skip
 
 
@@ -217,10 +225,14 @@ def _describe(entry: EvaluationFigures, unit: str) -> str:
     )
 
 
-def _bars(names: list[str], values: list[Any], label: str, colour: str, text: str) -> dict[str, Any]:
+def _bars(names: list[str], values: list[Any], label: str, colour: str, unit: str) -> dict[str, Any]:
     return {
         "type": "bar", "name": label, "x": names, "y": values, "marker": {"color": colour},
-        "hovertemplate": "%{x}: " + text + f"<extra>{label}</extra>",
+        "hovertext": [
+            f"{name}, {label}: {value:.4g} {unit}" if value else None
+            for name, value in zip(names, values, strict=True)
+        ],
+        "hoverinfo": "text",
     }  # fmt: skip
 
 

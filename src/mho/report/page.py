@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mho.report.chart_svg import Chart
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.page_sections import sections_of
-from mho.report.page_template import as_script, render_template
+from mho.report.page_template import render_template
 from mho.report.result import EXACT, RunResult
 from mho.report.timeline import TimelineView
 
@@ -22,9 +23,6 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         pictures: drawings of some layers.
         timeline: of the found policy on the whole chip.
     """
-    from plotly.offline import get_plotlyjs
-
-    charts = build_figures(result)
     return render_template(
         "page.html.j2",
         sections=sections_of(result),
@@ -39,9 +37,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         settings=flatten(result.settings),
         hardware=flatten({key: value for key, value in result.accelerator.items() if key != "sources"}),
         sources=result.accelerator.get("sources", {}),
-        charts=charts,
-        figures=as_script(charts),
-        plotly=get_plotlyjs(),
+        charts={name: Chart.of(figure) for name, figure in build_figures(result).items()},
     )
 
 

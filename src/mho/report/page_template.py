@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -42,8 +41,3 @@ def render_template(name: str, **content: Any) -> str:
     )
     environment.filters |= _FILTERS
     return environment.get_template(name).render(**content)
-
-
-def as_script(value: Any) -> str:
-    """Return JSON that may stand inside a script element."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")

@@ -53,6 +53,11 @@ def ink_on(colour: str) -> str:
     return "#1b1f24" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
 
 
+def ramp(share: float) -> str:
+    """Return the colour of a share (0..1) in Viridis."""
+    return _ramp(_MANY, share)
+
+
 def _ramp(stops: Sequence[str], share: float) -> str:
     place = share * (len(stops) - 1)
     first = min(int(place), len(stops) - 2)

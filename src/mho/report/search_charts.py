@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mho.formats import TIMES, format_cost, format_percent
+from mho.formats import TIMES, format_cost, format_percent, plural
 from mho.pareto import pareto_front
 from mho.report.chart_parts import Figure, base_layout, cost_unit, limit_layout, percent, show_layers
 from mho.report.result import RunResult
@@ -40,12 +40,20 @@ def front_over_time(search: SearchFigures, lowest: float) -> Figure:
                          "dash": "solid" if is_last else ("dot", "dash", "dashdot")[(number - 1) % 3]},
                 "marker": {"color": "var(--found)", "size": 7 if is_last else 4},
                 "opacity": 1.0 if is_last else 0.35 + 0.45 * number / len(counts),
-                "hovertemplate": f"%{{x:.4~g}} {unit}: %{{y:.2f}} %<extra>after {count} policies</extra>",
+                "hovertext": [f"after {count} policies<br>{_tell(entry, search)}" for entry in front],
+                "hoverinfo": "text",
             }
         )  # fmt: skip
-    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=360)
+    alt = f"Accuracy over {search.objective_words}: the Pareto front after {', '.join(map(str, counts))} policies."
+    layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=360, alt=alt)
     layout |= limit_layout(search, factor)
     return {"data": traces, "layout": layout}
+
+
+def _tell(entry: EvaluationFigures, search: SearchFigures) -> str:
+    """Tell a policy's number, cost and accuracy."""
+    cost = format_cost(entry.cost, search.unit)
+    return f"policy {entry.index + 1}: {cost}, {describe_accuracy(entry.accuracy)}"
 
 
 def find_front(entries: Sequence[EvaluationFigures]) -> list[EvaluationFigures]:
@@ -63,7 +71,8 @@ def choices_along_front(result: RunResult, lowest: float) -> Figure:
     labels = [_label(entry, result.search) for entry in shown]
     places = list(range(len(shown)))
     operands = [("weights", "weight_bits", "var(--weights)"), ("activations", "act_bits", "var(--acts)")]
-    layout = base_layout("", "", height=110 + 19 * len(names))
+    alt = f"Bits of weights and activations of {plural(len(names), 'layer')} under policies of the front."
+    layout = base_layout("", "", height=110 + 19 * len(names), alt=alt)
     traces, annotations = [], []
     for number, (title, key, colour) in enumerate(operands):
         axis = "" if number == 0 else "2"
@@ -73,8 +82,14 @@ def choices_along_front(result: RunResult, lowest: float) -> Figure:
                 "type": "heatmap", "x": places, "y": names, "z": bits, "zmin": 0, "zmax": 8, "showscale": False,
                 "xaxis": f"x{axis}", "yaxis": "y", "xgap": 1, "ygap": 1, "texttemplate": "%{z}",
                 "colorscale": [[0.0, "var(--card)"], [1.0, colour]],
-                "customdata": [[label.replace("<br>", " ") for label in labels]] * len(names),
-                "hovertemplate": f"%{{y}}: %{{z}} bit {title}<extra>%{{customdata}}</extra>",
+                "hovertext": [
+                    [
+                        f"{name}: {width} bit {title}<br>{label.replace('<br>', ', ')}"
+                        for width, label in zip(row, labels, strict=True)
+                    ]
+                    for name, row in zip(names, bits, strict=True)
+                ],
+                "hoverinfo": "text",
             }
         )  # fmt: skip
         ends = (0.0, 0.49) if number == 0 else (0.51, 1.0)
@@ -130,11 +145,16 @@ def worth_of_bits(worths: Sequence[OperandWorth], unit: str) -> Figure:
                         max(y - max(step.low, LEAST_LOSS), 0.0) for (_, _, step), y in zip(mine, likely, strict=True)
                     ],
                 },
-                "text": [_describe_step(bits, step.bits, step.cost, unit) for _, bits, step in mine],
-                "hovertemplate": f"%{{x}}, {_LABELS[operand]}: %{{text}}, loss +%{{y:.2~g}}<extra></extra>",
+                "hovertext": [
+                    f"{layer}, {_LABELS[operand]}: {_describe_step(bits, step.bits, step.cost, unit)}, "
+                    f"loss {step.loss:+.2g} ({step.low:+.2g} to {step.high:+.2g})"
+                    for layer, bits, step in mine
+                ],
+                "hoverinfo": "text",
             }
         )  # fmt: skip
-    layout = base_layout("", "loss by one bit less", height=340)
+    alt = "Loss that one bit less of each layer would add, with intervals."
+    layout = base_layout("", "loss by one bit less", height=340, alt=alt)
     show_layers(layout, names)
     layout["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
     layout["scattermode"] = "group"
@@ -159,11 +179,17 @@ def course_of_searches(searches: Sequence[SearchSummary], *, has_budget: bool) -
                 "y": [percent(value) for value in values] if has_budget else values,
                 "line": {"color": _LINES[number % len(_LINES)], "width": 3 if number == 0 else 2, "shape": "hv",
                          "dash": "solid" if number < len(_LINES) else "dash"},
-                "hovertemplate": f"%{{x}} policies: %{{y:.2f}}{' %' if has_budget else TIMES}<extra>{one.name}</extra>",
+                "hovertext": [
+                    f"{one.method}, {point.evaluated} policies: {format_percent(point.accuracy)}, "
+                    f"{point.gain:.2f}{TIMES}"
+                    for point in one.course
+                ],
+                "hoverinfo": "text",
             }
         )  # fmt: skip
     title = "accuracy of the best so far, %" if has_budget else "gain of the best so far"
-    layout = base_layout("policies tried", title, height=340)
+    alt = f"{title}, over policies tried: {', '.join(str(trace['name']) for trace in traces)}."
+    layout = base_layout("policies tried", title, height=340, alt=alt)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
 

@@ -129,7 +129,8 @@ def _draw_lines(result: StudyResult, across: SweptParameter, lines: Mapping[str,
     for (name, points), colour in zip(lines.items(), colours, strict=True):
         in_order = points if across.scale == "category" else sorted(points, key=lambda one: _number(one, across.key))
         traces += _draw_line(result, across, name, in_order, colour)
-    layout = base_layout(across.key, "accuracy, %", height=_HEIGHT)
+    alt = f"Mean accuracy over {across.key}, with bands and worst chips; exact integers as a dashed line."
+    layout = base_layout(across.key, "accuracy, %", height=_HEIGHT, alt=alt)
     layout["xaxis"] |= _axis(across)
     layout["yaxis"] |= {"rangemode": "normal"}
     layout["shapes"] = [
@@ -170,8 +171,8 @@ def _draw_line(
                 **common, "mode": "markers", "name": "worst chip", "showlegend": not name,
                 "x": places, "y": [_percent(point.worst) for point in points],
                 "marker": {"color": colour, "size": 6, "symbol": "triangle-down-open"},
-                "text": [f"chip {point.worst_seed}: {format_share(point.worst, 2)}" for point in points],
-                "hovertemplate": "worst: %{text}<extra></extra>",
+                "hovertext": [f"worst chip, {point.worst_seed}: {format_share(point.worst, 2)}" for point in points],
+                "hoverinfo": "text",
             }
         )  # fmt: skip
     traces.append(
@@ -179,8 +180,7 @@ def _draw_line(
             **common, "mode": "lines+markers", "name": name or "mean", "x": places,
             "y": [_percent(point.mean) for point in points],
             "line": {"color": colour, "width": 2}, "marker": {"color": colour, "size": 7},
-            "text": [_describe(point, len(result.seeds)) for point in points],
-            "hovertemplate": "%{text}<extra></extra>",
+            "hovertext": [_describe(point, len(result.seeds)) for point in points], "hoverinfo": "text",
         }
     )  # fmt: skip
     return traces
@@ -198,10 +198,14 @@ def _draw_map(
         "zmax": _percent(max(result.exact_accuracy, *(point.mean for point in result.points))),
         "x": [format_value(value) for value in across.values], "y": [format_value(value) for value in down.values],
         "z": [[_percent(point.mean) for point in row] for row in rows],
-        "text": [[_describe(point, len(result.seeds)) for point in row] for row in rows],
-        "hovertemplate": "%{text}<extra></extra>", "colorbar": {"title": {"text": "mean accuracy, %"}},
+        "hovertext": [[_describe(point, len(result.seeds)) for point in row] for row in rows],
+        "hoverinfo": "text", "colorbar": {"title": {"text": "mean accuracy, %"}},
     }  # fmt: skip
-    layout = base_layout(across.key, down.key, height=max(_HEIGHT, 120 + _ROWS_HEIGHT * len(down.values)))
+    height, alt = (
+        max(_HEIGHT, 120 + _ROWS_HEIGHT * len(down.values)),
+        f"Mean accuracy over {across.key} and {down.key}.",
+    )
+    layout = base_layout(across.key, down.key, height=height, alt=alt)
     layout["xaxis"] |= {"type": "category", "showgrid": False}
     layout["yaxis"] |= {"type": "category", "showgrid": False}
     return {"data": [trace], "layout": layout}

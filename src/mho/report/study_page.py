@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mho.report.page_template import as_script, render_template
+from mho.report.chart_svg import Chart
+from mho.report.page_template import render_template
 from mho.report.study_document import StudyResult
 from mho.report.study_figures import count_panels, draw_study
 from mho.report.study_text import describe_chips, swept_keys
@@ -10,8 +11,6 @@ from mho.report.study_text import describe_chips, swept_keys
 
 def render_study(result: StudyResult) -> str:
     """Return the HTML page of a study."""
-    from plotly.offline import get_plotlyjs
-
     panels = draw_study(result)
     keys = [one.key for one in result.sweeps]
     return render_template(
@@ -24,6 +23,5 @@ def render_study(result: StudyResult) -> str:
         best=max(result.points, key=lambda point: point.mean),
         poorest=min(result.points, key=lambda point: point.mean),
         tables=[(keys if key is None else [key], result.points_of(key)) for key in swept_keys(result)],
-        figures=as_script({panel.name: panel.figure for panel in panels}),
-        plotly=get_plotlyjs(),
+        charts={panel.name: Chart.of(panel.figure) for panel in panels},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -100,9 +99,7 @@ def test_the_page_needs_nothing_else_and_escapes_names(result):
     assert "Content-Security-Policy" in page
     outside = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)\s*=\s*"[^#]|url\(|@import""", outside) == []
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])
-    assert set(figures) == {"sweep-0", "sweep-1"}
-    assert all(f'id="chart-{name}"' in page for name in figures)
+    assert re.findall(r'id="chart-([^"]+)"', page) == ["sweep-0", "sweep-1"]
 
 
 def test_the_page_has_every_point(result):
