@@ -133,9 +133,9 @@ def write_samples(network: Network, test: Split, calibration: np.ndarray, out: P
 
 def tell_options(options: argparse.Namespace) -> str:
     text = f"--accelerators {options.accelerators} --crossbars {options.crossbars} --mapping {options.mapping} "
-    text += f"--data {options.out}/test.npz --calibration {options.out}/calibration.npz "
+    text += f"--data {options.out}/test.npz --chip-samples {options.out}/calibration.npz "
     text += f"--chips {options.chips} --elapsed-s {options.elapsed_s:g}"
-    return text + (" --recalibrate" if options.recalibrate else "")
+    return text + (" --correct-channels" if options.recalibrate else "")
 
 
 def report(names: list[str], found: list[Comparison], alone: Comparison, options: argparse.Namespace) -> None:

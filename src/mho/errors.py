@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+_MOST_SUGGESTED = 3
+"""Names that a hint proposes."""
+
 
 class MhoError(Exception):
     """Base of all errors that a user can cause and correct.
@@ -96,9 +99,21 @@ class MissingExtraError(MhoError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {matches[0]!r}?" if matches else ""
+    """Return ``did you mean 'x'?`` for the names that `nearest` returns, or an empty string."""
+    return propose(nearest(name, known))
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that begin with `name`, a few of them, or else the one nearest to it, if any."""
+    names = list(known)
+    begun = [one for one in names if len(name) > 1 and one.startswith(name)]
+    return begun[:_MOST_SUGGESTED] or get_close_matches(name, names, n=1, cutoff=0.6)
+
+
+def propose(names: Iterable[str]) -> str:
+    """Return ``did you mean 'x' or 'y'?``; an empty string for no names."""
+    named = " or ".join(map(repr, names))
+    return f"did you mean {named}?" if named else ""
 
 
 @contextmanager

@@ -7,15 +7,17 @@ once it is read (a file, an array, the tensors of a network, a decoded dataset);
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import stat
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mho.errors import ConfigError, InputFileError, MemoryBudgetError, file_errors
+from mho.errors import ConfigError, InputFileError, MemoryBudgetError, file_errors, nearest, propose
 
 MEMORY_KEY = "MHO_MEMORY_GIB"
 """The environment variable that sets the budget, GiB."""
@@ -27,6 +29,9 @@ MAX_JSON_DEPTH = 200
 
 MAX_DIGITS = 1000
 """Of a number; seeds may have so many."""
+
+_MOST_ENTRIES = 1000
+"""Entries of a folder that are looked at for a name."""
 
 _LARGEST_EXPONENT = 308
 """Of a decimal, as of a double: whoever computes with larger ones runs out of time and memory."""
@@ -86,12 +91,33 @@ def stat_regular_file(path: str | Path, *, expected: str = "") -> os.stat_result
         found = Path(path).stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        what = "no such file" if isinstance(error, FileNotFoundError) else reason or str(error)
-        raise InputFileError(what, where=str(path), expected=expected) from error
+        is_missing = isinstance(error, FileNotFoundError)
+        what, hint = "no such file" if is_missing else reason or str(error), suggest_file(path) if is_missing else ""
+        raise InputFileError(what, where=str(path), expected=expected, hint=hint) from error
     if not stat.S_ISREG(found.st_mode):
         what = "is a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
         raise InputFileError(what, where=str(path), expected=expected or "a regular file")
     return found
+
+
+def suggest_file(path: str | Path, folders: Iterable[Path] = ()) -> str:
+    """Return ``did you mean 'x'?`` for the file nearest to one that is not there, or an empty string.
+
+    Args:
+        path: of what is not there.
+        folders: where to look too; files of its own folder go first.
+    """
+    wanted = Path(path)
+    for folder in (wanted.parent, *folders):
+        try:
+            with os.scandir(folder) as entries:
+                found = [one.name for one in itertools.islice(entries, _MOST_ENTRIES) if one.is_file()]
+        except OSError:
+            continue
+        names = {Path(name).stem: name for name in sorted(found) if wanted.suffix in ("", Path(name).suffix)}
+        if near := nearest(wanted.stem, names):
+            return propose(str(folder / names[stem]) for stem in near)
+    return ""
 
 
 def check_regular_file(path: str | Path, *, expected: str = "") -> int:

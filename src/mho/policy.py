@@ -6,6 +6,7 @@ layers of a network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import total_ordering
@@ -74,10 +75,12 @@ class BitWidths:
         Raises:
             PolicyError: it is neither, or a width is out of range.
         """
-        parts = [part.strip() for part in text.split("/")]
+        parts, numbers = [part.strip() for part in text.split("/")], re.findall(r"\d{1,2}", text)[:3]
         if len(parts) not in (2, 3) or not all(part.isdecimal() and len(part) <= 9 for part in parts):
             raise PolicyError(
-                f"{text!r} is not a pair of bit widths", expected="WEIGHT/ACTIVATION, such as 8/8, or with /ADC"
+                f"{text!r} is not a pair of bit widths",
+                expected="WEIGHT/ACTIVATION, such as 8/8, or with /ADC",
+                hint=f"did you mean {'/'.join((numbers * 2)[: max(2, len(numbers))])}?" if numbers else "",
             )
         return cls(*map(int, parts))
 

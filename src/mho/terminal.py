@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import IntEnum
 from typing import Any
 
 import click
@@ -16,6 +20,32 @@ import rich.text
 
 _SHOWN_ERROR = 10_000
 """Characters of an error that are printed."""
+
+
+class Verbosity(IntEnum):
+    """How much is printed beside results and errors."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+_VERBOSITY: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
+
+
+@contextmanager
+def verbosity(level: Verbosity) -> Iterator[None]:
+    """Print so much within the block."""
+    token = _VERBOSITY.set(level)
+    try:
+        yield
+    finally:
+        _VERBOSITY.reset(token)
+
+
+def current_verbosity() -> Verbosity:
+    """Return how much is printed here."""
+    return _VERBOSITY.get()
 
 
 def escape(text: str) -> str:
@@ -77,6 +107,18 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     click.echo(escape(text), err=err, nl=nl)
 
 
+def echo_note(text: str) -> None:
+    """Print on standard error what is neither result nor error, unless a command was to be quiet."""
+    if _VERBOSITY.get() > Verbosity.QUIET:
+        echo(text, err=True)
+
+
+def echo_detail(text: str) -> None:
+    """Print on standard error what only those want to read who asked for more."""
+    if _VERBOSITY.get() is Verbosity.VERBOSE:
+        echo(text, err=True)
+
+
 def echo_over(text: str, *, is_last: bool) -> None:
     """Print a line of progress on standard error over the one before."""
     click.echo(f"\r\033[K{escape(text)}", err=True, nl=is_last)
@@ -86,6 +128,11 @@ def echo_error(text: str) -> None:
     """Print an error on standard error."""
     shown = text if len(text) <= _SHOWN_ERROR else f"{text[:_SHOWN_ERROR]}..."
     Console(stderr=True).print(Text(f"error: {shown}", style="red"), soft_wrap=True)
+
+
+def can_ask() -> bool:
+    """Return whether there is someone to answer questions: standard input and output are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def is_terminal(*, err: bool = False) -> bool:

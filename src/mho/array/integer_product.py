@@ -253,6 +253,12 @@ def _bound(matrix: NDArray[np.integer]) -> int:
     return int(max(positive.max(initial=0), negative.max(initial=0)))
 
 
+def name_route() -> str:
+    """Return how this processor multiplies integers: with which instructions, in which numbers."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{capability} VNNI, products of bytes" if has_fast_bytes() else f"{capability}, products in floats"
+
+
 @cache
 def has_fast_bytes() -> bool:
     """Tell whether products of bytes are fast here, and right: every pair of bytes is tried.

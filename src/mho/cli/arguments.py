@@ -5,25 +5,43 @@ An option that several commands have is declared here once, as an annotated type
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from mho.api.arguments import as_policy
+from mho.cli.help import MOST
 from mho.cost_model.layer_tables import LayerTable
-from mho.errors import ConfigError
+from mho.errors import ConfigError, MhoError
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
-from mho.terminal import echo
+from mho.terminal import echo_note
 
 NetworkArgument = Annotated[
     str, typer.Argument(help="An ONNX file, torchvision:NAME, or a name of mho's own networks.")
 ]
-AcceleratorOption = Annotated[str, typer.Option(metavar="NAME|FILE", help="A preset or a TOML file.")]
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Return the presets that begin as a word does that a shell completes."""
+    from mho.hardware.loading import list_presets
+
+    return [name for name in list_presets() if name.startswith(incomplete)]
+
+
+AcceleratorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE", help="A preset (mho presets lists them) or a TOML file.", autocompletion=complete_presets
+    ),
+]
 PolicyOption = Annotated[str | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")]
 BitsOption = Annotated[
     str | None,
@@ -40,12 +58,18 @@ CrossbarsOption = Annotated[
 MappingOption = Annotated[
     MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
 ]
-MOST = 1_000_000_000
-"""Of what options count."""
 SharingBatchOption = Annotated[
-    int, typer.Option(metavar="N", min=1, max=MOST, help="Samples that share the writes of weights.")
+    int, typer.Option(metavar="N", min=1, max=MOST, help="Inputs of one batch; they share the writes of weights.")
 ]
-FollowingBatchOption = Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Inputs that follow each other.")]
+FollowingBatchOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=MOST,
+        help="Inputs of one batch; they follow each other, and share the writes of weights.",
+    ),
+]
 InputShapeOption = Annotated[
     str | None, typer.Option(metavar="3,224,224", help="Shape of one sample, where the network leaves it open.")
 ]
@@ -80,6 +104,22 @@ class TableFormat(StrEnum):
 
 TableFormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print it.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
+PrintedOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write what is printed into this file instead.")
+]
+
+Chosen = TypeVar("Chosen", Format, TableFormat)
+
+
+def chosen_format(output_format: Chosen, *, as_json: bool) -> Chosen:
+    """Return how to print: --json is short for --format json. Raises `ConfigError` where they differ."""
+    kind: type[Chosen] = type(output_format)
+    if not as_json or output_format == Format.JSON:
+        return output_format
+    if output_format != Format.TEXT:
+        raise ConfigError(f"--json and --format {output_format} were given together", expected="one of them")
+    return kind(Format.JSON)
 
 
 def check_energy(accelerator: Accelerator) -> None:
@@ -114,22 +154,39 @@ def load_with_widths(
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
     given = Policy.load(policy) if policy is not None else bits
-    loaded = load(network, input_shape=parse_shape(input_shape))
+    shape = parse_shape(input_shape)
+    with hinting_at_batch_axis(shape):
+        loaded = load(network, input_shape=shape)
     if isinstance(loaded, LayerTable) and loaded.note:
-        echo(f"note: {loaded.note}", err=True)
+        echo_note(f"note: {loaded.note}")
     widths = as_policy(loaded, given)
     names = loaded.layer_names if isinstance(loaded, Network) else [layer.name for layer in loaded.layers]
     widths.check_against(names, where=str(policy))
     return loaded, widths
 
 
+@contextmanager
+def hinting_at_batch_axis(shape: tuple[int, ...] | None) -> Iterator[None]:
+    """Say that a shape has no batch axis where a network refuses one that seems to have it."""
+    try:
+        yield
+    except MhoError as error:
+        if shape is None or len(shape) < 2 or (shape[0] != 1 and len(shape) < 4):
+            raise
+        hint = f"--input-shape is of one sample, without the batch axis: {','.join(map(str, shape[1:]))}"
+        raise type(error)(error.what, where=error.where, expected=error.expected, hint=hint) from error
+
+
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
     """Read ``3,224,224`` or ``3x224x224``; None stays None. Raises `ConfigError`."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.replace("x", ",").split(",")]
+    parts = [part.strip() for part in text.strip("[]() ").replace("x", ",").split(",")]
     if not all(part.isdecimal() and len(part) <= len(str(MOST)) and int(part) > 0 for part in parts):
         raise ConfigError(
-            f"{text!r} is not a shape", where="--input-shape", expected="positive whole numbers, such as 3,224,224"
+            f"{text!r} is not a shape",
+            where="--input-shape",
+            expected="positive whole numbers, such as 3,224,224",
+            hint=f"did you mean {','.join(numbers)}?" if len(numbers := re.findall(r"\d+", text)) > 1 else "",
         )
     return tuple(int(part) for part in parts)

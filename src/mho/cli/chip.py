@@ -33,7 +33,7 @@ PlacementOption = Annotated[
     typer.Option(help="Lines of crossbars that take rows and columns: each its own, or chosen by stuck cells."),
 ]
 RangesOption = Annotated[
-    Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate`.")
+    Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate-adcs`.")
 ]
 TransferredOption = Annotated[
     bool,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,25 +18,53 @@ from mho.cli.arguments import (
     Format,
     FormatOption,
     InputShapeOption,
+    JsonOption,
     NetworkArgument,
     PolicyOption,
+    PrintedOption,
+    chosen_format,
     load_with_widths,
 )
+from mho.cli.outputs import printed_into
 from mho.errors import ConfigError
 from mho.hardware.loading import load_distinct
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.terminal import Console, echo
 
-AcceleratorsOption = Annotated[str, typer.Option(metavar="A,B,...", help="Presets and TOML files, comma-separated.")]
-CalibrationOption = Annotated[
-    str | None,
-    typer.Option(metavar="C.npz", help="Other samples by the names of inputs, with --data, for calibrated ADCs."),
+if TYPE_CHECKING:
+    from mho.report.comparison_document import Comparison
+
+AcceleratorsOption = Annotated[
+    str, typer.Option(metavar="A,B,...", help="Presets and TOML files, separated by commas without spaces.")
 ]
+ChipMappingOption = Annotated[MappingModel, typer.Option(help="Any exact mapping, or that of the paper.")]
+SimulateOption = Annotated[bool, typer.Option(help="Simulate interconnects and buffers of chips.")]
 DataOption = Annotated[
     str | None,
     typer.Option(
         metavar="X.npz", help="Samples by the names of inputs, and labels: simulates accuracies on the arrays."
     ),
+]
+ChipSamplesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="C.npz",
+        help="Other samples by the names of inputs, with --data: ranges of each chip's calibrated ADCs.",
+    ),
+]
+ChipsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=MOST, help="Chips of each accelerator, with --data; by default 1."),
+]
+FirstSeedOption = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Of the first chip, with --data; by default 0.")
+]
+LaterOption = Annotated[
+    float | None, typer.Option(metavar="T", help="Simulate chips again T seconds after the write, with --data.")
+]
+CorrectOption = Annotated[
+    bool,
+    typer.Option("--correct-channels", help="Correct scales and biases of chips' channels, with --chip-samples."),
 ]
 
 
@@ -45,23 +75,18 @@ def compare(
     bits: BitsOption = None,
     crossbars: CrossbarsOption = None,
     batch: FollowingBatchOption = 1,
-    mapping: Annotated[MappingModel, typer.Option(help="Any exact mapping, or that of the paper.")] = DEFAULT_MODEL,
-    simulate: Annotated[bool, typer.Option(help="Simulate interconnects and buffers of chips.")] = True,
+    mapping: ChipMappingOption = DEFAULT_MODEL,
+    simulate: SimulateOption = True,
     data: DataOption = None,
-    calibration: CalibrationOption = None,
-    chips: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=MOST, help="Of each accelerator, with --data; 1.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the first chip, with --data; 0.")] = None,
-    elapsed_s: Annotated[
-        float | None,
-        typer.Option(metavar="T", help="Simulate chips again so many seconds after the write, with --data."),
-    ] = None,
-    recalibrate: Annotated[
-        bool, typer.Option("--recalibrate", help="Correct scales and biases of chips, with --calibration.")
-    ] = False,
+    chip_samples: ChipSamplesOption = None,
+    chips: ChipsOption = None,
+    seed: FirstSeedOption = None,
+    elapsed_s: LaterOption = None,
+    correct_channels: CorrectOption = False,
     output_format: FormatOption = Format.TEXT,
     input_shape: InputShapeOption = None,
+    as_json: JsonOption = False,
+    output: PrintedOption = None,
 ) -> None:
     """Compare accelerators on one network: widths, crossbars, time, energy, area, endurance, accuracy.
 
@@ -69,35 +94,52 @@ def compare(
     again for every tile. Figures that an accelerator leaves unspecified are named, and what cannot run on it has its
     reason in its line. With --data, chips of each accelerator are simulated: mean accuracy, and that of the worst.
     """
-    given = {"calibration": calibration, "chips": chips, "seed": seed, "elapsed-s": elapsed_s}
-    given["recalibrate"] = recalibrate or None
+    given = {"chip-samples": chip_samples, "chips": chips, "seed": seed, "elapsed-s": elapsed_s}
+    _check_options(data, {**given, "correct-channels": correct_channels or None})
+    chosen = chosen_format(output_format, as_json=as_json)
+    names = _split(accelerators)
+    with printed_into(output, network, names, policy, data, chip_samples):
+        hardware = load_distinct(names, where="--accelerators")
+        loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
+        document = mho.compare(
+            loaded,
+            hardware,
+            widths,
+            crossbars=crossbars,
+            mapping=mapping,
+            batch=batch,
+            simulate=simulate,
+            samples=data,
+            seed=seed or 0,
+            chips=chips or 1,
+            elapsed_s=elapsed_s,
+            calibration=chip_samples,
+            recalibrate=correct_channels,
+        )
+        _print(document.model_copy(update={"network": network}), chosen)
+
+
+def _check_options(data: str | None, given: dict[str, Any]) -> None:
     if data is None and (unused := [name for name, value in given.items() if value is not None]):
         raise ConfigError(f"--{unused[0]} is for simulated chips", expected="--data X.npz beside it")
-    if recalibrate and calibration is None:
-        raise ConfigError("--recalibrate needs inputs", expected="--calibration C.npz beside it")
+    if given["correct-channels"] and given["chip-samples"] is None:
+        raise ConfigError("--correct-channels needs inputs", expected="--chip-samples C.npz beside it")
+
+
+def _split(accelerators: str) -> list[str]:
+    """Return the names in a list with commas. Raises `ConfigError` where it has other separators, or lacks a name."""
     names = [name.strip() for name in accelerators.split(",")]
+    error = {"where": "--accelerators", "expected": "presets and TOML files, such as hermes-pcm,neurram"}
     if "" in names:
-        raise ConfigError(
-            "a name is missing", where="--accelerators", expected="presets and TOML files, such as hermes-pcm,neurram"
-        )
-    hardware = load_distinct(names, where="--accelerators")
-    loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
-    document = mho.compare(
-        loaded,
-        hardware,
-        widths,
-        crossbars=crossbars,
-        mapping=mapping,
-        batch=batch,
-        simulate=simulate,
-        samples=data,
-        seed=seed or 0,
-        chips=chips or 1,
-        elapsed_s=elapsed_s,
-        calibration=calibration,
-        recalibrate=recalibrate,
-    )
-    document = document.model_copy(update={"network": network})
+        raise ConfigError("a name is missing", **error)
+    parts = re.split(r"[\s;]+", accelerators.strip())
+    if len(names) == 1 < len(parts) and not Path(accelerators).exists():
+        hint = f"did you mean --accelerators {','.join(parts)}?"
+        raise ConfigError(f"{accelerators!r} is not a list with commas", **error, hint=hint)
+    return names
+
+
+def _print(document: Comparison, output_format: Format) -> None:
     if output_format is Format.JSON:
         echo(json.dumps(document.model_dump(mode="json"), indent=2))
     else:

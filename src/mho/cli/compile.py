@@ -8,30 +8,43 @@ from typing import Annotated
 import typer
 
 import mho
-from mho.cli.arguments import MOST, AcceleratorOption, CellBitsOption, CrossbarsOption, EncodingOption, MappingOption
-from mho.cli.outputs import check_outputs
+from mho.cli.arguments import (
+    MOST,
+    AcceleratorOption,
+    CellBitsOption,
+    CrossbarsOption,
+    EncodingOption,
+    JsonOption,
+    MappingOption,
+)
+from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
 from mho.input_files import hash_file
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
+from mho.network.loading import check_file_is_there, load_file
 from mho.policy import Policy
 from mho.program.disassembly import summarize
 from mho.program.program import Program
 from mho.scheduling.duplication import Objective
-from mho.terminal import echo
 
 
 def compile_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")],
     accelerator: AcceleratorOption,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="P.mho", help="The program file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")],
     encoding: EncodingOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
     batch: Annotated[
         int,
-        typer.Option(metavar="N", min=1, max=MOST, help="Samples that share the writes of weights, for the choice."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST,
+            help="Inputs of one batch, for which mappings are chosen; they share the writes of weights.",
+        ),
     ] = 1,
     chip: Annotated[
         bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
@@ -44,6 +57,7 @@ def compile_model(
         Path | None,
         typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compile a quantized ONNX model for an accelerator.
 
@@ -51,9 +65,11 @@ def compile_model(
     one crossbar again for every tile. With it, the program is the best schedule that `mho schedule` finds and carries
     it: weights stay, layers overlap, and every window waits for what it reads.
     """
-    from mho.network.loading import load_file
-
     _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
+    check_file_is_there(
+        model,
+        "mho quantize makes a quantized model of a float ONNX file, mho run trains one (stages/found/quantized.onnx)",
+    )
     check_outputs({"--output": output}, (model, accelerator, policy))
     hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
     network = load_file(model)
@@ -68,7 +84,17 @@ def compile_model(
         metadata={"model": {"file": model.name, "sha256": hash_file(model)}},
     )
     mho.save(program, output)
-    echo(f"{output}: {_describe(program)}, {output.stat().st_size / 1e6:,.1f} MB")
+    size_bytes = output.stat().st_size
+    print_done(
+        f"{output}: {_describe(program)}, {size_bytes / 1e6:,.1f} MB",
+        {
+            "output": str(output),
+            "size_bytes": size_bytes,
+            "latency_ps": mho.timing(program).latency_ps,
+            **_counts(program),
+        },
+        as_json=as_json,
+    )
 
 
 def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:
@@ -93,11 +119,18 @@ def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | 
         raise ConfigError("--batch is for programs of one crossbar", hint="on a chip, weights are written once for all")
 
 
+def _counts(program: Program) -> dict[str, int]:
+    """Return layers and instructions of a program, writes of tiles and MVMs of a sample."""
+    summary = summarize(program)
+    sums = {key: sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms")}
+    return {"layers": len(summary.layers), "instructions": summary.instructions, **sums}
+
+
 def _describe(program: Program) -> str:
     """Return a line about what a program is and does."""
-    summary = summarize(program)
-    writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))
-    text = f"{len(summary.layers)} layers, {summary.instructions:,} instructions, "
+    counts = _counts(program)
+    writes, mvms = counts["writes"], counts["mvms"]
+    text = f"{counts['layers']} layers, {counts['instructions']:,} instructions, "
     if program.schedule is None:
         return text + f"{writes:,} crossbar writes and {mvms:,} MVMs a sample"
     return text + (

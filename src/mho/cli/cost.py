@@ -17,15 +17,19 @@ from mho.cli.arguments import (
     CellBitsOption,
     EncodingOption,
     InputShapeOption,
+    JsonOption,
     MappingOption,
     NetworkArgument,
     PolicyOption,
+    PrintedOption,
     SharingBatchOption,
     TableFormat,
     TableFormatOption,
     check_energy,
+    chosen_format,
     load_with_widths,
 )
+from mho.cli.outputs import printed_into
 from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
 from mho.cost_model.energy import energy_network
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
@@ -55,20 +59,24 @@ def cost(
     energy: Annotated[
         bool, typer.Option("--energy", help="Energy too, as far as the accelerator specifies it.")
     ] = False,
+    as_json: JsonOption = False,
+    output: PrintedOption = None,
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
 
     Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them, unless
     the accelerator charges for it.
     """
-    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
-    if energy:
-        check_energy(hardware)
-    layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
-    result = mho.cost(layers, hardware, widths, mapping=mapping, batch=batch)
-    reference = mho.cost(layers, hardware, UNIFORM_REFERENCE, mapping=mapping, batch=batch)
-    spent = energy_network(result, hardware) if energy else None
-    _print(CostDocument.of(network, result, reference, hardware, spent), output_format)
+    chosen = chosen_format(output_format, as_json=as_json)
+    with printed_into(output, network, accelerator, policy):
+        hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+        if energy:
+            check_energy(hardware)
+        layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
+        result = mho.cost(layers, hardware, widths, mapping=mapping, batch=batch)
+        reference = mho.cost(layers, hardware, UNIFORM_REFERENCE, mapping=mapping, batch=batch)
+        spent = energy_network(result, hardware) if energy else None
+        _print(CostDocument.of(network, result, reference, hardware, spent), chosen)
 
 
 def _print(document: CostDocument, output_format: TableFormat) -> None:

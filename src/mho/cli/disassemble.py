@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mho.cli.arguments import PrintedOption
+from mho.cli.outputs import printed_into
 from mho.program.container import read_program
 from mho.program.disassembly import disassemble
 from mho.terminal import echo
@@ -14,6 +16,8 @@ from mho.terminal import echo
 
 def disassemble_program(
     program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
+    output: PrintedOption = None,
 ) -> None:
     """Print every instruction of a program, with its buffers and constants."""
-    echo(disassemble(read_program(program)), nl=False)
+    with printed_into(output, program):
+        echo(disassemble(read_program(program)), nl=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +13,20 @@ import typer
 from rich import box
 from rich.table import Table
 
-from mho.cli.arguments import Format, FormatOption, InputShapeOption, parse_shape
+from mho.cli.arguments import (
+    Format,
+    FormatOption,
+    InputShapeOption,
+    JsonOption,
+    PrintedOption,
+    chosen_format,
+    hinting_at_batch_axis,
+    parse_shape,
+)
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
+from mho.cli.outputs import printed_into
+from mho.errors import ConfigError, suggest
+from mho.hardware.loading import list_presets
 from mho.terminal import Console, Text, echo, wide_console
 
 if TYPE_CHECKING:
@@ -31,21 +44,26 @@ def inspect(
     ],
     output_format: FormatOption = Format.TEXT,
     input_shape: InputShapeOption = None,
+    as_json: JsonOption = False,
+    output: PrintedOption = None,
 ) -> None:
     """Show a network (its layers' matrices and widths, the operations around them), a program or an accelerator."""
-    if target.endswith(".mho"):
-        _inspect_program(Path(target), output_format)
-    elif names_accelerator(target):
-        inspect_accelerator(target, as_json=output_format is Format.JSON)
-    else:
-        _inspect_network(target, parse_shape(input_shape), output_format)
+    chosen = chosen_format(output_format, as_json=as_json)
+    with printed_into(output, target):
+        if target.endswith(".mho"):
+            _inspect_program(Path(target), chosen)
+        elif names_accelerator(target):
+            inspect_accelerator(target, as_json=chosen is Format.JSON)
+        else:
+            _inspect_network(target, parse_shape(input_shape), chosen)
 
 
 def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_format: Format) -> None:
     from mho.network.loading import load_network
     from mho.network.summary import summarize_network
 
-    summary = summarize_network(load_network(target, input_shape=input_shape))
+    with hinting_at_batch_axis(input_shape), _hinting_at_presets(target):
+        summary = summarize_network(load_network(target, input_shape=input_shape))
     if output_format is Format.JSON:
         echo(json.dumps(_network_document(target, summary), indent=2))
         return
@@ -60,6 +78,21 @@ def _inspect_network(target: str, input_shape: tuple[int, ...] | None, output_fo
     macs = sum(layer.layer.macs for layer in summary.layers)
     console.print(f"{len(summary.layers)} MVM layers, {macs:,} multiply-accumulates a sample")
     _print_counts(console, summary.operations)
+
+
+@contextmanager
+def _hinting_at_presets(target: str) -> Iterator[None]:
+    """Name presets that are near to what is no network either."""
+    try:
+        yield
+    except ConfigError as error:
+        near = suggest(target, list_presets())
+        if error.where != target or not near or error.hint:
+            raise
+        expected = f"{error.expected}; a .mho file; or an accelerator: {', '.join(list_presets())}, or a .toml file"
+        raise ConfigError(
+            "there is no such network or accelerator", where=target, expected=expected, hint=near
+        ) from error
 
 
 def _layer_row(summary: NetworkSummary, index: int) -> list[str]:

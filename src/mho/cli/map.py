@@ -18,13 +18,16 @@ from mho.cli.arguments import (
     Format,
     FormatOption,
     InputShapeOption,
+    JsonOption,
     MappingOption,
     NetworkArgument,
     PolicyOption,
+    PrintedOption,
     SharingBatchOption,
+    chosen_format,
     load_with_widths,
 )
-from mho.cli.outputs import check_outputs
+from mho.cli.outputs import check_outputs, printed_into
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
 from mho.mapping.layer_mapping import DEFAULT_MODEL
@@ -58,6 +61,8 @@ def map_network(
     mapping: MappingOption = DEFAULT_MODEL,
     batch: SharingBatchOption = 1,
     input_shape: InputShapeOption = None,
+    as_json: JsonOption = False,
+    output: PrintedOption = None,
 ) -> None:
     """Show how a network lies in crossbars: tiles, what their cells hold, and why each mapping was chosen."""
     if layer is None and (draw is not None or tiles is not None):
@@ -65,18 +70,20 @@ def map_network(
     path = Path(draw) if draw is not None else None
     if path is not None:
         check_suffix(path)
-        check_outputs({"--draw": path}, (network, accelerator, policy))
-    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
-    layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
-    found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
-    if path is not None and layer is not None:
-        write_drawing(found, layer, path, tiles=tiles)
-    if output_format is Format.JSON:
-        echo(json.dumps(MapDocument.of(network, found, layer=layer).model_dump(mode="json"), indent=2))
-    else:
-        _print_text(network, found, layer, compare=compare, tiles=tiles)
-        if path is not None:
-            echo(f"drawn in {path}")
+        check_outputs({"--draw": path, "--output": output}, (network, accelerator, policy))
+    chosen = chosen_format(output_format, as_json=as_json)
+    with printed_into(output, network, accelerator, policy):
+        hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+        layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
+        found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
+        if path is not None and layer is not None:
+            write_drawing(found, layer, path, tiles=tiles)
+        if chosen is Format.JSON:
+            echo(json.dumps(MapDocument.of(network, found, layer=layer).model_dump(mode="json"), indent=2))
+        else:
+            _print_text(network, found, layer, compare=compare, tiles=tiles)
+            if path is not None:
+                echo(f"drawn in {path}")
 
 
 def _print_text(network: str, found: NetworkMap, layer: str | None, *, compare: bool, tiles: int | None) -> None:

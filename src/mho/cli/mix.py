@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.cli.configs import check_config
 from mho.terminal import Console, echo
 
 
@@ -25,6 +26,7 @@ def mix(
     Each network is trained and calibrated in the directory of its own run, where its evaluations are kept too: after an
     interruption the same command goes on where it was.
     """
+    check_config(config, "examples")
 
     from mho.quantization.allocator import keep_freed_memory
     from mho.report.mix_text import print_mix

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from mho.errors import ConfigError
+from mho.errors import ConfigError, file_errors
+from mho.terminal import Verbosity, current_verbosity, echo, echo_note
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept: Path | None = None) -> None:
@@ -36,6 +40,44 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept
         is_kept = kept is not None and kept.resolve() in path.resolve().parent.parents
         if is_kept or any(_is_same(one, path) for one in read):
             raise ConfigError(f"{option} would replace a file that is read", where=str(path), hint="name another file")
+
+
+def print_done(line: str, figures: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what a command that writes a file has done: figures as JSON, or a line, which --quiet leaves out."""
+    if as_json:
+        echo(json.dumps(figures, indent=2))
+    elif current_verbosity() > Verbosity.QUIET:
+        echo(line)
+
+
+@contextmanager
+def printed_into(path: Path | None, *inputs: Any) -> Iterator[None]:
+    """Write what the block prints into a file, once all is printed; None: print it.
+
+    Args:
+        path: of the file; one that is there already is replaced.
+        inputs: what may name files that are read, see `check_outputs`.
+
+    Raises:
+        ConfigError: the file is one that is read.
+        InputFileError: it cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    check_outputs({"--output": path}, inputs)
+    with redirect_stdout(io.StringIO()) as printed:
+        yield
+    write_output(path, printed.getvalue().encode())
+    echo_note(f"written to {path}")
+
+
+def write_output(path: Path, content: bytes, *, hint: str = "") -> None:
+    """Write a file, all of it or nothing. Raises `InputFileError`, with the hint."""
+    from mho.cache_folder import write_atomically
+
+    with file_errors(path, "cannot be written", hint=hint):
+        write_atomically(path, content)
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -8,38 +8,44 @@ from typing import Annotated
 import typer
 
 import mho
-from mho.cli.outputs import check_outputs
+from mho.cli.arguments import JsonOption
+from mho.cli.outputs import check_outputs, print_done
 from mho.errors import ConfigError, DataError
+from mho.network.loading import check_file_is_there, load_file
 from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
-from mho.terminal import echo
 
 
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")],
-    calibration: Annotated[
+    activation_samples: Annotated[
         Path,
-        typer.Option(metavar="X.npz", help="One array [N, ...] of a few hundred real inputs."),
+        typer.Option(metavar="X.npz", help="A few hundred real inputs, one array [N, ...]: set ranges of activations."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="Q.onnx", help="The QCDQ model to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="Q.onnx", help="The QCDQ model to write.")],
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Bit widths of every MVM layer (JSON).")] = None,
-    bits: Annotated[str | None, typer.Option(metavar="W/A", help="The same widths for every layer (8/8).")] = None,
+    bits: Annotated[
+        str | None, typer.Option(metavar="W/A", help="The same widths for every layer; by default 8/8.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Quantize a float ONNX model by calibration alone, ready for `mho compile`.
 
-    Ranges are those with the least squared error on the calibration inputs, and biases take off what rounding the
+    Ranges are those with the least squared error on the activation samples, and biases take off what rounding the
     weights adds to the mean of each output. Low widths need training: see `mho run`.
     """
     if policy is not None and bits is not None:
         raise ConfigError("--policy and --bits were given together", expected="one of them")
-    check_outputs({"--output": output}, (model, calibration, policy))
+    check_file_is_there(model, "torch.onnx.export(dynamo=True) writes a float model, with trained weights, as ONNX")
+    check_outputs({"--output": output}, (model, activation_samples, policy))
     from mho.array_files import read_arrays
-    from mho.network.loading import load_file
 
     widths = BitWidths.parse(bits) if bits is not None else UNIFORM_REFERENCE
     given = Policy.load(policy) if policy is not None else None
-    arrays = read_arrays(calibration)
+    arrays = read_arrays(activation_samples)
     if len(arrays) != 1:
-        raise DataError(f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(calibration), expected="one array")
+        raise DataError(
+            f"{len(arrays)} arrays: {', '.join(arrays)}", where=str(activation_samples), expected="one array"
+        )
     network = load_file(model)
     if any(node.quantization is not None for node in network.mvm_nodes):
         raise ConfigError("the model is quantized already", where=str(model), hint="`mho compile` takes it as it is")
@@ -47,4 +53,8 @@ def quantize(
     chosen.check_against(network.layer_names, where=str(policy))
     (inputs,) = arrays.values()
     mho.save(mho.quantize(network, chosen, inputs), output)
-    echo(f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs")
+    print_done(
+        f"{output}: {len(network.layer_names)} layers quantized on {len(inputs):,} inputs",
+        {"output": str(output), "layers": len(network.layer_names), "samples": len(inputs)},
+        as_json=as_json,
+    )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mho
-from mho.cli.arguments import Format, FormatOption
+from mho.cli.arguments import Format, FormatOption, JsonOption, chosen_format
 from mho.cli.outputs import check_outputs
 from mho.errors import ConfigError, file_errors
 from mho.terminal import Console, echo
@@ -26,16 +26,18 @@ def report(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the comparison as a page (HTML).")
     ] = None,
     output_format: FormatOption = Format.TEXT,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a finished run in short, or compare two: settings, policies, time, energy, accuracy, which is better.
 
     Accuracies are compared with confidence intervals; where both runs classified the same test samples, sample by
     sample. Nothing is computed on the network again.
     """
+    chosen = chosen_format(output_format, as_json=as_json)
     if other is None:
         if output is not None:
             raise ConfigError("--output is for two runs", hint="the page of one run is report.html in its directory")
-        _report_one(run, image, output_format)
+        _report_one(run, image, chosen)
         return
     if image is not None:
         raise ConfigError("--image is for one run", expected="one run directory")
@@ -47,7 +49,7 @@ def report(
 
         with file_errors(output, "cannot be written"):
             write_atomically(output, render_run_comparison(document).encode())
-    if output_format is Format.JSON:
+    if chosen is Format.JSON:
         echo(json.dumps(document.model_dump(mode="json"), indent=2))
     else:
         from mho.report.run_comparison_text import print_run_comparison

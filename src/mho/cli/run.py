@@ -9,6 +9,7 @@ import typer
 
 import mho
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.cli.configs import check_config
 from mho.terminal import echo
 
 
@@ -25,6 +26,7 @@ def run(
 
     What finished is kept: after an interruption the same command goes on where it was.
     """
+    check_config(config, "examples")
     from mho.formats import format_seconds
     from mho.quantization.allocator import keep_freed_memory
 

@@ -22,12 +22,15 @@ from mho.cli.arguments import (
     Format,
     FormatOption,
     InputShapeOption,
+    JsonOption,
     NetworkArgument,
     PolicyOption,
+    PrintedOption,
     check_energy,
+    chosen_format,
     load_with_widths,
 )
-from mho.cli.outputs import check_outputs
+from mho.cli.outputs import check_outputs, printed_into
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.report.schedule_document import ScheduleDocument
@@ -77,6 +80,8 @@ def schedule(
     encoding: EncodingOption = None,
     cell_bits: CellBitsOption = None,
     input_shape: InputShapeOption = None,
+    as_json: JsonOption = False,
+    output: PrintedOption = None,
 ) -> None:
     """Lay a network out on a chip of many crossbars, and show when every layer works.
 
@@ -85,7 +90,8 @@ def schedule(
     which stay and which crossbars share the work of a tile, and times layers that follow each other.
     """
     _check_files(trace, timeline, simulate=simulate)
-    check_outputs({"--trace": trace, "--timeline": timeline}, (network, accelerator, policy))
+    check_outputs({"--trace": trace, "--timeline": timeline, "--output": output}, (network, accelerator, policy))
+    chosen = chosen_format(output_format, as_json=as_json)
     hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
     loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:
@@ -108,12 +114,13 @@ def schedule(
     if document.reload is not None:
         _note_without_effect(objective, simulate=simulate)
     written = _write_files(document, found, trace, timeline)
-    if output_format is Format.JSON:
-        echo(json.dumps(document.model_dump(mode="json"), indent=2))
-        return
-    print_schedule(Console(), document)
-    for line in written:
-        echo(line)
+    with printed_into(output):
+        if chosen is Format.JSON:
+            echo(json.dumps(document.model_dump(mode="json"), indent=2))
+            return
+        print_schedule(Console(), document)
+        for line in written:
+            echo(line)
 
 
 def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mho.cli.arguments import ProcessesOption, RayOption
+from mho.cli.configs import check_config
 from mho.cli.outputs import check_outputs
 from mho.errors import InputFileError, file_errors
 from mho.terminal import Console, echo
@@ -41,8 +42,11 @@ def search(
     whole_front: Annotated[
         bool, typer.Option("--whole-front", help="Search policies of all costs alike, and list the best of each.")
     ] = False,
-    batch: Annotated[
-        int | None, typer.Option(help="Policies that the method proposes at once, instead of the file's.")
+    proposals: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Policies that the method proposes at once, instead of the file's search.batch."
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -84,6 +88,7 @@ def search(
     Evaluations are kept and shared by all methods and objectives: after an interruption the same command goes on where
     it was.
     """
+    check_config(config, "examples")
     from mho.errors import ConfigError
     from mho.quantization.allocator import keep_freed_memory
     from mho.workflow.config import load_config
@@ -105,7 +110,7 @@ def search(
             "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
             "probe_images": probe_images,
         },
-        batch=batch,
+        batch=proposals,
         storage=storage,
         trackers=track,
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +15,7 @@ import typer
 
 import mho
 from mho.api.arguments import as_ranges
-from mho.cli.arguments import MOST
+from mho.cli.arguments import MOST, JsonOption
 from mho.cli.chip import (
     Chip,
     ElapsedOption,
@@ -26,10 +30,8 @@ from mho.cli.chip import (
     tell_elsewhere,
 )
 from mho.cli.outputs import check_outputs
+from mho.cli.simulation_text import describe_faults, describe_pulses, print_zero_slices
 from mho.errors import ConfigError
-from mho.hardware.array import Compensation, Placement
-from mho.hardware.spec import Accelerator
-from mho.hardware.write_verify import WriteVerify
 from mho.program.container import read_program
 from mho.program.program import Program
 from mho.simulation.timing import ProgramTiming, time_program
@@ -37,8 +39,7 @@ from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
     from mho.evaluation.chip import Outputs
-    from mho.simulation.analog_faults import FaultFigures
-    from mho.simulation.zero_slices import ZeroSlices
+    from mho.simulation.plan_timing import PlanTiming
 
 
 class Engine(StrEnum):
@@ -48,12 +49,31 @@ class Engine(StrEnum):
     INTERPRETER = "interpreter"
 
 
+ProgramArgument = Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")]
+InputsOption = Annotated[Path | None, typer.Option(metavar="X.npz", help="Arrays [N, ...] by the names of the inputs.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="Y.npz", help="Where to write the outputs.")
+]
+EngineOption = Annotated[Engine, typer.Option(help="executor: fast. interpreter: instruction by instruction, slow.")]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=MOST, help="Samples at once; changes results only where reads are noisy."),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
+]
+CorrectionsOption = Annotated[
+    Path | None, typer.Option(metavar="C.npz", help="Corrections of channels, of `mho correct-channels`.")
+]
+ZeroSlicesOption = Annotated[
+    bool, typer.Option("--skip-zero-slices", help="Print which MVMs could be skipped: all their slices are zero.")
+]
 TimingOption = Annotated[
     bool, typer.Option("--timing", help="Print when every layer works, and what it waits for. Needs no inputs.")
 ]
 TimedBatchOption = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, max=MOST, help="Inputs that follow each other on a chip, with --timing."),
+    typer.Option(metavar="N", min=1, max=MOST, help="Inputs of one batch, with --timing of a chip; by default 1."),
 ]
 TraceOption = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Write a trace of a chip for Perfetto, with --timing.")
@@ -61,38 +81,25 @@ TraceOption = Annotated[
 
 
 def simulate(
-    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
-    inputs: Annotated[
-        Path | None, typer.Option(metavar="X.npz", help="Arrays [N, ...] by the names of the inputs.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="Y.npz", help="Where to write the outputs.")
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="executor: fast. interpreter: instruction by instruction, slow.")
-    ] = Engine.EXECUTOR,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Samples at once; never changes results but for noise of reads.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
-    ] = None,
+    program: ProgramArgument,
+    inputs: InputsOption = None,
+    output: OutputOption = None,
+    engine: EngineOption = Engine.EXECUTOR,
+    batch_size: BatchSizeOption = None,
+    seed: SeedOption = None,
     hardware: HardwareOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
     placement: PlacementOption = None,
     ranges: RangesOption = None,
-    corrections: Annotated[
-        Path | None, typer.Option(metavar="C.npz", help="Corrections of channels, of `mho recalibrate`.")
-    ] = None,
+    corrections: CorrectionsOption = None,
     transferred: TransferredOption = False,
-    skip_zero_slices: Annotated[
-        bool, typer.Option("--skip-zero-slices", help="Print which MVMs could be skipped: all their slices are zero.")
-    ] = False,
+    skip_zero_slices: ZeroSlicesOption = False,
     timing: TimingOption = False,
     batch: TimedBatchOption = None,
     trace: TraceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a program on inputs, and print how long the accelerator would take.
 
@@ -102,41 +109,52 @@ def simulate(
     input slice are printed too. With --seed, cells, wires and converters are those of the hardware, and differences
     from the exact integers are printed.
     """
-    of_inputs: dict[str, Any] = {
-        "output": output,
-        "skip-zero-slices": skip_zero_slices or None,
-        "batch-size": batch_size,
+    interpreter = engine if engine is Engine.INTERPRETER else None
+    of_inputs = {"output": output, "skip-zero-slices": skip_zero_slices or None, "batch-size": batch_size}
+    _check_options(inputs, {**of_inputs, "engine": interpreter}, timing=timing, batch=batch, trace=trace)
+    given: dict[str, Any] = {
+        "hardware": hardware,
+        "elapsed-s": elapsed_s,
+        "temperature-k": temperature_k,
+        "reads": reads,
     }
-    of_inputs["engine"] = engine if engine is Engine.INTERPRETER else None
-    _check_options(inputs, of_inputs, timing=timing, batch=batch, trace=trace)
-    given = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k, "reads": reads}
-    given["placement"] = placement
-    files = {"ranges": ranges, "corrections": corrections}
-    of_chip = [name for name, value in {**given, **files}.items() if value is not None]
-    _check_chip_options(inputs, engine, seed, of_chip)
+    given |= {"placement": placement, "ranges": ranges, "corrections": corrections}
+    _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None])
     if transferred and ranges is None and corrections is None:
         raise ConfigError("--transferred is of ranges and corrections", expected="--ranges or --corrections beside it")
-    outputs = {"--output": output, "--trace": trace}
-    check_outputs(outputs, (program, inputs, hardware, ranges, corrections))
+    check_outputs({"--output": output, "--trace": trace}, (program, inputs, hardware, ranges, corrections))
     loaded = read_program(program)
-    if timing:
-        _print_timing(loaded, batch or 1, trace)
-    if inputs is not None:
-        samples = Samples.read(inputs, loaded)
-        samples.check(loaded)
-        if seed is None:
-            results = _run(loaded, samples, engine, batch_size)
-        else:
-            chip = load_chip(
-                seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
-            )
-            results = _run_on_chip(
-                loaded, samples, chip, ranges, corrections, transferred=transferred, batch_size=batch_size
-            )
-        if output is not None:
-            _write(results, output)
-        if skip_zero_slices:
-            _print_zero_slices(mho.count_zero_slices(loaded, samples.inputs, batch_size=batch_size))
+    figures: dict[str, Any] = {"program": loaded.name, "accelerator": loaded.accelerator.name}
+    with redirect_stdout(io.StringIO()) if as_json else nullcontext():
+        if timing:
+            figures["timing"] = _print_timing(loaded, batch or 1, trace)
+        if inputs is not None:
+            samples = Samples.read(inputs, loaded)
+            samples.check(loaded)
+            if seed is None:
+                results = _run(loaded, samples, engine, batch_size, figures)
+            else:
+                chip = load_chip(
+                    seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
+                )
+                files = _Files(ranges, corrections, transferred)
+                results = _run_on_chip(loaded, samples, chip, files, batch_size, figures)
+            if output is not None:
+                _write(results, output)
+            if skip_zero_slices:
+                found = mho.count_zero_slices(loaded, samples.inputs, batch_size=batch_size)
+                figures["zero_slices"] = print_zero_slices(found)
+    if as_json:
+        echo(json.dumps(figures, indent=2))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Ranges and corrections that a chip gets, and whether they may come from elsewhere."""
+
+    ranges: Path | None
+    corrections: Path | None
+    transferred: bool
 
 
 def _check_options(
@@ -167,7 +185,8 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, g
         raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
 
-def _print_timing(program: Program, batch: int, trace: Path | None) -> None:
+def _print_timing(program: Program, batch: int, trace: Path | None) -> dict[str, Any]:
+    """Print when layers work, and return figures of it."""
     from mho.report.timing_text import print_chip_timing, print_crossbar_timing
     from mho.report.trace import write_trace
     from mho.scheduling.gantt import BARS
@@ -182,26 +201,31 @@ def _print_timing(program: Program, batch: int, trace: Path | None) -> None:
             chart = draw_simulation(timing.graph, timing.plan, timing.batch, BARS)
             write_trace(program.name, program.accelerator.name, chart, trace)
             echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
-    elif batch > 1 or trace is not None:
+        times = {"latency_ps": timing.latency_ps, "interval_ps": timing.steady.interval_ps}
+        layers = [
+            {"name": one.name, "start_ps": one.start_ps, "finish_ps": one.finish_ps} for one in timing.batch.layers
+        ]
+        return {**times, "total_ps": timing.batch.total_ps, "layers": layers}
+    if batch > 1 or trace is not None:
         option = "--batch" if batch > 1 else "--trace"
         raise ConfigError(f"{option} is for programs that were compiled with --chip", where=program.name)
-    else:
-        print_crossbar_timing(console, program, time_program(program))
+    on_crossbar = time_program(program)
+    print_crossbar_timing(console, program, on_crossbar)
+    return {"latency_ps": on_crossbar.latency_ps, "layers": [asdict(layer) for layer in on_crossbar.layers]}
 
 
-def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | None) -> Outputs:
-    """Run a program exactly, and print what came out."""
+def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | None, figures: dict[str, Any]) -> Outputs:
+    """Run a program exactly, print what came out, and add its figures."""
     start = time.perf_counter()
     results = mho.simulate(loaded, samples.inputs, engine=engine.value, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    _print_outputs(loaded, results)
+    _print_outputs(loaded, results, figures)
     if loaded.accelerator.converters.has_calibrated_adc:
         echo(
             f"the ADCs of {loaded.accelerator.name} are calibrated: these outputs are those of ideal ADCs; --seed N "
             "simulates a chip"
         )
-    _echo(samples.tell_accuracy(with_exact_integers=results))
-    _print_seconds(results, seconds, engine.value)
+    _print_end(samples, seconds, engine.value, figures, with_exact_integers=results)
     return results
 
 
@@ -209,21 +233,19 @@ def _run_on_chip(
     loaded: Program,
     samples: Samples,
     chip: Chip,
-    ranges: Path | None,
-    corrections: Path | None,
-    *,
-    transferred: bool,
+    files: _Files,
     batch_size: int | None,
+    figures: dict[str, Any],
 ) -> Outputs:
-    """Run a program on a chip, and print what differs from exact integers."""
+    """Run a program on a chip, print what differs from exact integers, and add figures of it."""
     from mho.evaluation.chip import Difference, write_chip
     from mho.simulation.analog import DEFAULT_BATCH
     from mho.simulation.channel_corrections import read_corrections
     from mho.simulation.chip_origin import ChipOrigin
 
     start, hardware = time.perf_counter(), chip.fit(loaded)
-    own_ranges = as_ranges(ranges)
-    own_corrections = None if corrections is None else read_corrections(corrections)
+    own_ranges = as_ranges(files.ranges)
+    own_corrections = None if files.corrections is None else read_corrections(files.corrections)
     executor = write_chip(
         loaded,
         chip.seed,
@@ -231,69 +253,49 @@ def _run_on_chip(
         conditions=chip.conditions,
         ranges=own_ranges,
         corrections=own_corrections,
-        transferred=transferred,
+        transferred=files.transferred,
     )
     results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start
     exact = mho.simulate(loaded, samples.inputs)
-    _print_outputs(loaded, results)
+    _print_outputs(loaded, results, figures)
     place = loaded, chip.seed, executor.hardware, chip.conditions
     if own_ranges is not None:
         _echo(tell_elsewhere("ranges", own_ranges.differences(*place)))
     if own_corrections is not None:
         here = ChipOrigin.of(*place, None if own_ranges is None else own_ranges.digest)
         _echo(tell_elsewhere("corrections", own_corrections.origin.differences(here)))
-    _echo(_describe_pulses(hardware))
-    _echo(_describe_faults(hardware, executor.faults))
-    for output, found in results.items():
-        gap = Difference.of(found, exact[output])
+    _echo(describe_pulses(hardware))
+    _echo(describe_faults(hardware, executor.faults))
+    gaps = {output: Difference.of(found, exact[output]) for output, found in results.items()}
+    for output, gap in gaps.items():
         echo(
             f"chip {chip.seed} of {hardware.name}, {output}: {gap.others:,} of {gap.samples:,} samples "
             f"({100 * gap.share:.2f} %) have another largest output than with exact integers; "
             f"deviation {100 * gap.deviation:.2f} %"
         )
-    _echo(samples.tell_accuracy(on_the_chip=results, with_exact_integers=exact))
-    _print_seconds(results, seconds, "chip")
+    figures |= {"chip": chip.seed, "hardware": hardware.name}
+    figures["differences"] = {output: {**asdict(gap), "share": gap.share} for output, gap in gaps.items()}
+    _print_end(samples, seconds, "chip", figures, on_the_chip=results, with_exact_integers=exact)
     return results
 
 
-def _describe_pulses(hardware: Accelerator) -> str | None:
-    """Return what programming by pulses takes, in words; None where pulses are unspecified."""
-    pulses = WriteVerify.of(hardware.array)
-    if pulses is None:
-        return None
-    return (
-        f"written by {pulses.count_for_row(1):.2f} pulses a cell on average, at most {len(pulses.deviations):,}; "
-        f"{hardware.write_latency_us:,.2f} us a crossbar; {100 * pulses.shares_left[-1]:.3g} % of cells stay beyond "
-        "array.verify_tolerance"
-    )
-
-
-def _describe_faults(hardware: Accelerator, faults: FaultFigures) -> str | None:
-    """Return what stuck cells make of what is written, in words; None where no cell is stuck."""
-    if not hardware.array.has_stuck_cells:
-        return None
-    text = f"stuck cells: {faults.wrong_as_mapped:,} of {faults.cells:,} cells deviate as mapped"
-    means = []
-    if hardware.array.placement is Placement.FAULT_AWARE:
-        means.append("on the chosen lines")
-    if hardware.array.fault_compensation is Compensation.DIGITS:
-        means.append("where others cannot make up for them")
-    if not means:
-        return text
-    share = faults.error / faults.error_as_mapped if faults.error_as_mapped else 0.0
-    return f"{text}, {faults.wrong:,} {', '.join(means)}; {100 * share:.1f} % of the weighted squared error is left"
-
-
-def _print_outputs(program: Program, results: Outputs) -> None:
-    echo(_latency(program))
+def _print_outputs(program: Program, results: Outputs, figures: dict[str, Any]) -> None:
+    timing = mho.timing(program)
+    figures["latency_ps"] = timing.latency_ps
+    echo(_latency(program, timing))
     for name, array in results.items():
         echo(f"output {name} {list(array.shape)}")
 
 
-def _print_seconds(results: Outputs, seconds: float, engine: str) -> None:
-    samples = next(iter(results.values())).shape[0]
-    echo(f"simulated {samples:,} samples in {seconds:.2f} s ({engine})")
+def _print_end(samples: Samples, seconds: float, engine: str, figures: dict[str, Any], **outputs: Outputs) -> None:
+    """Print how accurate outputs are, where there are labels, and how long they took; add the same to the figures."""
+    count = next(iter(next(iter(outputs.values())).values())).shape[0]
+    _echo(samples.tell_accuracy(**outputs))
+    echo(f"simulated {count:,} samples in {seconds:.2f} s ({engine})")
+    figures |= {"engine": engine, "samples": count, "seconds": seconds}
+    if samples.labels is not None:
+        figures["accuracy"] = {name: samples.labels.accuracy(one) for name, one in outputs.items()}
 
 
 def _echo(text: str | None) -> None:
@@ -308,27 +310,10 @@ def _write(results: Outputs, output: Path) -> None:
     echo(f"written to {output}")
 
 
-def _latency(program: Program) -> str:
-    timing = mho.timing(program)
+def _latency(program: Program, timing: ProgramTiming | PlanTiming) -> str:
     if program.schedule is not None:
         what = f"{program.schedule.used_crossbars:,} crossbars"
     else:
         assert isinstance(timing, ProgramTiming), "a program without a schedule is one of one crossbar"
         what = f"{timing.writes:,} crossbar writes, {timing.mvms:,} MVMs"
     return f"latency {timing.latency_ps / 1e9:,.4f} ms a sample on {program.accelerator.name}: {what}"
-
-
-def _print_zero_slices(found: ZeroSlices) -> None:
-    width = max([len("layer"), *(len(layer.name) for layer in found.layers)])
-    echo(f"\n{'layer':<{width}}  {'MVMs a sample':>13}  skipped (zero slices)")
-    for layer in found.layers:
-        echo(f"{layer.name:<{width}}  {layer.mvms:>13,}  {100 * layer.share:6.2f} %")
-    echo(f"{'all':<{width}}  {found.mvms:>13,}  {100 * found.share:6.2f} %")
-    latencies_ps = found.latencies_ps
-    mean, least, most = (
-        f"{value / 1e9:,.4f}" for value in (latencies_ps.mean(), latencies_ps.min(), latencies_ps.max())
-    )
-    echo(
-        f"latency with zero slices skipped: {mean} ms a sample on average, {least} at least, {most} at most "
-        f"({found.latency_ps / 1e9:,.4f} without skipping)"
-    )

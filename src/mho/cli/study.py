@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mho.cli.arguments import TableFormat, TableFormatOption
+from mho.cli.configs import check_config
 from mho.cli.outputs import check_outputs
 from mho.terminal import Console, echo, echo_over, is_terminal
 
@@ -41,6 +42,7 @@ def study(
 
     Every result is kept: after an interruption, or with more points or seeds, the same command goes on where it was.
     """
+    check_config(config, "examples/studies")
     from mho.report.drawing_files import check_suffix
     from mho.report.study_drawing import write_chart
     from mho.report.study_text import print_study, write_csv

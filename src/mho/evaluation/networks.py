@@ -1,9 +1,9 @@
 """Evaluates quantized networks: in floats, on arrays with ideal cells and real ADCs, or on sampled non-ideal chips.
 
 The evaluators on arrays compile a network for the accelerator and find the ranges of its calibrated ADCs from
-calibration samples, as `mho calibrate` does. Searches of ADC bits use `ArrayEvaluator`: its cells are ideal, so that
-converters alone cause the errors. Runs with noise-aware training use `ChipEvaluator`: such a network is most accurate
-on the arrays that it was trained for, and exact integers may be far worse.
+calibration samples, as `mho calibrate-adcs` does. Searches of ADC bits use `ArrayEvaluator`: its cells are ideal, so
+that converters alone cause the errors. Runs with noise-aware training use `ChipEvaluator`: such a network is most
+accurate on the arrays that it was trained for, and exact integers may be far worse.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +14,7 @@ from mho.errors import ConfigError, InputFileError, suggest
 from mho.hardware.array import Placement
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
 from mho.settings import parse_settings, read_toml
+from mho.toml_text import toml_lines
 
 _SUFFIX = ".toml"
 _OVERRIDDEN = "set by the user"
@@ -159,37 +158,7 @@ def _count_cores(accelerator: Accelerator, crossbars: int) -> int:
 
 def to_toml(accelerator: Accelerator) -> str:
     """Return the text of a TOML file that loads as an equal accelerator."""
-    return "\n".join(_toml_lines(accelerator.model_dump(), "")) + "\n"
-
-
-def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield a table's own values, then the tables in it, each under its dotted name; TOML has no word for None."""
-    given = {key: value for key, value in table.items() if value is not None}
-    for key, value in given.items():
-        if not isinstance(value, Mapping):
-            yield f"{_toml_key(key)} = {_toml_value(value)}"
-    for key, value in given.items():
-        below = f"{name}.{key}" if name else key
-        if isinstance(value, Mapping) and (lines := tuple(_toml_lines(value, below))):
-            yield from ("", f"[{below}]", *lines)
-
-
-def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").isalnum() and key.isascii() else _toml_text(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    return _toml_text(str(value)) if isinstance(value, str) else str(value)
-
-
-def _toml_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "\n".join(toml_lines(accelerator.model_dump(), "")) + "\n"
 
 
 @cache

@@ -70,13 +70,22 @@ def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator
                 where=name,
                 expected=f"{', '.join(OWN_NETWORKS)}, torchvision:NAME, package.module:function or "
                 "path/file.py:function",
-                hint=suggest(name, OWN_NETWORKS),
+                hint=_hint(name),
             )
         OWN_NETWORKS[name].check_shape(input_shape, where=name)
         with torch.device("meta"):  # takes neither memory for weights nor random numbers
             weights = OWN_NETWORKS[name].make(input_shape[0], classes).parameters()
         check_memory(sum(weight.nbytes for weight in weights), "its weights", where=name)
         return OWN_NETWORKS[name].make(input_shape[0], classes)
+
+
+def _hint(name: str) -> str:
+    """Name what an unknown network may mean: one of torchvision, or the nearest one."""
+    from torchvision import models
+
+    if name in models.list_models(module=models):
+        return f"did you mean {TORCHVISION + name!r}?"
+    return suggest(name, OWN_NETWORKS)
 
 
 def _build_torchvision(name: str, classes: int) -> nn.Module:

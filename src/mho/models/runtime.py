@@ -10,6 +10,11 @@ def torch_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def default_threads() -> int:
+    """Return with how many threads torch computes in this process."""
+    return torch.get_num_threads()
+
+
 def use_threads(count: int) -> None:
     """Let torch compute with `count` threads in this process."""
     torch.set_num_threads(count)

@@ -16,6 +16,25 @@ def is_onnx_path(spec: str | Path) -> bool:
     return isinstance(spec, Path) or spec.endswith(".onnx") or os.path.isfile(spec)  # noqa: PTH113
 
 
+def check_file_is_there(path: Path, wanted: str) -> None:
+    """Refuse the name of a network where a file is read.
+
+    Args:
+        path: what was given.
+        wanted: which file is taken, and where one comes from.
+
+    Raises:
+        InputFileError: it is no file, and names a network, with or without the ending of a file.
+    """
+    if path.exists():
+        return
+    from mho.models import model_names
+
+    name = str(path).removesuffix(".onnx")
+    if name in model_names() or name.startswith("torchvision:"):
+        raise InputFileError("names a network, and is no file", where=str(path), expected="an ONNX file", hint=wanted)
+
+
 def load_file(path: str | Path, *, input_shape: Sequence[int] | None = None) -> Network:
     """Read an ONNX file as the network of one sample, whatever batch it is fixed to.
 

@@ -36,14 +36,19 @@ class CompiledModule(nn.Module):
             return self.original(*inputs)
 
 
+def find_compiler() -> str | None:
+    """Return the path of the C++ compiler that `torch.compile` uses: $CXX, or the first of the usual ones, if any."""
+    candidates = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    return next((path for name in candidates if name and (path := shutil.which(name))), None)
+
+
 def compile_if_possible(module: nn.Module) -> tuple[nn.Module, str]:
     """Return `module` compiled for training, and an empty note; or itself and the reason why not.
 
     Compiling happens at the first call (half a minute). Changing a policy does not compile anew; changing the batch
     size does. Evaluation uses the original: see `unwrap`.
     """
-    candidates = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
-    if not any(name and shutil.which(name) for name in candidates):
+    if find_compiler() is None:
         return module, "no C++ compiler found, running uncompiled"
     return CompiledModule(module), ""
 

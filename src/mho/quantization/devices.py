@@ -31,6 +31,16 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+def list_gpus() -> tuple[str, ...]:
+    """Return the CUDA GPUs that torch sees, each with its name and memory."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return tuple(f"cuda:{number} {one.name}, {one.total_memory / 2**30:.0f} GiB" for number, one in enumerate(found))
+
+
 @dataclass(frozen=True)
 class Devices:
     """Where trainings run.

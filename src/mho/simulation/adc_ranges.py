@@ -29,7 +29,7 @@ from mho.simulation.analog import DEFAULT_BATCH, AnalogExecutor
 from mho.simulation.analog_tiles import AnalogTile, Ranges
 from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
-_EXPECTED = "ranges of ADCs, as `mho calibrate` writes them"
+_EXPECTED = "ranges of ADCs, as `mho calibrate-adcs` writes them"
 _KINDS = {"layers": ("U", 1), "tiles": ("i", 1), "conversions": ("i", 1), "lowest": ("f", 1), "highest": ("f", 1)}
 _ALWAYS = ("converters.adc_bits", "converters.column_difference", "array.placement")
 _SHARING = "converters.columns_per_adc"

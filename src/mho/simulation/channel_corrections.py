@@ -25,7 +25,7 @@ from mho.simulation.chip_origin import ORIGIN, ChipOrigin
 
 Floats = NDArray[np.float64]
 
-_EXPECTED = "corrections of channels, as `mho recalibrate` writes them"
+_EXPECTED = "corrections of channels, as `mho correct-channels` writes them"
 _KINDS = {"layers": ("U", 1), "shapes": ("i", 2), "scale": ("f", 1), "shift": ("f", 1)}
 
 

@@ -148,7 +148,7 @@ class NoiseSettings(FrozenModel):
     """Whether all tiles are written into one crossbar and so have the same faults and variation. Left out: where the
     hardware has only one."""
     range_method: Literal["mse", "extremes", "percentile"] = "mse"
-    """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate --method` has it."""
+    """How ranges of calibrated ADCs follow from the sums of a batch, as `mho calibrate-adcs --range-method` has it."""
     range_share: float = Field(default=0.9999, gt=0, le=1)
     """For percentiles, the share of sums that is kept."""
     range_steps: Count = 100

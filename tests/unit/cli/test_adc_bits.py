@@ -95,9 +95,9 @@ def test_a_program_carries_adc_bits_from_the_policy_to_the_chip(folder, capsys, 
         assert [layer["adc_bits"] for layer in json.loads(capsys.readouterr().out)["layers"]] == bits
         assert main(["inspect", file]) == 0
         assert ("ADC bits" in capsys.readouterr().out) is (file == "p.mho")
-    assert main(["calibrate", "q.mho", "--inputs", "x.npz", "--seed", "1", "-o", "r.npz"]) == 0
+    assert main(["calibrate-adcs", "q.mho", "--inputs", "x.npz", "--seed", "1", "-o", "r.npz"]) == 0
     assert "ranges of 8-bit ADCs" in capsys.readouterr().out
-    assert main(["calibrate", "p.mho", "--inputs", "x.npz", "--seed", "1", "-o", "r.npz"]) == 0
+    assert main(["calibrate-adcs", "p.mho", "--inputs", "x.npz", "--seed", "1", "-o", "r.npz"]) == 0
     assert "ranges of 5 to 8-bit ADCs" in capsys.readouterr().out
     assert main(["simulate", "p.mho", "--inputs", "x.npz", "--seed", "1", "--ranges", "r.npz", "-o", "y.npz"]) == 0
     assert "other program" in fails(

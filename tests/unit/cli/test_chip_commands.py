@@ -1,4 +1,4 @@
-"""`mho simulate --seed` and `mho calibrate`: programs on chips, and one clear error for bad input."""
+"""`mho simulate --seed` and `mho calibrate-adcs`: programs on chips, and one clear error for bad input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mho.quantization.export import write_qcdq_onnx
 from mho.simulation.adc_ranges import read_ranges
 
 ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5")
-CALIBRATE = ("calibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "r.npz")
+CALIBRATE = ("calibrate-adcs", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "r.npz")
 
 
 def write_hardware(name, *, array=None, **converters):
@@ -100,8 +100,8 @@ def test_conditions_are_those_of_python(folder):
     [
         ("adc", ()),
         ("slice", ()),
-        ("adc", ("--method", "extremes")),
-        ("adc", ("--method", "percentile", "--share", "0.9")),
+        ("adc", ("--range-method", "extremes")),
+        ("adc", ("--range-method", "percentile", "--share", "0.9")),
     ],
 )
 def test_calibrated_ranges_are_those_of_python_and_better_than_the_full_scale(folder, per, options):
@@ -200,8 +200,8 @@ def test_a_program_for_calibrated_adcs_answers_exactly_and_says_that_a_chip_does
         ((*CALIBRATE, "--per", "slice"), "adc_bits is 'ideal'"),
         ((*CALIBRATE, "--hardware", "coarse.toml"), "'calibrated-layer', 'calibrated-slices' or 'calibrated-columns'"),
         ((*CALIBRATE, "--hardware", "coarse.toml"), "adc_range 'full-scale'"),
-        ((*CALIBRATE, "--hardware", "layer.toml", "--share", "0.9"), "--method percentile"),
-        ((*CALIBRATE, "--hardware", "layer.toml", "--method", "percentile", "--share", "2"), "share is 2"),
+        ((*CALIBRATE, "--hardware", "layer.toml", "--share", "0.9"), "--range-method percentile"),
+        ((*CALIBRATE, "--hardware", "layer.toml", "--range-method", "percentile", "--share", "2"), "share is 2"),
         ((*CALIBRATE[:3], "r.toml", *CALIBRATE[4:]), "r.toml"),
         ((*CALIBRATE[:-1], "x.npz/r.npz", "--hardware", "layer.toml"), "x.npz"),
     ],
@@ -262,5 +262,5 @@ def test_a_program_without_cells_has_no_ranges_and_says_so(folder, capsys):
     mho.save(program, "quick.mho")
     write_arrays("quick.npz", random_inputs(network, 2))
     capsys.readouterr()
-    assert main(["calibrate", "quick.mho", "--inputs", "quick.npz", "--seed", "1", "-o", "r.npz"]) == 0
+    assert main(["calibrate-adcs", "quick.mho", "--inputs", "quick.npz", "--seed", "1", "-o", "r.npz"]) == 0
     assert capsys.readouterr().out == "r.npz: ranges of 6-bit ADCs for 0 layers, 0 tiles, 0 conversions; 0 differ\n"

@@ -87,7 +87,7 @@ def test_the_text_with_accuracies(capsys, check_golden):
 
 
 def test_the_text_with_several_chips_later(capsys, check_golden):
-    options = ["--data", "samples.npz", "--calibration", "samples.npz", "--chips", "3", "--elapsed-s", "86400"]
+    options = ["--data", "samples.npz", "--chip-samples", "samples.npz", "--chips", "3", "--elapsed-s", "86400"]
     text = run(capsys, *options, network="dense", accelerators="noisy.toml,aging.toml,ranged.toml")
     check_golden(GOLDEN / "chips.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
 
@@ -127,7 +127,17 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
     from mho.evaluation.samples import read_inputs, read_samples
     from mho.hardware.loading import load_accelerator
 
-    options = ["--seed", "3", "--chips", "2", "--elapsed-s", "100", "--calibration", "samples.npz", "--recalibrate"]
+    options = [
+        "--seed",
+        "3",
+        "--chips",
+        "2",
+        "--elapsed-s",
+        "100",
+        "--chip-samples",
+        "samples.npz",
+        "--correct-channels",
+    ]
     content = compare_json(capsys, "--data", "samples.npz", *options, network="dense", accelerators="noisy.toml")
     dense, hardware = networks["dense"], load_accelerator("./noisy.toml")
     evaluation = ChipEvaluation(read_samples("samples.npz"), 3, 2, 100, read_inputs("samples.npz"), recalibrates=True)
@@ -145,8 +155,8 @@ def test_accuracies_are_those_of_the_python_function(capsys, networks):
         (["--seed", "1"], "--data X.npz beside it"),
         (["--chips", "2"], "--chips is for simulated chips"),
         (["--elapsed-s", "9"], "--data X.npz beside it"),
-        (["--calibration", "samples.npz"], "--data X.npz beside it"),
-        (["--data", "samples.npz", "--recalibrate"], "--calibration C.npz beside it"),
+        (["--chip-samples", "samples.npz"], "--data X.npz beside it"),
+        (["--data", "samples.npz", "--correct-channels"], "--chip-samples C.npz beside it"),
         (["--data", "samples.npz", "--elapsed-s", "-1"], "elapsed_s is -1"),
         (["--data", "samples.npz"], "the network is not quantized"),
         (["--data", "no.npz"], "no.npz"),

@@ -27,13 +27,16 @@ folder = made_once(make_folder)
 
 
 def test_float_file_to_program(folder, capsys):
-    assert main(["quantize", "float.onnx", "--calibration", "x.npz", "--policy", "policy.json", "-o", "q.onnx"]) == 0
+    assert (
+        main(["quantize", "float.onnx", "--activation-samples", "x.npz", "--policy", "policy.json", "-o", "q.onnx"])
+        == 0
+    )
     assert main(["compile", "q.onnx", "--accelerator", "pelke2026-4bit", "-o", "p.mho"]) == 0
     assert main(["simulate", "p.mho", "--inputs", "x.npz"]) == 0
 
 
 def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
-    main(["quantize", "float.onnx", "--calibration", "x.npz", "--bits", "4/5", "-o", "q.onnx"])
+    main(["quantize", "float.onnx", "--activation-samples", "x.npz", "--bits", "4/5", "-o", "q.onnx"])
     capsys.readouterr()
     main(["cost", "q.onnx", "--accelerator", "pelke2026-4bit", "--format", "json"])
     own = json.loads(capsys.readouterr().out)
@@ -45,13 +48,13 @@ def test_costing_a_quantized_file_uses_its_own_widths(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["missing.onnx", "--calibration", "x.npz"], "missing.onnx"),
-        (["float.onnx", "--calibration", "missing.npz"], "missing.npz"),
-        (["float.onnx", "--calibration", "policy.json"], "policy.json"),
-        (["float.onnx", "--calibration", "x.npz", "--bits", "9/9"], "1..8, or 16"),
-        (["float.onnx", "--calibration", "x.npz", "--bits", "4/4", "--policy", "policy.json"], "one of them"),
-        (["float.onnx", "--calibration", "nan.npz"], "NaN"),
-        (["float.onnx", "--calibration", "shape.npz"], "shape"),
+        (["missing.onnx", "--activation-samples", "x.npz"], "missing.onnx"),
+        (["float.onnx", "--activation-samples", "missing.npz"], "missing.npz"),
+        (["float.onnx", "--activation-samples", "policy.json"], "policy.json"),
+        (["float.onnx", "--activation-samples", "x.npz", "--bits", "9/9"], "1..8, or 16"),
+        (["float.onnx", "--activation-samples", "x.npz", "--bits", "4/4", "--policy", "policy.json"], "one of them"),
+        (["float.onnx", "--activation-samples", "nan.npz"], "NaN"),
+        (["float.onnx", "--activation-samples", "shape.npz"], "shape"),
     ],
 )
 def test_bad_input_is_one_clear_error(folder, capsys, arguments, told):

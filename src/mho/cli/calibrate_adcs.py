@@ -1,4 +1,4 @@
-"""``mho calibrate``: the ranges of a chip's ADCs, from data."""
+"""``mho calibrate-adcs``: the ranges of a chip's ADCs, from data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 import mho
 from mho.array.calibration import RangeMethod, RangeRule
+from mho.cli.arguments import JsonOption
 from mho.cli.chip import (
     ElapsedOption,
     HardwareOption,
@@ -19,10 +20,9 @@ from mho.cli.chip import (
     TemperatureOption,
     load_chip,
 )
-from mho.cli.outputs import check_outputs
+from mho.cli.outputs import check_outputs, print_done
 from mho.errors import ConfigError
 from mho.program.container import read_program
-from mho.terminal import echo
 
 
 class Sharing(StrEnum):
@@ -33,25 +33,30 @@ class Sharing(StrEnum):
     ADC = "adc"
 
 
-def calibrate(
+def calibrate_adcs(
     program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
     inputs: Annotated[
         Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
     ],
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="R.npz", help="Where to write the ranges.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="R.npz", help="Where to write the ranges.")],
     hardware: HardwareOption = None,
     method: Annotated[
-        RangeMethod, typer.Option(help="All that occurs, a share of it, or the part with the least squared error.")
+        RangeMethod,
+        typer.Option(
+            "--range-method", help="All sums that occur, a share of them, or the part with the least squared error."
+        ),
     ] = RangeMethod.MSE,
     share: Annotated[
-        float | None, typer.Option(metavar="S", help="Of the sums that is kept, with --method percentile; 0.9999.")
+        float | None,
+        typer.Option(metavar="S", help="Share of the sums that is kept, with --range-method percentile; 0.9999."),
     ] = None,
     per: Annotated[Sharing | None, typer.Option(help="What shares a range; by default what the hardware says.")] = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,
     placement: PlacementOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the ranges of the ADCs of a chip from the column sums that occur in data.
 
@@ -59,7 +64,7 @@ def calibrate(
     R.npz` runs programs with what was found.
     """
     if share is not None and method is not RangeMethod.PERCENTILE:
-        raise ConfigError("--share is for --method percentile")
+        raise ConfigError("--share is for --range-method percentile")
     check_outputs({"--output": output}, (program, inputs, hardware))
     chip = load_chip(seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement)
     loaded = read_program(program)
@@ -80,7 +85,16 @@ def calibrate(
     different = len({(low, high) for lowest, highest in tiles for low, high in zip(lowest, highest, strict=True)})
     own_bits = {layer.adc_bits or found.adc_bits for layer in loaded.layers if layer.name in found.layers}
     bits = f"{min(own_bits)} to {max(own_bits)}" if len(own_bits) > 1 else next(iter(own_bits), found.adc_bits)
-    echo(
+    print_done(
         f"{output}: ranges of {bits}-bit ADCs for {len(found.layers)} layers, {len(tiles):,} tiles, "
-        f"{conversions:,} conversions; {different:,} differ"
+        f"{conversions:,} conversions; {different:,} differ",
+        {
+            "output": str(output),
+            "adc_bits": sorted(own_bits) or [found.adc_bits],
+            "layers": len(found.layers),
+            "tiles": len(tiles),
+            "conversions": conversions,
+            "different_ranges": different,
+        },
+        as_json=as_json,
     )

@@ -1,4 +1,4 @@
-"""`mho recalibrate` and `mho simulate --corrections`: the same as in Python, and one clear error for bad input."""
+"""`mho correct-channels` and `mho simulate --corrections`: the same as in Python, and one clear error for bad input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mho.hardware.loading import accelerator_from_json, load_accelerator, to_tom
 from mho.quantization.export import write_qcdq_onnx
 
 ON_CHIP = ("simulate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "y.npz")
-RECALIBRATE = ("recalibrate", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "c.npz")
+RECALIBRATE = ("correct-channels", "p.mho", "--inputs", "x.npz", "--seed", "5", "-o", "c.npz")
 OLD = ("--hardware", "old.toml", "--elapsed-s", "1000")
 
 
@@ -60,7 +60,7 @@ def test_a_chip_answers_better_with_its_corrections_and_as_in_python(folder, cap
 def test_ranges_of_adcs_come_first(folder, capsys):
     chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
     assert "mho calibrate" in fails(capsys, *RECALIBRATE, *chip)
-    assert main(["calibrate", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
+    assert main(["calibrate-adcs", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz", "--batch-size", "7"]) == 0
     assert main([*ON_CHIP, *chip, "--ranges", "r.npz", "--corrections", "c.npz"]) == 0
     given = {"seed": 5, "hardware": "coarse.toml", "conditions": mho.Conditions(elapsed_s=1000), "ranges": "r.npz"}
@@ -71,15 +71,15 @@ def test_ranges_of_adcs_come_first(folder, capsys):
 
 def test_what_was_found_elsewhere_is_refused_unless_that_is_said(folder, capsys):
     chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
-    assert main(["calibrate", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
+    assert main(["calibrate-adcs", *RECALIBRATE[1:-1], "r.npz", *chip]) == 0
     other = (*RECALIBRATE[:4], "--seed", "6", "-o", "c.npz", *chip, "--ranges", "r.npz")
     assert "ranges of ADCs were found with seed = 5, and it is 6" in fails(capsys, *other)
     assert main([*other, "--transferred"]) == 0
-    assert "ranges from elsewhere: seed = 5 (here 6)\n" in capsys.readouterr().out
+    assert "ranges from elsewhere: seed = 5 (here 6)\n" in capsys.readouterr().err
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
     on_chip = (*ON_CHIP, *chip[:3], "2000", "--corrections", "c.npz")
     assert "elapsed_s = 1000.0, and it is 2000.0" in fails(capsys, *on_chip, "--ranges", "r.npz")
-    assert main(["calibrate", *RECALIBRATE[1:-1], "r2.npz", *chip[:3], "2000"]) == 0
+    assert main(["calibrate-adcs", *RECALIBRATE[1:-1], "r2.npz", *chip[:3], "2000"]) == 0
     assert "corrections were found with elapsed_s = 1000.0" in fails(capsys, *on_chip, "--ranges", "r2.npz")
     assert main([*on_chip, "--ranges", "r.npz", "--transferred"]) == 0
     told = capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_what_was_found_elsewhere_is_refused_unless_that_is_said(folder, capsys)
 def test_corrections_are_of_the_ranges_that_they_were_found_with(folder, capsys):
     chip = ("--hardware", "coarse.toml", "--elapsed-s", "1000")
     for name, method in (("r.npz", "mse"), ("r2.npz", "extremes")):
-        assert main(["calibrate", *RECALIBRATE[1:-1], name, *chip, "--method", method]) == 0
+        assert main(["calibrate-adcs", *RECALIBRATE[1:-1], name, *chip, "--range-method", method]) == 0
     assert main([*RECALIBRATE, *chip, "--ranges", "r.npz"]) == 0
     told = fails(capsys, *ON_CHIP, *chip, "--ranges", "r2.npz", "--corrections", "c.npz")
     assert "corrections were found with ranges = " in told

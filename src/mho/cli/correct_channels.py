@@ -1,4 +1,4 @@
-"""``mho recalibrate``: the scale and the bias of a chip's channels, from data."""
+"""``mho correct-channels``: the scale and the bias of a chip's channels, from data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 import mho
 from mho.api.arguments import as_ranges
-from mho.cli.arguments import MOST
+from mho.cli.arguments import MOST, JsonOption
 from mho.cli.chip import (
     ElapsedOption,
     HardwareOption,
@@ -22,19 +22,19 @@ from mho.cli.chip import (
     load_chip,
     tell_elsewhere,
 )
-from mho.cli.outputs import check_outputs
+from mho.cli.outputs import check_outputs, print_done
 from mho.errors import ConfigError
 from mho.program.container import read_program
-from mho.terminal import echo
+from mho.terminal import echo_note
 
 
-def recalibrate(
+def correct_channels(
     program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
     inputs: Annotated[
         Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
     ],
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="C.npz", help="Where to write the corrections.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="C.npz", help="Where to write the corrections.")],
     hardware: HardwareOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
@@ -42,7 +42,8 @@ def recalibrate(
     placement: PlacementOption = None,
     ranges: RangesOption = None,
     transferred: TransferredOption = False,
-    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Samples at once.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Samples at once; by default 16.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the scale and the bias of each channel that put right what errors of cells and drift do to it.
 
@@ -69,8 +70,12 @@ def recalibrate(
     mho.save(found, output)
     differences = {} if own_ranges is None else own_ranges.differences(loaded, seed, fitted, chip.conditions)
     if (elsewhere := tell_elsewhere("ranges", differences)) is not None:
-        echo(elsewhere)
+        echo_note(elsewhere)
     layers = found.layers.values()
     channels = sum(layer.scale.size for layer in layers)
     changed = sum(int(((layer.scale != 1) | (layer.shift != 0)).sum()) for layer in layers)
-    echo(f"{output}: corrections of {len(layers)} layers, {channels:,} channels; {changed:,} change")
+    print_done(
+        f"{output}: corrections of {len(layers)} layers, {channels:,} channels; {changed:,} change",
+        {"output": str(output), "layers": len(layers), "channels": channels, "changed_channels": changed},
+        as_json=as_json,
+    )

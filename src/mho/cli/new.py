@@ -1,0 +1,260 @@
+"""``mho new``: files to start from, with a comment for every key."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from mho.cli.arguments import complete_presets
+from mho.cli.outputs import write_output
+from mho.errors import ConfigError, InputFileError
+from mho.hardware.loading import accelerator_from_json, load_accelerator, override
+from mho.hardware.spec import Accelerator, Encoding
+from mho.terminal import can_ask, echo
+from mho.toml_text import write_template
+
+LIKE, NETWORK, DATA = "pelke2026-4bit", "resnet8", "digits"
+
+
+class Kind(StrEnum):
+    """What a file describes."""
+
+    ACCELERATOR = "accelerator"
+    RUN = "run"
+
+
+_HARDWARE, _RUN = "Of an accelerator", "Of a run"
+_KEYS = {
+    "rows": "crossbar.rows",
+    "cols": "crossbar.cols",
+    "cell_bits": "crossbar.cell_bits",
+    "write_latency_us": "crossbar.write_latency_us",
+    "mvm_latency_us": "crossbar.mvm_latency_us",
+    "dac_bits": "converters.dac_bits",
+    "adc_bits": "converters.adc_bits",
+    "crossbars": "chip.crossbars",
+    "cores": "chip.cores",
+}
+"""Options that are values of an accelerator."""
+
+
+def _whole(key: str, panel: str = _HARDWARE) -> Any:
+    return typer.Option(metavar="N", min=1, help=key, rich_help_panel=panel)
+
+
+def new(
+    kind: Annotated[Kind, typer.Argument(help="What the file describes: accelerator or run.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The file to write.")],
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help=f"The accelerator whose values it starts from; by default {LIKE}.",
+            rich_help_panel=_HARDWARE,
+            autocompletion=complete_presets,
+        ),
+    ] = None,
+    rows: Annotated[int | None, _whole("Rows of a crossbar: inputs of one MVM.")] = None,
+    cols: Annotated[int | None, _whole("Columns of a crossbar: sums that one MVM gives.")] = None,
+    cell_bits: Annotated[int | None, _whole("Bits that one cell holds, 1 to 8.")] = None,
+    write_latency_us: Annotated[
+        str | None, typer.Option(metavar="US", help="Time to write a crossbar, us.", rich_help_panel=_HARDWARE)
+    ] = None,
+    mvm_latency_us: Annotated[
+        str | None, typer.Option(metavar="US", help="Time of one MVM, us.", rich_help_panel=_HARDWARE)
+    ] = None,
+    dac_bits: Annotated[int | None, _whole("Bits of an input that one MVM takes.")] = None,
+    adc_bits: Annotated[
+        str | None, typer.Option(metavar="N|ideal", help="Bits of an ADC, or ideal.", rich_help_panel=_HARDWARE)
+    ] = None,
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="How signed weights become conductances.", rich_help_panel=_HARDWARE)
+    ] = None,
+    crossbars: Annotated[int | None, _whole("Crossbars of the chip.")] = None,
+    cores: Annotated[int | None, _whole("Cores that share them out.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help=f"A name or an ONNX file, as mho cost takes it; by default {NETWORK}.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"digits, fashion-mnist, cifar10, image-folder or npz; by default {DATA}.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where the data lies.", rich_help_panel=_RUN)
+    ] = None,
+    accelerator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help=f"A preset or a TOML file; by default {LIKE}.",
+            rich_help_panel=_RUN,
+            autocompletion=complete_presets,
+        ),
+    ] = None,
+    budget: Annotated[int | None, _whole("Policies that the search evaluates; by default 40.", _RUN)] = None,
+    allowed_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS", help="Accuracy that may be lost, percent points; by default 1.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a file that describes an accelerator or a run, with a comment for every key, to be changed.
+
+    What no option gives is asked on a terminal; elsewhere it has the default that is named. Every other key stands in
+    the file as a comment, with its default.
+    """
+    given = dict(locals())
+    _check(kind, file, given, force=force)
+    given |= _ask(kind, given)
+    text = _accelerator(file, given) if kind is Kind.ACCELERATOR else _run(file, given)
+    write_output(file, text.encode())
+    then = f"mho cost resnet8 --accelerator {file}" if kind is Kind.ACCELERATOR else f"mho run {file} --check"
+    echo(f"{file}: written; next: {then}")
+
+
+def _check(kind: Kind, file: Path, given: dict[str, Any], *, force: bool) -> None:
+    of_run = ("network", "data", "data_root", "accelerator", "budget", "allowed_drop")
+    others = ("like", "encoding", *_KEYS) if kind is Kind.RUN else of_run
+    if wrong := [name for name in others if given[name] is not None]:
+        option = f"--{wrong[0].replace('_', '-')}"
+        hint = "--accelerator names it, mho new accelerator writes one" if kind is Kind.RUN else ""
+        raise ConfigError(f"{option} is no option of a new {kind}", where="mho new", hint=hint)
+    if file.suffix != ".toml":
+        raise ConfigError("no .toml file", where=str(file), expected=f"a name such as {file.name}.toml")
+    if file.exists() and not force:
+        raise InputFileError("is there already", where=str(file), hint="--force replaces it")
+
+
+_QUESTIONS = {
+    Kind.ACCELERATOR: {
+        "rows": "Rows of a crossbar",
+        "cols": "Columns of a crossbar",
+        "cell_bits": "Bits of a cell",
+        "dac_bits": "Bits of a DAC",
+        "adc_bits": "Bits of an ADC, or ideal",
+        "crossbars": "Crossbars of the chip",
+    },
+    Kind.RUN: {
+        "network": "Network (a name or an ONNX file)",
+        "data": "Data (digits, fashion-mnist, cifar10, image-folder, npz)",
+        "accelerator": "Accelerator (a preset or a TOML file)",
+        "allowed_drop": "Accuracy that may be lost, points",
+    },
+}
+
+
+def _ask(kind: Kind, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the user of a terminal answers to questions whose option was not given; nothing elsewhere."""
+    if not can_ask():
+        return {}
+    if kind is Kind.ACCELERATOR:
+        base = load_accelerator(given["like"] or LIKE).to_json()
+        defaults = {name: base[_KEYS[name].split(".")[0]][_KEYS[name].split(".")[1]] for name in _QUESTIONS[kind]}
+    else:
+        defaults = {"network": NETWORK, "data": DATA, "accelerator": LIKE, "allowed_drop": 1.0}
+    answers = {
+        name: typer.prompt(question, default=str(defaults[name]))
+        for name, question in _QUESTIONS[kind].items()
+        if given[name] is None
+    }
+    return {name: answer for name, answer in answers.items() if answer != str(defaults[name])}
+
+
+def _accelerator(file: Path, given: dict[str, Any]) -> str:
+    like = given["like"] or LIKE
+    alone = given["crossbars"] if given["cores"] is None else None
+    base = override(load_accelerator(like), encoding=given["encoding"], crossbars=alone)
+    content = base.to_json()
+    changed = {key: given[option] for option, key in _KEYS.items() if given[option] is not None}
+    for key, value in changed.items():
+        section, name = key.split(".")
+        content[section][name] = _number(value)
+        content["sources"].pop(key, None)
+    if changed:
+        content["interconnect"] |= dict.fromkeys(("mesh_rows", "mesh_cols"))
+    content |= {"name": file.stem, "description": f"Begun from {like}."}
+    made = accelerator_from_json(content, where="mho new accelerator")
+    heading = (
+        f"An accelerator, begun from {like}: change what differs, and say in [sources] where values come from.",
+        "",
+        f"  mho inspect {file}",
+        f"  mho cost resnet8 --accelerator {file}",
+        "",
+        "Lines that are commented out show defaults. Keys without a value are unspecified: they cost nothing.",
+    )
+    return _checked(Accelerator, made.model_dump(), heading, str(file))
+
+
+def _run(file: Path, given: dict[str, Any]) -> str:
+    from mho.workflow.config import RunConfig
+
+    network, data = given["network"] or NETWORK, given["data"] or DATA
+    is_small = data == DATA
+    training = {"batch_size": 64 if is_small else 128}
+    content: dict[str, Any] = {
+        "run": {"name": re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).lstrip("._-") or "run"},
+        "network": {"name": _beside(network, file)},
+        "data": {"name": data, **({"calibration": 200, "validation": 250} if is_small else {})},
+        "accelerator": {"name": _beside(given["accelerator"] or LIKE, file)},
+        "evaluation": {"training": {"steps": 20 if is_small else 60, "batch_size": 64, "learning_rate": 0.01}},
+        "search": {"budget": given["budget"] or 40, "allowed_drop_points": _number(given["allowed_drop"] or 1.0)},
+        "qat": {"epochs": 20 if is_small else 5, **training, "learning_rate": 0.01 if is_small else 0.005},
+    }
+    load_accelerator(given["accelerator"] or LIKE)
+    if given["data_root"] is not None:
+        content["data"]["root"] = _beside(f"{given['data_root']}", file, is_file=True)
+    if not network.endswith(".onnx"):
+        content["float_training"] = {"epochs": 40 if is_small else 30, **training, "learning_rate": 0.05}
+    heading = (
+        f"What `mho run {file}` does: train, search bit widths, train the best policy, compile, simulate.",
+        "",
+        f"  mho run {file} --check     what would be done",
+        f"  mho run {file}",
+        "",
+        "Lines that are commented out show defaults. Paths are relative to this file.",
+    )
+    return _checked(RunConfig, content, heading, str(file))
+
+
+def _checked(model: type[BaseModel], content: dict[str, Any], heading: tuple[str, ...], where: str) -> str:
+    """Return the text of a file that mho accepts. Raises `ConfigError` where values do not fit together."""
+    from mho.settings import parse_settings
+
+    text = write_template(model, content, heading=heading)
+    parse_settings(model, tomllib.loads(text, parse_float=Decimal), where=where)
+    return text
+
+
+def _number(value: Any) -> Any:
+    """Return what a text means: a number, exactly, or the text. What is no text stays."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Decimal(value) if "." in value else int(value)
+    except (ValueError, ArithmeticError):
+        return value
+
+
+def _beside(name: str, file: Path, *, is_file: bool = False) -> str:
+    """Return a name as it is, or the path of a file relative to the folder of the new one."""
+    is_path = is_file or name.endswith((".toml", ".onnx"))
+    return os.path.relpath(name, file.parent) if is_path else name

@@ -1,0 +1,80 @@
+"""Files that `mho new` writes: mho takes them as they are."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from commands import fails, run
+
+import mho
+from mho.hardware.loading import list_presets, load_accelerator
+from mho.workflow.config import load_config
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("preset", list_presets())
+def test_an_accelerator_like_a_preset_is_that_preset(preset, capsys):
+    run(capsys, "new", "accelerator", f"{preset}.toml", "--like", preset)
+    assert mho.accelerator(f"./{preset}.toml") == load_accelerator(preset).model_copy(
+        update={"description": f"Begun from {preset}."}
+    )
+
+
+def test_options_are_values_of_the_accelerator_and_lose_the_source_of_the_preset(capsys):
+    options = shlex.split("--rows 64 --adc-bits 6 --mvm-latency-us 0.25 --encoding offset --crossbars 8")
+    run(capsys, "new", "accelerator", "my.toml", *options)
+    made = mho.accelerator("my.toml")
+    assert (made.crossbar.rows, made.converters.adc_bits, made.chip.crossbars) == (64, 6, 8)
+    assert str(made.crossbar.mvm_latency_us) == "0.25"
+    assert [str(one) for one in made.mapping.allowed.encodings] == ["offset"]
+    assert "crossbar.rows" not in made.sources
+    assert "crossbar.cols" in made.sources
+
+
+def test_a_run_is_one(capsys):
+    Path("below").mkdir()
+    run(capsys, "new", "accelerator", "my.toml")
+    run(
+        capsys, "new", "run", "below/first.toml", "--accelerator", "my.toml", "--data", "npz", "--data-root", "data.npz"
+    )
+    made = load_config("below/first.toml")
+    assert made.run.name == "first"
+    assert Path(made.accelerator.name).resolve() == Path("my.toml").resolve()
+    assert made.data.root is not None
+    assert made.data.root.resolve() == Path("data.npz").resolve()
+    assert made.search.allowed_drop_points == 1
+
+
+def test_a_run_without_options_is_that_of_digits(capsys):
+    run(capsys, "new", "run", "digits.toml")
+    made = load_config("digits.toml")
+    assert (made.network.name, made.data.name, made.accelerator.name) == ("resnet8", "digits", "pelke2026-4bit")
+
+
+def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
+    Path("a.toml").write_text("mine")
+    assert "--force replaces it" in fails(capsys, "new", "accelerator", "a.toml")
+    assert Path("a.toml").read_text() == "mine"
+    run(capsys, "new", "accelerator", "a.toml", "--force")
+    assert mho.accelerator("a.toml").name == "a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "a.toml", "--rows", "4"], "--rows is no option of a new run"),
+        (["accelerator", "a.toml", "--network", "resnet8"], "--network is no option of a new accelerator"),
+        (["accelerator", "a"], "a.toml"),
+        (["accelerator", "a.toml", "--cell-bits", "99"], "crossbar.cell_bits: is 99"),
+        (["accelerator", "a.toml", "--adc-bits", "few"], "converters.adc_bits: is 'few'"),
+        (["run", "a.toml", "--data", "cifar10"], "needs 'root'"),
+        (["run", "a.toml", "--accelerator", "isac"], "did you mean 'isaac'?"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(arguments, told, capsys):
+    assert told in fails(capsys, "new", *arguments)
+    assert not Path("a.toml").exists()
