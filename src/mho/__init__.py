@@ -31,9 +31,13 @@ _HOMES = {
     "read_result": "mho.api.runs",
     "compare_runs": "mho.api.runs",
     "draw_run": "mho.api.runs",
+    "search_config": "mho.api.runs",
+    "mix": "mho.api.runs",
     "study": "mho.api.runs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
+    "Progress": "mho.workflow.progress",
+    "SearchProgress": "mho.bit_search.search_state",
     "Policy": "mho.policy",
     "BitWidths": "mho.policy",
     "Conditions": "mho.array.conductances",
@@ -73,11 +77,15 @@ if TYPE_CHECKING:
     from mho.api.runs import compare_runs as compare_runs
     from mho.api.runs import draw_run as draw_run
     from mho.api.runs import read_result as read_result
+    from mho.api.runs import mix as mix
     from mho.api.runs import run as run
+    from mho.api.runs import search_config as search_config
     from mho.api.runs import study as study
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import SearchOptions as SearchOptions
     from mho.bit_search.api import search as search
+    from mho.bit_search.search_state import SearchProgress as SearchProgress
     from mho.errors import MhoError as MhoError
     from mho.policy import BitWidths as BitWidths
     from mho.policy import Policy as Policy
+    from mho.workflow.progress import Progress as Progress

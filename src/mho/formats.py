@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+PS_PER_MS, AJ_PER_UJ = 10**9, 10**12
 TIMES = "\u00d7"
 _NARROW = "\u202f"
 

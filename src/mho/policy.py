@@ -6,7 +6,9 @@ layers of a network.
 
 from __future__ import annotations
 
+import operator
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import total_ordering
@@ -14,7 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mho.display import Table, Tabular
 from mho.errors import PolicyError, suggest
+from mho.formats import plural
 from mho.hardware.converters import MAX_ADC_BITS
 from mho.input_files import read_json
 
@@ -22,6 +26,8 @@ MIN_BITS, MAX_BITS = 1, 8
 REFERENCE_BITS = 16
 """Width of the full-precision reference: the only one above `MAX_BITS`."""
 _KEYS = ("weight_bits", "act_bits", "adc_bits")
+_SHOWN_WIDTHS = 4
+"""Pairs of widths that the short text of a policy counts."""
 
 
 def _check_width(key: str, value: Any, most: int, others: tuple[int, ...] = ()) -> None:
@@ -90,6 +96,35 @@ class BitWidths:
         return widths if self.adc_bits is None else {**widths, "adc_bits": self.adc_bits}
 
 
+Widths = BitWidths | str | tuple[int, ...] | list[int] | Mapping[str, int]
+"""What `as_widths` takes."""
+
+
+def as_widths(value: Widths, *, where: str = "") -> BitWidths:
+    """Return the widths that "4/8", (4, 8), {"weight_bits": 4, "act_bits": 8} or `BitWidths` stand for.
+
+    Third numbers are ADC bits.
+
+    Raises:
+        PolicyError: it is none of these, or a width is out of range; names `where`.
+    """
+    if isinstance(value, BitWidths):
+        return value
+    if isinstance(value, Mapping):
+        return _read_widths(dict(value), where)
+    expected = 'a BitWidths, "4/8", (4, 8), or with ADC bits "4/8/6", (4, 8, 6)'
+    try:
+        if isinstance(value, str):
+            return BitWidths.parse(value)
+        if isinstance(value, tuple | list) and len(value) in (2, 3) and not any(isinstance(one, bool) for one in value):
+            return BitWidths(*(operator.index(one) for one in value))
+    except PolicyError as error:
+        raise PolicyError(error.what, where=where, expected=error.expected) from error
+    except TypeError:
+        pass
+    raise PolicyError(f"{value!r:.80} is not a pair of bit widths", where=where, expected=expected)
+
+
 def write_widths(weight_bits: int, act_bits: int, adc_bits: int | None) -> str:
     """Return widths as people read them: 4/8, or 4/8/6."""
     return f"{weight_bits}/{act_bits}" + ("" if adc_bits is None else f"/{adc_bits}")
@@ -100,29 +135,61 @@ UNIFORM_REFERENCE = BitWidths(8, 8)
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(Tabular):
     """Bit widths of every MVM layer of a network, by layer name, in execution order."""
 
     layers: Mapping[str, BitWidths]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.layers, Mapping):
+            raise PolicyError(f"{self.layers!r:.80} is not a policy", expected="a mapping of layer names to widths")
+        for name, widths in self.layers.items():
+            if not isinstance(name, str):
+                raise PolicyError(f"{name!r:.80} is not the name of a layer", expected="a text")
+            if not isinstance(widths, BitWidths):
+                hint = "Policy.of takes other forms"
+                raise PolicyError(
+                    f"{widths!r:.80} is not a pair of widths", where=name, expected="BitWidths", hint=hint
+                )
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
     def __getitem__(self, layer: str) -> BitWidths:
+        if layer not in self.layers:
+            raise PolicyError("unknown layer", where=f"{layer}", hint=suggest(f"{layer}", self.layers))
         return self.layers[layer]
 
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.layers.items())))
 
-    @classmethod
-    def uniform(cls, layer_names: Iterable[str], bits: BitWidths) -> Policy:
-        """Give every layer the same widths."""
-        return cls(dict.fromkeys(layer_names, bits))
+    def __repr__(self) -> str:
+        return f"Policy({self._summary})"
 
-    def replace(self, changes: Mapping[str, BitWidths]) -> Policy:
-        """Return a policy with the named layers changed. Raises `PolicyError` for an unknown layer."""
+    @property
+    def _summary(self) -> str:
+        counts = Counter(map(str, self.layers.values())).most_common()
+        rest = len(counts) - _SHOWN_WIDTHS
+        shown = ", ".join(f"{count} at {widths}" for widths, count in counts[:_SHOWN_WIDTHS])
+        return f"{plural(len(self.layers), 'layer')}: {shown}" + (f", {rest} more widths" if rest > 0 else "")
+
+    def table(self) -> Table:
+        """Return one row a layer."""
+        rows = ((name, own.weight_bits, own.act_bits, own.adc_bits) for name, own in self.layers.items())
+        return Table(self._summary, ("layer", *_KEYS), tuple(rows))
+
+    @classmethod
+    def of(cls, layers: Mapping[str, Widths]) -> Policy:
+        """Return a policy of widths in any form that `as_widths` takes. Raises `PolicyError`."""
+        return cls({name: as_widths(widths, where=f"{name}") for name, widths in layers.items()})
+
+    @classmethod
+    def uniform(cls, layer_names: Iterable[str], bits: Widths) -> Policy:
+        """Give every layer the same widths. Raises `PolicyError` where `as_widths` does."""
+        return cls(dict.fromkeys(layer_names, as_widths(bits)))
+
+    def replace(self, changes: Mapping[str, Widths]) -> Policy:
+        """Return a policy with the named layers changed. Raises `PolicyError` for an unknown layer or no widths."""
         self._check_layers(changes)
-        return Policy({**self.layers, **changes})
+        return Policy({**self.layers, **{name: as_widths(widths, where=name) for name, widths in changes.items()}})
 
     def check_against(self, layer_names: Iterable[str], *, where: str = "policy") -> None:
         """Check that the policy names the MVM layers of a network.

@@ -14,6 +14,7 @@ import mho
 
 FOUNDATION = {
     "errors",
+    "display",
     "formats",
     "frozen_model",
     "seeds",

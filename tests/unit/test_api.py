@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -46,6 +47,48 @@ def test_fewer_bits_cost_less(network):
     policy = mho.Policy.uniform(network.layer_names, mho.BitWidths(4, 4))
     assert mho.cost(network, accelerator, policy).latency_ps == mho.cost(network, accelerator, "4/4").latency_ps
     assert mho.cost(network, accelerator, "4/4").latency_ps < mho.cost(network, accelerator).latency_ps
+
+
+def test_policies_are_taken_in_every_form(network, tmp_path):
+    policy = mho.Policy.uniform(network.layer_names, (4, 6)).replace({network.layer_names[0]: "8/8"})
+    (tmp_path / "p.json").write_text(json.dumps(policy.to_json()), encoding="utf-8")
+    forms = [
+        dict.fromkeys(network.layer_names, (4, 6)) | {network.layer_names[0]: mho.BitWidths(8, 8)},
+        {name: str(policy[name]) for name in network.layer_names},
+        {name: policy[name].to_json() for name in network.layer_names},
+        policy.to_json(),
+        tmp_path / "p.json",
+        str(tmp_path / "p.json"),
+    ]
+    latency_ps = mho.cost(network, "pelke2026-4bit", policy).latency_ps
+    assert [mho.cost(network, "pelke2026-4bit", form).latency_ps for form in forms] == [latency_ps] * len(forms)
+    uniform = [mho.cost(network, "pelke2026-4bit", one).latency_ps for one in ("4/6", (4, 6), mho.BitWidths(4, 6))]
+    assert len(set(uniform)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (5, "not a pair"),
+        ((4,), "not a pair"),
+        ((4, 8, 6, 2), "not a pair"),
+        ((4, True), "not a pair"),
+        ((4.0, 8), "not a pair"),
+        ((4, 99), "act_bits is 99"),
+        ("4x8", "WEIGHT/ACTIVATION"),
+        ({}, "layers without bit widths"),
+        ({"stem.cnv": "4/8"}, "did you mean"),
+        ({3: "4/8"}, "not the name of a layer"),
+        ({"fc": None}, "fc: None is not a pair"),
+        ("none.json", "none.json"),
+        (object(), "not a pair"),
+    ],
+)
+def test_what_is_no_policy_is_an_error_that_says_what_one_is(network, wrong, message):
+    if wrong == {"stem.cnv": "4/8"}:
+        wrong = {network.layer_names[0][:-1] + "x": "4/8"}
+    with pytest.raises(mho.MhoError, match=message):
+        mho.cost(network, "pelke2026-4bit", wrong)
 
 
 @pytest.mark.parametrize("mapping", ["best", "paper"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from numpy.typing import NDArray
 
@@ -15,14 +15,15 @@ from mho.hardware.loading import as_accelerator, override
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
-from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy
+from mho.policy import UNIFORM_REFERENCE, BitWidths, Policy, Widths, as_widths
 
 if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.scheduling.duplication import Objective
     from mho.simulation.adc_ranges import AdcRanges
 
-Bits = Policy | BitWidths | str
+Bits = Policy | Widths | Path | Mapping[str, Widths]
+"""What `as_policy` takes."""
 MappingName = MappingModel | Literal["best", "paper"]
 ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 Hardware = Accelerator | str | Path
@@ -49,7 +50,17 @@ def as_objective(objective: ObjectiveName) -> Objective:
 
 
 def as_policy(network: Network | LayerTable, policy: Bits | None) -> Policy:
-    """Return the widths of a network's layers; None: those of a quantized network, else 8/8. Raises `PolicyError`."""
+    """Return the widths of a network's layers.
+
+    Args:
+        network: float or quantized, or its layers alone.
+        policy: a `Policy`; a policy's file, a `Path` or a text that ends in ``.json``; a mapping of layer names to
+            widths; or one pair of widths for all layers, such as "4/8" or (4, 8). None: the widths of a quantized
+            network, else 8/8.
+
+    Raises:
+        InputFileError, PolicyError: it is none of these; a layer is missing or unknown; a width is out of range.
+    """
     if isinstance(network, Network):
         names = network.layer_names
         own = network_policy(network) if policy is None else None
@@ -57,13 +68,26 @@ def as_policy(network: Network | LayerTable, policy: Bits | None) -> Policy:
         names, own = tuple(layer.name for layer in network.layers), network.policy
     if policy is None:
         return own or Policy.uniform(names, UNIFORM_REFERENCE)
-    if isinstance(policy, str):
-        policy = BitWidths.parse(policy)
-    if isinstance(policy, BitWidths):
-        return Policy.uniform(names, policy)
-    if not isinstance(policy, Policy):
-        raise PolicyError(f"{policy!r} is not a policy", expected='a Policy, a BitWidths, or a text such as "4/8"')
-    return policy
+    if isinstance(policy, Path) or (isinstance(policy, str) and policy.endswith(".json")):
+        found = Policy.load(policy)
+        found.check_against(names, where=str(policy))
+        return found
+    if isinstance(policy, Policy):
+        return policy  # whoever maps its layers compares it with the network
+    if isinstance(policy, Mapping) and not {"weight_bits", "act_bits"} & set(policy):
+        is_file_content = set(policy) == {"layers"} and "layers" not in names
+        return Policy.from_json(dict(policy)) if is_file_content else Policy.of(cast("Mapping[str, Widths]", policy))
+    return Policy.uniform(names, _read_pair(policy))
+
+
+def _read_pair(bits: Any) -> BitWidths:
+    try:
+        return as_widths(bits)
+    except PolicyError as error:
+        raise PolicyError(
+            error.what, where=error.where, expected=error.expected,
+            hint="or a Policy, a policy's .json file, or {layer: widths}",
+        ) from error  # fmt: skip
 
 
 def as_program(program: Program | str | Path) -> Program:

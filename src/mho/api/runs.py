@@ -1,10 +1,10 @@
-"""What configuration files describe: whole runs, and studies of chips."""
+"""What configuration files describe: whole runs, searches of one or several networks, and studies of chips."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mho.report.result import RunResult
     from mho.report.run_comparison_document import RunComparison
     from mho.report.study_document import StudyResult
+    from mho.workflow.mix import MixOutcome
+    from mho.workflow.progress import OnProgress
     from mho.workflow.run import FinishedRun
+    from mho.workflow.search_run import SearchOutcome
 
 
 def run(
@@ -30,6 +33,7 @@ def run(
     ray: str | None = None,
     fresh: bool = False,
     show_progress: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> FinishedRun:
     """Train, search bit widths, compile, simulate and report, as a configuration says.
 
@@ -45,6 +49,7 @@ def run(
         ray: address of a Ray cluster that evaluates policies: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier runs left in the directory.
         show_progress: print on standard output how far the work is.
+        on_progress: called with a `Progress` as the work goes on.
 
     Returns:
         The `result`, and where its `page` and its `result_file` lie.
@@ -53,14 +58,14 @@ def run(
         MhoError: anything wrong with the files, or another run uses the directory.
     """
     from mho.workflow.config import load_config
-    from mho.workflow.progress import show_progress as show
+    from mho.workflow.progress import follow_progress
     from mho.workflow.run import run as run_all
     from mho.workflow.search_execution import SearchExecution
 
     settings = load_config(
         config, directory=_as_path(directory), data_root=_as_path(data_root), weights=_as_path(weights)
     )
-    with show() if show_progress else nullcontext() as make_progress:
+    with follow_progress(on_progress, is_shown=show_progress) as make_progress:
         return run_all(settings, fresh=fresh, make_progress=make_progress, execution=SearchExecution(processes, ray))
 
 
@@ -113,6 +118,86 @@ def draw_run(run: RunResult | str | Path, file: str | Path) -> None:
     write_summary(read_result(run) if isinstance(run, (str, Path)) else run, Path(file))
 
 
+def search_config(
+    config: str | Path,
+    *,
+    search: Mapping[str, Any] | None = None,
+    explain: bool = False,
+    directory: str | Path | None = None,
+    data_root: str | Path | None = None,
+    weights: str | Path | None = None,
+    processes: int | None = None,
+    ray: str | None = None,
+    show_progress: bool = False,
+    on_progress: OnProgress | None = None,
+) -> SearchOutcome:
+    """Search the bit widths of a run's configuration, without training and compiling the best policy.
+
+    Evaluations are kept in the run's directory, and shared by all methods and objectives: after an interruption the
+    same call goes on where it was.
+
+    Args:
+        config: the TOML file.
+        search: keys of its table [search] that have other values here, such as ``{"method": "exact", "budget": 40}``.
+        explain: find what one bit more or less of each layer of the best policy would cost and gain.
+        directory, data_root, weights, processes, ray, show_progress, on_progress: as for `run`.
+
+    Raises:
+        MhoError: anything wrong with the files, or another run uses the directory.
+    """
+    from mho.workflow.config import load_config
+    from mho.workflow.progress import follow_progress
+    from mho.workflow.search_execution import SearchExecution
+    from mho.workflow.search_run import search_alone, with_search
+
+    settings = load_config(
+        config, directory=_as_path(directory), data_root=_as_path(data_root), weights=_as_path(weights)
+    )
+    settings = with_search(settings, search or {})
+    with follow_progress(on_progress, is_shown=show_progress) as make_progress:
+        execution = SearchExecution(processes, ray)
+        return search_alone(settings, make_progress=make_progress, execution=execution, explain=explain)
+
+
+def mix(
+    config: str | Path,
+    *,
+    directory: str | Path | None = None,
+    data_root: str | Path | None = None,
+    processes: int | None = None,
+    ray: str | None = None,
+    show_progress: bool = False,
+    on_progress: OnProgress | None = None,
+) -> MixOutcome:
+    """Search the bit widths of several networks that share an accelerator together, as `mho mix` does.
+
+    Each network is trained and calibrated in the directory of its own run, where its evaluations are kept too: after an
+    interruption the same call goes on where it was.
+
+    Args:
+        config: the TOML file, which names the file of each network's run.
+        directory: where results go, instead of the file's.
+        data_root: where the data of all networks lies, instead of their files'.
+        processes, ray, show_progress, on_progress: as for `run`.
+
+    Raises:
+        MhoError: anything wrong with the files, or another run uses one of the directories.
+    """
+    from mho.workflow.mix import search_mix
+    from mho.workflow.mix_config import load_mix
+    from mho.workflow.progress import follow_progress
+    from mho.workflow.search_execution import SearchExecution
+
+    settings = load_mix(config, directory=_as_path(directory))
+    with follow_progress(on_progress, is_shown=show_progress) as make_progress:
+        return search_mix(
+            settings,
+            data_root=_as_path(data_root),
+            make_progress=make_progress,
+            execution=SearchExecution(processes, ray),
+        )
+
+
 def study(
     study: Mapping[str, Any] | str | Path,
     *,
@@ -120,9 +205,11 @@ def study(
     samples: tuple[Inputs, NDArray[Any]] | None = None,
     calibration: Inputs | None = None,
     directory: str | Path | None = None,
+    data_root: str | Path | None = None,
     processes: int | None = None,
     ray: str | None = None,
     fresh: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> StudyResult:
     """Sweep parameters of arrays and converters over chips of many seeds, as `mho study` does.
 
@@ -135,11 +222,13 @@ def study(
         calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
             calibration.file; calibration.images of them are taken.
         directory: where results go, instead of the study's own; studies/NAME where it names none.
+        data_root: where the data lies, instead of the file's.
         processes: that simulate chips, at least 1; results do not depend on them. None: this one, or all processors of
             a Ray cluster. More than 1 import the calling script anew: keep what it does under
             ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that simulates them: "host:port", "auto", or "local" for one on this machine.
         fresh: forget what earlier studies left in the directory.
+        on_progress: called with a `Progress` after each chip.
 
     Raises:
         MhoError: anything wrong with the arguments, before any chip is simulated; another study uses the directory.
@@ -149,8 +238,10 @@ def study(
     from mho.workflow.study_config import load_study, study_from_json
 
     if isinstance(study, (str, Path)):
-        where, config = str(study), load_study(study)
+        where, config = str(study), load_study(study, data_root=_as_path(data_root))
     else:
+        if data_root is not None:
+            raise MhoError("data_root is of a study's file", where="mho.study", hint="say data.root in the tables")
         where, config = "study", study_from_json(study, where="study")
     if processes is not None and processes < 1:
         raise MhoError(f"processes is {processes}", where="mho.study", expected="at least 1")
@@ -161,10 +252,27 @@ def study(
         processes=processes,
         ray=ray,
         fresh=fresh,
+        on_chip=None if on_progress is None else _report_chips(on_progress),
         program=program,
         samples=None if samples is None else LabelledSamples(*samples),
         calibration=calibration,
     ).result
+
+
+def _report_chips(on_progress: OnProgress) -> Callable[[int, int], None]:
+    """Return what reports chips as they are done."""
+    from mho.workflow.progress import Progress
+
+    start, first = monotonic(), 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal first
+        first = first or done
+        left = (monotonic() - start) * (total - done) / (done - first + 1)
+        detail, share = f"{done:,} of {total:,} chips", done / total
+        on_progress(Progress("chips", "Simulate chips", share, detail, share, left, is_finished=done == total))
+
+    return report
 
 
 def _as_path(path: str | Path | None) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from mho.bit_search.objective import Objective, parse_objective
 from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.policy_costs import make_costs
 from mho.bit_search.qat_evaluator import NetworkEvaluator, QatEvaluator
-from mho.bit_search.runner import SearchLimits, SearchProgress, SearchResult, run_search
+from mho.bit_search.runner import SearchLimits, SearchResult, run_search
 from mho.bit_search.screening import Screening
+from mho.bit_search.search_state import OnPolicy
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records
 from mho.bit_search.workers import Workers, open_measurer
@@ -163,7 +163,7 @@ def search(
     training: TrainingOptions | None = None,
     seed: int = 0,
     log_path: str | Path | None = None,
-    on_progress: Callable[[SearchProgress], None] | None = None,
+    on_progress: OnPolicy | None = None,
     options: SearchOptions | None = None,
 ) -> SearchResult:
     """Search for the bit widths that make `network` fastest, or most frugal, within an allowed loss of accuracy.
@@ -189,7 +189,8 @@ def search(
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.
         log_path: file of evaluations; with it, the same call goes on after an interruption.
-        on_progress: called after every policy.
+        on_progress: called with a `SearchProgress` after every policy; where it returns True, the search ends with what
+            it has found.
         options: what few searches need; None: the defaults.
 
     Raises:

@@ -7,7 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,11 @@ from mho.bit_search.methods import (
 )
 from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.screening import Screening
-from mho.bit_search.search_state import Noise, SearchProgress, SearchState
+from mho.bit_search.search_state import Noise, OnPolicy, SearchState
 from mho.bit_search.space import SearchSpace
+from mho.display import Drawable, Table
 from mho.errors import ConfigError, MhoError
+from mho.formats import plural
 from mho.policy import Policy
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class SearchLimits:
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SearchResult(Drawable):
     """What a search found.
 
     Attributes:
@@ -112,7 +114,7 @@ class SearchResult:
             target.
         records: every distinct policy that this search evaluated or was given, in order, the reference first.
         front: the Pareto front of cost and accuracy, cheapest first.
-        ended: "budget" or "exhausted" (the method had nothing new to propose).
+        ended: "budget", "exhausted" (the method had nothing new to propose) or "stopped" (by `on_progress`).
         given: how many of the records, those after the reference, come from earlier searches.
         spent: what all that was worth, in full evaluations (`mho.bit_search.screening`).
         noise: of the measurements of the best policy and the reference; None where nothing was repeated.
@@ -137,6 +139,37 @@ class SearchResult:
     def tried(self) -> int:
         """How many distinct policies this search evaluated."""
         return len(self.records) - self.given
+
+    def __repr__(self) -> str:
+        return f"SearchResult({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        best, tried = self.best, plural(self.tried, "policy") if self.tried == 1 else f"{self.tried:,} policies"
+        if best is None or best.accuracy is None:
+            return f"{self.method}: {tried}, none reaches the target"
+        gain, lost = self.reference.cost / best.cost, 100 * (self.goal.reference_accuracy - best.accuracy)
+        return f"{self.method}: {tried}, best {gain:.2f}x less {self.goal.objective} than 8/8, {lost:.2f} points lost"
+
+    def table(self) -> Table:
+        """Return one row a policy, in the order tried, the reference first; costs in the unit that the title names."""
+        front = {id(record) for record in self.front}
+        unit = self.goal.objective.unit.replace(" ", "_").lower()
+        return Table(
+            self._summary,
+            (
+                f"cost_{unit}", "gain", "accuracy", "score", "on_front", "is_best", "method", "status", "seeds",
+                "seconds", "policy",
+            ),
+            tuple(
+                (
+                    record.cost, self.reference.cost / record.cost if record.cost else None, record.accuracy,
+                    record.score, id(record) in front, record is self.best, record.method, record.status, record.seeds,
+                    record.seconds, " ".join(map(str, record.policy.layers.values())),
+                )
+                for record in self.records
+            ),
+        )  # fmt: skip
 
     def require_best(self) -> EvaluationRecord:
         """Return the best policy.
@@ -186,7 +219,7 @@ def run_search(
     log: EvaluationLog,
     options: SearchLimits,
     generator: np.random.Generator,
-    on_progress: Callable[[SearchProgress], None] | None = None,
+    on_progress: OnPolicy | None = None,
     *,
     method_options: MethodOptions | None = None,
     given: Sequence[EvaluationRecord] = (),
@@ -201,7 +234,7 @@ def run_search(
         log: records of this problem; answers what was evaluated before.
         options: budget, and what is looked for.
         generator: randomness of the method. Pass one of the same state to go on after a kill.
-        on_progress: called after every distinct policy.
+        on_progress: called after every distinct policy; where it returns True, no further one is proposed.
         method_options: options of the method.
         given: records of earlier searches (`bit_search.warm_start.known_records`): the method learns from them, they
             may win, and they do not count into the budget.
@@ -290,9 +323,11 @@ def _make_goal(reference: EvaluationRecord, options: SearchLimits, space: Search
 
 
 def _walk(state: SearchState, method: SearchMethod, batch: int, *, learns_again: bool) -> str:
-    """Propose, evaluate and learn until the budget is spent or nothing new comes; return which."""
+    """Propose, evaluate and learn until the budget is spent, nothing new comes or the caller stops; return which."""
     repeated = 0
     while room := state.room(batch):
+        if state.is_stopped:
+            return "stopped"
         policies = _ask(method, room) if repeated < MAX_REPEATS else []
         if not policies:
             if _tell_again(method, state.end(), learns_again):
@@ -301,6 +336,8 @@ def _walk(state: SearchState, method: SearchMethod, batch: int, *, learns_again:
         before = len(state.records)
         for record in state.evaluate(policies):
             method.tell(record)
+            if state.is_stopped:
+                return "stopped"
         _tell_again(method, state.settle(), learns_again)
         repeated = repeated + len(policies) if len(state.records) == before else 0
     return "budget"

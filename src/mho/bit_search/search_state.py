@@ -41,6 +41,15 @@ class SearchProgress:
     goal: Goal
     records: Sequence[EvaluationRecord]
 
+    @property
+    def fraction(self) -> float:
+        """How much of the budget is spent, 0..1."""
+        return min(1.0, self.spent / self.budget)
+
+
+OnPolicy = Callable[[SearchProgress], bool | None]
+"""Called after every policy, in the thread of the search; True ends the search with what it has found."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -116,7 +125,7 @@ class SearchState:
         evaluator: tells fidelity and seeds.
         log: keeps measurements.
         budget: evaluations that the search may take.
-        on_progress: called after every policy.
+        on_progress: called after every policy; True stops.
         measurer: measures.
         screening: shorter trainings that policies go through first; None: none.
         repeats: with how many other seeds a policy is measured before it may win.
@@ -130,7 +139,7 @@ class SearchState:
         evaluator: Evaluator,
         log: EvaluationLog,
         budget: int,
-        on_progress: Callable[[SearchProgress], None] | None,
+        on_progress: OnPolicy | None,
         measurer: Measurer,
         screening: Screening | None = None,
         repeats: int = 0,
@@ -142,6 +151,7 @@ class SearchState:
         self.records: list[EvaluationRecord] = []
         self.given: list[EvaluationRecord] = []
         self.spent = 0.0
+        self.is_stopped = False
         self._by_policy: dict[Policy, EvaluationRecord] = {}
         self._measured: dict[Policy, list[EvaluationRecord]] = {}
         self._goal: Goal | None = None
@@ -292,4 +302,5 @@ class SearchState:
         own = self.records[:1] + self.records[1 + len(self.given) :]
         seconds = sum(r.seconds for r in own) / self.spent * (self.budget - self.spent)
         records, best = tuple(self.records), self.best()
-        self.on_progress(SearchProgress(len(own), self.budget, self.spent, record, best, seconds, self._goal, records))
+        now = SearchProgress(len(own), self.budget, self.spent, record, best, seconds, self._goal, records)
+        self.is_stopped |= self.on_progress(now) is True

@@ -17,7 +17,7 @@ from mho.bit_search.goal import front_of, increase_unit
 from mho.errors import ConfigError, MissingExtraError, file_errors
 
 if TYPE_CHECKING:
-    from mho.bit_search.runner import SearchProgress
+    from mho.bit_search.search_state import SearchProgress
 
 
 class Tracker(Protocol):

@@ -97,23 +97,23 @@ def search(
     from mho.workflow.search_run import search_alone, with_search
 
     settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    settings = with_search(
-        settings,
-        method=method,
-        budget=budget,
-        objective=objective,
-        cost_budget=cost_budget,
-        whole_front=True if whole_front else None,
-        start={
+    changes = {
+        "method": method,
+        "budget": budget,
+        "objective": objective,
+        "cost_budget": cost_budget,
+        "whole_front": True if whole_front else None,
+        "start": {
             "algorithm": algorithm,
             "agent": None if agent is None else agent.absolute(),
             "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
             "probe_images": probe_images,
         },
-        batch=proposals,
-        storage=storage,
-        trackers=track,
-    )
+        "batch": proposals,
+        "storage": storage,
+        "trackers": track,
+    }
+    settings = with_search(settings, changes)
     outputs = {"--output": output, "--save-agent": save_agent, "--explanation": explanation}
     check_outputs(outputs, (config, settings.to_json()), kept=settings.directory)
     if save_agent is not None and not settings.search.has_agent:

@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from mho.cost_model.latency import LayerCost, NetworkCost
+from mho.formats import AJ_PER_UJ
 from mho.hardware.section import to_steps
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.activity import Activity, count_activity
@@ -83,6 +84,11 @@ class EnergyBreakdown:
     def total_pj(self) -> float:
         """All that is specified, pJ."""
         return self.total_aj / _AJ_PER_PJ
+
+    @property
+    def total_uj(self) -> float:
+        """All that is specified, uJ."""
+        return self.total_aj / AJ_PER_UJ
 
 
 @dataclass(frozen=True)

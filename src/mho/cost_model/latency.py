@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mho.errors import MappingError
+from mho.formats import PS_PER_MS
 from mho.hardware.spec import Accelerator
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.event_counts import UnitTimes
@@ -45,6 +46,11 @@ class LayerCost:
         """Writes and reads, ps."""
         return self.write_ps + self.read_ps
 
+    @property
+    def latency_ms(self) -> float:
+        """Writes and reads, ms."""
+        return self.latency_ps / PS_PER_MS
+
 
 @dataclass(frozen=True)
 class NetworkCost:
@@ -66,6 +72,11 @@ class NetworkCost:
     def latency_ps(self) -> int:
         """Time of all layers for the whole batch, ps."""
         return sum(layer.latency_ps for layer in self.layers)
+
+    @property
+    def latency_ms(self) -> float:
+        """Time of all layers for the whole batch, ms."""
+        return self.latency_ps / PS_PER_MS
 
     @property
     def tiles(self) -> int:

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mho.cost_model.bounds import LayerBound, bound_network
+from mho.cost_model.energy import add_energies, energy_layer
 from mho.cost_model.latency import LayerCost, NetworkCost, cost_network
+from mho.display import Drawable, Table
 from mho.errors import MappingError, suggest
+from mho.formats import PS_PER_MS, format_time, plural
 from mho.hardware.spec import Accelerator
 from mho.mapping.explain import Baselines, Explanation, explain_mapping, find_baselines
-from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
+from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel, describe_mapping
 from mho.mapping.network_mapping import Placement
 from mho.mapping.occupancy import CellCount, count_cells
 from mho.network.graph import Network
@@ -57,7 +60,7 @@ class LayerMap:
 
 
 @dataclass(frozen=True)
-class NetworkMap:
+class NetworkMap(Drawable):
     """All MVM layers of a network on an accelerator, in execution order.
 
     Attributes:
@@ -143,9 +146,52 @@ class NetworkMap:
         return sum(layer.cost.latency_ps for layer in self.layers)
 
     @property
+    def latency_ms(self) -> float:
+        """Time of all layers for the whole batch, one after the other, ms."""
+        return self.latency_ps / PS_PER_MS
+
+    @property
     def bound_ps(self) -> int:
         """What no exact mapping of this kind can beat for the whole batch, ps; writes that may be shared included."""
         return sum(layer.bound.latency_ps for layer in self.layers) + self.shared_bound_ps
+
+    @property
+    def bound_ms(self) -> float:
+        """What no exact mapping of this kind can beat for the whole batch, ms."""
+        return self.bound_ps / PS_PER_MS
+
+    @property
+    def energy_uj(self) -> float | None:
+        """All energy for the whole batch that the accelerator specifies, uJ; None where it specifies none."""
+        spent = (energy_layer(layer.cost, self.accelerator, batch=self.batch).energy for layer in self.layers)
+        found = add_energies(spent)
+        return found.total_uj if found.component_aj else None
+
+    def __repr__(self) -> str:
+        return f"NetworkMap({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        time, bound = (format_time(value / 1e6) for value in (self.latency_ps, self.bound_ps))
+        return f"{plural(len(self.layers), 'layer')} on {self.accelerator.name}, {time}, bound {bound}"
+
+    def table(self) -> Table:
+        """Return one row a layer; times are those of the whole batch."""
+        return Table(
+            self._summary,
+            (
+                "layer", "weight_bits", "act_bits", "adc_bits", "mapping", "tiles", "mvms", "utilization",
+                "latency_ms", "bound_ms", "over_bound", "written_with",
+            ),
+            tuple(
+                (
+                    own.name, own.mapping.bits.weight_bits, own.mapping.bits.act_bits, own.mapping.bits.adc_bits,
+                    describe_mapping(own.mapping), own.mapping.tiles, own.mapping.mvms, own.cells.utilization,
+                    own.cost.latency_ms, own.bound.latency_ps / PS_PER_MS, own.over_bound, own.written_with,
+                )
+                for own in self.layers
+            ),
+        )  # fmt: skip
 
     @property
     def cells(self) -> CellCount:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from mho.arithmetic.attributes import get_float, get_int
 from mho.arithmetic.operations import OPERATIONS
+from mho.display import Table, Tabular
 from mho.errors import MhoError
+from mho.formats import plural
 
 Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
 
@@ -129,7 +131,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Tabular):
     """A network in execution order (a topological order, the exporter's where there was one).
 
     Attributes:
@@ -170,6 +172,32 @@ class Network:
     def is_quantized(self) -> bool:
         """True where every MVM layer carries its integers."""
         return all(node.quantization is not None for node in self.mvm_nodes)
+
+    def __repr__(self) -> str:
+        return f"Network({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        shapes = (" x ".join(map(str, one.shape)) or "scalar" for one in (*self.inputs[:1], *self.outputs[:1]))
+        numbers = sum(value.size for value in self.constants.values())
+        kind = "quantized" if self.mvm_nodes and self.is_quantized else "float"
+        layers = f"{plural(len(self.mvm_nodes), 'MVM layer')} of {plural(len(self.nodes), 'node')}"
+        return f"{self.name}: {' to '.join(shapes)}, {layers}, {numbers:,} constants, {kind}"
+
+    def table(self) -> Table:
+        """Return one row an MVM layer, in execution order."""
+        rows = []
+        for node in self.mvm_nodes:
+            stored = self.constants.get(node.inputs[1])
+            grids = node.quantization
+            rows.append(
+                (
+                    node.name, node.op, None if stored is None else " x ".join(map(str, stored.shape)),
+                    " x ".join(map(str, self.shapes[node.output])),
+                    None if grids is None else grids.weight.bits, None if grids is None else grids.input.bits,
+                )
+            )  # fmt: skip
+        return Table(self._summary, ("layer", "kind", "weights", "output", "weight_bits", "act_bits"), tuple(rows))
 
     def node(self, name: str) -> Node:
         """Return the node of that name. Raises `KeyError`."""

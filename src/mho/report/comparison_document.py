@@ -11,6 +11,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from mho.cost_model.area import AreaComponent
 from mho.cost_model.document import leave_out_adc_bits
 from mho.cost_model.energy import Component
+from mho.display import Cell, Table, Tabular
+from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.hardware.converters import ConversionTime
 from mho.mapping.layer_mapping import MappingModel
@@ -148,7 +150,7 @@ class ComparedLayer(FrozenModel):
         return leave_out_adc_bits(handler(self))
 
 
-class Comparison(FrozenModel):
+class Comparison(FrozenModel, Tabular):
     """One network on several accelerators."""
 
     network: str
@@ -179,3 +181,32 @@ class Comparison(FrozenModel):
     exact_accuracy: float | None = Field(ge=0, le=1)
     """Accuracy of the integer reference, on any accelerator; null without samples, or where no
     program could be compiled."""
+
+    def __repr__(self) -> str:
+        return f"Comparison({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        return f"{self.network} on {plural(len(self.accelerators), 'accelerator')}"
+
+    def table(self) -> Table:
+        """Return one row an accelerator; times and energies of one input, accuracies in 0..1."""
+        columns = ("accelerator", "regime", "crossbars", "latency_ms", "interval_ms", "energy_uj", "area_mm2")
+        return Table(
+            self._summary,
+            (*columns, "accuracy", "worst_accuracy", "aged_accuracy", "lifetime_inputs", "problem"),
+            tuple(_row(one) for one in self.accelerators),
+        )
+
+
+def _row(one: ComparedAccelerator) -> tuple[Cell, ...]:
+    run = one.run
+    if run is None:
+        return (one.accelerator, *(None,) * 5, one.area_mm2, *(None,) * 4, one.problem)
+    energy = None if run.energy_pj is None else run.energy_pj / 1e6
+    now, aged = run.accuracy, run.aged_accuracy
+    return (
+        one.accelerator, str(run.regime), run.crossbars, run.latency_us / 1e3, run.interval_us / 1e3, energy,
+        one.area_mm2, None if now is None else now.mean, None if now is None else now.worst,
+        None if aged is None else aged.mean, run.lifetime_inputs, run.accuracy_problem,
+    )  # fmt: skip

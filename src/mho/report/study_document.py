@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer
 
+from mho.display import Cell, Drawable, Table
+from mho.formats import format_share, plural
 from mho.frozen_model import FrozenModel
 
 Value = int | float | str | tuple[int | float, ...]
@@ -93,7 +95,7 @@ class StudyPoint(FrozenModel):
     """Its accuracy."""
 
 
-class StudyResult(FrozenModel):
+class StudyResult(FrozenModel, Drawable):
     """What a study found. The same study gives the same document, whatever ran it."""
 
     name: str
@@ -122,6 +124,37 @@ class StudyResult(FrozenModel):
     points: tuple[StudyPoint, ...]
     """In the order of the study."""
 
+    def __repr__(self) -> str:
+        return f"StudyResult({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        worst = min(point.worst for point in self.points)
+        keys = ", ".join(one.key for one in self.sweeps)
+        return (
+            f"{self.name}: {plural(len(self.points), 'point')} of {keys} on {plural(len(self.seeds), 'chip')}, exact "
+            f"accuracy {format_share(self.exact_accuracy)}, worst chip {format_share(worst)}"
+        )
+
+    def table(self) -> Table:
+        """Return one row a point; accuracies in 0..1."""
+        keys = [one.key for one in self.sweeps]
+        return Table(
+            self._summary,
+            ("sweep", *keys, "mean", "std", "low", "high", "worst", "worst_seed"),
+            tuple(
+                (
+                    point.sweep, *(_cell(point.values.get(key)) for key in keys), point.mean, point.std, point.low,
+                    point.high, point.worst, point.worst_seed,
+                )
+                for point in self.points
+            ),
+        )  # fmt: skip
+
     def points_of(self, key: str | None) -> tuple[StudyPoint, ...]:
         """Return the points at which the parameter `key` is swept; None: those of a grid."""
         return tuple(point for point in self.points if point.sweep == key)
+
+
+def _cell(value: Value | None) -> Cell:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value

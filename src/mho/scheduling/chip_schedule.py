@@ -33,7 +33,7 @@ _HALVINGS = 4
 """How often the crossbars beyond the fewest are halved in `ChipDemand.list_schedules`, before none is left."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ChipSchedule(Schedule):
     """A network whose weights stay in crossbars of their own.
 
@@ -75,6 +75,10 @@ class ChipSchedule(Schedule):
     def copies(self) -> Mapping[str, int]:
         """How many copies each layer has."""
         return self.duplication.copies
+
+    def count_copies(self, layer: str) -> int:
+        """Return how many copies a layer has."""
+        return self.copies[layer]
 
     @property
     def used_crossbars(self) -> int:

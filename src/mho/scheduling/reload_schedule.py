@@ -31,7 +31,7 @@ from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, measure_gaps,
 from mho.scheduling.schedule import Schedule
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReloadSchedule(Schedule):
     """A schedule in which tiles are rewritten, repeated batch after batch.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +16,9 @@ from mho.cost_model.energy import (
     price_layer,
     price_leakage,
 )
+from mho.display import Drawable, Table
 from mho.errors import ScheduleError
+from mho.formats import PS_PER_MS, format_time, plural
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity
 from mho.mapping.layer_mapping import LayerMapping, MappingModel
@@ -41,8 +43,8 @@ class ScheduleEnergy(NetworkEnergy):
         return add_energies([super().energy, self.transfers, self.leakage])
 
 
-@dataclass(frozen=True, eq=False)
-class Schedule(ABC):
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Drawable):
     """When the layers of a network work on a chip.
 
     `ChipSchedule` is the one for weights that stay in crossbars of their own, where layers and inputs overlap;
@@ -99,6 +101,32 @@ class Schedule(ABC):
         """A latency that no schedule of these mappings falls below on this chip, ps; proven."""
 
     @property
+    def latency_ms(self) -> float:
+        """Time of one input; where tiles are rewritten, of a batch, ms."""
+        return self.latency_ps / PS_PER_MS
+
+    @property
+    def interval_ms(self) -> float:
+        """Time between inputs of a long sequence; where tiles are rewritten, their mean time, ms."""
+        return self.interval_ps / PS_PER_MS
+
+    @property
+    def total_ms(self) -> float:
+        """Time until the last input of the batch is finished, ms."""
+        return self.total_ps / PS_PER_MS
+
+    @property
+    def bound_ms(self) -> float:
+        """A latency that no schedule of these mappings falls below on this chip; proven, ms."""
+        return self.bound_ps / PS_PER_MS
+
+    @property
+    def energy_uj(self) -> float | None:
+        """All energy of the batch that the accelerator specifies, uJ; None where it specifies none."""
+        found = self.price().energy
+        return found.total_uj if found.component_aj else None
+
+    @property
     @abstractmethod
     def lifetime_inputs(self) -> int | None:
         """Inputs until a cell may fail; None where nothing is written or the accelerator has no endurance figure."""
@@ -121,6 +149,33 @@ class Schedule(ABC):
     @abstractmethod
     def count_activities(self) -> Mapping[str, Activity]:
         """Return what each layer does for the whole batch, by name, in execution order."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        crossbars = f"{self.used_crossbars:,} of {plural(self.crossbars, 'crossbar')} of {self.accelerator.name}"
+        latency, interval = (format_time(value / 1e6) for value in (self.latency_ps, self.interval_ps))
+        return f"{plural(len(self.mappings), 'layer')} on {crossbars}, latency {latency}, interval {interval}"
+
+    def count_copies(self, layer: str) -> int:  # noqa: ARG002
+        """Return how many copies a layer has; one where tiles are rewritten."""
+        return 1
+
+    def table(self) -> Table:
+        """Return one row a layer: its widths, tiles and MVMs for one input, and how often the chip holds it."""
+        return Table(
+            self._summary,
+            ("layer", "weight_bits", "act_bits", "adc_bits", "tiles", "copies", "mvms"),
+            tuple(
+                (
+                    name, own.bits.weight_bits, own.bits.act_bits, own.bits.adc_bits, own.tiles,
+                    self.count_copies(name), own.mvms,
+                )
+                for name, own in self.mappings.items()
+            ),
+        )  # fmt: skip
 
     def draw_gantt(self, limit: int = BARS) -> GanttChart:
         """Return what the crossbars do, in about `limit` bars.

@@ -21,7 +21,7 @@ from mho.simulation.chip_gantt import draw_simulation
 from mho.simulation.plan_timing import PlanTiming
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulatedSchedule(ChipSchedule):
     """A schedule with its simulation.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
+from mho.formats import PS_PER_MS
 from mho.hardware.spec import Accelerator
 from mho.scheduling.asap import MOST_WINDOWS
 from mho.scheduling.bottleneck import Bottleneck, find_bottleneck
@@ -128,9 +129,19 @@ class PlanTiming:
         return self.alone.total_ps
 
     @property
+    def latency_ms(self) -> float:
+        """Time of one input that has the chip to itself, ms."""
+        return self.latency_ps / PS_PER_MS
+
+    @property
     def interval_ps(self) -> float:
         """Time between inputs of a full pipeline, ps."""
         return self.steady.interval_ps
+
+    @property
+    def interval_ms(self) -> float:
+        """Time between inputs of a full pipeline, ms."""
+        return self.interval_ps / PS_PER_MS
 
     @property
     def total_ps(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.errors import ProgramError
+from mho.formats import PS_PER_MS
 from mho.mapping.event_counts import EventCounts
 from mho.program.chip_work import derive_chip_work
 from mho.program.instruction_costs import count_shift_add, price_layer
@@ -46,6 +47,11 @@ class ProgramTiming:
     def latency_ps(self) -> int:
         """Time of one sample, ps."""
         return sum(layer.latency_ps for layer in self.layers)
+
+    @property
+    def latency_ms(self) -> float:
+        """Time of one sample, ms."""
+        return self.latency_ps / PS_PER_MS
 
     @property
     def writes(self) -> int:

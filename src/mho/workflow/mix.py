@@ -83,7 +83,8 @@ def search_mix(
 
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.mix import MixedEvaluator, MixedMeasurer, join_spaces
-    from mho.bit_search.runner import SearchProgress, run_search
+    from mho.bit_search.runner import run_search
+    from mho.bit_search.search_state import SearchProgress
     from mho.models.runtime import use_threads
 
     settings, carrying = config.search.settings(), execution or SearchExecution()

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a bar with the time left in a terminal, plain lines elsewhere.
+"""How far a run is: a bar with the time left in a terminal, plain lines elsewhere, and events for callers.
 
 Stages report how far they are in units of their own; the run adds them up by the work that each was estimated to be.
 """
@@ -6,11 +6,13 @@ Stages report how far they are in units of their own; the run adds them up by th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from mho.formats import format_seconds
 from mho.terminal import Console, Text, echo, escape, is_terminal
@@ -34,6 +36,33 @@ class RunProgress:
 
 ProgressFactory = Callable[[dict[str, float]], RunProgress]
 """Given the estimated work of each stage, makes what shows how far they are."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long call is.
+
+    Attributes:
+        stage: what it does now: "float", "search", "chips", ...
+        title: the same for people.
+        fraction: how much of the stage is done, 0..1.
+        detail: what is done now; of a finished stage, what came out.
+        total_fraction: how much of all stages is done, 0..1, by their estimated work.
+        seconds_left: estimate for all stages, s; None before there is one.
+        is_finished: whether the stage is finished.
+    """
+
+    stage: str
+    title: str
+    fraction: float
+    detail: str
+    total_fraction: float
+    seconds_left: float | None
+    is_finished: bool = False
+
+
+OnProgress = Callable[[Progress], None]
+"""Called as a long call goes on, in its thread. What it raises ends the call; results so far are kept."""
 
 
 class WorkMeter:
@@ -85,7 +114,7 @@ class TerminalProgress(RunProgress):
     def __init__(self, console: Console) -> None:
         self._meter = WorkMeter({})
         self._console = console
-        self._progress = Progress(
+        self._progress = Bars(
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -190,3 +219,67 @@ def show_progress() -> Iterator[ProgressFactory]:
         return
     with TerminalProgress(Console()) as progress:
         yield lambda work: progress.measured_by(WorkMeter(work))
+
+
+class CallbackProgress(RunProgress):
+    """Calls a function of the caller's as stages begin, go on and end."""
+
+    def __init__(self, meter: WorkMeter, on_progress: OnProgress) -> None:
+        self._meter, self._on_progress = meter, on_progress
+        self._stage, self._title = "", ""
+
+    def begin(self, stage: str, title: str) -> None:
+        """Report the stage."""
+        self._stage, self._title = stage, title
+        self._report(0.0, "")
+
+    def update(self, fraction: float, detail: str) -> None:
+        """Report how far it is."""
+        self._meter.update(self._stage, fraction)
+        self._report(fraction, detail)
+
+    def end(self, note: str, *, is_new: bool) -> None:
+        """Report that it is finished."""
+        self._meter.finish(self._stage, is_new=is_new)
+        self._report(1.0, note, is_finished=True)
+
+    def _report(self, fraction: float, detail: str, *, is_finished: bool = False) -> None:
+        meter = self._meter
+        total, left = meter.done / meter.total, meter.seconds_left()
+        self._on_progress(Progress(self._stage, self._title, fraction, detail, total, left, is_finished))
+
+
+class _Together(RunProgress):
+    """Passes on to several what one is told."""
+
+    def __init__(self, parts: Sequence[RunProgress]) -> None:
+        self._parts = parts
+
+    def begin(self, stage: str, title: str) -> None:
+        for part in self._parts:
+            part.begin(stage, title)
+
+    def update(self, fraction: float, detail: str) -> None:
+        for part in self._parts:
+            part.update(fraction, detail)
+
+    def end(self, note: str, *, is_new: bool) -> None:
+        for part in self._parts:
+            part.end(note, is_new=is_new)
+
+    def say(self, line: str) -> None:
+        for part in self._parts:
+            part.say(line)
+
+
+@contextmanager
+def follow_progress(on_progress: OnProgress | None, *, is_shown: bool) -> Iterator[ProgressFactory | None]:
+    """Yield what reports to a function, prints, or both; None where it is neither."""
+    with ExitStack() as stack:
+        factories: list[ProgressFactory] = []
+        if is_shown:
+            factories.append(stack.enter_context(show_progress()))
+        if on_progress is not None:
+            call = on_progress
+            factories.append(lambda work: CallbackProgress(WorkMeter(work), call))
+        yield (lambda work: _Together([make(work) for make in factories])) if factories else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
+from mho.display import Drawable, Table
 from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import load_accelerator, override
 from mho.quantization.devices import find_devices
@@ -46,12 +47,33 @@ ARRAY_WORK = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class FinishedRun:
+class FinishedRun(Drawable):
     """A finished run: its figures and where its page lies."""
 
     result: RunResult
     page: Path
     result_file: Path
+
+    def __repr__(self) -> str:
+        return f"FinishedRun({self.result.sentence} Page: {self.page})"
+
+    def table(self) -> Table:
+        """Return one row a network: float, uniform 8/8, and with the found policy; accuracies in 0..1."""
+        return Table(
+            self.result.sentence,
+            (
+                "network", "validation_accuracy", "test_accuracy", "latency_ms", "speedup", "tiles", "mvms",
+                "mean_weight_bits", "mean_act_bits",
+            ),
+            tuple(
+                (
+                    one.label, one.validation.accuracy, one.test.accuracy,
+                    None if one.latency_us is None else one.latency_us / 1e3, one.speedup, one.tiles, one.mvms,
+                    one.weight_bits, one.act_bits,
+                )
+                for one in self.result.candidates
+            ),
+        )  # fmt: skip
 
 
 def run(

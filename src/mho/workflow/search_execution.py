@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.measurers import Measurer
     from mho.bit_search.qat_evaluator import QatEvaluator
-    from mho.bit_search.runner import SearchLimits, SearchProgress, SearchResult
+    from mho.bit_search.runner import SearchLimits, SearchResult
+    from mho.bit_search.search_state import SearchProgress
     from mho.bit_search.space import SearchSpace
 
 

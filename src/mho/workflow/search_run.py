@@ -3,7 +3,7 @@ run's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,44 +63,30 @@ class SearchOutcome:
         return self.reference.objective
 
 
-def with_search(
-    config: RunConfig,
-    *,
-    method: str | None = None,
-    budget: int | None = None,
-    objective: str | None = None,
-    cost_budget: str | None = None,
-    whole_front: bool | None = None,
-    batch: int | None = None,
-    storage: str | None = None,
-    trackers: Sequence[str] | None = None,
-    start: Mapping[str, Any] | None = None,
-) -> RunConfig:
-    """Return the configuration with another search. A goal goes before that of the file. Raises `ConfigError`.
+def with_search(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration with other values of some keys of its table [search].
 
-    `start` has keys of `mho.workflow.search_start.StartSettings`; None leaves one as it is in the file.
+    A goal (`cost_budget`, `whole_front`) goes before that of the file; `start` holds keys of
+    `mho.workflow.search_start.StartSettings`, and None leaves one as it is in the file.
+
+    Raises:
+        ConfigError: an unknown key or an impossible value.
     """
     from mho.settings import parse_settings
 
-    given = {
-        "method": method,
-        "budget": budget,
-        "objective": objective,
-        "cost_budget": cost_budget,
-        "whole_front": whole_front,
-        "batch": batch,
-        "storage": storage,
-        "trackers": trackers,
-    }
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     content = config.search.model_dump(mode="json", exclude_unset=True)
-    if cost_budget is not None:
+    given = {key: value for key, value in changes.items() if value is not None}
+    if "cost_budget" in given:
         content = {key: value for key, value in content.items() if key not in ("allowed_drop_points", "whole_front")}
-    if whole_front:
+    if given.get("whole_front"):
         content.pop("cost_budget", None)
-    if told := {key: value for key, value in (start or {}).items() if value is not None}:
-        changes["start"] = {**content.get("start", {}), **told}
-    search = parse_settings(SearchSettings, {**content, **changes}, where="search")
+    start = given.pop("start", {})
+    if isinstance(start, Mapping):
+        if own := {key: value for key, value in start.items() if value is not None}:
+            given["start"] = {**content.get("start", {}), **own}
+    else:
+        given["start"] = start  # what it should be is said where settings are read
+    search = parse_settings(SearchSettings, {**content, **given}, where="search")
     return config.model_copy(update={"search": search})
 
 

@@ -76,7 +76,7 @@ class Search:
 
         from mho.bit_search.evaluation import problem_hash
         from mho.bit_search.log import EvaluationLog
-        from mho.bit_search.runner import SearchProgress
+        from mho.bit_search.search_state import SearchProgress
         from mho.bit_search.tracking import tracked
 
         space = self.space()

@@ -45,6 +45,19 @@ def test_progress_tells_what_is_done_and_what_is_left():
     assert seen[-1].best is not None
 
 
+def test_the_caller_may_stop_a_search_after_any_policy():
+    seen = []
+
+    def stop_at_three(progress):
+        seen.append(progress.record)
+        return len(seen) == 3
+
+    result = search("random", 20, on_progress=stop_at_three)
+    assert (result.ended, result.tried, len(seen)) == ("stopped", 3, 3)
+    records = search("random", 20).records[:3]
+    assert [record.policy for record in result.records] == [record.policy for record in records]
+
+
 def test_no_best_policy_is_an_error_that_says_what_to_do():
     space = resnet18_space(max_act_bits=1, max_weight_bits=1)
     result = search("random", 2, space=space)

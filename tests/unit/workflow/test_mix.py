@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mho
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.mix import part_of
 from mho.bit_search.objective import Objective
@@ -92,7 +93,12 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder):
-    return search_mix(load_mix(folder / "mix.toml", directory=folder / "both"))
+    seen: list[mho.Progress] = []
+    outcome = mho.mix(folder / "mix.toml", directory=folder / "both", on_progress=seen.append)
+    assert {now.stage for now in seen} == {"network", "float", "calibration", "search"}
+    assert all(0 <= now.fraction <= 1 and now.title for now in seen)
+    assert (seen[-1].stage, seen[-1].total_fraction, seen[-1].is_finished) == ("search", 1.0, True)
+    return outcome
 
 
 def test_the_winner_lies_within_the_budget_and_each_network_gets_its_policy(folder, found):

@@ -145,7 +145,9 @@ def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path
     tracker = SimpleNamespace(show=lambda step, _: shown.append(step), close=lambda: None)
     monkeypatch.setattr("mho.bit_search.tracking.check_trackers", lambda _: None)
     monkeypatch.setattr("mho.bit_search.tracking.TensorBoardTracker", lambda _: tracker)
-    settings = with_search(load_config(path, directory=tmp_path / "staged"), storage="sqlite", trackers=["tensorboard"])
+    settings = with_search(
+        load_config(path, directory=tmp_path / "staged"), {"storage": "sqlite", "trackers": ["tensorboard"]}
+    )
     found = search_alone(settings, execution=SearchExecution(processes=2))
     content = json.loads(found.result_file.read_text())
     assert content["spent"] <= 9
@@ -167,9 +169,9 @@ def test_repeats_that_do_not_fit_are_told_before_anything_is_trained(config, tmp
 
 
 def test_other_batches_are_other_searches_with_the_same_evaluations(config, alone):
-    settings = with_search(load_config(config), batch=2)
+    settings = with_search(load_config(config), {"batch": 2})
     assert settings.search.batch == 2
-    assert with_search(settings, batch=1).search.model_dump(mode="json").get("batch") is None
+    assert with_search(settings, {"batch": 1}).search.model_dump(mode="json").get("batch") is None
 
 
 def test_too_many_processes_are_told_before_anything_is_trained(config, tmp_path):

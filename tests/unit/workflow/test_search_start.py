@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import mho
 from mho.bit_search.agent_file import SavedAgent
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.sensitivity_probes import Probes
 from mho.cli.main import main
 from mho.errors import ConfigError, InputFileError
 from mho.workflow.config import load_config
-from mho.workflow.search_run import search_alone, with_search
 from mho.workflow.search_start import AGENT_FILE, GIVEN_FILE, OWN_LOG, PROBES_FILE, StartSettings
 
 NETWORK = """
@@ -78,8 +78,9 @@ def saved(folder) -> Path:
 
 
 def search(folder, **start):
-    settings = with_search(load_config(folder / "run.toml", directory=folder / "run"), budget=4, start=start)
-    return search_alone(settings)
+    return mho.search_config(
+        folder / "run.toml", directory=folder / "run", search={"budget": 4, "start": start}, show_progress=True
+    )
 
 
 def test_a_search_leaves_its_agent_and_its_probes(folder, saved):

@@ -228,7 +228,11 @@ def test_recalibrated_chips_are_corrected_from_calibration_inputs_at_their_time(
         sweeps={"mitigation.recalibration": ["none", "channels"]},
         calibration={"file": str(tmp_path / "c.npz"), "images": 10},
     )
-    result = mho.study(content, program=program, samples=samples, directory=tmp_path / "out")
+    seen: list[mho.Progress] = []
+    result = mho.study(content, program=program, samples=samples, directory=tmp_path / "out", on_progress=seen.append)
+    chips = len(result.points) * len(result.seeds)
+    assert [now.fraction for now in seen] == [number / chips for number in range(1, chips + 1)]
+    assert (seen[-1].detail, seen[-1].is_finished, seen[-1].seconds_left) == (f"{chips} of {chips} chips", True, 0.0)
     described = program.accelerator.to_json()
     described["array"].update(drift_exponent=0.3, programming_error=0.1)
     given = {"hardware": accelerator_from_json(described, where="test"), "conditions": Conditions(elapsed_s=1000)}
