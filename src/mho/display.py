@@ -52,11 +52,7 @@ class Table:
         try:
             import pandas
         except ImportError as error:
-            raise MissingExtraError(
-                "pandas is not installed",
-                where="to_pandas",
-                hint="pip install pandas, or the extra in the clone of mho: pip install -e '.[pandas]'",
-            ) from error
+            raise MissingExtraError("pandas is not installed", "pandas", where="to_pandas") from error
         return pandas.DataFrame.from_records(list(self.rows), columns=list(self.columns))
 
 

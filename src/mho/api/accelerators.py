@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mho.api.arguments import Bits, Hardware, Inputs, MappingName, ObjectiveName, as_mapping, as_objective, as_policy
-from mho.cost_model.latency import NetworkCost, cost_network
+from mho.cost_model.cost import Cost
+from mho.cost_model.latency import cost_network
 from mho.cost_model.layer_tables import LayerTable
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
@@ -52,8 +53,8 @@ def cost(
     *,
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
-) -> NetworkCost:
-    """Predict the latency of a batch of inputs, layer by layer, in exact picoseconds.
+) -> Cost:
+    """Predict the latency of a batch of inputs, layer by layer, in exact picoseconds, and its energy.
 
     Args:
         network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths; or
@@ -67,13 +68,9 @@ def cost(
     Raises:
         MhoError: the policy does not name the network's MVM layers, or there is no such mapping.
     """
-    return cost_network(
-        _layers(network),
-        as_policy(network, policy),
-        as_accelerator(accelerator),
-        model=as_mapping(mapping),
-        batch=batch,
-    )
+    hardware = as_accelerator(accelerator)
+    widths, model = as_policy(network, policy), as_mapping(mapping)
+    return Cost.of(cost_network(_layers(network), widths, hardware, model=model, batch=batch), hardware)
 
 
 def map(
