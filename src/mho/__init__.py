@@ -36,6 +36,7 @@ _HOMES = {
     "study": "mho.api.runs",
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
+    "plot": "mho.api.charts",
     "Progress": "mho.workflow.progress",
     "SearchProgress": "mho.bit_search.search_state",
     "Policy": "mho.policy",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from mho.api.accelerators import cost as cost
     from mho.api.accelerators import map as map
     from mho.api.accelerators import schedule as schedule
+    from mho.api.charts import plot as plot
     from mho.api.chips import calibrate as calibrate
     from mho.api.chips import recalibrate as recalibrate
     from mho.api.networks import load as load
@@ -76,8 +78,8 @@ if TYPE_CHECKING:
     from mho.api.programs import timing as timing
     from mho.api.runs import compare_runs as compare_runs
     from mho.api.runs import draw_run as draw_run
-    from mho.api.runs import read_result as read_result
     from mho.api.runs import mix as mix
+    from mho.api.runs import read_result as read_result
     from mho.api.runs import run as run
     from mho.api.runs import search_config as search_config
     from mho.api.runs import study as study

@@ -7,6 +7,7 @@ and dark. No plotting library is needed to make them.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mho.formats import TIMES, format_cost, format_percent, plural
@@ -28,14 +29,14 @@ _HIDDEN_BELOW_POINTS = 12.0
 def build_figures(result: RunResult) -> dict[str, Figure]:
     """Return all charts by the name of their place on the page."""
     figures = {
-        "accuracy": accuracy_against_cost(result),
+        "accuracy": accuracy_against_cost(result.search),
         "bits": bits_by_layer(result),
         "latency": latency_by_layer(result),
         "progress": search_progress(result),
     }
     if len(result.search.evaluations) > 2:
-        figures["front"] = front_over_time(result.search, lowest_shown(result))
-    figures["choices"] = choices_along_front(result, lowest_shown(result))
+        figures["front"] = front_over_time(result.search, lowest_shown(result.search))
+    figures["choices"] = choices_along_front(result, lowest_shown(result.search))
     if any(own.less is not None for own in result.worths):
         figures["worths"] = worth_of_bits(result.worths, result.search.unit)
     if searches := compared_searches(result):
@@ -45,11 +46,10 @@ def build_figures(result: RunResult) -> dict[str, Figure]:
     return figures
 
 
-def accuracy_against_cost(result: RunResult) -> Figure:
+def accuracy_against_cost(search: SearchFigures) -> Figure:
     """Every policy tried: accuracy on validation data over cost, with the Pareto front."""
-    search = result.search
     factor, unit = cost_unit(max(entry.cost for entry in search.evaluations), search.unit)
-    shown = [entry for entry in search.evaluations if _is_shown(result, entry)]
+    shown = [entry for entry in search.evaluations if _is_shown(search, entry)]
     tried = [entry for entry in shown if entry.index not in (search.best, 0)]
     front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.cost)
     traces = [
@@ -71,9 +71,9 @@ def accuracy_against_cost(result: RunResult) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def count_hidden(result: RunResult) -> int:
+def count_hidden(search: SearchFigures) -> int:
     """Return how many policies the chart of accuracy leaves off: failed ones and those far below the target."""
-    return sum(not _is_shown(result, entry) for entry in result.search.evaluations)
+    return sum(not _is_shown(search, entry) for entry in search.evaluations)
 
 
 def bits_by_layer(result: RunResult) -> Figure:
@@ -96,14 +96,21 @@ def bits_by_layer(result: RunResult) -> Figure:
 def latency_by_layer(result: RunResult) -> Figure:
     """Latency of each layer at uniform 8/8 and under the found policy."""
     names = [layer.name for layer in result.layers]
-    factor, unit = latency_unit(max(layer.reference.latency_us for layer in result.layers))
-    before = [layer.reference.latency_us * factor for layer in result.layers]
-    after = [layer.found.latency_us * factor for layer in result.layers]
+    series = {
+        "uniform 8/8": ("var(--reference)", [layer.reference.latency_us for layer in result.layers]),
+        "found policy": ("var(--found)", [layer.found.latency_us for layer in result.layers]),
+    }
+    return times_by_layer(names, series, "at uniform 8/8 and under the found policy")
+
+
+def times_by_layer(names: list[str], series: Mapping[str, tuple[str, list[float]]], what: str) -> Figure:
+    """Times of layers as bars: of each series, by its label, a colour and microseconds; `what` tells what they are."""
+    factor, unit = latency_unit(max((time for _, times in series.values() for time in times), default=0.0))
     traces = [
-        _bars(names, before, "uniform 8/8", "var(--reference)", unit),
-        _bars(names, after, "found policy", "var(--found)", unit),
+        _bars(names, [time * factor for time in times], label, colour, unit)
+        for label, (colour, times) in series.items()
     ]
-    alt = f"Latency of {plural(len(names), 'layer')}, at uniform 8/8 and under the found policy."
+    alt = f"Latency of {plural(len(names), 'layer')}, {what}."
     layout = base_layout("", f"latency, {unit}", height=340, alt=alt)
     show_layers(layout, names)
     return {"data": traces, "layout": layout}
@@ -182,17 +189,16 @@ def training_curves(result: RunResult) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def lowest_shown(result: RunResult) -> float:
+def lowest_shown(search: SearchFigures) -> float:
     """Return the accuracy below which policies are left off charts."""
-    search = result.search
     least = search.evaluations[search.best].accuracy if search.target_accuracy is None else search.target_accuracy
     return (least or 0.0) - _HIDDEN_BELOW_POINTS / 100
 
 
-def _is_shown(result: RunResult, entry: EvaluationFigures) -> bool:
+def _is_shown(search: SearchFigures, entry: EvaluationFigures) -> bool:
     if entry.accuracy is None:
         return False
-    return entry.accuracy >= lowest_shown(result) or entry.index in (result.search.best, 0)
+    return entry.accuracy >= lowest_shown(search) or entry.index in (search.best, 0)
 
 
 def _pick(entries: list[EvaluationFigures], index: int) -> list[EvaluationFigures]:

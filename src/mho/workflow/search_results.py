@@ -12,6 +12,7 @@ from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.explanation import LEAST_EVALUATIONS, BitStep, Explanation, explain_policy
 from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.objective import Objective
+from mho.bit_search.runner import SearchResult
 from mho.bit_search.space import SearchSpace
 from mho.errors import InputFileError
 from mho.formats import format_cost, format_points
@@ -68,8 +69,49 @@ def explain_search(space: SearchSpace, content: Mapping[str, Any], where: str, *
 def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) -> SearchFigures:
     """Return the evaluations of the run's search; `found` are the figures of the policy that was trained."""
     content = _read(stage)
+    objective = Objective(stage.figures["objective"])
+    return SearchFigures(
+        method=content["method"],
+        objective=str(objective),
+        objective_words=objective.words,
+        unit=objective.unit,
+        fidelity=stage.figures["fidelity"],
+        budget=budget,
+        space=stage.figures["space"],
+        allowed_drop_points=content["allowed_drop_points"],
+        target_accuracy=stage.figures["target_accuracy"],
+        cost_budget=stage.figures["cost_budget"],
+        best=found["index"],
+        finalists=tuple(found["finalists"]),
+        evaluations=_list_evaluations(content, stage.figures["reference_cost"]),
+    )
+
+
+def describe_result(result: SearchResult) -> SearchFigures:
+    """Return the evaluations of a search that belongs to no run; the size of its space is not known any more."""
+    goal, records = result.goal, result.records
+    objective = goal.objective
+    places = [number for number, record in enumerate(records) if record is result.best]
+    return SearchFigures(
+        method=result.method,
+        objective=str(objective),
+        objective_words=objective.words,
+        unit=objective.unit,
+        fidelity=result.reference.fidelity,
+        budget=result.tried,
+        space="",
+        allowed_drop_points=None if goal.cost_budget is not None else goal.allowed_drop_points,
+        target_accuracy=None if goal.cost_budget is not None else goal.target_accuracy,
+        cost_budget=goal.cost_budget,
+        best=places[0] if places else -1,
+        finalists=tuple(places),
+        evaluations=_list_evaluations(result.to_json(), result.reference.cost),
+    )
+
+
+def _list_evaluations(content: Mapping[str, Any], reference_cost: float) -> tuple[EvaluationFigures, ...]:
+    """Return the policies of a search's file, in the order tried."""
     front = set(content["front"])
-    reference_cost, objective = stage.figures["reference_cost"], Objective(stage.figures["objective"])
     evaluations = []
     for index, record in enumerate(content["records"]):
         widths = record["policy"]["layers"].values()
@@ -89,21 +131,7 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
                 on_front=index in front,
             )
         )
-    return SearchFigures(
-        method=content["method"],
-        objective=str(objective),
-        objective_words=objective.words,
-        unit=objective.unit,
-        fidelity=stage.figures["fidelity"],
-        budget=budget,
-        space=stage.figures["space"],
-        allowed_drop_points=content["allowed_drop_points"],
-        target_accuracy=stage.figures["target_accuracy"],
-        cost_budget=stage.figures["cost_budget"],
-        best=found["index"],
-        finalists=tuple(found["finalists"]),
-        evaluations=tuple(evaluations),
-    )
+    return tuple(evaluations)
 
 
 def collect_worths(stage: StageResult, space: SearchSpace, place: int, seed: int) -> tuple[OperandWorth, ...]:

@@ -91,9 +91,9 @@ def test_names_in_charts_cannot_become_elements(result):
 
 
 def test_failed_and_hopeless_policies_are_counted_and_not_drawn(result):
-    drawn = sum(len(trace["x"]) for trace in accuracy_against_cost(result)["data"] if trace["mode"] == "markers")
-    assert count_hidden(result) >= 1
-    assert drawn + count_hidden(result) == len(result.search.evaluations)
+    drawn = sum(len(trace["x"]) for trace in accuracy_against_cost(result.search)["data"] if trace["mode"] == "markers")
+    assert count_hidden(result.search) >= 1
+    assert drawn + count_hidden(result.search) == len(result.search.evaluations)
 
 
 def test_a_result_reads_back_from_its_json(tmp_path, result):

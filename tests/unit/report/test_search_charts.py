@@ -71,7 +71,7 @@ def test_the_last_front_is_that_of_the_result(result):
 
 
 def test_the_choices_show_the_front_and_the_found_policy_with_a_star(result):
-    figure = choices_along_front(result, lowest_shown(result))
+    figure = choices_along_front(result, lowest_shown(result.search))
     weights, acts = figure["data"]
     labels = figure["layout"]["xaxis"]["ticktext"]
     found = result.search.evaluations[result.search.best]
