@@ -24,7 +24,7 @@ from mho.bit_search.search_state import OnPolicy
 from mho.bit_search.space import SearchSpace
 from mho.bit_search.warm_start import known_records
 from mho.bit_search.workers import Workers, open_measurer
-from mho.cost_model.latency_table import AdcLatencies
+from mho.cost_model.latency_table import LatencyTable
 from mho.data.dataset import Dataset
 from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator
@@ -60,7 +60,7 @@ def make_space(
     if objective is not Objective.LATENCY:
         costs = make_costs(network, accelerator, objective, mapping)
         return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
-    table = AdcLatencies.build(
+    table = LatencyTable.build(
         derive_layer_table(network), accelerator, constraints.specified_adc_bits(), model=mapping
     )
     latencies = table.latency_ps[:, :MAX_BITS, :MAX_BITS]

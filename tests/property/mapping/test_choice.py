@@ -105,7 +105,7 @@ def test_the_table_tells_what_the_mappings_take(layer, hardware, batch):
     table = LatencyTable.build((layer,), hardware, model=MappingModel.BEST, batch=batch)
     for bits in (BitWidths(1, 1), BitWidths(4, 7), BitWidths(8, 8), BitWidths(16, 16)):
         cost = cost_network((layer,), Policy({"layer": bits}), hardware, model=MappingModel.BEST, batch=batch)
-        assert table.layer_latency_ps("layer", bits) == cost.latency_ps
+        assert table.policy_latency_ps(Policy({"layer": bits})) == cost.latency_ps
 
 
 @given(layers(), accelerators())

@@ -33,9 +33,6 @@ def test_the_table_tells_what_the_cost_model_tells(encoding, cell_bits):
     for policy in random_policies(20):
         cost = cost_network(LAYERS, policy, hardware)
         assert table.policy_latency_ps(policy) == cost.latency_ps
-        for layer in cost.layers:
-            name = layer.mapping.layer.name
-            assert table.layer_latency_ps(name, policy[name]) == layer.latency_ps
 
 
 def test_many_policies_are_told_at_once():
@@ -51,10 +48,10 @@ def test_many_policies_are_told_at_once():
 def test_the_table_has_every_layer_and_width_and_cannot_be_changed():
     table = LatencyTable.build(LAYERS, ACCELERATOR)
     assert table.layer_names == NAMES
-    assert table.latency_ps.shape == (3, len(WIDTHS), len(WIDTHS))
+    assert table.latency_ps.shape == (3, len(WIDTHS), len(WIDTHS), 1)
     assert table.latency_ps.dtype == np.int64
     with pytest.raises(ValueError, match="read-only"):
-        table.latency_ps[0, 0, 0] = 1
+        table.latency_ps[0, 0, 0, 0] = 1
 
 
 def test_a_time_that_64_bits_cannot_hold_is_an_error_and_never_wraps():
@@ -72,4 +69,10 @@ def test_a_width_that_no_policy_has_is_an_error(width):
 def test_an_unknown_layer_is_an_error_with_the_nearest_name():
     table = LatencyTable.build((MvmLayer("conv1", "conv", 8, 9, 1, 1),), ACCELERATOR)
     with pytest.raises(PolicyError, match="did you mean 'conv1'"):
-        table.layer_latency_ps("conv2", BitWidths(8, 8))
+        table.policy_latency_ps(Policy({"conv2": BitWidths(8, 8)}))
+
+
+def test_a_policy_with_adc_bits_of_its_own_is_an_error():
+    table = LatencyTable.build(LAYERS[:1], ACCELERATOR)
+    with pytest.raises(PolicyError, match="ADC bits of their own"):
+        table.policy_latency_ps(Policy({"a": BitWidths(8, 8, 6)}))

@@ -26,7 +26,7 @@ def test_components_add_up_to_the_time_of_the_network(hardware, batch):
     cost = cost_network(LAYERS, POLICY, hardware, batch=batch)
     parts = split_time(cost, hardware)
     assert sum(parts.values()) == cost.latency_ps
-    assert parts[TimeComponent.READ] == cost.mvms * batch * hardware.crossbar.mvm_latency_ps
+    assert parts[TimeComponent.READ] == cost.mvms * batch * hardware.mvm_latency_ps
 
 
 def test_what_is_not_charged_for_takes_no_time():
