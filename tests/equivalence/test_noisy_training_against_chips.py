@@ -27,7 +27,7 @@ from mho.program.program import Program
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 
 CHIPS = 64
@@ -96,7 +96,7 @@ def on_chip(program: Program, seed: int, x: np.ndarray, hardware: Accelerator, c
     """Return the outputs of a chip; calibrated ADCs find their ranges on the same inputs, as in training."""
     ranges = None
     if hardware.converters.has_calibrated_adc:
-        ranges = calibrate_ranges(program, seed, x, hardware=hardware, conditions=conditions, rule=RULE)
+        ranges = calibrate_adcs(program, seed, x, hardware=hardware, conditions=conditions, rule=RULE).layers
     executor = AnalogExecutor(program, seed, hardware=hardware, conditions=conditions, ranges=ranges)
     (outputs,) = executor.run(x).values()
     return outputs.reshape(-1)

@@ -157,7 +157,7 @@ def list_conversions(layout: ArrayLayout, difference: ColumnDifference) -> Conve
     if difference is ColumnDifference.ANALOG:
         begins = begin_pairs(output, weight)
     first = np.flatnonzero(~np.append(False, begins[:-1]))
-    place = _number_within(output[first])
+    place = number_within(output[first])
     order = np.lexsort((output[first], place))
     first = first[order]
     second = np.where(begins[first], first + 1, NO_COLUMN)
@@ -186,7 +186,7 @@ def begin_pairs(output: NDArray[np.integer], weight: NDArray[np.integer]) -> NDA
     return begins
 
 
-def _number_within(groups: Integers) -> Integers:
+def number_within(groups: Integers) -> Integers:
     """Return the number of each element among those of its group, in order, from 0."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]

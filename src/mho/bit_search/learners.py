@@ -100,7 +100,37 @@ class SampleBuffer(ReplayBuffer):
         return self._get_samples(self._generator.integers(0, filled, size=batch_size), env=env)
 
 
-class OffPolicyLearner:
+class Learner:
+    """What all agents have in common: networks that act, and are saved and loaded."""
+
+    model: Any
+
+    def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the actions of the policy, without exploration."""
+        actions, _ = self.model.predict(observations, deterministic=True)
+        return np.asarray(actions, dtype=np.float32).reshape(len(observations))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights by name."""
+        return dict(self.model.policy.state_dict())
+
+    def load(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        """Take weights. Raises `InputFileError` where they are another agent's, or not finite."""
+        own = self.model.policy.state_dict()
+        other = {name for name in {*own, *tensors} if name not in own or name not in tensors}
+        other |= {name for name in own if name in tensors and own[name].shape != tensors[name].shape}
+        if other:
+            raise InputFileError(
+                f"the networks of the agent are others: {min(other)!r} does not fit",
+                where=where,
+                hint="the agent is of another algorithm or of another version of mho",
+            )
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise InputFileError("a weight of the agent is not finite", where=where)
+        self.model.policy.load_state_dict(dict(tensors))
+
+
+class OffPolicyLearner(Learner):
     """DDPG, TD3 or SAC on samples.
 
     Args:
@@ -128,26 +158,14 @@ class OffPolicyLearner:
         )
         self.model.set_logger(Logger(None, []))
 
-    def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the actor's actions."""
-        return _predict(self.model, observations)
-
     def learn(self, samples: TrainingSamples | None, updates: int) -> None:
         """Add the samples and make `updates` steps."""
         if samples is not None:
             self.model.replay_buffer.extend(samples)
         self.model.train(gradient_steps=updates, batch_size=BATCH_SIZE)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by name."""
-        return dict(self.model.policy.state_dict())
 
-    def load(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        """Take weights."""
-        _load(self.model, tensors, where)
-
-
-class PpoLearner:
+class PpoLearner(Learner):
     """PPO on simulated rollouts.
 
     Args:
@@ -174,10 +192,6 @@ class PpoLearner:
         )
         self.model.set_logger(Logger(None, []))
 
-    def act(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the means of the policy's actions."""
-        return _predict(self.model, observations)
-
     def learn(self, samples: TrainingSamples | None, updates: int) -> None:
         """Play episodes and learn from them; `updates` is not looked at."""
         del samples, updates
@@ -188,31 +202,3 @@ class PpoLearner:
                 self.model.learn(self._steps, reset_num_timesteps=False)
             finally:
                 np.random.set_state(state)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by name."""
-        return dict(self.model.policy.state_dict())
-
-    def load(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        """Take weights."""
-        _load(self.model, tensors, where)
-
-
-def _predict(model: Any, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-    actions, _ = model.predict(observations, deterministic=True)
-    return np.asarray(actions, dtype=np.float32).reshape(len(observations))
-
-
-def _load(model: Any, tensors: Mapping[str, Tensor], where: str) -> None:
-    own = model.policy.state_dict()
-    other = {name for name in {*own, *tensors} if name not in own or name not in tensors}
-    other |= {name for name in own if name in tensors and own[name].shape != tensors[name].shape}
-    if other:
-        raise InputFileError(
-            f"the networks of the agent are others: {min(other)!r} does not fit",
-            where=where,
-            hint="the agent is of another algorithm or of another version of mho",
-        )
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise InputFileError("a weight of the agent is not finite", where=where)
-    model.policy.load_state_dict(dict(tensors))

@@ -15,7 +15,6 @@ import numpy as np
 
 from mho.bit_search.auto import MethodChoice, choose_method
 from mho.bit_search.baselines import UniformSearch
-from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator
 from mho.bit_search.goal import Goal, front_of
 from mho.bit_search.log import EvaluationLog
@@ -31,11 +30,10 @@ from mho.bit_search.methods import (
     supports_warm_start,
 )
 from mho.bit_search.own_method import OwnMethod
-from mho.bit_search.screening import Screening
-from mho.bit_search.search_state import Noise, OnPolicy, SearchState
+from mho.bit_search.search_state import Noise, OnPolicy, SearchLimits, SearchState
 from mho.bit_search.space import SearchSpace
 from mho.display import Drawable, Table
-from mho.errors import ConfigError, MhoError
+from mho.errors import MhoError
 from mho.formats import plural
 from mho.policy import Policy
 
@@ -44,62 +42,6 @@ if TYPE_CHECKING:
 
 MAX_REPEATS = 200
 """A method that proposes nothing new this often in a row has ended."""
-
-
-@dataclass(frozen=True)
-class SearchLimits:
-    """How long a search lasts and what it may lose.
-
-    Attributes:
-        budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
-            whether an evaluation was made now or comes from the log.
-        allowed_drop_points: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
-        reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
-        cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
-            `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
-        batch: how many policies the method proposes before any of them is evaluated. It is part of what the search
-            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
-            many are measured again at a time.
-        screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
-        repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
-            is compared with it; with fewer while less than half of the budget is spent. What counts is the mean over
-            seeds, so that the best policy is not just the luckiest of many.
-        whole_front: search policies of all costs, not only near the incumbent
-            (`mho.bit_search.methods.SUPPORTS_FRONT`).
-    """
-
-    budget: int
-    allowed_drop_points: float = 1.0
-    reference_accuracy: float | None = None
-    cost_budget: CostBudget | None = None
-    whole_front: bool = False
-    batch: int = 1
-    screening: Screening | None = None
-    repeats: int = 0
-
-    def __post_init__(self) -> None:
-        if self.budget < 2:
-            raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
-        if self.batch < 1:
-            raise ConfigError(f"batch is {self.batch}", where="search: batch", expected="1 or more")
-        if self.screening is not None and (self.batch < 2 or self.whole_front):
-            raise ConfigError(
-                "stages, and " + ("a batch of one" if self.batch < 2 else "the whole front"),
-                where="search: screening",
-                expected="a batch of 2 policies or more, of which some are promoted, and a goal that tells which",
-            )
-        if self.repeats < 0:
-            raise ConfigError(f"repeats is {self.repeats}", where="search: repeats", expected="0 or more")
-        if self.repeats > self.budget - 2:
-            raise ConfigError(
-                f"{self.repeats} repeats within a budget of {self.budget}",
-                where="search: repeats",
-                expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
-            )
-        if not 0.0 <= self.allowed_drop_points <= 100.0:
-            raise ConfigError(
-                f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
-            )
 
 
 @dataclass(frozen=True)
@@ -252,11 +194,9 @@ def run_search(
     check_given(method, given)
     limit = None if options.cost_budget is None else options.cost_budget.of(space.reference_cost)
     check_goal(method, space, cost_budget=limit, whole_front=options.whole_front)
-    measurer = measurer or LocalMeasurer(evaluator)
     state = SearchState(
-        name_of(method), space, evaluator, log, options.budget, on_progress, measurer, options.screening,
-        options.repeats, options.batch,
-    )  # fmt: skip
+        name_of(method), space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator)
+    )
     reference = _measure_reference(state)
     goal = _make_goal(reference, options, space, limit)
     state.start(goal, given)
@@ -296,7 +236,7 @@ def _sum_up(
 def _measure_reference(state: SearchState) -> EvaluationRecord:
     """Return the record of the reference, with all seeds. Raises `MhoError` where it cannot be evaluated."""
     (reference,) = state.evaluate([state.space.reference_policy])
-    while reference.is_ok and reference.seeds <= state.repeats:
+    while reference.is_ok and reference.seeds <= state.limits.repeats:
         (reference,) = state.measure_again([reference])
     if not reference.is_ok:
         raise MhoError(

@@ -9,14 +9,71 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mho.bit_search.budget import CostBudget
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator, Variant, pool
 from mho.bit_search.goal import Goal, rank_fit, select_best
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import Measurer, Timed, make_record, variant_of
 from mho.bit_search.screening import Promoter, Screening
 from mho.bit_search.space import SearchSpace
-from mho.errors import MhoError
+from mho.errors import ConfigError, MhoError
 from mho.policy import Policy
+
+
+@dataclass(frozen=True)
+class SearchLimits:
+    """How long a search lasts and what it may lose.
+
+    Attributes:
+        budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
+            whether an evaluation was made now or comes from the log.
+        allowed_drop_points: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
+        reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
+        cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
+            `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
+        batch: how many policies the method proposes before any of them is evaluated. It is part of what the search
+            is: other batches lead to other proposals; by how many processes they are evaluated changes nothing. As
+            many are measured again at a time.
+        screening: shorter trainings that policies of a batch go through first; None: all are evaluated in full.
+        repeats: with how many other seeds a policy is measured before it may win, and the reference before anything
+            is compared with it; with fewer while less than half of the budget is spent. What counts is the mean over
+            seeds, so that the best policy is not just the luckiest of many.
+        whole_front: search policies of all costs, not only near the incumbent
+            (`mho.bit_search.methods.SUPPORTS_FRONT`).
+    """
+
+    budget: int
+    allowed_drop_points: float = 1.0
+    reference_accuracy: float | None = None
+    cost_budget: CostBudget | None = None
+    whole_front: bool = False
+    batch: int = 1
+    screening: Screening | None = None
+    repeats: int = 0
+
+    def __post_init__(self) -> None:
+        if self.budget < 2:
+            raise ConfigError(f"budget is {self.budget}", where="search: budget", expected="2 or more: one is for 8/8")
+        if self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}", where="search: batch", expected="1 or more")
+        if self.screening is not None and (self.batch < 2 or self.whole_front):
+            raise ConfigError(
+                "stages, and " + ("a batch of one" if self.batch < 2 else "the whole front"),
+                where="search: screening",
+                expected="a batch of 2 policies or more, of which some are promoted, and a goal that tells which",
+            )
+        if self.repeats < 0:
+            raise ConfigError(f"repeats is {self.repeats}", where="search: repeats", expected="0 or more")
+        if self.repeats > self.budget - 2:
+            raise ConfigError(
+                f"{self.repeats} repeats within a budget of {self.budget}",
+                where="search: repeats",
+                expected="a budget of 2 more, or larger: 8/8 is measured with every seed, and something else once",
+            )
+        if not 0.0 <= self.allowed_drop_points <= 100.0:
+            raise ConfigError(
+                f"allowed_drop_points is {self.allowed_drop_points}", where="search", expected="0..100 points"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,12 +181,9 @@ class SearchState:
         space: tells costs.
         evaluator: tells fidelity and seeds.
         log: keeps measurements.
-        budget: evaluations that the search may take.
+        limits: how long it lasts, and how policies are measured.
         on_progress: called after every policy; True stops.
         measurer: measures.
-        screening: shorter trainings that policies go through first; None: none.
-        repeats: with how many other seeds a policy is measured before it may win.
-        batch: how many policies are measured again at a time.
     """
 
     def __init__(
@@ -138,16 +192,12 @@ class SearchState:
         space: SearchSpace,
         evaluator: Evaluator,
         log: EvaluationLog,
-        budget: int,
+        limits: SearchLimits,
         on_progress: OnPolicy | None,
         measurer: Measurer,
-        screening: Screening | None = None,
-        repeats: int = 0,
-        batch: int = 1,
     ) -> None:
         self.method, self.space, self.evaluator, self.log = method, space, evaluator, log
-        self.budget, self.on_progress, self.measurer = budget, on_progress, measurer
-        self.repeats, self.batch = repeats, batch
+        self.limits, self.on_progress, self.measurer = limits, on_progress, measurer
         self.records: list[EvaluationRecord] = []
         self.given: list[EvaluationRecord] = []
         self.spent = 0.0
@@ -156,6 +206,7 @@ class SearchState:
         self._measured: dict[Policy, list[EvaluationRecord]] = {}
         self._goal: Goal | None = None
         self._has_ended = False
+        screening = limits.screening
         self._promoter = None if screening is None else Promoter(screening, evaluator, space, self.measure_as)
 
     @property
@@ -165,7 +216,7 @@ class SearchState:
 
     def room(self, batch: int) -> int:
         """Return how many policies, up to a batch, the rest of the budget is enough for."""
-        left = self.budget - self.spent + 1e-9
+        left = self.limits.budget - self.spent + 1e-9
         return next((count for count in range(batch, 0, -1) if self._cost(count) <= left), 0)
 
     def start(self, goal: Goal, given: Sequence[EvaluationRecord]) -> None:
@@ -212,7 +263,7 @@ class SearchState:
 
         All of them stood as many seeds. Empty where who would win has stood enough of them, or the budget is spent.
         """
-        if self._goal is None or not (room := min(self.batch, int(self.budget - self.spent + 1e-9))):
+        if self._goal is None or not (room := min(self.limits.batch, int(self.limits.budget - self.spent + 1e-9))):
             return []
         ranked = rank_fit(self._goal, self._inside())[:room]
         seeds = ranked[0].seeds if ranked else 1
@@ -230,12 +281,12 @@ class SearchState:
 
         All of them once half of the budget is spent, and fewer before: early ones are replaced soon.
         """
-        share = 1.0 if self._has_ended else min(1.0, 2.0 * self.spent / self.budget)
-        return 1 + int(share * self.repeats)
+        share = 1.0 if self._has_ended else min(1.0, 2.0 * self.spent / self.limits.budget)
+        return 1 + int(share * self.limits.repeats)
 
     def noise_of(self, best: EvaluationRecord, reference: EvaluationRecord) -> Noise | None:
         """Return the spread of the best policy and the reference over seeds; None where none are repeated."""
-        if self.repeats == 0:
+        if self.limits.repeats == 0:
             return None
         measured, references = (self._measured.get(record.policy, [record]) for record in (best, reference))
         return Noise(Spread.of(measured), Spread.of(references))
@@ -300,7 +351,7 @@ class SearchState:
         if self.on_progress is None or self._goal is None:
             return
         own = self.records[:1] + self.records[1 + len(self.given) :]
-        seconds = sum(r.seconds for r in own) / self.spent * (self.budget - self.spent)
-        records, best = tuple(self.records), self.best()
-        now = SearchProgress(len(own), self.budget, self.spent, record, best, seconds, self._goal, records)
+        budget, records, best = self.limits.budget, tuple(self.records), self.best()
+        seconds = sum(r.seconds for r in own) / self.spent * (budget - self.spent)
+        now = SearchProgress(len(own), budget, self.spent, record, best, seconds, self._goal, records)
         self.is_stopped |= self.on_progress(now) is True

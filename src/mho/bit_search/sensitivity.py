@@ -208,9 +208,7 @@ class SensitivityModel:
         value = self._mean
         if generator is not None:
             value = value + _TEMPER * (self._root @ generator.standard_normal(self._size))
-        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + self._decay(value)
-        left = 1.0 - min(float(np.exp(value[self._offset])), _LARGEST_OFFSET)
-        return np.exp(np.minimum(logs, _LARGEST_LOG)) / left
+        return self._excess(value) / (1.0 - min(float(np.exp(value[self._offset])), _LARGEST_OFFSET))
 
     def excess(self, generator: np.random.Generator | None = None) -> FloatArray:
         """Return the excess loss of each operand's bits, in units of the allowed one, without the common offset.
@@ -222,16 +220,14 @@ class SensitivityModel:
             float64 [layers, operands, 8] by bits 1..8.
         """
         value = self._mean
-        if generator is not None:
-            value = value + self._root @ generator.standard_normal(self._size)
-        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + self._decay(value)
+        return self._excess(value if generator is None else value + self._root @ generator.standard_normal(self._size))
+
+    def _excess(self, value: FloatArray) -> FloatArray:
+        shared = value[self._terms : self._offset].reshape(self.operands, MAX_BITS)
+        decay = shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
+        logs = value[: self._terms].reshape(self.operands, -1).T[:, :, None] + decay
         found: FloatArray = np.exp(np.minimum(logs, _LARGEST_LOG))
         return found
-
-    def _decay(self, value: FloatArray) -> FloatArray:
-        """Return the logarithm of what bits 1..8 leave of a sensitivity, [operands, 8]."""
-        shared = value[self._terms : self._offset].reshape(self.operands, MAX_BITS)
-        return shared + (2.0 - np.arange(1, MAX_BITS + 1)) * np.log(4.0)
 
     def _bits_of(self, policy: Policy) -> list[int]:
         places = [places_of(policy[name], self.operands) for name in self.layer_names]

@@ -32,7 +32,7 @@ from mho.mapping.encoding import (
     weight_offset,
 )
 from mho.mapping.layer_mapping import LayerMapping, Part, Range
-from mho.mapping.tiling import Tile, split_tiles
+from mho.mapping.tiling import Lines, Tile, as_lines, split_tiles
 from mho.mapping.windows import PositionGrid
 
 Integers = NDArray[np.int64]
@@ -241,19 +241,10 @@ def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.u
     return cells
 
 
-def _index(rows: Integers, cols: Integers) -> tuple[slice | Integers, slice | Integers]:
-    """Return what indexes a block of rows and columns; slices are quicker, where the numbers are evenly spaced."""
-    slices = [_as_slice(numbers) for numbers in (rows, cols)]
-    if slices[0] is not None and slices[1] is not None:
-        return slices[0], slices[1]
-    return rows[:, None], cols
-
-
-def _as_slice(numbers: Integers) -> slice | None:
-    steps = np.diff(numbers)
-    if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
-        return None
-    return slice(int(numbers[0]), int(numbers[-1]) + 1, int(steps[0]) if len(steps) else 1)
+def _index(rows: Integers, cols: Integers) -> tuple[Lines, Lines]:
+    """Return what indexes a block of rows and columns."""
+    lines = as_lines(rows), as_lines(cols)
+    return lines if all(isinstance(one, slice) for one in lines) else (rows[:, None], cols)
 
 
 def _digits_of(

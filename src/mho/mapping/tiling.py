@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mho.hardware.spec import Accelerator, Crossbar, Encoding
 from mho.mapping.adc_resolution import converts_differences
 from mho.mapping.slicing import Count, ceil_divide
+
+Lines = slice | NDArray[np.int64]
+"""Numbers of rows or columns."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +83,12 @@ def split_tiles(rows: int, cols: int, crossbar: Crossbar) -> tuple[Tile, ...]:
         for col in range(0, cols, crossbar.cols)
         for row in range(0, rows, crossbar.rows)
     )
+
+
+def as_lines(indices: NDArray[np.int64]) -> Lines:
+    """Return evenly spaced ascending indices as a slice, which NumPy reads without gathering."""
+    if indices.size == 1:
+        return slice(int(indices[0]), int(indices[0]) + 1)
+    step = int(indices[1] - indices[0]) if indices.size else 0
+    is_even = step > 0 and bool((np.diff(indices) == step).all())
+    return slice(int(indices[0]), int(indices[-1]) + 1, step) if is_even else indices

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.arithmetic.limits import FLOAT32_LIMIT, FLOAT64_LIMIT
+from mho.mapping.tiling import Lines, as_lines
 from mho.program.instructions import WriteTile
 from mho.program.layer_region import Integers, LayerRegion
 from mho.program.tile_sets import ColumnClass, TileSet, find_rows
@@ -187,8 +188,6 @@ def _add_up(blocks: list[Block], groups: Integers, shape: tuple[int, int]) -> Ma
 
 _BLOCK_CELLS = 1 << 22
 
-Lines = slice | Integers
-
 
 @dataclass(frozen=True)
 class Rank:
@@ -239,15 +238,6 @@ def recombine(cells: NDArray[np.uint8], rows: list[Rank], columns: list[Rank], s
             partial *= weights[:, None]
             total[:, :, part_of(row.elements, start, step)] += partial.swapaxes(1, 2)
     return total
-
-
-def as_lines(indices: Integers) -> Lines:
-    """Return evenly spaced ascending indices as a slice, which NumPy reads without gathering."""
-    if indices.size == 1:
-        return slice(int(indices[0]), int(indices[0]) + 1)
-    step = int(indices[1] - indices[0]) if indices.size else 0
-    is_even = step > 0 and bool((np.diff(indices) == step).all())
-    return slice(int(indices[0]), int(indices[-1]) + 1, step) if is_even else indices
 
 
 def part_of(lines: Lines, start: int, count: int) -> Lines:

@@ -133,42 +133,7 @@ def calibrate_adcs(
     conditions: Conditions | None = None,
     batch_size: int = DEFAULT_BATCH,
 ) -> AdcRanges:
-    """Find the ranges of a program's ADCs, as `calibrate_ranges` does.
-
-    Args:
-        program, seed, inputs, rule, conditions, batch_size: as there.
-        hardware: cells, wires and converters.
-        adc_range: which conversions share a range; None: what the hardware says.
-
-    Raises:
-        ConfigError: neither says so, ADCs are ideal, or the hardware does not fit the program.
-        DataError: inputs do not fit, or there are none.
-    """
-    if adc_range is not None and not hardware.converters.has_ideal_adc:
-        hardware = with_adc_range(hardware, adc_range)
-    origin = _origin(program, seed, hardware, conditions)
-    layers = calibrate_ranges(
-        program, seed, inputs, hardware=hardware, rule=rule, conditions=conditions, batch_size=batch_size
-    )
-    return AdcRanges(origin, layers)
-
-
-def _origin(program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
-    """Return the origin of ranges, which noise of reads and errors of ADCs do not change."""
-    return ChipOrigin.of(program, seed, idealize(hardware, (*ADC_ERRORS, *READ_NOISE)), conditions)
-
-
-def calibrate_ranges(
-    program: Program,
-    seed: int,
-    inputs: Mapping[str, Any] | NDArray[Any],
-    *,
-    hardware: Accelerator,
-    rule: RangeRule | None = None,
-    conditions: Conditions | None = None,
-    batch_size: int = DEFAULT_BATCH,
-) -> Ranges:
-    """Find the ranges that `AnalogExecutor` takes for calibrated ADCs.
+    """Find the ranges of a program's ADCs, which `AnalogExecutor` takes.
 
     The chip runs the data once or twice with ideal ADCs and without read noise; what it holds is what the seed gives.
 
@@ -176,17 +141,20 @@ def calibrate_ranges(
         program: as for `AnalogExecutor`.
         seed: of the chip.
         inputs: calibration data, as for `AnalogExecutor.run`.
-        hardware: `converters.adc_range` says which conversions share a range: those of a layer, of one of its weight
-            slices or of an ADC. Ranges of a layer are for codes of its own bits, where the program has some.
+        hardware: cells, wires and converters.
+        adc_range: which conversions share a range: those of a layer, of one of its weight slices or of an ADC; None:
+            what the hardware says. Ranges of a layer are for codes of its own bits, where the program has some.
         rule: how; None: least mean squared error.
         conditions: when and how cells are read.
         batch_size: samples at once; changes speed and memory alone.
 
     Raises:
-        ConfigError: the hardware has no calibrated ADC.
+        ConfigError: neither says which, ADCs are ideal, or the hardware does not fit the program.
         DataError: inputs do not fit, or there are none.
         UnsupportedOperationError: as for `AnalogExecutor`.
     """
+    if adc_range is not None and not hardware.converters.has_ideal_adc:
+        hardware = with_adc_range(hardware, adc_range)
     converters = hardware.converters
     if isinstance(converters.adc_bits, str) or converters.adc_range is AdcRange.FULL_SCALE:
         raise ConfigError(
@@ -203,7 +171,13 @@ def calibrate_ranges(
     if rule.counts_sums:
         executor.run(inputs, batch_size, observe=observer.count)
     own_bits = {layer.name: layer.adc_bits for layer in program.layers if layer.adc_bits is not None}
-    return observer.find_ranges(rule, converters.adc_bits, own_bits)
+    layers = observer.find_ranges(rule, converters.adc_bits, own_bits)
+    return AdcRanges(_origin(program, seed, hardware, conditions), layers)
+
+
+def _origin(program: Program, seed: int, hardware: Accelerator, conditions: Conditions | None) -> ChipOrigin:
+    """Return the origin of ranges, which noise of reads and errors of ADCs do not change."""
+    return ChipOrigin.of(program, seed, idealize(hardware, (*ADC_ERRORS, *READ_NOISE)), conditions)
 
 
 class _Observer:

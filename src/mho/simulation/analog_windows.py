@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mho.arithmetic.limits import FLOAT64_LIMIT
 from mho.array.integer_product import IntegerProduct, check_sums
+from mho.array.layout import number_within
 from mho.array.product import LinearProduct
 from mho.array.read_noise import VarianceProduct, draw_normal
 from mho.array.row_drives import RowDrives
@@ -80,12 +81,7 @@ class Targets:
         if np.array_equal(flat, np.arange(start, start + flat.size)):
             self._run = slice(start, start + flat.size)
             return
-        order = np.argsort(flat, kind="stable")
-        ordered = flat[order]
-        begins = np.append(True, ordered[1:] != ordered[:-1])
-        turn = np.empty(flat.size, dtype=np.int64)
-        starts = np.flatnonzero(begins)
-        turn[order] = np.arange(flat.size) - np.repeat(starts, np.diff(np.append(starts, flat.size)))
+        turn = number_within(flat)
         if not turn.any():
             self._rounds = [(slice(None), flat)]
         else:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mho.arithmetic.operations import OPERATIONS
+from mho.array.layout import number_within
 from mho.errors import ProgramError
 from mho.mapping.event_counts import EventCounts
 from mho.program.instruction_costs import count_shift_add
@@ -235,11 +236,8 @@ def _disjoint_columns(machine: Machine, name: str, cols: Span) -> list[Array]:
     """Split the used columns so that no two of a part enter the same sum: NumPy adds only one of several."""
     if (name, cols) not in machine.disjoint:
         offsets = _lines(machine, name, cols)
-        order = np.argsort(offsets, kind="stable")
-        order = order[offsets[order] >= 0]
-        starts = np.flatnonzero(np.diff(offsets[order], prepend=-1))
-        rank = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
-        machine.disjoint[name, cols] = [order[rank == value] for value in range(int(rank.max(initial=-1)) + 1)]
+        turn = np.where(offsets >= 0, number_within(offsets), -1)
+        machine.disjoint[name, cols] = [np.flatnonzero(turn == number) for number in range(int(turn.max()) + 1)]
     return machine.disjoint[name, cols]
 
 

@@ -30,7 +30,7 @@ from mho.program.instructions import Layer
 from mho.program.lowering import compile_network, read_widths
 from mho.program.verify import verify_program
 from mho.quantization.ptq import quantize
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 from mho.simulation.timing import time_program
@@ -106,11 +106,11 @@ def test_each_layer_is_converted_as_on_a_chip_whose_adcs_have_its_bits(adc_range
         compile_network(network, made, model=MappingModel.PAPER, adc_bits=own)
         for own in ({CHAIN.layer_names[0]: 3}, {})
     )
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers
     tiles = AnalogExecutor(program, 1, hardware=made, ranges=ranges).tiles
     for name, bits in zip(network.layer_names, (3, MOST), strict=True):
         alone = hardware(bits, adc_range)
-        expected = calibrate_ranges(plain, 1, inputs, hardware=alone)
+        expected = calibrate_adcs(plain, 1, inputs, hardware=alone).layers
         others = AnalogExecutor(plain, 1, hardware=alone, ranges=expected).tiles
         np.testing.assert_equal(ranges[name], expected[name])
         for one, other in zip(tiles[name], others[name], strict=True):
@@ -138,7 +138,7 @@ def test_a_chip_with_fewer_bits_than_a_layer_has_is_refused_and_one_with_ideal_a
 
 
 def calibrate_and_run(program, inputs, made):
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers
     return AnalogExecutor(program, 1, hardware=made, ranges=ranges).run(inputs)
 
 

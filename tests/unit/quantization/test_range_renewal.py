@@ -19,7 +19,7 @@ from mho.program.lowering import compile_network
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 
 EXTREMES, HALF = RangeRule(RangeMethod.EXTREMES), RangeRule(RangeMethod.PERCENTILE, 0.5)
@@ -56,7 +56,7 @@ def test_layers_convert_as_chips_whose_ranges_come_from_the_same_inputs(adc_rang
     trainable, x = layer()
     accelerator = hardware(3, adc_range)
     program = compile_network(trainable.to_quantized_network(), accelerator, model=MappingModel.PAPER)
-    ranges = calibrate_ranges(program, 0, x.numpy(), hardware=accelerator, rule=rule)
+    ranges = calibrate_adcs(program, 0, x.numpy(), hardware=accelerator, rule=rule).layers
     wanted = AnalogExecutor(program, 0, hardware=accelerator, ranges=ranges).run(x.numpy())["fc_out"]
     found = run(trainable, noise_for(trainable, accelerator, renewal=RangeRenewal(rule)), x).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

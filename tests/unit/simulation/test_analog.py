@@ -25,7 +25,7 @@ from mho.program.layer_content import collect_layers
 from mho.program.lowering import compile_network
 from mho.program.program import walk
 from mho.simulation import analog_tiles
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.analog_tiles import TileWriter
 from mho.simulation.executor import Executor
@@ -208,11 +208,11 @@ def test_no_two_writes_of_a_crossbar_have_the_same_number(product):
 def test_operands_have_calibrated_ranges_and_noise_too(product):
     program, inputs = product
     hardware = with_array(program.accelerator, {"adc_bits": 4, "adc_range": "calibrated-columns"}, read_noise=0.1)
-    ranges = calibrate_ranges(program, 1, inputs, hardware=hardware)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=hardware).layers
     made = AnalogExecutor(program, 1, hardware=hardware, ranges=ranges)
     assert difference(made.run(inputs), made.run(inputs)) > 0
     enough = with_array(program.accelerator, {"adc_bits": 12, "adc_range": "calibrated-columns"})
-    ranges = calibrate_ranges(program, 1, inputs, hardware=enough, rule=RangeRule(RangeMethod.EXTREMES))
+    ranges = calibrate_adcs(program, 1, inputs, hardware=enough, rule=RangeRule(RangeMethod.EXTREMES)).layers
     exact = Executor(program).run(inputs)
     assert_same_bits(AnalogExecutor(program, 1, hardware=enough, ranges=ranges).run(inputs), exact)
 
@@ -343,7 +343,7 @@ def test_reads_agree_in_distribution_whatever_the_batch(adc_bits):
 def test_copies_have_ranges_of_their_own(copied):
     inputs = np.random.default_rng(1).standard_normal((4, 1, 6, 6)).astype(np.float32)
     hardware = with_array(copied.accelerator, {"adc_bits": 5, "adc_range": "calibrated-columns"})
-    ranges = calibrate_ranges(copied, 1, inputs, hardware=hardware)
+    ranges = calibrate_adcs(copied, 1, inputs, hardware=hardware).layers
     tiles = AnalogExecutor(copied, 1, hardware=hardware, ranges=ranges).tiles
     assert {name: len(found) for name, found in ranges.items()} == {name: len(found) for name, found in tiles.items()}
 

@@ -18,7 +18,7 @@ from mho.array.range_groups import group_conversions
 from mho.errors import ConfigError, DataError
 from mho.hardware.loading import accelerator_from_json
 from mho.program.lowering import compile_network
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 from mho.simulation.executor import Executor
 
@@ -46,7 +46,7 @@ def hardware(program, bits, adc_range, *, difference="digital", **array):
 
 
 def calibrated(program, inputs, made, **options):
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made, **options)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made, **options).layers
     return AnalogExecutor(program, 1, hardware=made, ranges=ranges).run(inputs)["y"]
 
 
@@ -65,7 +65,7 @@ def test_ranges_of_all_that_occurs_with_codes_enough_lose_nothing(program, input
 
 
 def test_a_layer_shares_one_range(program, inputs):
-    ranges = calibrate_ranges(program, 1, inputs, hardware=hardware(program, 3, "calibrated-layer"))
+    ranges = calibrate_adcs(program, 1, inputs, hardware=hardware(program, 3, "calibrated-layer")).layers
     (tiles,) = ranges.values()
     assert len(tiles) > 1
     assert len(np.unique(np.concatenate([high for _, high in tiles]))) == 1
@@ -76,7 +76,7 @@ def test_a_weight_slice_shares_one_range(network, inputs, difference):
     """Weights from -8 to 7 in cells of one bit: digits of 1, 2, 4, 8, and with digital differences of minus as much."""
     program = compile_small(network, make_accelerator(40, 24, 1))
     made = hardware(program, 3, "calibrated-slices", difference=difference)
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)["conv"]
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers["conv"]
     tiles = AnalogExecutor(program, 1, hardware=made, ranges={"conv": ranges}).tiles["conv"]
     found = {}
     for tile, (lowest, highest) in zip(tiles, ranges, strict=True):
@@ -93,7 +93,7 @@ def test_sums_of_inputs_are_no_slice_of_the_weights(network, inputs, adc_range):
     accelerator = make_accelerator(80, 24, 2, encoding="offset")
     program = compile_small(network, accelerator)
     made = hardware(program, 3, adc_range)
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)["conv"]
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers["conv"]
     tiles = AnalogExecutor(program, 1, hardware=made, ranges={"conv": ranges}).tiles["conv"]
     ones, digits = set(), set()
     for tile, (_, highest) in zip(tiles, ranges, strict=True):
@@ -107,7 +107,7 @@ def test_sums_of_inputs_are_no_slice_of_the_weights(network, inputs, adc_range):
 
 def test_columns_of_one_converter_share_one_range(program, inputs):
     made = hardware(program, 3, "calibrated-columns")
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers
     tiles = AnalogExecutor(program, 1, hardware=made, ranges=ranges).tiles
     seen = set()
     for name, found in ranges.items():
@@ -123,7 +123,7 @@ def test_columns_of_one_converter_share_one_range(program, inputs):
 def test_ranges_reach_below_zero_where_sums_do(network, inputs, difference, is_signed):
     program = compile_small(network, make_accelerator(40, 24, 2))
     made = hardware(program, 3, "calibrated-layer", difference=difference)
-    (tiles,) = calibrate_ranges(program, 1, inputs, hardware=made).values()
+    (tiles,) = calibrate_adcs(program, 1, inputs, hardware=made).layers.values()
     assert all((low < 0).all() == is_signed for low, _ in tiles)
     assert calibrated(program, inputs, made) is not None
 
@@ -141,7 +141,7 @@ def test_ranges_follow_what_the_chip_holds_but_not_its_noise():
     inputs = np.random.default_rng(1).standard_normal((3, 1, 6, 6)).astype(np.float32)
 
     def found(**array):
-        ranges = calibrate_ranges(program, 1, inputs, hardware=hardware(program, 3, "calibrated-columns", **array))
+        ranges = calibrate_adcs(program, 1, inputs, hardware=hardware(program, 3, "calibrated-columns", **array)).layers
         return np.concatenate([np.concatenate(pair) for tiles in ranges.values() for pair in tiles])
 
     ideal = found()
@@ -151,25 +151,25 @@ def test_ranges_follow_what_the_chip_holds_but_not_its_noise():
 
 def test_the_batch_size_changes_no_range(program, inputs):
     made = hardware(program, 3, "calibrated-layer")
-    whole, single = (calibrate_ranges(program, 1, inputs, hardware=made, batch_size=size) for size in (6, 1))
+    whole, single = (calibrate_adcs(program, 1, inputs, hardware=made, batch_size=size).layers for size in (6, 1))
     assert all((a[1] == b[1]).all() for name in whole for a, b in zip(whole[name], single[name], strict=True))
 
 
 @pytest.mark.parametrize(("bits", "adc_range"), [("ideal", "calibrated-layer"), (4, "full-scale")])
 def test_hardware_without_calibrated_adcs_is_refused(program, inputs, bits, adc_range):
     with pytest.raises(ConfigError, match="adc_range"):
-        calibrate_ranges(program, 1, inputs, hardware=hardware(program, bits, adc_range))
+        calibrate_adcs(program, 1, inputs, hardware=hardware(program, bits, adc_range))
 
 
 def test_no_data_gives_no_ranges(program, inputs):
     nothing = {name: values[:0] for name, values in inputs.items()}
     with pytest.raises(DataError):
-        calibrate_ranges(program, 1, nothing, hardware=hardware(program, 4, "calibrated-layer"))
+        calibrate_adcs(program, 1, nothing, hardware=hardware(program, 4, "calibrated-layer"))
 
 
 def test_ranges_of_other_tiles_and_none_are_refused(program, inputs):
     made = hardware(program, 4, "calibrated-layer")
-    ranges = calibrate_ranges(program, 1, inputs, hardware=made)
+    ranges = calibrate_adcs(program, 1, inputs, hardware=made).layers
     for changed in ({}, {"conv": ranges["conv"][:-1]}, {"conv": (*ranges["conv"], ranges["conv"][0])}):
         with pytest.raises(ConfigError, match="other tiles"):
             AnalogExecutor(program, 1, hardware=made, ranges=changed)

@@ -25,7 +25,7 @@ from mho.hardware.loading import accelerator_from_json
 from mho.program.program import NORMALIZES_INPUT
 from mho.report.study_document import StudyResult
 from mho.schemas import json_schema
-from mho.simulation.adc_ranges import calibrate_ranges
+from mho.simulation.adc_ranges import calibrate_adcs
 from mho.simulation.analog import AnalogExecutor
 from mho.worker_pool import start_process
 from mho.workflow.study import run_study
@@ -192,7 +192,7 @@ def test_calibrated_converters_get_ranges_for_every_chip(folder, adc_range):
 
     for seed, correct in zip((3, 5), point.correct, strict=True):
         rule = RangeRule(RangeMethod.EXTREMES)
-        ranges = calibrate_ranges(program, seed, inputs[::4], hardware=hardware, rule=rule)
+        ranges = calibrate_adcs(program, seed, inputs[::4], hardware=hardware, rule=rule).layers
         (outputs,) = AnalogExecutor(program, seed, hardware=hardware, ranges=ranges).run(inputs).values()
         assert correct == int((outputs.argmax(axis=1) == labels).sum())
 
@@ -214,7 +214,9 @@ def test_ranges_are_those_of_the_time_that_is_asked_for(tmp_path, when):
     content["converters"].update(adc_bits=3, adc_range="calibrated-columns")
     hardware = accelerator_from_json(content, where="test")
     then = Conditions(elapsed_s=1000)
-    ranges = calibrate_ranges(program, 0, samples[0], hardware=hardware, conditions=then if when == "reading" else None)
+    ranges = calibrate_adcs(
+        program, 0, samples[0], hardware=hardware, conditions=then if when == "reading" else None
+    ).layers
     (outputs,) = AnalogExecutor(program, 0, hardware=hardware, conditions=then, ranges=ranges).run(samples[0]).values()
     assert result.points[1].correct[0] == int((outputs.argmax(axis=1) == samples[1]).sum())
 
