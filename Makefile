@@ -20,7 +20,7 @@ QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_sear
 PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
 SETS ?= all
 
-.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest fuzz kills constraints lint format docs clean
+.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest fuzz kills constraints lint format docs links clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -93,10 +93,15 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-#   make docs   build the documentation into site/
+#   make docs   check the links of the documentation and build it into site/
 docs: $(INSTALLED)
+	$(BIN)/python tools/check_links.py
 	$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) --no-build-isolation --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+#   make links   fetch the addresses outside of the documentation that it links to
+links:
+	$(PYTHON) tools/check_links.py --fetch
 
 #   make clean   remove the environments and what runs left behind
 clean:

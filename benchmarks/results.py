@@ -51,7 +51,8 @@ class Record:
     """One table of figures and where they come from.
 
     Attributes:
-        command: that prints the figures; words in capitals (CIFAR10, WEIGHTS) are files of the user's.
+        command: that prints the figures; words in capitals (CIFAR10, WEIGHTS) are files of the user's. Empty: there is
+            none any more, as `not_rerun` says.
         date: of the run, year-month-day.
         spread: what the figures vary over (seeds, chips, processors), or that they are counts.
         columns, rows: the table, as Markdown.
@@ -92,7 +93,7 @@ class Record:
 
     def to_json(self) -> str:
         """Return the file's text: a line for each row, so that a change of one figure is a change of one line."""
-        content = {key: value for key, value in vars(self).items() if key != "name" and value}
+        content = {key: value for key, value in vars(self).items() if key != "name" and (value or key == "command")}
         lines = []
         for key, value in content.items():
             if key in ("rows", "rules"):
@@ -128,7 +129,8 @@ class Record:
         made = ", ".join(filter(None, [self.date, f"mho {self.version}" if self.version else "", self.processor]))
         if self.not_rerun:
             made = f"recorded {made}, not rerun: {self.not_rerun}"
-        return "\n".join([*lines, "", f"`{self.command}` ({made}). {self.spread}"])
+        source = f"`{self.command}` ({made})" if self.command else made[0].upper() + made[1:]
+        return "\n".join([*lines, "", f"{source}. {self.spread}"])
 
     def headline(self) -> str:
         """Return the row of the record in a table of headlines."""
@@ -156,7 +158,7 @@ def main() -> None:
             page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
     if not (options.run or options.check or options.write):
         for record in map(Record.load, record_names()):
-            print(f"{record.name:28} {record.date}  {record.version or '-':16} {record.command}")
+            print(f"{record.name:28} {record.date}  {record.version or '-':16} {record.command or record.not_rerun}")
     if differ:
         raise SystemExit(f"figures differ from the records: {', '.join(differ)}")
 

@@ -112,6 +112,11 @@ def test_what_was_not_rerun_says_why(made):
     assert "(recorded 2026-01-02, a processor, not rerun: hours)" in text
 
 
+def test_figures_without_a_command_say_so(made):
+    text = dataclasses.replace(made, command="", not_rerun="by a script that is not kept").render()
+    assert "\nRecorded 2026-01-02, not rerun: by a script that is not kept. Two seeds." in text
+
+
 def test_a_headline_of_no_cell_is_an_error(made):
     with pytest.raises(SystemExit, match=r"made: there is no cell VGG-19 \| gain"):
         dataclasses.replace(made, summary={"what": "", "measured": "{VGG-19 | gain}"}).headline()
