@@ -1,17 +1,17 @@
 """The charts of the page, as Plotly's JSON: made from a `RunResult` alone.
 
-Colours are names of the page's style variables (``var(--found)``); the page replaces them, so that charts follow light
-and dark. No plotting library is needed to make them.
+Colours are names of the page's style variables (``var(--found)``), so that charts follow light and dark: `chart_svg`
+draws them for pages, `mho.plot` hands them to Plotly.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from mho.formats import TIMES, format_cost, format_percent, plural
 from mho.report.chart_parts import Figure, base_layout, cost_unit, latency_unit, limit_layout, percent, show_layers
+from mho.report.choice_text import describe_outcome
 from mho.report.result import RunResult
 from mho.report.result_search import EvaluationFigures, SearchFigures
 from mho.report.search_charts import (
@@ -53,7 +53,14 @@ def accuracy_against_cost(search: SearchFigures) -> Figure:
     tried = [entry for entry in shown if entry.index not in (search.best, 0)]
     front = sorted((entry for entry in shown if entry.on_front), key=lambda entry: entry.cost)
     traces = [
-        _points(tried, search, factor, "policies tried", {"color": "var(--tried)", "size": 8, "opacity": 0.75}),
+        _points(
+            [entry for entry in tried if entry.seeds == 1],
+            search, factor, "one measurement", {"color": "var(--tried)", "size": 8, "symbol": "circle-open"},
+        ),
+        _points(
+            [entry for entry in tried if entry.seeds > 1],
+            search, factor, "mean of several seeds", {"color": "var(--tried)", "size": 8},
+        ),
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
             "x": [entry.cost * factor for entry in front], "y": [percent(entry.accuracy) for entry in front],
@@ -68,7 +75,7 @@ def accuracy_against_cost(search: SearchFigures) -> Figure:
     layout = base_layout(f"{search.objective_words}, {unit}", "accuracy on validation data, %", height=440, alt=alt)
     layout |= limit_layout(search, factor)
     layout["xaxis"]["rangemode"] = "tozero"
-    return {"data": traces, "layout": layout}
+    return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
 def count_hidden(search: SearchFigures) -> int:
@@ -137,35 +144,23 @@ def search_progress(result: RunResult) -> Figure:
     traces = [
         points(others, names[0], {"color": "var(--tried)", "size": 7, "symbol": "circle-open"}),
         points(accepted, names[1], {"color": "var(--found)", "size": 8, "opacity": 0.7}),
-        {
-            "type": "scatter", "mode": "lines", "name": "best so far", "hoverinfo": "skip",
-            "x": [entry.index + 1 for entry in search.evaluations],
-            "y": [None if entry is None else value(entry) for entry in _best_so_far(search)],
-            "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
-        },
+        points(_pick(accepted, search.best), "found policy", _marker("var(--found)", "star", 18)),
     ]  # fmt: skip
+    if result.searches:  # the run's own comes first
+        course = result.searches[0].course
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": "best so far by all rules", "hoverinfo": "skip",
+                "x": [point.evaluated for point in course],
+                "y": [percent(point.accuracy) if has_budget else point.gain for point in course],
+                "line": {"color": "var(--found)", "width": 2, "shape": "hv"},
+            }
+        )  # fmt: skip
     title = "accuracy on validation data, %" if has_budget else "gain over uniform 8/8"
     alt = f"{title} of {plural(len(search.evaluations), 'policy', 'policies')} in the order tried."
     layout = base_layout("policies tried", title, height=360, alt=alt)
     layout["yaxis"] |= {} if has_budget else {"ticksuffix": TIMES}
     return {"data": traces, "layout": layout}
-
-
-def _best_so_far(search: SearchFigures) -> list[EvaluationFigures | None]:
-    """Return after each policy the one that is best: cheapest, or where the cost was limited, of the lowest loss."""
-    best: EvaluationFigures | None = None
-    found = []
-    for entry in search.evaluations:
-        if search.accepts(entry) and (best is None or _rank(search, entry) < _rank(search, best)):
-            best = entry
-        found.append(best)
-    return found
-
-
-def _rank(search: SearchFigures, entry: EvaluationFigures) -> tuple[float, ...]:
-    if search.cost_budget is None:
-        return (entry.cost,)
-    return (math.inf if entry.score is None else entry.score, entry.cost)
 
 
 def training_curves(result: RunResult) -> Figure:
@@ -208,11 +203,18 @@ def _pick(entries: list[EvaluationFigures], index: int) -> list[EvaluationFigure
 def _points(
     entries: list[EvaluationFigures], search: SearchFigures, factor: float, name: str, marker: dict[str, Any]
 ) -> dict[str, Any]:
-    return {
+    trace: dict[str, Any] = {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
         "x": [entry.cost * factor for entry in entries], "y": [percent(entry.accuracy) for entry in entries],
         "hovertext": [_describe(entry, search.unit) for entry in entries], "hoverinfo": "text",
     }  # fmt: skip
+    if any(entry.high is not None for entry in entries):
+        up = [100 * ((entry.high or 0.0) - (entry.accuracy or 0.0)) if entry.high else 0.0 for entry in entries]
+        down = [100 * ((entry.accuracy or 0.0) - (entry.low or 0.0)) if entry.high else 0.0 for entry in entries]
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": marker["color"], "width": 4
+        }  # fmt: skip
+    return trace
 
 
 def _describe(entry: EvaluationFigures, unit: str) -> str:
@@ -223,10 +225,12 @@ def _describe(entry: EvaluationFigures, unit: str) -> str:
         if entry.accuracy is None
         else format_percent(entry.accuracy)
     )
+    seeds = "one measurement" if entry.seeds == 1 else f"mean of {entry.seeds} seeds"
+    outcome = "" if entry.verdict is None else f"; {describe_outcome(entry)}"
     more = "<br>…" if len(words) > 33 else ""
     return (
         f"<b>policy {entry.index + 1}</b>: {format_cost(entry.cost, unit)}, {entry.gain:.2f}{TIMES}, {accuracy}"
-        "<br>"
+        f"<br>{seeds}{outcome}<br>"
         f"{'<br>'.join(rows)}{more}"
     )
 

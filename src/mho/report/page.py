@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mho.report.chart_svg import Chart
+from mho.report.choice_text import explain_choice
 from mho.report.drawing_files import Picture
 from mho.report.figures import build_figures, count_hidden
 from mho.report.page_sections import sections_of
@@ -31,6 +32,7 @@ def render_page(result: RunResult, pictures: Sequence[Picture] = (), timeline: T
         reference=result.candidate("reference"),
         float=result.candidate("float"),
         hidden=count_hidden(result.search),
+        choice=explain_choice(result),
         exact_integers=EXACT,
         pictures=pictures,
         timeline=timeline,

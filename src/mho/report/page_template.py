@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from mho import formats
-from mho.report import network_tables
+from mho.report import choice_text, network_tables
 from mho.report.study_text import describe_band, format_value
 
 _FILTERS = {
@@ -19,6 +19,8 @@ _FILTERS = {
     "duration": formats.format_seconds,
     "value": format_value,
     "band": describe_band,
+    "outcome": choice_text.describe_outcome,
+    "tried": choice_text.list_tried,
     "energy": partial(formats.format_energy, page=True),
     "confusion_matrix": network_tables.build_matrix,
     "confusions": network_tables.list_confusions,

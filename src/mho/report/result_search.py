@@ -5,10 +5,11 @@ Losses are natural logarithms (cross entropy on the calibration split), accuraci
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from mho.bit_search.verdicts import Verdict
 from mho.cost_model.document import leave_out_adc_bits
 from mho.frozen_model import FrozenModel
 from mho.policy import write_widths
@@ -42,6 +43,17 @@ class EvaluationFigures(FrozenModel):
     """Why it failed, where it did."""
     on_front: bool
     """No other policy costs at most as much and is more accurate."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """With how many seeds it was measured: score and accuracy are their means."""
+    smoothed: Share | None = None
+    """Accuracy as smoothed along the score (`mho.bit_search.goal`); null where there is none, and in results that
+    predate it."""
+    low: Share | None = None
+    """Lower end of the 95 % interval of the mean over seeds (Student's t); null where only the mean is kept."""
+    high: Share | None = None
+    """Its upper end."""
+    verdict: Verdict | None = None
+    """What became of it, and why; null in results that predate it."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -76,6 +88,8 @@ class SearchFigures(FrozenModel):
     """Points of accuracy that may be lost against uniform 8/8; null where the cost was limited instead."""
     target_accuracy: float | None
     """Smallest accuracy that was accepted, on validation data; null where the cost was limited instead."""
+    smoothed_target: Share | None = None
+    """Smallest smoothed accuracy that was accepted; null where the cost was limited, and in results that predate it."""
     cost_budget: float | None = None
     """What the policy might cost, in `unit`: the most accurate one within it was searched; null: no limit."""
     best: int

@@ -14,9 +14,12 @@ from mho.bit_search.goal import Goal, select_best
 from mho.bit_search.objective import Objective
 from mho.bit_search.runner import SearchResult
 from mho.bit_search.space import SearchSpace
+from mho.bit_search.verdicts import Verdicts, find_verdicts
 from mho.errors import InputFileError
+from mho.evaluation.confidence import find_band
 from mho.formats import format_cost, format_points
 from mho.input_files import read_json
+from mho.policy import Policy
 from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchFigures, SearchSummary, StepWorth
 from mho.seeds import derive_seed
 from mho.workflow.policy_stages import SEARCH_FILE
@@ -70,6 +73,9 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
     """Return the evaluations of the run's search; `found` are the figures of the policy that was trained."""
     content = _read(stage)
     objective = Objective(stage.figures["objective"])
+    records = read_records(content, str(stage.folder / SEARCH_FILE))
+    told = find_verdicts(read_goal(content, records[0]), records, found["index"], found["finalists"])
+    bands = _find_bands(content, found["validation"]["count"])
     return SearchFigures(
         method=content["method"],
         objective=str(objective),
@@ -80,10 +86,11 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         space=stage.figures["space"],
         allowed_drop_points=content["allowed_drop_points"],
         target_accuracy=stage.figures["target_accuracy"],
+        smoothed_target=told.target,
         cost_budget=stage.figures["cost_budget"],
         best=found["index"],
         finalists=tuple(found["finalists"]),
-        evaluations=_list_evaluations(content, stage.figures["reference_cost"]),
+        evaluations=_list_evaluations(content, stage.figures["reference_cost"], told, bands),
     )
 
 
@@ -92,6 +99,7 @@ def describe_result(result: SearchResult) -> SearchFigures:
     goal, records = result.goal, result.records
     objective = goal.objective
     places = [number for number, record in enumerate(records) if record is result.best]
+    told = find_verdicts(goal, records, places[0]) if places else None
     return SearchFigures(
         method=result.method,
         objective=str(objective),
@@ -102,14 +110,21 @@ def describe_result(result: SearchResult) -> SearchFigures:
         space="",
         allowed_drop_points=None if goal.cost_budget is not None else goal.allowed_drop_points,
         target_accuracy=None if goal.cost_budget is not None else goal.target_accuracy,
+        smoothed_target=None if told is None else told.target,
         cost_budget=goal.cost_budget,
         best=places[0] if places else -1,
         finalists=tuple(places),
-        evaluations=_list_evaluations(result.to_json(), result.reference.cost),
+        evaluations=_list_evaluations(result.to_json(), result.reference.cost, told, {}),
     )
 
 
-def _list_evaluations(content: Mapping[str, Any], reference_cost: float) -> tuple[EvaluationFigures, ...]:
+_Bands = Mapping[Policy, Mapping[str, float | None]]
+"""Of a policy: ends of the interval of its mean accuracy, by their names in `EvaluationFigures`."""
+
+
+def _list_evaluations(
+    content: Mapping[str, Any], reference_cost: float, told: Verdicts | None, bands: _Bands
+) -> tuple[EvaluationFigures, ...]:
     """Return the policies of a search's file, in the order tried."""
     front = set(content["front"])
     evaluations = []
@@ -129,9 +144,27 @@ def _list_evaluations(content: Mapping[str, Any], reference_cost: float) -> tupl
                 seconds=record["seconds"],
                 note=record["note"],
                 on_front=index in front,
+                seeds=record.get("seeds", 1),
+                smoothed=None if told is None else told.smoothed[index],
+                verdict=None if told is None else told.verdicts[index],
+                **bands.get(Policy.from_json(record["policy"], where=SEARCH_FILE), {}),
             )
         )
     return tuple(evaluations)
+
+
+def _find_bands(content: Mapping[str, Any], samples: int) -> _Bands:
+    """Return the interval of the mean accuracy of the policies of which a search keeps every seed's."""
+    noise = content["noise"]
+    if noise is None:
+        return {}
+    bands = {}
+    for name in ("best", "reference"):
+        correct = [round(accuracy * samples) for accuracy in noise[name]["accuracies"]]
+        if len(correct) > 1:
+            band = find_band(correct, samples)
+            bands[Policy.from_json(content[name]["policy"], where=name)] = {"low": band.low, "high": band.high}
+    return bands
 
 
 def collect_worths(stage: StageResult, space: SearchSpace, place: int, seed: int) -> tuple[OperandWorth, ...]:

@@ -7,7 +7,7 @@ from mho.report.chart_parts import base_layout, show_layers
 from mho.report.figures import build_figures, lowest_shown, search_progress
 from mho.report.page import render_page
 from mho.report.result import RunResult
-from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchSummary, StepWorth
+from mho.report.result_search import BestSoFar, OperandWorth, SearchSummary, StepWorth
 from mho.report.search_charts import (
     MOST_POLICIES,
     choices_along_front,
@@ -135,19 +135,6 @@ def test_within_a_cost_budget_the_page_tells_the_limit_and_charts_show_accuracy(
     assert len(accepted["x"]) == len(cheap)
     assert accepted["y"] == [pytest.approx(100 * entry.accuracy, abs=1e-3) for entry in cheap]
     assert build_figures(limited)["accuracy"]["layout"]["shapes"][0]["x0"] == pytest.approx(12.0)
-
-
-def test_the_best_so_far_within_a_budget_is_that_of_the_least_loss(result):
-    scores = [0.5, 0.4, 0.3, 0.2]
-    entries = [
-        EvaluationFigures.model_validate(
-            {**e.model_dump(), "score": s, "accuracy": 0.9 + k / 100, "cost": 5e9 if k != 2 else 9e10}
-        )
-        for k, (e, s) in enumerate(zip(result.search.evaluations[:4], scores, strict=True))
-    ]
-    search = budgeted(result).search.model_copy(update={"evaluations": tuple(entries), "best": 3})
-    line = search_progress(result.model_copy(update={"search": search}))["data"][-1]
-    assert line["y"] == [90.0, 91.0, 91.0, 93.0]
 
 
 def test_charts_of_layers_with_long_names_are_higher():
