@@ -188,6 +188,9 @@ def test_a_result_tells_errors_by_class_sensitivities_cost_splits_and_sizes(fini
         (finished / "stages" / "program" / "program.mho").stat().st_size,
         result.candidate("reference").tiles,
     )
+    same = mho.compare_runs(finished, finished)
+    assert (same.better, same.settings, same.accuracies[0].difference) == (None, (), 0.0)
+    assert same.accuracies[0].test == "McNemar's exact test on the same 100 samples"
 
 
 def check_files(directory: Path, samples: np.ndarray, labels: np.ndarray, capsys) -> None:
