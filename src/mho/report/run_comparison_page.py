@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mho.report.page_template import render_template
 from mho.report.run_comparison_document import RunComparison
 from mho.report.run_comparison_text import (
@@ -14,17 +16,27 @@ from mho.report.run_comparison_text import (
     format_p,
 )
 
+_SECTIONS = (
+    {"name": "runs", "title": "Runs"},
+    {"name": "accuracy", "title": "Accuracy of the found policies"},
+    {"name": "figures", "title": "Time, energy and size of the found policies"},
+    {"name": "settings", "title": "Settings that differ"},
+    {"name": "policies", "title": "Policies"},
+)
+"""For the table of contents."""
+
 
 def render_run_comparison(document: RunComparison) -> str:
     """Return the HTML page of a comparison."""
     return render_template(
         "run_comparison.html.j2",
+        sections=_SECTIONS,
         document=document,
         names=NAMES,
-        none=NONE,
+        missing=NONE,
         better=describe_better,
         difference=format_difference,
         interval=format_interval,
-        measure=format_measure,
+        measure=partial(format_measure, page=True),
         p_value=format_p,
     )

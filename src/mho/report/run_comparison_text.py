@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from mho.formats import format_bytes, format_energy, format_share, format_time
+from mho.formats import TIMES, format_bytes, format_count, format_energy, format_share, format_time
 from mho.report.columns import Column, print_columns
 from mho.report.run_comparison_document import (
     AccuracyInterval,
@@ -20,14 +18,6 @@ NAMES = {"first": "A", "second": "B"}
 NONE = "-"
 _LINE = 60
 """Characters of a line of text in a table."""
-_UNITS: dict[str, Callable[[float], str]] = {
-    "us": format_time,
-    "pJ": format_energy,
-    "B": lambda value: format_bytes(round(value)),
-    "x": lambda value: f"{value:.2f}x",
-    "bits": lambda value: f"{value:.2f}",
-    "": lambda value: f"{value:,.0f}",
-}
 
 
 def describe_verdict(latency: ComparedMeasure, accuracy: ComparedAccuracy, better: Side | None) -> str:
@@ -58,9 +48,21 @@ def _describe_pace(latency: ComparedMeasure) -> str:
     return f"{NAMES[latency.better]} is {times:.2f}x as fast"
 
 
-def format_measure(value: float | None, unit: str) -> str:
-    """Return a figure with its unit; a dash for none."""
-    return NONE if value is None else _UNITS[unit](value)
+def format_measure(value: float | None, unit: str, *, page: bool = False) -> str:
+    """Return a figure with its unit, for a terminal or a page; a dash for none."""
+    if value is None:
+        return NONE
+    if unit == "us":
+        return format_time(value, page=page)
+    if unit == "pJ":
+        return format_energy(value, page=page)
+    if unit == "B":
+        return format_bytes(round(value), page=page)
+    if unit == "x":
+        return f"{value:.2f}{TIMES if page else 'x'}"
+    if unit == "bits":
+        return f"{value:.2f}"
+    return format_count(round(value)) if page else f"{value:,.0f}"
 
 
 def format_interval(found: AccuracyInterval | None) -> str:

@@ -182,7 +182,7 @@ _KINDS: Mapping[str, tuple[str, bool | None]] = {
     "crossbar reads (MVMs)": ("", True),
     "mean bits of weights": ("bits", None),
     "mean bits of activations": ("bits", None),
-    "bits of all weights": ("bits", True),
+    "bits of all weights": ("", True),
     "program file": ("B", True),
 }
 """Figures by name: their unit, and whether the least is best, the most, or neither."""

@@ -142,7 +142,18 @@ def test_page_and_json_hold_every_figure(document):
     jsonschema.validate(json.loads(document.model_dump_json()), json_schema("run-comparison"))
     page = render_run_comparison(document)
     assert "<script" not in page
-    for words in ("search.method", "rl", "exact", "4.500 ms", "0.500", "McNemar", "layer1.0.conv1", "head"):
+    assert "None" not in page
+    for words in (
+        "search.method",
+        "rl",
+        "exact",
+        "4.50\u202fms",
+        "0.500",
+        "4.44\u00d7",
+        "McNemar",
+        "layer1.0.conv1",
+        "head",
+    ):
         assert words in page, words
 
 
