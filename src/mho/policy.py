@@ -42,12 +42,17 @@ def _check_width(key: str, value: Any, most: int, others: tuple[int, ...] = ()) 
 class BitWidths:
     """Weight and activation bits of one MVM layer, and the bits with which its sums are converted.
 
-    `weight_bits` 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), 3..8 and 16 the narrow symmetric range
-    -(2^(w-1) - 1) .. 2^(w-1) - 1. `act_bits` 1..8 or 16. In a product of two activations `weight_bits` is the width of
-    the operand that is stored in the crossbar. `adc_bits` 1..16, at most `converters.adc_bits` of the accelerator; None
-    means these. Only calibrated ADCs support bits for each layer (`mho.mapping.adc_resolution.layer_hardware`).
-
     Widths are ordered by weight, activation and ADC bits; None comes last.
+
+    Attributes:
+        weight_bits: 1..8 or 16. 1 means {-1, +1}, 2 means {-1, 0, +1} (ternary), more the narrow symmetric range
+            -(2^(w-1) - 1) .. 2^(w-1) - 1. In a product of two activations, of the operand that the crossbar stores.
+        act_bits: 1..8 or 16.
+        adc_bits: 1..16, at most `converters.adc_bits` of the accelerator; None means these. Only calibrated ADCs
+            support bits for each layer (`mho.mapping.adc_resolution.layer_hardware`).
+
+    Raises:
+        PolicyError: a width is out of range.
     """
 
     weight_bits: int
@@ -136,7 +141,11 @@ UNIFORM_REFERENCE = BitWidths(8, 8)
 
 @dataclass(frozen=True)
 class Policy(Tabular):
-    """Bit widths of every MVM layer of a network, by layer name, in execution order."""
+    """Bit widths of every MVM layer of a network.
+
+    Attributes:
+        layers: by layer name, in execution order; read-only.
+    """
 
     layers: Mapping[str, BitWidths]
 

@@ -38,7 +38,9 @@ import check_links
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
+TUTORIALS = DOCS / "tutorials"
+"""Run by tests/end_to_end/test_tutorials.py."""
 README = ROOT / "README.md"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -68,7 +70,10 @@ def read(page: str) -> str:
 # -- Python -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [page for page in [README, *PAGES] if blocks(page, "python")], ids=lambda p: p.name)
+SNIPPETS = [page for page in [README, *PAGES] if blocks(page, "python") and page.parent != TUTORIALS]
+
+
+@pytest.mark.parametrize("page", SNIPPETS, ids=lambda p: p.name)
 def test_snippets_run_and_print_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
@@ -295,7 +300,7 @@ def test_links_that_lead_nowhere_are_found(address: str) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(navigation) == [page.name for page in PAGES]
+    assert sorted(navigation) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
 
 
 def _anchors(page: Path) -> set[str]:

@@ -80,6 +80,10 @@ def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | 
 
     Each file is written atomically.
 
+    Args:
+        value: a network, what `compile` made, or what `calibrate` or `recalibrate` found.
+        path: of the file; one that exists is replaced.
+
     Raises:
         InputFileError: the file cannot be written.
     """

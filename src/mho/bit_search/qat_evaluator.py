@@ -32,7 +32,7 @@ SEED_STRIDE = 1_000_003
 
 
 class NetworkEvaluator(Protocol):
-    """Asks a quantized network in another way than by running it in floats."""
+    """Evaluates a quantized network in another way than by running it in floats."""
 
     @property
     def words(self) -> str:
@@ -41,11 +41,19 @@ class NetworkEvaluator(Protocol):
 
     @property
     def problem(self) -> Mapping[str, Any]:
-        """What its verdict depends on besides network, policy and samples, as JSON."""
+        """What its results depend on besides network, policy and samples, as JSON."""
         ...
 
     def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
-        """Return what a network gets right of each of the splits, with the policy that it was set to."""
+        """Return loss and accuracy of a network on splits.
+
+        Args:
+            trainable: the network, set to a policy and calibrated or trained for it.
+            splits: samples with labels.
+
+        Returns:
+            One evaluation for each split.
+        """
         ...
 
 

@@ -82,8 +82,10 @@ class SearchProgress:
 
     Attributes:
         done: distinct policies tried.
-        budget: how many may be evaluated; spent: how many that was worth so far, see `mho.bit_search.screening`.
-        record: the latest one; best: the incumbent, or None.
+        budget: how many may be evaluated.
+        spent: how many full evaluations that was worth so far, see `mho.bit_search.screening`.
+        record: the latest one.
+        best: the incumbent; None where no policy reaches the target yet.
         seconds_left: estimate from the mean time of evaluations; None before there is one.
         goal: what is searched.
         records: all so far.

@@ -28,9 +28,11 @@ from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """What one layer may take: `choices` ordered by weight, activation and ADC bits.
+    """What one layer may take.
 
     Attributes:
+        name: of the layer.
+        choices: its widths, ordered by weight, activation and ADC bits.
         costs: of the layer by itself, for each choice, as in `SearchSpace.table`.
     """
 

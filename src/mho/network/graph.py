@@ -32,7 +32,12 @@ _FLOAT32 = np.finfo(np.float32)
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Name and per-sample shape of a tensor."""
+    """A tensor.
+
+    Attributes:
+        name: unique in its network.
+        shape: of one sample, with its own batch axis of 1 where the network has one.
+    """
 
     name: str
     shape: tuple[int, ...]

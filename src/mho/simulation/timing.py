@@ -39,7 +39,11 @@ class LayerTiming:
 
 @dataclass(frozen=True)
 class ProgramTiming:
-    """All layers of one sample, one after the other; digital work is taken to be hidden behind the crossbar."""
+    """All layers of one sample, one after the other; digital work is taken to be hidden behind the crossbar.
+
+    Attributes:
+        layers: when each works, in execution order.
+    """
 
     layers: tuple[LayerTiming, ...]
 

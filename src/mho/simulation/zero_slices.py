@@ -80,7 +80,12 @@ class LayerSkips:
 
 @dataclass(frozen=True, eq=False)
 class ZeroSlices:
-    """All layers, in execution order."""
+    """MVMs that may be skipped.
+
+    Attributes:
+        layers: those of each layer, in execution order.
+        samples: N, how many were counted.
+    """
 
     layers: tuple[LayerSkips, ...]
     samples: int

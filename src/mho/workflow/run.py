@@ -48,7 +48,13 @@ ARRAY_WORK = 100.0
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun(Drawable):
-    """A finished run: its figures and where its page lies."""
+    """A finished run.
+
+    Attributes:
+        result: its figures.
+        page: the report, an HTML file.
+        result_file: the figures as JSON.
+    """
 
     result: RunResult
     page: Path
