@@ -68,10 +68,7 @@ class PlanningAgent:
     proposes.
 
     Args:
-        space: what may be proposed; pruned.
-        goal: what the search is after.
-        budget: distinct evaluations.
-        generator: all randomness, of networks and draws.
+        space, goal, budget, generator: as of every method; the space is pruned.
         algorithm: how the agent learns; None: as the saved one, or DDPG.
         prior: of the layers' sensitivities; None: what the saved agent knows, or nothing.
         saved: an agent to start from.

@@ -37,15 +37,7 @@ MAX_ASKS = 50
 
 
 class EvolutionSearch:
-    """The evolutionary method (see the module).
-
-    Args:
-        space: what may be proposed.
-        goal: what the search is after.
-        budget: distinct evaluations.
-        generator: seeds Optuna, and draws the first generation.
-        prior: of the layers' sensitivities, for the first generation; None: nothing.
-    """
+    """The evolutionary method (see the module); `prior`: of the layers' sensitivities, for the first generation."""
 
     def __init__(
         self,

@@ -51,15 +51,7 @@ BUDGET_TRIES = 5
 
 
 class ExactSearch:
-    """The exact method (see the module).
-
-    Args:
-        space: what may be proposed.
-        goal: what the search is after.
-        budget: distinct evaluations.
-        generator: draws posterior samples.
-        prior: of the layers' sensitivities; None: nothing.
-    """
+    """The exact method (see the module); `prior`: of the layers' sensitivities, for the model to start from."""
 
     def __init__(
         self,

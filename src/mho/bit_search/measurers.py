@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,19 +50,18 @@ class Timed:
     is_lost: bool = False
 
 
-class Measurer(Protocol):
+class Measurer(ABC):
     """Measures policies, several at a time where it can."""
 
+    @abstractmethod
     def measure(self, policies: Sequence[Policy], variant: Variant = FULL) -> Iterator[tuple[int, Timed]]:
         """Yield the number of each policy with its measurement, in the order in which they come."""
-        ...
 
-    def keep(self, record: EvaluationRecord) -> None:
+    def keep(self, record: EvaluationRecord) -> None:  # noqa: B027 - most have nothing to do
         """Receive the record of a full evaluation that was made here, once it is in the log."""
-        ...
 
 
-class LocalMeasurer:
+class LocalMeasurer(Measurer):
     """Measures policies in this process, one after the other."""
 
     def __init__(self, evaluator: Evaluator) -> None:
@@ -72,9 +72,6 @@ class LocalMeasurer:
         evaluator = variant_of(self._evaluator, variant)
         for number, policy in enumerate(policies):
             yield number, timed(evaluator, policy)
-
-    def keep(self, record: EvaluationRecord) -> None:
-        """Do nothing."""
 
 
 def variant_of(evaluator: Evaluator, variant: Variant) -> Evaluator:
@@ -187,7 +184,7 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("mho", "torch", "numpy")}
 
 
-class PoolMeasurer:
+class PoolMeasurer(Measurer):
     """Measures policies in a pool of workers, which starts and ends with this as a context.
 
     Args:
@@ -214,6 +211,3 @@ class PoolMeasurer:
                 yield number, Timed(Measurement(None, None, note), 0.0, is_lost=True)
             else:
                 yield number, answer
-
-    def keep(self, record: EvaluationRecord) -> None:
-        """Do nothing."""

@@ -18,11 +18,11 @@ from mho.bit_search.evaluation import FULL, EvaluationRecord, Evaluator, Measure
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
 from mho.bit_search.objective import Objective
-from mho.bit_search.policy_costs import Needed
+from mho.bit_search.policy_costs import Needed, PolicyCosts
 from mho.bit_search.screening import relative_cost
 from mho.bit_search.space import SearchSpace
 from mho.errors import ConfigError
-from mho.policy import BitWidths, Policy
+from mho.policy import Policy
 
 SEPARATOR = "/"
 OBJECTIVES = (Objective.LATENCY, Objective.ENERGY, Objective.CROSSBARS)
@@ -71,8 +71,8 @@ def join_spaces(spaces: Mapping[str, SearchSpace], inputs: Mapping[str, int]) ->
     return SearchSpace(layers, costs.tabulate((), ()), features, is_pruned, None, costs)
 
 
-class _JoinedCosts:
-    """`mho.bit_search.policy_costs.PolicyCosts` of several networks."""
+class _JoinedCosts(PolicyCosts):
+    """Costs of several networks, whose spaces are pruned already."""
 
     def __init__(self, spaces: dict[str, SearchSpace], factors: dict[str, int]) -> None:
         self._spaces, self._factors = spaces, factors
@@ -93,11 +93,6 @@ class _JoinedCosts:
         return np.concatenate(
             [np.asarray(space.table, np.float64) * self._factors[name] for name, space in self._spaces.items()]
         )
-
-    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
-        """Never called: the spaces of the networks are pruned already."""
-        del name, wide, narrow
-        return False
 
 
 @dataclass(frozen=True)
@@ -212,8 +207,10 @@ class MixedEvaluator:
         return one.find(policy) or one.keep(policy, timed(one.evaluator, policy), self._method)
 
 
-class MixedMeasurer:
-    """Measures policies of a mix several at a time, each network's parts by what measures that network (a `Measurer`).
+class MixedMeasurer(Measurer):
+    """Measures policies of a mix several at a time, each network's parts by what measures that network.
+
+    What is measured is in the logs of the networks.
 
     Args:
         networks: by name.
@@ -240,9 +237,6 @@ class MixedMeasurer:
             else:
                 ((_, found),) = whole.measure([policy])
                 yield number, found
-
-    def keep(self, record: EvaluationRecord) -> None:
-        """Do nothing: the parts are in the logs of their networks."""
 
     def _measure_parts(
         self, name: str, one: MixedNetwork, policies: Sequence[Policy], variant: Variant

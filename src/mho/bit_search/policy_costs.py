@@ -6,8 +6,8 @@ is near it), and which widths of a layer can never be better than others.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,38 +30,36 @@ Needed = Sequence[Collection[BitWidths]]
 """Widths of each layer whose costs are needed, besides those of uniform 8/8."""
 
 
-class PolicyCosts(Protocol):
-    """Costs of the policies of one network under one objective."""
+class PolicyCosts(ABC):
+    """Costs of the policies of one network under one objective.
 
-    @property
-    def objective(self) -> Objective:
-        """What they are."""
-        ...
+    Attributes:
+        objective: what they are.
+        adds_up: True where the cost of a policy is the sum of its layers' in `tabulate`.
+    """
 
+    objective: Objective
+    adds_up: bool = False
+
+    @abstractmethod
     def cost_of(self, policy: Policy) -> int:
         """Return the cost of a policy in the objective's unit, above 0."""
-        ...
 
-    def is_rough(self, policy: Policy) -> bool:
+    def is_rough(self, policy: Policy) -> bool:  # noqa: ARG002 - of most costs no policy's is
         """Tell whether the cost of a policy is rough: its model does not hold for what it asks of the hardware."""
-        ...
+        return False
 
-    @property
-    def adds_up(self) -> bool:
-        """True where the cost of a policy is the sum of its layers' in `tabulate`."""
-        ...
-
+    @abstractmethod
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return float64 [layers, 8, 8, 1 + ADC bits]: costs that add up, about; NaN where they are not needed.
 
         They are indexed by weight bits 1..8, activation bits 1..8, and conversions with the accelerator's bits, then
         with each of `adc_bits`.
         """
-        ...
 
-    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
+    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:  # noqa: ARG002 - False is always right
         """Tell whether a layer can cost no more with `wide` than with `narrow`, whatever the rest of the policy."""
-        ...
+        return False
 
 
 def make_costs(network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> PolicyCosts:
@@ -85,14 +83,12 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
     return CrossbarEnergies(network, accelerator, objective, model)
 
 
-class ChipCosts:
+class ChipCosts(PolicyCosts):
     """Costs on the whole chip (`mho.scheduling.chip_cost`).
 
     In the table a layer's time is its crossbars times work over the crossbars of the chip: what it takes of a chip that
     is always busy.
     """
-
-    adds_up = False
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
         self.objective, self._accelerator = objective, accelerator
@@ -126,10 +122,8 @@ class ChipCosts:
         return ours.covers(theirs, with_energy=with_energy)
 
 
-class CrossbarEnergies:
+class CrossbarEnergies(PolicyCosts):
     """Energies, or energies times latencies, on one crossbar that is used again for every tile; exact."""
-
-    adds_up = False
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
         if not accelerator.energy.is_specified:
@@ -153,21 +147,11 @@ class CrossbarEnergies:
             self._known[policy] = max(1, energy * delay)
         return self._known[policy]
 
-    def is_rough(self, policy: Policy) -> bool:
-        """Never: energies on one crossbar are exact."""
-        del policy
-        return False
-
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
         energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[0])
         times = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[1])
         return _join_energy(self.objective, energies, times)
-
-    def covers(self, name: str, wide: BitWidths, narrow: BitWidths) -> bool:
-        """Never: layers that are written at once may be mapped in other ways."""
-        del name, wide, narrow
-        return False
 
     def _price(self, layer: MvmLayer, bits: BitWidths) -> tuple[int, int]:
         """Return energy and time of a layer by itself, aJ and ps."""
@@ -182,7 +166,7 @@ class CrossbarEnergies:
         return self._alone[key]
 
 
-class CrossbarCounts:
+class CrossbarCounts(PolicyCosts):
     """Crossbars that hold all tiles at once, whatever the chip has: what a chip needs so that weights can stay; exact.
 
     Each layer lies on the fewest crossbars that its mapping allows (`mho.scheduling.options`), so counts add up.
@@ -199,11 +183,6 @@ class CrossbarCounts:
     def cost_of(self, policy: Policy) -> int:
         """Return the crossbars of all layers."""
         return sum(self._count(name, policy[name]) for name in self._layers)
-
-    def is_rough(self, policy: Policy) -> bool:
-        """Never: counts are exact."""
-        del policy
-        return False
 
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
         """Return the crossbars of each layer."""

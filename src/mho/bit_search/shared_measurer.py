@@ -64,7 +64,7 @@ def share(
         opened.close()
 
 
-class SharingMeasurer:
+class SharingMeasurer(Measurer):
     """Takes from a storage what others have measured, and measures the rest.
 
     Args:

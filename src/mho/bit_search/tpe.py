@@ -32,15 +32,7 @@ MAX_ASKS = 50
 
 
 class TpeSearch:
-    """The Parzen estimator (see the module).
-
-    Args:
-        space: what may be proposed.
-        goal: what the search is after.
-        budget: distinct evaluations.
-        generator: seeds Optuna, and draws the first policies.
-        prior: of the layers' sensitivities, for the first policies; None: nothing.
-    """
+    """The Parzen estimator (see the module); `prior`: of the layers' sensitivities, for the first policies."""
 
     def __init__(
         self,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
 from mho.quantization.mvm_products import Geometry
 
 
-class LayerNoise(Protocol):
+class LayerNoise(ABC):
     """What arrays do to one layer on one chip."""
 
+    @abstractmethod
     def set_chip(self, chip: int) -> None:
         """Take another chip, whose seed is `chip`."""
 
+    @abstractmethod
     def weights(self, integers: Tensor) -> Tensor:
         """Return the integers that cells stand for, float32, of centred integers of the stored operand.
 
         These are [outputs, ...] of weights, or [N, ..., K, P] of an activation, which is written for each sample.
         """
 
+    @abstractmethod
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what results have beyond the product with `weights`, in integers; None for nothing.
 
@@ -33,6 +36,7 @@ class LayerNoise(Protocol):
 
     def passed(self) -> Tensor | None:
         """Return which share of each result of the last `residual` was not clipped, float32 0..1; None for all."""
+        return None
 
-    def clear_ranges(self) -> None:
+    def clear_ranges(self) -> None:  # noqa: B027 - ideal ADCs have none
         """Find ranges of calibrated ADCs anew at the next product."""

@@ -24,6 +24,7 @@ from mho.array.range_groups import Range
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayTile, LayerArrays
+from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply
 from mho.quantization.range_renewal import RangeRenewal, TileRanges
 from mho.quantization.stored_matrices import operand_to_matrices, results_to_product
@@ -79,8 +80,8 @@ class _Read:
         )
 
 
-class TileNoise:
-    """See the module, and `mho.quantization.layer_noise.LayerNoise`."""
+class TileNoise(LayerNoise):
+    """See the module."""
 
     def __init__(
         self,

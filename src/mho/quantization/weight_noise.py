@@ -27,6 +27,7 @@ from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.array import OffCurrent
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayPart, LayerArrays
+from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.mvm_products import Geometry, multiply
 from mho.quantization.stored_matrices import constants_to_product, matrices_to_operand, operand_to_matrices
 
@@ -46,8 +47,8 @@ class _Written:
     ones: Floats
 
 
-class WeightNoise:
-    """See the module, and `mho.quantization.layer_noise.LayerNoise`."""
+class WeightNoise(LayerNoise):
+    """See the module."""
 
     def __init__(
         self, hardware: Accelerator, arrays: LayerArrays, first: int, conditions: Conditions, *, one_crossbar: bool
@@ -93,12 +94,6 @@ class WeightNoise:
             constant = constants_to_product(offset * self._errors_of_sums, integers, geometry)
             found = constant if found is None else found.add_(constant)
         return found
-
-    def passed(self) -> None:
-        """Return None: nothing is clipped."""
-
-    def clear_ranges(self) -> None:
-        """Do nothing: ADCs are ideal."""
 
     def _write(self, cells: NDArray[np.uint8], number: int) -> Floats:
         """Return counts of the cells [samples, groups, rows, cols] of a part, which is written for each sample."""

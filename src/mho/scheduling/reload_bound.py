@@ -36,20 +36,19 @@ _EACH = 48
 """Numbers of rotating crossbars up to which each is bounded by itself; above, ranges of them are."""
 
 
-def bound_reload_ps(work: NetworkTiles, crossbars: int, *, copies: bool) -> int:
+def bound_reload_ps(work: NetworkTiles, crossbars: int) -> int:
     """Return a time that no plan falls below, ps, for a batch.
 
     Args:
         work: the tiles.
         crossbars: of the chip.
-        copies: True where several crossbars may share the windows of a tile.
     """
     if crossbars == 1 and not work.fits(1):
         return work.one_crossbar_ps
-    layers = [_LayerBound.of(work, number, copies) for number in range(len(work.layers))]
+    layers = [_LayerBound.of(work, number) for number in range(len(work.layers))]
     totals = _Totals.of(work)
     return min(
-        max(_bound_layers(layers, low, high, crossbars, copies), totals.bound_ps(crossbars - low, high))
+        max(_bound_layers(layers, low, high, crossbars), totals.bound_ps(crossbars - low, high))
         for low, high in _list_ranges(work, crossbars)
     )
 
@@ -119,13 +118,13 @@ class _LayerBound:
     copies: bool
 
     @classmethod
-    def of(cls, work: NetworkTiles, layer: int, copies: bool) -> _LayerBound:
+    def of(cls, work: NetworkTiles, layer: int) -> _LayerBound:
         groups = [group for group in work.groups if group.layer == layer]
         later = [read for group in work.groups for read in group.later if read.layer == layer]
         held = [group.read_ps() + group.digital_of_tile_ps() for group in groups]
         fixed = max((read.read_ps + read.digital_ps for read in later), default=0)
         digital = sum(group.tiles * group.windows * group.digital_ps for group in groups)
-        shared = [copies and not group.later for group in groups]
+        shared = [not group.later for group in groups]
         longest = max((g.window_ps if one else h for g, h, one in zip(groups, held, shared, strict=True)), default=0)
         shortest = min((g.window_ps if one else g.read_ps() for g, one in zip(groups, shared, strict=True)), default=0)
         return cls(
@@ -187,14 +186,14 @@ class _LayerBound:
         return max(work, self.floor_ps + self.write_ps) + self.extra_ps
 
 
-def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int, copies: bool) -> int:
+def _bound_layers(layers: list[_LayerBound], low: int, high: int, crossbars: int) -> int:
     """Bound the sum over layers with `low` .. `high` rotating crossbars."""
     budget = crossbars - low
     times = [layer.times_ps(high, crossbars)[: budget + 1] for layer in layers]
     if any(int(one.min()) >= _NEVER for one in times):
         return _NEVER
     best = _bound_sum(times, budget)
-    if copies and high:
+    if high:
         for share in _WEIGHED:
             pairs = zip(layers, times, strict=True)
             weighed = [layer.weighed_ps(one, high, crossbars, share) for layer, one in pairs]

@@ -25,7 +25,7 @@ from mho.scheduling.gantt import BARS, GanttChart
 from mho.scheduling.options import list_chip_options
 from mho.scheduling.reload_bound import bound_reload_ps
 from mho.scheduling.reload_gantt import draw_reload
-from mho.scheduling.reload_search import Found, count_writes, find_plan
+from mho.scheduling.reload_search import count_writes, find_plan
 from mho.scheduling.reload_tiles import NetworkTiles, check_layers
 from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, measure_gaps, time_reload
 from mho.scheduling.schedule import Schedule
@@ -38,21 +38,14 @@ class ReloadSchedule(Schedule):
     Attributes:
         work: the tiles of the network.
         layer_mappings: how each layer lies in tiles, in execution order.
-        found: which tiles stay, how many crossbars share a tile's windows, and whether all plans were timed.
+        plan: which tiles stay, and how many crossbars share a tile's windows.
         timing: a period of batches, with the spans of all tiles.
-        shares_windows: whether several crossbars may share the windows of a tile.
     """
 
     work: NetworkTiles
     layer_mappings: tuple[LayerMapping, ...]
-    found: Found
+    plan: ReloadPlan
     timing: ReloadTiming
-    shares_windows: bool
-
-    @property
-    def plan(self) -> ReloadPlan:
-        """Which tiles stay, and how many crossbars share a tile's windows."""
-        return self.found.plan
 
     @property
     def mappings(self) -> Mapping[str, LayerMapping]:
@@ -87,12 +80,12 @@ class ReloadSchedule(Schedule):
     @cached_property
     def bound_ps(self) -> int:
         """A time for a batch that no plan falls below, ps."""
-        return bound_reload_ps(self.work, self.crossbars, copies=self.shares_windows)
+        return bound_reload_ps(self.work, self.crossbars)
 
     @property
     def is_optimal(self) -> bool:
         """True where no plan is faster: the bound is met, or all were timed."""
-        return self.latency_ps == self.bound_ps or self.found.is_complete
+        return self.latency_ps == self.bound_ps
 
     @property
     def writes(self) -> int:
@@ -204,7 +197,6 @@ def schedule_reload(
     accelerator: Accelerator,
     batch: int = 1,
     *,
-    copies: bool = True,
     known: Iterable[ReloadPlan] = (),
     model: MappingModel = DEFAULT_MODEL,
     minimal_crossbars: int | None = None,
@@ -215,7 +207,6 @@ def schedule_reload(
         mappings: of all MVM layers in execution order; a `NetworkMapping` also holds which are written at once.
         accelerator: what they are made for. Where `memory.bytes_per_us` is given, weights come no faster.
         batch: inputs that share the writes of weights, layer by layer.
-        copies: whether several crossbars may share the windows of a tile, each of which is then written.
         known: plans for the same tiles, as for chips with fewer crossbars; the schedule is not slower than those that
             fit, so that more crossbars are never slower.
         model: how the layers were mapped; part of the result.
@@ -226,16 +217,15 @@ def schedule_reload(
     """
     layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
     work = NetworkTiles.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
-    found = find_plan(work, accelerator.chip.crossbars, copies=copies, known=known)
+    plan = find_plan(work, accelerator.chip.crossbars, known=known)
     return ReloadSchedule(
         accelerator=accelerator,
         model=model,
         minimal_crossbars=work.tiles if minimal_crossbars is None else minimal_crossbars,
         work=work,
         layer_mappings=layers,
-        found=found,
-        timing=time_reload(work, found.plan, with_spans=True),
-        shares_windows=copies,
+        plan=plan,
+        timing=time_reload(work, plan, with_spans=True),
     )
 
 

@@ -1,23 +1,18 @@
 """Which tiles stay, and how many crossbars share a tile's windows: chosen by simulated time.
 
 For each of many numbers of rotating crossbars, dynamic programming over the crossbars that stay gives the least sum of
-layers' own times; the plans are then timed, and the best are improved layer by layer, each change timed too. Where all
-ways to choose can be timed, they are.
+layers' own times; the plans are then timed, and the best are improved layer by layer, each change timed too.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mho.scheduling.exact_search import deal_out
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 from mho.scheduling.reload_timing import ReloadPlan, time_reload
 
-_MOST_PLANS = 500
-"""Plans up to which all are timed."""
 _TIMED_TILES = 100_000
 """Tiles that the improvement of one plan may time, a plan's tiles counted for each time it is timed."""
 _IMPROVED = 2
@@ -27,48 +22,27 @@ _GRID = 40
 """Numbers of staying crossbars that are tried for one layer, about."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """A plan and what it takes.
-
-    Attributes:
-        plan: the plan.
-        interval_ps: from batch to batch, ps.
-        is_complete: True where every plan was timed whose tiles are read in one crossbar each.
-    """
-
-    plan: ReloadPlan
-    interval_ps: int
-    is_complete: bool
-
-
-def find_plan(work: NetworkTiles, crossbars: int, *, copies: bool, known: Iterable[ReloadPlan] = ()) -> Found:
+def find_plan(work: NetworkTiles, crossbars: int, *, known: Iterable[ReloadPlan] = ()) -> ReloadPlan:
     """Search the fastest plan. Deterministic; never slower than the plans of `list_simple_plans` and those known.
 
     Args:
         work: the tiles.
         crossbars: of the chip, at least 1.
-        copies: True where several crossbars may share the windows of a tile.
         known: plans to start from; those that need more crossbars are passed over.
     """
     pool = _Pool(work)
     for plan in (*list_simple_plans(work, crossbars), *known):
         if plan.crossbars <= crossbars:
             pool.time(plan)
-    is_complete = not copies and _count_plans(work, crossbars) <= _MOST_PLANS
-    if is_complete:
-        for plan in _list_all_plans(work, crossbars):
-            pool.time(plan)
-    elif crossbars > 1:
+    if crossbars > 1:
         for rotating in _list_rotating(work, crossbars):
-            planner = _Planner(work, crossbars, rotating, copies)
+            planner = _Planner(work, crossbars, rotating)
             for cautious in (False, True):
                 pool.time(planner.plan(cautious=cautious))
         for plan in pool.best(_IMPROVED):
-            _improve(pool, _Planner(work, crossbars, plan.rotating, copies), plan)
+            _improve(pool, _Planner(work, crossbars, plan.rotating), plan)
     _spare_writes(pool, crossbars)
-    (best,) = pool.best(1)
-    return Found(best, pool.time(best), is_complete and not pool.starts_empty)
+    return pool.best(1)[0]
 
 
 def list_simple_plans(work: NetworkTiles, crossbars: int) -> list[ReloadPlan]:
@@ -98,15 +72,12 @@ class _Pool:
 
     def __init__(self, work: NetworkTiles) -> None:
         self.work = work
-        self.starts_empty = False
         self._times: dict[ReloadPlan, int] = {}
 
     def time(self, plan: ReloadPlan) -> int:
         """Return the interval of a plan."""
         if plan not in self._times:
-            timing = time_reload(self.work, plan)
-            self._times[plan] = timing.interval_ps
-            self.starts_empty |= timing.starts_empty and plan.rotating > 0
+            self._times[plan] = time_reload(self.work, plan).interval_ps
         return self._times[plan]
 
     def best(self, count: int) -> list[ReloadPlan]:
@@ -118,22 +89,6 @@ def count_writes(work: NetworkTiles, plan: ReloadPlan) -> int:
     """Return the writes of all crossbars for a batch."""
     pairs = zip(work.groups, plan.copies, plan.staying, strict=True)
     return sum(group.tiles * copies - staying for group, copies, staying in pairs)
-
-
-def _count_plans(work: NetworkTiles, crossbars: int) -> int:
-    return min(_MOST_PLANS + 1, math.prod(min(crossbars, g.tiles) + 1 for g in work.groups if g.can_stay))
-
-
-def _list_all_plans(work: NetworkTiles, crossbars: int) -> Iterator[ReloadPlan]:
-    """Yield every plan that uses all crossbars and no copies."""
-    one = (1,) * len(work.groups)
-    most = 0 if work.fits(crossbars) else 1
-    ranges = [range(min(crossbars, g.tiles) + 1 if g.can_stay else 1) for g in work.groups]
-    for staying in itertools.product(*ranges):
-        rotating = crossbars - sum(staying)
-        all_stay = all(g.tiles == x for g, x in zip(work.groups, staying, strict=True))
-        if rotating >= (0 if all_stay else max(1, most)):
-            yield ReloadPlan(rotating, one, staying)
 
 
 def _list_rotating(work: NetworkTiles, crossbars: int) -> list[int]:
@@ -158,8 +113,8 @@ class _Option:
 class _Planner:
     """Plans with one number of rotating crossbars."""
 
-    def __init__(self, work: NetworkTiles, crossbars: int, rotating: int, copies: bool) -> None:
-        self._work, self._rotating, self._copies = work, rotating, copies
+    def __init__(self, work: NetworkTiles, crossbars: int, rotating: int) -> None:
+        self._work, self._rotating = work, rotating
         self._budget = crossbars - rotating
         self._numbers: list[list[int]] = [[] for _ in work.layers]
         for number, group in enumerate(work.groups):
@@ -203,7 +158,7 @@ class _Planner:
         """List options of one layer that no other beats, from the fewest staying crossbars on."""
         groups = [self._work.groups[number] for number in self._numbers[layer]]
         tiles = sum(group.tiles for group in groups)
-        most_copies = min(group.most_copies for group in groups) if self._copies else 1
+        most_copies = min(group.most_copies for group in groups)
         can_stay = groups[0].can_stay
         found = {}
         for staying in _list_grid(min(self._budget, tiles * most_copies) if can_stay else 0):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
 
@@ -81,14 +81,12 @@ class ReloadTiming:
         layer_ends_ps: for each input of the period, when each layer is finished, ps from the start of the period.
         spans: all reads, with the writes before them; empty unless requested.
         next_roles: for each rotating crossbar, which crossbar of this period it stands for in the next.
-        starts_empty: True where nothing is written ahead across inputs, as no state of the crossbars repeats soon.
     """
 
     period_ps: int
     layer_ends_ps: tuple[tuple[int, ...], ...]
     spans: tuple[TileSpan, ...]
     next_roles: tuple[int, ...]
-    starts_empty: bool
 
     @property
     def inputs(self) -> int:
@@ -116,7 +114,7 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
         if after in states:
             return _time_period(work, plan, states[states.index(after) :], with_spans)
         states.append(after)
-    return replace(_time_period(work, plan, [empty], with_spans, starts_empty=True), starts_empty=True)
+    return _time_period(work, plan, [empty], with_spans, starts_empty=True)
 
 
 def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
@@ -163,7 +161,7 @@ def _time_period(
     next_roles = [0] * plan.rotating
     for role, crossbar in enumerate(standing):
         next_roles[crossbar] = role
-    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(next_roles), False)
+    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(next_roles))
 
 
 def _move(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> TileSpan:
