@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import typer.main
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from mho.cli.main import COMMANDS, _build_app
 from mho.cost_model.latency import cost_network
@@ -267,6 +268,16 @@ def test_the_published_policy_of_vgg16_is_as_fast_as_the_cost_page_says() -> Non
     policy = Policy.load(ROOT / "examples" / "policies" / "vgg16-pelke2026.json")
     latency_ps = cost_network(layers, policy, load_accelerator("pelke2026-4bit")).latency_ps
     assert f"latency {latency_ps / 1e9:.1f} ms " in read("cost.md")
+
+
+@pytest.mark.slow
+def test_commands_of_the_cost_page_print_what_it_says() -> None:
+    rows = re.findall(r"^\|.*\| `mho (cost [^`]+)` \| ([\d.]+) \|$", read("cost.md"), re.MULTILINE)
+    assert len(rows) == 6
+    app = _build_app("cost")
+    for command, latency_ms in rows:
+        found = CliRunner().invoke(app, shlex.split(command))
+        assert f"latency {latency_ms} ms" in found.output, command
 
 
 # -- links ------------------------------------------------------------------------------------------------------------
