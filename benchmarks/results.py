@@ -239,7 +239,7 @@ def run(command: str, files: dict[str, str], timeout_s: float) -> str:
 def version() -> str:
     """Return the version with the commit, and a + where sources differ from it."""
     commit = _git("rev-parse", "--short=7", "HEAD")
-    return f"{__version__} {commit}{'+' if _git('status', '--porcelain', 'src') else ''}"
+    return f"{__version__} {commit}{'+' if _git('status', '--porcelain', 'src') else ''}".rstrip()
 
 
 def processor() -> str:
@@ -256,7 +256,11 @@ def processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    """Return what git prints; nothing where there is no git or no repository."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _row(cells: Sequence[str]) -> str:
