@@ -23,6 +23,8 @@ _TICK, _TITLE, _LEGEND_ROW, _SWATCH = 11.5, 13.0, 22.0, 20.0
 _RIGHT, _GAP, _MOST_NAME_PX = 14.0, 6.0, 150.0
 _LEAST_STEP = 17.0
 """Pixels of a category, at least: charts of more layers are wider than their place, which scrolls."""
+_MOST_MARKS = 500
+"""Charts of more marks are drawn once, so that pages stay small."""
 _TURNED = 0.71
 """Height of a slanted name, of its length."""
 
@@ -33,7 +35,8 @@ class Chart:
 
     Attributes:
         alt: what it shows, for who cannot see it.
-        wide, slim: texts of SVG elements, for wide and for narrow pages.
+        wide: text of an SVG element.
+        slim: the same for narrow pages; empty where there is so much on it that it scrolls there.
     """
 
     alt: str
@@ -42,8 +45,13 @@ class Chart:
 
     @classmethod
     def of(cls, figure: Figure) -> Chart:
-        """Draw a figure at both widths."""
-        return cls(figure["layout"]["meta"]["alt"], draw_chart(figure, WIDE), draw_chart(figure, SLIM))
+        """Draw a figure."""
+        wide = draw_chart(figure, WIDE)
+        columns = sum(
+            _count_columns(axis, figure["data"]) for name, axis in figure["layout"].items() if name.startswith("xaxis")
+        )
+        is_full = columns * _LEAST_STEP > SLIM - 70 or wide.count("<title>") > _MOST_MARKS
+        return cls(figure["layout"]["meta"]["alt"], wide, "" if is_full else draw_chart(figure, SLIM))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from mho.report.search_charts import (
     worth_of_bits,
 )
 
+_MOST_WITH_BITS = 300
+"""Of more policies than this, points do not say their bits: the table does."""
 _HIDDEN_BELOW_POINTS = 12.0
 """Accuracy further below the target than this is left off the chart (and said so): it would flatten the rest."""
 
@@ -137,7 +139,7 @@ def search_progress(result: RunResult) -> Figure:
         return {
             "type": "scatter", "mode": "markers", "name": name, "marker": marker,
             "x": [entry.index + 1 for entry in entries], "y": [value(entry) for entry in entries],
-            "hovertext": [_describe(entry, search.unit) for entry in entries], "hoverinfo": "text",
+            "hovertext": [_describe(entry, search) for entry in entries], "hoverinfo": "text",
         }  # fmt: skip
 
     names = ("costs too much", "cheap enough") if has_budget else ("loses too much", "accurate enough")
@@ -206,7 +208,7 @@ def _points(
     trace: dict[str, Any] = {
         "type": "scatter", "mode": "markers", "name": name, "marker": marker,
         "x": [entry.cost * factor for entry in entries], "y": [percent(entry.accuracy) for entry in entries],
-        "hovertext": [_describe(entry, search.unit) for entry in entries], "hoverinfo": "text",
+        "hovertext": [_describe(entry, search) for entry in entries], "hoverinfo": "text",
     }  # fmt: skip
     if any(entry.high is not None for entry in entries):
         up = [100 * ((entry.high or 0.0) - (entry.accuracy or 0.0)) if entry.high else 0.0 for entry in entries]
@@ -217,8 +219,8 @@ def _points(
     return trace
 
 
-def _describe(entry: EvaluationFigures, unit: str) -> str:
-    words = entry.bits
+def _describe(entry: EvaluationFigures, search: SearchFigures) -> str:
+    words = entry.bits if len(search.evaluations) <= _MOST_WITH_BITS else ()
     rows = [" ".join(words[start : start + 11]) for start in range(0, min(len(words), 33), 11)]
     accuracy = (
         ("failed" if entry.score is None else "not promoted")
@@ -229,7 +231,7 @@ def _describe(entry: EvaluationFigures, unit: str) -> str:
     outcome = "" if entry.verdict is None else f"; {describe_outcome(entry)}"
     more = "<br>…" if len(words) > 33 else ""
     return (
-        f"<b>policy {entry.index + 1}</b>: {format_cost(entry.cost, unit)}, {entry.gain:.2f}{TIMES}, {accuracy}"
+        f"<b>policy {entry.index + 1}</b>: {format_cost(entry.cost, search.unit)}, {entry.gain:.2f}{TIMES}, {accuracy}"
         f"<br>{seeds}{outcome}<br>"
         f"{'<br>'.join(rows)}{more}"
     )

@@ -15,8 +15,8 @@ from mho.report.result_search import EvaluationFigures, OperandWorth, SearchFigu
 
 STAGES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the evaluations after which the front is drawn."""
-MOST_POLICIES = 24
-"""Of the front, how many policies are drawn layer by layer."""
+MOST_POLICIES, MOST_CELLS = 24, 1200
+"""Of the front, how many policies are drawn layer by layer, and how many layers of policies."""
 LEAST_LOSS = 1e-6
 """Losses are drawn on a logarithmic axis from here on."""
 _COLOURS = {"weight": "var(--weights)", "activation": "var(--acts)", "ADC": "var(--reference)"}
@@ -115,7 +115,8 @@ def _policies_to_show(search: SearchFigures, lowest: float) -> list[EvaluationFi
     found = search.evaluations[search.best]
     front = [entry for entry in search.evaluations if entry.on_front and (entry.accuracy or 0.0) >= lowest]
     front = sorted((entry for entry in front if entry.index != found.index), key=lambda entry: entry.cost)
-    every = max(1, -(-len(front) // (MOST_POLICIES - 1)))
+    most = min(MOST_POLICIES, max(6, MOST_CELLS // len(found.weight_bits)))
+    every = max(1, -(-len(front) // (most - 1)))
     return sorted([*front[::every], found], key=lambda entry: entry.cost)
 
 
