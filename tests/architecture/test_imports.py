@@ -73,8 +73,9 @@ CLI_BELOW = {
     "how a chip differs from exact integers, which is printed": "evaluation.chip simulation.analog "
     "simulation.analog_faults simulation.channel_corrections simulation.chip_origin",
     "a setting of the process, which is the command's own": "quantization.allocator",
-    "configuration files of searches, mixes and studies": "workflow.config workflow.mix workflow.mix_config "
-    "workflow.progress workflow.search_execution workflow.search_run workflow.study workflow.study_config",
+    "which files a configuration reads and writes": "workflow.config workflow.search_run workflow.study "
+    "workflow.study_config",
+    "what is printed of runs, searches and their progress": "workflow.dry_run workflow.progress workflow.run",
 }
 """Why commands import modules below the public API all the same -> which."""
 

@@ -82,6 +82,16 @@ ProcessesOption = Annotated[
 RayOption = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Evaluate on a Ray cluster: host:port, auto, or local.")
 ]
+DirectoryOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where results go, instead of the file's.")
+]
+DataRootOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Where the data lies, instead of the file's.")
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Trained float weights (.safetensors), instead of the file's.")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs left in the directory.")]
 EnergyOption = Annotated[
     bool, typer.Option("--energy", help="Energy and area, as far as the accelerator specifies them.")
 ]

@@ -25,6 +25,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
 )
+from mho.cli.dry_runs import CheckOption, print_dry_run
 from mho.cli.outputs import printed_into
 from mho.errors import ConfigError
 from mho.hardware.loading import load_distinct
@@ -87,6 +88,7 @@ def compare(
     input_shape: InputShapeOption = None,
     as_json: JsonOption = False,
     output: PrintedOption = None,
+    check: CheckOption = False,
 ) -> None:
     """Compare accelerators on one network: widths, crossbars, time, energy, area, endurance, accuracy.
 
@@ -101,21 +103,16 @@ def compare(
     with printed_into(output, network, names, policy, data, chip_samples):
         hardware = load_distinct(names, where="--accelerators")
         loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
-        document = mho.compare(
-            loaded,
-            hardware,
-            widths,
-            crossbars=crossbars,
-            mapping=mapping,
-            batch=batch,
-            simulate=simulate,
-            samples=data,
-            seed=seed or 0,
-            chips=chips or 1,
-            elapsed_s=elapsed_s,
-            calibration=chip_samples,
-            recalibrate=correct_channels,
-        )
+        options: dict[str, Any] = {"crossbars": crossbars, "mapping": mapping, "batch": batch, "simulate": simulate}
+        if data is not None:
+            options |= {"samples": data, "seed": seed or 0, "chips": chips or 1, "elapsed_s": elapsed_s}
+            options |= {"calibration": chip_samples, "recalibrate": correct_channels}
+        if check:
+            from mho.api.dry_runs import check_compare
+
+            print_dry_run(check_compare(loaded, hardware, widths, options), as_json=chosen is Format.JSON)
+            return
+        document = mho.compare(loaded, hardware, widths, **options)
         _print(document.model_copy(update={"network": network}), chosen)
 
 

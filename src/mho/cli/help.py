@@ -16,9 +16,9 @@ _PANELS = {
     "Hardware": "accelerator accelerators hardware encoding cell_bits crossbars mapping energy",
     "The chip that runs it": "seed chips elapsed_s temperature_k reads placement ranges corrections transferred "
     "chip_samples correct_channels",
-    "Files and folders": "directory data_root weights fresh agent save_agent learn_from storage",
+    "Files and folders": "directory data_root weights fresh storage",
     "Workers": "processes ray",
-    "Output": "output output_format as_json draw image trace timeline explanation check quiet verbose help",
+    "Output": "output output_format as_json draw image trace timeline save_agent check quiet verbose help",
 }
 """Heading -> the options below it, of all commands; others stand under "Options"."""
 _PANEL_OF = {name: heading for heading, names in _PANELS.items() for name in names.split()}

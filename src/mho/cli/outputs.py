@@ -50,6 +50,11 @@ def print_done(line: str, figures: Mapping[str, Any], *, as_json: bool) -> None:
         echo(line)
 
 
+def shows_progress(*, as_json: bool) -> bool:
+    """Return whether a long command shows how far it is, on standard output: not where JSON goes there."""
+    return not as_json and current_verbosity() > Verbosity.QUIET
+
+
 @contextmanager
 def printed_into(path: Path | None, *inputs: Any) -> Iterator[None]:
     """Write what the block prints into a file, once all is printed; None: print it.

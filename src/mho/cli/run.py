@@ -2,55 +2,95 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import mho
-from mho.cli.arguments import ProcessesOption, RayOption
+from mho.cli.arguments import (
+    DataRootOption,
+    DirectoryOption,
+    FreshOption,
+    JsonOption,
+    ProcessesOption,
+    RayOption,
+    WeightsOption,
+)
 from mho.cli.configs import check_config
-from mho.terminal import echo
+from mho.cli.dry_runs import CheckOption, print_dry_run
+from mho.cli.outputs import check_outputs, shows_progress, write_output
+from mho.errors import ConfigError
+from mho.terminal import echo, echo_note
+
+if TYPE_CHECKING:
+    from mho.workflow.run import FinishedRun
+
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Copy the report (.html) or its figures (.json) here too."),
+]
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="What to do (TOML); see examples/.")],
-    directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
+    config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to do; mho new run writes such a file.")],
+    directory: DirectoryOption = None,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs left in the directory.")] = False,
+    fresh: FreshOption = False,
+    output: ReportOption = None,
+    as_json: JsonOption = False,
+    check: CheckOption = False,
 ) -> None:
     """Train, search bit widths, compile, simulate and report, as a configuration says.
 
     What finished is kept: after an interruption the same command goes on where it was.
     """
     check_config(config, "examples")
-    from mho.formats import format_seconds
+    if output is not None and output.suffix not in (".html", ".json"):
+        raise ConfigError("no .html or .json file", where=str(output), expected="the report or its figures")
+    check_outputs({"--output": output}, (config, weights))
+    given: dict[str, Any] = {
+        "directory": directory,
+        "data_root": data_root,
+        "weights": weights,
+        "processes": processes,
+        "ray": ray,
+    }
+    if check:
+        from mho.api.dry_runs import check_run
+
+        print_dry_run(check_run(config, **given, fresh=fresh), as_json=as_json)
+        return
     from mho.quantization.allocator import keep_freed_memory
 
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    finished = mho.run(
-        config,
-        directory=directory,
-        data_root=data_root,
-        weights=weights,
-        processes=processes,
-        ray=ray,
-        fresh=fresh,
-        show_progress=True,
-    )
+    finished = mho.run(config, **given, fresh=fresh, show_progress=shows_progress(as_json=as_json))
+    if output is not None:
+        source = finished.page if output.suffix == ".html" else finished.result_file
+        write_output(output, source.read_bytes(), hint=f"it lies in {source}")
+    broken = [check.name for check in finished.result.checks if not check.passed]
+    if as_json:
+        echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
+    else:
+        _tell(finished)
+    if broken:
+        echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(finished: FinishedRun) -> None:
+    from mho.formats import format_seconds
+
     result = finished.result
     echo("")
     echo(result.sentence)
     for note in result.notes:
-        echo(f"note: {note}")
+        echo_note(f"note: {note}")
     for part in result.absent:
         echo(f"left out: {part.part}: {part.reason}")
-    if broken := [check.name for check in result.checks if not check.passed]:
-        echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
     echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
     echo(f"report: {finished.page}")
-    if broken:
-        raise typer.Exit(1)

@@ -3,85 +3,150 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mho.cli.arguments import ProcessesOption, RayOption
+import mho
+from mho.cli.arguments import (
+    DataRootOption,
+    DirectoryOption,
+    JsonOption,
+    ProcessesOption,
+    RayOption,
+    WeightsOption,
+)
 from mho.cli.configs import check_config
-from mho.cli.outputs import check_outputs
-from mho.errors import InputFileError, file_errors
-from mho.terminal import Console, echo
+from mho.cli.dry_runs import CheckOption, print_dry_run
+from mho.cli.outputs import check_outputs, shows_progress, write_output
+from mho.errors import ConfigError, InputFileError
+from mho.terminal import Console, echo, echo_note
 
 if TYPE_CHECKING:
+    from mho.workflow.config import RunConfig
     from mho.workflow.search_run import SearchOutcome
+
+_START, _WATCH = "What the search starts from", "What shows and explains it"
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="FILE.toml", help="Network, data, accelerator and search; mho new run writes one.")
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="auto, rl, rl-paper, exact, evolution, tpe, uniform or random, instead of the file's search.method.",
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What is minimized, instead of the file's search.objective: latency (on one crossbar), chip-latency (of "
+        "one input on the whole chip), interval (between inputs there), energy or energy-delay (of one input), or "
+        "crossbars (that hold all tiles at once).",
+    ),
+]
+BudgetOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Evaluations, instead of the file's search.budget.")
+]
+CostBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COST",
+        help='Search the most accurate policy that costs no more: a share of uniform 8/8 such as 0.4, or "250 us".',
+    ),
+]
+WholeFrontOption = Annotated[
+    bool, typer.Option("--whole-front", help="Search policies of all costs alike, and list the best of each.")
+]
+ProposalsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Policies that the method proposes at once, instead of the file's search.batch."),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Store trials in a database, and share them: a URL, or sqlite for a file."),
+]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TOOL", help="Show the search in tensorboard or wandb (repeat for both).", rich_help_panel=_WATCH
+    ),
+]
+AlgorithmOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How the agent of rl learns: ddpg, td3, sac or ppo, instead of the file's.",
+        rich_help_panel=_START,
+    ),
+]
+AgentOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Start from an agent of rl that --save-agent wrote, of this network or another.",
+        rich_help_panel=_START,
+    ),
+]
+LearnFromOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|log",
+        help="An evaluation log (.jsonl) of the same network to learn from first; log: what this run has already.",
+        rich_help_panel=_START,
+    ),
+]
+ProbeOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Images on which layers are probed by forward passes first.", rich_help_panel=_START
+    ),
+]
+SaveAgentOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what the agent of rl has learned.")]
+ExplainOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Print what one bit more or less of each layer would cost and gain.", rich_help_panel=_WATCH
+    ),
+]
+ExplanationOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the same (JSON).", rich_help_panel=_WATCH)
+]
+PolicyOutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the found policy (JSON).")
+]
 
 
 def search(
-    config: Annotated[Path, typer.Argument(help="Network, data, accelerator and search (TOML); see examples/.")],
-    method: Annotated[
-        str | None,
-        typer.Option(help="auto, rl, rl-paper, exact, evolution, tpe, uniform or random, instead of the file's."),
-    ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            help="What is minimized, instead of the file's: latency (on one crossbar), chip-latency (of one input on "
-            "the whole chip), interval (between inputs there), energy or energy-delay (of one input), or crossbars "
-            "(that hold all tiles at once)."
-        ),
-    ] = None,
-    budget: Annotated[int | None, typer.Option(help="Evaluations, instead of the file's.")] = None,
-    cost_budget: Annotated[
-        str | None,
-        typer.Option(
-            help='Search the most accurate policy that costs no more: a share of uniform 8/8 such as 0.4, or "250 us".'
-        ),
-    ] = None,
-    whole_front: Annotated[
-        bool, typer.Option("--whole-front", help="Search policies of all costs alike, and list the best of each.")
-    ] = False,
-    proposals: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Policies that the method proposes at once, instead of the file's search.batch."
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Store trials in a database, and share them: a URL, or sqlite for a file."),
-    ] = None,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOOL", help="Show the search in tensorboard or wandb (repeat for both)."),
-    ] = None,
+    config: ConfigArgument,
+    method: MethodOption = None,
+    objective: ObjectiveOption = None,
+    budget: BudgetOption = None,
+    cost_budget: CostBudgetOption = None,
+    whole_front: WholeFrontOption = False,
+    proposals: ProposalsOption = None,
+    storage: StorageOption = None,
+    track: TrackOption = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
-    algorithm: Annotated[
-        str | None, typer.Option(help="How the agent of rl learns: ddpg, td3, sac or ppo, instead of the file's.")
-    ] = None,
-    agent: Annotated[
-        Path | None, typer.Option(help="Start from an agent of rl that --save-agent wrote, of this network or another.")
-    ] = None,
-    save_agent: Annotated[Path | None, typer.Option(help="Write what the agent of rl has learned.")] = None,
-    learn_from: Annotated[
-        str | None,
-        typer.Option(
-            help='An evaluation log (.jsonl) of the same network to learn from first; "log": what this run has already.'
-        ),
-    ] = None,
-    probe_images: Annotated[
-        int | None, typer.Option(help="Images on which layers are probed by forward passes before the search.")
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print what one bit more or less of each layer would cost and gain.")
-    ] = False,
-    explanation: Annotated[Path | None, typer.Option(help="Write the same (JSON).")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the found policy (JSON).")] = None,
-    directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Trained float weights (.safetensors).")] = None,
+    algorithm: AlgorithmOption = None,
+    agent: AgentOption = None,
+    save_agent: SaveAgentOption = None,
+    learn_from: LearnFromOption = None,
+    probe_images: ProbeOption = None,
+    explain: ExplainOption = False,
+    explanation: ExplanationOption = None,
+    output: PolicyOutputOption = None,
+    directory: DirectoryOption = None,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
+    as_json: JsonOption = False,
+    check: CheckOption = False,
 ) -> None:
     """Search bit widths in the run directory of a configuration, without training and compiling the best policy.
 
@@ -89,52 +154,97 @@ def search(
     it was.
     """
     check_config(config, "examples")
-    from mho.errors import ConfigError
-    from mho.quantization.allocator import keep_freed_memory
-    from mho.workflow.config import load_config
-    from mho.workflow.progress import show_progress
-    from mho.workflow.search_execution import SearchExecution
-    from mho.workflow.search_run import search_alone, with_search
-
-    settings = load_config(config, directory=directory, data_root=data_root, weights=weights)
-    changes = {
-        "method": method,
-        "budget": budget,
-        "objective": objective,
-        "cost_budget": cost_budget,
-        "whole_front": True if whole_front else None,
-        "start": {
-            "algorithm": algorithm,
-            "agent": None if agent is None else agent.absolute(),
-            "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
-            "probe_images": probe_images,
-        },
-        "batch": proposals,
-        "storage": storage,
-        "trackers": track,
+    start = {
+        "algorithm": algorithm,
+        "agent": None if agent is None else agent.absolute(),
+        "evaluations": learn_from if learn_from in (None, "log") else Path(learn_from).absolute(),
+        "probe_images": probe_images,
     }
-    settings = with_search(settings, changes)
-    outputs = {"--output": output, "--save-agent": save_agent, "--explanation": explanation}
-    check_outputs(outputs, (config, settings.to_json()), kept=settings.directory)
-    if save_agent is not None and not settings.search.has_agent:
-        raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
-    execution = SearchExecution(processes, ray)
+    goal = {"cost_budget": cost_budget, "whole_front": True if whole_front else None, "objective": objective}
+    how = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
+    changes = {**goal, **how, "start": start}
+    places = {"directory": directory, "data_root": data_root, "weights": weights}
+    files = _Files(output, save_agent, explanation)
+    settings = files.check(config, changes, places)
+    if check:
+        from mho.api.dry_runs import check_search
+
+        print_dry_run(check_search(config, search=changes, processes=processes, ray=ray, **places), as_json=as_json)
+        return
+    from mho.quantization.allocator import keep_freed_memory
+
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    with show_progress() as make_progress:
-        found = search_alone(
-            settings,
-            make_progress=make_progress,
-            execution=execution,
-            explain=explain or explanation is not None,
-        )
-    if output is not None:
-        _write_policy(found, output)
-    if save_agent is not None and found.agent_file is not None:
-        _write(found.agent_file.read_bytes(), save_agent, f"the agent lies in {found.agent_file}")
-    if explanation is not None and found.explanation is not None:
-        hint = "the same command writes it without searching again"
-        _write_json(found.explanation.to_json(), explanation, hint)
-    _tell(found, settings.search.method, explain=explain)
+    found = mho.search_config(
+        config,
+        search=changes,
+        explain=explain or explanation is not None,
+        processes=processes,
+        ray=ray,
+        show_progress=shows_progress(as_json=as_json),
+        **places,
+    )
+    files.write(found)
+    if as_json:
+        echo(json.dumps(_figures(found), indent=2))
+    else:
+        _tell(found, settings.search.method, explain=explain)
+
+
+def _figures(found: SearchOutcome) -> dict[str, Any]:
+    """Return what a search found, as JSON."""
+    return {
+        "best": None if found.best is None else found.best.to_json(),
+        "reference": found.reference.to_json(),
+        "front": [record.to_json() for record in found.front],
+        "cost_budget": found.cost_budget,
+        "tried": found.tried,
+        "explanation": None if found.explanation is None else found.explanation.to_json(),
+        "notes": list(found.notes),
+        "result_file": str(found.result_file),
+    }
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files that a search writes for the user, where they are named."""
+
+    policy: Path | None
+    agent: Path | None
+    explanation: Path | None
+
+    def check(self, config: Path, changes: Mapping[str, Any], places: Mapping[str, Path | None]) -> RunConfig:
+        """Refuse files that the search reads, and an agent of a method that has none; return the configuration.
+
+        Raises:
+            MhoError: that, or the configuration cannot be read.
+        """
+        from mho.workflow.config import load_config
+        from mho.workflow.search_run import with_search
+
+        settings = with_search(load_config(config, **places), changes)
+        outputs = {"--output": self.policy, "--save-agent": self.agent, "--explanation": self.explanation}
+        check_outputs(outputs, (config, settings.to_json()), kept=settings.directory)
+        if self.agent is not None and not settings.search.has_agent:
+            raise ConfigError(f"{settings.search.method} has no agent", where="--save-agent", expected="method rl")
+        return settings
+
+    def write(self, found: SearchOutcome) -> None:
+        """Write what was found. Raises `InputFileError`."""
+        again = "the same command writes it without searching again"
+        if self.policy is not None:
+            if found.best is None:
+                hint = f"all policies are in {found.result_file}"
+                raise InputFileError("there is no policy to write", where=str(self.policy), hint=hint)
+            hint = f"the policy lies in {found.result_file}; {again}"
+            write_output(self.policy, _json(found.best.policy.to_json()), hint=hint)
+        if self.agent is not None and found.agent_file is not None:
+            write_output(self.agent, found.agent_file.read_bytes(), hint=f"the agent lies in {found.agent_file}")
+        if self.explanation is not None and found.explanation is not None:
+            write_output(self.explanation, _json(found.explanation.to_json()), hint=again)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
@@ -152,24 +262,5 @@ def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
     if explain and found.explanation is not None:
         print_explanation(Console(), found.explanation)
     for note in found.notes:
-        echo(f"note: {note}")
+        echo_note(f"note: {note}")
     echo(f"every policy tried: {found.result_file}")
-
-
-def _write_policy(found: SearchOutcome, path: Path) -> None:
-    if found.best is None:
-        hint = f"all policies are in {found.result_file}"
-        raise InputFileError("there is no policy to write", where=str(path), hint=hint)
-    hint = f"the policy lies in {found.result_file}; the same command writes it without searching again"
-    _write_json(found.best.policy.to_json(), path, hint)
-
-
-def _write_json(content: dict[str, Any], path: Path, hint: str) -> None:
-    _write((json.dumps(content, indent=2) + "\n").encode(), path, hint)
-
-
-def _write(content: bytes, path: Path, hint: str) -> None:
-    from mho.cache_folder import write_atomically
-
-    with file_errors(path, "cannot be written", hint=hint):
-        write_atomically(path, content)

@@ -9,22 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mho.cli.arguments import TableFormat, TableFormatOption
+import mho
+from mho.cli.arguments import (
+    DataRootOption,
+    DirectoryOption,
+    FreshOption,
+    JsonOption,
+    PrintedOption,
+    TableFormat,
+    TableFormatOption,
+    chosen_format,
+)
 from mho.cli.configs import check_config
-from mho.cli.outputs import check_outputs
+from mho.cli.dry_runs import CheckOption, print_dry_run
+from mho.cli.outputs import check_outputs, printed_into, shows_progress
 from mho.terminal import Console, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
-    from mho.workflow.study import OnChip
+    from mho.workflow.progress import OnProgress, Progress
 
 _LINES = 10
 """Lines of progress where standard error is no terminal."""
 
 
 def study(
-    config: Annotated[Path, typer.Argument(help="What to sweep (TOML); see examples/studies/.")],
-    directory: Annotated[Path | None, typer.Option(help="Where results go, instead of the file's.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where the data lies, instead of the file's.")] = None,
+    config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to sweep; see examples/studies/.")],
+    directory: DirectoryOption = None,
+    data_root: DataRootOption = None,
     processes: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=1024, help="That simulate chips; results do not depend on them."),
@@ -32,11 +43,14 @@ def study(
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: host:port, auto, or local.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier studies left in the directory.")] = False,
+    fresh: FreshOption = False,
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the charts into one .svg or .png file too.")
     ] = None,
     output_format: TableFormatOption = TableFormat.TEXT,
+    output: PrintedOption = None,
+    as_json: JsonOption = False,
+    check: CheckOption = False,
 ) -> None:
     """Sweep parameters of arrays and converters over chips of many seeds: how accurate is a program on them?
 
@@ -46,47 +60,57 @@ def study(
     from mho.report.drawing_files import check_suffix
     from mho.report.study_drawing import write_chart
     from mho.report.study_text import print_study, write_csv
-    from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE, run_study
+    from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE
     from mho.workflow.study_config import load_study
 
     if draw is not None:
         check_suffix(draw)
     settings = load_study(config, directory=directory, data_root=data_root)
-    check_outputs({"--draw": draw}, (config, settings.to_json()), kept=settings.directory)
-    finished = run_study(
-        settings,
-        where=str(config),
+    check_outputs({"--draw": draw, "--output": output}, (config, settings.to_json()), kept=settings.directory)
+    chosen = chosen_format(output_format, as_json=as_json)
+    if check:
+        from mho.api.dry_runs import check_study
+
+        places = {"directory": directory, "data_root": data_root}
+        found = check_study(config, processes=processes, ray=ray, fresh=fresh, **places)
+        print_dry_run(found, as_json=chosen is TableFormat.JSON)
+        return
+    result = mho.study(
+        config,
+        directory=directory,
+        data_root=data_root,
         processes=processes,
         ray=ray,
         fresh=fresh,
-        on_chip=_make_progress(is_terminal(err=True)),
+        on_progress=_make_progress(is_terminal(err=True)) if shows_progress(as_json=False) else None,
     )
     if draw is not None:
-        write_chart(finished.result, draw)
-    if output_format is TableFormat.JSON:
-        echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
-    elif output_format is TableFormat.CSV:
-        echo(write_csv(finished.result), nl=False)
-    else:
-        print_study(Console(), finished.result)
-        place = finished.directory
-        echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
-        echo(f"page: {place / PAGE_FILE}")
+        write_chart(result, draw)
+    with printed_into(output):
+        if chosen is TableFormat.JSON:
+            echo(json.dumps(result.model_dump(mode="json"), indent=2))
+        elif chosen is TableFormat.CSV:
+            echo(write_csv(result), nl=False)
+        else:
+            print_study(Console(), result)
+            place = settings.directory
+            echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
+            echo(f"page: {place / PAGE_FILE}")
 
 
-def _make_progress(in_place: bool) -> OnChip:
+def _make_progress(in_place: bool) -> OnProgress:
     """Return what prints progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
-    start, first = time.monotonic(), 0
+    start, told = time.monotonic(), -1
 
-    def show(done: int, total: int) -> None:
-        nonlocal first
-        first = first or done
-        seconds = time.monotonic() - start
-        left = f", {seconds * (total - done) / (done - first + 1):,.0f} s left" if done < total else ""
-        line = f"{done:,} of {total:,} chips, {seconds:,.0f} s{left}"
+    def show(progress: Progress) -> None:
+        nonlocal told
+        seconds, left = time.monotonic() - start, progress.seconds_left
+        rest = "" if left is None or progress.is_finished else f", {left:,.0f} s left"
+        line = f"{progress.detail}, {seconds:,.0f} s{rest}"
         if in_place:
-            echo_over(line, is_last=done == total)
-        elif done == total or done * _LINES // total > (done - 1) * _LINES // total:
+            echo_over(line, is_last=progress.is_finished)
+        elif progress.is_finished or int(progress.fraction * _LINES) > told:
+            told = int(progress.fraction * _LINES)
             echo(line, err=True)
 
     return show

@@ -49,6 +49,11 @@ class MixOutcome:
     folder: Path
     notes: tuple[str, ...]
 
+    @property
+    def result_file(self) -> Path:
+        """JSON with every record and the Pareto front."""
+        return self.folder / SEARCH_FILE
+
 
 @dataclass(frozen=True, eq=False)
 class _Member:

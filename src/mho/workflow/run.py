@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -114,8 +115,8 @@ def run(
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
         work = estimate_work(config, material, chips)
         progress = make_progress(work) if make_progress else RunProgress()
-        chain = _Chain(StageRunner(opened, progress, material.computing))
-        _run_stages(config, material, opened, chain, execution, chips)
+        chain = Chain(StageRunner(opened, progress, material.computing))
+        run_stages(config, material, opened, chain, execution, chips)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         extras = collect_extras(outcome)
         result = collect_result(outcome, extras)
@@ -185,15 +186,24 @@ def estimate_work(config: RunConfig, material: Material, chips: SampledChips | N
     }
 
 
-class _Chain:
+class GetsStages(Protocol):
+    """What gets a stage: `StageRunner`, or what only looks for it."""
+
+    def get(self, stage: Stage) -> StageResult:
+        """Return the finished stage."""
+        ...
+
+
+class Chain:
     """Runs stages one after the other and keeps their results in order."""
 
-    def __init__(self, runner: StageRunner) -> None:
+    def __init__(self, runner: GetsStages) -> None:
         self._runner = runner
         self.results: dict[str, StageResult] = {}
         self.titles: dict[str, str] = {}
 
     def get(self, stage: Stage) -> StageResult:
+        """Return a stage, and keep it."""
         result = self._runner.get(stage)
         self.results[stage.name], self.titles[stage.name] = result, stage.title
         return result
@@ -210,14 +220,15 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 
 
-def _run_stages(
+def run_stages(
     config: RunConfig,
     material: Material,
     directory: RunDirectory,
-    chain: _Chain,
+    chain: Chain,
     execution: SearchExecution,
     chips: SampledChips | None,
 ) -> None:
+    """Get all stages of a run, one after the other; arguments are those of `run`."""
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network

@@ -67,6 +67,13 @@ class RunDirectory:
         result = _read_stage(self._stages / name)
         return result if result is not None and result.key == key else None
 
+    def check_owner(self) -> None:
+        """Raise `InputFileError` where the folder is there, and is that of something else. Changes nothing."""
+        if self.path.is_dir():
+            found = {entry.name for entry in self.path.iterdir()}
+            if LOCK_FILE not in found:
+                _check_owner(found, self.path, MARK_FILE, "run")
+
     def begin(self, name: str, key: str) -> Path:
         """Return the folder in which a stage is made; what a stage of another key left there is removed."""
         folder = self._stages / f"{name}.partial"

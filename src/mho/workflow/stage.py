@@ -67,9 +67,7 @@ class StageRunner:
 
     def get(self, stage: Stage) -> StageResult:
         """Return the finished stage: as it lies in the run directory, or made now."""
-        key = hash_json(
-            {"stage": stage.name, "from": dict(stage.ingredients()), "versions": versions(), **self.computing}
-        )
+        key = stage_key(stage, self.computing)
         found = self.directory.finished(stage.name, key)
         self.progress.begin(stage.name, stage.title)
         if found is not None:
@@ -92,6 +90,11 @@ class StageRunner:
         result = self.directory.commit(stage.name, key, figures, clock.seconds)
         self.progress.end(stage.note(figures), is_new=True)
         return result
+
+
+def stage_key(stage: Stage, computing: Mapping[str, Any]) -> str:
+    """Return the hash of everything that a stage comes from; `computing` is that of the run's material."""
+    return hash_json({"stage": stage.name, "from": dict(stage.ingredients()), "versions": versions(), **computing})
 
 
 def versions() -> dict[str, str]:

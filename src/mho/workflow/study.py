@@ -60,7 +60,7 @@ class FinishedStudy:
 
 
 @dataclass(frozen=True)
-class _Ingredients:
+class Ingredients:
     """What the results of all chips of a study depend on, beside point and seed."""
 
     program: str
@@ -129,20 +129,13 @@ def run_study(
     """
     if ray is not None:
         import_ray()
-    loaded = load_material(config, where=where, program=program, samples=samples, calibration=calibration)
-    points = plan_study(config, loaded.program.accelerator, where=where)
-    needs_calibration = any(point.needs_calibration for point in points)
-    is_given = calibration is not None or config.calibration.file is not None
-    loaded.check_calibration(needs_calibration, is_given, where=where)
+    loaded, points = load_points(config, where=where, program=program, samples=samples, calibration=calibration)
     exact_accuracy = loaded.measure_exactly()
     path = directory or config.directory
     with _open_directory(path, fresh=fresh) as log:
         write_atomically(path / CONFIG_FILE, _json(config.to_json()))
         program_hash = loaded.write_program(path / PROGRAM_FILE)
-        settings = config.calibration.model_dump(mode="json", exclude={"file", "images"})
-        settings["inputs"] = loaded.calibration_hash
-        ingredients = _Ingredients(program_hash, loaded.samples_hash, config.samples.batch_size, settings)
-        tasks = [[ingredients.task(point, seed) for seed in config.study.chips] for point in points]
+        tasks = list_tasks(config, loaded, points, program_hash)
         material = SharedMaterial(path / PROGRAM_FILE, loaded.samples, loaded.preparation, config.samples.batch_size)
         evaluated = _evaluate_missing(
             log, tasks, lambda missing: evaluate_chips(material, missing, processes, ray), len(loaded.samples), on_chip
@@ -151,6 +144,33 @@ def run_study(
         result = _collect(config, loaded, program_hash, points, counts, exact_accuracy)
         _write_result(path, result)
     return FinishedStudy(result, path, evaluated)
+
+
+def load_points(
+    config: StudyConfig,
+    *,
+    where: str,
+    program: Program | None = None,
+    samples: LabelledSamples | None = None,
+    calibration: Inputs | None = None,
+) -> tuple[LoadedStudy, Sequence[PlannedPoint]]:
+    """Load what a study works with, and return it with the points; arguments and errors are those of `run_study`."""
+    loaded = load_material(config, where=where, program=program, samples=samples, calibration=calibration)
+    points = plan_study(config, loaded.program.accelerator, where=where)
+    needs_calibration = any(point.needs_calibration for point in points)
+    is_given = calibration is not None or config.calibration.file is not None
+    loaded.check_calibration(needs_calibration, is_given, where=where)
+    return loaded, points
+
+
+def list_tasks(
+    config: StudyConfig, loaded: LoadedStudy, points: Sequence[PlannedPoint], program_hash: str
+) -> list[list[ChipTask]]:
+    """Return the tasks of each point, a chip each; `program_hash` is that of the program's file."""
+    settings = config.calibration.model_dump(mode="json", exclude={"file", "images"})
+    settings["inputs"] = loaded.calibration_hash
+    ingredients = Ingredients(program_hash, loaded.samples_hash, config.samples.batch_size, settings)
+    return [[ingredients.task(point, seed) for seed in config.study.chips] for point in points]
 
 
 def _evaluate_missing(
