@@ -163,7 +163,7 @@ def search(
     goal = {"cost_budget": cost_budget, "whole_front": True if whole_front else None, "objective": objective}
     how = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
     changes = {**goal, **how, "start": start}
-    places = {"directory": directory, "data_root": data_root, "weights": weights}
+    places: dict[str, Any] = {"directory": directory, "data_root": data_root, "weights": weights}
     files = _Files(output, save_agent, explanation)
     settings = files.check(config, changes, places)
     if check:
