@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import fails, run
 from studies import write_study
@@ -21,6 +20,7 @@ validation = 20
 limit = 40
 [accelerator]
 name = "pelke2026-4bit"
+mapping = "paper"
 [float_training]
 steps = 1
 batch_size = 8
@@ -111,11 +111,3 @@ def test_a_mix_adds_up_its_networks(capsys):
     )
     names = [step["name"] for step in checked(capsys, "mix", "mix.toml")["steps"]]
     assert names == [f"{one}: {name}" for one in "ab" for name in STEPS[:3]] + ["search"]
-
-
-def test_a_comparison_is_tried_on_one_accelerator(capsys):
-    found = checked(capsys, "compare", "resnet8", "--accelerators", "pelke2026-4bit,isaac")
-    assert [step["name"] for step in found["steps"]] == ["pelke2026-4bit", "isaac"]
-    np.savez("x.npz", labels=np.zeros(3, int))
-    arguments = ["compare", "resnet8", "--accelerators", "isaac", "--data", "x.npz", "--check"]
-    assert "arrays [N, ...] by the names of the inputs" in fails(capsys, *arguments)

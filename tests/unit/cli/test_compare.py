@@ -192,3 +192,13 @@ def test_accelerators_that_cannot_be_found_are_errors(capsys, accelerators, told
 
 def test_an_unknown_network_is_an_error(capsys):
     assert "there is no such network" in run(capsys, network="vgg", code=2)
+
+
+def test_check_tries_the_first_accelerator_and_changes_nothing(capsys):
+    found = json.loads(run(capsys, "--check", "--json", accelerators="held.toml,noisy.toml"))
+    assert [step["name"] for step in found["steps"]] == ["held", "noisy"]
+    assert "samples" not in found["facts"]
+    given = ("--data", "samples.npz", "--chips", "3", "--elapsed-s", "10", "--check", "--json")
+    found = json.loads(run(capsys, *given, network="dense", accelerators="noisy.toml"))
+    assert found["facts"]["samples"] == "40 on 3 chips of each, 2 times"
+    assert found["seconds"] > 0
