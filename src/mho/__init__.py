@@ -18,9 +18,11 @@ _HOMES = {
     "map": "mho.api.accelerators",
     "schedule": "mho.api.accelerators",
     "compare": "mho.api.accelerators",
+    "dataset": "mho.data.in_memory",
     "search": "mho.bit_search.api",
     "SearchOptions": "mho.bit_search.api",
     "quantize": "mho.api.networks",
+    "trainable": "mho.api.networks",
     "save": "mho.api.networks",
     "compile": "mho.api.programs",
     "compile_schedule": "mho.api.programs",
@@ -37,6 +39,15 @@ _HOMES = {
     "timing": "mho.api.programs",
     "count_zero_slices": "mho.api.programs",
     "plot": "mho.api.charts",
+    "TrainableNetwork": "mho.quantization.qat",
+    "TrainingOptions": "mho.quantization.training_options",
+    "Network": "mho.network.graph",
+    "Accelerator": "mho.hardware.spec",
+    "Program": "mho.program.program",
+    "Cost": "mho.cost_model.cost",
+    "NetworkMap": "mho.cost_model.network_map",
+    "Schedule": "mho.scheduling.schedule",
+    "SearchResult": "mho.bit_search.runner",
     "Progress": "mho.workflow.progress",
     "SearchProgress": "mho.bit_search.search_state",
     "Policy": "mho.policy",
@@ -71,6 +82,7 @@ if TYPE_CHECKING:
     from mho.api.networks import load_layers as load_layers
     from mho.api.networks import quantize as quantize
     from mho.api.networks import save as save
+    from mho.api.networks import trainable as trainable
     from mho.api.programs import compile as compile
     from mho.api.programs import compile_schedule as compile_schedule
     from mho.api.programs import count_zero_slices as count_zero_slices
@@ -86,8 +98,18 @@ if TYPE_CHECKING:
     from mho.array.conductances import Conditions as Conditions
     from mho.bit_search.api import SearchOptions as SearchOptions
     from mho.bit_search.api import search as search
+    from mho.bit_search.runner import SearchResult as SearchResult
     from mho.bit_search.search_state import SearchProgress as SearchProgress
+    from mho.cost_model.cost import Cost as Cost
+    from mho.cost_model.network_map import NetworkMap as NetworkMap
+    from mho.data.in_memory import dataset as dataset
     from mho.errors import MhoError as MhoError
+    from mho.hardware.spec import Accelerator as Accelerator
+    from mho.network.graph import Network as Network
     from mho.policy import BitWidths as BitWidths
     from mho.policy import Policy as Policy
+    from mho.program.program import Program as Program
+    from mho.quantization.qat import TrainableNetwork as TrainableNetwork
+    from mho.quantization.training_options import TrainingOptions as TrainingOptions
+    from mho.scheduling.schedule import Schedule as Schedule
     from mho.workflow.progress import Progress as Progress

@@ -14,6 +14,7 @@ import mho
 
 FOUNDATION = {
     "errors",
+    "argument_checks",
     "display",
     "formats",
     "frozen_model",

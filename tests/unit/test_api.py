@@ -148,7 +148,7 @@ def test_wrong_calls_are_explained(network, samples):
         mho.cost(network, "pelke2026-4bit", "8x8")
     with pytest.raises(mho.MhoError, match="example"):
         mho.load(object())
-    with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
+    with pytest.raises(mho.MhoError, match=r"mapping is 'bset'(.|\n)*did you mean 'best'"):
         mho.map(network, "pelke2026-4bit", mapping="bset")  # type: ignore[arg-type]
     with pytest.raises(mho.MhoError, match="no MVM layer 'conv'"):
         mho.map(network, "pelke2026-4bit").layer("conv")

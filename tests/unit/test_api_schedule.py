@@ -45,9 +45,9 @@ def test_values_do_not_change(network):
 
 
 def test_wrong_calls_are_explained(network):
-    with pytest.raises(mho.MhoError, match="unknown objective 'speed'"):
+    with pytest.raises(mho.MhoError, match="objective is 'speed'"):
         mho.schedule(network, "clsa-256", objective="speed")  # type: ignore[arg-type]
-    with pytest.raises(mho.MhoError, match="unknown mapping 'bset'"):
+    with pytest.raises(mho.MhoError, match=r"mapping is 'bset'(.|\n)*did you mean 'best'"):
         mho.schedule(network, "clsa-256", mapping="bset")  # type: ignore[arg-type]
     with pytest.raises(mho.MhoError, match="batch 0"):
         mho.schedule(network, "pelke2026-4bit", batch=0)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
-
-from mho.api.arguments import Bits, Hardware, Inputs, MappingName, ObjectiveName, as_mapping, as_objective, as_policy
+from mho.api.arguments import (
+    Bits,
+    Hardware,
+    MappingName,
+    ObjectiveName,
+    as_inputs,
+    as_labelled,
+    as_policy,
+)
+from mho.argument_checks import check_arguments
 from mho.cost_model.cost import Cost
 from mho.cost_model.latency import cost_network
 from mho.cost_model.layer_tables import LayerTable
@@ -16,15 +23,18 @@ from mho.cost_model.network_map import NetworkMap
 from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator, load_accelerator, load_distinct, override
 from mho.hardware.spec import Accelerator, Encoding
-from mho.mapping.layer_mapping import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 
 if TYPE_CHECKING:
+    from mho.api.arguments import Arrays, Inputs, Samples
+    from mho.evaluation.chips import ChipEvaluation
     from mho.report.comparison_document import Comparison
     from mho.scheduling.schedule import Schedule
 
 
+@check_arguments()
 def accelerator(
     name_or_path: str | Path,
     *,
@@ -46,6 +56,7 @@ def accelerator(
     return override(load_accelerator(name_or_path), cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
 
 
+@check_arguments("policy")
 def cost(
     network: Network | LayerTable,
     accelerator: Hardware,
@@ -60,8 +71,8 @@ def cost(
         network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths; or
             its layers alone, as `mho.load_layers` reads them.
         accelerator: the hardware, or a preset's name or TOML file.
-        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
-            quantized network, else 8/8.
+        policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
+            activation); by default those of a quantized network, else 8/8.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         batch: inputs that share the writes of weights, at least 1.
 
@@ -69,10 +80,11 @@ def cost(
         MhoError: the policy does not name the network's MVM layers, or there is no such mapping.
     """
     hardware = as_accelerator(accelerator)
-    widths, model = as_policy(network, policy), as_mapping(mapping)
+    widths, model = as_policy(network, policy), MappingModel(mapping)
     return Cost.of(cost_network(_layers(network), widths, hardware, model=model, batch=batch), hardware)
 
 
+@check_arguments("policy")
 def map(
     network: Network | LayerTable,
     accelerator: Hardware,
@@ -87,8 +99,8 @@ def map(
         network: float, where only its layers' shapes count, or quantized, whose integers count at its own widths; or
             its layers alone, as `mho.load_layers` reads them.
         accelerator: the hardware, or a preset's name or TOML file.
-        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
-            quantized network, else 8/8.
+        policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
+            activation); by default those of a quantized network, else 8/8.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
         batch: inputs that share the writes of weights, at least 1.
 
@@ -100,11 +112,12 @@ def map(
         _layers(network),
         as_policy(network, policy),
         as_accelerator(accelerator),
-        model=as_mapping(mapping),
+        model=MappingModel(mapping),
         batch=batch,
     )
 
 
+@check_arguments("policy")
 def schedule(
     network: Network,
     accelerator: Hardware,
@@ -126,8 +139,8 @@ def schedule(
     Args:
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
         accelerator: the hardware, or a preset's name or TOML file.
-        policy: widths of every MVM layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
-            quantized network, else 8/8.
+        policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
+            activation); by default those of a quantized network, else 8/8.
         crossbars: instead of the accelerator's; cores keep their size.
         objective: what options and copies are chosen for: the latency of one input, the interval between inputs, or the
             latency layer by layer. Where tiles are rewritten, latency and interval are one, and it changes nothing.
@@ -151,20 +164,22 @@ def schedule(
             holds no crossbar or the batch no input, or there is no such mapping, objective or layer.
     """
     from mho.scheduling.chip_schedule import ChipDemand
+    from mho.scheduling.duplication import Objective
     from mho.simulation.chip_search import find_schedule
 
-    aim = as_objective(objective)
+    aim = Objective(objective)
     demand = ChipDemand.of(
         network,
         as_policy(network, policy),
         as_accelerator(accelerator),
         crossbars=crossbars,
-        model=as_mapping(mapping),
+        model=MappingModel(mapping),
         layers=layers,
     )
     return find_schedule(demand, aim, batch=batch, simulate=simulate, with_spans=with_spans)
 
 
+@check_arguments("policy")
 def compare(
     network: Network,
     accelerators: Sequence[Hardware],
@@ -174,7 +189,7 @@ def compare(
     mapping: MappingName = DEFAULT_MODEL,
     batch: int = 1,
     simulate: bool = True,
-    samples: tuple[Inputs, NDArray[Any]] | str | Path | None = None,
+    samples: Samples | None = None,
     seed: int = 0,
     chips: int = 1,
     elapsed_s: float | None = None,
@@ -191,45 +206,62 @@ def compare(
         network: float, where only shapes count, or quantized, whose integers count at its own widths.
         accelerators: each the hardware, or a preset's name or TOML file; of several with one name, those of files have
             their file in it.
-        policy: widths of every layer, or one pair for all, such as "8/8" (weight/activation); by default those of a
-            quantized network, else 8/8.
+        policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
+            activation); by default those of a quantized network, else 8/8.
         crossbars: of every chip, instead of its own; cores keep their size.
         mapping: "best", any exact mapping, or "paper", that of arXiv 2601.21737.
         batch: inputs that follow each other, at least 1; where tiles are rewritten, they share the writes of weights.
         simulate: whether chips of several crossbars are simulated with their interconnect and buffers.
-        samples: inputs, as for `simulate`, and their labels, integers [N], or an .npz file of both, the labels by the
-            name "labels": the accuracy of the arrays of each accelerator is simulated. The network must be quantized.
+        samples: inputs, as for `simulate`, and their labels, integers [N], a DataLoader of both, or an .npz file,
+            the labels by the name "labels": the accuracy of the arrays of each accelerator is simulated. The network
+            must be quantized.
         seed: of the first chip of each accelerator.
         chips: of each accelerator, with the seeds that follow: mean accuracy, and that of the worst chip.
         elapsed_s: s, above 0: chips are simulated again so long after the write.
-        calibration: other inputs, or an .npz file of them, on which calibrated ADCs find their ranges on each chip.
+        calibration: other inputs, alike without labels, on which calibrated ADCs find their ranges on each chip.
         recalibrate: whether scales and biases of channels are corrected on them too, as by `recalibrate`.
 
     Raises:
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
             the samples do not suit the network, or there are none for chips to run.
     """
-    from mho.evaluation.chips import ChipEvaluation
-    from mho.evaluation.samples import LabelledSamples, read_inputs, read_samples
     from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
     evaluation = None
     if samples is not None:
-        labelled = read_samples(samples) if isinstance(samples, (str, Path)) else LabelledSamples(*samples)
-        inputs = read_inputs(calibration) if isinstance(calibration, (str, Path)) else calibration
-        evaluation = ChipEvaluation(labelled, seed, chips, elapsed_s, inputs, recalibrate)
+        evaluation = _make_evaluation(samples, seed, chips, elapsed_s, calibration, recalibrate)
     elif (seed, chips, elapsed_s, recalibrate) != (0, 1, None, False) or calibration is not None:
         raise ConfigError("chips are simulated on samples", expected="samples=(inputs, labels)")
     request = ComparisonRequest(
         network,
         as_policy(network, policy),
         crossbars=crossbars,
-        model=as_mapping(mapping),
+        model=MappingModel(mapping),
         batch=batch,
         simulate=simulate,
         evaluation=evaluation,
     )
     return compare_accelerators(request, load_distinct(accelerators), name=network.name)
+
+
+def _make_evaluation(
+    samples: Samples,
+    seed: int,
+    chips: int,
+    elapsed_s: float | None,
+    calibration: Inputs | str | Path | None,
+    recalibrate: bool,
+) -> ChipEvaluation:
+    """Return how chips of each accelerator are evaluated. Raises `MhoError`."""
+    from mho.evaluation.chips import ChipEvaluation
+    from mho.evaluation.samples import read_inputs
+
+    inputs: Arrays | None = None
+    if isinstance(calibration, (str, Path)):
+        inputs = read_inputs(calibration)
+    elif calibration is not None:
+        inputs = as_inputs(calibration)
+    return ChipEvaluation(as_labelled(samples), seed, chips, elapsed_s, inputs, recalibrate)
 
 
 def _layers(network: Network | LayerTable) -> tuple[MvmLayer, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mho.argument_checks import check_arguments
 from mho.cost_model.cost import Cost
 from mho.cost_model.network_map import NetworkMap
 from mho.display import Drawable
@@ -11,13 +12,14 @@ from mho.errors import MhoError, suggest
 from mho.scheduling.schedule import Schedule
 
 if TYPE_CHECKING:
-    import plotly.graph_objects
+    from plotly.graph_objects import Figure as PlotlyFigure
 
     from mho.bit_search.runner import SearchResult
     from mho.report.chart_parts import Figure
 
 
-def plot(value: Drawable, chart: str | None = None) -> plotly.graph_objects.Figure:
+@check_arguments("value")
+def plot(value: Drawable, chart: str | None = None) -> PlotlyFigure:
     """Draw a value; `value.plot(chart)` is the same.
 
     Args:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mho.api.arguments import Hardware, Inputs, PlacementName, as_program, as_ranges, chip_hardware
-from mho.errors import MhoError
+from mho.api.arguments import (
+    Hardware,
+    PlacementName,
+    as_conditions,
+    as_inputs,
+    as_program,
+    as_ranges,
+    check_number,
+    chip_hardware,
+)
+from mho.argument_checks import check_arguments
 
 if TYPE_CHECKING:
+    from mho.api.arguments import Inputs
     from mho.array.conductances import Conditions
     from mho.program.program import Program
     from mho.simulation.adc_ranges import AdcRanges
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
 RangeMethodName = Literal["extremes", "percentile", "mse"]
 
 
+@check_arguments()
 def calibrate(
     program: Program | str | Path,
     inputs: Inputs,
@@ -58,24 +69,19 @@ def calibrate(
         "slice": AdcRange.CALIBRATED_SLICES,
         "adc": AdcRange.CALIBRATED_COLUMNS,
     }
-    if method not in tuple(RangeMethod) or per not in kinds:
-        raise MhoError(
-            f"method {method!r}, per {per!r}",
-            where="mho.calibrate",
-            expected="'extremes', 'percentile' or 'mse'; 'layer', 'slice' or 'adc'",
-        )
     program = as_program(program)
     return calibrate_adcs(
         program,
         seed,
-        inputs,
-        hardware=chip_hardware(program, hardware, placement, where="mho.calibrate"),
+        as_inputs(inputs),
+        hardware=chip_hardware(program, hardware, placement),
         adc_range=kinds[per],
         rule=RangeRule(RangeMethod(method), share),
-        conditions=conditions,
+        conditions=as_conditions(conditions),
     )
 
 
+@check_arguments()
 def recalibrate(
     program: Program | str | Path,
     inputs: Inputs,
@@ -112,12 +118,13 @@ def recalibrate(
     from mho.simulation.recalibration import recalibrate as find
 
     program = as_program(program)
+    check_number("batch_size", batch_size, 1, where="mho.recalibrate")
     return find(
         program,
         seed,
-        inputs,
-        hardware=chip_hardware(program, hardware, placement, where="mho.recalibrate"),
-        conditions=conditions,
+        as_inputs(inputs),
+        hardware=chip_hardware(program, hardware, placement),
+        conditions=as_conditions(conditions),
         ranges=as_ranges(ranges),
         transferred=transferred,
         batch_size=batch_size,

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mho.api.arguments import Bits, as_policy
+from mho.argument_checks import check_arguments
 from mho.cache_folder import cache_folder
 from mho.cost_model.layer_tables import LayerTable, load_layer_table
-from mho.errors import MhoError, file_errors
+from mho.errors import DataError, MhoError, file_errors
 from mho.network.graph import Network
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from mho.data.in_memory import Unlabelled
     from mho.program.program import Program
+    from mho.quantization.qat import TrainableNetwork
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
 
 
-def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | None = None) -> Network:
+@check_arguments("model", "example_input")
+def load(
+    model: str | Path | Module,
+    example_input: Tensor | Sequence[int] | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+) -> Network:
     """Read a network.
 
     Args:
         model: path of an ONNX file; a name (`torchvision:resnet18`, `resnet8`, ...: random weights); or a
             `torch.nn.Module`, which is exported with `example_input`.
-        example_input: for a module: a tensor of one sample, batch axis included, such as ``torch.zeros(1, 3, 32, 32)``.
-            Of a batch, the network is that of one sample.
+        example_input: for a module: a tensor of one sample, batch axis included, such as ``torch.zeros(1, 3, 32, 32)``,
+            or its shape. Of a batch, the network is that of one sample.
         input_shape: for a name, or a file with symbolic shapes: one sample without the batch axis.
 
     Raises:
@@ -45,6 +57,7 @@ def load(model: Any, example_input: Any = None, *, input_shape: Sequence[int] | 
     return take_one_sample(read_torch(model, example_input))
 
 
+@check_arguments()
 def load_layers(model: str | Path, *, input_shape: Sequence[int] | None = None) -> LayerTable:
     """Read the MVM layers of a network alone: all that `mho.cost` and `mho.map` need.
 
@@ -61,20 +74,64 @@ def load_layers(model: str | Path, *, input_shape: Sequence[int] | None = None) 
     return load_layer_table(str(model), input_shape=shape, cache=cache_folder())
 
 
-def quantize(network: Network, policy: Bits, calibration_inputs: Any, *, batch_size: int | None = None) -> Network:
+@check_arguments("policy")
+def quantize(
+    network: Network, policy: Bits, calibration_inputs: Unlabelled, *, batch_size: int | None = None
+) -> Network:
     """Quantize a float network without training: see `mho.quantization.ptq.quantize`.
 
     Args:
         network: float, with trained weights.
-        policy: widths of every MVM layer, or one pair for all, such as "4/8".
-        calibration_inputs: a few hundred real samples, [N, *S] or [N, *S[1:]].
+        policy: a `Policy`, its file, {layer: "4/8"}, or one pair for all layers, such as "4/8" or (4, 8) (weight,
+            activation).
+        calibration_inputs: a few hundred real samples, an array or tensor [N, *S] or [N, *S[1:]]; or a torch DataLoader
+            or Dataset of them, whose labels are left out.
         batch_size: samples at a time; by default 256, fewer where the network's tensors are large.
     """
+    from mho.data.in_memory import read_inputs
     from mho.quantization.ptq import quantize as quantize_by_calibration
 
-    return quantize_by_calibration(network, as_policy(network, policy), calibration_inputs, batch_size=batch_size)
+    inputs = read_inputs(calibration_inputs, where="calibration inputs")
+    return quantize_by_calibration(network, as_policy(network, policy), inputs, batch_size=batch_size)
 
 
+@check_arguments("policy", "calibration_inputs")
+def trainable(
+    network: Network, policy: Bits | None = None, calibration_inputs: Unlabelled | None = None
+) -> TrainableNetwork:
+    """Return a torch module that computes a network, to train in a loop of your own.
+
+    It takes float32 tensors [N, *S] or [N, *S[1:]] and returns the output, or a tuple of several. Its parameters have
+    the names of the network's constants. ``to_quantized_network()`` returns the trained network in integers,
+    ``to_network()`` in float; both are for the other functions, and `save` writes them.
+
+    Args:
+        network: float, with trained weights, or quantized.
+        policy: as for `quantize`: every MVM layer computes on its integer grids, forwards exactly as the quantized
+            network does, and gradients pass the rounding; None: a float network computes in float.
+        calibration_inputs: as for `quantize`; the first steps of the grids follow from them.
+
+    Raises:
+        DataError: inputs without a policy, or a policy without them; inputs that do not fit.
+        PolicyError: the policy does not name the network's MVM layers.
+        UnsupportedOperationError: an operation that cannot be trained.
+    """
+
+    from mho.data.in_memory import read_inputs
+    from mho.quantization.calibration import calibrate
+    from mho.quantization.ptq import as_tensor
+    from mho.quantization.qat import TrainableNetwork
+
+    if (policy is None) != (calibration_inputs is None):
+        raise DataError("a policy and inputs go together", where="mho.trainable", expected="both, or neither")
+    widths = None if policy is None else as_policy(network, policy)
+    module = TrainableNetwork(network, widths)
+    if calibration_inputs is not None:
+        calibrate(module, as_tensor(read_inputs(calibration_inputs, where="calibration inputs")))
+    return module
+
+
+@check_arguments()
 def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | Path) -> None:
     """Write a network as ONNX (a quantized one as QCDQ), a program as a .mho file, ranges or corrections as .npz.
 
@@ -100,6 +157,9 @@ def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | 
         elif isinstance(value, ChannelCorrections):
             write_corrections(value, path)
         else:
-            from mho.simulation.adc_ranges import write_ranges
+            from mho.simulation.adc_ranges import AdcRanges, write_ranges
 
+            if not isinstance(value, AdcRanges):
+                kinds = "a network, a program, ranges of ADCs or corrections of channels"
+                raise MhoError(f"a {type(value).__name__} cannot be saved", where="mho.save", expected=kinds)
             write_ranges(value, path)

@@ -10,23 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.api.arguments import (
+    Arrays,
     Hardware,
-    Inputs,
     MappingName,
     ObjectiveName,
     PlacementName,
-    as_mapping,
-    as_objective,
+    as_conditions,
+    as_corrections,
+    as_inputs,
     as_program,
     as_ranges,
+    check_number,
     chip_hardware,
 )
+from mho.argument_checks import check_arguments
+from mho.display import Table, Tabular
 from mho.errors import ConfigError, MhoError, ProgramError
 from mho.hardware.loading import as_accelerator
-from mho.mapping.layer_mapping import DEFAULT_MODEL
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 
 if TYPE_CHECKING:
+    from mho.api.arguments import Inputs
     from mho.array.conductances import Conditions
     from mho.program.program import Program
     from mho.scheduling.schedule import Schedule
@@ -39,6 +44,22 @@ if TYPE_CHECKING:
 EngineName = Literal["executor", "interpreter"]
 
 
+class Outputs(dict[str, NDArray[np.float32]], Tabular):
+    """Outputs by name, float32 [N, ...]."""
+
+    def __repr__(self) -> str:
+        return f"Outputs({', '.join(f'{name}: float32 {list(values.shape)}' for name, values in self.items())})"
+
+    def table(self) -> Table:
+        """Return one row an output."""
+        rows = (
+            (name, " x ".join(map(str, values.shape)), float(values.min()), float(values.mean()), float(values.max()))
+            for name, values in self.items()
+        )
+        return Table(repr(self), ("output", "shape", "least", "mean", "greatest"), tuple(rows))
+
+
+@check_arguments()
 def compile(
     quantized: Network,
     accelerator: Hardware,
@@ -67,9 +88,10 @@ def compile(
         MhoError: the network is not quantized, or does not fit the accelerator; says what would help.
     """
     from mho.program.lowering import compile_network
+    from mho.scheduling.duplication import Objective
     from mho.workflow.chip_program import compile_for_chip
 
-    hardware, model, about = as_accelerator(accelerator), as_mapping(mapping), metadata or {}
+    hardware, model, about = as_accelerator(accelerator), MappingModel(mapping), metadata or {}
     own_bits = dict.fromkeys(quantized.layer_names, adc_bits) if isinstance(adc_bits, int) else adc_bits
     if not chip:
         if objective != "latency":
@@ -77,10 +99,11 @@ def compile(
         return compile_network(quantized, hardware, model=model, batch=batch, adc_bits=own_bits, metadata=about)
     if batch != 1:
         raise MhoError("a batch is for programs of one crossbar", where="mho.compile", hint="a chip keeps its weights")
-    aim = as_objective(objective)
+    aim = Objective(objective)
     return compile_for_chip(quantized, hardware, objective=aim, model=model, adc_bits=own_bits, metadata=about)
 
 
+@check_arguments()
 def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
     """Compile a quantized network for the chip that it was scheduled on; the program carries the schedule.
 
@@ -100,6 +123,7 @@ def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
     return compile_schedule(quantized, schedule)
 
 
+@check_arguments()
 def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | PlanTiming:
     """Return how long a program takes, from its own instructions; it is not run.
 
@@ -127,6 +151,7 @@ def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | 
     return time_program(program)
 
 
+@check_arguments()
 def simulate(
     program: Program | str | Path,
     inputs: Inputs,
@@ -140,7 +165,7 @@ def simulate(
     placement: PlacementName | None = None,
     corrections: ChannelCorrections | str | Path | None = None,
     transferred: bool = False,
-) -> dict[str, NDArray[np.float32]]:
+) -> Outputs:
     """Run a program, or a program file, on samples; return its outputs by name, float32 [N, ...].
 
     Without a seed every sum is read exactly: the integers of the quantized network. With one, the program runs on the
@@ -148,7 +173,7 @@ def simulate(
 
     Args:
         program: what `mho.compile` made, or the path of a .mho file.
-        inputs: arrays [N, ...] by input name, or the only input.
+        inputs: arrays or tensors [N, ...] by input name, or the only input; or a torch DataLoader or Dataset of them.
         engine: "executor" (fast) or "interpreter" (instruction by instruction); both give the same bits.
         batch_size: samples at once; never changes results but for noise of reads.
         seed: of a chip, at least 0; None: exact integers. The other arguments need it.
@@ -168,41 +193,46 @@ def simulate(
             ranges or corrections were found elsewhere.
         UnsupportedOperationError: the program does what chips do not.
     """
-    program = as_program(program)
+    program, inputs = as_program(program), as_inputs(inputs)
+    check_number("batch_size", batch_size, 1, where="mho.simulate")
     if seed is not None:
-        from mho.evaluation.chip import write_chip
-        from mho.simulation.analog import DEFAULT_BATCH
-        from mho.simulation.channel_corrections import read_corrections
-
         if engine != "executor":
             raise ConfigError("a chip has an engine of its own", where="mho.simulate", hint="leave out engine")
+        from mho.evaluation.chip import write_chip
+        from mho.simulation.analog import DEFAULT_BATCH
+
         chip = write_chip(
             program,
             seed,
-            hardware=chip_hardware(program, hardware, placement, where="mho.simulate"),
-            conditions=conditions,
+            hardware=chip_hardware(program, hardware, placement),
+            conditions=as_conditions(conditions),
             ranges=as_ranges(ranges),
-            corrections=read_corrections(corrections) if isinstance(corrections, (str, Path)) else corrections,
+            corrections=as_corrections(corrections),
             transferred=transferred,
         )
-        return chip.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size)
+        return Outputs(chip.run(inputs, DEFAULT_BATCH if batch_size is None else batch_size))
     if transferred or any(given is not None for given in (hardware, conditions, ranges, placement, corrections)):
         raise ConfigError(
             "hardware, conditions, ranges, placement, corrections, transferred are of a chip",
             where="mho.simulate",
             expected="a seed",
         )
+    return Outputs(_run_exactly(program, inputs, engine, batch_size))
+
+
+def _run_exactly(
+    program: Program, inputs: Arrays, engine: EngineName, batch_size: int | None
+) -> dict[str, NDArray[np.float32]]:
     if engine == "interpreter":
         from mho.simulation.interpreter import interpret
 
         return interpret(program, inputs).outputs
-    if engine != "executor":
-        raise MhoError(f"unknown engine {engine!r}", where="mho.simulate", expected="'executor' or 'interpreter'")
     from mho.simulation.executor import Executor
 
     return Executor(program).run(inputs, batch_size)
 
 
+@check_arguments()
 def count_zero_slices(
     program: Program | str | Path,
     inputs: Inputs,
@@ -213,7 +243,7 @@ def count_zero_slices(
 
     Args:
         program: what `mho.compile` made, or the path of a .mho file.
-        inputs: arrays [N, ...] by input name, or the only input: real ones, as this depends on them.
+        inputs: as for `simulate`: real ones, as this depends on them.
         batch_size: samples at once; never changes results.
 
     Returns:
@@ -225,4 +255,5 @@ def count_zero_slices(
     """
     from mho.simulation.zero_slices import count_zero_slices as count
 
-    return count(as_program(program), inputs, batch_size)
+    check_number("batch_size", batch_size, 1, where="mho.count_zero_slices")
+    return count(as_program(program), as_inputs(inputs), batch_size)

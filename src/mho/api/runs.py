@@ -7,12 +7,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
-from mho.api.arguments import Inputs
+from mho.api.arguments import as_inputs, as_labelled, as_program
+from mho.argument_checks import check_arguments
 from mho.errors import MhoError
 
 if TYPE_CHECKING:
+    from mho.api.arguments import Inputs, Samples
     from mho.program.program import Program
     from mho.report.result import RunResult
     from mho.report.run_comparison_document import RunComparison
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mho.workflow.search_run import SearchOutcome
 
 
+@check_arguments()
 def run(
     config: str | Path,
     *,
@@ -69,6 +70,7 @@ def run(
         return run_all(settings, fresh=fresh, make_progress=make_progress, execution=SearchExecution(processes, ray))
 
 
+@check_arguments()
 def read_result(run: str | Path) -> RunResult:
     """Read the figures of a finished run.
 
@@ -84,6 +86,7 @@ def read_result(run: str | Path) -> RunResult:
     return read_run(run).result
 
 
+@check_arguments()
 def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
     """Compare two finished runs: settings, policies, time, energy, accuracy, and which is better.
 
@@ -102,6 +105,7 @@ def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
     return compare(read_run(first), read_run(second))
 
 
+@check_arguments()
 def draw_run(run: RunResult | str | Path, file: str | Path) -> None:
     """Draw the headline figures of a finished run as a picture of 1200 x 630 pixels.
 
@@ -113,11 +117,16 @@ def draw_run(run: RunResult | str | Path, file: str | Path) -> None:
         ConfigError: the file's name ends in something else.
         InputFileError: the result cannot be read, or the file not be written.
     """
+    from mho.report.result import RunResult
     from mho.report.summary_image import write_summary
 
-    write_summary(read_result(run) if isinstance(run, (str, Path)) else run, Path(file))
+    result = read_result(run) if isinstance(run, (str, Path)) else run
+    if not isinstance(result, RunResult):
+        raise MhoError(f"a {type(run).__name__} is no run", where="mho.draw_run", expected="a result, or where it lies")
+    write_summary(result, Path(file))
 
 
+@check_arguments()
 def search_config(
     config: str | Path,
     *,
@@ -159,6 +168,7 @@ def search_config(
         return search_alone(settings, make_progress=make_progress, execution=execution, explain=explain)
 
 
+@check_arguments()
 def mix(
     config: str | Path,
     *,
@@ -198,11 +208,12 @@ def mix(
         )
 
 
+@check_arguments()
 def study(
     study: Mapping[str, Any] | str | Path,
     *,
-    program: Program | None = None,
-    samples: tuple[Inputs, NDArray[Any]] | None = None,
+    program: Program | str | Path | None = None,
+    samples: Samples | None = None,
     calibration: Inputs | None = None,
     directory: str | Path | None = None,
     data_root: str | Path | None = None,
@@ -217,8 +228,9 @@ def study(
 
     Args:
         study: a study's TOML file, or the same tables as dictionaries; keys of sweeps and base may be dotted.
-        program: what `mho.compile` made, instead of the table program.
-        samples: inputs, as for `simulate`, and their labels, integers [N], instead of the tables data and samples.file.
+        program: what `mho.compile` made, or a .mho file, instead of the table program.
+        samples: inputs, as for `simulate`, and their labels, integers [N], or a torch DataLoader of both, instead of
+            the tables data and samples.file.
         calibration: inputs on which calibrated ADCs find their ranges and channels are corrected, instead of
             calibration.file; calibration.images of them are taken.
         directory: where results go, instead of the study's own; studies/NAME where it names none.
@@ -233,7 +245,6 @@ def study(
     Raises:
         MhoError: anything wrong with the arguments, before any chip is simulated; another study uses the directory.
     """
-    from mho.evaluation.samples import LabelledSamples
     from mho.workflow.study import run_study
     from mho.workflow.study_config import load_study, study_from_json
 
@@ -253,9 +264,9 @@ def study(
         ray=ray,
         fresh=fresh,
         on_chip=None if on_progress is None else _report_chips(on_progress),
-        program=program,
-        samples=None if samples is None else LabelledSamples(*samples),
-        calibration=calibration,
+        program=None if program is None else as_program(program),
+        samples=None if samples is None else as_labelled(samples),
+        calibration=None if calibration is None else as_inputs(calibration),
     ).result
 
 

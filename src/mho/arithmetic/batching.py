@@ -25,7 +25,10 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
     Raises:
         DataError: another shape, no samples, not numbers, NaN or infinity.
     """
-    values = np.asarray(array)
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"not an array of numbers: {error}", where=where, expected="real numbers") from error
     if values.dtype.kind not in "fiub":
         raise DataError(f"array of type {values.dtype}", where=where, expected="real numbers")
     accepted = [shape, shape[1:]] if shape[:1] == (1,) else [shape]

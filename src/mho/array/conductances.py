@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.argument_checks import check_fields
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.errors import ConfigError
 from mho.hardware.array import Array, PartOf, State
@@ -117,6 +119,9 @@ class Conditions:
     reads: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, "reads")
+        if isinstance(self.reads, bool) or not isinstance(self.reads, Real):
+            raise ConfigError(f"reads is a {type(self.reads).__name__}", expected="a whole number from 0")
         for name, value in (("elapsed_s", self.elapsed_s), ("temperature_k", self.temperature_k)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value}", expected="a finite number above 0")

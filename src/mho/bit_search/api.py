@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from mho.argument_checks import check_arguments, check_fields
 from mho.bit_search.budget import CostBudget, default_repeats
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import EvaluationRecord
@@ -26,6 +28,7 @@ from mho.bit_search.warm_start import known_records
 from mho.bit_search.workers import Workers, open_measurer
 from mho.cost_model.latency_table import LatencyTable
 from mho.data.dataset import Dataset
+from mho.data.in_memory import dataset as make_dataset
 from mho.errors import ConfigError
 from mho.hardware.loading import as_accelerator
 from mho.hardware.spec import Accelerator
@@ -38,6 +41,9 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.devices import Devices
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training_options import TrainingOptions
+
+if TYPE_CHECKING:
+    from mho.data.in_memory import Labelled
 
 
 def make_space(
@@ -138,6 +144,9 @@ class SearchOptions:
     stop_hopeless: bool = False
     devices: Devices | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def limits(self, budget: int, drop: float, objective: Objective, *, is_trained: bool) -> SearchLimits:
         """Return how long a search lasts and what it may lose. Raises `ConfigError`."""
         return SearchLimits(
@@ -151,9 +160,10 @@ class SearchOptions:
         )
 
 
+@check_arguments("dataset")
 def search(
     network: Network,
-    dataset: Dataset,
+    dataset: Dataset | Labelled,
     accelerator: Accelerator | str | Path,
     *,
     budget: int,
@@ -176,7 +186,8 @@ def search(
 
     Args:
         network: float, with trained weights.
-        dataset: its four splits.
+        dataset: its four splits; or samples with labels, of which `mho.dataset` makes them: a pair of arrays, or a
+            torch DataLoader or Dataset.
         accelerator: the hardware, or a preset's name or TOML file.
         budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
         method: "auto", which takes what the benchmarks show best, or one of `mho.bit_search.methods.METHODS`: "rl",
@@ -197,6 +208,7 @@ def search(
         MhoError: anything wrong with what was given.
     """
     options = options or SearchOptions()
+    data = make_dataset(dataset)
     workers = Workers(options.processes, options.ray)
     workers.check(options.batch)
     hardware = as_accelerator(accelerator)
@@ -204,7 +216,7 @@ def search(
     constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
     space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=least)
     _check_evaluator(space, options)
-    evaluator = _make_evaluator(network, dataset, hardware, training, seed, options)
+    evaluator = _make_evaluator(network, data, hardware, training, seed, options)
     log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
     limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
     with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.errors import UnsupportedOperationError
+from mho.input_files import check_memory
 from mho.network.graph import Network
 from mho.network.onnx_file import prepare_model
 from mho.network.onnx_reader import read_model
@@ -28,13 +30,18 @@ def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Netw
         InputFileError: parameters that are not finite.
     """
     where = type(module).__name__
-    is_shape = isinstance(example_input, Sequence) and all(type(size) is int for size in example_input)
+    if not isinstance(module, nn.Module):
+        raise UnsupportedOperationError(f"a {where} is no network", expected="a file, a name or a torch.nn.Module")
+    is_shape = isinstance(example_input, tuple | list) and bool(example_input)
+    is_shape = is_shape and all(type(size) is int and size > 0 for size in example_input)
     if not isinstance(example_input, Tensor) and not is_shape:
         raise UnsupportedOperationError(
             f"an example input of type {type(example_input).__name__}", where=where,
             expected="one tensor, or its shape",
             hint="a module of several inputs is read from its ONNX file (torch.onnx.export)",
         )  # fmt: skip
+    if not isinstance(example_input, Tensor):
+        check_memory(4 * math.prod(example_input), f"an input of shape {list(example_input)}", where=where)
     example = example_input if isinstance(example_input, Tensor) else torch.zeros(*example_input)
     with _evaluation_mode(module), _quiet():
         try:

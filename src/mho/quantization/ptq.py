@@ -39,10 +39,13 @@ def quantize(
         DataError: inputs of another shape, NaN or infinity.
         PolicyError: the policy does not name the network's layers.
     """
+    if batch_size is not None and batch_size < 1:
+        raise DataError(f"batch_size is {batch_size}", where="quantize", expected="1 or more")
     trainable = TrainableNetwork(network)
     policy.check_against(trainable.mvm_modules)
     if table is None:
-        calibrate(trainable, as_tensor(calibration_inputs), batch_size)
+        inputs = as_tensor(calibration_inputs)
+        calibrate(trainable, inputs, None if batch_size is None else min(batch_size, max(1, len(inputs))))
     else:
         trainable.set_calibration(table)
     trainable.set_policy(policy)

@@ -49,16 +49,20 @@ class TrainableNetwork(nn.Module):
 
     Args:
         network: float or quantized.
-        policy: bit widths to quantize to, once `mho.quantization.calibration.calibrate` has found steps; None to start
-            as the network is.
+        policy: bit widths to quantize to, once `mho.quantization.calibration.calibrate` has found steps, as
+            `mho.trainable` does at once; None to start as the network is.
 
     Raises:
+        DataError: the network is no `Network`, or the policy no `Policy`.
         UnsupportedOperationError: an operation that cannot be trained.
         PolicyError: the policy does not name the network's layers.
     """
 
     def __init__(self, network: Network, policy: Policy | None = None) -> None:
         super().__init__()
+        for name, value, kind in (("network", network, Network), ("policy", policy, Policy | None)):
+            if not isinstance(value, kind):
+                raise DataError(f"{name} is a {type(value).__name__}", where="TrainableNetwork", expected=f"{kind}")
         self._network = network = separate_constants(network)
         self._non_negative = non_negative_tensors(network)
         constants = SharedConstants(network.constants)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mho.argument_checks import check_fields
 from mho.errors import ConfigError
 from mho.quantization.batches import AUGMENTATIONS, steps_per_epoch
 
@@ -47,6 +48,7 @@ class TrainingOptions:
     fixed_norm_share: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.epochs is None) == (self.steps is None):
             raise ConfigError("give either epochs or steps", where="training")
         for key in ("epochs", "steps", "batch_size"):

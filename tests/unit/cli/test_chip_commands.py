@@ -247,9 +247,9 @@ def test_python_refuses_what_is_of_a_chip_without_a_seed_and_engines_with_one(fo
         mho.simulate("p.mho", inputs, engine="interpreter", seed=1)
     with pytest.raises(MhoError, match="seed -1"):
         mho.simulate("p.mho", inputs, seed=-1)
-    with pytest.raises(MhoError, match="placement 'best'"):
+    with pytest.raises(MhoError, match="placement is 'best'"):
         mho.simulate("p.mho", inputs, seed=1, placement="best")
-    with pytest.raises(MhoError, match="method 'best'"):
+    with pytest.raises(MhoError, match="method is 'best'"):
         mho.calibrate("p.mho", inputs, seed=1, hardware="layer.toml", method="best")
 
 

@@ -1,0 +1,92 @@
+"""Public functions given what they do not take: always an `MhoError`, never what the depths raise."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chip_networks import make_chain
+
+import mho
+
+NONE = Path("/none/such")
+BAD = [
+    None, True, -1, 10**30, float("nan"), "nonsense", "a\0b", b"bytes", [object()], {1: "4/8"}, object(), np.zeros(3),
+    np.zeros((2, 3), complex), [[1], [2, 3]], Path("/none/such"), torch.utils.data.TensorDataset(torch.zeros(3, 2)),
+]  # fmt: skip
+"""Values of every kind, each of which most arguments do not take."""
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """A sound call of each public function."""
+    network = make_chain()
+    samples = np.random.default_rng(2).standard_normal((4, *network.inputs[0].shape)).astype(np.float32)
+    quantized = mho.quantize(network, "4/4", samples)
+    program = mho.compile(quantized, "pelke2026-4bit")
+    labels = np.zeros(4, np.int64)
+    folder = tmp_path_factory.mktemp("public")
+    policy = mho.Policy.uniform(network.layer_names, "4/4")
+    return {
+        "load": {"model": torch.nn.Linear(4, 2), "example_input": (1, 4), "input_shape": (1, 4)},
+        "load_layers": {"model": str(NONE)},
+        "accelerator": {"name_or_path": "isaac"},
+        "cost": {"network": network, "accelerator": "pelke2026-4bit"},
+        "map": {"network": network, "accelerator": "pelke2026-4bit"},
+        "schedule": {"network": network, "accelerator": "isaac", "simulate": False},
+        "compare": {"network": quantized, "accelerators": ["pelke2026-4bit"], "samples": (samples, labels)},
+        "quantize": {"network": network, "policy": "4/4", "calibration_inputs": samples},
+        "trainable": {"network": network, "policy": "4/4", "calibration_inputs": samples},
+        "save": {"value": program, "path": folder / "p.mho"},
+        "compile": {"quantized": quantized, "accelerator": "pelke2026-4bit"},
+        "compile_schedule": {"quantized": quantized, "schedule": mho.schedule(quantized, "isaac", simulate=False)},
+        "timing": {"program": program},
+        "simulate": {"program": program, "inputs": samples},
+        "calibrate": {"program": program, "inputs": samples, "seed": 0, "per": "layer"},
+        "recalibrate": {"program": program, "inputs": samples, "seed": 0},
+        "count_zero_slices": {"program": program, "inputs": samples},
+        "dataset": {"train": (np.zeros((40, 3), np.float32), np.arange(40) % 2)},
+        "search": {"network": network, "dataset": (samples, labels), "accelerator": "isaac", "budget": 1},
+        "run": {"config": NONE},
+        "read_result": {"run": NONE},
+        "compare_runs": {"first": NONE, "second": NONE},
+        "draw_run": {"run": NONE, "file": folder / "x.svg"},
+        "search_config": {"config": NONE},
+        "mix": {"config": NONE},
+        "study": {"study": {}, "directory": folder},
+        "plot": {"value": mho.cost(network, "isaac")},
+        "Policy": {"layers": dict(policy.layers)},
+        "BitWidths": {"weight_bits": 4, "act_bits": 4},
+        "Conditions": {},
+        "SearchOptions": {},
+        "TrainableNetwork": {"network": network, "policy": policy},
+        "TrainingOptions": {"epochs": 1},
+    }
+
+
+def public_functions():
+    return [name for name in mho.__all__ if callable(getattr(mho, name)) and name not in ONLY_RESULTS]
+
+
+ONLY_RESULTS = {
+    "MhoError", "Progress", "SearchProgress", "Network", "Accelerator", "Program", "Cost", "NetworkMap", "Schedule",
+    "SearchResult",
+}  # fmt: skip
+"""What functions return or call with, made by mho alone."""
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_wrong_arguments_are_errors_of_mho(calls, name):
+    function = getattr(mho, name)
+    for argument in inspect.signature(function).parameters:
+        for number, value in enumerate(BAD):
+            try:
+                function(**{**calls[name], argument: value})
+            except mho.MhoError:
+                continue
+            except Exception as error:
+                shown = f"mho.{name}({argument}={value!r:.60}), value {number}"
+                pytest.fail(f"{shown}: {type(error).__name__}: {error!s:.200}")
