@@ -9,13 +9,15 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from mho.report.chart_scales import Scale
-from mho.report.palette import ramp
+from mho.report.palette import ink_on, ramp
 
 Trace = dict[str, Any]
 _DASHES = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
 _GROUP = 0.75
 """Share of a category's room that its bars take."""
 _BOTTOM_GAP = 1.0
+_LETTER = 7.0
+"""Width of a digit, about."""
 
 
 def plain_text(text: str) -> str:
@@ -85,18 +87,21 @@ def _cells(trace: Trace, x: Scale, y: Scale) -> Iterator[str]:
                 continue
             left, top = x.place(column) - width / 2, y.place(name) - height / 2
             share = min(1.0, max(0.0, (value - low) / ((high - low) or 1.0)))
-            colour = trace["colorscale"]
-            fill = (
-                f'fill="{ramp(share)}"'
-                if isinstance(colour, str)
-                else f'fill="{colour[1][1]}" opacity="{0.7 * share:.2f}"'
-            )
+            fill, ink = _paint_cell(trace["colorscale"], share)
             box = f'width="{number(width)}" height="{number(height)}" {fill}/>'
             shape = f'<rect x="{number(left)}" y="{number(top)}" {box}'
-            if "texttemplate" in trace and width > 10:
+            text = f"{value:g}" if isinstance(value, int) else f"{value:.1f}"
+            if "texttemplate" in trace and width > _LETTER * len(text):
                 middle = f'x="{number(left + width / 2)}" y="{number(top + height / 2 + 4)}"'
-                shape += f'<text {middle} class="cell" text-anchor="middle">{escape(str(value))}</text>'
+                shape += f'<text {middle} class="cell"{ink} text-anchor="middle">{text}</text>'
             yield mark(shape, tip)
+
+
+def _paint_cell(colours: Any, share: float) -> tuple[str, str]:
+    """Return the attributes of a cell and of the text on it."""
+    if isinstance(colours, str):
+        return f'fill="{ramp(share)}"', f' style="fill: {ink_on(ramp(share))}"'
+    return f'fill="{colours[1][1]}" opacity="{0.7 * share:.2f}"', ""
 
 
 def _scatter(trace: Trace, x: Scale, y: Scale, place: tuple[int, int]) -> Iterator[str]:

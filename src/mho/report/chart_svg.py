@@ -47,10 +47,9 @@ class Chart:
     def of(cls, figure: Figure) -> Chart:
         """Draw a figure."""
         wide = draw_chart(figure, WIDE)
-        columns = sum(
-            _count_columns(axis, figure["data"]) for name, axis in figure["layout"].items() if name.startswith("xaxis")
-        )
-        is_full = columns * _LEAST_STEP > SLIM - 70 or wide.count("<title>") > _MOST_MARKS
+        axes = [axis for name, axis in figure["layout"].items() if name.startswith("xaxis")]
+        columns = sum(_count_columns(axis, figure["data"]) for axis in axes)
+        is_full = len(axes) > 1 or columns * _LEAST_STEP > SLIM - 70 or wide.count("<title>") > _MOST_MARKS
         return cls(figure["layout"]["meta"]["alt"], wide, "" if is_full else draw_chart(figure, SLIM))
 
 

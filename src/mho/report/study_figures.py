@@ -199,7 +199,7 @@ def _draw_map(
         "x": [format_value(value) for value in across.values], "y": [format_value(value) for value in down.values],
         "z": [[_percent(point.mean) for point in row] for row in rows],
         "hovertext": [[_describe(point, len(result.seeds)) for point in row] for row in rows],
-        "hoverinfo": "text", "colorbar": {"title": {"text": "mean accuracy, %"}},
+        "hoverinfo": "text", "texttemplate": "%{z:.1f}", "colorbar": {"title": {"text": "mean accuracy, %"}},
     }  # fmt: skip
     height, alt = (
         max(_HEIGHT, 120 + _ROWS_HEIGHT * len(down.values)),

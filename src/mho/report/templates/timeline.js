@@ -5,7 +5,7 @@
   const overview = host.querySelector(".overview"), rows = host.querySelector(".rows");
   const canvas = rows.querySelector("canvas"), space = rows.querySelector(".space"), tip = document.getElementById("tip");
   const AXIS = 26, CLOSED = 30, TITLE = 24, PAD = 4;
-  const gutter = () => Math.min(230, Math.max(96, rows.clientWidth * 0.24));
+  const gutter = () => Math.min(230, Math.max(150, rows.clientWidth * 0.24));
   const groups = data.groups.map((group) => ({ ...group, open: false }));
   const view = { start: 0, end: data.total };
   let palette = {};
@@ -162,7 +162,8 @@
     context.font = "11px " + palette.font;
     context.fillStyle = palette.muted;
     group.rows.forEach((lane, place) => {
-      context.fillText(shorten(context, lane.name, left - 46), 36, y + TITLE + (place + 0.5) * each);
+      const name = lane.name.startsWith(group.name + ", ") ? lane.name.slice(group.name.length + 2) : lane.name;
+      context.fillText(shorten(context, name, left - 46), 36, y + TITLE + (place + 0.5) * each);
     });
     context.font = "13px " + palette.font;
   }
