@@ -28,7 +28,7 @@ class MeanBand:
     high: float | None
 
 
-def find_band(correct: Sequence[int], samples: int, confidence: float = CONFIDENCE) -> MeanBand:
+def find_band(correct: Sequence[int], samples: int) -> MeanBand:
     """Return the mean accuracy over chips, and its confidence interval mean -+ t s / sqrt(n) (Student, n - 1 degrees).
 
     The interval covers the choice of chips, not that of samples. Student's t follows from the incomplete beta function
@@ -37,7 +37,6 @@ def find_band(correct: Sequence[int], samples: int, confidence: float = CONFIDEN
     Args:
         correct: samples that each chip classifies correctly, 0..samples, at least one chip.
         samples: of each chip, at least 1.
-        confidence: of the interval, above 0, below 1.
     """
     from scipy.special import betaincinv
 
@@ -47,6 +46,6 @@ def find_band(correct: Sequence[int], samples: int, confidence: float = CONFIDEN
         return MeanBand(mean, None, None, None)
     squares = chips * sum(count * count for count in correct) - total * total
     std = math.sqrt(squares / (chips * (chips - 1))) / samples
-    beta = float(betaincinv((chips - 1) / 2, 0.5, 1 - confidence))
+    beta = float(betaincinv((chips - 1) / 2, 0.5, 1 - CONFIDENCE))
     half = math.sqrt((chips - 1) * (1 - beta) / beta) * std / math.sqrt(chips)
     return MeanBand(mean, std, max(0.0, mean - half), min(1.0, mean + half))

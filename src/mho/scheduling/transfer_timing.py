@@ -44,7 +44,6 @@ class TransferTiming:
         latency_ps: of one input.
         interval_ps: between inputs of a full pipeline.
         byte_hops: bytes times links that they take, for one input.
-        busiest_ps: time for which one input holds the busiest link, mean over inputs.
         is_free: True where no link is held for most of the interval, transfers wait little, and input buffers have room
             for what windows need at once: then the times hold. Otherwise they are rough.
     """
@@ -52,7 +51,6 @@ class TransferTiming:
     latency_ps: int
     interval_ps: int
     byte_hops: int
-    busiest_ps: int
     is_free: bool
 
 
@@ -128,7 +126,6 @@ def time_with_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerat
         latency_ps=latency,
         interval_ps=max(busiest, interval),
         byte_hops=byte_hops,
-        busiest_ps=busiest,
         is_free=is_steady and has_room and latency <= _MOST_WAITING * unhindered,
     )
 
