@@ -32,15 +32,7 @@ class ClassRow:
 
 def build_matrix(errors: ClassErrors) -> list[list[int]] | None:
     """Return samples by class (rows) and predicted class (columns); None where there are too many classes."""
-    size = len(errors.classes)
-    if size > MATRIX_CLASSES:
-        return None
-    matrix = [[0] * size for _ in range(size)]
-    for number, one in enumerate(errors.classes):
-        matrix[number][number] = one.correct
-    for confused in errors.confusions:
-        matrix[confused.actual][confused.predicted] = confused.count
-    return matrix
+    return None if len(errors.classes) > MATRIX_CLASSES else errors.matrix()
 
 
 def list_confusions(errors: ClassErrors) -> tuple[ConfusedClasses, ...]:

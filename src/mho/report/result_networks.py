@@ -11,6 +11,8 @@ from pydantic import Field
 
 from mho.cost_model.energy import Component
 from mho.cost_model.time_components import TimeComponent
+from mho.display import Table, Tabular
+from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.report.result_figures import Count
 
@@ -37,7 +39,7 @@ class ConfusedClasses(FrozenModel):
     """How many samples."""
 
 
-class ClassErrors(FrozenModel):
+class ClassErrors(FrozenModel, Tabular):
     """How a network errs on test data, class by class."""
 
     name: str
@@ -51,6 +53,34 @@ class ClassErrors(FrozenModel):
     classes, else the 1,000 most frequent."""
     other_errors: Count = 0
     """Samples classified incorrectly that `confusions` leaves out."""
+
+    def __repr__(self) -> str:
+        return f"ClassErrors({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        samples, correct = (sum(getattr(one, key) for one in self.classes) for key in ("count", "correct"))
+        return f"{self.label}: {correct:,} of {samples:,} samples of {len(self.classes):,} classes correct"
+
+    def matrix(self) -> list[list[int]]:
+        """Return the confusion matrix: samples by class (rows) and predicted class (columns), as far as listed."""
+        matrix = [[0] * len(self.classes) for _ in self.classes]
+        for number, one in enumerate(self.classes):
+            matrix[number][number] = one.correct
+        for confused in self.confusions:
+            matrix[confused.actual][confused.predicted] = confused.count
+        return matrix
+
+    def table(self) -> Table:
+        """Return one row a class, by its place in `data.classes`; accuracy in 0..1."""
+        return Table(
+            self._summary,
+            ("class", "samples", "correct", "accuracy", "loss"),
+            tuple(
+                (number, one.count, one.correct, one.correct / one.count if one.count else None, one.loss)
+                for number, one in enumerate(self.classes)
+            ),
+        )
 
 
 class CostSplit(FrozenModel):
@@ -117,7 +147,7 @@ class OperandSensitivity(FrozenModel):
     """With one bit more; null where there are none."""
 
 
-class Sensitivities(FrozenModel):
+class Sensitivities(FrozenModel, Tabular):
     """Measured changes of loss where one operand of one layer gets a bit less or more, all else as it is."""
 
     samples: Annotated[int, Field(ge=1)]
@@ -126,3 +156,26 @@ class Sensitivities(FrozenModel):
     """Mean cross entropy of the found policy's network on them."""
     operands: tuple[OperandSensitivity, ...]
     """Weights and activations of every MVM layer, in execution order."""
+
+    def __repr__(self) -> str:
+        return f"Sensitivities({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        return f"{plural(len(self.operands), 'operand')} of layers, loss {self.loss:.4f} on {self.samples:,} samples"
+
+    def table(self) -> Table:
+        """Return one row an operand of a layer: its bits, and the change of the loss with one less and one more."""
+        return Table(
+            self._summary,
+            ("layer", "operand", "bits", "loss_with_a_bit_less", "loss_with_a_bit_more"),
+            tuple(
+                (
+                    one.layer,
+                    one.operand,
+                    one.bits,
+                    *(None if step is None else step.loss for step in (one.less, one.more)),
+                )
+                for one in self.operands
+            ),
+        )

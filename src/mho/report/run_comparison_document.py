@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mho.display import Table, Tabular
 from mho.frozen_model import FrozenModel
 from mho.report.result_figures import Share
 
@@ -108,7 +109,7 @@ class ComparedAccuracy(FrozenModel):
     """Who is more accurate by more than chance (p below 0.05); null where that is neither."""
 
 
-class RunComparison(FrozenModel):
+class RunComparison(FrozenModel, Tabular):
     """Two runs, compared: what differs, and which is better."""
 
     first: ComparedSide
@@ -130,3 +131,17 @@ class RunComparison(FrozenModel):
     """The same in words."""
     notes: tuple[str, ...]
     """What to keep in mind, such as that test data differ."""
+
+    def __repr__(self) -> str:
+        return f"RunComparison({self.verdict})"
+
+    def table(self) -> Table:
+        """Return one row a figure, with its unit, then one an accuracy, in 0..1."""
+        measures = (
+            (f"{one.name}, {one.unit}".rstrip(", "), one.first, one.second, one.better) for one in self.measures
+        )
+        accuracies = (
+            (one.name, *(None if side is None else side.accuracy for side in (one.first, one.second)), one.better)
+            for one in self.accuracies
+        )
+        return Table(self.verdict, ("figure", "first", "second", "better"), (*measures, *accuracies))

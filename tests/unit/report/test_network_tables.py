@@ -95,3 +95,12 @@ def test_results_that_lack_them_have_no_such_sections(result):
     page = render_page(result)
     for title in ("Errors by class", "Sensitivity of layers, measured", "Where time and energy go", "Deployed size"):
         assert title not in page
+
+
+def test_errors_and_sensitivities_show_themselves_as_tables(told):
+    table = told.errors[1].table()
+    assert table.rows[3] == (3, 50, 48, 0.96, pytest.approx(0.3))
+    assert repr(told.errors[1]) == "ClassErrors(found policy: 497 of 500 samples of 10 classes correct)"
+    rows = told.sensitivities.table().rows
+    assert rows[0] == ("conv1", "weight", 4, 0.0123, None)
+    assert told.sensitivities.table().caption in repr(told.sensitivities)

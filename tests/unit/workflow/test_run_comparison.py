@@ -157,6 +157,13 @@ def test_page_and_json_hold_every_figure(document):
         assert words in page, words
 
 
+def test_the_comparison_shows_itself_as_a_table(document):
+    rows = document.table().rows
+    assert rows[0] == ("latency of one inference, us", 9_000.0, 4_500.0, "second")
+    assert rows[-1] == ("integer-reference accuracy", 0.978, 0.974, None)
+    assert repr(document) == f"RunComparison({document.verdict})"
+
+
 def write_run(folder: Path, wrong: range) -> Path:
     folder.mkdir()
     write_predictions(folder / "predictions.npz", LABELS, {"found": predicting(wrong)[1]})
