@@ -65,9 +65,11 @@ def _report_one(run: Path, image: Path | None, output_format: Format) -> None:
     if output_format is Format.JSON:
         echo(json.dumps(result.model_dump(mode="json"), indent=2))
         return
+    from mho.report.networks_text import print_found_policy
     from mho.report.result_text import print_result
 
     print_result(Console(), result)
+    print_found_policy(Console(), result)
     if run.is_dir() and (page := run / "report.html").is_file():
         echo(f"report: {page}")
 

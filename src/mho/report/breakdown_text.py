@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from mho.cost_model.area import AreaComponent
 from mho.cost_model.energy import Component
+from mho.cost_model.time_components import TimeComponent
 from mho.terminal import Console
 
 
-def format_components(components: Mapping[Component, float] | Mapping[AreaComponent, float], total: float) -> str:
+def format_components(
+    components: Mapping[Component, float] | Mapping[AreaComponent, float] | Mapping[TimeComponent, float], total: float
+) -> str:
     """Return the share of each component that has one: ``   mvm 61.0 %   adc 39.0 %``."""
     return "".join(f"   {name} {100 * value / total:.1f} %" for name, value in components.items() if value)
 

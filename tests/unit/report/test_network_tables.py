@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
+import io
 import re
+from pathlib import Path
 
 import pytest
 
 from mho.report.network_tables import LISTED, build_matrix, list_classes, list_confusions, list_energy_components
+from mho.report.networks_text import print_found_policy
 from mho.report.page import render_page
 from mho.report.result_networks import ClassErrors, CostSplit, DeployedSize, Sensitivities
+from mho.terminal import Console
 
 
 def errors(label: str, losses: list[float | None], classes: int = 10, confusions: tuple = ((3, 8, 2), (1, 7, 1))):
@@ -95,6 +99,15 @@ def test_results_that_lack_them_have_no_such_sections(result):
     page = render_page(result)
     for title in ("Errors by class", "Sensitivity of layers, measured", "Where time and energy go", "Deployed size"):
         assert title not in page
+
+
+def test_the_found_policy_reads_as_before(told, check_golden):
+    console = Console(file=io.StringIO(), width=80)
+    print_found_policy(console, told)
+    print_found_policy(
+        console, told.model_copy(update={"errors": (), "splits": (), "sizes": (), "sensitivities": None})
+    )
+    check_golden(Path(__file__).parents[2] / "golden" / "run" / "found-policy.txt", console.file.getvalue())
 
 
 def test_errors_and_sensitivities_show_themselves_as_tables(told):
