@@ -44,10 +44,10 @@ demo-isa: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python $(PYTEST)
 
-#   make test-slow   run the checks that take minutes, and property tests on all their examples
+#   make test-slow   run the checks that take minutes, and property tests and the fuzzer on all their examples
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
-	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property
+	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property tests/fuzz
 
 #   make test-isa   run what depends on numerics under each instruction set, or those in SETS
 test-isa: $(INSTALLED)

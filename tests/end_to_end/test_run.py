@@ -1,13 +1,7 @@
 import html
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,20 +90,6 @@ def config(tmp_path_factory) -> Path:
     (folder / "net.py").write_text(NETWORK)
     (folder / "config.toml").write_text(CONFIG)
     return folder / "config.toml"
-
-
-def figures(directory: Path) -> dict:
-    """All figures but those that tell how long something took."""
-    content = json.loads((directory / "result.json").read_text())
-
-    def strip(value):
-        if isinstance(value, dict):
-            return {key: strip(item) for key, item in value.items() if key not in ("seconds", "digest", "key")}
-        return [strip(item) for item in value] if isinstance(value, list) else value
-
-    content["files"] = [entry for entry in content["files"] if not entry["path"].endswith("search.json")]
-    del content["settings"]["run"], content["searches"]  # the latter are what else was searched in the directory
-    return strip(content)
 
 
 @pytest.fixture(scope="module")
@@ -363,39 +343,6 @@ def test_searches_in_the_directory_of_a_run_explain_keep_budgets_list_fronts_and
     assert {own.layer for own in again.worths} == {layer.name for layer in again.layers}
     assert main([*command, "--cost-budget", "0.01"]) == 2
     assert "the cheapest policy costs" in capsys.readouterr().err
-
-
-def kill_when(command: list[str], reached: Callable[[], bool], environment: dict[str, str]) -> None:
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not reached() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        assert process.poll() is None, "the run ended before it could be killed"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(finished, config, tmp_path):
-    """Killed in both trainings; `test_kills` and the tests of searches kill while policies are evaluated."""
-    directory = tmp_path / "killed"
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from mho.cli.main import main; sys.exit(main())",
-        "run",
-        str(config),
-        "--directory",
-        str(directory),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    stages = directory / "stages"
-
-    kill_when(command, lambda: (stages / "float.partial" / "checkpoint").exists(), environment)
-    kill_when(command, lambda: (stages / "found.partial" / "finalist-0" / "checkpoint").exists(), environment)
-    run(load_config(config, directory=directory))
-    assert figures(directory) == figures(finished)
 
 
 @pytest.mark.parametrize(

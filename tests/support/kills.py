@@ -1,7 +1,8 @@
 """Commands that are killed at random moments, again and again, and end with the results of undisturbed ones.
 
-As a script: ``python tests/support/kills.py --kills 100 --seed 1`` prints a line for each disturbed command. Commands
-run in children of a process that has run them undisturbed, so that all is imported; a kill ends a child, all of its
+As a script: ``python tests/support/kills.py --kills 100 --seed 1`` prints a line for each disturbed command, and
+``--moments`` kills at moments that matter: in both trainings of a run, and within a search in processes. Commands run
+in children of a process that has run them undisturbed, so that all is imported; a kill ends a child, all of its
 processes, or one of its workers, at once.
 """
 
@@ -119,6 +120,37 @@ COMMANDS = {
     "search-workers": Command((*_SEARCH, "--processes", "2"), lambda folder: run_results(folder), 2),
     "study-workers": Command((*_STUDY, "--processes", "2"), lambda folder: study_results(folder), 2),
 }
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a command is killed.
+
+    Attributes:
+        is_reached: told from its directory.
+        victim: "driver" or "worker".
+    """
+
+    is_reached: Callable[[Path], bool]
+    victim: str = "driver"
+
+
+def has_checkpoint(place: str) -> Callable[[Path], bool]:
+    """Return whether the training of a stage has kept something."""
+    return lambda folder: (folder / "stages" / place / "checkpoint").exists()
+
+
+def has_evaluations(count: int) -> Callable[[Path], bool]:
+    """Return whether so many policies were evaluated."""
+    return lambda folder: sum(log.read_bytes().count(b"\n") for log in folder.glob("evaluations/*.jsonl")) > count
+
+
+MOMENTS = {
+    "run": (Moment(has_checkpoint("float.partial")), Moment(has_checkpoint("found.partial/finalist-0"))),
+    "search-workers": (Moment(has_evaluations(2), "worker"), Moment(has_evaluations(4))),
+}
+ALONE = {"run": "run", "search-workers": "search"}
+"""The command whose results those of a killed one equal, and which goes on after the driver was killed."""
 
 
 def write_inputs(folder: Path) -> None:
@@ -262,9 +294,55 @@ def disturb(command: Command, folder: Path, directory: Path, seconds: float, dra
     assert has_ended(child, 60 + 20 * seconds), "it does not end"
 
 
+def kill_at_moments(name: str, folder: Path, directory: Path) -> None:
+    """Run a command to its end, killing it or a worker of it at each of its moments."""
+    command = COMMANDS[name]
+    child = start(command, folder, directory)
+    for moment in MOMENTS[name]:
+        end = time.monotonic() + 120
+        while not moment.is_reached(directory):
+            assert not has_ended(child, 0), "it ended before it could be killed"
+            assert time.monotonic() < end, "it does not get so far"
+            time.sleep(0.002)
+        if moment.victim == "worker":
+            workers = [one for one in workers_of(child) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+            assert len(workers) == command.workers
+            os.kill(workers[0], signal.SIGKILL)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            child = start(COMMANDS[ALONE[name]], folder, directory)
+    assert has_ended(child, 120), "it does not end"
+
+
 def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Return the names of results that differ."""
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+
+
+def run_undisturbed(name: str, folder: Path, directory: Path) -> float:
+    """Run a command in this process, which so imports all that it needs; return the seconds that it takes."""
+    from mho.cli.main import main
+
+    begin = time.monotonic()
+    with (folder / "output.txt").open("a") as text, redirect_stdout(text), redirect_stderr(text):
+        assert main([*COMMANDS[name].arguments, "--directory", str(directory)]) == 0
+    return time.monotonic() - begin
+
+
+def run_moments(folder: Path, say: Callable[[str], None]) -> None:
+    """Kill commands at their `MOMENTS`.
+
+    Raises:
+        AssertionError: as `run_kills` does.
+    """
+    for name, moments in MOMENTS.items():
+        whole, killed = folder / f"{name}-undisturbed", folder / f"{name}-at-moments"
+        run_undisturbed(ALONE[name], folder, whole)
+        kill_at_moments(name, folder, killed)
+        wrong = differences(COMMANDS[name].results(whole), COMMANDS[name].results(killed))
+        assert not wrong, f"{name}: {wrong} differ in {killed}"
+        say(f"{len(moments):4} kills  {name:14}  at their moments")
 
 
 def run_kills(names: list[str], kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> tuple[int, int]:
@@ -273,17 +351,10 @@ def run_kills(names: list[str], kills: int, seed: int, folder: Path, say: Callab
     Raises:
         AssertionError: a command fails, prints a traceback, or ends with other results than an undisturbed one.
     """
-    from mho.cli.main import main
-
-    write_inputs(folder)
     draw, expected, seconds = random.Random(seed), {}, {}
-    os.chdir(folder)
     for name in names:
         for directory in (folder / f"{name}-first", folder / f"{name}-whole"):  # the first one imports everything
-            begin = time.monotonic()
-            with (folder / "output.txt").open("a") as text, redirect_stdout(text), redirect_stderr(text):
-                assert main([*COMMANDS[name].arguments, "--directory", str(directory)]) == 0
-            seconds[name] = time.monotonic() - begin
+            seconds[name] = run_undisturbed(name, folder, directory)
         expected[name] = COMMANDS[name].results(directory)
         assert not differences(expected[name], COMMANDS[name].results(folder / f"{name}-first"))
         say(f"{name} takes {seconds[name]:.1f} s undisturbed")
@@ -306,12 +377,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--moments", action="store_true")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="mho-kills-"))  # kept where anything is wrong
     begin = time.monotonic()
+    write_inputs(folder)
+    os.chdir(folder)
+    if given.moments:
+        run_moments(folder, lambda line: print(line, flush=True))
     kills, commands = run_kills(given.commands, given.kills, seed, folder, lambda line: print(line, flush=True))
     print(f"{kills} kills of {commands} commands, all results equal, {time.monotonic() - begin:.0f} s, seed {seed}")
     shutil.rmtree(folder)

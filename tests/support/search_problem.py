@@ -1,7 +1,7 @@
 """A search problem without training: ResNet-18's latencies on the paper's crossbar, and a smooth model of accuracy.
 
-As a script it searches with a log, slowly enough to be killed, in two processes: ``python search_problem.py METHOD
-BUDGET LOG BATCH``; with the URL of a storage behind that, alone, beside other searches.
+As a script it searches slowly with a log, beside other searches on a storage: ``python search_problem.py METHOD BUDGET
+LOG BATCH URL``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from mho.bit_search.measurers import LocalMeasurer
 from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.shared_measurer import share
 from mho.bit_search.space import SearchSpace
-from mho.bit_search.workers import Workers
 from mho.cost_model.latency_table import LatencyTable
 from mho.hardware.loading import load_accelerator
 from mho.mapping.layer_mapping import MappingModel
@@ -170,13 +169,6 @@ def search(
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed), on_progress)
 
 
-def search_in_processes(method, budget, path, batch):
-    """Search slowly in two processes, with a log."""
-    names = resnet18_space().layer_names
-    log = EvaluationLog(path, SmoothEvaluator(names).problem)
-    search_at_once(method, budget, batch, log=log, workers=Workers(2), recipe=SmoothRecipe(names, seconds=0.05))
-
-
 def search_beside_others(method, budget, path, batch, url, *, seconds=0.05):
     """Search slowly with a log, sharing a storage; return the result and how many policies were evaluated."""
     space = resnet18_space()
@@ -190,7 +182,4 @@ def search_beside_others(method, budget, path, batch, url, *, seconds=0.05):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 5:
-        search_in_processes(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
-    else:
-        search_beside_others(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    search_beside_others(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -1,12 +1,9 @@
 """Searches of several policies at once: who evaluates them, in what order, and who dies of it, changes no result."""
 
 import dataclasses
-import subprocess
 import sys
-import time
 
 import pytest
-import search_problem
 from fake_ray import FakeRay
 from search_problem import SmoothEvaluator, SmoothRecipe, resnet18_space, search_at_once
 
@@ -65,25 +62,6 @@ def test_where_no_process_lives_nothing_is_logged(tmp_path):
     with pytest.raises(MhoError, match=r"ended with code -9, 3 times: the reference policy could not be evaluated"):
         search_at_once("random", 5, 2, log=log, workers=Workers(2), recipe=recipe)
     assert len(log) == 0
-
-
-def test_a_killed_driver_goes_on_with_what_its_processes_had_finished(tmp_path):
-    path = tmp_path / "log.jsonl"
-    command = [sys.executable, search_problem.__file__, "exact", "14", str(path), "4"]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and (not path.exists() or path.read_bytes().count(b"\n") < 5):
-        time.sleep(0.01)
-    driver.kill()
-    driver.wait()
-    problem = SmoothEvaluator(NAMES).problem
-    done = EvaluationLog(path, problem).records
-    assert 4 <= len(done) < 14
-    log = EvaluationLog(path, problem)
-    resumed = search_at_once("exact", 14, 4, log=log, workers=Workers(2))
-    assert plain(resumed) == plain(search_at_once("exact", 14, 4))
-    assert EvaluationLog(path, problem).records[: len(done)] == done, "what was finished is kept"
-    assert len(log) == 14, "and nothing is there twice"
 
 
 @pytest.mark.parametrize(

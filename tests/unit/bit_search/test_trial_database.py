@@ -111,12 +111,13 @@ def test_a_connection_that_broke_within_a_transaction_is_asked_for_again(tmp_pat
     assert "does not answer (Can't reconnect" in caplog.text
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_server_that_is_restarted_is_waited_for(postgres, postgres_url, connect, let_time_pass, caplog, end):
+def test_a_server_that_is_restarted_is_waited_for(postgres, postgres_url, connect, let_time_pass, caplog):
+    """It is stopped and killed in turn."""
     storage, reader = connect(postgres_url), connect(postgres_url)
     let_time_pass(postgres.start)
-    for step in (storage.refresh, lambda: storage.claim(POLICY), lambda: storage.add(record()), reader.refresh):
-        getattr(postgres, end)()
+    steps = (storage.refresh, lambda: storage.claim(POLICY), lambda: storage.add(record()), reader.refresh)
+    for end, step in zip((postgres.stop, postgres.kill) * 2, steps, strict=True):
+        end()
         storage._tell_alive()  # which is no error
         step()
     assert reader.find(POLICY) is not None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -10,24 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
+from kills import make_network
 
-from mho.bit_search.log import EvaluationLog
 from mho.errors import ConfigError, MissingExtraError
 from mho.workflow.config import load_config
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_run import search_alone, with_search
-
-NETWORK = """
-from torch import nn
-
-def make(classes, input_shape):
-    return nn.Sequential(
-        nn.Conv2d(input_shape[0], 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
-        nn.Conv2d(6, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
-    )
-"""
 
 CONFIG = """
 [run]
@@ -35,7 +24,7 @@ name = "tiny"
 threads = 1
 
 [network]
-name = "net.py:make"
+name = "net.onnx"
 
 [data]
 name = "npz"
@@ -80,7 +69,7 @@ def config(tmp_path_factory) -> Path:
     for image, label in zip(images, labels, strict=True):
         image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
     np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
-    (folder / "net.py").write_text(NETWORK)
+    onnx.save(make_network(), folder / "net.onnx")
     (folder / "config.toml").write_text(CONFIG)
     return folder / "config.toml"
 
@@ -99,42 +88,6 @@ def alone(config, tmp_path_factory) -> list[dict]:
     """What one process finds."""
     found = search_alone(load_config(config, directory=tmp_path_factory.mktemp("runs") / "alone"))
     return records(found.result_file)
-
-
-def children(process: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def test_a_killed_driver_and_a_killed_worker_lose_nothing_and_change_nothing(config, alone, tmp_path):
-    """Two processes; one is killed in the middle, then the driver; the search goes on with one process alone."""
-    directory = tmp_path / "killed"
-    command = [sys.executable, "-m", "mho", "search", str(config), "--directory", str(directory), "--processes", "2"]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def lines() -> int:
-        return sum(log.read_bytes().count(b"\n") for log in directory.glob("evaluations/*.jsonl"))
-
-    def wait_for(count: int) -> None:
-        deadline = time.monotonic() + 120
-        while lines() < count:
-            assert driver.poll() is None, "the search ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-
-    wait_for(3)
-    workers = [child for child in children(driver.pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    assert len(workers) == 2
-    os.kill(workers[0], signal.SIGKILL)
-    wait_for(6)
-    driver.kill()
-    driver.wait()
-    before = lines()
-    found = search_alone(load_config(config, directory=directory))
-    assert records(found.result_file) == alone
-    assert lines() == 1 + len(alone) > before
-    (log,) = directory.glob("evaluations/*.jsonl")
-    header = json.loads(log.read_bytes().splitlines()[0])
-    assert {record.status for record in EvaluationLog(log, header["problem"]).records} == {"ok"}
 
 
 def test_stages_storage_and_trackers_go_together_with_processes(config, tmp_path, monkeypatch):
