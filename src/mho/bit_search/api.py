@@ -190,9 +190,9 @@ def search(
             torch DataLoader or Dataset.
         accelerator: the hardware, or a preset's name or TOML file.
         budget: evaluations, those of uniform 8/8 and repeated ones counted in; 2 or more.
-        method: "auto", which takes what the benchmarks show best, or one of `mho.bit_search.methods.METHODS`: "rl",
-            "rl-paper" (which does not prune the space), "exact", "evolution", "tpe", "uniform" or "random"; or an
-            `mho.bit_search.own_method.OwnMethod` of your own.
+        method: "auto", which takes what the benchmarks show best, or the name of one of
+            `mho.bit_search.methods.METHODS`, such as "exact" or "rl"; or an `mho.bit_search.own_method.OwnMethod` of
+            your own.
         objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
             chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
             "crossbars" that hold all tiles at once.

@@ -38,7 +38,7 @@ MethodOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="auto, rl, rl-paper, exact, evolution, tpe, uniform or random, instead of the file's search.method.",
+        help="auto, exact, rl or another method of docs/search.md, instead of the file's search.method.",
     ),
 ]
 ObjectiveOption = Annotated[
