@@ -53,7 +53,7 @@ from mho.bit_search.space import SearchSpace
 from mho.cache_folder import write_atomically
 from mho.policy import Policy
 
-ANYTIME = ("rl-paper", "uniform", "random")
+ANYTIME = ("rl-paper", "greedy", "uniform", "random")
 """Methods that do the same whatever their budget."""
 CONSTRAINTS = SearchConstraints(weight_bits_multiple=4)
 CHECKPOINTS = (10, 25, 50, 100, 200, 400)

@@ -46,7 +46,7 @@ from mho.policy import BitWidths, Policy
 
 PROBLEMS = ("small", "resnet18")
 FREE = ("layer2.0.conv1", "layer3.0.conv2", "layer3.1.conv2")
-ANYTIME = ("rl-paper", "random", "uniform")
+ANYTIME = ("rl-paper", "greedy", "random", "uniform")
 """Methods that do the same whatever their budget."""
 DROP = 0.01
 

@@ -64,6 +64,7 @@ METHODS: Mapping[str, MethodEntry] = MappingProxyType(
         "exact": MethodEntry("exact:ExactSearch", True, True, ("prior",)),
         "evolution": MethodEntry("evolution:EvolutionSearch", True, True, ("prior",)),
         "tpe": MethodEntry("tpe:TpeSearch", True, True, ("prior",)),
+        "greedy": MethodEntry("greedy:GreedySearch"),
         "uniform": MethodEntry("baselines:UniformSearch"),
         "random": MethodEntry("baselines:RandomSearch"),
     }

@@ -63,7 +63,7 @@ class EventfulEvaluator(SmoothEvaluator):
     def evaluate(self, policy):
         self.made.append((self.repeat, policy))
         is_reference = set(policy.layers.values()) == {BitWidths(8, 8)}
-        if (self.seed_for(policy) - self.repeat) % 5 == 0 and not is_reference:
+        if (self.seed_for(policy) - self.repeat) % 5 == 1 and not is_reference:
             return Measurement.of(float("nan"), 0.5)
         return super().evaluate(policy)
 
@@ -168,7 +168,7 @@ def test_in_which_order_a_batch_is_evaluated_changes_nothing(logged, method):
     assert timeless(backwards.records) == timeless(logged(method)[0].records)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"uniform"}))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"greedy", "uniform"}))
 def test_another_seed_gives_another_search(logged, method):
     other, _ = search(method, seed=99, budget=12)
     assert [r.policy for r in other.records[1:4]] != [r.policy for r in logged(method)[0].records[1:4]]
