@@ -124,7 +124,7 @@ def as_widths(value: Widths, *, where: str = "") -> BitWidths:
         if isinstance(value, tuple | list) and len(value) in (2, 3) and not any(isinstance(one, bool) for one in value):
             return BitWidths(*(operator.index(one) for one in value))
     except PolicyError as error:
-        raise PolicyError(error.what, where=where, expected=error.expected) from error
+        raise PolicyError(error.what, where=where, expected=error.expected, hint=error.hint) from error
     except TypeError:
         pass
     raise PolicyError(f"{value!r:.80} is not a pair of bit widths", where=where, expected=expected)
@@ -309,7 +309,7 @@ def _read_widths(entry: Any, where: str) -> BitWidths:
     try:
         return BitWidths(**entry)
     except PolicyError as error:
-        raise PolicyError(error.what, where=where, expected=error.expected) from error
+        raise PolicyError(error.what, where=where, expected=error.expected, hint=error.hint) from error
 
 
 def _listing(names: list[str]) -> str:

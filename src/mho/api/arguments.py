@@ -77,7 +77,7 @@ def _read_pair(bits: Any) -> BitWidths:
     except PolicyError as error:
         raise PolicyError(
             error.what, where=error.where, expected=error.expected,
-            hint="or a Policy, a policy's .json file, or {layer: widths}",
+            hint=error.hint or "or a Policy, a policy's .json file, or {layer: widths}",
         ) from error  # fmt: skip
 
 

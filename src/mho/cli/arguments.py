@@ -49,11 +49,16 @@ BitsOption = Annotated[
 ]
 EncodingOption = Annotated[
     Encoding | None,
-    typer.Option(help="The only encoding of weights; the paper's mapping supports the first three."),
+    typer.Option(
+        help="The only encoding of weights; by default all allowed ones. The paper's mapping has the first three."
+    ),
 ]
-CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Instead of the accelerator's.")]
+CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Bits of a cell, instead of the accelerator's.")]
 CrossbarsOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Instead of the accelerator's; cores keep their size.")
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Crossbars of the chip, instead of the accelerator's; cores keep their size."
+    ),
 ]
 MappingOption = Annotated[
     MappingModel, typer.Option(help="The cheapest exact mapping of each layer, or that of the paper.")
@@ -76,7 +81,10 @@ InputShapeOption = Annotated[
 ProcessesOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, max=1024, help="That evaluate policies, at most batch; results do not depend on them."
+        metavar="N",
+        min=1,
+        max=1024,
+        help="Processes that evaluate policies, by default 1, at most --proposals; results do not depend on them.",
     ),
 ]
 RayOption = Annotated[

@@ -12,9 +12,12 @@ import mho
 from mho.array.calibration import RangeMethod, RangeRule
 from mho.cli.arguments import JsonOption
 from mho.cli.chip import (
+    ChipInputsOption,
+    ChipSeedOption,
     ElapsedOption,
     HardwareOption,
     PlacementOption,
+    ProgramArgument,
     ReadsOption,
     Samples,
     TemperatureOption,
@@ -33,25 +36,31 @@ class Sharing(StrEnum):
     ADC = "adc"
 
 
+RangesOutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="R.npz", help="Where to write the ranges.")]
+MethodOption = Annotated[
+    RangeMethod,
+    typer.Option(
+        "--range-method", help="All sums that occur, a share of them, or the part with the least squared error."
+    ),
+]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S", help="Share of the sums that is kept, with --range-method percentile; by default 0.9999."
+    ),
+]
+PerOption = Annotated[Sharing | None, typer.Option(help="What shares a range; by default what the hardware says.")]
+
+
 def calibrate_adcs(
-    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
-    inputs: Annotated[
-        Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
-    ],
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="R.npz", help="Where to write the ranges.")],
+    program: ProgramArgument,
+    inputs: ChipInputsOption,
+    seed: ChipSeedOption,
+    output: RangesOutputOption,
     hardware: HardwareOption = None,
-    method: Annotated[
-        RangeMethod,
-        typer.Option(
-            "--range-method", help="All sums that occur, a share of them, or the part with the least squared error."
-        ),
-    ] = RangeMethod.MSE,
-    share: Annotated[
-        float | None,
-        typer.Option(metavar="S", help="Share of the sums that is kept, with --range-method percentile; 0.9999."),
-    ] = None,
-    per: Annotated[Sharing | None, typer.Option(help="What shares a range; by default what the hardware says.")] = None,
+    method: MethodOption = RangeMethod.MSE,
+    share: ShareOption = None,
+    per: PerOption = None,
     elapsed_s: ElapsedOption = None,
     temperature_k: TemperatureOption = None,
     reads: ReadsOption = None,

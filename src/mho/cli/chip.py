@@ -22,15 +22,27 @@ from mho.program.program import Program
 if TYPE_CHECKING:
     from mho.evaluation.samples import LabelledSamples
 
+ProgramArgument = Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")]
+ChipInputsOption = Annotated[
+    Path,
+    typer.Option(metavar="X.npz", help="A few hundred real samples: arrays [N, ...] by the names of the inputs."),
+]
+ChipSeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")]
 HardwareOption = Annotated[
     str | None,
     typer.Option(metavar="NAME|FILE", help="Cells, wires and converters of the chip; by default the program's own."),
 ]
-ElapsedOption = Annotated[float | None, typer.Option(metavar="T", help="Seconds since cells were written.")]
-TemperatureOption = Annotated[float | None, typer.Option(metavar="K", help="Temperature of the chip, kelvin.")]
+ElapsedOption = Annotated[
+    float | None, typer.Option(metavar="T", help="Seconds since cells were written; by default 0.")
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option(metavar="K", help="Temperature of the chip, K; by default that of its drift figures.")
+]
 PlacementOption = Annotated[
     Placement | None,
-    typer.Option(help="Lines of crossbars that take rows and columns: each its own, or chosen by stuck cells."),
+    typer.Option(
+        help="Lines that take rows and columns: each its own, or chosen by stuck cells; by default the hardware's."
+    ),
 ]
 RangesOption = Annotated[
     Path | None, typer.Option(metavar="R.npz", help="Ranges of calibrated ADCs, of `mho calibrate-adcs`.")
@@ -42,7 +54,9 @@ TransferredOption = Annotated[
         help="Take ranges and corrections although they were found on another chip, for other cells or at another age.",
     ),
 ]
-ReadsOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written.")]
+ReadsOption = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Reads since cells were written; by default 0.")
+]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import typer
 
 import mho
 from mho.cli.arguments import (
-    MOST,
     AcceleratorOption,
     CellBitsOption,
     CrossbarsOption,
     EncodingOption,
     JsonOption,
     MappingOption,
+    SharingBatchOption,
 )
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
@@ -29,34 +29,32 @@ from mho.program.disassembly import summarize
 from mho.program.program import Program
 from mho.scheduling.duplication import Objective
 
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")]
+ProgramOption = Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")]
+ChipOption = Annotated[
+    bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
+]
+ObjectiveOption = Annotated[
+    Objective | None, typer.Option(help="What options and copies are chosen for, with --chip; by default latency.")
+]
+AdcPolicyOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
+]
+
 
 def compile_model(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")],
+    model: ModelArgument,
     accelerator: AcceleratorOption,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")],
+    output: ProgramOption,
     encoding: EncodingOption = None,
     cell_bits: CellBitsOption = None,
     mapping: MappingOption = DEFAULT_MODEL,
-    batch: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=MOST,
-            help="Inputs of one batch, for which mappings are chosen; they share the writes of weights.",
-        ),
-    ] = 1,
-    chip: Annotated[
-        bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
-    ] = False,
+    batch: SharingBatchOption = 1,
+    chip: ChipOption = False,
     crossbars: CrossbarsOption = None,
-    objective: Annotated[
-        Objective | None, typer.Option(help="What options and copies are chosen for, with --chip; latency by default.")
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Bits with which sums of layers are converted; other widths: the model's."),
-    ] = None,
+    objective: ObjectiveOption = None,
+    policy: AdcPolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a quantized ONNX model for an accelerator.

@@ -11,9 +11,12 @@ import mho
 from mho.api.arguments import as_ranges
 from mho.cli.arguments import MOST, JsonOption
 from mho.cli.chip import (
+    ChipInputsOption,
+    ChipSeedOption,
     ElapsedOption,
     HardwareOption,
     PlacementOption,
+    ProgramArgument,
     RangesOption,
     ReadsOption,
     Samples,
@@ -29,11 +32,9 @@ from mho.terminal import echo_note
 
 
 def correct_channels(
-    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
-    inputs: Annotated[
-        Path, typer.Option(metavar="X.npz", help="Calibration data: arrays [N, ...] by the names of the inputs.")
-    ],
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the chip.")],
+    program: ProgramArgument,
+    inputs: ChipInputsOption,
+    seed: ChipSeedOption,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="C.npz", help="Where to write the corrections.")],
     hardware: HardwareOption = None,
     elapsed_s: ElapsedOption = None,
@@ -42,7 +43,9 @@ def correct_channels(
     placement: PlacementOption = None,
     ranges: RangesOption = None,
     transferred: TransferredOption = False,
-    batch_size: Annotated[int | None, typer.Option(min=1, max=MOST, help="Samples at once; by default 16.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=MOST, help="Samples at once; by default 16.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the scale and the bias of each channel that put right what errors of cells and drift do to it.

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from mho.cli.arguments import PrintedOption
+from mho.cli.chip import ProgramArgument
 from mho.cli.outputs import printed_into
 from mho.program.container import read_program
 from mho.program.disassembly import disassemble
@@ -15,7 +11,7 @@ from mho.terminal import echo
 
 
 def disassemble_program(
-    program: Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")],
+    program: ProgramArgument,
     output: PrintedOption = None,
 ) -> None:
     """Print every instruction of a program, with its buffers and constants."""

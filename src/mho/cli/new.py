@@ -46,75 +46,72 @@ _KEYS = {
 """Options that are values of an accelerator."""
 
 
-def _whole(key: str, panel: str = _HARDWARE) -> Any:
-    return typer.Option(metavar="N", min=1, help=key, rich_help_panel=panel)
+def _option(help_text: str, metavar: str = "N", panel: str = _HARDWARE, least: int | None = None, **others: Any) -> Any:
+    return typer.Option(metavar=metavar, help=help_text, rich_help_panel=panel, min=least, **others)
+
+
+def _count(help_text: str, panel: str = _HARDWARE) -> Any:
+    return _option(help_text, panel=panel, least=1)
+
+
+KindArgument = Annotated[Kind, typer.Argument(help="What the file describes: accelerator or run.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="The file to write.")]
+Rows = Annotated[int | None, _count("Rows of a crossbar: inputs of one MVM.")]
+Cols = Annotated[int | None, _count("Columns of a crossbar: sums that one MVM gives.")]
+CellBits = Annotated[int | None, _count("Bits that one cell holds, 1 to 8.")]
+WriteLatency = Annotated[str | None, _option("Time to write a crossbar, us.", "US")]
+MvmLatency = Annotated[str | None, _option("Time of one MVM, us.", "US")]
+DacBits = Annotated[int | None, _count("Bits of an input that one MVM takes.")]
+AdcBits = Annotated[str | None, _option("Bits of an ADC, or ideal.", "N|ideal")]
+WeightEncoding = Annotated[Encoding | None, _option("How signed weights become conductances.", "ENCODING")]
+Crossbars = Annotated[int | None, _count("Crossbars of the chip.")]
+Cores = Annotated[int | None, _count("Cores that share them out.")]
+Like = Annotated[
+    str | None,
+    _option(
+        f"The accelerator that gives all other values; by default {LIKE}.",
+        "NAME|FILE",
+        autocompletion=complete_presets,
+    ),
+]
+NetworkName = Annotated[
+    str | None, _option(f"A name or an ONNX file, as for mho cost; by default {NETWORK}.", "NAME|FILE", _RUN)
+]
+DataName = Annotated[
+    str | None,
+    _option(f"digits, fashion-mnist, cifar10, image-folder or npz; by default {DATA}.", "NAME", _RUN),
+]
+DataRoot = Annotated[Path | None, _option("Where the data lies.", "PATH", _RUN)]
+AcceleratorName = Annotated[
+    str | None,
+    _option(f"A preset or a TOML file; by default {LIKE}.", "NAME|FILE", _RUN, autocompletion=complete_presets),
+]
+Budget = Annotated[int | None, _count("Policies that the search evaluates; by default 40.", _RUN)]
+AllowedDrop = Annotated[
+    float | None, _option("Accuracy that may be lost, percent points; by default 1.", "POINTS", _RUN)
+]
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(help="What the file describes: accelerator or run.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The file to write.")],
-    like: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help=f"The accelerator whose values it starts from; by default {LIKE}.",
-            rich_help_panel=_HARDWARE,
-            autocompletion=complete_presets,
-        ),
-    ] = None,
-    rows: Annotated[int | None, _whole("Rows of a crossbar: inputs of one MVM.")] = None,
-    cols: Annotated[int | None, _whole("Columns of a crossbar: sums that one MVM gives.")] = None,
-    cell_bits: Annotated[int | None, _whole("Bits that one cell holds, 1 to 8.")] = None,
-    write_latency_us: Annotated[
-        str | None, typer.Option(metavar="US", help="Time to write a crossbar, us.", rich_help_panel=_HARDWARE)
-    ] = None,
-    mvm_latency_us: Annotated[
-        str | None, typer.Option(metavar="US", help="Time of one MVM, us.", rich_help_panel=_HARDWARE)
-    ] = None,
-    dac_bits: Annotated[int | None, _whole("Bits of an input that one MVM takes.")] = None,
-    adc_bits: Annotated[
-        str | None, typer.Option(metavar="N|ideal", help="Bits of an ADC, or ideal.", rich_help_panel=_HARDWARE)
-    ] = None,
-    encoding: Annotated[
-        Encoding | None, typer.Option(help="How signed weights become conductances.", rich_help_panel=_HARDWARE)
-    ] = None,
-    crossbars: Annotated[int | None, _whole("Crossbars of the chip.")] = None,
-    cores: Annotated[int | None, _whole("Cores that share them out.")] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help=f"A name or an ONNX file, as mho cost takes it; by default {NETWORK}.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"digits, fashion-mnist, cifar10, image-folder or npz; by default {DATA}.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where the data lies.", rich_help_panel=_RUN)
-    ] = None,
-    accelerator: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help=f"A preset or a TOML file; by default {LIKE}.",
-            rich_help_panel=_RUN,
-            autocompletion=complete_presets,
-        ),
-    ] = None,
-    budget: Annotated[int | None, _whole("Policies that the search evaluates; by default 40.", _RUN)] = None,
-    allowed_drop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="POINTS", help="Accuracy that may be lost, percent points; by default 1.", rich_help_panel=_RUN
-        ),
-    ] = None,
+    kind: KindArgument,
+    file: FileArgument,
+    like: Like = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    cell_bits: CellBits = None,
+    write_latency_us: WriteLatency = None,
+    mvm_latency_us: MvmLatency = None,
+    dac_bits: DacBits = None,
+    adc_bits: AdcBits = None,
+    encoding: WeightEncoding = None,
+    crossbars: Crossbars = None,
+    cores: Cores = None,
+    network: NetworkName = None,
+    data: DataName = None,
+    data_root: DataRoot = None,
+    accelerator: AcceleratorName = None,
+    budget: Budget = None,
+    allowed_drop: AllowedDrop = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a file that describes an accelerator or a run, with a comment for every key, to be changed.

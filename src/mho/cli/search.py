@@ -161,28 +161,25 @@ def search(
         "probe_images": probe_images,
     }
     goal = {"cost_budget": cost_budget, "whole_front": True if whole_front else None, "objective": objective}
-    how = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
-    changes = {**goal, **how, "start": start}
+    methods = {"method": method, "budget": budget, "batch": proposals, "storage": storage, "trackers": track}
+    changes = {**goal, **methods, "start": start}
     places: dict[str, Any] = {"directory": directory, "data_root": data_root, "weights": weights}
     files = _Files(output, save_agent, explanation)
     settings = files.check(config, changes, places)
+    who: dict[str, Any] = {"processes": processes, "ray": ray}
     if check:
         from mho.api.dry_runs import check_search
 
-        print_dry_run(check_search(config, search=changes, processes=processes, ray=ray, **places), as_json=as_json)
+        print_dry_run(check_search(config, search=changes, **who, **places), as_json=as_json)
         return
     from mho.quantization.allocator import keep_freed_memory
 
     keep_freed_memory()  # training steps are quicker, and the process is this command's own
-    found = mho.search_config(
-        config,
-        search=changes,
-        explain=explain or explanation is not None,
-        processes=processes,
-        ray=ray,
-        show_progress=shows_progress(as_json=as_json),
-        **places,
-    )
+    how: dict[str, Any] = {
+        "explain": explain or explanation is not None,
+        "show_progress": shows_progress(as_json=as_json),
+    }
+    found = mho.search_config(config, search=changes, **how, **who, **places)
     files.write(found)
     if as_json:
         echo(json.dumps(_figures(found), indent=2))

@@ -21,6 +21,7 @@ from mho.cli.chip import (
     ElapsedOption,
     HardwareOption,
     PlacementOption,
+    ProgramArgument,
     RangesOption,
     ReadsOption,
     Samples,
@@ -49,7 +50,6 @@ class Engine(StrEnum):
     INTERPRETER = "interpreter"
 
 
-ProgramArgument = Annotated[Path, typer.Argument(metavar="P.mho", help="A program of `mho compile`.")]
 InputsOption = Annotated[Path | None, typer.Option(metavar="X.npz", help="Arrays [N, ...] by the names of the inputs.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="Y.npz", help="Where to write the outputs.")
@@ -57,7 +57,12 @@ OutputOption = Annotated[
 EngineOption = Annotated[Engine, typer.Option(help="executor: fast. interpreter: instruction by instruction, slow.")]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, max=MOST, help="Samples at once; changes results only where reads are noisy."),
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=MOST,
+        help="Samples at once, by default what suits the engine; changes results only where reads are noisy.",
+    ),
 ]
 SeedOption = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Run it on the chip that this seed gives, not exactly.")
@@ -112,13 +117,8 @@ def simulate(
     interpreter = engine if engine is Engine.INTERPRETER else None
     of_inputs = {"output": output, "skip-zero-slices": skip_zero_slices or None, "batch-size": batch_size}
     _check_options(inputs, {**of_inputs, "engine": interpreter}, timing=timing, batch=batch, trace=trace)
-    given: dict[str, Any] = {
-        "hardware": hardware,
-        "elapsed-s": elapsed_s,
-        "temperature-k": temperature_k,
-        "reads": reads,
-    }
-    given |= {"placement": placement, "ranges": ranges, "corrections": corrections}
+    given: dict[str, Any] = {"hardware": hardware, "elapsed-s": elapsed_s, "temperature-k": temperature_k}
+    given |= {"reads": reads, "placement": placement, "ranges": ranges, "corrections": corrections}
     _check_chip_options(inputs, engine, seed, [name for name, value in given.items() if value is not None])
     if transferred and ranges is None and corrections is None:
         raise ConfigError("--transferred is of ranges and corrections", expected="--ranges or --corrections beside it")
@@ -134,13 +134,11 @@ def simulate(
             if seed is None:
                 results = _run(loaded, samples, engine, batch_size, figures)
             else:
-                chip = load_chip(
-                    seed, hardware, elapsed_s=elapsed_s, temperature_k=temperature_k, reads=reads, placement=placement
-                )
+                state: dict[str, Any] = {"elapsed_s": elapsed_s, "temperature_k": temperature_k, "reads": reads}
+                chip = load_chip(seed, hardware, placement=placement, **state)
                 files = _Files(ranges, corrections, transferred)
                 results = _run_on_chip(loaded, samples, chip, files, batch_size, figures)
-            if output is not None:
-                _write(results, output)
+            _write(results, output)
             if skip_zero_slices:
                 found = mho.count_zero_slices(loaded, samples.inputs, batch_size=batch_size)
                 figures["zero_slices"] = print_zero_slices(found)
@@ -303,7 +301,9 @@ def _echo(text: str | None) -> None:
         echo(text)
 
 
-def _write(results: Outputs, output: Path) -> None:
+def _write(results: Outputs, output: Path | None) -> None:
+    if output is None:
+        return
     from mho.array_files import write_arrays
 
     write_arrays(output, results)

@@ -26,27 +26,35 @@ from mho.cli.outputs import check_outputs, printed_into, shows_progress
 from mho.terminal import Console, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
+    from mho.report.study_document import StudyResult
     from mho.workflow.progress import OnProgress, Progress
 
 _LINES = 10
 """Lines of progress where standard error is no terminal."""
 
 
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=1024, help="Processes that simulate chips, by default 1; results do not depend on them."
+    ),
+]
+RayOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: host:port, auto, or local.")
+]
+DrawOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw the charts into one .svg or .png file too.")
+]
+
+
 def study(
     config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to sweep; see examples/studies/.")],
     directory: DirectoryOption = None,
     data_root: DataRootOption = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=1024, help="That simulate chips; results do not depend on them."),
-    ] = None,
-    ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: host:port, auto, or local.")
-    ] = None,
+    processes: ProcessesOption = None,
+    ray: RayOption = None,
     fresh: FreshOption = False,
-    draw: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the charts into one .svg or .png file too.")
-    ] = None,
+    draw: DrawOption = None,
     output_format: TableFormatOption = TableFormat.TEXT,
     output: PrintedOption = None,
     as_json: JsonOption = False,
@@ -59,8 +67,6 @@ def study(
     check_config(config, "examples/studies")
     from mho.report.drawing_files import check_suffix
     from mho.report.study_drawing import write_chart
-    from mho.report.study_text import print_study, write_csv
-    from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE
     from mho.workflow.study_config import load_study
 
     if draw is not None:
@@ -87,15 +93,22 @@ def study(
     if draw is not None:
         write_chart(result, draw)
     with printed_into(output):
-        if chosen is TableFormat.JSON:
-            echo(json.dumps(result.model_dump(mode="json"), indent=2))
-        elif chosen is TableFormat.CSV:
-            echo(write_csv(result), nl=False)
-        else:
-            print_study(Console(), result)
-            place = settings.directory
-            echo(f"\nanswers of chips in {place / LOG_FILE}, figures in {place / RESULT_FILE} and {place / CSV_FILE}")
-            echo(f"page: {place / PAGE_FILE}")
+        _print(result, settings.directory, chosen)
+
+
+def _print(result: StudyResult, directory: Path, chosen: TableFormat) -> None:
+    from mho.report.study_text import print_study, write_csv
+    from mho.workflow.study import CSV_FILE, LOG_FILE, PAGE_FILE, RESULT_FILE
+
+    if chosen is TableFormat.JSON:
+        echo(json.dumps(result.model_dump(mode="json"), indent=2))
+    elif chosen is TableFormat.CSV:
+        echo(write_csv(result), nl=False)
+    else:
+        print_study(Console(), result)
+        log, figures, table = (directory / name for name in (LOG_FILE, RESULT_FILE, CSV_FILE))
+        echo(f"\nanswers of chips in {log}, figures in {figures} and {table}")
+        echo(f"page: {directory / PAGE_FILE}")
 
 
 def _make_progress(in_place: bool) -> OnProgress:
