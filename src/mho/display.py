@@ -37,9 +37,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     def to_html(self) -> str:
-        """Return the table as a piece of HTML, everything escaped; the first `MOST_ROWS` rows."""
-        head = "".join(f"<th scope='col'>{escape(column)}</th>" for column in self.columns)
-        body = "".join(f"<tr>{''.join(map(_to_html, row))}</tr>" for row in self.rows[:MOST_ROWS])
+        """Return the table as a piece of HTML, all text escaped: its first `MOST_ROWS` rows, without empty columns."""
+        shown = [place for place in range(len(self.columns)) if any(row[place] is not None for row in self.rows)]
+        head = "".join(f"<th scope='col'>{escape(self.columns[place])}</th>" for place in shown)
+        cells = ("".join(_to_html(row[place]) for place in shown) for row in self.rows[:MOST_ROWS])
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
         more = len(self.rows) - MOST_ROWS
         rest = f"<p>and {more:,} more; to_pandas() has all</p>" if more > 0 else ""
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import re
@@ -40,6 +41,17 @@ def test_public_functions_have_signatures_and_docstrings():
 def test_type_checkers_see_every_public_name():
     named = re.findall(r"import (\w+) as \1\n", Path(mho.__file__).read_text(encoding="utf-8"))
     assert sorted(named) == sorted(mho.__all__)
+
+
+def test_the_script_that_type_checkers_see_runs(tmp_path):
+    path = Path(__file__).parents[1] / "typing" / "public_api.py"
+    spec = importlib.util.spec_from_file_location("public_api", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    facts = script.main(tmp_path)
+    assert facts[4] == "stopped"
+    assert "pelke2026-4bit" in facts
+    assert all(isinstance(fact, str) for fact in facts)
 
 
 def test_fewer_bits_cost_less(network):
