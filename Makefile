@@ -20,7 +20,7 @@ QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_sear
 PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
 SETS ?= all
 
-.PHONY: help setup demo demo-isa test test-slow test-isa test-newest test-oldest fuzz kills constraints lint format docs links clean
+.PHONY: help setup demo demo-isa test test-slow test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +48,10 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property tests/fuzz
+
+#   make test-install   build wheel and sdist, install the wheel in an empty environment and run it there
+test-install: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow tests/end_to_end/test_distribution.py
 
 #   make test-isa   run what depends on numerics under each instruction set, or those in SETS
 test-isa: $(INSTALLED)
