@@ -24,6 +24,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.formats import plural
 from mho.mapping.slicing import ceil_divide
 from mho.network.layers import MvmLayer
 
@@ -56,7 +57,11 @@ class Window:
     def __str__(self) -> str:
         if self.height.kind is self.width.kind:
             return f"{self.height.count}x{self.width.count} {self.height.kind}"
-        return f"{self.height.count} {self.height.kind} x {self.width.count} {self.width.kind}"
+        return f"{_tell_extent(self.height)} x {_tell_extent(self.width)}"
+
+
+def _tell_extent(extent: Extent) -> str:
+    return plural(extent.count, extent.kind.removesuffix("s"))
 
 
 @dataclass(frozen=True)

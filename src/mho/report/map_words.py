@@ -67,7 +67,7 @@ def tell_loops(contents: PartContents, *, written_with: str | None = None) -> tu
     if written_with is not None:
         lines = [f"written along with {written_with}"]
     if grid.batch > 1:
-        lines.append(f"for {grid.batch} images")
+        lines.append(f"for {grid.batch} samples")
     for sweep, axis in ((height, "height"), (width, "width")):
         if sweep.count > 1 or sweep.positions > 1:
             lines.append(_tell_sweep(sweep, axis if height.positions > 1 else "all positions"))

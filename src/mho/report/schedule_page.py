@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
-from mho.formats import TIMES, format_count, format_percent, format_time
+from mho.formats import TIMES, format_count, format_percent, format_time, plural
 from mho.report.page_template import render_template
 from mho.report.schedule_columns import list_causes, list_columns
 from mho.report.schedule_document import PipelineFigures, ReloadFigures, ScheduleDocument
@@ -89,13 +89,13 @@ def _summarize(document: ScheduleDocument) -> str:
         gain = document.pipeline.minimal_us / document.latency_us if document.latency_us else 1.0
         copies = sum(layer.copies for layer in document.layers)
         return (
-            f"{answer}, with {copies:,} copies of {len(document.layers)} layers that overlap: "
-            f"{gain:.1f}{TIMES} as fast as layer by layer on the fewest crossbars."
+            f"{answer}, with {plural(copies, 'copy', 'copies')} of {plural(len(document.layers), 'layer')}"
+            f" that overlap: {gain:.1f}{TIMES} as fast as layer by layer on the fewest crossbars."
         )
     if document.reload is None or not document.reload.writes:
         return f"{answer}, in which all tiles stay."
     return (
-        f"{answer}, into which {document.reload.writes:,} writes load its {document.reload.tiles:,} tiles: "
+        f"{answer}, its {plural(document.reload.tiles, 'tile')} loaded by {plural(document.reload.writes, 'write')}: "
         f"{format_percent(document.waiting_share, 1)} of the time all wait for writes."
     )
 

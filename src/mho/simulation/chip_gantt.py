@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from mho.errors import ScheduleError
+from mho.formats import plural
 from mho.mapping.layer_mapping import describe_mapping
 from mho.scheduling.gantt import Bar, GanttChart, Occupancy, Row, RowGroup, name_crossbars
 from mho.scheduling.placement import ChipPlan, CopyPlace
@@ -67,7 +68,7 @@ def draw_simulation(graph: WorkGraph, plan: ChipPlan, timing: ChipTiming, limit:
 
 
 def _describe_layer(layer: LayerWork, copies: int) -> str:
-    words = f"{copies:,} {'copy' if copies == 1 else 'copies'} of {layer.crossbars:,} crossbars"
+    words = f"{plural(copies, 'copy', 'copies')} of {plural(layer.crossbars, 'crossbar')}"
     mapping = layer.known_mapping
     return words if mapping is None else f"{mapping.bits} bits, {describe_mapping(mapping)}; {words}"
 

@@ -258,7 +258,7 @@ def test_shares_and_times_are_shown_with_the_images_they_come_from(result):
     found = (figures("reference", "uniform 8/8", 0.125), figures("found", "found policy", 0.0625))
     page = render_page(result.model_copy(update={"zero_slices": found}))
     part = re.search(r"<h3[^>]*>Zero slices skipped</h3>(.*?)</section>", page, re.S)[1]
-    assert "200 test images" in part
+    assert "200 test samples" in part
     rows = rows_of(part)
     assert ["found policy", "6.25\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
     assert ["uniform 8/8", "12.50\u202f%", "4.00\u202fms", "3.50\u202fms", "4.50\u202fms"] in rows
