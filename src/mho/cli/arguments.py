@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from mho.api.arguments import as_policy
-from mho.cli.help import MOST
+from mho.cli.help import MOST, one_of
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError, MhoError
 from mho.hardware.spec import Accelerator, Encoding
@@ -50,7 +50,9 @@ BitsOption = Annotated[
 EncodingOption = Annotated[
     Encoding | None,
     typer.Option(
-        help="The only encoding of weights; by default all allowed ones. The paper's mapping has the first three."
+        metavar="ENCODING",
+        help="The only encoding of weights; by default all allowed ones. The paper's mapping has the first three. "
+        f"{one_of(Encoding)}",
     ),
 ]
 CellBitsOption = Annotated[int | None, typer.Option(metavar="N", help="Bits of a cell, instead of the accelerator's.")]

@@ -23,6 +23,7 @@ from mho.cli.chip import (
     TemperatureOption,
     load_chip,
 )
+from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.errors import ConfigError
 from mho.program.container import read_program
@@ -40,7 +41,9 @@ RangesOutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="R.n
 MethodOption = Annotated[
     RangeMethod,
     typer.Option(
-        "--range-method", help="All sums that occur, a share of them, or the part with the least squared error."
+        "--range-method",
+        metavar="METHOD",
+        help="The part of the sums with the least squared error, a share of them, or all. " + one_of(RangeMethod),
     ),
 ]
 ShareOption = Annotated[

@@ -17,6 +17,7 @@ from mho.cli.arguments import (
     MappingOption,
     SharingBatchOption,
 )
+from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, PolicyError
@@ -35,7 +36,11 @@ ChipOption = Annotated[
     bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
 ]
 ObjectiveOption = Annotated[
-    Objective | None, typer.Option(help="What options and copies are chosen for, with --chip; by default latency.")
+    Objective | None,
+    typer.Option(
+        metavar="OBJECTIVE",
+        help=f"What options and copies are chosen for, with --chip; by default latency. {one_of(Objective)}",
+    ),
 ]
 AdcPolicyOption = Annotated[
     Path | None,

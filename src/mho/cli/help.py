@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -22,8 +22,6 @@ _PANELS = {
 }
 """Heading -> the options below it, of all commands; others stand under "Options"."""
 _PANEL_OF = {name: heading for heading, names in _PANELS.items() for name in names.split()}
-_LONGEST_VALUES = 22
-"""Characters of a list of values that has room beside an option."""
 
 
 class MhoCommand(TyperCommand):
@@ -36,7 +34,7 @@ class MhoCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, --help among them."""
-        return _lay_out(super().get_params(ctx), ctx)
+        return _lay_out(super().get_params(ctx))
 
 
 class MhoGroup(TyperGroup):
@@ -44,10 +42,10 @@ class MhoGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, --help among them."""
-        return _lay_out(super().get_params(ctx), ctx, with_panels=False)
+        return _lay_out(super().get_params(ctx), with_panels=False)
 
 
-def _lay_out(parameters: Sequence[Any], context: Any, *, with_panels: bool = True) -> Sequence[Any]:
+def _lay_out(parameters: Sequence[Any], *, with_panels: bool = True) -> Sequence[Any]:
     for parameter in parameters:
         if parameter.param_type_name != "option":
             parameter.metavar = parameter.metavar or parameter.name.upper()
@@ -56,17 +54,12 @@ def _lay_out(parameters: Sequence[Any], context: Any, *, with_panels: bool = Tru
             parameter.rich_help_panel = _PANEL_OF.get(parameter.name)
         if parameter.is_flag or parameter.name in ("install_completion", "show_completion"):
             parameter.metavar = ""
-        elif parameter.metavar is None:
-            _move_values(parameter, context)
         if getattr(parameter, "max", None) == MOST:  # it is checked all the same
             parameter.max = None
     order = {heading: number for number, heading in enumerate(_PANELS)}
     return sorted(parameters, key=lambda one: order.get(getattr(one, "rich_help_panel", None) or "", -1))
 
 
-def _move_values(parameter: Any, context: Any) -> None:
-    """Name the values that an option takes in its text where they are too many to stand beside it."""
-    values = str(parameter.display_type_rich(context)).strip("<>").split("|")
-    if len(values) > 1 and len("|".join(values)) > _LONGEST_VALUES:
-        parameter.metavar = parameter.name.rpartition("_")[2].upper()
-        parameter.help = f"{parameter.help} One of {', '.join(values)}."
+def one_of(values: Iterable[str]) -> str:
+    """Return the values that an option takes, for its text where they are too many to stand beside it."""
+    return f"One of {', '.join(values)}."

@@ -49,7 +49,7 @@ def explain_usage(error: typer.TyperException, command: str | None, arguments: S
         return MhoError(f"there is no option {option}", where=where, hint=_hint_at_option(str(option), command, known))
     if parameter is not None and error.format_message().startswith("Missing"):
         kind = "argument" if parameter.param_type_name == "argument" else "option"
-        name = parameter.display_name_raw if kind == "argument" else parameter.opts[0]
+        name = (parameter.metavar or parameter.name.upper()) if kind == "argument" else parameter.opts[0]
         return MhoError(
             f"the {kind} {name} is missing", where=where, expected=parameter.help or "", hint=_hint_at_example(command)
         )

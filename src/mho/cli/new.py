@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from mho.cli.arguments import complete_presets
+from mho.cli.help import one_of
 from mho.cli.outputs import write_output
 from mho.errors import ConfigError, InputFileError
 from mho.hardware.loading import accelerator_from_json, load_accelerator, override
@@ -63,7 +64,9 @@ WriteLatency = Annotated[str | None, _option("Time to write a crossbar, us.", "U
 MvmLatency = Annotated[str | None, _option("Time of one MVM, us.", "US")]
 DacBits = Annotated[int | None, _count("Bits of an input that one MVM takes.")]
 AdcBits = Annotated[str | None, _option("Bits of an ADC, or ideal.", "N|ideal")]
-WeightEncoding = Annotated[Encoding | None, _option("How signed weights become conductances.", "ENCODING")]
+WeightEncoding = Annotated[
+    Encoding | None, _option(f"How signed weights become conductances. {one_of(Encoding)}", "ENCODING")
+]
 Crossbars = Annotated[int | None, _count("Crossbars of the chip.")]
 Cores = Annotated[int | None, _count("Cores that share them out.")]
 Like = Annotated[

@@ -30,6 +30,7 @@ from mho.cli.arguments import (
     chosen_format,
     load_with_widths,
 )
+from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, printed_into
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
@@ -37,12 +38,14 @@ from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_text import print_schedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.schedule import Schedule
-from mho.terminal import Console, echo
+from mho.terminal import Console, echo, echo_note
 
 ObjectiveOption = Annotated[
     Objective | None,
     typer.Option(
-        help="What options and copies are chosen for; by default latency. Of no meaning where tiles are rewritten."
+        metavar="OBJECTIVE",
+        help="What options and copies are chosen for; by default latency. Of no meaning where tiles are rewritten. "
+        f"{one_of(Objective)}",
     ),
 ]
 ConvolutionsOption = Annotated[
@@ -136,15 +139,13 @@ def _check_files(trace: str | None, timeline: str | None, *, simulate: bool) -> 
 def _note_without_effect(objective: Objective | None, *, simulate: bool) -> None:
     """Say which options change nothing where tiles are rewritten."""
     if objective is not None:
-        echo(
+        echo_note(
             f"note: --objective {objective} changes nothing: tiles are rewritten, layers and inputs follow each other, "
-            "so that latency and interval are one",
-            err=True,
+            "so that latency and interval are one"
         )
     if not simulate:
-        echo(
-            "note: --no-simulate changes nothing: tiles are rewritten, and transfers and buffers are not modelled then",
-            err=True,
+        echo_note(
+            "note: --no-simulate changes nothing: tiles are rewritten, and transfers and buffers are not modelled then"
         )
 
 
