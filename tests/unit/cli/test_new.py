@@ -78,3 +78,21 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(capsys):
 def test_what_cannot_be_is_refused_before_anything_is_written(arguments, told, capsys):
     assert told in fails(capsys, "new", *arguments)
     assert not Path("a.toml").exists()
+
+
+def test_what_no_option_gives_is_asked_on_a_terminal(monkeypatch, capsys):
+    asked = {}
+
+    def prompt(question, *, default):
+        asked[question] = default
+        return {"Columns of a crossbar": "32", "Bits of an ADC, or ideal": "6"}.get(question, default)
+
+    monkeypatch.setattr("mho.cli.new.can_ask", lambda: True)
+    monkeypatch.setattr("typer.prompt", prompt)
+    run(capsys, "new", "accelerator", "my.toml", "--rows", "64")
+    made = mho.accelerator("my.toml")
+    assert (made.crossbar.rows, made.crossbar.cols, made.converters.adc_bits) == (64, 32, 6)
+    assert "Rows of a crossbar" not in asked
+    assert asked["Bits of a cell"] == "4"
+    assert "crossbar.cell_bits" in made.sources
+    assert "crossbar.cols" not in made.sources
