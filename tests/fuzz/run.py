@@ -53,7 +53,8 @@ def main() -> int:
 
 def run_kind(name: str, cases: int, seed: int, folder: Path) -> dict:
     """Run cases of a kind; return counts and a text that names every failure."""
-    from fuzzing import Case, reduce, run_cases, save
+    from failures import reduce, save
+    from fuzzing import Case, run_cases
 
     kind, start = make_kind(name), _processor_seconds()
     counts, slowest, found = Counter(), (0.0, seed), {}
@@ -86,7 +87,8 @@ def _processor_seconds() -> float:
 
 
 def _replay(folder: Path) -> int:
-    from fuzzing import Case, Replayed, run_cases
+    from failures import Replayed
+    from fuzzing import Case, run_cases
 
     content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     kind = Replayed(make_kind(content["kind"]), folder)

@@ -9,7 +9,8 @@ import fuzzing
 import numpy as np
 import pytest
 from damage import change_tree, to_json, to_toml
-from fuzzing import Case, Kind, Replayed, Special, make_files, reduce, run_cases, save
+from failures import Replayed, reduce, save
+from fuzzing import Case, Kind, Special, make_files, run_cases
 from random_networks import SeededChooser
 
 from mho.errors import InputFileError, MemoryBudgetError

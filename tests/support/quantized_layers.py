@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from network_builder import NetworkBuilder
 
 from mho.array.nonidealities import ADC, DAC, idealize
+from mho.data.dataset import Split
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
@@ -17,6 +19,7 @@ from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.calibration import calibrate
 from mho.quantization.modules import MvmModule
 from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training_options import TrainingOptions
 
 
 def inputs_for(network: Network, count: int = 64, seed: int = 1, mean: float = 0.0) -> torch.Tensor:
@@ -109,3 +112,14 @@ def straight_through(
 def _rounded(values: torch.Tensor, quantizer: Any) -> torch.Tensor:
     inside = values.clamp(float(quantizer.lower), float(quantizer.upper))
     return inside + (inside.round() - inside).detach()
+
+
+def classified_squares(network: Network) -> tuple[TrainableNetwork, Split, TrainingOptions]:
+    """Return a quantized network, images whose colours tell their class, and options of a short training."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, size=64)
+    images = random.normal(size=(64, 3, 8, 8)).astype(np.float32)
+    images += 3 * np.stack([labels & 1, labels >> 1 & 1, labels >> 2], axis=1)[:, :, None, None].astype(np.float32)
+    split = Split(images, labels, (0.0,), (1.0,))
+    trainable = quantized(network, torch.from_numpy(split.inputs(slice(None))))
+    return trainable, split, TrainingOptions(epochs=3, batch_size=16, learning_rate=0.02)

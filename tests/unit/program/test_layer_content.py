@@ -93,104 +93,46 @@ def test_a_read_may_be_repeated_without_being_added(bench):
 def bodies():
     """What is said of bodies in which an instruction finds something else in some turn than where it stands."""
     write, load, mvm, add = parts(Bench("fc", LinearGeometry(3, 2, 2)))
-    other = replace(write, cells="fc:cells.other")
-    fixed = replace(load, address=ZERO)
+    other, fixed, all_turns = (
+        replace(write, cells="fc:cells.other"),
+        replace(load, address=ZERO),
+        positions(load, mvm, add),
+    )
+    cells, drives, counts = (f"{kind} of crossbar 0" for kind in ("cells", "drives", "counts"))
+    unwritten, unread = "before it is written and driven", "before it is driven and read"
+    over = "joins a write of crossbar 0 that is over"
+    inner = Layer("inner", LinearGeometry(1, 1, 1), ())
+    clear = ClearAccumulators("fc:sums")
+    quantize = QuantizeInput("x", "fc:codes", 0, 1.0, 0, 0, 3, False, 0, ((0, 0), (0, 0)))
+    turns, joined, all_turns = positions, joining(other), positions(load, mvm, add)
     return {
-        "another tile from the second turn on": ("cells of crossbar 0 change", write, positions(load, mvm, add, other)),
-        "another tile from the second turn of an inner loop on": (
-            "cells of crossbar 0 change",
-            write,
-            positions(Loop("z", 1, (load, mvm, add, other))),
-        ),
-        "a tile of another loop": ("cells of crossbar 0 are those", positions(write), positions(load, mvm, add)),
-        "another tile in a loop that is over": (
-            "cells of crossbar 0 are those",
-            write,
-            positions(other),
-            positions(load, mvm, add),
-        ),
-        "a load of another loop": ("drives of crossbar 0 are those", write, positions(load), positions(mvm, add)),
-        "a load outside of the loop of its address": (
-            "codes of another",
-            write,
-            positions(load),
-            fixed,
-            mvm,
-            positions(add),
-        ),
-        "an MVM of another loop": ("counts of crossbar 0 are those", write, positions(load, mvm), positions(add)),
-        "another load from the second turn on": (
-            "counts of crossbar 0 change",
-            write,
-            load_at(load, 0),
-            mvm,
-            positions(add, load, mvm),
-        ),
-        "drives that change after the MVM": ("before it is driven and read", write, positions(load, mvm, fixed, add)),
-        "a load of the turn before": ("drives of crossbar 0 change", write, fixed, positions(mvm, add, load)),
-        "counts of the turn before": ("counts of crossbar 0 change", write, fixed, mvm, positions(add, load, mvm)),
-        "a tile that is written between load and MVM": (
-            "before it is written and driven",
-            write,
-            positions(load, other, mvm, add),
-        ),
-        "a tile that is written between MVM and sum": (
-            "cells of crossbar 0 change",
-            write,
-            positions(load, mvm, other, add),
-        ),
-        "no load": ("before it is written and driven", write, positions(mvm, add)),
-        "no MVM": ("before it is driven and read", write, positions(load, add)),
-        "no tile": (
-            "no tile was written",
-            positions(load, mvm, add),
-        ),
-        "a block that joins after reads": (
-            "joins a write of crossbar 0 that is over",
-            write,
-            positions(load, mvm, add),
-            joining(other),
-        ),
-        "a block that joins in another loop": (
-            "joins a write of crossbar 0 that is over",
-            write,
-            positions(joining(other), load, mvm, add),
-        ),
-        "a block that joins in a loop of one turn": (
-            "joins a write of crossbar 0 that is over",
-            write,
-            Loop("z", 1, (joining(other),)),
-            positions(load, mvm, add),
-        ),
-        "a block that joins between load and MVM": (
-            "before it is written and driven",
-            write,
-            positions(load, joining(other), mvm, add),
-        ),
-        "sums that are cleared in a loop": (
-            "ClearAccumulators out of place",
-            write,
-            positions(ClearAccumulators("fc:sums"), load, mvm, add),
-        ),
-        "sums that are cleared late": (
-            "ClearAccumulators out of place",
-            write,
-            positions(load, mvm, add),
-            ClearAccumulators("fc:sums"),
-        ),
-        "inputs that are quantized after they drive": (
-            "QuantizeInput out of place",
-            write,
-            positions(load, mvm, add),
-            QuantizeInput("x", "fc:codes", 0, 1.0, 0, 0, 3, False, 0, ((0, 0), (0, 0))),
-        ),
-        "a layer in the layer": (
-            "Layer out of place",
-            write,
-            positions(load, mvm, add),
-            Layer("inner", LinearGeometry(1, 1, 1), ()),
-        ),
-    }
+        "another tile from the second turn on": (f"{cells} change", write, turns(load, mvm, add, other)),
+        "another tile from the second turn of an inner loop on":
+            (f"{cells} change", write, turns(Loop("z", 1, (load, mvm, add, other)))),
+        "a tile of another loop": (f"{cells} are those", turns(write), all_turns),
+        "another tile in a loop that is over": (f"{cells} are those", write, turns(other), all_turns),
+        "a load of another loop": (f"{drives} are those", write, turns(load), turns(mvm, add)),
+        "a load outside of the loop of its address": ("codes of another", write, turns(load), fixed, mvm, turns(add)),
+        "an MVM of another loop": (f"{counts} are those", write, turns(load, mvm), turns(add)),
+        "another load from the second turn on":
+            (f"{counts} change", write, load_at(load, 0), mvm, turns(add, load, mvm)),
+        "drives that change after the MVM": (unread, write, turns(load, mvm, fixed, add)),
+        "a load of the turn before": (f"{drives} change", write, fixed, turns(mvm, add, load)),
+        "counts of the turn before": (f"{counts} change", write, fixed, mvm, turns(add, load, mvm)),
+        "a tile that is written between load and MVM": (unwritten, write, turns(load, other, mvm, add)),
+        "a tile that is written between MVM and sum": (f"{cells} change", write, turns(load, mvm, other, add)),
+        "no load": (unwritten, write, turns(mvm, add)),
+        "no MVM": (unread, write, turns(load, add)),
+        "no tile": ("no tile was written", all_turns),
+        "a block that joins after reads": (over, write, all_turns, joined),
+        "a block that joins in another loop": (over, write, turns(joined, load, mvm, add)),
+        "a block that joins in a loop of one turn": (over, write, Loop("z", 1, (joined,)), all_turns),
+        "a block that joins between load and MVM": (unwritten, write, turns(load, joined, mvm, add)),
+        "sums that are cleared in a loop": ("ClearAccumulators out of place", write, turns(clear, load, mvm, add)),
+        "sums that are cleared late": ("ClearAccumulators out of place", write, all_turns, clear),
+        "inputs that are quantized after they drive": ("QuantizeInput out of place", write, all_turns, quantize),
+        "a layer in the layer": ("Layer out of place", write, all_turns, inner),
+    }  # fmt: skip
 
 
 def load_at(load, address):
