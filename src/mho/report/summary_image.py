@@ -43,6 +43,7 @@ def _draw_headline(result: RunResult) -> list[Shape]:
     hardware = _name_hardware(result)
     about = f"{result.network.source} on {hardware}, tested on {result.data.name}"
     beside = _MARGIN + text_width(speedup, 104, is_bold=True) + 12
+    room = WIDTH - _MARGIN - beside
     return [
         Box(0, 0, WIDTH, 12, fill=_FOUND),
         Label(_MARGIN, 76, fit_text(result.name, 26, 700), size=26, fill=MUTED),
@@ -50,8 +51,8 @@ def _draw_headline(result: RunResult) -> list[Shape]:
         Label(_MARGIN, 184, speedup, size=104, fill=_FOUND, is_bold=True),
         Label(beside, 146, "as fast as uniform 8/8", size=34, is_bold=True),
         *(
-            Label(beside, 184 + 26 * number, line, size=22, fill=MUTED)
-            for number, line in enumerate(wrap_text(about, 22, WIDTH - _MARGIN - beside)[:2])
+            Label(beside, 184 + 26 * number, fit_text(line, 22, room), size=22, fill=MUTED)
+            for number, line in enumerate(wrap_text(about, 22, room)[:2])
         ),
     ]
 
