@@ -81,7 +81,7 @@ def read_result(run: str | Path) -> RunResult:
         InputFileError: there is no result, or it cannot be read.
         ConfigError: it is of another version of the format.
     """
-    from mho.workflow.run_comparison import read_run
+    from mho.workflow.finished_runs import read_run
 
     return read_run(run).result
 
@@ -99,8 +99,8 @@ def compare_runs(first: str | Path, second: str | Path) -> RunComparison:
     Raises:
         InputFileError, ConfigError: as `read_result`.
     """
+    from mho.workflow.finished_runs import read_run
     from mho.workflow.run_comparison import compare_runs as compare
-    from mho.workflow.run_comparison import read_run
 
     return compare(read_run(first), read_run(second))
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from mho.errors import InputFileError
-from mho.evaluation.classes import Labels, Predictions
 from mho.evaluation.confidence import find_band
 from mho.evaluation.significance import (
     SIGNIFICANCE,
@@ -20,9 +16,8 @@ from mho.evaluation.significance import (
     compare_paired,
     estimate_share,
 )
-from mho.input_files import hash_file
 from mho.report.page import flatten
-from mho.report.result import EXACT, RunResult, read_result
+from mho.report.result import EXACT, RunResult
 from mho.report.result_figures import Candidate, ChipAccuracies
 from mho.report.run_comparison_document import (
     AccuracyInterval,
@@ -35,57 +30,11 @@ from mho.report.run_comparison_document import (
     Side,
 )
 from mho.report.run_comparison_text import describe_verdict
-from mho.workflow.predictions import PREDICTIONS_FILE, read_predictions
+from mho.workflow.finished_runs import FinishedRunFiles
 
-RESULT_FILE = "result.json"
 _UNCOMPARED = ("run.name", "run.directory", "hardware.sources")
 """Settings that say nothing of a run."""
 _FOUND = "found"
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedRunFiles:
-    """A finished run as it lies on disk.
-
-    Attributes:
-        given: what the user called it.
-        result: its figures.
-        predictions: labels of its test samples and what the found policy's program predicts; None where there is none.
-    """
-
-    given: str
-    result: RunResult
-    predictions: tuple[Labels, Predictions] | None
-
-
-def read_run(path: str | Path) -> FinishedRunFiles:
-    """Read a run directory, or its `result.json`.
-
-    Raises:
-        InputFileError: there is no result, or it cannot be read.
-        ConfigError: the result is of another version.
-    """
-    given = Path(path)
-    file = given / RESULT_FILE if given.is_dir() else given
-    if given.is_dir() and not file.exists():
-        raise InputFileError(
-            "the folder holds no result of a run", where=str(given), expected=f"{RESULT_FILE}, as mho run writes it",
-            hint="a run that was interrupted goes on with the same mho run",
-        )  # fmt: skip
-    result = read_result(file)
-    return FinishedRunFiles(str(path), result, _read_predictions(file.parent, result))
-
-
-def _read_predictions(folder: Path, result: RunResult) -> tuple[Labels, Predictions] | None:
-    """Return predictions that belong to the result; those of other contents do not count."""
-    for entry in result.files:
-        path = folder / entry.path
-        if path.name == PREDICTIONS_FILE and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            if hash_file(path) != entry.sha256:
-                return None
-            labels, predictions = read_predictions(path)
-            return (labels, predictions[_FOUND]) if _FOUND in predictions else None
-    return None
 
 
 def compare_runs(first: FinishedRunFiles, second: FinishedRunFiles) -> RunComparison:

@@ -21,7 +21,8 @@ from mho.report.schedule_document import ScheduleDocument
 from mho.report.schedule_page import render_timeline
 from mho.report.study_page import render_study
 from mho.report.timeline import TimelineView
-from mho.workflow.run_comparison import FinishedRunFiles, compare_runs
+from mho.workflow.finished_runs import FinishedRunFiles
+from mho.workflow.run_comparison import compare_runs
 
 MOST_BYTES = 1_500_000
 

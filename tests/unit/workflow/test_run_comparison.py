@@ -20,8 +20,9 @@ from mho.report.run_comparison_page import render_run_comparison
 from mho.report.run_comparison_text import print_run_comparison
 from mho.schemas import json_schema
 from mho.terminal import Console
+from mho.workflow.finished_runs import FinishedRunFiles, read_run
 from mho.workflow.predictions import write_predictions
-from mho.workflow.run_comparison import FinishedRunFiles, compare_runs, compare_settings, read_run
+from mho.workflow.run_comparison import compare_runs, compare_settings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "comparison"
 LABELS = np.zeros(500, dtype=np.int64)
@@ -186,4 +187,18 @@ def test_runs_are_read_with_the_predictions_that_belong_to_them(tmp_path):
 
 def test_a_folder_without_a_result_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(InputFileError, match=r"holds no result of a run[\s\S]*goes on with the same mho run"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("lacks", ["found", "latency", "layers"])
+def test_a_result_that_was_edited_is_refused(tmp_path, lacks):
+    content = make_result().model_dump(mode="json")
+    if lacks == "found":
+        content["candidates"].pop()
+    elif lacks == "latency":
+        content["candidates"][-1]["latency_us"] = None
+    else:
+        content["layers"] = []
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    with pytest.raises(InputFileError, match="not the result of a whole run"):
         read_run(tmp_path)
