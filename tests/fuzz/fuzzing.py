@@ -224,10 +224,10 @@ def check_refusal(error: MhoError) -> None:
     assert text.strip(), f"an error without a text: {error!r}"
     assert len(text) < 100_000, f"an error of {len(text)} characters: {text[:1000]}"
     if not _is_plain(text):
-        from mho.cli.main import _print_error
+        from mho.terminal import echo_error
 
         with _captured() as printed:
-            _print_error(text)
+            echo_error(text)
         _check_plain(printed())
 
 
