@@ -107,6 +107,10 @@ docs: $(INSTALLED)
 links:
 	$(PYTHON) tools/check_links.py --fetch
 
+#   make notebooks   write the tutorials into notebooks/, as notebooks with the outputs of their pages
+notebooks: $(INSTALLED)
+	$(BIN)/python tools/tutorials.py notebooks notebooks
+
 #   make clean   remove the environments and what runs left behind
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest runs site
+	rm -rf $(VENV) .venv-newest .venv-oldest runs site notebooks
