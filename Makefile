@@ -20,7 +20,7 @@ QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_sear
 PYTEST := -m pytest -m 'not slow' -n 2 --dist worksteal
 SETS ?= all
 
-.PHONY: help setup demo demo-isa test test-slow test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links clean
+.PHONY: help setup demo demo-isa test test-slow test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
