@@ -90,7 +90,10 @@ def check(found, *, width=400):
 def full(result):
     """A result with every section that has no test of its own page."""
     found = make_map()
-    hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
+    long_key = {
+        "converters": {"adc_latency_us_per_bit_of_the_shared_columns": "half-full-scale-of-all-rows-that-are-driven"}
+    }
+    hardware = {**result.accelerator, **long_key, "chip": {"crossbars": 2000, "cores": 1}}
     on_chip = ChipFigures(
         name="found", label="found policy", minimal_crossbars=12, used_crossbars=1234, latency_us=56.0, bound_us=55.9,
         interval_us=0.25, total_us=70.0,
