@@ -208,27 +208,27 @@ def search(
         MhoError: anything wrong with what was given.
     """
     options = options or SearchOptions()
-    data = make_dataset(dataset)
-    workers = Workers(options.processes, options.ray)
+    data, workers = make_dataset(dataset), Workers(options.processes, options.ray)
     workers.check(options.batch)
-    hardware = as_accelerator(accelerator)
-    model, least = MappingModel(options.mapping), parse_objective(objective)
-    constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
-    space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=least)
-    _check_evaluator(space, options)
+    hardware, least = as_accelerator(accelerator), parse_objective(objective)
+    space = _derive_space(network, hardware, method, least, options)
     evaluator = _make_evaluator(network, data, hardware, training, seed, options)
     log, given = EvaluationLog(log_path, evaluator.problem), _read_given(options, evaluator, space)
     limits = options.limits(budget, allowed_drop_points, least, is_trained=training is not None)
     with open_measurer(workers, options.storage, space, evaluator, log, options.batch) as measurer:
-        generator = np.random.default_rng(seed)
         return run_search(
-            method, space, evaluator, log, limits, generator, on_progress,
+            method, space, evaluator, log, limits, np.random.default_rng(seed), on_progress,
             measurer=measurer, method_options=options.method_options, given=given,
         )  # fmt: skip
 
 
-def _check_evaluator(space: SearchSpace, options: SearchOptions) -> None:
-    """Raise `ConfigError` where ADC bits are searched and nothing sees them."""
+def _derive_space(
+    network: Network, hardware: Accelerator, method: str | OwnMethod, objective: Objective, options: SearchOptions
+) -> SearchSpace:
+    """Return what may be proposed. Raises `ConfigError` where ADC bits are searched and nothing sees them."""
+    model = MappingModel(options.mapping)
+    constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
+    space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=objective)
     if space.adc_bits and options.network_evaluator is None:
         raise ConfigError(
             "ADC bits are to be searched, and candidates are evaluated exactly",
@@ -237,6 +237,7 @@ def _check_evaluator(space: SearchSpace, options: SearchOptions) -> None:
             hint="SearchOptions(network_evaluator=ArrayEvaluator(...)) of mho.evaluation.networks, or mho search,"
             " which takes one by itself",
         )
+    return space
 
 
 def _read_given(options: SearchOptions, evaluator: QatEvaluator, space: SearchSpace) -> tuple[EvaluationRecord, ...]:
