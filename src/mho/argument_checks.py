@@ -43,7 +43,7 @@ def check_arguments(
     """
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        signature, name = inspect.signature(function), where or f"mho.{function.__name__}"
+        signature, name = inspect.signature(function), where or f"mho.{function.__qualname__}"
         kinds: dict[str, Any] = {}
 
         @functools.wraps(function)

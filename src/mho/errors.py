@@ -105,6 +105,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that begin with `name`, a few of them, or else the one nearest to it, if any."""
+    if not isinstance(name, str):  # whatever a user gave in a name's place
+        return []
     names = list(known)
     begun = [one for one in names if len(name) > 1 and one.startswith(name)]
     return begun[:_MOST_SUGGESTED] or get_close_matches(name, names, n=1, cutoff=0.6)

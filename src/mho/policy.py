@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mho.argument_checks import check_arguments
 from mho.display import Table, Tabular
 from mho.errors import PolicyError, suggest
 from mho.formats import plural
@@ -80,6 +81,7 @@ class BitWidths:
         return self.weight_bits, self.act_bits, MAX_ADC_BITS + 1 if self.adc_bits is None else self.adc_bits
 
     @classmethod
+    @check_arguments()
     def parse(cls, text: str) -> BitWidths:
         """Read ``weight/activation`` such as ``4/8``, or ``weight/activation/ADC`` such as ``4/8/6``.
 
@@ -153,8 +155,7 @@ class Policy(Tabular):
         if not isinstance(self.layers, Mapping):
             raise PolicyError(f"{self.layers!r:.80} is not a policy", expected="a mapping of layer names to widths")
         for name, widths in self.layers.items():
-            if not isinstance(name, str):
-                raise PolicyError(f"{name!r:.80} is not the name of a layer", expected="a text")
+            _check_name(name)
             if not isinstance(widths, BitWidths):
                 hint = "Policy.of takes other forms"
                 raise PolicyError(
@@ -163,8 +164,8 @@ class Policy(Tabular):
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
     def __getitem__(self, layer: str) -> BitWidths:
-        if layer not in self.layers:
-            raise PolicyError("unknown layer", where=f"{layer}", hint=suggest(f"{layer}", self.layers))
+        if not isinstance(layer, str) or layer not in self.layers:
+            raise PolicyError("unknown layer", where=f"{layer!s:.80}", hint=suggest(layer, self.layers))
         return self.layers[layer]
 
     def __hash__(self) -> int:
@@ -188,15 +189,21 @@ class Policy(Tabular):
     @classmethod
     def of(cls, layers: Mapping[str, Widths]) -> Policy:
         """Return a policy of widths in any form that `as_widths` takes. Raises `PolicyError`."""
+        if not isinstance(layers, Mapping):
+            raise PolicyError(f"layers are a {type(layers).__name__}", expected="a mapping of layer names to widths")
         return cls({name: as_widths(widths, where=f"{name}") for name, widths in layers.items()})
 
     @classmethod
+    @check_arguments("bits")
     def uniform(cls, layer_names: Iterable[str], bits: Widths) -> Policy:
         """Give every layer the same widths. Raises `PolicyError` where `as_widths` does."""
-        return cls(dict.fromkeys(layer_names, as_widths(bits)))
+        widths = as_widths(bits)
+        return cls({_check_name(name): widths for name in layer_names})
 
     def replace(self, changes: Mapping[str, Widths]) -> Policy:
         """Return a policy with the named layers changed. Raises `PolicyError` for an unknown layer or no widths."""
+        if not isinstance(changes, Mapping):
+            raise PolicyError(f"changes are a {type(changes).__name__}", expected="a mapping of layer names to widths")
         self._check_layers(changes)
         return Policy({**self.layers, **{name: as_widths(widths, where=name) for name, widths in changes.items()}})
 
@@ -254,6 +261,7 @@ class Policy(Tabular):
         return cls({str(name): _read_widths(entry, f"{where}: {name}") for name, entry in content["layers"].items()})
 
     @classmethod
+    @check_arguments()
     def load(cls, path: str | Path) -> Policy:
         """Read a policy file. Raises `InputFileError` or `PolicyError`."""
         return cls.from_json(read_json(path, expected="a policy file"), where=str(path))
@@ -290,6 +298,12 @@ def policy_schema() -> dict[str, Any]:
         "required": ["layers"],
         "additionalProperties": False,
     }
+
+
+def _check_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise PolicyError(f"{name!r:.80} is not the name of a layer", expected="a text")
+    return name
 
 
 def _read_widths(entry: Any, where: str) -> BitWidths:

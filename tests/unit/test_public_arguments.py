@@ -12,12 +12,17 @@ from chip_networks import make_chain
 
 import mho
 
-NONE = Path("/none/such")
+NONE = Path("/dev/null/such")  # below what is no folder, so that nobody can make it
 BAD = [
     None, True, -1, 10**30, float("nan"), "nonsense", "a\0b", b"bytes", [object()], {1: "4/8"}, object(), np.zeros(3),
-    np.zeros((2, 3), complex), [[1], [2, 3]], Path("/none/such"), torch.utils.data.TensorDataset(torch.zeros(3, 2)),
+    np.zeros((2, 3), complex), [[1], [2, 3]], Path("/dev/null/such"), torch.utils.data.TensorDataset(torch.zeros(3, 2)),
 ]  # fmt: skip
 """Values of every kind, each of which most arguments do not take."""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +95,21 @@ def test_wrong_arguments_are_errors_of_mho(calls, name):
             except Exception as error:
                 shown = f"mho.{name}({argument}={value!r:.60}), value {number}"
                 pytest.fail(f"{shown}: {type(error).__name__}: {error!s:.200}")
+
+
+def test_wrong_arguments_of_methods_are_errors_of_mho(calls):
+    network, policy = calls["cost"]["network"], mho.Policy.of(calls["Policy"]["layers"])
+    found, module = mho.map(network, "isaac"), mho.TrainableNetwork(network)
+    methods = [
+        network.node, found.layer, found.neighbours, found.only, found.plot, policy.__getitem__, policy.replace,
+        mho.Policy.of, mho.Policy.load, mho.Policy.from_json, mho.BitWidths.parse, module.set_policy, module.save,
+        module.load, lambda value: mho.Policy.uniform(value, "4/4"), lambda value: mho.Policy.uniform(["a"], value),
+    ]  # fmt: skip
+    for method in methods:
+        for value in BAD:
+            try:
+                method(value)
+            except mho.MhoError:
+                continue
+            except Exception as error:
+                pytest.fail(f"{method}({value!r:.60}): {type(error).__name__}: {error!s:.200}")

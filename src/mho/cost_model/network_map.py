@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mho.argument_checks import check_arguments
 from mho.cost_model.bounds import LayerBound, bound_network
 from mho.cost_model.energy import add_energies, energy_layer
 from mho.cost_model.latency import LayerCost, NetworkCost, cost_network
@@ -118,6 +119,7 @@ class NetworkMap(Drawable):
         shared = bound.shared_writes * accelerator.write_latency_ps
         return cls(layers, accelerator, model, batch, shared)
 
+    @check_arguments()
     def layer(self, name: str) -> LayerMap:
         """Return a layer by its name. Raises `MappingError` for an unknown one."""
         for layer in self.layers:

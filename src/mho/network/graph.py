@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mho.arithmetic.attributes import get_float, get_int
 from mho.arithmetic.operations import OPERATIONS
 from mho.display import Table, Tabular
-from mho.errors import MhoError
+from mho.errors import MhoError, suggest
 from mho.formats import plural
 
 Attribute = int | float | bool | str | tuple[int, ...] | tuple[float, ...]
@@ -205,11 +205,12 @@ class Network(Tabular):
         return Table(self._summary, ("layer", "kind", "weights", "output", "weight_bits", "act_bits"), tuple(rows))
 
     def node(self, name: str) -> Node:
-        """Return the node of that name. Raises `KeyError`."""
-        for node in self.nodes:
+        """Return the node of that name. Raises `MhoError` for an unknown one."""
+        for node in self.nodes if isinstance(name, str) else ():
             if node.name == name:
                 return node
-        raise KeyError(name)
+        hint = suggest(name, [node.name for node in self.nodes])
+        raise MhoError(f"no node {name!r:.80}", where=self.name, expected="the name of a node", hint=hint)
 
     def with_nodes(self, nodes: tuple[Node, ...], constants: Mapping[str, NDArray[Any]]) -> Network:
         """Return the same network with other nodes and constants (same tensors and shapes)."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mho.argument_checks import check_arguments
 from mho.arithmetic.operations import OPERATIONS
-from mho.errors import DataError, InputFileError, PolicyError
+from mho.errors import DataError, InputFileError, PolicyError, file_errors
 from mho.network.graph import Network, Node
 from mho.network.input_normalization import list_inputs
 from mho.network.properties import non_negative_tensors
@@ -120,6 +121,8 @@ class TrainableNetwork(nn.Module):
         """
         modules = self.mvm_modules
         if policy is not None:
+            if not isinstance(policy, Policy):
+                raise PolicyError(f"a {type(policy).__name__} is not a policy", expected="a Policy, such as Policy.of")
             policy.check_against(modules)
         self._policy = policy
         self._awaits_calibration = policy is not None and self._calibration is None
@@ -212,11 +215,14 @@ class TrainableNetwork(nn.Module):
         """Copy `tensors` (as `state_tensors` gave them) into the module. Raises `InputFileError`."""
         copy_tensors(tensors, self, where=where)
 
+    @check_arguments()
     def save(self, path: str | Path) -> None:
-        """Write parameters, statistics and grids as safetensors, atomically."""
+        """Write parameters, statistics and grids as safetensors, atomically. Raises `InputFileError`."""
         quantized = [name for name, module in self.mvm_modules.items() if module.quantized]
-        write_tensors(Path(path), self.state_tensors(), {"quantized_layers": quantized})
+        with file_errors(path, "cannot be written"):
+            write_tensors(Path(path), self.state_tensors(), {"quantized_layers": quantized})
 
+    @check_arguments()
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote. Raises `InputFileError`."""
         tensors, description = read_tensors(Path(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from mho.errors import MhoError
 from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
 from mho.mapping.layer_mapping import MappingModel
@@ -122,11 +123,12 @@ class RunResult(FrozenModel):
     """Files that the run made."""
 
     def candidate(self, name: str) -> Candidate:
-        """Return the candidate of that name. Raises `KeyError`."""
+        """Return the candidate of that name. Raises `MhoError` for an unknown one."""
         for candidate in self.candidates:
             if candidate.name == name:
                 return candidate
-        raise KeyError(name)
+        known = ", ".join(candidate.name for candidate in self.candidates)
+        raise MhoError(f"there is no candidate {name!r:.80}", expected=known)
 
 
 def read_result(path: str | Path) -> RunResult:
