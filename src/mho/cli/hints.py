@@ -5,6 +5,7 @@ What is wrong with values (a network, a file, a shape) is said where it is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,10 +54,18 @@ def explain_usage(error: typer.TyperException, command: str | None, arguments: S
         return MhoError(
             f"the {kind} {name} is missing", where=where, expected=parameter.help or "", hint=_hint_at_example(command)
         )
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     if message.startswith("Got unexpected extra argument"):
         return _explain_extra(message, where, command, arguments)
-    return MhoError(message[:1].lower() + message[1:], where=where, hint=_hint_at_example(command))
+    hint = _hint_at_value(message) or _hint_at_example(command)
+    return MhoError(message[:1].lower() + message[1:], where=where, hint=hint)
+
+
+def _hint_at_value(message: str) -> str:
+    """Propose the value nearest to one that is none of those that an option takes."""
+    _, is_choice, values = message.partition(" is not one of ")
+    given = re.findall(r"'([^']*)'", message)
+    return suggest(given[1], re.findall(r"'([^']*)'", values)) if is_choice and len(given) > 1 else ""
 
 
 def _hint_at_command(name: str) -> str:

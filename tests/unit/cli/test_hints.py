@@ -28,6 +28,7 @@ MISTAKES = {
     "cost resnet8 --accelerator isaac --bits 4": "did you mean 4/4?",
     "cost resnet8 -a isaac": "did you mean --accelerator?",
     "cost resnet8 --accelerater isaac": "did you mean '--accelerator'?",
+    "cost resnet8 --accelerator isaac --mapping bset": "did you mean 'best'?",
     "cost": "for example: mho cost",
     "inspect pelke": "did you mean 'pelke2026-2bit' or 'pelke2026-4bit'?",
     "presets pelke": "did you mean 'pelke2026-2bit' or 'pelke2026-4bit'?",
