@@ -260,7 +260,7 @@ def _make_evaluation(
     if isinstance(calibration, (str, Path)):
         inputs = read_inputs(calibration)
     elif calibration is not None:
-        inputs = as_inputs(calibration)
+        inputs = as_inputs(calibration, where="calibration")
     return ChipEvaluation(as_labelled(samples), seed, chips, elapsed_s, inputs, recalibrate)
 
 

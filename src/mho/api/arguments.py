@@ -126,8 +126,8 @@ def as_conditions(conditions: Conditions | None) -> Conditions | None:
     return None if conditions is None else _check_type("conditions", conditions, Conditions)
 
 
-def as_inputs(inputs: Inputs) -> Arrays:
-    """Return arrays by input name, or the only one; batches of loaders are put together.
+def as_inputs(inputs: Inputs, *, where: str = "inputs") -> Arrays:
+    """Return arrays by input name, or the only one; batches of loaders are put together. Errors begin with `where`.
 
     Raises:
         DataError: something is no array of numbers.
@@ -137,7 +137,7 @@ def as_inputs(inputs: Inputs) -> Arrays:
 
     if isinstance(inputs, Mapping):
         return {name: read_inputs(values, where=f"input {name!r}") for name, values in inputs.items()}
-    return read_inputs(inputs)
+    return read_inputs(inputs, where=where)
 
 
 def as_labelled(samples: Samples) -> LabelledSamples:

@@ -266,7 +266,7 @@ def study(
         on_chip=None if on_progress is None else _report_chips(on_progress),
         program=None if program is None else as_program(program),
         samples=None if samples is None else as_labelled(samples),
-        calibration=None if calibration is None else as_inputs(calibration),
+        calibration=None if calibration is None else as_inputs(calibration, where="calibration"),
     ).result
 
 

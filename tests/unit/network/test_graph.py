@@ -26,7 +26,7 @@ def test_layers_are_known_by_name_in_execution_order() -> None:
     assert network.layer_names == ("fc",)
     assert network.node("fc") is LINEAR
     assert not network.is_quantized
-    with pytest.raises(KeyError):
+    with pytest.raises(MhoError, match="no node 'conv'"):
         network.node("conv")
 
 

@@ -259,7 +259,7 @@ def test_calibration_inputs_may_be_given_in_python(tmp_path):
     for changes, given, message in [
         ({}, samples[0], "given here and in Python"),
         ({"calibration": {}}, np.zeros((0, 24)), "calibration: inputs"),
-        ({"calibration": {}}, np.float64(3), "calibration: inputs"),
+        ({"calibration": {}}, np.float64(3), "calibration: a float64"),
         ({"calibration": {}}, samples, "calibration: no array"),
         ({"calibration": {}, "base": {}, "sweeps": {"array.read_noise": [0, 1]}}, samples[0], "no point calibrates"),
     ]:
