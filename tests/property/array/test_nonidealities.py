@@ -52,6 +52,7 @@ VALUES: dict[str, list[Any]] = {
     "converters.adc_range": ["full-scale", "calibrated-layer", "calibrated-columns"],
     "converters.column_difference": ["digital", "analog"],
     "converters.adc_latency_us_per_bit": [0, 0.1],
+    "converters.dac_latency_us_per_step": [0, 0.1],
     "converters.columns_per_adc": [1, 4],
     "converters.adc_offset_lsb": [0, 1],
     "converters.dac_inl_lsb": [0, 0.3],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from network_checks import verify_network
 from onnx_models import run_onnxruntime
@@ -13,7 +14,7 @@ from operation_cases import CASES
 from random_networks import NetworkBuilder, SeededChooser, choosers, networks, random_inputs
 
 from mho.arithmetic.operations import OPERATIONS
-from mho.network.graph import Grid, LayerQuantization, Network
+from mho.network.graph import Grid, LayerQuantization, Network, TensorInfo
 from mho.network.onnx_reader import read_onnx
 from mho.network.reference import run_float, run_quantized
 from mho.quantization.export import build_float_model, build_qcdq_model
@@ -209,6 +210,14 @@ def test_a_product_of_quantized_operands_reads_back_as_a_quantized_layer_of_the_
     assert np.allclose(run_float(network, inputs)[name], run_quantized(read, inputs)[name], rtol=1e-5, atol=1e-6)
 
 
+def _is_well_conditioned(network: Network, inputs: dict[str, np.ndarray]) -> bool:
+    """False where something is divided by nearly nothing: ONNX Runtime's sigmoid is exact to 1e-7, not to a share."""
+    divisors = [node.inputs[1] for node in network.nodes if node.op == "div" and node.inputs[1] in network.shapes]
+    infos = tuple(TensorInfo(name, network.shapes[name]) for name in divisors if name not in inputs)
+    found = run_float(replace(network, outputs=infos), inputs) if infos else {}
+    return all(float(np.abs(array).min()) > 1e-3 for array in found.values())
+
+
 @settings(max_examples=70, deadline=None)
 @given(float_networks())
 def test_a_float_network_reads_back_as_it_was_and_onnx_runtime_computes_it(network: Network) -> None:
@@ -225,6 +234,7 @@ def test_a_float_network_reads_back_as_it_was_and_onnx_runtime_computes_it(netwo
     ):  # products of quantized operands read as quantized layers; beside float ones no engine takes them
         run = run_quantized if True in kinds else run_float
         assert np.allclose(ours, run(read, inputs)[network.outputs[0].name], rtol=1e-5, atol=1e-6)
+    assume(_is_well_conditioned(network, inputs))
     theirs = run_onnxruntime(proto, {name: array[0] for name, array in inputs.items()}).reshape(ours.shape)
     if any(node.op == "fake_quantize" for node in network.nodes):
         return  # a tie may fall to either side

@@ -14,6 +14,7 @@ from random_networks import SeededChooser, networks, random_inputs, random_netwo
 
 from mho.network.graph import Network, TensorInfo
 from mho.network.reference import run_quantized
+from mho.quantization.modules import SharedConstants, build_module
 from mho.quantization.qat import TrainableNetwork
 
 
@@ -28,10 +29,11 @@ def _every_tensor(network: Network, inputs: dict[str, np.ndarray]) -> dict[str, 
 def _assert_layers_agree(network: Network, seed: int) -> None:
     values = _every_tensor(network, random_inputs(network, 3, seed))
     trainable = TrainableNetwork(network).eval()
-    for node in network.nodes:
+    constants = SharedConstants(trainable.network.constants)
+    for node in trainable.network.nodes:
         operands = [values[name] for name in node.inputs if name in values]
         with torch.no_grad():
-            ours = trainable.node_modules[node.name](*operands)
+            ours = build_module(trainable.network, node, constants).eval()(*operands)
         expected = values[node.output]
         tolerance = 2e-5 * float(expected.abs().max()) + 1e-6
         torch.testing.assert_close(
