@@ -30,7 +30,8 @@ from mho.network.onnx_reader import CONVERTERS
 from mho.policy import Policy
 from mho.schemas import SCHEMAS, schema_file_name
 from mho.workflow.config import RunConfig, TrainingSettings, load_config
-from mho.workflow.study_config import StudyConfig, load_study, study_from_json
+from mho.workflow.study_config import StudyConfig, load_study
+from mho.workflow.study_dry_run import check_study
 from mho.workflow.study_plan import plan_study
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
@@ -226,10 +227,18 @@ def test_every_key_of_a_run_is_documented() -> None:
     assert sorted(key for key in keys if not re.search(rf"`(\w+\.)?{key}\b|^### .*\b{key}\b", page, re.MULTILINE)) == []
 
 
-def test_the_study_shown_is_one() -> None:
-    (block,) = blocks(DOCS / "studies.md", "toml")
-    content = tomllib.loads(block.text, parse_float=Decimal)
-    assert len(study_from_json(content, where="studies.md").swept) == 4
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the examples, beside which files that pages show are put."""
+    return Path(shutil.copytree(ROOT / "examples", tmp_path_factory.mktemp("clone") / "examples"))
+
+
+@pytest.mark.parametrize("block", blocks(DOCS / "studies.md", "toml"), ids=lambda block: f"line {block.line}")
+def test_studies_shown_pass_their_check(block: Block, examples: Path) -> None:
+    file = examples / "studies" / "docs.toml"
+    file.write_text(block.text, encoding="utf-8")
+    found = check_study(load_study(file, directory=examples / "none"), where="docs.toml")
+    assert found.facts["samples"].startswith("digits, test")
 
 
 def test_every_key_of_a_study_is_documented() -> None:

@@ -74,6 +74,8 @@ def _list_figures(value: Drawable) -> dict[str, Figure]:
         return _draw_search(value)
     if isinstance(value, StudyResult):
         panels = draw_study(value)
+        if not panels:
+            raise MhoError("a study without sweeps has no chart", where="plot", hint="its table() has the one point")
         is_sweep = all(panel.name.startswith("sweep-") for panel in panels)
         return {panel.title if is_sweep else panel.name: panel.figure for panel in panels}
     if isinstance(value, FinishedRun):

@@ -23,6 +23,7 @@ from mho.cli.arguments import (
 from mho.cli.configs import check_config
 from mho.cli.dry_runs import CheckOption, print_dry_run
 from mho.cli.outputs import check_outputs, printed_into, shows_progress
+from mho.errors import ConfigError
 from mho.terminal import Console, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ def study(
     if draw is not None:
         check_suffix(draw)
     settings = load_study(config, directory=directory, data_root=data_root)
+    if draw is not None and not settings.swept:
+        raise ConfigError(
+            "nothing is swept: there is no chart to draw",
+            where=f"{config}: --draw",
+            hint="add a table [sweeps]",
+        )
     check_outputs({"--draw": draw, "--output": output}, (config, settings.to_json()), kept=settings.directory)
     chosen = chosen_format(output_format, as_json=as_json)
     if check:

@@ -36,10 +36,13 @@ def load_dataset(spec: DataSpec, generator: np.random.Generator, cache: Path | N
     validation = raw.validation
     wanted = spec.calibration + (spec.validation if validation is None else 0)
     if wanted >= len(order):
+        cut, keys = f"data.calibration = {spec.calibration}", "data.calibration"
+        if validation is None:
+            cut, keys = f"{cut} and data.validation = {spec.validation}", f"{keys} and data.validation"
         raise DataError(
-            f"{wanted} images for calibration and validation leave none of {len(order)} to train on",
+            f"{cut} leave none of {len(order)} images to train on",
             where=raw.where,
-            hint="lower data.calibration or data.validation",
+            hint=f"lower {keys} (1000 by default), to {max(len(order) // 5, 1)} for example",
         )
     calibration = _take(train, order[: spec.calibration])
     if validation is None:

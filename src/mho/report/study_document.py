@@ -76,7 +76,7 @@ class StudyPoint(FrozenModel):
     """Values of all that is swept, and the results of chips there."""
 
     sweep: str | None
-    """Dotted key of the parameter that is swept here; null in a grid."""
+    """Dotted key of the parameter that is swept here; null in a grid, and where nothing is swept."""
     values: Values
     """Of what is swept here, by dotted key."""
     correct: tuple[int, ...]
@@ -130,9 +130,9 @@ class StudyResult(FrozenModel, Drawable):
     @property
     def _summary(self) -> str:
         worst = min(point.worst for point in self.points)
-        keys = ", ".join(one.key for one in self.sweeps)
+        keys = " of " + ", ".join(one.key for one in self.sweeps) if self.sweeps else ""
         return (
-            f"{self.name}: {plural(len(self.points), 'point')} of {keys} on {plural(len(self.seeds), 'chip')}, exact "
+            f"{self.name}: {plural(len(self.points), 'point')}{keys} on {plural(len(self.seeds), 'chip')}, exact "
             f"accuracy {format_share(self.exact_accuracy)}, worst chip {format_share(worst)}"
         )
 
@@ -152,7 +152,7 @@ class StudyResult(FrozenModel, Drawable):
         )  # fmt: skip
 
     def points_of(self, key: str | None) -> tuple[StudyPoint, ...]:
-        """Return the points at which the parameter `key` is swept; None: those of a grid."""
+        """Return the points at which the parameter `key` is swept; None: those of a grid, or the one without sweeps."""
         return tuple(point for point in self.points if point.sweep == key)
 
 

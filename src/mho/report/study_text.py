@@ -38,8 +38,8 @@ def describe_chips(seeds: Sequence[int]) -> str:
 
 
 def swept_keys(result: StudyResult) -> list[str | None]:
-    """Return the key of each sweep, in order; for a grid None alone."""
-    return [None] if result.design is Design.GRID else [one.key for one in result.sweeps]
+    """Return the key of each sweep, in order; for a grid, and where nothing is swept, None alone."""
+    return [None] if result.design is Design.GRID or not result.sweeps else [one.key for one in result.sweeps]
 
 
 def print_study(console: Console, result: StudyResult) -> None:

@@ -213,8 +213,8 @@ class StudyConfig(FrozenModel):
     """How calibrated ADCs find their ranges."""
     base: BaseSettings = Field(default_factory=BaseSettings)
     """What differs from the accelerator at every point."""
-    sweeps: SweepSettings
-    """What is swept."""
+    sweeps: SweepSettings = Field(default_factory=SweepSettings)
+    """What is swept. Left out: one point, that of the base."""
 
     @model_validator(mode="after")
     def _check_samples(self) -> StudyConfig:
@@ -222,8 +222,8 @@ class StudyConfig(FrozenModel):
             raise ValueError("samples come either from the table data or from samples.file, not from both")
         if self.data is not None and self.calibration.file is not None:
             raise ValueError("calibration.file is for samples.file; the table data has calibration images of its own")
-        if not self.swept:
-            raise ValueError("nothing is swept: the table sweeps needs a key, such as array.programming_error")
+        if self.study.design is Design.GRID and not self.swept:
+            raise ValueError("a grid needs a key in the table sweeps, such as array.programming_error")
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ class PlannedPoint:
     """A point of a study.
 
     Attributes:
-        sweep: dotted key of the parameter that is swept here; None in a grid.
+        sweep: dotted key of the parameter that is swept here; None in a grid, and where nothing is swept.
         values: of what is swept here, by dotted key.
         hardware: cells, wires and converters.
         conditions: when and how cells are read.
@@ -94,7 +94,7 @@ def plan_study(config: StudyConfig, accelerator: Accelerator, *, where: str) -> 
 
 def _list_values(config: StudyConfig) -> Iterator[tuple[str | None, dict[str, Value]]]:
     swept = config.swept
-    if config.study.design is Design.GRID:
+    if config.study.design is Design.GRID or not swept:
         for values in itertools.product(*swept.values()):
             yield None, dict(zip(swept, values, strict=True))
     else:
@@ -104,7 +104,7 @@ def _list_values(config: StudyConfig) -> Iterator[tuple[str | None, dict[str, Va
 
 def _check_count(config: StudyConfig, *, where: str) -> None:
     sizes = [len(values) for values in config.swept.values()]
-    points = math.prod(sizes) if config.study.design is Design.GRID else sum(sizes)
+    points = math.prod(sizes) if config.study.design is Design.GRID else sum(sizes) or 1
     chips = points * len(config.study.chips)
     if chips > MAX_CHIPS:
         raise ConfigError(
@@ -142,12 +142,13 @@ def _make_point(
             mitigation[name] = value
         else:
             content[table][name] = list(value) if isinstance(value, tuple) else value
-    place = ", ".join(f"{key} = {format_value(value)}" for key, value in values.items())
-    hardware = accelerator_from_json(content, where=f"{where}: at {place}")
-    made = _make_conditions(conditions, where, place)
-    is_recalibrated = _is_recalibrated(mitigation, where=f"{where}: at {place}")
+    if values:
+        where += ": at " + ", ".join(f"{key} = {format_value(value)}" for key, value in values.items())
+    hardware = accelerator_from_json(content, where=where)
+    made = _make_conditions(conditions, where)
+    is_recalibrated = _is_recalibrated(mitigation, where=where)
     point = PlannedPoint(sweep, MappingProxyType(dict(values)), hardware, made, is_recalibrated)
-    _check_time(point, where=f"{where}: at {place}")
+    _check_time(point, where=where)
     return point
 
 
@@ -160,17 +161,17 @@ def _is_recalibrated(mitigation: Mapping[str, Value], *, where: str) -> bool:
     return wanted != "none"
 
 
-def _make_conditions(given: Mapping[str, Value], where: str, place: str) -> Conditions:
+def _make_conditions(given: Mapping[str, Value], where: str) -> Conditions:
     for name, value in given.items():
         expected = "a whole number from 0" if name == "reads" else "a finite number above 0"
         kind = int if name == "reads" else (int, float)
         if not isinstance(value, kind):
-            raise ConfigError(f"conditions.{name} is {value!r}", where=f"{where}: at {place}", expected=expected)
+            raise ConfigError(f"conditions.{name} is {value!r}", where=where, expected=expected)
     content: dict[str, Any] = dict(given)
     try:
         return Conditions(**content)
     except ConfigError as error:
-        raise ConfigError(f"conditions.{error.what}", where=f"{where}: at {place}", expected=error.expected) from error
+        raise ConfigError(f"conditions.{error.what}", where=where, expected=error.expected) from error
 
 
 def _check_time(point: PlannedPoint, *, where: str) -> None:

@@ -225,7 +225,7 @@ def test_a_folder_without_test_images_needs_a_number_to_set_aside(tmp_path):
 
 
 def test_splits_that_leave_nothing_to_train_on_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"lower data\.calibration"):
+    with pytest.raises(DataError, match=r"lower data\.calibration and data\.validation .*, to 2 for example"):
         load(tmp_path, name="npz", root=write_npz(tmp_path / "d.npz"), calibration=10)
 
 

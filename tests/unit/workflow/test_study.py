@@ -85,6 +85,22 @@ def test_results_are_those_of_the_analog_executor(small):
     assert len({point.correct for point in result.points}) >= 4
 
 
+def test_a_study_without_sweeps_is_one_point_of_the_base(finished, small):
+    (finished / "chip.toml").write_text(
+        STUDY.replace("[sweeps]", "array.programming_error = 0.3\n[sweeps]").partition("[sweeps]")[0]
+    )
+    found = run("chip.toml")
+    assert found.evaluated == 0  # a point of the sweeps is the base as well
+    (point,) = found.result.points
+    swept = next(one for one in small[1].result.points if one.values == {"array.programming_error": 0.3})
+    assert (point.sweep, dict(point.values), point.correct) == (None, {}, swept.correct)
+    assert f"{100 * point.mean:.2f} %" in (finished / "out" / "table.txt").read_text()
+    assert "One point of 2 chips" in (finished / "out" / "study.html").read_text()
+    assert "1 point on 2 chips" in repr(found.result)
+    with pytest.raises(MhoError, match="without sweeps has no chart"):
+        found.result.plot()
+
+
 def test_figures_of_a_point_follow_from_its_chips(finished, small):
     worst = min(small[1].result.points, key=lambda point: point.mean)
     assert worst.mean == pytest.approx(sum(worst.correct) / 80)

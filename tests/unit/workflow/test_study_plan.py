@@ -46,6 +46,11 @@ def test_a_grid_has_all_combinations():
     assert points[4].sweep is None
 
 
+def test_without_sweeps_the_base_is_the_one_point():
+    (point,) = plan(tables(base={"array.programming_error": 0.2}, sweeps={}))
+    assert (point.sweep, dict(point.values), float(point.hardware.array.programming_error)) == (None, {}, 0.2)
+
+
 def test_recalibration_is_swept_like_anything_else():
     points = plan(
         tables(
@@ -114,7 +119,7 @@ def test_a_study_survives_json():
         ({"base": {"conditions.seconds": 3}}, "known here: elapsed_s, temperature_k, reads"),
         ({"sweeps": {"converters.dac_bits": [1, 2]}}, "compiled for it"),
         ({"sweeps": {"converters.adc_latency_us_per_bit": [1]}}, "it changes no result"),
-        ({"sweeps": {}}, "nothing is swept"),
+        ({"study": {"design": "grid"}, "sweeps": {}}, "a grid needs a key"),
         ({"sweeps": {"array.read_noise": []}}, "sweeps.array.read_noise: is []"),
         ({"sweeps": {"array.read_noise": [0.1, 0.1]}}, "a value stands there twice"),
         ({"sweeps": {"array.read_noise": [0, 20]}}, "at array.read_noise = 20: array.read_noise"),
