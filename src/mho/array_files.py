@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.cache_folder import open_atomically, refuse_to_replace
+from mho.cache_folder import open_atomically
 from mho.errors import InputFileError, MhoError, file_errors
 from mho.input_files import check_memory, check_regular_file
 
@@ -130,11 +130,12 @@ def check_kinds(
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an .npz file, atomically. Raises `InputFileError` where it cannot be written."""
-    with file_errors(path, "cannot be written"):
-        refuse_to_replace(Path(path))
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open_atomically(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
-            for name, array in arrays.items():
-                # An entry without a time of its own: the same arrays give the same bytes.
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+    with (
+        file_errors(path, "cannot be written"),
+        open_atomically(Path(path)) as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        for name, array in arrays.items():
+            # An entry without a time of its own: the same arrays give the same bytes.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)

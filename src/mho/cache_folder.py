@@ -35,12 +35,13 @@ def refuse_to_replace(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that is there wholly, when the block ends well, or not at all. Its folder must be there.
+    """Open a file for writing that is there wholly, when the block ends well, or not at all; makes its folder.
 
     Raises:
         OSError: it cannot be written, or stands for something else: a folder, a device, a pipe.
     """
     refuse_to_replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -59,7 +60,5 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is there wholly or not at all; makes its folder. Raises `OSError` as `open_atomically` does."""
-    refuse_to_replace(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomically(path) as file:
         file.write(content)

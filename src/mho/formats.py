@@ -5,6 +5,7 @@ For terminals and messages in ASCII with four digits; for pages with three digit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 PS_PER_MS, AJ_PER_UJ = 10**9, 10**12
@@ -19,6 +20,17 @@ _ENERGIES_PJ = ((1e3, "pJ", 1.0), (1e6, "nJ", 1e-3), (1e9, "uJ", 1e-6), (0.0, "m
 def format_time(microseconds: float, *, page: bool = False) -> str:
     """Return a time with the unit that keeps it between 1 and 1000: ``12.40 us``, on a page ``12.4 µs``."""
     return "0" if microseconds == 0 else _with_unit(microseconds, _TIMES_US, page)
+
+
+def format_latency(microseconds: float) -> str:
+    """Return a time of a network, ms from one on (``1922.4 ms``), below as `format_time`."""
+    return f"{microseconds / 1e3:.1f} ms" if microseconds >= 1e3 else format_time(microseconds)
+
+
+def format_milliseconds(milliseconds: float) -> str:
+    """Return the number of a column of ms: three decimals, below 0.01 three significant digits (``0.000827``)."""
+    decimals = 3 if milliseconds >= 0.01 or milliseconds <= 0 else 2 - math.floor(math.log10(milliseconds))
+    return f"{milliseconds:,.{decimals}f}"
 
 
 def format_energy(picojoules: float, *, page: bool = False) -> str:

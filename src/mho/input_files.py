@@ -39,6 +39,20 @@ _LARGEST_EXPONENT = 308
 _JSON_GROWTH = 25
 """Bytes of memory that a byte of JSON may become: an empty list takes 72, and its text 3."""
 
+_KINDS_BY_CONTENT = {
+    b"PK": "an archive of arrays (.npz)",
+    b"MHOPROG": "a program (.mho)",
+    b"<!doctype html": "a page (HTML)",
+    b"<!DOCTYPE html": "a page (HTML)",
+}
+_KINDS_BY_ENDING = {
+    ".onnx": "an ONNX file",
+    ".mho": "a program (.mho)",
+    ".npz": "an archive of arrays (.npz)",
+    ".html": "a page (HTML)",
+    ".toml": "a TOML file",
+}
+
 
 def memory_budget_bytes() -> int:
     """Return how much memory one thing that is handed in may take, bytes: $MHO_MEMORY_GIB, else 2 GiB.
@@ -155,10 +169,13 @@ def hash_file(path: str | Path, *, expected: str = "") -> str:
 
 def read_text(path: str | Path, *, expected: str) -> str:
     """Return the content of a regular file of UTF-8 text. Raises as `read_file`, and where it is not UTF-8."""
+    content = read_file(path, expected=expected)
     try:
-        return read_file(path, expected=expected).decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputFileError("not UTF-8 text", where=str(path), expected=expected) from error
+        kind = tell_kind(path, content)
+        what = f"is {kind}" if kind and Path(path).suffix != ".toml" else "not UTF-8 text"
+        raise InputFileError(what, where=str(path), expected=expected) from error
 
 
 def parse_json(text: str | bytes, *, where: str) -> Any:
@@ -186,8 +203,25 @@ def parse_json(text: str | bytes, *, where: str) -> Any:
 
 
 def read_json(path: str | Path, *, expected: str) -> Any:
-    """Return the content of a JSON file. Raises as `read_file` and `parse_json`."""
-    return parse_json(read_file(path, expected=expected), where=str(path))
+    """Return the content of a JSON file. Raises as `read_file` and `parse_json`; names what another kind of file is."""
+    content = read_file(path, expected=expected)
+    try:
+        return parse_json(content, where=str(path))
+    except (InputFileError, MemoryBudgetError) as error:
+        if kind := tell_kind(path, content):
+            raise InputFileError(f"is {kind}", where=str(path), expected=f"{expected} (JSON)") from error
+        raise
+
+
+def tell_kind(path: str | Path, content: bytes) -> str:
+    """Return what a file seems to be that could not be read as what it should be: ``an ONNX file``; nothing if unknown.
+
+    Args:
+        path: of the file.
+        content: its first bytes, or all.
+    """
+    by_content = next((kind for start, kind in _KINDS_BY_CONTENT.items() if content.startswith(start)), "")
+    return by_content or _KINDS_BY_ENDING.get(Path(path).suffix.lower(), "")
 
 
 def check_content(content: Any, *, where: str) -> None:

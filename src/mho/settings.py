@@ -92,6 +92,16 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> Conf
     return ConfigError("\n".join(lines), where=where)
 
 
+def explain_value(error: ValidationError, schema: Schema) -> tuple[str, str]:
+    """Return what is wrong with the one value that pydantic refuses, and what was expected.
+
+    Args:
+        error: of pydantic.
+        schema: JSON schema of the value.
+    """
+    return f"is {_show(error.errors(include_url=False)[0]['input'])}", describe_values(schema, schema)
+
+
 @cache
 def _json_schema(model: type[BaseModel]) -> Schema:
     """Return the JSON schema of a model; making it takes tens of milliseconds."""

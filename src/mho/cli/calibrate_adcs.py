@@ -26,6 +26,7 @@ from mho.cli.chip import (
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.errors import ConfigError
+from mho.formats import plural
 from mho.program.container import read_program
 
 
@@ -98,8 +99,8 @@ def calibrate_adcs(
     own_bits = {layer.adc_bits or found.adc_bits for layer in loaded.layers if layer.name in found.layers}
     bits = f"{min(own_bits)} to {max(own_bits)}" if len(own_bits) > 1 else next(iter(own_bits), found.adc_bits)
     print_done(
-        f"{output}: ranges of {bits}-bit ADCs for {len(found.layers)} layers, {len(tiles):,} tiles, "
-        f"{conversions:,} conversions; {different:,} differ",
+        f"{output}: ranges of {bits}-bit ADCs for {plural(len(found.layers), 'layer')}, {plural(len(tiles), 'tile')}, "
+        f"{plural(conversions, 'conversion')}; {plural(different, 'different range')}",
         {
             "output": str(output),
             "adc_bits": sorted(own_bits) or [found.adc_bits],

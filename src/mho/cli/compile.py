@@ -20,7 +20,7 @@ from mho.cli.arguments import (
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
-from mho.errors import ConfigError, PolicyError
+from mho.errors import ConfigError, MappingError, PolicyError
 from mho.input_files import hash_file
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
@@ -76,6 +76,7 @@ def compile_model(
     check_outputs({"--output": output}, (model, accelerator, policy))
     hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
     network = load_file(model)
+    _check_integers(model, network)
     program = mho.compile(
         network,
         hardware,
@@ -98,6 +99,17 @@ def compile_model(
         },
         as_json=as_json,
     )
+
+
+def _check_integers(model: Path, network: Network) -> None:
+    """Refuse a network of floats, and name the command that quantizes it. Raises `MappingError`."""
+    if floats := [node.name for node in network.mvm_nodes if node.quantization is None]:
+        raise MappingError(
+            f"layers without integers: {', '.join(floats)}",
+            where=str(model),
+            expected="a quantized network (QDQ or QCDQ ONNX)",
+            hint=f"mho quantize {model} --activation-samples X.npz --bits 4/4 -o q.onnx",
+        )
 
 
 def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:

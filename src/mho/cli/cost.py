@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -32,9 +32,11 @@ from mho.cli.arguments import (
 from mho.cli.outputs import printed_into
 from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
 from mho.cost_model.energy import energy_network
+from mho.cost_model.time_components import TimeComponent, split_time
+from mho.formats import format_latency, format_milliseconds
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import UNIFORM_REFERENCE, write_widths
-from mho.report.breakdown_text import format_components, print_unspecified
+from mho.report.breakdown_text import format_components, format_time_components, print_reuse, print_unspecified
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
 from mho.terminal import Console, Text, echo
@@ -64,6 +66,7 @@ def cost(
 ) -> None:
     """Predict the time of a network on an accelerator, layer by layer.
 
+    The time is that of one crossbar, which is rewritten for every tile: `mho schedule` uses all crossbars of a chip.
     Writes and reads of the crossbar are counted for one sample; digital work is taken to be hidden behind them, unless
     the accelerator charges for it.
     """
@@ -76,10 +79,11 @@ def cost(
         result = mho.cost(layers, hardware, widths, mapping=mapping, batch=batch)
         reference = mho.cost(layers, hardware, UNIFORM_REFERENCE, mapping=mapping, batch=batch)
         spent = energy_network(result, hardware) if energy else None
-        _print(CostDocument.of(network, result, reference, hardware, spent), chosen)
+        document = CostDocument.of(network, result, reference, hardware, spent)
+        _print(document, split_time(result, hardware), chosen)
 
 
-def _print(document: CostDocument, output_format: TableFormat) -> None:
+def _print(document: CostDocument, times: Mapping[TimeComponent, int], output_format: TableFormat) -> None:
     if output_format is TableFormat.JSON:
         echo(json.dumps(document.model_dump(mode="json"), indent=2))
     elif output_format is TableFormat.CSV:
@@ -91,7 +95,7 @@ def _print(document: CostDocument, output_format: TableFormat) -> None:
         writer.writerows(_csv_rows(document))
         echo(table.getvalue(), nl=False)
     else:
-        _print_text(document)
+        _print_text(document, times)
 
 
 def _csv_rows(document: CostDocument) -> Iterator[dict[str, Any]]:
@@ -107,7 +111,7 @@ def _csv_energies(spent: EnergyDocument | EnergyRow) -> dict[str, float]:
     }
 
 
-def _print_text(document: CostDocument) -> None:
+def _print_text(document: CostDocument, times: Mapping[TimeComponent, int]) -> None:
     console = Console()
     hardware = document.accelerator
     crossbar = hardware.crossbar
@@ -121,12 +125,14 @@ def _print_text(document: CostDocument) -> None:
         soft_wrap=True,
     )
     left_out = print_columns(console, _columns(document), _DISPENSABLE)
-    line = Text.assemble("latency ", (f"{document.latency_us / 1e3:.1f} ms", "bold"))
-    line.append(f"   bound {document.bound_us / 1e3:.1f} ms")
+    line = Text.assemble("latency ", (format_latency(document.latency_us), "bold"))
+    line.append(f"   bound {format_latency(document.bound_us)}")
     if any((layer.weight_bits, layer.act_bits, layer.adc_bits) != (8, 8, None) for layer in document.layers):
-        line.append(f"   8/8 {document.reference_latency_us / 1e3:.1f} ms   speedup ")
+        line.append(f"   8/8 {format_latency(document.reference_latency_us)}   speedup ")
         line.append(f"{document.speedup:.3f}x", style="bold green")
     console.print(line)
+    console.print(format_time_components(times), soft_wrap=True)
+    print_reuse(console, hardware)
     if document.energy is not None:
         _print_energy(console, document.energy)
     if document.lifetime_inputs is not None:
@@ -163,7 +169,11 @@ def _columns(document: CostDocument) -> list[Column]:
         count("tiles", (layer.tiles for layer in layers), add=True),
         *([count("writes", (layer.writes for layer in layers), add=True)] if is_shared else []),
         count("MVMs", (layer.mvms for layer in layers), add=True),
-        Column("ms", tuple(f"{layer.latency_us / 1e3:,.3f}" for layer in layers), f"{document.latency_us / 1e3:,.3f}"),
+        Column(
+            "ms",
+            tuple(format_milliseconds(layer.latency_us / 1e3) for layer in layers),
+            format_milliseconds(document.latency_us / 1e3),
+        ),
         *(_energy_columns(document.energy) if document.energy is not None else []),
         *(mapped if document.mapping is MappingModel.BEST else []),
         Column("share", tuple(f"{100 * layer.latency_us / document.latency_us:.1f} %" for layer in layers), "100.0 %"),

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from mho.cli.commands import COMMANDS
-from mho.errors import MhoError, suggest
+from mho.errors import MhoError, propose, suggest
+from mho.settings import explain_value
 
 _BY_ENDING = {
     ".toml": "mho run {0} runs a configuration; mho inspect {0} shows an accelerator",
@@ -27,6 +29,14 @@ _WITHOUT_JSON = {
     "schema": "it prints JSON as it is",
     "new": "mho inspect FILE --json prints an accelerator",
 }
+
+_OPTIONS_ELSEWHERE = {
+    ("compile", "--bits"): "the widths are the model's: mho quantize MODEL.onnx --bits W/A sets them",
+    ("map", "--chip"): "mho map shows one crossbar, used again for every tile; mho schedule shows a chip",
+    ("cost", "--chip"): "mho cost is about one crossbar, used again for every tile; mho schedule is about a chip",
+}
+_MEANT_VALUES = {"throughput": "interval"}
+"""Values by what people call them."""
 
 
 def explain_usage(error: typer.TyperException, command: str | None, arguments: Sequence[str]) -> MhoError:
@@ -54,6 +64,11 @@ def explain_usage(error: typer.TyperException, command: str | None, arguments: S
         return MhoError(
             f"the {kind} {name} is missing", where=where, expected=parameter.help or "", hint=_hint_at_example(command)
         )
+    is_choice = " is not one of " in error.format_message()
+    if parameter is not None and isinstance(error.__cause__, ValidationError) and not is_choice:
+        what, expected = explain_value(error.__cause__, parameter.get_runtime_param().adapter.json_schema())
+        name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.upper()
+        return MhoError(what, where=f"{where}: {name}", expected=expected)
     message = error.format_message().rstrip(".").replace("Value error, ", "")
     if message.startswith("Got unexpected extra argument"):
         return _explain_extra(message, where, command, arguments)
@@ -65,6 +80,8 @@ def _hint_at_value(message: str) -> str:
     """Propose the value nearest to one that is none of those that an option takes."""
     _, is_choice, values = message.partition(" is not one of ")
     given = re.findall(r"'([^']*)'", message)
+    if is_choice and len(given) > 1 and (meant := _MEANT_VALUES.get(given[1], "")) in values and meant:
+        return propose([meant])
     return suggest(given[1], re.findall(r"'([^']*)'", values)) if is_choice and len(given) > 1 else ""
 
 
@@ -78,6 +95,8 @@ def _hint_at_command(name: str) -> str:
 def _hint_at_option(option: str, command: str, known: Sequence[str]) -> str:
     if option == "--json" and command in _WITHOUT_JSON:
         return _WITHOUT_JSON[command]
+    if (command, option) in _OPTIONS_ELSEWHERE:
+        return _OPTIONS_ELSEWHERE[command, option]
     letter = option.lstrip("-")
     begin = [name for name in known if name.startswith(f"--{letter}")]
     if begin:

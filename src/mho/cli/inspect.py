@@ -25,8 +25,8 @@ from mho.cli.arguments import (
 )
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
 from mho.cli.outputs import printed_into
-from mho.errors import ConfigError, suggest
-from mho.hardware.loading import list_presets
+from mho.errors import ConfigError
+from mho.hardware.loading import list_presets, suggest_accelerator
 from mho.terminal import Console, Text, echo, wide_console
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _hinting_at_presets(target: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        near = suggest(target, list_presets())
+        near = suggest_accelerator(target)
         if error.where != target or not near or error.hint:
             raise
         expected = f"{error.expected}; a .mho file; or an accelerator: {', '.join(list_presets())}, or a .toml file"

@@ -17,7 +17,7 @@ from mho.terminal import Verbosity, current_verbosity, echo, echo_note
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept: Path | None = None) -> None:
     """Refuse files to write that the command reads, by whatever name, and one file for two outputs.
 
-    Any other file may be there already: it is replaced.
+    Any other file may be there already: it is replaced. A folder that is not there is made, with a note.
 
     Args:
         outputs: by option; None where it is not written.
@@ -32,6 +32,8 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Any, *, kept
     written = {option: Path(path) for option, path in outputs.items() if path is not None}
     if len({path.resolve() for path in written.values()}) < len(written):
         raise ConfigError(f"{' and '.join(written)} name one file", expected="a file for each")
+    for folder in {path.parent for path in written.values() if not path.parent.exists()}:
+        echo_note(f"note: makes the folder {folder}")
     there = {option: path for option, path in written.items() if path.exists()}
     if not there:
         return

@@ -31,8 +31,9 @@ from mho.cli.chip import (
     tell_elsewhere,
 )
 from mho.cli.outputs import check_outputs
-from mho.cli.simulation_text import describe_faults, describe_pulses, print_zero_slices
+from mho.cli.simulation_text import describe_faults, describe_ideal, describe_pulses, print_zero_slices
 from mho.errors import ConfigError
+from mho.formats import format_time, plural
 from mho.program.container import read_program
 from mho.program.program import Program
 from mho.simulation.timing import ProgramTiming, time_program
@@ -176,7 +177,8 @@ def _check_options(
 
 def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, given: list[str]) -> None:
     if seed is None and given:
-        raise ConfigError(f"--{given[0]} is of a chip", expected="--seed N beside it")
+        what = f"--{given[0]} describes a noisy chip" if given[0] == "hardware" else f"--{given[0]} is of a chip"
+        raise ConfigError(what, expected="--seed N beside it, which says what chip")
     if seed is not None and inputs is None:
         raise ConfigError("--seed is of the chip that runs the inputs", expected="--inputs X.npz beside it")
     if seed is not None and engine is Engine.INTERPRETER:
@@ -263,6 +265,7 @@ def _run_on_chip(
     if own_corrections is not None:
         here = ChipOrigin.of(*place, None if own_ranges is None else own_ranges.digest)
         _echo(tell_elsewhere("corrections", own_corrections.origin.differences(here)))
+    _echo(describe_ideal(hardware, chip.conditions))
     _echo(describe_pulses(hardware))
     _echo(describe_faults(hardware, executor.faults))
     gaps = {output: Difference.of(found, exact[output]) for output, found in results.items()}
@@ -315,5 +318,5 @@ def _latency(program: Program, timing: ProgramTiming | PlanTiming) -> str:
         what = f"{program.schedule.used_crossbars:,} crossbars"
     else:
         assert isinstance(timing, ProgramTiming), "a program without a schedule is one of one crossbar"
-        what = f"{timing.writes:,} crossbar writes, {timing.mvms:,} MVMs"
-    return f"latency {timing.latency_ps / 1e9:,.4f} ms a sample on {program.accelerator.name}: {what}"
+        what = f"{plural(timing.writes, 'crossbar write')}, {plural(timing.mvms, 'MVM')}"
+    return f"latency {format_time(timing.latency_ps / 1e6)} a sample on {program.accelerator.name}: {what}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mho.array.conductances import Conditions
+from mho.array.nonidealities import is_ideal
+from mho.formats import format_time
 from mho.hardware.array import Compensation, Placement
 from mho.hardware.spec import Accelerator
 from mho.hardware.write_verify import WriteVerify
@@ -12,6 +15,13 @@ from mho.terminal import echo
 if TYPE_CHECKING:
     from mho.simulation.analog_faults import FaultFigures
     from mho.simulation.zero_slices import ZeroSlices
+
+
+def describe_ideal(hardware: Accelerator, conditions: Conditions) -> str | None:
+    """Return that a chip computes exactly, as its hardware has no errors; None where it has some."""
+    if not is_ideal(hardware, conditions):
+        return None
+    return f"{hardware.name} describes no errors: every chip of it gives the exact integers; --hardware names another"
 
 
 def describe_pulses(hardware: Accelerator) -> str | None:
@@ -51,11 +61,11 @@ def print_zero_slices(found: ZeroSlices) -> dict[str, Any]:
     echo(f"{'all':<{width}}  {found.mvms:>13,}  {100 * found.share:6.2f} %")
     latencies_ps = found.latencies_ps
     mean, least, most = (
-        f"{value / 1e9:,.4f}" for value in (latencies_ps.mean(), latencies_ps.min(), latencies_ps.max())
+        format_time(value / 1e6) for value in (latencies_ps.mean(), latencies_ps.min(), latencies_ps.max())
     )
     echo(
-        f"latency with zero slices skipped: {mean} ms a sample on average, {least} at least, {most} at most "
-        f"({found.latency_ps / 1e9:,.4f} without skipping)"
+        f"latency with zero slices skipped: {mean} a sample on average, {least} at least, {most} at most "
+        f"({format_time(found.latency_ps / 1e6)} without skipping)"
     )
     return {
         "layers": {layer.name: {"mvms": layer.mvms, "skipped_share": layer.share} for layer in found.layers},

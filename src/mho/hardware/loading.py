@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mho.errors import ConfigError, InputFileError, suggest
+from mho.errors import ConfigError, InputFileError, propose, suggest
 from mho.hardware.array import Placement
 from mho.hardware.spec import PAPER_ENCODINGS, Accelerator, Encoding
+from mho.input_files import suggest_file
 from mho.settings import parse_settings, read_toml
 from mho.toml_text import toml_lines
 
@@ -42,15 +43,19 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
         raise InputFileError(
             f"there is no accelerator {text!r}",
             expected=f"a TOML file or one of {', '.join(list_presets())}",
-            hint=_hint(text),
+            hint=suggest_accelerator(text),
         )
     return accelerator_from_json(read_toml(preset), where=text)
 
 
-def _hint(name: str) -> str:
+def suggest_accelerator(name: str) -> str:
+    """Return ``did you mean 'x'?`` for the file or preset nearest to an accelerator that is not there, or nothing."""
     if os.path.isfile(name):  # noqa: PTH113 - unlike Path.is_file, takes names that no file can have
         return f"for the file, say ./{name}"
-    return suggest(name, list_presets())
+    file = f"{Path(name).stem}{_SUFFIX}"
+    if os.path.isfile(file):  # noqa: PTH113
+        return propose([file])
+    return suggest(name, list_presets()) or (suggest_file(file) if Path(name).stem else "")
 
 
 def accelerator_from_json(content: Any, *, where: str) -> Accelerator:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.errors import InputFileError, MhoError, UnsupportedOperationError
-from mho.input_files import check_memory, check_regular_file, read_file
+from mho.input_files import check_memory, check_regular_file, read_file, tell_kind
 from mho.network.onnx_limits import check_file_size, check_functions
 
 if TYPE_CHECKING:
@@ -177,6 +177,13 @@ def _parse(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises its own kinds
+        kind = tell_kind(path, data)
+        if kind and path.suffix.lower() != ".onnx":
+            is_program = path.suffix.lower() == ".mho"
+            hint = f"mho inspect {path} shows a program, mho simulate {path} --timing its time" if is_program else ""
+            raise InputFileError(
+                f"is {kind}", where=str(path), expected="a network: an ONNX file or a name", hint=hint
+            ) from error
         raise InputFileError(
             f"not an ONNX model: {_first_line(error)}",
             where=str(path),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mho.cache_folder import open_atomically
 from mho.errors import InputFileError, MemoryBudgetError, ProgramError, file_errors
 from mho.hardware.loading import accelerator_from_json
-from mho.input_files import check_memory, check_regular_file, parse_json
+from mho.input_files import check_memory, check_regular_file, parse_json, tell_kind
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
 from mho.program.program import Buffer, BufferKind, Program
 from mho.program.verify import verify_program
@@ -133,7 +133,13 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
 def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """Check prefix, lengths and the header's checksum; return the header and what follows it."""
     if content.size < _PREFIX.size or bytes(content[: len(MAGIC)]) != MAGIC:
-        raise InputFileError("not a program file", where=where, expected="a program of `mho compile`")
+        kind = tell_kind(where, content[: _PREFIX.size].tobytes())
+        raise InputFileError(
+            f"not a program file, but {kind}" if kind and not where.endswith(".mho") else "not a program file",
+            where=where,
+            expected="a program of `mho compile`",
+            hint=f"mho compile {where} --accelerator NAME -o P.mho makes one" if where.endswith(".onnx") else "",
+        )
     _, version, header_length, file_length, digest = _PREFIX.unpack(bytes(content[: _PREFIX.size]))
     if version != FORMAT_VERSION:
         raise ProgramError(

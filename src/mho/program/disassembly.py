@@ -132,7 +132,8 @@ def _lines(program: Program) -> Iterator[str]:
     hardware = program.accelerator
     crossbar = f"{hardware.crossbar.rows}x{hardware.crossbar.cols} cells of {hardware.crossbar.cell_bits} bit"
     yield f"program {program.name}"
-    converters = f"{hardware.converters.dac_bits}-bit DAC, {hardware.converters.adc_bits} ADC"
+    adc = "ideal" if hardware.converters.has_ideal_adc else f"{hardware.converters.adc_bits}-bit"
+    converters = f"{hardware.converters.dac_bits}-bit DAC, {adc} ADC"
     yield f"accelerator {hardware.name}: {crossbar}, {converters}"
     for title, names in (("input", program.inputs), ("output", program.outputs)):
         for name in names:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 from mho.cost_model.network_map import LayerMap, NetworkMap
-from mho.formats import plural
+from mho.formats import format_milliseconds, plural
 from mho.hardware.spec import Accelerator
 from mho.mapping.explain import Alternative
 from mho.mapping.layer_mapping import describe_mapping
 from mho.mapping.occupancy import PartOccupancy
 from mho.mapping.windows import SINGLE
+from mho.report.breakdown_text import print_reuse
 from mho.report.columns import Column, print_columns
 from mho.report.hardware_words import tell_adc, tell_times
 from mho.report.map_words import (
@@ -74,6 +75,7 @@ def print_map(console: Console, network_map: NetworkMap, title: str) -> None:
         soft_wrap=True,
     )
     _print_left_out(console, left_out)
+    print_reuse(console, network_map.accelerator)
 
 
 def print_comparison(console: Console, network_map: NetworkMap) -> None:
@@ -262,7 +264,7 @@ def _over_bound(network_map: NetworkMap) -> str:
 
 
 def _ms(picoseconds: int, batch: int) -> str:
-    return f"{picoseconds / batch / 1e9:,.3f}"
+    return format_milliseconds(picoseconds / batch / 1e9)
 
 
 def _tiles(one: Alternative) -> str:

@@ -133,4 +133,6 @@ class RunResult(FrozenModel):
 
 def read_result(path: str | Path) -> RunResult:
     """Read a `result.json`. Raises `InputFileError` or `ConfigError`."""
-    return parse_settings(RunResult, read_json(path, expected="a result of mho run"), where=str(path))
+    return parse_settings(
+        RunResult, read_json(path, expected="the folder of a run, or result.json in it"), where=str(path)
+    )

@@ -153,9 +153,9 @@ def test_what_was_found_is_told(folder, capsys):
     assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
     # Five outputs of one 4-bit digit each, in two columns each; 40 rows in one tile.
     out = capsys.readouterr().out
-    assert out.endswith("r.npz: ranges of 3-bit ADCs for 1 layers, 1 tiles, 10 conversions; 1 differ\n")
+    assert out.endswith("r.npz: ranges of 3-bit ADCs for 1 layer, 1 tile, 10 conversions; 1 different range\n")
     assert main([*CALIBRATE, "--hardware", "layer.toml", "--per", "slice"]) == 0
-    assert capsys.readouterr().out.endswith("10 conversions; 2 differ\n")
+    assert capsys.readouterr().out.endswith("10 conversions; 2 different ranges\n")
     assert read_ranges("r.npz").adc_range == "calibrated-slices"
 
 
@@ -263,4 +263,7 @@ def test_a_program_without_cells_has_no_ranges_and_says_so(folder, capsys):
     write_arrays("quick.npz", random_inputs(network, 2))
     capsys.readouterr()
     assert main(["calibrate-adcs", "quick.mho", "--inputs", "quick.npz", "--seed", "1", "-o", "r.npz"]) == 0
-    assert capsys.readouterr().out == "r.npz: ranges of 6-bit ADCs for 0 layers, 0 tiles, 0 conversions; 0 differ\n"
+    assert (
+        capsys.readouterr().out
+        == "r.npz: ranges of 6-bit ADCs for 0 layers, 0 tiles, 0 conversions; 0 different ranges\n"
+    )

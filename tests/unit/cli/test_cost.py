@@ -245,7 +245,7 @@ def test_a_bad_policy_is_one_clear_error_that_names_file_and_layer(capsys, polic
 )
 def test_an_option_without_such_a_value_is_exit_code_2(capsys, option):
     assert main(["cost", "net", *ACCELERATOR, *option]) == 2
-    assert f"invalid value for '{option[0]}'" in capsys.readouterr().err
+    assert option[0] in capsys.readouterr().err
 
 
 def test_an_accelerator_file_with_a_typo_is_one_clear_error(capsys, tmp_path):

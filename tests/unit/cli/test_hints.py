@@ -43,6 +43,20 @@ MISTAKES = {
     "digits.toml": "mho run digits.toml",
     "model.onnx": "mho inspect model.onnx",
     "cost resnet8 --accelerator isaac --json --format csv": "one of them",
+    "compile q.onnx --accelerator isaac --bits 4/4 -o p.mho": "mho quantize MODEL.onnx --bits W/A",
+    "map resnet8 --accelerator isaac --chip": "mho schedule shows a chip",
+    "map p.mho --accelerator isaac": "p.mho: is a program",
+    "simulate q.onnx --inputs x.npz": "mho compile q.onnx",
+    "disassemble q.onnx": "mho compile q.onnx",
+    "cost resnet8 --accelerator isaac --policy q.onnx": "q.onnx: is an ONNX file",
+    "cost resnet8 --accelerator isaac --policy x.npz": "x.npz: is an archive of arrays",
+    "report report.html": "the folder of a run",
+    "cost resnet8 --accelerator mine-64": "did you mean 'mine-64.toml'?",
+    "inspect mine-64.tml": "did you mean 'mine-64.toml'?",
+    "schedule resnet8 --accelerator isaac --objective throughput": "did you mean 'interval'?",
+    "schedule resnet8 --accelerator isaac --crossbars 0": "--crossbars: is '0'\n  expected: a whole number, at least 1",
+    "cost resnet8 --accelerator isaac --batch x": "--batch: is 'x'\n  expected: a whole number, 1..",
+    "simulate p.mho --inputs x.npz --hardware isaac": "describes a noisy chip",
 }
 
 
@@ -52,6 +66,8 @@ def folder(tmp_path, monkeypatch):
     Path("examples/studies").mkdir(parents=True)
     for name in ("examples/digits.toml", "examples/studies/noise.toml", "mine-64.toml"):
         Path(name).touch()
+    for name in ("q.onnx", "p.mho", "x.npz", "report.html"):
+        Path(name).write_bytes(b"\xff" * 100)
     return tmp_path
 
 

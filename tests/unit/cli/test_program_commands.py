@@ -49,8 +49,8 @@ def test_simulating_writes_the_answers_of_the_integer_reference(folder, capsys, 
     assert main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "y.npz", "--engine", engine]) == 0
     out = capsys.readouterr().out
     # One tile: 56 us; all 4 x 3 positions and all 3 slices in one MVM of 1.4 us.
-    assert "latency 0.0574 ms a sample" in out
-    assert "1 crossbar writes, 1 MVMs" in out
+    assert "latency 57.40 us a sample" in out
+    assert "1 crossbar write, 1 MVM" in out
     expected = run_quantized(read_onnx("model.onnx"), read_arrays("x.npz"))
     assert_same_bits(read_arrays("y.npz"), expected)
 
@@ -75,7 +75,7 @@ def test_a_float_model_says_how_to_quantize(folder, capsys):
     write_float_onnx(network.with_nodes(nodes, constants), "float.onnx")
     text = fails(capsys, "compile", "float.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho")
     assert "conv" in text
-    assert "quantize it first" in text
+    assert "mho quantize float.onnx --activation-samples" in text
     assert not (folder / "q.mho").exists()
 
 
@@ -85,7 +85,7 @@ def test_a_float_model_says_how_to_quantize(folder, capsys):
         (("compile", "none.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho"), "none.onnx"),
         (("compile", "x.npz", "--accelerator", "pelke2026-4bit", "-o", "q.mho"), "x.npz"),
         (("compile", "model.onnx", "--accelerator", "pelke2026-4bits", "-o", "q.mho"), "pelke2026-4bit"),
-        (("compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "none/q.mho"), "none"),
+        (("compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "x.npz/q.mho"), "x.npz/q.mho"),
         (("simulate", "none.mho", "--inputs", "x.npz"), "none.mho"),
         (("simulate", "model.onnx", "--inputs", "x.npz"), "not a program"),
         (("simulate", "p.mho", "--inputs", "none.npz"), "none.npz"),

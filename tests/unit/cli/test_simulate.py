@@ -26,12 +26,12 @@ def folder(tmp_path, monkeypatch):
 def test_skipped_mvms_and_times_are_told(folder, capsys, engine):
     assert main(["simulate", "p.mho", "--inputs", "x.npz", "--skip-zero-slices", "--engine", engine]) == 0
     out = capsys.readouterr().out
-    assert "latency 0.3414 ms a sample" in out
+    assert "latency 341.4 us a sample" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["fc", "18", "50.00", "%"] in lines
     assert ["all", "18", "50.00", "%"] in lines
     # Six writes of 53 us, and 9, 0 or 18 MVMs of 1.3 us.
-    assert "0.3297 ms a sample on average, 0.3180 at least, 0.3414 at most (0.3414 without skipping)" in out
+    assert "329.7 us a sample on average, 318.0 us at least, 341.4 us at most (341.4 us without skipping)" in out
 
 
 def test_nothing_is_counted_unless_it_is_asked_for(folder, capsys):
