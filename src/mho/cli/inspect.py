@@ -138,11 +138,10 @@ def _inspect_program(path: Path, output_format: Format) -> None:
     size = f"{summary.instructions:,} instructions, {summary.constants_bytes / 1e6:,.1f} MB of constants"
     console.print(Text.assemble((summary.name, "bold"), " for ", (summary.accelerator, "bold"), f"   {size}"))
     _print_tensors(console, summary.inputs, summary.outputs)
-    rows = [
-        [layer.name, layer.geometry, *(f"{n:,}" for n in (layer.tiles, layer.writes, layer.mvms, layer.cells_bytes))]
-        for layer in summary.layers
-    ]
-    titles = ["layer", "product", "tiles", "writes", "MVMs", "bytes"]
+    is_chip = summary.chip_crossbars is not None
+    columns = ("tiles", "copies" if is_chip else "writes", "mvms", "cells_bytes")
+    rows = [[layer.name, layer.geometry, *(f"{getattr(layer, key):,}" for key in columns)] for layer in summary.layers]
+    titles = ["layer", "product", *columns[:2], "MVMs", "bytes"]
     if any(layer.adc_bits is not None for layer in summary.layers):
         titles.append("ADC bits")
         rows = [
@@ -150,9 +149,22 @@ def _inspect_program(path: Path, output_format: Format) -> None:
             for row, layer in zip(rows, summary.layers, strict=True)
         ]
     _print_table(console, titles, rows, names=2)
-    writes, mvms = (sum(getattr(layer, key) for layer in summary.layers) for key in ("writes", "mvms"))
-    console.print(f"{len(summary.layers)} layers, {writes:,} crossbar writes and {mvms:,} MVMs a sample")
+    console.print(_tell_work(summary), soft_wrap=True)
     _print_counts(console, summary.digital)
+
+
+def _tell_work(summary: ProgramSummary) -> str:
+    """Return what the crossbars do, in a line: on a chip weights are written once, and operands into every copy."""
+    layers, mvms = f"{len(summary.layers)} layers", sum(layer.mvms for layer in summary.layers)
+    if summary.chip_crossbars is None:
+        writes = sum(layer.writes for layer in summary.layers)
+        return f"{layers}, {writes:,} crossbar writes and {mvms:,} MVMs a sample"
+    weights = sum(layer.copies * (layer.writes - layer.operand_writes) for layer in summary.layers)
+    operands = sum(layer.copies * layer.operand_writes for layer in summary.layers)
+    return (
+        f"{layers} in {summary.chip_crossbars:,} crossbars, copies included; {weights:,} writes of weights, once for "
+        f"all samples; {operands:,} writes of operands and {mvms:,} MVMs a sample"
+    )
 
 
 def _program_document(summary: ProgramSummary) -> dict[str, Any]:
@@ -165,6 +177,7 @@ def _program_document(summary: ProgramSummary) -> dict[str, Any]:
         "digital": dict(summary.digital),
         "instructions": summary.instructions,
         "constants_bytes": summary.constants_bytes,
+        "chip_crossbars": summary.chip_crossbars,
     }
 
 

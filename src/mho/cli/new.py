@@ -17,6 +17,7 @@ from mho.cli.arguments import complete_presets
 from mho.cli.help import one_of
 from mho.cli.outputs import write_output
 from mho.errors import ConfigError, InputFileError
+from mho.hardware.converters import AdcRange
 from mho.hardware.loading import accelerator_from_json, load_accelerator, override
 from mho.hardware.spec import Accelerator, Encoding
 from mho.terminal import can_ask, echo
@@ -41,6 +42,10 @@ _KEYS = {
     "mvm_latency_us": "crossbar.mvm_latency_us",
     "dac_bits": "converters.dac_bits",
     "adc_bits": "converters.adc_bits",
+    "adc_range": "converters.adc_range",
+    "columns_per_adc": "converters.columns_per_adc",
+    "programming_error": "array.programming_error",
+    "read_noise": "array.read_noise",
     "crossbars": "chip.crossbars",
     "cores": "chip.cores",
 }
@@ -64,8 +69,19 @@ WriteLatency = Annotated[str | None, _option("Time to write a crossbar, us.", "U
 MvmLatency = Annotated[str | None, _option("Time of one MVM, us.", "US")]
 DacBits = Annotated[int | None, _count("Bits of an input that one MVM takes.")]
 AdcBits = Annotated[str | None, _option("Bits of an ADC, or ideal.", "N|ideal")]
+AdcRangeOption = Annotated[
+    AdcRange | None, _option(f"What the codes of an ADC are spread over. {one_of(AdcRange)}", "RANGE")
+]
+ColumnsPerAdc = Annotated[int | None, _count("Columns that share an ADC.")]
+ProgrammingError = Annotated[str | None, _option("Deviation of a written cell, part of the conductance range.", "PART")]
+ReadNoise = Annotated[str | None, _option("Deviation of a cell at a read, part of the conductance range.", "PART")]
 WeightEncoding = Annotated[
-    Encoding | None, _option(f"How signed weights become conductances. {one_of(Encoding)}", "ENCODING")
+    Encoding | None,
+    _option(
+        "How signed weights become conductances, and the only encoding that the best mapping may use "
+        f"(mapping.allowed.encodings). {one_of(Encoding)}",
+        "ENCODING",
+    ),
 ]
 Crossbars = Annotated[int | None, _count("Crossbars of the chip.")]
 Cores = Annotated[int | None, _count("Cores that share them out.")]
@@ -106,6 +122,10 @@ def new(
     mvm_latency_us: MvmLatency = None,
     dac_bits: DacBits = None,
     adc_bits: AdcBits = None,
+    adc_range: AdcRangeOption = None,
+    columns_per_adc: ColumnsPerAdc = None,
+    programming_error: ProgrammingError = None,
+    read_noise: ReadNoise = None,
     encoding: WeightEncoding = None,
     crossbars: Crossbars = None,
     cores: Cores = None,
@@ -184,6 +204,8 @@ def _accelerator(file: Path, given: dict[str, Any]) -> str:
     alone = given["crossbars"] if given["cores"] is None else None
     base = override(load_accelerator(like), encoding=given["encoding"], crossbars=alone)
     content = base.to_json()
+    for key in () if given["encoding"] is None else ("mapping.encoding", "mapping.allowed"):
+        content["sources"].pop(key, None)
     changed = {key: given[option] for option, key in _KEYS.items() if given[option] is not None}
     for key, value in changed.items():
         section, name = key.split(".")
@@ -199,7 +221,8 @@ def _accelerator(file: Path, given: dict[str, Any]) -> str:
         f"  mho inspect {file}",
         f"  mho cost resnet8 --accelerator {file}",
         "",
-        "Lines that are commented out show defaults. Keys without a value are unspecified: they cost nothing.",
+        "Lines that are commented out show defaults. Keys without a value are unspecified:",
+        "what they would cost is not counted, and is listed as missing.",
     )
     return _checked(Accelerator, made.model_dump(), heading, str(file))
 
@@ -249,7 +272,7 @@ def _number(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return Decimal(value) if "." in value else int(value)
+        return Decimal(value) if {".", "e", "E"} & set(value) else int(value)
     except (ValueError, ArithmeticError):
         return value
 

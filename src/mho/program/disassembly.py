@@ -46,7 +46,10 @@ class LayerSummary:
     Attributes:
         name, geometry: the layer.
         tiles: tiles of cells that it reads, those of each turn of a loop counted once.
-        writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none.
+        writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none. In a program for
+            a chip those of one copy: of weights once for all samples, of operands for each.
+        operand_writes: those of them that write an operand, which earlier layers make, for each sample.
+        copies: sets of crossbars that share its windows; 1 but in programs for a chip.
         mvms: crossbar reads.
         cells_bytes: size of the constants that its tiles come from.
         adc_bits: with which its sums are converted; None: all that the ADCs have.
@@ -56,6 +59,8 @@ class LayerSummary:
     geometry: str
     tiles: int
     writes: int
+    operand_writes: int
+    copies: int
     mvms: int
     cells_bytes: int
     adc_bits: int | None
@@ -73,6 +78,8 @@ class ProgramSummary:
     digital: Mapping[str, int]
     instructions: int
     constants_bytes: int
+    chip_crossbars: int | None
+    """How many crossbars of a chip hold all copies of all tiles; None in a program for one crossbar."""
 
 
 def summarize(program: Program) -> ProgramSummary:
@@ -90,20 +97,33 @@ def summarize(program: Program) -> ProgramSummary:
         digital=digital,
         instructions=sum(1 for _ in walk(program.instructions)),
         constants_bytes=sum(array.nbytes for array in program.constants.values()),
+        chip_crossbars=None if program.schedule is None else program.schedule.used_crossbars,
     )
 
 
 def _summarize_layer(program: Program, content: LayerContent) -> LayerSummary:
-    layer, writes, mvms = content.layer, 0, 0
+    layer, writes, operand_writes, mvms = content.layer, 0, 0, 0
     for item, times in walk(layer.body):
         if isinstance(item, WriteTile | WriteDynamicTile) and not (isinstance(item, WriteTile) and item.joins):
             writes += times
+            operand_writes += times * isinstance(item, WriteDynamicTile)
         elif isinstance(item, Mvm):
             mvms += times
     tiles = {use.write for use in content.tiles}
     cells = {write.cells for write in tiles if isinstance(write, WriteTile)}
     size = sum(program.constants[name].nbytes for name in cells)
-    return LayerSummary(layer.name, describe_geometry(layer.geometry), len(tiles), writes, mvms, size, layer.adc_bits)
+    schedules = () if program.schedule is None else program.schedule.layers
+    return LayerSummary(
+        name=layer.name,
+        geometry=describe_geometry(layer.geometry),
+        tiles=len(tiles),
+        writes=writes,
+        operand_writes=operand_writes,
+        copies=next((len(one.copies) for one in schedules if one.name == layer.name), 1),
+        mvms=mvms,
+        cells_bytes=size,
+        adc_bits=layer.adc_bits,
+    )
 
 
 def describe_geometry(geometry: Geometry) -> str:

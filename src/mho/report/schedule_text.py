@@ -14,6 +14,7 @@ from mho.terminal import Console, Text
 
 _DISPENSABLE = ("write", "cores", "window", "windows", "start", "crossbars", "tiles", "share", "mapping")
 """Columns that a narrow terminal does without, the first one first."""
+_IDEAL = "with an ideal interconnect and unlimited buffers"
 _LEAST_SHARE = 0.0005
 """Shares below are left out: they round to nothing."""
 
@@ -95,7 +96,8 @@ def _describe_chip(document: ScheduleDocument) -> str:
         if not document.reload.writes:
             outcome = "but layers share tiles that stay"
         return (
-            f"{chip}; {document.minimal_crossbars:,} would hold each layer once, {outcome}; {document.mapping} mapping"
+            f"{chip}; a mapping whose weights stay takes {document.minimal_crossbars:,}, {outcome}; "
+            f"{document.mapping} mapping"
         )
     purpose = "" if document.objective is None else _PURPOSE[document.objective]
     inputs = f"; {document.batch} inputs" if document.batch > 1 else ""
@@ -123,30 +125,41 @@ def _print_pipeline(console: Console, document: ScheduleDocument, figures: Pipel
     line.append(f"   {document.minimal_crossbars:,} hold each layer once")
     console.print(line.append(f"   {format_share(used)} of the time of all crossbars in use"), soft_wrap=True)
     latency, interval = document.latency_us, document.interval_us
-    line = Text.assemble("latency ", (format_time(latency), "bold"), _name_ideal(document, figures.ideal_latency_us))
+    is_ideal = document.accelerator.has_ideal_transfers or document.simulated is None
+    line = Text.assemble("latency ", (format_time(latency), "bold"), _name_ideal(document))
     line.append(f"   bound {_compare_bound(document.bound_us, latency)}")
-    line.append(f"   layer by layer {format_time(figures.layer_by_layer_us)}")
-    line.append(f", on the fewest crossbars {format_time(figures.minimal_us)}")
-    if latency:
+    if is_ideal:
+        line.append(f"   {_compare_other_schedules(figures)}")
+    if is_ideal and latency:
         line.append(f"   {figures.minimal_us / latency:.1f}x", style="bold green")
     console.print(line, soft_wrap=True)
-    line = Text.assemble("interval ", (format_time(interval), "bold"), _name_ideal(document, figures.ideal_interval_us))
+    line = Text.assemble("interval ", (format_time(interval), "bold"), _name_ideal(document))
     line.append(f"   bound {_compare_bound(document.interval_bound_us, interval)}")
     if interval:
         line.append(f"   {1e6 / interval:,.0f} inputs a second")
     if document.simulated is not None:
         line.append(f"   {tell_limit(document.simulated)}")
     console.print(line, soft_wrap=True)
+    if not is_ideal:
+        console.print(
+            f"{_IDEAL}: latency {format_time(figures.ideal_latency_us)}, interval "
+            f"{format_time(figures.ideal_interval_us)}, {_compare_other_schedules(figures)}",
+            soft_wrap=True,
+        )
     if document.simulated is not None:
         _print_simulated(console, document, document.simulated)
 
 
-def _name_ideal(document: ScheduleDocument, ideal_us: float) -> str:
-    """Return the figure with an ideal interconnect, named so, where it is not that of the accelerator."""
-    if document.accelerator.has_ideal_transfers:
-        return ""
-    words = " with an ideal interconnect and unlimited buffers"
-    return words if document.simulated is None else f"  {words} {format_time(ideal_us)}"
+def _name_ideal(document: ScheduleDocument) -> str:
+    """Return what figures that were not simulated assume, where the accelerator is not so."""
+    is_theirs = document.accelerator.has_ideal_transfers or document.simulated is not None
+    return "" if is_theirs else f" {_IDEAL}"
+
+
+def _compare_other_schedules(figures: PipelineFigures) -> str:
+    """Return the latencies of two other schedules, which are never simulated."""
+    fewest = format_time(figures.minimal_us)
+    return f"layer by layer {format_time(figures.layer_by_layer_us)}, on the fewest crossbars {fewest}"
 
 
 def _compare_bound(bound_us: float, time_us: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from random_networks import SeededChooser, random_network
 
+import mho
 from mho.cli.main import main
 from mho.hardware.loading import accelerator_from_json, list_presets, load_accelerator, to_toml
 from mho.network.graph import Network
@@ -62,6 +63,25 @@ def test_a_program_is_shown(
         assert name in text
     if options:
         assert [layer["name"] for layer in json.loads(text)["layers"]] == list(network.layer_names)
+
+
+def test_weights_of_a_program_for_a_chip_are_written_once_into_all_copies(
+    network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule = mho.schedule(network, "pelke2026-4bit", crossbars=40, simulate=False)
+    program = mho.compile_schedule(network, schedule)
+    assert program.schedule is not None
+    write_program(program, tmp_path / "p.mho")
+    assert main(["inspect", str(tmp_path / "p.mho"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["chip_crossbars"] == program.schedule.used_crossbars
+    written = sum(layer["copies"] * (layer["writes"] - layer["operand_writes"]) for layer in shown["layers"])
+    operands = sum(layer["copies"] * layer["operand_writes"] for layer in shown["layers"])
+    assert operands > 0
+    assert sum(layer["copies"] * layer["tiles"] for layer in shown["layers"]) == shown["chip_crossbars"]
+    assert main(["inspect", str(tmp_path / "p.mho")]) == 0
+    text = capsys.readouterr().out
+    assert f"{written} writes of weights, once for all samples; {operands} writes of operands" in text
 
 
 def test_the_values_of_an_accelerator_are_shown_with_their_sources_and_marks(

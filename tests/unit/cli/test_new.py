@@ -35,6 +35,16 @@ def test_options_are_values_of_the_accelerator_and_lose_the_source_of_the_preset
     assert "crossbar.cols" in made.sources
 
 
+def test_figures_of_datasheets_are_options(capsys):
+    options = "--adc-range calibrated-columns --columns-per-adc 8 --programming-error 2e-2 --read-noise 0.01"
+    run(capsys, "new", "accelerator", "my.toml", *shlex.split(options), "--encoding", "differential-columns")
+    made = mho.accelerator("my.toml")
+    assert (made.converters.adc_range, made.converters.columns_per_adc) == ("calibrated-columns", 8)
+    assert (float(made.array.programming_error), float(made.array.read_noise)) == (0.02, 0.01)
+    assert [str(one) for one in made.mapping.allowed.encodings] == ["differential-columns"]
+    assert {"mapping.encoding", "mapping.allowed"} & set(made.sources) == set()
+
+
 def test_a_run_is_one(capsys):
     Path("below").mkdir()
     run(capsys, "new", "accelerator", "my.toml")

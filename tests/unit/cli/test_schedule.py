@@ -177,7 +177,7 @@ def test_one_crossbar_takes_what_mho_cost_says(capsys, tmp_path):
 
 def test_layers_that_share_a_tile_need_no_writes(capsys, tmp_path):
     text = run(capsys, "--timeline", "t.html", accelerator="pelke2026-4bit")
-    assert "4 would hold each layer once, but layers share tiles that stay" in text
+    assert "a mapping whose weights stay takes 4, but layers share tiles that stay" in text
     assert "writes 0 an input   nothing wears" in text
     assert "in which all tiles stay" in (tmp_path / "t.html").read_text()
 
