@@ -44,6 +44,7 @@ _HOMES = {
     "Network": "mho.network.graph",
     "Accelerator": "mho.hardware.spec",
     "Program": "mho.program.program",
+    "Outputs": "mho.api.programs",
     "Cost": "mho.cost_model.cost",
     "NetworkMap": "mho.cost_model.network_map",
     "Schedule": "mho.scheduling.schedule",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from mho.api.networks import quantize as quantize
     from mho.api.networks import save as save
     from mho.api.networks import trainable as trainable
+    from mho.api.programs import Outputs as Outputs
     from mho.api.programs import compile as compile
     from mho.api.programs import compile_schedule as compile_schedule
     from mho.api.programs import count_zero_slices as count_zero_slices

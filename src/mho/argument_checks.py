@@ -54,6 +54,7 @@ def check_arguments(
                 kind = kinds.get(argument, Any)
                 if argument not in leave and not fits(value, kind):
                     hint = suggest(value, _list_names(kind)) if isinstance(value, str) else ""
+                    hint = hint or _hint_of_network(value, kind)
                     what, expected = f"{argument} is {_describe(value)}", _expected(kind)
                     raise MhoError(what, where=name, expected=expected, hint=hint)
             return function(*args, **kwargs)
@@ -121,6 +122,16 @@ def _describe(value: Any) -> str:
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
     return f"a {type(value).__name__}"
+
+
+def _hint_of_network(value: Any, kind: Any) -> str:
+    """Return how a torch module, or a name, becomes the network that an argument takes; "" for other kinds."""
+    if "Network" not in {getattr(part, "__name__", "") for part in (kind, *typing.get_args(kind))}:
+        return ""
+    if isinstance(value, str | Path):
+        return f"mho.load({str(value)!r:.60}) reads a network"
+    is_module = callable(value) and hasattr(value, "named_parameters")
+    return "mho.load(model, torch.zeros(1, 3, 32, 32)) makes one of a torch module" if is_module else ""
 
 
 def _list_names(kind: Any) -> list[str]:

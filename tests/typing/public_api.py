@@ -28,6 +28,8 @@ def main(folder: Path) -> list[str]:
     cost: mho.Cost = mho.cost(network, chip, policy)
     slowest: str = max((layer.latency_ps, layer.mapping.layer.name) for layer in cost.layers)[1]
     found: mho.NetworkMap = mho.map(network, chip, dict.fromkeys(network.layer_names, "4/6"))
+    first, second, third = network.layer_names
+    mixed: mho.Cost = mho.cost(network, chip, {first: "4/4", second: (4, 8), third: mho.BitWidths(8, 8)})
     schedule: mho.Schedule = mho.schedule(network, "isaac", "4/6", simulate=False)
     comparison = mho.compare(network, [chip, "isaac"], "4/6", simulate=False)
     names: list[str] = [one.accelerator for one in comparison.accelerators]
@@ -46,7 +48,7 @@ def main(folder: Path) -> list[str]:
     quantized: mho.Network = trainable.to_quantized_network()
     program: mho.Program = mho.compile(quantized, chip)
     mho.save(program, folder / "program.mho")
-    outputs: dict[str, NDArray[np.float32]] = mho.simulate(program, samples, seed=None)
+    outputs: mho.Outputs = mho.simulate(program, samples, seed=None)
     shapes: list[str] = [f"{name} {values.shape}" for name, values in outputs.items()]
     latency_ms: float = mho.timing(folder / "program.mho").latency_ms
     problem: str = ""
@@ -60,6 +62,7 @@ def main(folder: Path) -> list[str]:
         repr(found),
         repr(schedule),
         slowest,
+        repr(mixed),
         ended,
         problem,
         f"{energy} uJ",

@@ -28,19 +28,25 @@ def values(network):
         "map": mho.map(network, "isaac", policy),
         "schedule": schedule,
         "reloaded": mho.schedule(network, "pelke2026-4bit", policy),
+        "program": mho.compile(mho.quantize(network, policy, np.ones((2, 1, 8, 8))), "pelke2026-4bit"),
         "comparison": mho.compare(network, ["isaac", "pelke2026-4bit"], policy, simulate=False),
     }
 
 
 def test_short_texts_fit_a_line_and_hold_no_arrays(values):
-    for value in values.values():
+    images, labels = np.zeros((40, 1, 8, 8), np.float32), np.arange(40) % 4
+    others = (mho.accelerator("isaac"), mho.dataset((images, labels)), mho.dataset((images, labels)).train)
+    for value in (*values.values(), *others):
         text = repr(value)
+        assert text == str(value)
         assert text.startswith(f"{type(value).__name__}(")
         assert len(text) < 160
         assert "array" not in text
 
 
 def test_tables_have_a_row_a_layer_with_units_in_their_titles(values, network):
+    hardware = mho.accelerator("isaac")
+    assert tuple(row[0] for row in hardware.table().rows) == hardware.value_keys()
     comparison = values["comparison"]
     assert [row[0] for row in comparison.table().rows] == ["isaac", "pelke2026-4bit"]
     for name, value in values.items():

@@ -78,7 +78,7 @@ def public_functions():
 
 ONLY_RESULTS = {
     "MhoError", "Progress", "SearchProgress", "Network", "Accelerator", "Program", "Cost", "NetworkMap", "Schedule",
-    "SearchResult",
+    "SearchResult", "Outputs",
 }  # fmt: skip
 """What functions return or call with, made by mho alone."""
 
@@ -113,3 +113,23 @@ def test_wrong_arguments_of_methods_are_errors_of_mho(calls):
                 continue
             except Exception as error:
                 pytest.fail(f"{method}({value!r:.60}): {type(error).__name__}: {error!s:.200}")
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("cost", {"network": torch.nn.Linear(4, 2)}, "mho.load(model, torch.zeros("),
+        ("compile", {"quantized": "a.onnx"}, "mho.load('a.onnx')"),
+        ("load", {"model": "net.pt", "example_input": None, "input_shape": None}, "load the weights into your module"),
+        ("load", {"model": "torchvision:resnet18", "example_input": None, "input_shape": (1, 3, 8, 8)}, "batch axis"),
+        ("search", {"network": "quantized"}, "the network is quantized"),
+        ("search", {"method": "exat"}, "did you mean 'exact'"),
+        ("dataset", {"train": (np.zeros((40, 3), np.float32), np.arange(40) % 2 + 1), "classes": 2}, "0: 0..1"),
+    ],
+)
+def test_errors_say_what_helps(calls, name, changed, message):
+    if changed.get("network") == "quantized":
+        changed = {"network": calls["compile"]["quantized"]}
+    with pytest.raises(mho.MhoError) as caught:
+        getattr(mho, name)(**{**calls[name], **changed})
+    assert message in str(caught.value)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Samples = tuple[Inputs, NDArray[Any]] | Labelled | str | Path
     """Inputs and labels, a loader of both, or an .npz file."""
 
-Bits = Policy | Widths | Path | Mapping[str, Widths]
-"""What `as_policy` takes."""
+Bits = Policy | BitWidths | str | tuple[int, ...] | list[int] | Path | Mapping[str, Widths | int]
+"""What `as_policy` takes; one kind of mapping, so that type checkers know what the values of a dict literal are."""
 MappingName = MappingModel | Literal["best", "paper"]
 ObjectiveName = Literal["latency", "interval", "layer-by-layer"]
 Hardware = Accelerator | str | Path

@@ -6,6 +6,7 @@ leave that axis out. No torch here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,8 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
         raise DataError(f"not an array of numbers: {error}", where=where, expected="real numbers") from error
     if values.dtype.kind not in "fiub":
         raise DataError(f"array of type {values.dtype}", where=where, expected="real numbers")
-    accepted = [shape, shape[1:]] if shape[:1] == (1,) else [shape]
-    if values.ndim == 0 or values.shape[1:] not in accepted:
-        forms = " or ".join(f"[N, {', '.join(map(str, form))}]" if form else "[N]" for form in accepted)
-        raise DataError(f"shape {list(values.shape)}", where=where, expected=forms)
+    if values.ndim == 0 or values.shape[1:] not in accepted_shapes(shape):
+        raise shape_error(values.shape, shape, where=where)
     if not values.shape[0]:
         raise DataError("no samples", where=where, expected="at least one")
     with np.errstate(over="ignore"):  # values beyond float32 are refused below
@@ -43,6 +42,23 @@ def to_samples(array: Any, shape: tuple[int, ...], *, where: str = "input") -> N
     if not np.isfinite(samples).all():
         raise DataError("NaN or infinite values", where=where, expected="finite numbers")
     return samples
+
+
+def accepted_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes that one sample may have in an array of samples: the usual one, without an axis of 1, first."""
+    return (shape[1:], shape) if shape[:1] == (1,) else (shape,)
+
+
+def shape_error(given: Sequence[int], shape: tuple[int, ...], *, where: str) -> DataError:
+    """Return what is wrong with an array of the shape `given`, where samples of `shape` are needed, and what helps."""
+    given, accepted = tuple(given), accepted_shapes(shape)
+    hint = ""
+    if given in accepted:
+        hint = "one sample? x[None] adds the axis of samples"
+    elif any(len(form) == 3 and given[1:] == (*form[1:], form[0]) for form in accepted):
+        hint = "channels last? x.transpose(0, 3, 1, 2), of a tensor x.permute(0, 3, 1, 2)"
+    forms = " or ".join(f"[N, {', '.join(map(str, form))}]" if form else "[N]" for form in accepted)
+    return DataError(f"shape {list(given)}", where=where, expected=forms, hint=hint)
 
 
 def from_samples(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

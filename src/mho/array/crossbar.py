@@ -203,7 +203,7 @@ class ProductMaker:
                     f"converters.adc_range is {converters.adc_range.value!r}, and "
                     f"{'no ranges' if ranges is None else 'ranges'} are given",
                     expected="ranges for calibrated ADCs, and for no others",
-                    hint="mho calibrate-adcs finds the ranges of calibrated ADCs",
+                    hint="mho.calibrate, or mho calibrate-adcs, finds the ranges of calibrated ADCs",
                 )
             own = periphery.adc if ranges is None else make_adc(converters.adc_bits, *ranges)
             assert own is not None, "full-scale ADCs were made before"

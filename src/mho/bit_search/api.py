@@ -15,8 +15,8 @@ from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.layer_features import layer_features
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import AUTO, MethodOptions, prunes
-from mho.bit_search.objective import Objective, parse_objective
+from mho.bit_search.methods import AUTO, MethodName, MethodOptions, prunes
+from mho.bit_search.objective import Objective, ObjectiveName, parse_objective
 from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.policy_costs import make_costs
 from mho.bit_search.qat_evaluator import NetworkEvaluator, QatEvaluator
@@ -167,8 +167,8 @@ def search(
     accelerator: Accelerator | str | Path,
     *,
     budget: int,
-    method: str | OwnMethod = AUTO,
-    objective: Objective | str = Objective.LATENCY,
+    method: MethodName | OwnMethod = AUTO,
+    objective: Objective | ObjectiveName = Objective.LATENCY,
     allowed_drop_points: float = 1.0,
     training: TrainingOptions | None = None,
     seed: int = 0,
@@ -205,8 +205,12 @@ def search(
         options: what few searches need; None: the defaults.
 
     Raises:
-        MhoError: anything wrong with what was given.
+        MhoError: anything wrong with what was given; the network is quantized.
     """
+    if network.mvm_nodes and network.is_quantized:
+        raise ConfigError(
+            "the network is quantized", where="mho.search", expected="a float network, with trained weights"
+        )
     options = options or SearchOptions()
     data, workers = make_dataset(dataset), Workers(options.processes, options.ray)
     workers.check(options.batch)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mho.bit_search.own_method import OwnMethod
 from mho.errors import ConfigError, suggest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mho.bit_search.sensitivity import SensitivityPrior
     from mho.bit_search.space import SearchSpace
 
-AUTO = "auto"
+AUTO: Final = "auto"
 """Stands for the method that suits a space and a budget, see `mho.bit_search.auto`."""
 
 
@@ -74,12 +74,11 @@ SUPPORTS_FRONT = tuple(name for name, entry in METHODS.items() if entry.supports
 SUPPORTS_WARM_START = tuple(name for name, entry in METHODS.items() if entry.supports_warm_start)
 """Methods that learn from evaluations that they did not propose, and from repeated ones."""
 
+MethodName = Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "greedy", "uniform", "random"]
+"""Of a method, or "auto": `AUTO` and the keys of `METHODS`."""
 if TYPE_CHECKING:
-    MethodName = str
     PrunedMethodName = str
 else:
-    MethodName = Literal[(AUTO, *METHODS)]
-    """Of a method, or "auto", for settings."""
     PrunedMethodName = Literal[tuple(name for name, entry in METHODS.items() if entry.prunes)]
     """Of a method that searches spaces without dominated choices."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 
 from mho.errors import ConfigError, suggest
 from mho.scheduling.chip_cost import CostObjective
@@ -48,6 +49,10 @@ class Objective(StrEnum):
     def on_chip(self) -> CostObjective:
         """The same for the cost model of chips, which tells neither `LATENCY` on one crossbar nor `CROSSBARS`."""
         return CostObjective(str(self))
+
+
+ObjectiveName = Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"]
+"""The values of `Objective`."""
 
 
 def parse_objective(name: str) -> Objective:

@@ -82,16 +82,25 @@ class SearchResult(Drawable):
         """How many distinct policies this search evaluated."""
         return len(self.records) - self.given
 
+    @property
+    def repeats(self) -> int:
+        """How many evaluations of these policies, with other seeds, came after their first."""
+        own = (self.reference, *self.records[1 + self.given :])
+        return sum(record.seeds - 1 for record in own)
+
     def __repr__(self) -> str:
         return f"SearchResult({self._summary})"
 
     @property
     def _summary(self) -> str:
-        best, tried = self.best, plural(self.tried, "policy") if self.tried == 1 else f"{self.tried:,} policies"
+        best, tried = self.best, plural(self.tried, "policy", "policies")
+        if self.repeats:
+            tried = f"{self.tried + self.repeats:,} evaluations: {tried}, {plural(self.repeats, 'repeat')}"
         if best is None or best.accuracy is None:
             return f"{self.method}: {tried}, none reaches the target"
         gain, lost = self.reference.cost / best.cost, 100 * (self.goal.reference_accuracy - best.accuracy)
-        return f"{self.method}: {tried}, best {gain:.2f}x less {self.goal.objective} than 8/8, {lost:.2f} points lost"
+        points = f"{abs(lost):.2f} points {'lost' if lost >= 0 else 'gained'}"
+        return f"{self.method}: {tried}, best {gain:.2f}x less {self.goal.objective} than 8/8, {points}"
 
     def table(self) -> Table:
         """Return one row a policy, in the order tried, the reference first; costs in the unit that the title names."""

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.display import Table, Tabular
 from mho.errors import DataError
+from mho.formats import plural
 
 Index = slice | NDArray[np.int64]
 
 _OPERATIONS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Samples with labels, and how they are normalized.
 
@@ -59,6 +61,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Split({plural(len(self), 'sample')}, {self.images.dtype} {list(self.sample_shape)})"
+
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample: [C, H, W] or [features]."""
@@ -92,8 +97,8 @@ class Split:
         return self.take(np.arange(kept, dtype=np.int64) * len(self) // kept)
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Tabular):
     """Four splits that share no sample.
 
     Attributes:
@@ -143,6 +148,23 @@ class Dataset:
         """Shape of one sample: [C, H, W] or [features]."""
         return self.train.sample_shape
 
+    def __repr__(self) -> str:
+        return f"Dataset({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        return f"{self.name}: {sizes}; samples {list(self.sample_shape)}, {self.classes:,} classes"
+
+    def table(self) -> Table:
+        """Return one row a split; classes are those that occur in it."""
+        shape = " x ".join(map(str, self.sample_shape))
+        rows = (
+            (name, len(split), shape, str(split.images.dtype), len(np.unique(split.labels)))
+            for name, split in self.splits.items()
+        )
+        return Table(self._summary, ("split", "samples", "shape", "type", "classes"), tuple(rows))
+
     def unnormalized(self) -> Dataset:
         """Return the same dataset with inputs that are its samples as they are, for networks that normalize them."""
         raw = {name: replace(split, mean=None, std=None) for name, split in self.splits.items()}
@@ -156,8 +178,14 @@ def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if bad.size:
         raise DataError(
-            f"label {labels[bad[0]]} of sample {bad[0]} is out of range", where=where, expected=f"0..{classes - 1}"
-        )
+            f"label {labels[bad[0]]} of sample {bad[0]} is out of range", where=where,
+            expected=f"0..{classes - 1}", hint=hint_of_labels(int(labels.max()), classes),
+        )  # fmt: skip
+
+
+def hint_of_labels(largest: int, classes: int) -> str:
+    """Return what helps where the largest label is as many as there are classes; else ""."""
+    return f"labels count from 0: 0..{classes - 1}" if largest == classes else ""
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.array_files import read_arrays
+from mho.data.dataset import hint_of_labels
 from mho.errors import DataError
 
 Inputs = Mapping[str, NDArray[Any]] | NDArray[Any]
@@ -79,7 +80,8 @@ class LabelledSamples:
         if shape[0] != len(self.labels):
             raise DataError(f"{len(self.labels)} labels for {shape[0]} samples", where=LABELS, expected="one a sample")
         if (largest := int(self.labels.max())) >= shape[1]:
-            raise DataError(f"a label is {largest}", where=LABELS, expected=f"0..{shape[1] - 1}")
+            hint = hint_of_labels(largest, shape[1])
+            raise DataError(f"a label is {largest}", where=LABELS, expected=f"0..{shape[1] - 1}", hint=hint)
 
 
 def read_samples(path: str | Path) -> LabelledSamples:

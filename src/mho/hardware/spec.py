@@ -23,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from mho.display import Table, Tabular
 from mho.errors import ConfigError, suggest
+from mho.formats import plural
 from mho.hardware.array import Array
 from mho.hardware.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
 from mho.hardware.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, Converters
@@ -186,7 +188,7 @@ class MappingRules(Section):
         return self.encoding in self.allowed.encodings
 
 
-class Accelerator(Section):
+class Accelerator(Section, Tabular):
     """A whole accelerator, as its TOML file states it.
 
     Raises:
@@ -238,6 +240,29 @@ class Accelerator(Section):
     def __hash__(self) -> int:
         sections = (getattr(self, name) for name in type(self).model_fields if name not in ("description", "sources"))
         return hash(tuple(sections))
+
+    def __repr__(self) -> str:
+        return f"Accelerator({self._summary})"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    @property
+    def _summary(self) -> str:
+        crossbar, adc_bits = self.crossbar, self.converters.adc_bits
+        adc = f"{adc_bits}-bit ADCs" if isinstance(adc_bits, int) else f"{adc_bits} ADCs"
+        size = f"{crossbar.rows} x {crossbar.cols}, {crossbar.cell_bits}-bit cells"
+        return f"{self.name}: {plural(self.chip.crossbars, 'crossbar')} of {size}, {adc}"
+
+    def table(self) -> Table:
+        """Return one row a value, with where it comes from."""
+        keys = (key.split(".") for key in self.value_keys())
+        values = ((section, key, getattr(getattr(self, section), key)) for section, key in keys)
+        rows = (
+            (f"{section}.{key}", None if value is None else f"{value}", self.sources.get(f"{section}.{key}"))
+            for section, key, value in values
+        )
+        return Table(self._summary, ("key", "value", "source"), tuple(rows))
 
     @property
     def mesh_shape(self) -> tuple[int, int]:

@@ -61,6 +61,11 @@ def build_model(name: str, classes: int, input_shape: tuple[int, ...], generator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         if name.startswith(TORCHVISION):
+            if len(input_shape) != 3:
+                raise ConfigError(
+                    f"an input of shape {list(input_shape)}", where=name, expected="[C, H, W] of one sample",
+                    hint="without the batch axis: 3,224,224",
+                )  # fmt: skip
             return _build_torchvision(name.removeprefix(TORCHVISION), classes)
         if ":" in name:
             return _build_by_factory(name, classes, input_shape)

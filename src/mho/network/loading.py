@@ -9,6 +9,8 @@ from pathlib import Path
 from mho.errors import InputFileError
 from mho.network.graph import Network
 
+_WEIGHT_FILES = (".pt", ".pth", ".safetensors")
+
 
 def is_onnx_path(spec: str | Path) -> bool:
     """True where `spec` means a file: a `Path`, or a text that ends in .onnx or names an existing file."""
@@ -51,6 +53,14 @@ def load_file(path: str | Path, *, input_shape: Sequence[int] | None = None) -> 
     return take_one_sample(read_onnx(path, None if input_shape is None else (1, *input_shape)))
 
 
+def _refuse_weights(name: str) -> None:
+    raise InputFileError(
+        "holds weights of PyTorch, and no network", where=name, expected="an ONNX file, or a torch module",
+        hint="load the weights into your module, then mho.load(module, torch.zeros(1, 3, 32, 32)), or export it with"
+        " torch.onnx.export(dynamo=True)",
+    )  # fmt: skip
+
+
 def load_network(
     spec: str | Path, *, input_shape: Sequence[int] | None = None, seed: int = 0, classes: int | None = None
 ) -> Network:
@@ -67,13 +77,11 @@ def load_network(
     Raises:
         InputFileError, UnsupportedOperationError, ConfigError: as `read_onnx`, `read_torch` and `build_model`.
     """
+    if str(spec).endswith(_WEIGHT_FILES):
+        _refuse_weights(str(spec))
     if is_onnx_path(spec):
         return load_file(spec, input_shape=input_shape)
     name = str(spec)
-    if name.endswith((".pt", ".pth", ".safetensors")):
-        raise InputFileError(
-            "weights without a network", where=name, expected="an ONNX file", hint="torch.onnx.export(dynamo=True)"
-        )
     import torch
 
     from mho.models import build_model

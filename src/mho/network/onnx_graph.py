@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.arithmetic.shapes import ShapeError
-from mho.errors import InputFileError, UnsupportedOperationError, suggest
+from mho.errors import InputFileError, UnsupportedOperationError
 from mho.network.draft import Draft, DraftNode, Unsupported
 from mho.network.graph import Attribute
 from mho.network.naming import LAYER_KEY, read_hints
@@ -54,6 +54,9 @@ _MAX_NUMBERS = 1 << 12
 _MAX_PROBLEMS = 100
 """A file with more is none for mho; listing them takes time."""
 
+_NO_OPERATION = "no such operation here"
+_PAGE = "docs/networks.md lists the operations that there are"
+
 WEIGHT_BITS_KEY = "mho.weight_bits"
 """Metadata of a node by which mho recognizes a ternary layer whose weights happen to be all -1 or +1."""
 
@@ -89,11 +92,12 @@ class GraphReader:
                 if len(self._problems) == _MAX_PROBLEMS:
                     break
         if self._problems:
+            is_missing = any(problem.endswith(_NO_OPERATION) for problem in self._problems)
             more = ", and perhaps more" if len(self._problems) == _MAX_PROBLEMS else ""
             raise UnsupportedOperationError(
                 "mho cannot run: " + "; ".join(self._problems) + more,
                 where=self.where,
-                hint="simplify or re-export the model without them",
+                hint="simplify or re-export the model without them" + (f"; {_PAGE}" if is_missing else ""),
             )
         self._finish_outputs()
         return self.draft
@@ -220,7 +224,7 @@ class GraphReader:
         elif fixed and node.op_type in FOLDABLE:
             self._bind_folded(node, operands)
         elif converter is None:
-            raise Unsupported("no such operation here" + _hint(node.op_type, converters))
+            raise Unsupported(_NO_OPERATION)
         elif any(isinstance(operand, Unknown) for operand in operands):
             self._forget(node)
         else:
@@ -355,8 +359,3 @@ def _computable(value: Activation) -> str:
     if value.is_double:
         raise Unsupported("computes in float64; mho computes in float32")
     return value.tensor
-
-
-def _hint(op_type: str, converters: Mapping[str, Converter]) -> str:
-    near = suggest(op_type, converters)
-    return f", {near}" if near else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import warnings
@@ -48,6 +49,13 @@ def read_torch(module: nn.Module, example_input: Tensor | Sequence[int]) -> Netw
             # Unoptimized: the exporter's optimizer would fold BatchNormalization into the weights.
             program = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False)
         except Exception as error:  # the exporter passes on whatever the module raises
+            if fault := _find_fault(module, example):
+                raise UnsupportedOperationError(
+                    f"the example of shape {list(example.shape)} does not fit the module: {fault}",
+                    where=where,
+                    expected="an input that the module takes",
+                    hint="images are [N, C, H, W], with a batch axis: torch.zeros(1, 3, 32, 32)",
+                ) from error
             reason = str(error.__cause__ or error).strip().splitlines()
             raise UnsupportedOperationError(
                 f"torch cannot export it: {reason[0] if reason else type(error).__name__}",
@@ -73,13 +81,26 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself from the user; its errors come as exceptions."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep torch's remarks about itself, and graphs that it prints, from the user; its errors come as exceptions."""
+    loggers = {name: logging.getLogger(name) for name in ("torch", "torch.onnx")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
+
+
+def _find_fault(module: nn.Module, example: Tensor) -> str:
+    """Return what the module itself says against an input, in a line; "" where it takes it."""
+    try:
+        with torch.no_grad():
+            module(example)
+    except Exception as error:  # the user's own code
+        lines = str(error).strip().splitlines()
+        return lines[0] if lines else type(error).__name__
+    return ""

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mho.display import Table, Tabular
 from mho.errors import ProgramError
+from mho.formats import plural
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
@@ -40,8 +42,8 @@ class Buffer:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+@dataclass(frozen=True, eq=False, repr=False)
+class Program(Tabular):
     """What an accelerator runs for one sample (or, in lockstep, for many).
 
     Attributes:
@@ -91,6 +93,20 @@ class Program:
     def layers(self) -> tuple[Layer, ...]:
         """The MVM layers in execution order."""
         return tuple(item for item in self.instructions if isinstance(item, Layer))
+
+    def __repr__(self) -> str:
+        return f"Program({self._summary})"
+
+    @property
+    def _summary(self) -> str:
+        kind = "one crossbar" if self.schedule is None else "a whole chip"
+        return f"{self.name}: {plural(len(self.layers), 'layer')} on {kind} of {self.accelerator.name}"
+
+    def table(self) -> Table:
+        """Return one row a layer; instructions in loops count once, executed ones as often as one sample needs them."""
+        counted = ((layer, list(walk(layer.body))) for layer in self.layers)
+        rows = ((layer.name, layer.adc_bits, len(found), sum(times for _, times in found)) for layer, found in counted)
+        return Table(self._summary, ("layer", "adc_bits", "instructions", "executed"), tuple(rows))
 
 
 def walk(body: tuple[Instruction, ...], times: int = 1) -> Iterator[tuple[Instruction, int]]:

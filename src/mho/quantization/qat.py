@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mho.argument_checks import check_arguments
+from mho.arithmetic.batching import accepted_shapes, shape_error
 from mho.arithmetic.operations import OPERATIONS
 from mho.errors import DataError, InputFileError, PolicyError, file_errors
 from mho.network.graph import Network, Node
@@ -249,10 +250,10 @@ class TrainableNetwork(nn.Module):
             raise DataError(f"{len(inputs)} inputs", where=self._network.name, expected=str(len(self._input_names)))
         taken = {}
         for name, shape, x in zip(self._input_names, self._input_shapes, inputs, strict=True):
+            if not x.dim() or tuple(x.shape[1:]) not in accepted_shapes(shape):
+                raise shape_error(x.shape, shape, where=name)
             if tuple(x.shape[1:]) == shape and shape[:1] == (1,):
                 x = x.squeeze(1)
-            elif tuple(x.shape[1:]) not in (shape, shape[1:] if shape[:1] == (1,) else shape):
-                raise DataError(f"shape {list(x.shape)}", where=name, expected=f"[N, {', '.join(map(str, shape))}]")
             if self._channels_last and x.dim() == 4:
                 x = _to_channels_last(x)
             taken[name] = x

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mho.data.dataset import Split
+from mho.data.dataset import Split, hint_of_labels
 from mho.errors import DataError, TrainingError
 from mho.quantization.array_noise import ArrayNoise
 from mho.quantization.batches import (
@@ -256,10 +256,11 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise DataError(f"the network gives {shape}", where="training", expected=f"logits [{len(labels)}, classes]")
-    if len(labels) and int(labels.max()) >= logits.shape[1]:
+    if len(labels) and (largest := int(labels.max())) >= (classes := logits.shape[1]):
         raise DataError(
-            f"label {int(labels.max())} but only {logits.shape[1]} outputs", where="training", expected="one a class"
-        )
+            f"label {largest} but only {classes} outputs", where="training", expected="one a class",
+            hint=hint_of_labels(largest, classes),
+        )  # fmt: skip
 
 
 def _describe(module: nn.Module, split: Split, options: TrainingOptions) -> dict[str, object]:

@@ -30,9 +30,16 @@ def test_other_leading_axes_stay() -> None:
         (np.full((1, 2, 3), np.nan), "NaN"),
         (np.full((1, 2, 3), "a"), "type"),
         (np.float32(3), "shape"),
+        (np.zeros((2, 3)), r"one sample\? x\[None\]"),
     ],
 )
 def test_what_does_not_fit_is_named(array: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         to_samples(array, (1, 2, 3), where="input 'x'")
     assert "input 'x'" in str(caught.value)
+
+
+def test_channels_last_is_seen_and_the_usual_shape_comes_first() -> None:
+    with pytest.raises(DataError, match=r"transpose\(0, 3, 1, 2\)") as caught:
+        to_samples(np.zeros((4, 8, 6, 3)), (1, 3, 8, 6))
+    assert caught.value.expected.startswith("[N, 3, 8, 6] or")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from search_problem import SmoothEvaluator, small_space
 
 from mho.bit_search.learners import Algorithm
 from mho.bit_search.log import EvaluationLog
-from mho.bit_search.methods import METHODS, MethodOptions
+from mho.bit_search.methods import AUTO, METHODS, MethodName, MethodOptions
+from mho.bit_search.objective import Objective, ObjectiveName
 from mho.bit_search.runner import SearchLimits, run_search
 from mho.bit_search.sensitivity import SensitivityPrior
 from mho.errors import ConfigError
@@ -40,6 +43,11 @@ def test_options_reach_the_method_or_are_refused():
 def test_an_unknown_method_is_an_error_that_lists_all_with_auto():
     with pytest.raises(ConfigError, match=r"auto, rl(.|\n)*did you mean 'auto'"):
         search("autu")
+
+
+def test_names_for_type_checkers_are_those_there_are():
+    assert get_args(MethodName) == (AUTO, *METHODS)
+    assert get_args(ObjectiveName) == tuple(Objective)
 
 
 @pytest.mark.parametrize("entry", METHODS.values(), ids=METHODS)

@@ -88,6 +88,8 @@ def test_whoever_falls_at_the_first_repeat_is_not_measured_further():
     times = {policy: sum(policy == one for _, one in evaluator.made) for _, policy in evaluator.made}
     assert {record.policy: record.seeds for record in result.records} == times
     assert times[result.best.policy] == 9
+    assert result.tried + result.repeats == sum(times.values())
+    assert f"{sum(times.values())} evaluations: {result.tried} policies, {result.repeats} repeats" in repr(result)
     assert any(2 <= count < 9 for count in times.values())
 
 

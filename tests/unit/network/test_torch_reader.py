@@ -55,13 +55,16 @@ def test_module_paths_are_layer_names_and_the_network_is_apart_from_its_module()
         assert np.array_equal(value, before[name])
 
 
-def test_a_module_that_cannot_be_exported_is_refused() -> None:
+def test_a_module_that_cannot_be_exported_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     class Sorter(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if x.sum() > 0 else x
 
     with pytest.raises(UnsupportedOperationError, match="Sorter: torch cannot export it"):
         read_torch(Sorter(), (1, 2))
+    with pytest.raises(UnsupportedOperationError, match=r"does not fit the module(.|\n)*batch axis"):
+        read_torch(nn.Conv2d(1, 4, 3), (1, 8, 8, 1))
+    assert capfd.readouterr() == ("", ""), "torch's own remarks are kept from the user"
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
