@@ -244,9 +244,6 @@ class Accelerator(Section, Tabular):
     def __repr__(self) -> str:
         return f"Accelerator({self._summary})"
 
-    def __str__(self) -> str:
-        return repr(self)
-
     @property
     def _summary(self) -> str:
         crossbar, adc_bits = self.crossbar, self.converters.adc_bits
