@@ -62,10 +62,9 @@ def main(folder: Path) -> list[str]:
         repr(found),
         repr(schedule),
         slowest,
-        repr(mixed),
         ended,
         problem,
         f"{energy} uJ",
         f"{latency_ms:.3f} ms",
     ]
-    return [*facts, *names, *shapes, f"{schedule.interval_ms:.3f} ms", f"{found.bound_ms:.3f} ms"]
+    return [*facts, *names, *shapes, f"{schedule.interval_ms:.3f} ms", f"{found.bound_ms:.3f} ms", repr(mixed)]
