@@ -28,6 +28,8 @@ MAX_COUNT = 1_000_000_000
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 MAX_TOML_BYTES = 1 << 19
+_SHOWN_LINE = 80
+"""Characters of a line that are shown."""
 _MAX_DOTS = 400
 """Of a line: parsing a key of n parts takes time and memory of n^2."""
 
@@ -49,9 +51,28 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InputFileError(f"not TOML: {error}", where=str(path), expected=expected) from error
+        what, hint = _explain_toml(str(error), text)
+        raise InputFileError(what, where=str(path), expected=expected, hint=hint) from error
     check_content(content, where=str(path))
     return content
+
+
+def _explain_toml(message: str, text: str) -> tuple[str, str]:
+    """Return what is wrong with a text that is not TOML, with the line that it is about, and what is often meant."""
+    place = re.search(r"\(at line (\d+), column \d+\)", message)
+    lines = text.split("\n")
+    if place is None or not 0 < int(place[1]) <= len(lines):
+        return f"not TOML: {message}", ""
+    line = lines[int(place[1]) - 1].strip()[:_SHOWN_LINE]
+    key, is_value, value = (part.strip() for part in line.partition("#")[0].partition("="))
+    hint = ""
+    if is_value and re.fullmatch(r"[+-]?\d+,\d+", value):
+        hint = f"numbers have a decimal point, not a comma: {key} = {value.replace(',', '.')}"
+    elif is_value and value in ("True", "False"):
+        hint = f"small letters: {key} = {value.lower()}"
+    elif is_value and re.fullmatch(r"[^\W\d][\w./ -]*", value):
+        hint = f'text needs quotes: {key} = "{value}"'
+    return f"not TOML: {message}: {line}", hint
 
 
 def parse_settings(model: type[Model], content: Any, *, where: str) -> Model:

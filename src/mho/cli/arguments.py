@@ -18,6 +18,7 @@ from mho.api.arguments import as_policy
 from mho.cli.help import MOST, one_of
 from mho.cost_model.layer_tables import LayerTable
 from mho.errors import ConfigError, MhoError
+from mho.hardware.doubts import list_doubts
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
@@ -151,6 +152,13 @@ def check_energy(accelerator: Accelerator) -> None:
             expected="values in its table [energy]",
             hint="mho inspect shows what an accelerator specifies; the presets isaac and puma specify most",
         )
+
+
+def note_doubts(accelerator: Accelerator) -> Accelerator:
+    """Print what of an accelerator is hardly meant, as notes, and return it."""
+    for doubt in list_doubts(accelerator):
+        echo_note(f"note: {accelerator.name}: {doubt}")
+    return accelerator
 
 
 Loaded = TypeVar("Loaded", Network, LayerTable)

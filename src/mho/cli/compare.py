@@ -24,6 +24,7 @@ from mho.cli.arguments import (
     PrintedOption,
     chosen_format,
     load_with_widths,
+    note_doubts,
 )
 from mho.cli.dry_runs import CheckOption, print_dry_run
 from mho.cli.outputs import printed_into
@@ -102,6 +103,8 @@ def compare(
     names = _split(accelerators)
     with printed_into(output, network, names, policy, data, chip_samples):
         hardware = load_distinct(names, where="--accelerators")
+        for one in hardware:
+            note_doubts(one)
         loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
         options: dict[str, Any] = {"crossbars": crossbars, "mapping": mapping, "batch": batch, "simulate": simulate}
         if data is not None:

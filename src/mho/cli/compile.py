@@ -16,6 +16,7 @@ from mho.cli.arguments import (
     JsonOption,
     MappingOption,
     SharingBatchOption,
+    note_doubts,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
@@ -74,7 +75,7 @@ def compile_model(
         "mho quantize makes a quantized model of a float ONNX file, mho run trains one (stages/found/quantized.onnx)",
     )
     check_outputs({"--output": output}, (model, accelerator, policy))
-    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars)
+    hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding, crossbars=crossbars))
     network = load_file(model)
     _check_integers(model, network)
     program = mho.compile(

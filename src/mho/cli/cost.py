@@ -28,6 +28,7 @@ from mho.cli.arguments import (
     check_energy,
     chosen_format,
     load_with_widths,
+    note_doubts,
 )
 from mho.cli.outputs import printed_into
 from mho.cost_model.document import CostDocument, EnergyDocument, EnergyRow, LayerRow
@@ -72,7 +73,7 @@ def cost(
     """
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
         if energy:
             check_energy(hardware)
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from rich import box
 from rich.table import Table
 
+from mho.cli.arguments import note_doubts
 from mho.cost_model.area import area_chip
 from mho.hardware.loading import list_presets, load_accelerator
 from mho.hardware.spec import Accelerator
@@ -25,7 +26,7 @@ def names_accelerator(target: str) -> bool:
 
 def inspect_accelerator(target: str, *, as_json: bool) -> None:
     """Print an accelerator, as text or as JSON. Raises `InputFileError` and `ConfigError`."""
-    accelerator = load_accelerator(target)
+    accelerator = note_doubts(load_accelerator(target))
     if as_json:
         echo(json.dumps({**accelerator.to_json(), "keys_to_set": accelerator.keys_to_set}, indent=2))
     else:

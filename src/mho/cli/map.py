@@ -26,6 +26,7 @@ from mho.cli.arguments import (
     SharingBatchOption,
     chosen_format,
     load_with_widths,
+    note_doubts,
 )
 from mho.cli.outputs import check_outputs, printed_into
 from mho.cost_model.network_map import NetworkMap
@@ -73,7 +74,7 @@ def map_network(
         check_outputs({"--draw": path, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
     with printed_into(output, network, accelerator, policy):
-        hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+        hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
         layers, widths = load_with_widths(mho.load_layers, network, policy=policy, bits=bits, input_shape=input_shape)
         found = mho.map(layers, hardware, widths, mapping=mapping, batch=batch)
         if path is not None and layer is not None:

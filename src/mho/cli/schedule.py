@@ -29,6 +29,7 @@ from mho.cli.arguments import (
     check_energy,
     chosen_format,
     load_with_widths,
+    note_doubts,
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, printed_into
@@ -95,7 +96,7 @@ def schedule(
     _check_files(trace, timeline, simulate=simulate)
     check_outputs({"--trace": trace, "--timeline": timeline, "--output": output}, (network, accelerator, policy))
     chosen = chosen_format(output_format, as_json=as_json)
-    hardware = mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding)
+    hardware = note_doubts(mho.accelerator(accelerator, cell_bits=cell_bits, encoding=encoding))
     loaded, widths = load_with_widths(mho.load, network, policy=policy, bits=bits, input_shape=input_shape)
     if energy:
         check_energy(hardware)

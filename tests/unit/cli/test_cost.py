@@ -68,6 +68,19 @@ def layers_of(widths):
 GOOD = layers_of({"classifier": (8, 8), "features.0": (4, 2), "attention.scores": (16, 16)})
 
 
+def test_the_text_says_what_limits_and_that_it_is_one_crossbar_of_many(capsys):
+    assert "time: writes " in run(capsys, "net", *ACCELERATOR)
+    assert "one of" not in run(capsys, "net", *ACCELERATOR)
+    assert "one of 48 crossbars, rewritten for every tile" in run(capsys, "net", "--accelerator", "neurram")
+
+
+def test_a_folder_that_is_not_there_is_made_with_a_note(capsys, tmp_path):
+    path = tmp_path / "new" / "cost.txt"
+    assert main(["cost", "net", *ACCELERATOR, "-o", str(path)]) == 0
+    assert f"makes the folder {path.parent}" in capsys.readouterr().err
+    assert "latency" in path.read_text()
+
+
 def test_8_8_is_the_default(capsys):
     content = cost_json(capsys)
     assert content == cost_json(capsys, "--bits", "8/8")

@@ -56,6 +56,8 @@ MISTAKES = {
     "schedule resnet8 --accelerator isaac --objective throughput": "did you mean 'interval'?",
     "schedule resnet8 --accelerator isaac --crossbars 0": "--crossbars: is '0'\n  expected: a whole number, at least 1",
     "cost resnet8 --accelerator isaac --batch x": "--batch: is 'x'\n  expected: a whole number, 1..",
+    "inspect unquoted.toml": 'name = my-chip\n  expected: a TOML file\n  hint: text needs quotes: name = "my-chip"',
+    "inspect comma.toml": "not a comma: read_noise = 0.03",
     "simulate p.mho --inputs x.npz --hardware isaac": "describes a noisy chip",
 }
 
@@ -66,6 +68,8 @@ def folder(tmp_path, monkeypatch):
     Path("examples/studies").mkdir(parents=True)
     for name in ("examples/digits.toml", "examples/studies/noise.toml", "mine-64.toml"):
         Path(name).touch()
+    Path("unquoted.toml").write_text("name = my-chip\n")
+    Path("comma.toml").write_text("read_noise = 0,03\n")
     for name in ("q.onnx", "p.mho", "x.npz", "report.html"):
         Path(name).write_bytes(b"\xff" * 100)
     return tmp_path
