@@ -1,6 +1,6 @@
 """Numbers as text: units that fit, shares, sizes, durations, counts with their nouns.
 
-For terminals and messages in ASCII with four digits; for pages with three digits, ``µ`` and narrow spaces.
+For terminals and messages in ASCII with four digits; for pages with three digits, ``µ`` and narrow spaces before units.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ def format_cost(cost: float, unit: str) -> str:
     return f"{_significant(cost * 1e-18, page=True)}{_NARROW}µJ µs"
 
 
+def format_rate(microseconds: float) -> str:
+    """Return how many inputs a second there are where one takes so long: ``1,250 inputs a second``."""
+    rate = 1e6 / microseconds if microseconds else 0.0
+    return f"{rate:,.0f} inputs a second" if rate >= 100 else f"{rate:.3g} inputs a second"
+
+
 def format_share(share: float, digits: int = 1) -> str:
     """Return a fraction in percent: ``12.5 %``."""
     return f"{100 * share:.{digits}f} %"
@@ -70,8 +76,8 @@ def format_points(points: float) -> str:
 
 
 def format_count(number: int) -> str:
-    """Return a whole number for a page, with groups of three digits."""
-    return f"{number:,}".replace(",", _NARROW)
+    """Return a whole number with commas between groups of three digits: ``16,128``."""
+    return f"{number:,}"
 
 
 def format_bytes(size: int, *, page: bool = False) -> str:

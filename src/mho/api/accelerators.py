@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mho.evaluation.chips import ChipEvaluation
     from mho.report.comparison_document import Comparison
     from mho.scheduling.schedule import Schedule
+    from mho.workflow.progress import OnProgress
 
 
 @check_arguments()
@@ -195,6 +196,7 @@ def compare(
     elapsed_s: float | None = None,
     calibration: Inputs | str | Path | None = None,
     recalibrate: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Comparison:
     """Run one network on several accelerators: widths, crossbars, time, energy, area, endurance, accuracy of each.
 
@@ -220,6 +222,7 @@ def compare(
         elapsed_s: s, above 0: chips are simulated again so long after the write.
         calibration: other inputs, alike without labels, on which calibrated ADCs find their ranges on each chip.
         recalibrate: whether scales and biases of channels are corrected on them too, as by `recalibrate`.
+        on_progress: called with a `Progress` before each accelerator.
 
     Raises:
         MhoError: the policy does not name the network's MVM layers, there is no accelerator, the batch has no input, or
@@ -241,7 +244,7 @@ def compare(
         simulate=simulate,
         evaluation=evaluation,
     )
-    return compare_accelerators(request, load_distinct(accelerators), name=network.name)
+    return compare_accelerators(request, load_distinct(accelerators), name=network.name, on_progress=on_progress)
 
 
 def _make_evaluation(

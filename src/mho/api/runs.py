@@ -272,14 +272,16 @@ def study(
 
 def _report_chips(on_progress: OnProgress) -> Callable[[int, int], None]:
     """Return what reports chips as they are done."""
-    from mho.workflow.progress import Progress
+    from mho.workflow.progress import LEAST_SHARE, Progress
 
-    start, first = monotonic(), 0
+    start, first = 0.0, 0
 
     def report(done: int, total: int) -> None:
-        nonlocal first
-        first = first or done
-        left = (monotonic() - start) * (total - done) / (done - first + 1)
+        nonlocal start, first
+        if not first:
+            start, first = monotonic(), done  # it took longer: it waited for what is loaded once
+        worked = done - first
+        left = None if worked <= LEAST_SHARE * total else (monotonic() - start) * (total - done) / worked
         detail, share = f"{done:,} of {total:,} chips", done / total
         on_progress(Progress("chips", "Simulate chips", share, detail, share, left, is_finished=done == total))
 

@@ -28,6 +28,7 @@ from mho.cli.arguments import (
 )
 from mho.cli.dry_runs import CheckOption, print_dry_run
 from mho.cli.outputs import printed_into
+from mho.cli.progress_lines import shown_work
 from mho.errors import ConfigError
 from mho.hardware.loading import load_distinct
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
@@ -115,7 +116,8 @@ def compare(
 
             print_dry_run(check_compare(loaded, hardware, widths, options), as_json=chosen is Format.JSON)
             return
-        document = mho.compare(loaded, hardware, widths, **options)
+        with shown_work(f"comparing {len(hardware)} accelerators") as tell:
+            document = mho.compare(loaded, hardware, widths, **options, on_progress=lambda now: tell(now.detail))
         _print(document.model_copy(update={"network": network}), chosen)
 
 

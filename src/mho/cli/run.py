@@ -84,6 +84,7 @@ def run(
 
 def _tell(finished: FinishedRun) -> None:
     from mho.formats import format_seconds
+    from mho.report.result_text import tell_checks
 
     result = finished.result
     echo("")
@@ -92,5 +93,7 @@ def _tell(finished: FinishedRun) -> None:
         echo_note(f"note: {note}")
     for part in result.absent:
         echo(f"left out: {part.part}: {part.reason}")
+    echo(tell_checks(result))
     echo(f"working time {format_seconds(result.seconds)}; figures in {finished.result_file}")
     echo(f"report: {finished.page}")
+    echo(f"in short, or beside another run: mho report {finished.result_file.parent}")

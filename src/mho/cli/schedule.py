@@ -33,6 +33,7 @@ from mho.cli.arguments import (
 )
 from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, printed_into
+from mho.cli.progress_lines import shown_work
 from mho.errors import ConfigError, ScheduleError
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.report.schedule_document import ScheduleDocument
@@ -101,7 +102,7 @@ def schedule(
     if energy:
         check_energy(hardware)
     layers = [node.name for node in loaded.mvm_nodes if node.op == "conv"] if convolutions_only else None
-    with _naming_the_way_out():
+    with _naming_the_way_out(), shown_work(f"laying {network} out on {hardware.name} and timing it"):
         found = mho.schedule(
             loaded,
             hardware,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,13 +21,13 @@ from mho.cli.arguments import (
 )
 from mho.cli.configs import check_config
 from mho.cli.dry_runs import CheckOption, print_dry_run
-from mho.cli.outputs import check_outputs, printed_into, shows_progress
+from mho.cli.outputs import check_outputs, printed_into
+from mho.cli.progress_lines import chip_progress
 from mho.errors import ConfigError
-from mho.terminal import Console, echo, echo_over, is_terminal
+from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
     from mho.report.study_document import StudyResult
-    from mho.workflow.progress import OnProgress, Progress
 
 _LINES = 10
 """Lines of progress where standard error is no terminal."""
@@ -95,7 +94,7 @@ def study(
         processes=processes,
         ray=ray,
         fresh=fresh,
-        on_progress=_make_progress(is_terminal(err=True)) if shows_progress(as_json=False) else None,
+        on_progress=chip_progress(),
     )
     if draw is not None:
         write_chart(result, draw)
@@ -116,21 +115,3 @@ def _print(result: StudyResult, directory: Path, chosen: TableFormat) -> None:
         log, figures, table = (directory / name for name in (LOG_FILE, RESULT_FILE, CSV_FILE))
         echo(f"\nanswers of chips in {log}, figures in {figures} and {table}")
         echo(f"page: {directory / PAGE_FILE}")
-
-
-def _make_progress(in_place: bool) -> OnProgress:
-    """Return what prints progress on standard error: one line that changes on a terminal, a few lines elsewhere."""
-    start, told = time.monotonic(), -1
-
-    def show(progress: Progress) -> None:
-        nonlocal told
-        seconds, left = time.monotonic() - start, progress.seconds_left
-        rest = "" if left is None or progress.is_finished else f", {left:,.0f} s left"
-        line = f"{progress.detail}, {seconds:,.0f} s{rest}"
-        if in_place:
-            echo_over(line, is_last=progress.is_finished)
-        elif progress.is_finished or int(progress.fraction * _LINES) > told:
-            told = int(progress.fraction * _LINES)
-            echo(line, err=True)
-
-    return show

@@ -11,6 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.bit_search.verdicts import Verdict
 from mho.cost_model.document import leave_out_adc_bits
+from mho.formats import plural
 from mho.frozen_model import FrozenModel
 from mho.policy import write_widths
 from mho.report.result_figures import Count, Duration, Share
@@ -98,6 +99,16 @@ class SearchFigures(FrozenModel):
     """Indices of the policies that were trained fully, in that order."""
     evaluations: tuple[EvaluationFigures, ...]
     """Every policy tried, the reference first."""
+
+    @property
+    def spent(self) -> str:
+        """What the budget went to: ``30 evaluations: 15 policies, 15 repeats with further seeds``."""
+        policies = plural(len(self.evaluations), "policy", "policies")
+        repeats = sum(entry.seeds for entry in self.evaluations) - len(self.evaluations)
+        if not repeats:
+            return policies
+        every = plural(len(self.evaluations) + repeats, "evaluation")
+        return f"{every}: {policies}, {plural(repeats, 'repeat')} with further seeds"
 
     def accepts(self, entry: EvaluationFigures) -> bool:
         """Tell whether a policy is accurate enough, or where its cost was limited, cheap enough."""

@@ -129,8 +129,11 @@ def print_result(console: Console, result: RunResult) -> None:
     )
     for note in result.notes:
         console.print(f"note: {note}", style="dim", soft_wrap=True)
+    console.print(tell_checks(result))
+
+
+def tell_checks(result: RunResult) -> str:
+    """Return how many checks passed, and which did not."""
     broken = [check.name for check in result.checks if not check.passed]
     passed = len(result.checks) - len(broken)
-    console.print(
-        f"{passed} of {plural(len(result.checks), 'check')} passed" + "".join(f"; broken: {one}" for one in broken)
-    )
+    return f"{passed} of {plural(len(result.checks), 'check')} passed" + "".join(f"; broken: {one}" for one in broken)

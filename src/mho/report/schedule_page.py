@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mho.cache_folder import write_atomically
 from mho.errors import file_errors
-from mho.formats import TIMES, format_count, format_percent, format_time, plural
+from mho.formats import TIMES, format_count, format_percent, format_rate, format_time, plural
 from mho.report.page_template import render_template
 from mho.report.schedule_columns import list_causes, list_columns
 from mho.report.schedule_document import PipelineFigures, ReloadFigures, ScheduleDocument
@@ -90,7 +90,8 @@ def _summarize(document: ScheduleDocument) -> str:
         copies = sum(layer.copies for layer in document.layers)
         return (
             f"{answer}, with {plural(copies, 'copy', 'copies')} of {plural(len(document.layers), 'layer')}"
-            f" that overlap: {gain:.1f}{TIMES} as fast as layer by layer on the fewest crossbars."
+            f" that overlap: {gain:.1f}{TIMES} as fast as the {_format_time(document.pipeline.minimal_us)} layer by "
+            f"layer on the fewest crossbars{_name_ideal(document)}."
         )
     if document.reload is None or not document.reload.writes:
         return f"{answer}, in which all tiles stay."
@@ -109,9 +110,11 @@ def _describe_pipeline(document: ScheduleDocument, figures: PipelineFigures) -> 
         words = "latency with an ideal interconnect and unlimited buffers; between inputs"
         tiles.append((time(figures.ideal_latency_us), f"{words} {time(figures.ideal_interval_us)}"))
     limit = "with an ideal interconnect" if simulated is None else tell_limit(simulated)
-    words = f"between inputs of a full pipeline, {limit}; bound {time(document.interval_bound_us)}"
+    rate, bound = format_rate(document.interval_us), time(document.interval_bound_us)
+    words = f"between inputs of a full pipeline ({rate}), {limit}; bound {bound}"
     tiles.append((time(document.interval_us), words))
-    words = f"layer by layer with these copies; {time(figures.minimal_us)} on the fewest crossbars"
+    minimal = f"{time(figures.minimal_us)} on the fewest crossbars"
+    words = f"layer by layer with these copies{_name_ideal(document)}; {minimal}"
     tiles.append((time(figures.layer_by_layer_us), words))
     if document.batch > 1 and simulated is not None:
         tiles.append((time(simulated.total_us), f"for {document.batch} inputs that follow each other"))
@@ -122,10 +125,16 @@ def _describe_pipeline(document: ScheduleDocument, figures: PipelineFigures) -> 
     return [*tiles, (format_percent(used, 1), "of the time of all crossbars goes into reads")]
 
 
+def _name_ideal(document: ScheduleDocument) -> str:
+    """Return words about figures that are always of an ideal interconnect, where the accelerator's is not."""
+    return "" if document.accelerator.has_ideal_transfers else " with an ideal interconnect"
+
+
 def _describe_reload(document: ScheduleDocument, figures: ReloadFigures) -> list[_Tile]:
     """Return the figures of a schedule whose tiles are rewritten."""
     time, count, batch = _format_time, format_count, document.batch
     inputs = f"for {batch} inputs that share the writes" if batch > 1 else "for one input, and from input to input"
+    inputs += f" ({format_rate(document.interval_us)})"
     bound = f"proven bound {time(document.bound_us)}{_share_of(document.bound_us, document.latency_us)}"
     lifetime = "\u2014" if document.lifetime_inputs is None else count(document.lifetime_inputs)
     return [

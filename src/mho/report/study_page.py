@@ -17,6 +17,7 @@ def render_study(result: StudyResult) -> str:
         "study.html.j2",
         result=result,
         panels=panels,
+        sources=_name_sources(result),
         hidden=count_panels(result) - len(panels),
         chips=describe_chips(result.seeds),
         lowest=min(result.points, key=lambda point: point.worst),
@@ -25,3 +26,12 @@ def render_study(result: StudyResult) -> str:
         tables=[(keys if key is None else [key], result.points_of(key)) for key in swept_keys(result)],
         charts={panel.name: Chart.of(panel.figure) for panel in panels},
     )
+
+
+def _name_sources(result: StudyResult) -> list[str]:
+    """Return what was studied in few words: none that says what the name, or one before it, says already."""
+    found = [result.name]
+    for words in (result.program.source, result.program.accelerator, result.samples.source):
+        if not any(words in known for known in found):
+            found.append(words.removeprefix(f"{result.name}, "))
+    return found[1:]

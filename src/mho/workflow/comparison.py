@@ -38,6 +38,7 @@ from mho.report.comparison_document import (
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.simulation.chip_search import find_schedule
+from mho.workflow.progress import OnProgress, Progress
 
 _CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
 """Errors of one accelerator that leave the others comparable: it does not run the network, or its arrays cannot."""
@@ -66,7 +67,9 @@ class ComparisonRequest:
     evaluation: ChipEvaluation | None = None
 
 
-def compare_accelerators(request: ComparisonRequest, accelerators: Sequence[Accelerator], *, name: str) -> Comparison:
+def compare_accelerators(
+    request: ComparisonRequest, accelerators: Sequence[Accelerator], *, name: str, on_progress: OnProgress | None = None
+) -> Comparison:
     """Run one network on several accelerators.
 
     Where one of them cannot run it, its line says why.
@@ -75,6 +78,7 @@ def compare_accelerators(request: ComparisonRequest, accelerators: Sequence[Acce
         request: what is compared.
         accelerators: in the order of the table.
         name: of the network, as the user gave it.
+        on_progress: called before each accelerator.
 
     Raises:
         ConfigError: there is no accelerator, or the batch is below 1.
@@ -91,7 +95,13 @@ def compare_accelerators(request: ComparisonRequest, accelerators: Sequence[Acce
     if evaluation is not None:
         check_integers(request.network, policy)
     lines, exact_accuracy = [], None
-    for hardware in accelerators:
+    for done, hardware in enumerate(accelerators):
+        if on_progress is not None:
+            share, detail = (
+                done / len(accelerators),
+                f"{done} of {len(accelerators)} accelerators, {hardware.name} next",
+            )
+            on_progress(Progress("accelerators", "Compare accelerators", share, detail, share, None))
         line, exact_accuracy = _compare(request, hardware, exact_accuracy)
         lines.append(line)
     return Comparison(

@@ -269,11 +269,11 @@ class Simulate:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""
-        passed = sum(check["passed"] for check in figures["checks"])
+        agree = sum(check["passed"] for check in figures["checks"])
         told = f"integer-reference accuracy {100 * figures['exact']['found']['accuracy']:.2f} % on test data"
         if chips := figures.get("chips", {}).get("found"):
             told += f", mean {100 * sum(chips) / len(chips):.2f} % on sampled chips"
-        return f"{told}, {passed} of {len(figures['checks'])} checks passed"
+        return f"{told}, outputs agree in {agree} of {len(figures['checks'])} comparisons"
 
     def _measure_zero_slices(self, test: Split) -> Figures:
         from mho.workflow.checks import measure_zero_slices

@@ -17,6 +17,9 @@ from rich.progress import Progress as Bars
 from mho.formats import format_seconds
 from mho.terminal import Console, Text, echo, escape, is_terminal
 
+LEAST_SHARE = 0.03
+"""Share of the work that is done before the time left is estimated: the first steps wait for what is loaded once."""
+
 
 class RunProgress:
     """What the run tells about its stages; this one shows nothing, others show it."""
@@ -103,7 +106,7 @@ class WorkMeter:
         """Return an estimate, or None before there is a measured speed."""
         worked = self.done - self._skipped
         elapsed = time.monotonic() - self._start
-        if worked <= 0.01 * self.total or elapsed < 1.0:
+        if worked <= LEAST_SHARE * self.total or elapsed < 1.0:
             return None
         return (self.total - self.done) * elapsed / worked
 

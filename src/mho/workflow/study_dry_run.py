@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mho.evaluation.samples import LabelledSamples
@@ -16,7 +17,11 @@ from mho.workflow.study_config import StudyConfig
 from mho.workflow.study_log import StudyLog
 from mho.workflow.study_material import LoadedStudy
 
-BASIS = "time of a part of the samples on one chip, measured here"
+BASIS = "time of some chips, measured here"
+_MOST_CHIPS, _MEASURED_S = 8, 4.0
+"""How many chips are measured at most, and after how many seconds no further one is."""
+_WHOLE_CHIP_S = 5.0
+"""Chips below it, as estimated from a batch, s, are measured with all samples."""
 
 
 def check_study(
@@ -39,7 +44,7 @@ def check_study(
             missing = [task for key, task in tasks.items() if log.find(key) is None]
         else:
             missing = list(tasks.values())
-        seconds = _measure(loaded, program_file, missing[0], config.samples.batch_size) if missing else 0.0
+        seconds = _measure(loaded, program_file, missing, config.samples.batch_size) if missing else 0.0
     facts = {
         "program": f"{loaded.program.name}: {loaded.program_source}",
         "samples": f"{loaded.samples_source}: {len(loaded.samples):,}, integer-reference accuracy {exact_accuracy:.2%}",
@@ -50,12 +55,30 @@ def check_study(
     return DryRun(facts, (Step("chips", seconds * len(missing) / (processes or 1), not missing),), BASIS)
 
 
-def _measure(loaded: LoadedStudy, program_file: Path, task: ChipTask, batch_size: int) -> float:
-    """Return the time that a chip takes, s."""
-    count = min(batch_size, len(loaded.samples))
-    inputs = loaded.samples.inputs
-    some = {name: array[:count] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[:count]
-    samples = LabelledSamples(some, loaded.samples.labels[:count])
-    material = SharedMaterial(program_file, samples, loaded.preparation, batch_size)
-    result = evaluate_chip(material, loaded.program, task)
-    return result.seconds * len(loaded.samples) / count
+def _measure(loaded: LoadedStudy, program_file: Path, tasks: Sequence[ChipTask], batch_size: int) -> float:
+    """Return the mean time of a chip, s: of some from all points, for a few seconds."""
+    samples = loaded.samples
+
+    def run(task: ChipTask, count: int) -> float:
+        inputs = samples.inputs
+        some = (
+            {name: array[:count] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[:count]
+        )
+        part = LabelledSamples(some, samples.labels[:count])
+        material = SharedMaterial(program_file, part, loaded.preparation, batch_size)
+        return evaluate_chip(material, loaded.program, task).seconds
+
+    def estimate(task: ChipTask) -> float:
+        small = run(task, few)
+        if small * len(samples) / few < _WHOLE_CHIP_S:
+            return run(task, len(samples))
+        a_batch = max(run(task, min(2 * few, len(samples))) - small, 0.0)  # without what a chip takes once
+        return small + a_batch * (len(samples) - few) / few
+
+    few, start, times = min(batch_size, len(samples)), time.monotonic(), []
+    run(tasks[0], few)  # the first chip waits for what is loaded and compiled once
+    for task in tasks[:: -(-len(tasks) // _MOST_CHIPS)]:
+        times.append(estimate(task))
+        if time.monotonic() - start > _MEASURED_S:
+            break
+    return sum(times) / len(times)

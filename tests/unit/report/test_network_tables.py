@@ -88,7 +88,7 @@ def test_the_page_shows_them_with_their_units(told):
         "time of reads 225\u202fµs 50.2 %",
         "energy of crossbar 30.0\u202fpJ 75.0 %",
         "Unspecified, and not counted: write.",
-        "295\u202f296 (36.0\u202fKiB)",
+        "295,296 (36.0\u202fKiB)",
         "250 (25.0\u202f%)",
     ):
         assert words in page, words
