@@ -43,7 +43,8 @@ def killed(monkeypatch):
     return killed
 
 
-@pytest.mark.parametrize("name", ["study", pytest.param("search", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["study", "search"])
 def test_a_cluster_whose_workers_are_killed_finds_what_one_process_finds(name, address, killed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kills.write_inputs(tmp_path)

@@ -75,6 +75,7 @@ def read(page: str) -> str:
 SNIPPETS = [page for page in [README, *PAGES] if blocks(page, "python") and page.parent != TUTORIALS]
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", SNIPPETS, ids=lambda p: p.name)
 def test_snippets_run_and_print_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

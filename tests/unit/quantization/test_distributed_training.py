@@ -30,6 +30,7 @@ def assert_close(ours, theirs, rtol, atol):
     assert losses[0] == pytest.approx(losses[1], rel=rtol)
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_on_the_whole_batch_even_where_one_died_in_between(residual, tmp_path):
     def kill(progress):
         if progress.step == 8:
@@ -45,6 +46,7 @@ def test_two_processes_do_what_one_does_on_the_whole_batch_even_where_one_died_i
     assert_close(together, train_small(residual(), None, Devices()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_quantized_network_as_one_does(residual):
     """As near as rounding lets them: a last bit, which is the processor's, may move a value to the next level."""
     together, alone = (train_small(residual(), "3/4", devices) for devices in (TWO, Devices()))
