@@ -135,7 +135,7 @@ def trainable(
 def save(value: Network | Program | AdcRanges | ChannelCorrections, path: str | Path) -> None:
     """Write a network as ONNX (a quantized one as QCDQ), a program as a .mho file, ranges or corrections as .npz.
 
-    Each file is written atomically.
+    Each file is written atomically; its folder is made where there is none.
 
     Args:
         value: a network, what `compile` made, or what `calibrate` or `recalibrate` found.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -155,6 +156,19 @@ class _Files:
     corrections: Path | None
     transferred: bool
 
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the file in front of what is wrong with ranges or corrections."""
+        try:
+            yield
+        except ConfigError as error:
+            kinds = {"the ranges of ADCs": self.ranges, "the corrections": self.corrections}
+            file = next((file for start, file in kinds.items() if file and error.what.startswith(start)), None)
+            if file is None:
+                raise
+            where = f"{file}: on {error.where}"
+            raise ConfigError(error.what, where=where, expected=error.expected, hint=error.hint) from error
+
 
 def _check_options(
     inputs: Path | None,
@@ -246,15 +260,16 @@ def _run_on_chip(
     start, hardware = time.perf_counter(), chip.fit(loaded)
     own_ranges = as_ranges(files.ranges)
     own_corrections = None if files.corrections is None else read_corrections(files.corrections)
-    executor = write_chip(
-        loaded,
-        chip.seed,
-        hardware=hardware,
-        conditions=chip.conditions,
-        ranges=own_ranges,
-        corrections=own_corrections,
-        transferred=files.transferred,
-    )
+    with files.named():
+        executor = write_chip(
+            loaded,
+            chip.seed,
+            hardware=hardware,
+            conditions=chip.conditions,
+            ranges=own_ranges,
+            corrections=own_corrections,
+            transferred=files.transferred,
+        )
     results = executor.run(samples.inputs, batch_size or DEFAULT_BATCH)
     seconds = time.perf_counter() - start
     exact = mho.simulate(loaded, samples.inputs)

@@ -214,7 +214,9 @@ def test_ranges_of_another_program_and_labels_that_are_none_are_errors(folder, c
     assert main([*CALIBRATE, "--hardware", "layer.toml"]) == 0
     main(["compile", "model.onnx", "--accelerator", "pelke2026-4bit", "-o", "q.mho", "--encoding", "offset"])
     other = ("simulate", "q.mho", *ON_CHIP[2:], "--hardware", "layer.toml", "--ranges", "r.npz")
-    assert "another program" in fails(capsys, *other)
+    refused = fails(capsys, *other)
+    assert "another program" in refused
+    assert refused.startswith("error: r.npz: on ")
     write_arrays("odd.npz", {**read_arrays("x.npz"), "labels": np.zeros(20)})
     assert "labels" in fails(capsys, "simulate", "p.mho", "--inputs", "odd.npz", "--seed", "5")
 

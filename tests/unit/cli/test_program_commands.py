@@ -55,6 +55,11 @@ def test_simulating_writes_the_answers_of_the_integer_reference(folder, capsys, 
     assert_same_bits(read_arrays("y.npz"), expected)
 
 
+def test_a_chip_of_hardware_without_errors_says_that_it_has_none(folder, capsys):
+    assert main(["simulate", "p.mho", "--inputs", "x.npz", "--seed", "0"]) == 0
+    assert "pelke2026-4bit describes no errors" in capsys.readouterr().out
+
+
 def test_the_batch_size_changes_nothing(folder):
     main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "a.npz"])
     main(["simulate", "p.mho", "--inputs", "x.npz", "-o", "b.npz", "--batch-size", "2"])
