@@ -142,7 +142,7 @@ def _describe_reload(document: ScheduleDocument, figures: ReloadFigures) -> list
         (
             count(document.crossbars),
             f"crossbars: {count(figures.staying_crossbars)} hold tiles that stay, {count(figures.rewritten_crossbars)} "
-            f"are rewritten; {count(document.minimal_crossbars)} would hold each layer once",
+            f"are rewritten; a mapping whose weights stay takes {count(document.minimal_crossbars)}",
         ),
         (
             count(figures.writes),

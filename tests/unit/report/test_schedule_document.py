@@ -129,11 +129,10 @@ def test_the_text_tells_causes_cores_and_totals(document):
         assert f" {word} " in text
     assert " write " not in text, "nothing is written"
     assert "waiting for earlier layers" in text
-    for what, told, ideal in (
-        ("latency", document.latency_us, document.pipeline.ideal_latency_us),
-        ("interval", document.interval_us, document.pipeline.ideal_interval_us),
-    ):
-        words = "with an ideal interconnect and unlimited buffers"
-        assert f"{what} {format_time(told)}   {words} {format_time(ideal)}   bound" in text
+    ideal, other = document.pipeline, "with an ideal interconnect and unlimited buffers: "
+    assert f"latency {format_time(document.latency_us)}   bound" in text
+    assert f"interval {format_time(document.interval_us)}   bound" in text
+    other += f"latency {format_time(ideal.ideal_latency_us)}, interval {format_time(ideal.ideal_interval_us)}, "
+    assert other + f"layer by layer {format_time(ideal.layer_by_layer_us)}" in text
     assert f"{1e6 / document.interval_us:,.0f} inputs a second   limited by {document.simulated.bottleneck}" in text
     assert "mm2" in text
