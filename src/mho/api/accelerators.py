@@ -230,6 +230,8 @@ def compare(
     """
     from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
+    if on_progress is not None and not callable(on_progress):
+        raise ConfigError(f"on_progress is {on_progress!r:.60}", where="mho.compare", expected="a function, or None")
     evaluation = None
     if samples is not None:
         evaluation = _make_evaluation(samples, seed, chips, elapsed_s, calibration, recalibrate)
