@@ -22,6 +22,7 @@ from mho.cli.help import one_of
 from mho.cli.outputs import check_outputs, print_done
 from mho.cost_model.layer_tables import network_policy
 from mho.errors import ConfigError, MappingError, PolicyError
+from mho.formats import plural
 from mho.input_files import hash_file
 from mho.mapping.layer_mapping import DEFAULT_MODEL
 from mho.network.graph import Network
@@ -148,7 +149,7 @@ def _describe(program: Program) -> str:
     writes, mvms = counts["writes"], counts["mvms"]
     text = f"{counts['layers']} layers, {counts['instructions']:,} instructions, "
     if program.schedule is None:
-        return text + f"{writes:,} crossbar writes and {mvms:,} MVMs a sample"
+        return text + f"{plural(writes, 'crossbar write')} and {plural(mvms, 'MVM')} a sample"
     return text + (
         f"{writes:,} tiles in {program.schedule.used_crossbars:,} of {program.accelerator.chip.crossbars:,} crossbars, "
         f"{mvms:,} MVMs a sample"

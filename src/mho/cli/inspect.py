@@ -26,6 +26,7 @@ from mho.cli.arguments import (
 from mho.cli.inspect_accelerator import inspect_accelerator, names_accelerator
 from mho.cli.outputs import printed_into
 from mho.errors import ConfigError
+from mho.formats import plural
 from mho.hardware.loading import list_presets, suggest_accelerator
 from mho.terminal import Console, Text, echo, wide_console
 
@@ -158,7 +159,7 @@ def _tell_work(summary: ProgramSummary) -> str:
     layers, mvms = f"{len(summary.layers)} layers", sum(layer.mvms for layer in summary.layers)
     if summary.chip_crossbars is None:
         writes = sum(layer.writes for layer in summary.layers)
-        return f"{layers}, {writes:,} crossbar writes and {mvms:,} MVMs a sample"
+        return f"{layers}, {plural(writes, 'crossbar write')} and {plural(mvms, 'MVM')} a sample"
     weights = sum(layer.copies * (layer.writes - layer.operand_writes) for layer in summary.layers)
     operands = sum(layer.copies * layer.operand_writes for layer in summary.layers)
     return (

@@ -48,7 +48,7 @@ DrawOption = Annotated[
 
 
 def study(
-    config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to sweep; see examples/studies/.")],
+    config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Chips and sweeps; see examples/studies/.")],
     directory: DirectoryOption = None,
     data_root: DataRootOption = None,
     processes: ProcessesOption = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -10,7 +11,14 @@ from mho import formats
 from mho.report import choice_text, network_tables
 from mho.report.study_text import describe_band, format_value
 
+
+def _page_units(text: str) -> str:
+    """Return prose of the terminal with the sign of microseconds that pages have."""
+    return re.sub(r"(?<=\d) us\b", "\u202fµs", text)
+
+
 _FILTERS = {
+    "page_units": _page_units,
     "percent": formats.format_percent,
     "count": formats.format_count,
     "cost": formats.format_cost,
