@@ -200,9 +200,13 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_refused(tmp_path):
+    program = compile_small(conv_network())
+    write_program(program, tmp_path / "new" / "p.mho")
+    assert read_program(tmp_path / "new" / "p.mho").instructions == program.instructions
+    (tmp_path / "file").touch()
     with pytest.raises(InputFileError):
-        write_program(compile_small(conv_network()), tmp_path / "none" / "p.mho")
+        write_program(program, tmp_path / "file" / "p.mho")
 
 
 def test_a_program_without_constants_for_cells_reads_back(tmp_path):
