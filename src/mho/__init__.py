@@ -49,7 +49,7 @@ _HOMES = {
     "NetworkMap": "mho.cost_model.network_map",
     "Schedule": "mho.scheduling.schedule",
     "SearchResult": "mho.bit_search.runner",
-    "Progress": "mho.workflow.progress",
+    "Progress": "mho.progress",
     "SearchProgress": "mho.bit_search.search_state",
     "Policy": "mho.policy",
     "BitWidths": "mho.policy",
@@ -113,7 +113,7 @@ if TYPE_CHECKING:
     from mho.policy import BitWidths as BitWidths
     from mho.policy import Policy as Policy
     from mho.program.program import Program as Program
+    from mho.progress import Progress as Progress
     from mho.quantization.qat import TrainableNetwork as TrainableNetwork
     from mho.quantization.training_options import TrainingOptions as TrainingOptions
     from mho.scheduling.schedule import Schedule as Schedule
-    from mho.workflow.progress import Progress as Progress

@@ -18,6 +18,7 @@ FOUNDATION = {
     "display",
     "formats",
     "frozen_model",
+    "progress",
     "seeds",
     "settings",
     "toml_text",

@@ -97,6 +97,13 @@ def test_wrong_arguments_are_errors_of_mho(calls, name):
                 pytest.fail(f"{shown}: {type(error).__name__}: {error!s:.200}")
 
 
+@pytest.mark.parametrize("name", ["run", "search_config", "mix", "study", "compare"])
+def test_what_takes_progress_is_a_function(calls, name):
+    with pytest.raises(mho.MhoError, match="on_progress is 3") as caught:
+        getattr(mho, name)(**{**calls[name], "on_progress": 3})
+    assert "a function" in str(caught.value)
+
+
 def test_wrong_arguments_of_methods_are_errors_of_mho(calls):
     network, policy = calls["cost"]["network"], mho.Policy.of(calls["Policy"]["layers"])
     found, module = mho.map(network, "isaac"), mho.TrainableNetwork(network)

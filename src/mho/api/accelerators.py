@@ -26,13 +26,13 @@ from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
+from mho.progress import OnProgress
 
 if TYPE_CHECKING:
     from mho.api.arguments import Arrays, Inputs, Samples
     from mho.evaluation.chips import ChipEvaluation
     from mho.report.comparison_document import Comparison
     from mho.scheduling.schedule import Schedule
-    from mho.workflow.progress import OnProgress
 
 
 @check_arguments()
@@ -230,8 +230,6 @@ def compare(
     """
     from mho.workflow.comparison import ComparisonRequest, compare_accelerators
 
-    if on_progress is not None and not callable(on_progress):
-        raise ConfigError(f"on_progress is {on_progress!r:.60}", where="mho.compare", expected="a function, or None")
     evaluation = None
     if samples is not None:
         evaluation = _make_evaluation(samples, seed, chips, elapsed_s, calibration, recalibrate)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mho.api.arguments import as_inputs, as_labelled, as_program
 from mho.argument_checks import check_arguments
 from mho.errors import MhoError
+from mho.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
     from mho.api.arguments import Inputs, Samples
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mho.report.run_comparison_document import RunComparison
     from mho.report.study_document import StudyResult
     from mho.workflow.mix import MixOutcome
-    from mho.workflow.progress import OnProgress
     from mho.workflow.run import FinishedRun
     from mho.workflow.search_run import SearchOutcome
 
@@ -272,7 +272,7 @@ def study(
 
 def _report_chips(on_progress: OnProgress) -> Callable[[int, int], None]:
     """Return what reports chips as they are done."""
-    from mho.workflow.progress import LEAST_SHARE, Progress
+    from mho.workflow.progress import LEAST_SHARE
 
     start, first = 0.0, 0
 

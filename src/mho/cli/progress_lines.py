@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mho.terminal import Verbosity, current_verbosity, echo, echo_over, is_terminal
 
 if TYPE_CHECKING:
-    from mho.workflow.progress import OnProgress, Progress
+    from mho.progress import OnProgress, Progress
 
 _LINES = 10
 """Of a command that knows how much it has to do, where lines stay."""
@@ -56,12 +56,12 @@ def shown_work(words: str) -> Iterator[Tell]:
     in_place, is_done, start = is_terminal(err=True), threading.Event(), time.monotonic()
 
     def show() -> None:
-        pause, is_told = _FIRST_S, False
+        pause, has_printed = _FIRST_S, False
         while not is_done.wait(pause):
-            line, is_told = f"{now[-1]}, {time.monotonic() - start:,.0f} s", True
+            line, has_printed = f"{now[-1]}, {time.monotonic() - start:,.0f} s", True
             pause = _EVERY_IN_PLACE_S if in_place else _EVERY_S
             echo_over(line, is_last=False) if in_place else echo(line, err=True)
-        if in_place and is_told:
+        if in_place and has_printed:
             echo_over("", is_last=False)
 
     thread = threading.Thread(target=show, name="progress", daemon=True)

@@ -26,6 +26,7 @@ from mho.network.layers import derive_layer_table
 from mho.policy import MAX_BITS, MIN_BITS, Policy
 from mho.program.lowering import compile_network, compile_schedule
 from mho.program.program import Program
+from mho.progress import OnProgress, Progress
 from mho.report.comparison_document import (
     ChipAccuracy,
     ComparedAccelerator,
@@ -38,7 +39,6 @@ from mho.report.comparison_document import (
 from mho.report.schedule_document import ScheduleDocument
 from mho.scheduling.chip_schedule import ChipDemand
 from mho.simulation.chip_search import find_schedule
-from mho.workflow.progress import OnProgress, Progress
 
 _CANNOT_RUN = (ConfigError, MappingError, ScheduleError, UnsupportedOperationError)
 """Errors of one accelerator that leave the others comparable: it does not run the network, or its arrays cannot."""
@@ -97,10 +97,8 @@ def compare_accelerators(
     lines, exact_accuracy = [], None
     for done, hardware in enumerate(accelerators):
         if on_progress is not None:
-            share, detail = (
-                done / len(accelerators),
-                f"{done} of {len(accelerators)} accelerators, {hardware.name} next",
-            )
+            share = done / len(accelerators)
+            detail = f"{done} of {len(accelerators)} accelerators, {hardware.name} next"
             on_progress(Progress("accelerators", "Compare accelerators", share, detail, share, None))
         line, exact_accuracy = _compare(request, hardware, exact_accuracy)
         lines.append(line)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from mho.formats import format_seconds
+from mho.progress import OnProgress, Progress
 from mho.terminal import Console, Text, echo, escape, is_terminal
 
 LEAST_SHARE = 0.03
@@ -39,33 +39,6 @@ class RunProgress:
 
 ProgressFactory = Callable[[dict[str, float]], RunProgress]
 """Given the estimated work of each stage, makes what shows how far they are."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a long call is.
-
-    Attributes:
-        stage: what it does now: "float", "search", "chips", ...
-        title: the same for people.
-        fraction: how much of the stage is done, 0..1.
-        detail: what is done now; of a finished stage, what came out.
-        total_fraction: how much of all stages is done, 0..1, by their estimated work.
-        seconds_left: estimate for all stages, s; None before there is one.
-        is_finished: whether the stage is finished.
-    """
-
-    stage: str
-    title: str
-    fraction: float
-    detail: str
-    total_fraction: float
-    seconds_left: float | None
-    is_finished: bool = False
-
-
-OnProgress = Callable[[Progress], None]
-"""Called as a long call goes on, in its thread. What it raises ends the call; results so far are kept."""
 
 
 class WorkMeter:
