@@ -13,13 +13,12 @@ from mho.workflow.config import RunConfig
 from mho.workflow.material import Material
 from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import NETWORK_FILE
-from mho.workflow.run import EVALUATIONS, Chain, check_search, estimate_work, load_material, prepare, run_stages
+from mho.workflow.run import Chain, check_search, estimate_work, load_material, prepare, run_stages
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
 from mho.workflow.sampled_chips import read_chips
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_run import STAGES as SEARCH_STAGES
-from mho.workflow.search_run import stage_name
-from mho.workflow.search_stage import Search
+from mho.workflow.search_run import make_stage, stage_name
 from mho.workflow.stage import Stage, stage_key
 
 
@@ -70,7 +69,7 @@ class _Finder:
         directory: of the run; it need not be there.
         material: of the run.
         scratch: a folder.
-        finished: names of finished stages that were asked for.
+        finished: names of the finished stages among those that it looked for.
         network: the folder of the network, and its figures.
     """
 
@@ -117,14 +116,7 @@ def check_search_alone(config: RunConfig, *, execution: SearchExecution | None =
 
     def walk(finder: _Finder, material: Material) -> None:
         _, prepared = prepare(config, material, finder.get)
-        folder, search = finder.directory.path / EVALUATIONS, config.search
-        name, needs_best = stage_name(search), not search.whole_front
-        seed = config.run.seed
-        finder.get(
-            Search(
-                prepared, search, config.evaluation, seed, folder, needs_best=needs_best, execution=execution, name=name
-            )
-        )
+        finder.get(make_stage(prepared, config, finder.directory.path, execution))
 
     return _check(config, config.directory, walk, only=SEARCH_STAGES, names={"search": stage_name(config.search)})
 

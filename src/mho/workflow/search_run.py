@@ -16,6 +16,7 @@ from mho.errors import MhoError
 from mho.input_files import read_json
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.prepared import Prepared
 from mho.workflow.progress import ProgressFactory, RunProgress
 from mho.workflow.run import EVALUATIONS, check_search, estimate_work, load_material, prepare
 from mho.workflow.run_directory import open_run_directory
@@ -122,23 +123,27 @@ def search_alone(
         progress = make_progress({name: work[name] for name in STAGES}) if make_progress else RunProgress()
         runner = StageRunner(opened, progress, material.computing)
         _, prepared = prepare(config, material, runner.get)
-        folder = opened.path / EVALUATIONS
-        search = config.search
-        stage = Search(
-            prepared,
-            search,
-            config.evaluation,
-            config.run.seed,
-            folder,
-            needs_best=not search.whole_front,
-            execution=execution,
-            name=stage_name(search),
-        )
+        stage = make_stage(prepared, config, opened.path, execution)
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
         content = read_json(result_file, expected="a search")
         explanation = _explain(stage, content, result_file) if explain else None
     return _read_outcome(content, result_file, notes, explanation)
+
+
+def make_stage(prepared: Prepared, config: RunConfig, directory: Path, execution: SearchExecution) -> Search:
+    """Return the stage of a search alone in a run directory."""
+    search = config.search
+    return Search(
+        prepared,
+        search,
+        config.evaluation,
+        config.run.seed,
+        directory / EVALUATIONS,
+        needs_best=not search.whole_front,
+        execution=execution,
+        name=stage_name(search),
+    )
 
 
 def _explain(stage: Search, content: dict[str, Any], result_file: Path) -> Explanation:
