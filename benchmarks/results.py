@@ -193,7 +193,7 @@ def shown_on(text: str) -> set[str]:
 
 
 def rerun(record: Record, files: dict[str, str], timeout_s: float) -> Record:
-    """Run the command of a record; return it with the figures of now."""
+    """Run the command of a record; return it with the figures that it prints."""
     if not record.rules:
         raise SystemExit(f"{record.name}: written by hand, as it has no rules that find its figures in an output")
     rows = record.parse(run(record.command, files, timeout_s))

@@ -140,8 +140,8 @@ READ_NOISE = ("array.read_noise",)
 STUCK_CELLS = ("array.stuck_on_rate", "array.stuck_off_rate")
 
 
-def _drift_shows(array: Array, _: Converters, conditions: Conditions) -> bool:
-    return array.drifts and _time_passes(array, _, conditions)
+def _drift_shows(array: Array, converters: Converters, conditions: Conditions) -> bool:
+    return array.drifts and _time_passes(array, converters, conditions)
 
 
 def _noise_grows(array: Array, _: Converters, conditions: Conditions) -> bool:

@@ -139,8 +139,8 @@ def new(
 ) -> None:
     """Write a file that describes an accelerator or a run, with a comment for every key, to be changed.
 
-    What no option gives is asked on a terminal; elsewhere it has the default that is named. Every other key stands in
-    the file as a comment, with its default.
+    On a terminal mho asks for what no option gives; elsewhere it takes the default that is named. Every other key
+    stands in the file as a comment, with its default.
     """
     given = dict(locals())
     _check(kind, file, given, force=force)
