@@ -28,7 +28,7 @@ def check_run(
 
     Args:
         config, processes, ray, fresh: as for `mho.run`.
-        places: its directory, data_root and weights.
+        places: its directory, data_root, weights and policy.
     """
     from mho.workflow.config import load_config
     from mho.workflow.dry_run import check_run as check

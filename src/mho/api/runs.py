@@ -30,6 +30,7 @@ def run(
     directory: str | Path | None = None,
     data_root: str | Path | None = None,
     weights: str | Path | None = None,
+    policy: str | Path | None = None,
     processes: int | None = None,
     ray: str | None = None,
     fresh: bool = False,
@@ -38,13 +39,16 @@ def run(
 ) -> FinishedRun:
     """Train, search bit widths, compile, simulate and report, as a configuration says.
 
-    What finished is kept: after an interruption the same call goes on where it was.
+    What finished is kept: after an interruption the same call goes on where it was. Where no policy keeps the goal, or
+    the search fails, the run ends with the nearest policy that was evaluated, and says so (`result.search.missed`,
+    `result.search.failed`).
 
     Args:
         config: the TOML file.
         directory: where results go, instead of the file's.
         data_root: where the data lies, instead of the file's.
         weights: trained float weights (.safetensors), instead of the file's.
+        policy: a policy file (JSON): trained, compiled and simulated instead of a searched one.
         processes: that evaluate policies, at most the search's batch; results do not depend on them. More than 1 import
             the calling script anew: keep what it does under ``if __name__ == "__main__":``.
         ray: address of a Ray cluster that evaluates policies: "host:port", "auto", or "local" for one on this machine.
@@ -64,7 +68,11 @@ def run(
     from mho.workflow.search_execution import SearchExecution
 
     settings = load_config(
-        config, directory=_as_path(directory), data_root=_as_path(data_root), weights=_as_path(weights)
+        config,
+        directory=_as_path(directory),
+        data_root=_as_path(data_root),
+        weights=_as_path(weights),
+        policy=_as_path(policy),
     )
     with follow_progress(on_progress, is_shown=show_progress) as make_progress:
         return run_all(settings, fresh=fresh, make_progress=make_progress, execution=SearchExecution(processes, ray))

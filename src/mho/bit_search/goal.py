@@ -279,6 +279,19 @@ def rank_fit(goal: Goal, records: Sequence[EvaluationRecord]) -> list[Evaluation
     return sorted(fit, key=lambda record: (record.score, record.cost))
 
 
+def select_nearest(goal: Goal, records: Sequence[EvaluationRecord]) -> EvaluationRecord | None:
+    """Return the policy that comes nearest to the goal, for where none keeps it; None where none was measured.
+
+    Within a cost budget the cheapest one, else the one of the highest accuracy as smoothed; of equals, the cheaper one.
+    """
+    estimates = estimate_accuracies(records)
+    known = [(record, float(one)) for record, one in zip(records, estimates, strict=True) if record.is_ok]
+    if goal.cost_budget is not None:
+        return min((record for record, _ in known), key=lambda record: record.cost, default=None)
+    found = max(known, key=lambda pair: (pair[1], pair[0].accuracy or 0.0, -pair[0].cost), default=None)
+    return None if found is None else found[0]
+
+
 def _within_drop(goal: Goal, records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
     """Return the records that reach the target, as measured and as smoothed."""
     estimates = estimate_accuracies(records)

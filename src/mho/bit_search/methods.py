@@ -76,6 +76,8 @@ SUPPORTS_WARM_START = tuple(name for name, entry in METHODS.items() if entry.sup
 
 MethodName = Literal["auto", "rl", "rl-paper", "exact", "evolution", "tpe", "greedy", "uniform", "random"]
 """Of a method, or "auto": `AUTO` and the keys of `METHODS`."""
+GIVEN = "given"
+"""What results call the method where nothing was searched: the user gave the policy."""
 if TYPE_CHECKING:
     PrunedMethodName = str
 else:

@@ -16,7 +16,7 @@ import numpy as np
 from mho.bit_search.auto import MethodChoice, choose_method
 from mho.bit_search.baselines import UniformSearch
 from mho.bit_search.evaluation import EvaluationRecord, Evaluator
-from mho.bit_search.goal import Goal, front_of
+from mho.bit_search.goal import Goal, front_of, select_nearest
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Measurer
 from mho.bit_search.method import SavesAgent, SearchMethod
@@ -56,7 +56,8 @@ class SearchResult(Drawable):
             target.
         records: every distinct policy that this search evaluated or was given, in order, the reference first.
         front: the Pareto front of cost and accuracy, cheapest first.
-        ended: "budget", "exhausted" (the method had nothing new to propose) or "stopped" (by `on_progress`).
+        ended: "budget", "exhausted" (the method had nothing new to propose), "stopped" (by `on_progress`) or "failed"
+            (by an error; records are what was evaluated before).
         given: how many of the records, those after the reference, come from earlier searches.
         spent: what all that was worth, in full evaluations (`mho.bit_search.screening`).
         noise: of the measurements of the best policy and the reference; None where nothing was repeated.
@@ -122,26 +123,40 @@ class SearchResult(Drawable):
             ),
         )  # fmt: skip
 
+    @property
+    def missed(self) -> str:
+        """What the search did not reach, by how much, and what may help; empty where it has a best policy."""
+        if self.best is not None:
+            return ""
+        what, hint = self._describe_miss()
+        return f"{what[0].upper()}{what[1:]}: {hint}."
+
     def require_best(self) -> EvaluationRecord:
         """Return the best policy.
 
         Raises:
             MhoError: no policy of the space reaches the target, or costs as little as the budget.
         """
-        if self.best is None and self.goal.cost_budget is not None:
-            raise MhoError(
-                f"no policy of {len(self.records)} evaluated costs {self.goal.cost_budget} {self.goal.objective.unit}"
-                " or less",
-                where=f"search by {self.method}",
-                hint="raise cost_budget, allow fewer bits, or evaluate more policies",
-            )
         if self.best is None:
-            raise MhoError(
-                f"no policy of {len(self.records)} evaluated reaches an accuracy of {self.goal.target_accuracy:.4f}",
-                where=f"search by {self.method}",
-                hint="allow a larger drop or more bits, evaluate more policies, or train each longer",
-            )
+            what, hint = self._describe_miss()
+            raise MhoError(what, where=f"search by {self.method}", hint=hint)
         return self.best
+
+    def _describe_miss(self) -> tuple[str, str]:
+        """Return what no policy reaches, the nearest beside it, and what may help."""
+        goal, nearest = self.goal, select_nearest(self.goal, [one for one in self.records if one is not self.reference])
+        what = f"no policy of {len(self.records)} evaluated"
+        if goal.cost_budget is not None:
+            least = "" if nearest is None else f", the cheapest beside uniform 8/8 {nearest.cost}"
+            return (
+                f"{what} costs {goal.cost_budget} {goal.objective.unit} or less{least}",
+                "raise cost_budget, allow fewer bits, or evaluate more policies",
+            )
+        most = "" if nearest is None else f", the best beside uniform 8/8 {100 * (nearest.accuracy or 0.0):.2f} %"
+        return (
+            f"{what} reaches an accuracy of {100 * goal.target_accuracy:.2f} % on validation data{most}",
+            "allow a larger drop or more bits, evaluate more policies, or train each longer",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of a result file."""

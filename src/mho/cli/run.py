@@ -33,11 +33,18 @@ ReportOption = Annotated[
 ]
 
 
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Train, compile and simulate this policy (JSON); search none."),
+]
+
+
 def run(
     config: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to do; mho new run writes such a file.")],
     directory: DirectoryOption = None,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
+    policy: PolicyOption = None,
     processes: ProcessesOption = None,
     ray: RayOption = None,
     fresh: FreshOption = False,
@@ -52,11 +59,12 @@ def run(
     check_config(config, "examples")
     if output is not None and output.suffix not in (".html", ".json"):
         raise ConfigError("no .html or .json file", where=str(output), expected="the report or its figures")
-    check_outputs({"--output": output}, (config, weights))
+    check_outputs({"--output": output}, (config, weights, policy))
     given: dict[str, Any] = {
         "directory": directory,
         "data_root": data_root,
         "weights": weights,
+        "policy": policy,
         "processes": processes,
         "ray": ray,
     }
@@ -77,8 +85,11 @@ def run(
         echo(json.dumps(finished.result.model_dump(mode="json"), indent=2))
     else:
         _tell(finished)
+    if finished.result.search.failed:
+        echo("the search failed; the same command goes on with it", err=True)
     if broken:
         echo(f"broken checks: {', '.join(broken)}; see the report", err=True)
+    if broken or finished.result.search.failed:
         raise typer.Exit(1)
 
 

@@ -185,6 +185,7 @@ def search(
         echo(json.dumps(_figures(found), indent=2))
     else:
         _tell(found, settings.search.method, explain=explain)
+    files.check_policy(found)
 
 
 def _figures(found: SearchOutcome) -> dict[str, Any]:
@@ -197,6 +198,7 @@ def _figures(found: SearchOutcome) -> dict[str, Any]:
         "tried": found.tried,
         "explanation": None if found.explanation is None else found.explanation.to_json(),
         "notes": list(found.notes),
+        "missed": found.missed,
         "result_file": str(found.result_file),
     }
 
@@ -228,16 +230,19 @@ class _Files:
     def write(self, found: SearchOutcome) -> None:
         """Write what was found. Raises `InputFileError`."""
         again = "the same command writes it without searching again"
-        if self.policy is not None:
-            if found.best is None:
-                hint = f"all policies are in {found.result_file}"
-                raise InputFileError("there is no policy to write", where=str(self.policy), hint=hint)
+        if self.policy is not None and found.best is not None:
             hint = f"the policy lies in {found.result_file}; {again}"
             write_output(self.policy, _json(found.best.policy.to_json()), hint=hint)
         if self.agent is not None and found.agent_file is not None:
             write_output(self.agent, found.agent_file.read_bytes(), hint=f"the agent lies in {found.agent_file}")
         if self.explanation is not None and found.explanation is not None:
             write_output(self.explanation, _json(found.explanation.to_json()), hint=again)
+
+    def check_policy(self, found: SearchOutcome) -> None:
+        """Refuse to end well where a policy is to be written and none keeps the goal. Raises `InputFileError`."""
+        if self.policy is not None and found.best is None:
+            hint = f"all policies are in {found.result_file}"
+            raise InputFileError("there is no policy to write", where=str(self.policy), hint=hint)
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -253,6 +258,8 @@ def _tell(found: SearchOutcome, method: str, *, explain: bool) -> None:
     if found.whole_front:
         echo(f"{method}: policies of all costs, after {found.tried} policies, before full training")
         print_front(Console(), found.front, found.reference)
+    if found.missed:
+        echo(found.missed)
     if found.best is not None:
         echo(describe_best(method, found.best, found.reference, tried=found.tried, cost_budget=found.cost_budget))
         echo(describe_bits(found.best))

@@ -95,6 +95,11 @@ class SearchFigures(FrozenModel):
     """What the policy might cost, in `unit`: the most accurate one within it was searched; null: no limit."""
     best: int
     """Index of the policy that was trained and compiled."""
+    missed: str = ""
+    """What the search did not reach, by how much, and what may help; then the policy nearest to the goal was taken.
+    Empty where a policy keeps the goal."""
+    failed: str = ""
+    """The error that ended the search; what it had evaluated before was taken. Empty where there was none."""
     finalists: tuple[int, ...]
     """Indices of the policies that were trained fully, in that order."""
     evaluations: tuple[EvaluationFigures, ...]

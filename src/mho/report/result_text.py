@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mho.bit_search.methods import GIVEN
 from mho.formats import TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import EXACT, RunResult
@@ -27,7 +28,15 @@ def compare_accuracy(points: float, accuracy: float, other: str) -> str:
 
 
 def describe_result(
-    found: Candidate, reference: Candidate, in_float: Candidate, *, network: str, chip: str, data: str, tested_on: str
+    found: Candidate,
+    reference: Candidate,
+    in_float: Candidate,
+    *,
+    network: str,
+    chip: str,
+    data: str,
+    tested_on: str,
+    widths: str = "the bit widths found for it",
 ) -> str:
     """Return the result of a run: speedup, accuracy, and what is lost against uniform 8/8 and float.
 
@@ -35,6 +44,7 @@ def describe_result(
         found, reference, in_float: the networks that are compared.
         network, chip, data: names of what was mapped, onto what, and tested on what.
         tested_on: what test accuracies are of; see `mho.report.result.RunResult`.
+        widths: what the bit widths are (`describe_widths`).
     """
     assert found.latency_us is not None, "the found policy has a latency"
     assert reference.latency_us is not None, "the reference has a latency"
@@ -54,9 +64,22 @@ def describe_result(
         f"is {exact}."
     )
     return (
-        f"With the bit widths found for it, {network} answers {speedup:.2f}{TIMES} as fast on {chip} as at uniform 8/8 "
+        f"With {widths}, {network} answers {speedup:.2f}{TIMES} as fast on {chip} as at uniform 8/8 "
         f"({times}). {accuracy}"
     )
+
+
+def describe_widths(search: SearchFigures) -> str:
+    """Return what the bit widths of the found policy are, for `describe_result`."""
+    if search.method == GIVEN:
+        return "the bit widths that were given"
+    return "the nearest bit widths that were found" if search.missed else "the bit widths found for it"
+
+
+def describe_miss(search: SearchFigures) -> str:
+    """Return why the search ended without what was wanted, to begin the result of a run; mostly nothing."""
+    failed = f"The search failed ({' '.join(search.failed.split())}); what it had evaluated before counts. "
+    return (failed if search.failed else "") + (f"{search.missed} " if search.missed else "")
 
 
 def describe_chips(answers: Sequence[ChipAccuracies], unsampled: str, accelerator: str) -> str:

@@ -18,6 +18,7 @@ from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
 from mho.hardware.spec import PAPER_ENCODINGS, Encoding
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
+from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
 from mho.settings import MAX_COUNT, Count, parse_settings, read_toml
 from mho.workflow.search_settings import OWN_LOG, SearchSettings
@@ -286,11 +287,15 @@ def load_config(
     directory: Path | None = None,
     data_root: Path | None = None,
     weights: Path | None = None,
+    policy: Path | None = None,
 ) -> RunConfig:
     """Read a run's TOML file; what is given beside it goes before what the file says.
 
+    A policy takes the place of the file's search: of its table only `objective` and `allowed_drop_points` are left.
+
     Raises:
-        InputFileError: the file is missing or not TOML.
+        InputFileError: the file is missing or not TOML, or the policy's cannot be read.
+        PolicyError: the policy's file holds none.
         ConfigError: every unknown, missing or impossible key, each with its valid range.
     """
     content = read_toml(path)
@@ -302,13 +307,20 @@ def load_config(
     ):
         if value is not None and isinstance(content.get(section, {}), dict):
             content.setdefault(section, {})[key] = str(value.absolute())
+    search = content.get("search", {})
+    if policy is not None and isinstance(search, dict):
+        kept = {key: value for key, value in search.items() if key in ("objective", "allowed_drop_points")}
+        content["search"] = {**kept, "policy": str(policy.absolute())}
     _resolve(content, base)
     return parse_settings(RunConfig, content, where=str(path))
 
 
 def _resolve(content: dict[str, Any], base: Path) -> None:
-    """Make paths of inputs absolute: relative ones are meant relative to the file."""
+    """Make paths of inputs absolute: relative ones are meant relative to the file. A policy file is read."""
     search = content.get("search")
+    if isinstance(search, dict) and isinstance(search.get("policy"), str):
+        given = Policy.load(base / Path(search["policy"]).expanduser())
+        search["policy"] = {name: str(widths) for name, widths in given.layers.items()}
     start = search.get("start") if isinstance(search, dict) else None
     tables = (
         (content.get("data"), "root"),

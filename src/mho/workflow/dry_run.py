@@ -194,6 +194,8 @@ def _describe(
         "network": f"{figures['source']}: {len(figures['layers'])} MVM layers, {figures['parameters']:,} parameters",
         "data": f"{config.data.name}: {sizes}",
         "accelerator": f"{hardware.name}: {size}",
-        "search": f"{search.method}, {search.budget} evaluations, {search.objective}, {goal}",
+        "search": f"none: a policy is given, {goal}"
+        if search.policy
+        else f"{search.method}, {search.budget} evaluations, {search.objective}, {goal}",
         "directory": f"{directory}, {'goes on from what is there' if goes_on else 'nothing finished yet'}",
     }

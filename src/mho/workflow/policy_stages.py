@@ -24,6 +24,8 @@ from mho.workflow.stage import Figures, Report
 if TYPE_CHECKING:
     from mho.quantization.qat import TrainableNetwork
 
+FAILED = "failed"
+"""Figure of a search that an error ended: what it says."""
 QUANTIZED_FILE, POLICY_FILE, SEARCH_FILE = "quantized.onnx", "policy.json", "search.json"
 CALIBRATED, TRAINED = "calibration", "training"
 """How a quantized network was made."""

@@ -31,7 +31,7 @@ from mho.report.result_figures import (
     TrainingFigures,
     ZeroSliceFigures,
 )
-from mho.report.result_text import describe_chips, describe_objective, describe_result
+from mho.report.result_text import describe_chips, describe_miss, describe_objective, describe_result, describe_widths
 from mho.workflow.breakdowns import FLOAT_BITS, split_cost
 from mho.workflow.config import RunConfig
 from mho.workflow.material import hash_samples
@@ -70,9 +70,10 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     told = describe_result(
         by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
         chip=hardware.name if hardware.chip.crossbars == 1 else f"one crossbar of {hardware.name}",
-        data=outcome.config.data.name, tested_on=tested_on,
+        data=outcome.config.data.name, tested_on=tested_on, widths=describe_widths(search),
     )  # fmt: skip
-    sentence = f"{told} {describe_chips(chip_accuracies, unsampled, hardware.name)}{describe_objective(search)}"
+    on_chips = describe_chips(chip_accuracies, unsampled, hardware.name)
+    sentence = f"{describe_miss(search)}{told} {on_chips}{describe_objective(search)}"
     return RunResult(
         name=outcome.config.run.name,
         sentence=sentence,

@@ -13,6 +13,7 @@ import numpy as np
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
 from mho.display import Drawable, Table
+from mho.errors import MhoError
 from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import load_accelerator, override
 from mho.quantization.devices import find_devices
@@ -33,6 +34,7 @@ from mho.workflow.report_stage import collect_result
 from mho.workflow.run_directory import RunDirectory, StageResult, open_run_directory
 from mho.workflow.sampled_chips import count_samples, read_chips
 from mho.workflow.search_execution import SearchExecution
+from mho.workflow.search_failure import FailedSearch
 from mho.workflow.search_stage import Search, make_options, make_space, read_screening
 from mho.workflow.stage import Stage, StageRunner
 
@@ -220,6 +222,14 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
 
 
+def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult:
+    """Return the search; where it fails, what it evaluated before, so that nothing of the run is thrown away."""
+    try:
+        return chain.get(search)
+    except MhoError as error:
+        return chain.get(FailedSearch(search, reference, str(error)))
+
+
 def run_stages(
     config: RunConfig,
     material: Material,
@@ -236,7 +246,9 @@ def run_stages(
     arrays = prepared.final_evaluator(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, arrays))
     logs = directory.path / EVALUATIONS
-    search = chain.get(Search(prepared, config.search, config.evaluation, seed, logs, execution=execution))
+    search = _search(
+        chain, Search(prepared, config.search, config.evaluation, seed, logs, execution=execution), reference
+    )
     found = chain.get(
         TrainFinalists(
             prepared,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mho.bit_search.log import EvaluationLog
     from mho.bit_search.measurers import Measurer
+    from mho.bit_search.own_method import OwnMethod
     from mho.bit_search.qat_evaluator import QatEvaluator
     from mho.bit_search.runner import SearchLimits, SearchResult
     from mho.bit_search.search_state import SearchProgress
@@ -61,7 +62,7 @@ class SearchExecution:
 
     def carry_out(
         self,
-        method: str,
+        method: str | OwnMethod,
         space: SearchSpace,
         evaluator: QatEvaluator,
         log: EvaluationLog,

@@ -22,7 +22,7 @@ from mho.input_files import read_json
 from mho.policy import Policy
 from mho.report.result_search import BestSoFar, EvaluationFigures, OperandWorth, SearchFigures, SearchSummary, StepWorth
 from mho.seeds import derive_seed
-from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.policy_stages import FAILED, SEARCH_FILE
 from mho.workflow.run_directory import StageResult, list_stages
 
 COURSE_POINTS = 100
@@ -89,6 +89,8 @@ def collect_search(stage: StageResult, found: Mapping[str, Any], budget: int) ->
         smoothed_target=told.target,
         cost_budget=stage.figures["cost_budget"],
         best=found["index"],
+        missed=stage.figures["missed"],
+        failed=stage.figures.get(FAILED, ""),
         finalists=tuple(found["finalists"]),
         evaluations=_list_evaluations(content, stage.figures["reference_cost"], told, bands),
     )
@@ -113,6 +115,7 @@ def describe_result(result: SearchResult) -> SearchFigures:
         smoothed_target=None if told is None else told.target,
         cost_budget=goal.cost_budget,
         best=places[0] if places else -1,
+        missed=result.missed,
         finalists=tuple(places),
         evaluations=_list_evaluations(result.to_json(), result.reference.cost, told, {}),
     )

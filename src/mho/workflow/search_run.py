@@ -11,8 +11,8 @@ from typing import Any
 from mho.bit_search.evaluation import EvaluationRecord
 from mho.bit_search.explanation import Explanation
 from mho.bit_search.goal import front_of
+from mho.bit_search.methods import GIVEN
 from mho.bit_search.objective import Objective
-from mho.errors import MhoError
 from mho.input_files import read_json
 from mho.workflow.config import RunConfig
 from mho.workflow.policy_stages import SEARCH_FILE
@@ -35,7 +35,7 @@ class SearchOutcome:
     """What a search alone found.
 
     Attributes:
-        best: the best policy; None where the whole front was searched and no policy of it keeps the allowed drop.
+        best: the best policy; None where no policy keeps the goal.
         reference: uniform 8/8.
         front: the policies of the space and uniform 8/8 whose accuracy no cheaper one reaches, cheapest first.
         cost_budget: what the best policy might cost, in the objective's unit; None: what accuracy allows.
@@ -44,6 +44,7 @@ class SearchOutcome:
         agent_file: what the agent of `rl` has learned; None for other methods.
         result_file: JSON with every record and the Pareto front.
         notes: what the user should know about the figures.
+        missed: what was not reached, by how much, and what may help; empty where there is a best policy.
         explanation: of the best policy, where it was wanted.
     """
 
@@ -56,6 +57,7 @@ class SearchOutcome:
     agent_file: Path | None
     result_file: Path
     notes: tuple[str, ...]
+    missed: str = ""
     explanation: Explanation | None = None
 
     @property
@@ -127,8 +129,8 @@ def search_alone(
         result = runner.get(stage)
         result_file, notes = result.folder / SEARCH_FILE, tuple(result.figures["notes"])
         content = read_json(result_file, expected="a search")
-        explanation = _explain(stage, content, result_file) if explain else None
-    return _read_outcome(content, result_file, notes, explanation)
+        explanation = _explain(stage, content, result_file) if explain and content["best"] is not None else None
+    return _read_outcome(content, result_file, notes, result.figures["missed"], explanation)
 
 
 def make_stage(prepared: Prepared, config: RunConfig, directory: Path, execution: SearchExecution) -> Search:
@@ -140,23 +142,20 @@ def make_stage(prepared: Prepared, config: RunConfig, directory: Path, execution
         config.evaluation,
         config.run.seed,
         directory / EVALUATIONS,
-        needs_best=not search.whole_front,
         execution=execution,
         name=stage_name(search),
     )
 
 
 def _explain(stage: Search, content: dict[str, Any], result_file: Path) -> Explanation:
-    """Explain the best policy of a search. Raises `MhoError` where there is none."""
-    if content["best"] is None:
-        raise MhoError("there is no best policy to explain", where=str(result_file), hint="allow a larger drop")
+    """Explain the best policy of a search."""
     place = next(k for k, record in enumerate(content["records"]) if record["policy"] == content["best"]["policy"])
     return explain_search(stage.space(), content, str(result_file), place=place, seed=stage.seed)
 
 
 def stage_name(search: SearchSettings) -> str:
     """Return the name of the stage of a search alone, which tells what it was."""
-    parts = ["search", search.method, str(search.budget)]
+    parts = ["search", *([GIVEN] if search.policy else [search.method, str(search.budget)])]
     if search.objective != Objective.LATENCY:
         parts.append(search.objective)
     if search.cost_budget is not None:
@@ -168,7 +167,11 @@ def stage_name(search: SearchSettings) -> str:
 
 
 def _read_outcome(
-    content: dict[str, Any], result_file: Path, notes: tuple[str, ...], explanation: Explanation | None
+    content: dict[str, Any],
+    result_file: Path,
+    notes: tuple[str, ...],
+    missed: str,
+    explanation: Explanation | None,
 ) -> SearchOutcome:
     def read(record: Any) -> EvaluationRecord:
         return EvaluationRecord.from_json(record, where=str(result_file))
@@ -185,5 +188,6 @@ def _read_outcome(
         agent_file=agent_file if agent_file.exists() else None,
         result_file=result_file,
         notes=notes,
+        missed=missed,
         explanation=explanation,
     )

@@ -24,6 +24,8 @@ from mho.hardware.converters import MAX_ADC_BITS
 from mho.input_files import hash_file
 from mho.policy import BitWidths
 
+GIVEN_BUDGET = 2
+"""Evaluations that a given policy takes."""
 EXECUTION = ("storage", "trackers")
 """Keys that change no figure."""
 OWN_LOG: Literal["log"] = "log"
@@ -139,6 +141,9 @@ _RANGES = PlainSerializer(_describe_ranges, return_type=dict[str, Any])
 class SearchSettings(FrozenModel):
     """How bit widths are searched."""
 
+    policy: Annotated[Mapping[str, Widths], PlainSerializer(dict, return_type=dict[str, str])] | None = None
+    """Widths of every layer by name, or in a file the name of a policy file: nothing is searched, this policy is
+    trained, compiled and simulated. Beside it `objective` and `allowed_drop_points` may be given."""
     method: MethodName = "auto"
     """`auto` takes what the benchmarks of methods show best, and says why. `rl` is the improved agent, `rl-paper`
     follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
@@ -201,7 +206,7 @@ class SearchSettings(FrozenModel):
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content = handler(self)
-        unsaid = {"adc_bits", "cost_budget", "whole_front", "ranges", *EXECUTION}
+        unsaid = {"policy", "adc_bits", "cost_budget", "whole_front", "ranges", *EXECUTION}
         if self.batch == 1:
             content.pop("batch", None)
         if self.start == StartSettings():
@@ -220,13 +225,22 @@ class SearchSettings(FrozenModel):
     def has_adc_bits(self) -> bool:
         """True where layers may convert with bits of their own, so that candidates are evaluated on arrays."""
         held = () if self.hold_first_last == "none" else (self.hold_first_last,)
-        told = (BitWidths.parse(widths).adc_bits for widths in (*held, *self.pins.values()))
+        given = (*held, *self.pins.values()) if self.policy is None else self.policy.values()
+        told = (BitWidths.parse(widths).adc_bits for widths in given)
         return bool(self.adc_bits) or any(bits is not None for bits in told)
 
-    @field_validator("pins", "ranges")
+    @field_validator("pins", "ranges", "policy")
     @classmethod
-    def _freeze(cls, told: Mapping[str, Any]) -> Mapping[str, Any]:
-        return MappingProxyType(dict(told))
+    def _freeze(cls, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if told is None else MappingProxyType(dict(told))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_given(cls, content: Any) -> Any:
+        """A given policy takes two evaluations: its own and that of uniform 8/8."""
+        if isinstance(content, Mapping) and content.get("policy") is not None:
+            return {"budget": GIVEN_BUDGET, **content}
+        return content
 
     @field_validator("weight_bits_multiple")
     @classmethod
@@ -247,7 +261,21 @@ class SearchSettings(FrozenModel):
             raise ValueError("rl-paper follows the paper, which does not prune: leave prune out, or use method rl")
         self.start.check_method(self.method)
         self._check_goal()
+        self._check_policy()
         return self
+
+    def _check_policy(self) -> None:
+        if self.policy is None:
+            return
+        own = {"policy", "budget", "objective", "allowed_drop_points"}
+        others = [
+            *self.model_dump(exclude_defaults=True, exclude=own),
+            *(["budget"] if self.budget != GIVEN_BUDGET else []),
+        ]
+        if not self.policy:
+            raise ValueError("policy names no layer")
+        if others:
+            raise ValueError(f"policy and {', '.join(others)}: where a policy is given, nothing is searched")
 
     def _check_goal(self) -> None:
         from mho.bit_search.budget import CostBudget

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.bit_search.goal import select_nearest
+from mho.bit_search.methods import GIVEN
 from mho.bit_search.objective import Objective
 from mho.cache_folder import write_atomically
-from mho.policy import BitWidths
+from mho.policy import BitWidths, Policy
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
@@ -25,6 +27,9 @@ from mho.workflow.stage import Figures, Report
 if TYPE_CHECKING:
     from mho.bit_search.budget import CostBudget
     from mho.bit_search.evaluation import EvaluationRecord
+    from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.own_method import OwnMethod
+    from mho.bit_search.qat_evaluator import QatEvaluator
     from mho.bit_search.runner import SearchLimits, SearchResult
     from mho.bit_search.screening import Screening
     from mho.bit_search.space import SearchSpace
@@ -42,7 +47,6 @@ class Search:
     """Search for the policy that the settings describe.
 
     Attributes:
-        needs_best: whether a search that ends without a best policy is an error.
         execution: who evaluates.
     """
 
@@ -51,7 +55,6 @@ class Search:
     evaluation: EvaluationSettings
     seed: int
     log_folder: Path
-    needs_best: bool = True
     execution: SearchExecution = field(default_factory=SearchExecution)
     name: str = "search"
     title: str = "Search bit widths"
@@ -74,17 +77,11 @@ class Search:
         """Search, and write every record."""
         import numpy as np
 
-        from mho.bit_search.evaluation import problem_hash
-        from mho.bit_search.log import EvaluationLog
         from mho.bit_search.search_state import SearchProgress
         from mho.bit_search.tracking import tracked
 
         space = self.space()
-        evaluator, notes = self.prepared.make_evaluator(
-            self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
-        )
-        # The log outlives the stage: another method or budget goes on from the same evaluations.
-        log = EvaluationLog(self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl", evaluator.problem)
+        evaluator, log, notes = self.open()
 
         def show(progress: SearchProgress) -> None:
             best = "" if progress.best is None else f", {self._tell(progress.best, space)} so far"
@@ -95,7 +92,7 @@ class Search:
         report(0.0, "policy 1")
         with tracked(self.settings.trackers, self.log_folder.parent / TRACKING, self.name, show) as tell:
             result = self.execution.carry_out(
-                self.settings.method,
+                self._method(),
                 space,
                 evaluator,
                 log,
@@ -110,13 +107,38 @@ class Search:
             )
         if result.agent is not None:
             result.agent.save(folder / AGENT_FILE)
-        best = result.require_best() if self.needs_best else result.best
+        return self.finish(result, space, evaluator.fidelity, notes, folder)
+
+    def _method(self) -> str | OwnMethod:
+        from mho.bit_search.baselines import UniformSearch
+        from mho.bit_search.own_method import OwnMethod
+
+        return OwnMethod(GIVEN, UniformSearch) if self.settings.policy else self.settings.method
+
+    def open(self) -> tuple[QatEvaluator, EvaluationLog, list[str]]:
+        """Return what measures policies, the log of what it measured, and notes.
+
+        The log outlives the stage: another method or budget goes on from the same evaluations.
+        """
+        from mho.bit_search.evaluation import problem_hash
+        from mho.bit_search.log import EvaluationLog
+
+        evaluator, notes = self.prepared.make_evaluator(
+            self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
+        )
+        file = self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl"
+        return evaluator, EvaluationLog(file, evaluator.problem), notes
+
+    def finish(
+        self, result: SearchResult, space: SearchSpace, fidelity: str, notes: Sequence[str], folder: Path
+    ) -> Figures:
+        """Write every record, and return the figures."""
         write_atomically(folder / SEARCH_FILE, (json.dumps(result.to_json(), indent=1) + "\n").encode())
-        rough = [name for name, one in (("found policy", best), ("uniform 8/8", result.reference))
+        rough = [name for name, one in (("found policy", result.best), ("uniform 8/8", result.reference))
                  if one is not None and space.is_rough(one.policy)]  # fmt: skip
         notes = [*notes, *(f"The cost of {name} that the search saw is {ROUGH}" for name in rough)]
         notes += [str(told) for told in (result.choice, result.noise) if told is not None]
-        return self._figures(result, space, evaluator.fidelity) | {"notes": notes}
+        return self._figures(result, space, fidelity) | {"notes": notes}
 
     def space(self) -> SearchSpace:
         """Return what the search may propose."""
@@ -130,10 +152,16 @@ class Search:
             "cost_budget": result.goal.cost_budget,
             "objective": str(space.objective),
             "reference_cost": space.reference_cost,
-            "order": [] if result.best is None else order_finalists(result, space),
-            "told": "no policy" if result.best is None else self._tell(result.best, space),
+            "order": order_finalists(result, space),
+            "told": self._describe(result, space),
+            "missed": "" if self.settings.policy else result.missed,
             "tried": result.tried,
         }
+
+    def _describe(self, result: SearchResult, space: SearchSpace) -> str:
+        if self.settings.policy:
+            return self._tell(result.records[-1], space)
+        return "no policy that keeps the goal" if result.best is None else self._tell(result.best, space)
 
     def _tell(self, best: EvaluationRecord, space: SearchSpace) -> str:
         """Tell what a policy gains: less of the objective, or accuracy where its cost is limited."""
@@ -143,6 +171,8 @@ class Search:
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Gain and effort."""
+        if self.settings.policy:
+            return f"none: the given policy has {figures['told']}"
         return f"{figures['told']} after {figures['tried']} policies"
 
 
@@ -184,7 +214,7 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         ConfigError: the settings leave no widths, or nothing as cheap as the cost budget, or the accelerator does
             not suit the objective.
         MappingError: the accelerator cannot hold a layer.
-        PolicyError: a pin names an unknown layer.
+        PolicyError: a pin names an unknown layer, or the given policy not all layers.
     """
     from mho.bit_search.api import make_space as derive_space
     from mho.bit_search.api import useful_multiple
@@ -202,13 +232,16 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
         max_act_bits=settings.max_act_bits,
         hold_first_last=None if held == "none" else BitWidths.parse(held),
         weight_bits_multiple=accelerator.crossbar.cell_bits if multiple == "cell" else multiple,
-        pins={name: BitWidths.parse(widths) for name, widths in settings.pins.items()},
+        pins={name: BitWidths.parse(widths) for name, widths in (settings.policy or settings.pins).items()},
         ranges={name: BitRange(own.weights, own.acts) for name, own in settings.ranges.items()},
         adc_bits=settings.adc_bits,
     )
     prune = prunes(settings.method) if settings.prune is None else settings.prune
+    network = read_onnx(network_file)
+    if settings.policy is not None:
+        Policy.of(settings.policy).check_against(network.layer_names, where="search.policy")
     space = derive_space(
-        read_onnx(network_file),
+        network,
         accelerator,
         constraints,
         mapping=material.mapping,
@@ -224,10 +257,14 @@ def make_space(network_file: Path, settings: SearchSettings, material: Material)
 def order_finalists(result: SearchResult, space: SearchSpace) -> list[int]:
     """Return indices into a search's records: the best policy, then more expensive and more accurate ones on the front.
 
-    Within a cost budget: the policies that keep it, that of the lowest loss first. Only policies of the space: uniform
-    8/8, which every search measures, may break its limits.
+    Where none keeps the goal: the nearest one. Within a cost budget: the policies that keep it, that of the lowest loss
+    first. Only policies of the space: uniform 8/8, which every search measures, may break its limits.
     """
-    best = result.require_best()
+    best = result.best
+    if best is None:
+        inside = [record for record in result.records if space.contains(record.policy)]
+        best = select_nearest(result.goal, inside) or result.reference
+        return [_place(result, best)]
     if result.goal.cost_budget is not None:
         within = [record for record in result.records if record.is_ok and result.goal.allows(record.cost)]
         within = sorted(within, key=lambda record: (record.score, record.cost))
