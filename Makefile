@@ -17,10 +17,10 @@ NUMERIC := tests/unit/arithmetic tests/unit/array tests/unit/quantization tests/
 QUICK := tests/architecture tests/golden tests/unit --ignore=tests/unit/bit_search --ignore=tests/unit/workflow \
     --ignore=tests/unit/scheduling --ignore=tests/unit/test_ray_pool.py tests/unit/bit_search/test_tracking.py \
     tests/unit/bit_search/test_trial_storage.py
-PYTEST := -m pytest -m 'not slow and not pages' -n 2 --dist worksteal
+PYTEST := -m pytest -m 'not slow and not pages and not figures' -n 2 --dist worksteal
 SETS ?= all
 
-.PHONY: help setup demo demo-isa test test-slow test-pages test-processes test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
+.PHONY: help setup demo demo-isa test test-slow test-figures test-pages test-processes test-install test-isa test-newest test-oldest fuzz kills constraints lint format docs links notebooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +48,10 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 	MHO_ALL_EXAMPLES=1 $(BIN)/python -m pytest -m 'not slow' tests/property tests/fuzz
+
+#   make test-figures   compare with published figures, and hold how well search methods do over many seeds
+test-figures: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'figures and not slow' -n 2 --dist worksteal tests/equivalence tests/unit/bit_search
 
 #   make test-pages   run the tutorials and the code of README and the documentation, and compare what they print
 test-pages: $(INSTALLED)

@@ -11,6 +11,8 @@ from mho.hardware.loading import load_accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 
+pytestmark = pytest.mark.figures
+
 ACCELERATOR = load_accelerator("pelke2026-4bit")
 PUBLISHED_VGG16_POLICY = "8/8 4/7 4/6 4/3 4/5 4/4 4/4 4/6 4/4 4/2 4/6 4/3 4/7 8/8 4/7 8/8"
 

@@ -12,6 +12,8 @@ from mho.policy import BitWidths, Policy
 from mho.scheduling.dependencies import build_work_graph
 from mho.scheduling.options import list_network_options
 
+pytestmark = pytest.mark.figures
+
 ACCELERATOR = load_accelerator("clsa-256")
 STEP_PS = 1_400_000
 

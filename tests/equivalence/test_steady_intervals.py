@@ -9,6 +9,8 @@ from mho.scheduling.chip_schedule import schedule_network
 from mho.simulation.chip_search import SimulatedSchedule
 from mho.simulation.chip_timing import simulate_chip
 
+pytestmark = pytest.mark.figures
+
 INPUTS, TOLERANCE = 24, 0.05
 
 

@@ -22,6 +22,8 @@ from mho.bit_search.sensitivity import SensitivityPrior
 from mho.bit_search.warm_start import known_records
 from mho.policy import Policy
 
+pytestmark = pytest.mark.figures
+
 SPACE, LARGE = small_space(), resnet18_space()
 
 

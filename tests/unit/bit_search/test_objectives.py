@@ -39,6 +39,7 @@ def _search(objective, method, *, budget=60, log=None, seed=0):
     return run_search(method, space, evaluator, log, options, np.random.default_rng(seed)), space, evaluator
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("objective", [Objective.INTERVAL, Objective.ENERGY_DELAY])
 def test_the_agent_finds_the_optimum_of_a_space_that_can_be_counted(objective):
     found, space, evaluator = _search(objective, "rl", budget=24)
