@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from sklearn.datasets import load_digits
+from tiny_run import CONFIG, write_tiny_run
 
 import mho
 from mho.cli.main import main
@@ -20,76 +21,11 @@ from mho.seeds import derive_seed
 from mho.workflow.config import load_config
 from mho.workflow.run import run
 
-NETWORK = """
-from torch import nn
-
-def make(classes, input_shape):
-    return nn.Sequential(
-        nn.Conv2d(input_shape[0], 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
-    )
-"""
-
-CONFIG = """
-[run]
-name = "tiny"
-seed = 3
-threads = 1
-
-[network]
-name = "net.py:make"
-
-[data]
-name = "npz"
-root = "data.npz"
-calibration = 40
-validation = 60
-
-[accelerator]
-name = "pelke2026-4bit"
-
-[float_training]
-epochs = 12
-batch_size = 32
-learning_rate = 0.1
-
-[evaluation.training]
-steps = 2
-batch_size = 32
-learning_rate = 0.01
-
-[search]
-method = "random"
-budget = 8
-allowed_drop_points = 20
-hold_first_last = "none"
-
-[qat]
-epochs = 3
-batch_size = 32
-learning_rate = 0.01
-
-[simulation]
-reference_images = 40
-interpreter_images = 10
-"""
-
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     """A configuration beside its network and its data: bright squares in one of three places."""
-    folder = tmp_path_factory.mktemp("tiny")
-    generator = np.random.default_rng(0)
-    labels = np.arange(400) % 3
-    images = generator.normal(0, 0.6, (400, 1, 8, 8)).astype(np.float32)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 : 2 + 2 * label + 1, 1:6] += 1.0
-    np.savez(folder / "data.npz", x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "config.toml").write_text(CONFIG)
-    return folder / "config.toml"
+    return write_tiny_run(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

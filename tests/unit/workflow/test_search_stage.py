@@ -17,9 +17,15 @@ def record(index: int, cost: int, accuracy: float) -> EvaluationRecord:
     return EvaluationRecord(policy, 1.0 - accuracy, accuracy, cost, 0, 0.0, "rl", index, "f", "ok")
 
 
-def result(*records: EvaluationRecord, best: int, cost_budget: int | None = None) -> SimpleNamespace:
+def result(*records: EvaluationRecord, best: int | None, cost_budget: int | None = None) -> SimpleNamespace:
     goal = Goal(0.99, 1.0, 100, 0.01, cost_budget=cost_budget)
-    return SimpleNamespace(records=records, front=front_of(records), require_best=lambda: records[best], goal=goal)
+    return SimpleNamespace(
+        records=records,
+        front=front_of(records),
+        best=None if best is None else records[best],
+        reference=records[0],
+        goal=goal,
+    )
 
 
 def space(*outside: int) -> SimpleNamespace:
@@ -43,8 +49,14 @@ def test_within_a_cost_budget_finalists_are_those_that_keep_it_the_least_loss_fi
     assert order_finalists(result(*RECORDS, best=3, cost_budget=70), space()) == [3, 1, 2, 4]
 
 
+def test_the_only_finalist_is_the_nearest_policy_of_the_space_where_none_keeps_the_goal():
+    assert order_finalists(result(*RECORDS, best=None), space(0)) == [3]
+    assert order_finalists(result(*RECORDS, best=None, cost_budget=30), space(0)) == [4]
+    assert order_finalists(result(RECORDS[0], best=None), space(0)) == [0]
+
+
 def settings(**given) -> SearchSettings:
-    return parse_settings(SearchSettings, {"budget": 5, **given}, where="search")
+    return parse_settings(SearchSettings, {"budget": 2 if "policy" in given else 5, **given}, where="search")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +88,11 @@ def test_cost_budgets_are_read_under_the_objective(given, budget):
         ({"ranges": {"a": {"weights": [0, 2]}}}, r"ranges\.a\.weights"),
         ({"ranges": {"a": {"weight": [1, 2]}}}, r"ranges\.a\.weight: unknown key"),
         ({"ranges": {"a": {"acts": [2, 4]}}, "pins": {"a": "8/8"}}, "a: a layer has either a pin or a range"),
+        ({"policy": {}}, "policy names no layer"),
+        (
+            {"policy": {"a": "4/4"}, "budget": 9, "pins": {"b": "8/8"}},
+            "policy and pins, budget: where a policy is given",
+        ),
         ({"whole_front": True, "method": "random"}, "whole_front needs one of the methods"),
     ],
 )

@@ -1,0 +1,144 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tiny_run import write_tiny_run
+
+from mho.bit_search.qat_evaluator import QatEvaluator
+from mho.cli.main import main
+from mho.errors import MhoError
+from mho.policy import Policy
+from mho.report.result import read_result
+
+QUICK = """
+[run]
+name = "tiny"
+threads = 1
+
+[network]
+name = "net.py:make"
+
+[data]
+name = "npz"
+root = "data.npz"
+calibration = 40
+validation = 60
+
+[accelerator]
+name = "pelke2026-4bit"
+
+[float_training]
+epochs = 3
+batch_size = 32
+learning_rate = 0.1
+
+[search]
+method = "random"
+budget = 3
+allowed_drop_points = 0
+min_weight_bits = 1
+max_weight_bits = 1
+min_act_bits = 1
+max_act_bits = 2
+hold_first_last = "none"
+
+[qat]
+steps = 2
+learning_rate = 0.01
+
+[simulation]
+executor_images = 40
+interpreter_images = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = write_tiny_run(tmp_path_factory.mktemp("tiny"))
+    path.write_text(QUICK)
+    return path
+
+
+@pytest.fixture(scope="module")
+def directory(config, tmp_path_factory) -> Path:
+    """A directory in which runs share the float network."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def execute(config: Path, directory: Path, capsys, *more: str) -> tuple[int, str]:
+    code = main(["run", str(config), "--directory", str(directory), *more])
+    told = capsys.readouterr()
+    return code, re.sub(r"\s+", " ", told.out + told.err).replace("\u202f", " ")
+
+
+def test_a_run_whose_accuracy_is_out_of_reach_ends_with_the_nearest_policy_and_says_so(config, directory, capsys):
+    code, text = execute(config, directory, capsys)
+    assert code == 0
+    result = read_result(directory / "result.json")
+    assert re.match(
+        r"No policy of \d evaluated reaches an accuracy of .* the best beside uniform 8/8 ", result.sentence
+    )
+    assert "With the nearest bit widths that were found, net.py:make answers" in result.sentence
+    assert result.search.missed in text
+    found = Policy.load(directory / "stages" / "found" / "policy.json")
+    tried = result.search.evaluations[1:]
+    assert all(bits.weight_bits == 1 for bits in found.layers.values())
+    assert result.search.evaluations[result.search.best].accuracy == max(one.accuracy for one in tried)
+    assert result.search.missed in (directory / "report.html").read_text()
+
+
+def test_a_search_alone_tells_that_no_policy_keeps_the_goal_and_writes_none(config, directory, capsys, tmp_path):
+    command = ["search", str(config), "--directory", str(directory)]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["best"], found["missed"][:15]) == (None, "No policy of 3 ")
+    assert len(found["front"]) > 0
+    assert main([*command, "--output", str(tmp_path / "policy.json")]) == 2
+    assert "no policy to write" in capsys.readouterr().err
+    assert not (tmp_path / "policy.json").exists()
+
+
+def test_a_given_policy_is_trained_compiled_and_simulated_without_a_search(config, directory, capsys, tmp_path):
+    layers = Policy.load(directory / "stages" / "found" / "policy.json").layers
+    given = Policy.uniform(layers, "4/6")
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(given.to_json()))
+    code, text = execute(config, directory, capsys, "--policy", str(file))
+    assert code == 0
+    assert "With the bit widths that were given, net.py:make answers" in text
+    assert Policy.load(directory / "stages" / "found" / "policy.json") == given
+    result = read_result(directory / "result.json")
+    assert (result.search.method, result.search.missed, len(result.search.evaluations)) == ("given", "", 2)
+    file.write_text(json.dumps(Policy({name: given[name] for name in list(layers)[:2]}).to_json()))
+    code, text = execute(config, directory, capsys, "--policy", str(file))
+    assert code == 2
+    assert re.search(r"search\.policy: layers without bit widths: ", text)
+
+
+@pytest.mark.parametrize("evaluated", [0, 2])
+def test_a_failed_search_ends_in_a_report_of_what_it_evaluated(config, directory, capsys, monkeypatch, evaluated):
+    calls = []
+
+    genuine = QatEvaluator.evaluate
+
+    def evaluate(self, policy):
+        calls.append(policy)
+        if len(calls) > evaluated:
+            raise MhoError("the disk is gone", where="evaluation")
+        return genuine(self, policy)
+
+    place = directory / f"failed-{evaluated}"
+    with monkeypatch.context() as patched:
+        patched.setattr(QatEvaluator, "evaluate", evaluate)
+        code, text = execute(config, place, capsys)
+    assert code == 1
+    result = read_result(place / "result.json")
+    assert result.search.failed == "evaluation: the disk is gone"
+    assert result.sentence.startswith(
+        "The search failed (evaluation: the disk is gone); what it had evaluated before counts."
+    )
+    assert len(result.search.evaluations) == max(1, evaluated)
+    assert "the search failed; the same command goes on with it" in text
+    code, text = execute(config, place, capsys)
+    assert (code, read_result(place / "result.json").search.failed) == (0, "")
