@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mho.bit_search.own_method import OwnMethod
 from mho.errors import ConfigError, suggest
+from mho.formats import format_cost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,8 +202,9 @@ def check_goal(method: str | OwnMethod, space: SearchSpace, *, cost_budget: int 
             expected=", ".join(SUPPORTS_FRONT),
         )
     if cost_budget is not None and cost_budget < (cheapest := space.cost_of(space.cheapest_policy)):
+        wanted, least = (format_cost(cost, space.objective.unit) for cost in (cost_budget, cheapest))
         raise ConfigError(
-            f"the cost budget is {cost_budget} {space.objective.unit}, the cheapest policy costs {cheapest}",
+            f"the cost budget is {wanted}, the cheapest policy costs {least}",
             where="search: cost_budget",
             hint="raise it, allow fewer bits, or take pins away",
         )

@@ -34,7 +34,7 @@ from mho.bit_search.search_state import Noise, OnPolicy, SearchLimits, SearchSta
 from mho.bit_search.space import SearchSpace
 from mho.display import Drawable, Table
 from mho.errors import MhoError
-from mho.formats import plural
+from mho.formats import format_cost, plural
 from mho.policy import Policy
 
 if TYPE_CHECKING:
@@ -147,9 +147,10 @@ class SearchResult(Drawable):
         goal, nearest = self.goal, select_nearest(self.goal, [one for one in self.records if one is not self.reference])
         what = f"no policy of {len(self.records)} evaluated"
         if goal.cost_budget is not None:
-            least = "" if nearest is None else f", the cheapest beside uniform 8/8 {nearest.cost}"
+            unit = goal.objective.unit
+            least = "" if nearest is None else f", the cheapest beside uniform 8/8 {format_cost(nearest.cost, unit)}"
             return (
-                f"{what} costs {goal.cost_budget} {goal.objective.unit} or less{least}",
+                f"{what} costs {format_cost(goal.cost_budget, unit)} or less{least}",
                 "raise cost_budget, allow fewer bits, or evaluate more policies",
             )
         most = "" if nearest is None else f", the best beside uniform 8/8 {100 * (nearest.accuracy or 0.0):.2f} %"
