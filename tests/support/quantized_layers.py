@@ -60,10 +60,11 @@ def product(samples: int = 3) -> tuple[TrainableNetwork, torch.Tensor]:
 def noise_for(
     trainable: TrainableNetwork, accelerator: Accelerator, model: MappingModel = MappingModel.PAPER, **options: Any
 ) -> ArrayNoise:
-    """Return arrays for the layers of a network, mapped as for ideal ADCs where theirs are not calibrated."""
+    """Return arrays for the layers of a network, mapped as for ideal ADCs where theirs are not calibrated; by tiles."""
     assert trainable.policy is not None
     maps = accelerator if accelerator.converters.has_calibrated_adc else idealize(accelerator, (*ADC, *DAC))
-    return ArrayNoise(accelerator, arrays_of_network(trainable.network, trainable.policy, maps, model), **options)
+    arrays = arrays_of_network(trainable.network, trainable.policy, maps, model)
+    return ArrayNoise(accelerator, arrays, **({"method": "tiles"} | options))
 
 
 def only_module(trainable: TrainableNetwork) -> MvmModule:

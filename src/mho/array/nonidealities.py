@@ -137,6 +137,7 @@ ADC = tuple(key for key in _IDEAL if key.startswith("converters.adc_"))
 ADC_ERRORS = ("converters.adc_offset_lsb", "converters.adc_gain_error")
 DAC = ("converters.dac_inl_lsb",)
 READ_NOISE = ("array.read_noise",)
+WIRES = ("array.row_segment_ohm", "array.col_segment_ohm")
 STUCK_CELLS = ("array.stuck_on_rate", "array.stuck_off_rate")
 
 

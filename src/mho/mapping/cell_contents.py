@@ -132,6 +132,34 @@ class PartContents:
         cells = _encode(self, own.reshape(-1, *own.shape[-2:]))
         return cells.reshape(*own.shape[:-2], *cells.shape[1:])
 
+    def encode_one(self) -> OneWeight:
+        """Return the cells of one weight at one position, those of each integer; all weights of the part are alike."""
+        part, cols, values = self.part, self.cols, self.mapping.values
+        integers = np.arange(values.qmin, values.qmax + 1, values.step)
+        first = (cols.output == part.outputs.start) | (cols.output == CORRECTION)
+        its_cols = np.flatnonzero(first & (cols.position == cols.position[0]).all(axis=1))
+        its_rows, number = _rows_of_first_input(self)
+        shape = len(integers), part.outputs.stop, part.inputs.stop
+        groups = np.broadcast_to(integers[:, None, None], shape)
+        digits = _fill(self, groups, np.full(len(its_rows), number), its_rows, its_cols)
+        return OneWeight(integers, digits.astype(np.uint8), its_rows, its_cols)
+
+
+@dataclass(frozen=True, eq=False)
+class OneWeight:
+    """The cells that one weight takes at one position.
+
+    Attributes:
+        integers: int64 [integers], all that it may be, rising evenly.
+        digits: uint8 [integers, rows, cols], what cells hold.
+        rows, cols: int64, where they lie in the matrix of a group; the columns of ones are the last.
+    """
+
+    integers: Integers
+    digits: NDArray[np.uint8]
+    rows: Integers
+    cols: Integers
+
 
 def lay_out(mapping: LayerMapping, part: Part, accelerator: Accelerator) -> PartContents:
     """Describe one part of a mapping."""
@@ -221,7 +249,6 @@ def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.u
     """Fill matrices of groups block by block: all channels and outputs that a pixel and a position have in common."""
     part, grid, rows, cols = contents.part, contents.grid, contents.rows, contents.cols
     cells = np.zeros((len(groups), part.rows, part.cols), dtype=np.uint8)
-    mask = np.int64((1 << contents.accelerator.crossbar.cell_bits) - 1)
     rows_of, cols_of = _group_by(rows.pixel), _group_by(cols.position)
     for pixel, its_rows in rows_of.items():
         for position, its_cols in cols_of.items():
@@ -234,11 +261,32 @@ def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.u
             step = max(1, _BLOCK_CELLS // (len(groups) * len(its_cols)))
             for start in range(0, len(its_held), step):
                 some = slice(start, start + step)
-                block = _digits_of(contents, groups, inputs[some], its_held[some], its_cols)
-                block >>= cols.digit[its_cols]
-                block &= mask
+                block = _fill(contents, groups, inputs[some], its_held[some], its_cols)
                 cells[(slice(None), *_index(its_held[some], its_cols))] = block
     return cells
+
+
+def _fill(contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers) -> Integers:
+    """Return the digits of cells, [groups, rows, cols], in rows that hold `inputs`."""
+    block = _digits_of(contents, groups, inputs, rows, cols)
+    block >>= contents.cols.digit[cols]
+    block &= np.int64((1 << contents.accelerator.crossbar.cell_bits) - 1)
+    return block
+
+
+def _rows_of_first_input(contents: PartContents) -> tuple[Integers, int]:
+    """Return the rows that hold an input of the first position, and its number."""
+    part, grid, rows = contents.part, contents.grid, contents.rows
+    position = int(contents.cols.position[0, 0]), int(contents.cols.position[0, 1])
+    for pixel, its_rows in _group_by(rows.pixel).items():
+        tap = grid.tap(part.window, pixel, position)
+        if tap is not None:
+            inputs = rows.channel[its_rows] * grid.taps + tap
+            held = (inputs >= part.inputs.start) & (inputs < part.inputs.stop)
+            if held.any():
+                number = int(inputs[held][0])
+                return its_rows[inputs == number], number
+    raise AssertionError("a part without inputs")
 
 
 def _index(rows: Integers, cols: Integers) -> tuple[Lines, Lines]:

@@ -50,6 +50,30 @@ class ArrayTile:
 
 
 @dataclass(frozen=True, eq=False)
+class WeightCells:
+    """The cells of one weight at one position; those of all weights of a part are alike.
+
+    Attributes:
+        integers: int64 [integers], all that it may be, rising evenly.
+        digits: uint8 [integers, rows, cols], what cells hold of each; the last columns hold ones and add inputs up.
+        row_sign, row_shift: int64 [rows], polarity, and bits by which the row's input slice is above the first.
+        col_weight: int64 [cols], with which a column counts.
+        step_shift: bits from one step of the input to the next.
+        correction_cols: how many columns hold ones.
+        idle_inputs: inputs of other positions, and of other groups, whose rows drive the same columns, where cells hold 0.
+    """
+
+    integers: Integers
+    digits: NDArray[np.uint8]
+    row_sign: Integers
+    row_shift: Integers
+    col_weight: Integers
+    step_shift: int
+    correction_cols: int
+    idle_inputs: float
+
+
+@dataclass(frozen=True, eq=False)
 class ArrayPart:
     """A rectangle of a layer's logical matrix.
 
@@ -63,6 +87,7 @@ class ArrayPart:
         is_plain: each weight lies in one place only and is multiplied by all bits of its input there, alone in its
             tile (no windows of several positions, no input slices side by side, no other groups).
         make_tiles: gives what is written, in order.
+        cells_of_weight: gives the cells of one of its weights.
     """
 
     encode: Callable[[NDArray[np.integer]], NDArray[np.uint8]]
@@ -74,6 +99,7 @@ class ArrayPart:
     correction_cols: int
     is_plain: bool
     make_tiles: Callable[[], tuple[ArrayTile, ...]]
+    cells_of_weight: Callable[[], WeightCells]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +226,22 @@ def _part(contents: PartContents, accelerator: Accelerator) -> ArrayPart:
         correction_cols=part.correction_cols,
         is_plain=is_single and is_whole and part.slices_at_once == 1 and part.groups_per_tile == 1,
         make_tiles=lambda: tuple(_tiles(contents, accelerator)),
+        cells_of_weight=lambda: _cells_of_weight(contents),
+    )
+
+
+def _cells_of_weight(contents: PartContents) -> WeightCells:
+    part, one = contents.part, contents.encode_one()
+    rows = part.rows * part.groups_per_tile
+    return WeightCells(
+        integers=one.integers,
+        digits=one.digits,
+        row_sign=contents.rows.sign[one.rows],
+        row_shift=contents.rows.shift[one.rows],
+        col_weight=contents.cols.weight[one.cols],
+        step_shift=contents.step_shift,
+        correction_cols=int((contents.cols.output[one.cols] == CORRECTION).sum()),
+        idle_inputs=rows / len(one.rows) - len(part.inputs),
     )
 
 

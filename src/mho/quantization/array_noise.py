@@ -4,16 +4,19 @@ Layers take it straight through: what arrays add is a constant of the step, and 
 except that errors count in steps of the weights' grid and so grow with them. Everything comes from `mho.array`, so that
 training sees what `mho.simulation.analog` draws:
 
-- Where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`), cells are written
+- By statistics (`mho.quantization.statistical_noise`): weights are drawn with the moments of their cells, and what
+  converters and wires do is measured now and then.
+- By tiles, where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`), cells are written
   as the simulation writes them, put together to the integers that they stand for, and multiplied as plain training
   does; read noise is drawn for whole sums from its closed form.
-- Otherwise (`mho.quantization.tile_noise`) the layer runs on its tiles as in the simulation.
+- By tiles otherwise (`mho.quantization.tile_noise`): the layer runs on its tiles as in the simulation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -24,18 +27,32 @@ from mho.array.converters import drive_levels, make_adc
 from mho.array.crossbar import full_scale
 from mho.array.layout import list_conversions
 from mho.array.nonidealities import cells_deviate
-from mho.errors import PolicyError, UnsupportedOperationError
+from mho.errors import ConfigError, PolicyError, UnsupportedOperationError
 from mho.hardware.array import Placement
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import LayerArrays
+from mho.quantization.converter_errors import ConverterMeter
 from mho.quantization.layer_noise import LayerNoise
 from mho.quantization.modules import MvmModule
 from mho.quantization.range_renewal import RangeRenewal
+from mho.quantization.statistical_noise import StatisticalNoise
 from mho.quantization.tile_noise import TileNoise
 from mho.quantization.weight_noise import WeightNoise
 
 _NUMBERS_PER_LAYER = 1 << 24
 """Numbers of tiles, and of what is written for each sample, that a layer has to itself: no two share a stream."""
+
+
+class NoiseMethod(StrEnum):
+    """How what arrays do to a layer is found.
+
+    Attributes:
+        STATISTICAL: from moments of cells and measured errors of converters (`mho.quantization.statistical_noise`).
+        TILES: as the simulation does: all cells are written in every step, and converters convert.
+    """
+
+    STATISTICAL = "statistical"
+    TILES = "tiles"
 
 
 class ArrayNoise:
@@ -54,6 +71,7 @@ class ArrayNoise:
         conditions: Conditions | None = None,
         one_crossbar: bool | None = None,
         renewal: RangeRenewal | None = None,
+        method: NoiseMethod | str = NoiseMethod.STATISTICAL,
     ) -> None:
         """Prepare.
 
@@ -63,14 +81,16 @@ class ArrayNoise:
             conditions: when and how cells are read; None: at once.
             one_crossbar: all tiles are written into the same one, one after the other, and so have the same faults and
                 variation; else each has its own. None: the same where the hardware has only one.
-            renewal: how and when ranges of calibrated ADCs are found; None: as `RangeRenewal` says by itself.
+            renewal: how and when ranges of calibrated ADCs are found, and errors of converters are measured; None: as
+                `RangeRenewal` says by itself.
+            method: how what arrays do is found.
 
         Raises:
-            ConfigError: the conditions do not fit the hardware.
+            ConfigError: the conditions do not fit the hardware, or an unknown method.
             UnsupportedOperationError: stuck cells are got around.
         """
         _check_placement(hardware)
-        self.hardware = hardware
+        self.hardware, self.method = hardware, _read_method(method)
         self._renewal = RangeRenewal() if renewal is None else renewal
         self._conditions = Conditions() if conditions is None else conditions
         check_conditions(Device.of(hardware), self._conditions)
@@ -86,12 +106,16 @@ class ArrayNoise:
 
     def _make_layer(self, arrays: LayerArrays, first: int) -> LayerNoise:
         """Return the noise of a layer whose tiles have numbers from `first` on."""
-        hardware, conditions = self.hardware, self._conditions
-        if _is_linear(hardware) and all(part.is_plain for part in arrays.parts):
+        hardware, conditions, is_linear = self.hardware, self._conditions, _is_linear(self.hardware)
+        if self.method is NoiseMethod.TILES and is_linear and all(part.is_plain for part in arrays.parts):
             return WeightNoise(hardware, arrays, first, conditions, one_crossbar=self._shares)
         if hardware.converters.has_calibrated_adc:
             hardware = hardware.with_adc_bits(arrays.adc_bits)
-        return TileNoise(hardware, arrays, first, conditions, one_crossbar=self._shares, renewal=self._renewal)
+        place: Any = (hardware, arrays, first, conditions)
+        if self.method is NoiseMethod.TILES:
+            return TileNoise(*place, one_crossbar=self._shares, renewal=self._renewal)
+        meter = None if is_linear else ConverterMeter(*place, one_crossbar=self._shares, renewal=self._renewal)
+        return StatisticalNoise(*place, renewal=self._renewal, meter=meter)
 
     def begin_epoch(self) -> None:
         """Find ranges of calibrated ADCs again, so that an epoch depends on no earlier one."""
@@ -141,9 +165,16 @@ class ArrayNoise:
             "converters": self.hardware.converters.model_dump(mode="json"),
             "crossbar": self.hardware.crossbar.model_dump(mode="json"),
             "one_crossbar": self._shares,
+            "method": str(self.method),
             "conditions": [conditions.elapsed_s, conditions.temperature_k, conditions.reads],
             "layers": {name: type(layer).__name__ for name, layer in self.layers.items()},
         }
+
+
+def _read_method(method: NoiseMethod | str) -> NoiseMethod:
+    if method not in list(NoiseMethod):
+        raise ConfigError(f"method is {method!r}", where="noise of arrays", expected=", ".join(NoiseMethod))
+    return NoiseMethod(method)
 
 
 def _is_linear(hardware: Accelerator) -> bool:

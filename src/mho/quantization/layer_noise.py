@@ -16,6 +16,12 @@ class LayerNoise(ABC):
     def set_chip(self, chip: int) -> None:
         """Take another chip, whose seed is `chip`."""
 
+    def observe(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> None:  # noqa: B027
+        """See the operands of a product before it is computed: what depends on data follows from them.
+
+        Args: as for `residual`.
+        """
+
     @abstractmethod
     def weights(self, integers: Tensor) -> Tensor:
         """Return the integers that cells stand for, float32, of centred integers of the stored operand.

@@ -38,6 +38,12 @@ def multiply(
     return functional.conv2d(x, weight, bias, strides, pads, dilations, groups)
 
 
+def product_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
+    """Return the shape of a product of operands as for `multiply`."""
+    shapes = (one.to(device="meta", dtype=torch.float32) for one in (x, weight))
+    return multiply(*shapes, None, geometry).shape
+
+
 def multiply_backward(
     gradient: Tensor,
     x: Tensor,

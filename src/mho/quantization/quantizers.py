@@ -211,8 +211,10 @@ class _FakeQuantizedProduct(torch.autograd.Function):
             weight_hat, residual = integers.mul_(weight_step), None
         else:
             arrays, offset = on_arrays
+            streamed = torch.div(x_hat, input_step).round_()
+            arrays.observe(streamed, integers, geometry, offset)
             weight_hat = arrays.weights(integers) * weight_step
-            residual = _residual(arrays, x_hat / input_step, integers, geometry, offset, input_step * weight_step)
+            residual = _residual(arrays, streamed, integers, geometry, offset, input_step * weight_step)
             passed = arrays.passed()
         ctx.geometry, ctx.kind = geometry, kind
         ctx.has_bias = bias is not None
@@ -257,7 +259,7 @@ def _residual(
     arrays: LayerNoise, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, steps: Tensor
 ) -> Tensor | None:
     """Return what arrays add to a product, in the layer's own numbers; None for nothing."""
-    found = arrays.residual(streamed.round_(), integers, geometry, offset)
+    found = arrays.residual(streamed, integers, geometry, offset)
     if found is None:
         return None
     return found * (steps.flatten()[:, None, None] if geometry[0] == "conv" else steps.flatten())

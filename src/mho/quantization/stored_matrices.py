@@ -37,7 +37,7 @@ def matrices_to_operand(matrices: NDArray[Any], arrays: LayerArrays, like: Tenso
         arrays: of the layer.
         like: the operand that they are of.
     """
-    values = torch.from_numpy(matrices.astype(np.float32))
+    values = torch.from_numpy(matrices.astype(np.float32)).to(like.device)
     if arrays.is_stored:
         return values.transpose(2, 3).reshape(*like.shape[:-1], -1)
     return values.reshape(-1, *like.shape[1:])
@@ -51,7 +51,7 @@ def constants_to_product(constants: NDArray[Any], like: Tensor, geometry: Geomet
         like: the stored operand.
         geometry: of the product.
     """
-    values = torch.from_numpy(constants.astype(np.float32))
+    values = torch.from_numpy(constants.astype(np.float32)).to(like.device)
     if geometry[0] == "matmul":
         return values.reshape(*like.shape[:-2], 1, like.shape[-1])
     flat = values.reshape(-1)
@@ -61,8 +61,8 @@ def constants_to_product(constants: NDArray[Any], like: Tensor, geometry: Geomet
 def results_to_product(results: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
     """Return results [samples, groups, outputs, positions] as those of a product, float32 of the shape of `like`."""
     if geometry[0] == "matmul":
-        return results.transpose(2, 3).reshape(like.shape).to(torch.float32)
+        return results.transpose(2, 3).reshape(like.shape).to(like.device, torch.float32)
     flat = results.flatten(1, 2)
     if geometry[0] != "conv":
         flat = flat.transpose(1, 2)
-    return flat.reshape(like.shape).to(torch.float32)
+    return flat.reshape(like.shape).to(like.device, torch.float32)

@@ -6,6 +6,7 @@ ADCs find their ranges here (`mho.quantization.range_renewal`), and what they cl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,6 +107,12 @@ class TileNoise(LayerNoise):
         for number, part in enumerate(arrays.parts):
             for tile in part.make_tiles():
                 self._tiles.append(_PlacedTile(tile, number, first + len(self._tiles)))
+
+    def on(self, hardware: Accelerator) -> TileNoise:
+        """Return the same tiles, of the same chip, on hardware whose cells are the same and whose ADCs are ideal."""
+        other = copy.copy(self)
+        other._hardware, other._ranges = hardware, None
+        return other
 
     def set_chip(self, chip: int) -> None:
         """Take another chip."""
@@ -223,10 +230,10 @@ class TileNoise(LayerNoise):
         """Return the sums of codes that the digital unit takes, [images, groups, 1, positions]."""
         groups, inputs, positions = self._arrays.groups, self._arrays.inputs, self._arrays.positions
         if geometry[0] == "conv":
-            total = multiply(streamed, torch.ones(groups, *integers.shape[1:]), None, geometry)
+            total = multiply(streamed, streamed.new_ones(groups, *integers.shape[1:]), None, geometry)
         else:
             total = streamed.sum(dim=-1).reshape(-1, groups, positions)
-        return (total + offset * inputs).reshape(-1, groups, 1, positions)
+        return (total + offset * inputs).reshape(-1, groups, 1, positions).cpu()
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,7 +120,7 @@ class WeightNoise(LayerNoise):
     def _read(self, streamed: Tensor, like: Tensor, geometry: Geometry, offset: int, variance: _Written) -> Tensor:
         """Draw the noise of all sums; that of a column of ones is common to the outputs of its group."""
         arrays = self._arrays
-        squares = self._squares[(streamed + offset).to(torch.int64)]
+        squares = self._squares.to(streamed.device)[(streamed + offset).to(torch.int64)]
         if offset and geometry[0] == "conv":
             _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
             squares = functional.pad(squares, (left, left, top, top), value=float(self._squares[offset]))
@@ -166,7 +166,8 @@ def _combine_cells(part: ArrayPart, values: Floats, result: _Written, *, is_vari
 def _draw(squares: Tensor, variance: Tensor, geometry: Geometry, generator: torch.Generator) -> Tensor:
     """Draw a number for each sum: variances of the stored operand times squares."""
     deviations = multiply(squares, variance, None, geometry).clamp_(min=0).sqrt_()
-    return torch.empty_like(deviations).normal_(generator=generator).mul_(deviations)
+    normal = torch.empty_like(deviations, device="cpu").normal_(generator=generator)
+    return normal.to(deviations.device).mul_(deviations)
 
 
 def _squares_of_codes(input_bits: int, dac_bits: int) -> Tensor:

@@ -1,0 +1,289 @@
+"""A layer on arrays by the statistics of its cells and converters: a fresh chip costs little more than plain training.
+
+- Static errors: each weight is drawn from a normal distribution with the mean and the variance of what its cells stand
+  for (`mho.quantization.weight_moments`), independently of all others. Columns of ones have errors that all outputs of
+  a group share.
+- Read noise is drawn for whole sums from its closed form.
+- ADCs, DACs that are not linear, and wires: a gain, a bias and a spread of each output, measured on some samples of a
+  batch on the chip of that step (`mho.quantization.converter_errors`), and measured anew when ranges of ADCs are due.
+- Cells of other positions and groups that share columns with a weight add a constant and noise to each output.
+
+What it leaves out `mho.quantization.tile_noise` has: that cells are the same where layers share a crossbar, that the
+copies of a weight in a window differ, and how errors of converters depend on each input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mho.array.cell_statistics import cell_statistics
+from mho.array.conductances import Conditions
+from mho.array.seeds import CrossbarSeed, Purpose
+from mho.hardware.spec import Accelerator
+from mho.mapping.layer_arrays import ArrayPart, LayerArrays
+from mho.quantization.converter_errors import ConverterErrors, ConverterMeter
+from mho.quantization.layer_noise import LayerNoise
+from mho.quantization.mvm_products import Geometry, multiply, product_shape
+from mho.quantization.range_renewal import RangeRenewal
+from mho.quantization.weight_moments import WeightMoments, find_moments
+
+
+class _Table:
+    """The moments of a part's weights as tensors on the device that they are asked for on."""
+
+    def __init__(self, part: ArrayPart, moments: WeightMoments) -> None:
+        self.part, self.moments = part, moments
+        self._tensors: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+        weight = moments.weight
+        self.is_read = bool(weight.read.any())
+
+    def look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return mean, standard deviation and read variance of stored integers, each of their shape."""
+        device, moments = stored.device, self.moments
+        if device not in self._tensors:
+            parts = moments.weight.mean, np.sqrt(moments.weight.variance), moments.weight.read
+            mean, deviation, read = (torch.tensor(one, dtype=torch.float32, device=device) for one in parts)
+            self._tensors[device] = mean, deviation, read
+        mean, deviation, read = self._tensors[device]
+        index = (stored - moments.lowest).div_(moments.step).to(torch.int32).clamp_(0, len(mean) - 1)
+        return mean[index], deviation[index], read[index] if self.is_read else None
+
+
+class StatisticalNoise(LayerNoise):
+    """See the module."""
+
+    def __init__(
+        self,
+        hardware: Accelerator,
+        arrays: LayerArrays,
+        first: int,
+        conditions: Conditions,
+        *,
+        renewal: RangeRenewal,
+        meter: ConverterMeter | None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            hardware, arrays, conditions: as for `mho.quantization.array_noise.ArrayNoise`.
+            first: tells its random numbers from those of other layers.
+            renewal: when errors of converters are measured again.
+            meter: measures them; None: converters and wires are ideal.
+        """
+        self._arrays, self._first, self._renewal, self._meter = arrays, first, renewal, meter
+        self._chip, self._draws, self._left = 0, 0, 0
+        statistics, dac_bits = cell_statistics(hardware, conditions), hardware.converters.dac_bits
+        self._tables = [
+            _Table(part, find_moments(part.cells_of_weight(), statistics, arrays.input_bits, dac_bits))
+            for part in arrays.parts
+        ]
+        self._reads = any(table.is_read for table in self._tables)
+        reads = np.concatenate([table.moments.weight.read for table in self._tables])
+        self._reads_alike = bool((reads == reads[0]).all())
+        self._stored_shape: torch.Size = torch.Size()
+        self._variance: Tensor | None = None
+        self._errors_of_sums: Tensor | None = None
+        self._errors: ConverterErrors | None = None
+        self._geometry: Geometry | None = None
+
+    def set_chip(self, chip: int) -> None:
+        """Take another chip."""
+        self._chip, self._draws = chip, 0
+        self._left -= 1
+
+    def clear_ranges(self) -> None:
+        """Measure the errors of converters at the next product."""
+        self._left = 0
+
+    def observe(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> None:
+        """Measure the errors of converters where that is due."""
+        if self._meter is not None and self._left < 1:
+            self._errors = self._meter.measure(self._chip, streamed, integers, geometry, offset)
+            self._left = self._renewal.steps
+
+    def passed(self) -> Tensor | None:
+        """Return which share of the results of each output is not clipped, of the last measurement."""
+        if self._errors is None or self._errors.passed is None or self._geometry is None:
+            return None
+        return self._lay_out(self._by_group(self._errors.passed, self._errors.passed), self._geometry)
+
+    def weights(self, integers: Tensor) -> Tensor:
+        """Return integers that the cells of a chip may stand for, of centred integers of the operand."""
+        arrays, generator = self._arrays, self._generator(Purpose.WRITES, integers.device)
+        self._stored_shape, whole = integers.shape, self._to_matrices(integers)
+        mean, deviation, self._variance = self._look_up(whole + self._by_group(arrays.zeros, whole)[..., None])
+        found = torch.addcmul(mean, deviation, _normal(whole.shape, generator))
+        if arrays.has_corrections or arrays.offsets.any():
+            ones = self._draw_ones(whole, generator) if arrays.has_corrections else whole.new_ones(1, 1, whole.shape[3])
+            found = found - self._by_group(arrays.offsets, whole)[..., None] * ones[:, :, None]
+        self._errors_of_sums = (found - whole).sum(dim=3)
+        if self._errors is not None:
+            found = found * (1 + self._by_group(self._errors.gain, whole))[..., None]
+        return self._to_operand(found, integers)
+
+    def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
+        """Return what converters, read noise and cells of other positions add, and errors of the offset of codes."""
+        self._geometry, generator = geometry, self._generator(Purpose.READS, streamed.device)
+        constant, variance = self._find_constants(streamed, offset, generator)
+        if self._errors is not None:
+            constant = constant + self._by_group(self._errors.bias, constant)
+            variance = variance + self._by_group(self._errors.deviation.square(), variance)
+        total = self._lay_out(constant, geometry) if constant.any() else None
+        if self._reads or variance.any():
+            of_results = self._lay_out(variance, geometry)
+            if self._reads:
+                of_results = of_results + self._read_variance(streamed, integers, geometry, offset, generator)
+            noise = _normal(product_shape(streamed, integers, geometry), generator).mul_(of_results.clamp(min=0).sqrt_())
+            total = noise if total is None else noise.add_(total)
+            if self._reads and self._arrays.has_corrections:
+                total = total.sub_(self._draw_common(streamed, integers, geometry, offset, generator))
+        return total
+
+    def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return mean, deviation and read variance of stored integers [samples, groups, outputs, inputs]."""
+        if len(self._tables) == 1:
+            return self._tables[0].look_up(stored)
+        mean, deviation, read = (torch.zeros_like(stored) for _ in range(3))
+        for table in self._tables:
+            block = slice(None), table.part.groups, table.part.outputs, table.part.inputs
+            mean[block], deviation[block], found = table.look_up(stored[block])
+            if found is not None:
+                read[block] = found
+        return mean, deviation, read if self._reads else None
+
+    def _draw_ones(self, whole: Tensor, generator: torch.Generator) -> Tensor:
+        """Return what columns of ones give for each input, [samples, groups, inputs]."""
+        mean, variance = self._ones(whole, "mean"), self._ones(whole, "variance")
+        return _normal(mean.shape, generator).mul_(variance.sqrt()).add_(mean)
+
+    def _ones(self, whole: Tensor, name: str) -> Tensor:
+        """Return a moment of columns of ones for each input, [samples, groups, inputs]."""
+        found = whole.new_zeros(len(whole), self._arrays.groups, self._arrays.inputs)
+        for table in self._tables:
+            if table.part.correction_cols:
+                found[:, table.part.groups, table.part.inputs] += float(getattr(table.moments.one, name)[0])
+        return found
+
+    def _find_constants(self, streamed: Tensor, offset: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return what every result of an output has, and the variance that is new in each, [samples, groups, outputs].
+
+        Errors of idle cells count with codes: what their mean makes of them is the same in all results.
+        """
+        assert self._errors_of_sums is not None, "weights come first"
+        gain = 0.0 if self._errors is None else self._by_group(self._errors.gain, self._errors_of_sums)
+        constant = self._errors_of_sums * offset * (1 + gain)
+        variance = torch.zeros_like(constant[:1])
+        if not any(table.moments.idle_inputs for table in self._tables):
+            return constant, variance
+        codes = streamed + offset
+        spread, level = torch.var_mean(codes, correction=0)
+        squares = self._squares(codes).mean() if self._reads else streamed.new_zeros(())
+        offsets = self._by_group(self._arrays.offsets, constant)
+        for table in self._tables:
+            idle, ones, count = table.moments.idle, table.moments.idle_one, table.moments.idle_inputs
+            block = slice(None), table.part.groups, table.part.outputs
+            own = offsets[block]
+            mean, static, read = (
+                count * (float(one[0]) + sign * own**power * float(of_ones[0]))
+                for one, of_ones, sign, power in (
+                    (idle.mean, ones.mean, -1, 1),
+                    (idle.variance, ones.variance, 1, 2),
+                    (idle.read, ones.read, 1, 2),
+                )
+            )
+            drawn = _normal(constant[block].shape, generator) * static.sqrt()
+            constant[block] += level * (mean + drawn)
+            variance[block] += spread * static + squares * read
+        return constant, variance
+
+    def _read_variance(
+        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return the variance of read noise of each result; outputs or groups may share one."""
+        assert self._variance is not None, "weights come first"
+        squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
+        if not self._reads_alike:
+            return multiply(squares, self._to_operand(self._variance, integers), None, unpadded)
+        read = float(self._tables[0].moments.weight.read[0])
+        return self._sum_up(squares, integers, unpadded).mul_(read)
+
+    def _draw_common(
+        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return the noise of columns of ones in each result: common to the outputs of a group."""
+        assert self._variance is not None, "weights come first"
+        squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
+        of_ones = self._ones(self._variance, "read")
+        if self._arrays.is_stored:
+            of_ones = of_ones[..., None].reshape(*integers.shape[:-1], 1)
+        else:
+            of_ones = of_ones.reshape(-1, *integers.shape[1:])
+        variance = multiply(squares, of_ones, None, unpadded).clamp_(min=0)
+        common = self._for_outputs(_normal(variance.shape, generator).mul_(variance.sqrt_()), geometry)
+        return common * self._lay_out(self._by_group(self._arrays.offsets, self._variance), geometry)
+
+    def _sum_up(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
+        """Return the sums of the inputs of each result; those of outputs and of columns are alike."""
+        if geometry[0] != "conv":
+            return squares.sum(dim=-1, keepdim=True)
+        ones = squares.new_ones(self._arrays.groups, *integers.shape[1:])
+        return self._for_outputs(multiply(squares, ones, None, geometry), geometry)
+
+    def _for_outputs(self, of_groups: Tensor, geometry: Geometry) -> Tensor:
+        """Repeat what groups have for their outputs, where that does not follow from the shape."""
+        if self._arrays.groups == 1 or self._arrays.is_stored:
+            return of_groups
+        return of_groups.repeat_interleave(self._arrays.outputs, dim=1 if geometry[0] == "conv" else -1)
+
+    def _squares(self, codes: Tensor) -> Tensor:
+        """Return what codes drive, squared, times 4^shift and added over the steps."""
+        table = torch.tensor(self._tables[0].moments.squares, dtype=torch.float32, device=codes.device)
+        return table[codes.to(torch.int32)]
+
+    def _pad(self, squares: Tensor, geometry: Geometry, offset: int) -> tuple[Tensor, Geometry]:
+        """Pad squares with that of the code of zero, and return what is left to do."""
+        if not offset or geometry[0] != "conv":
+            return squares, geometry
+        _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
+        value = float(self._tables[0].moments.squares[offset])
+        return functional.pad(squares, (left, left, top, top), value=value), ("conv", strides, (0, 0), dilations, groups)
+
+    def _generator(self, purpose: Purpose, device: torch.device) -> torch.Generator:
+        """Return what this layer draws on this chip for a purpose; a further product of the step draws anew."""
+        self._draws += 1
+        stream = CrossbarSeed(self._chip, self._first).stream(purpose, self._draws)
+        return torch.Generator(device).manual_seed(int(stream.integers(1 << 63)))
+
+    def _to_matrices(self, operand: Tensor) -> Tensor:
+        """Return an operand as [samples, groups, outputs, inputs], as `mho.quantization.stored_matrices` does."""
+        arrays, operand = self._arrays, operand.detach()
+        if arrays.is_stored:
+            return operand.reshape(-1, arrays.groups, arrays.inputs, arrays.outputs).transpose(2, 3)
+        return operand.reshape(1, arrays.groups, arrays.outputs, arrays.inputs)
+
+    def _to_operand(self, matrices: Tensor, like: Tensor) -> Tensor:
+        """Return matrices as an operand."""
+        return (matrices.transpose(2, 3) if self._arrays.is_stored else matrices).reshape(like.shape)
+
+    def _by_group(self, values: NDArray[np.int64] | Tensor, like: Tensor) -> Tensor:
+        """Return values of outputs as [1, groups, outputs], on the device of `like`."""
+        found = values if isinstance(values, Tensor) else torch.as_tensor(values, device=like.device)
+        return found.to(torch.float32).reshape(1, self._arrays.groups, self._arrays.outputs)
+
+    def _lay_out(self, values: Tensor, geometry: Geometry) -> Tensor:
+        """Return values of outputs [samples, groups, outputs] so that they fit a product."""
+        if geometry[0] == "matmul":
+            return values.reshape(len(values), *self._stored_shape[1:-2], 1, self._stored_shape[-1])
+        flat = values.reshape(-1)
+        return flat[:, None, None] if geometry[0] == "conv" else flat
+
+
+def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return standard normal numbers, float32, on the device of the generator."""
+    return torch.empty(shape, device=generator.device).normal_(generator=generator)
