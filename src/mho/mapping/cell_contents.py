@@ -266,7 +266,9 @@ def _encode(contents: PartContents, groups: NDArray[np.integer]) -> NDArray[np.u
     return cells
 
 
-def _fill(contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers) -> Integers:
+def _fill(
+    contents: PartContents, groups: NDArray[np.integer], inputs: Integers, rows: Integers, cols: Integers
+) -> Integers:
     """Return the digits of cells, [groups, rows, cols], in rows that hold `inputs`."""
     block = _digits_of(contents, groups, inputs, rows, cols)
     block >>= contents.cols.digit[cols]

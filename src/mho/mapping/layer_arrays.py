@@ -60,7 +60,8 @@ class WeightCells:
         col_weight: int64 [cols], with which a column counts.
         step_shift: bits from one step of the input to the next.
         correction_cols: how many columns hold ones.
-        idle_inputs: inputs of other positions, and of other groups, whose rows drive the same columns, where cells hold 0.
+        idle_inputs: inputs of other positions and groups whose rows drive the columns of a result, where cells hold 0,
+            mean over positions.
     """
 
     integers: Integers
@@ -232,7 +233,7 @@ def _part(contents: PartContents, accelerator: Accelerator) -> ArrayPart:
 
 def _cells_of_weight(contents: PartContents) -> WeightCells:
     part, one = contents.part, contents.encode_one()
-    rows = part.rows * part.groups_per_tile
+    driven = _count_windows_of_position(contents) * part.rows * part.groups_per_tile / len(one.rows)
     return WeightCells(
         integers=one.integers,
         digits=one.digits,
@@ -241,8 +242,20 @@ def _cells_of_weight(contents: PartContents) -> WeightCells:
         col_weight=contents.cols.weight[one.cols],
         step_shift=contents.step_shift,
         correction_cols=int((contents.cols.output[one.cols] == CORRECTION).sum()),
-        idle_inputs=rows / len(one.rows) - len(part.inputs),
+        idle_inputs=max(0.0, driven - len(part.inputs)),
     )
+
+
+def _count_windows_of_position(contents: PartContents) -> float:
+    """Return in how many windows a result gets something, mean over positions."""
+    grid = contents.grid
+    axes = zip(grid.sweeps(contents.part.window), (grid.height, grid.width), strict=True)
+    positions = grid.positions(contents.part.window)
+    found = np.ones(len(positions))
+    for axis, (sweep, lines) in enumerate(axes):
+        place = np.arange(sweep.count)[:, None] * sweep.step + positions[:, axis]
+        found *= ((place >= 0) & (place < lines.positions)).sum(axis=0)
+    return float(found.sum()) / (grid.height.positions * grid.width.positions)
 
 
 def _tiles(contents: PartContents, accelerator: Accelerator) -> Iterator[ArrayTile]:

@@ -6,9 +6,9 @@ training sees what `mho.simulation.analog` draws:
 
 - By statistics (`mho.quantization.statistical_noise`): weights are drawn with the moments of their cells, and what
   converters and wires do is measured now and then.
-- By tiles, where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`), cells are written
-  as the simulation writes them, put together to the integers that they stand for, and multiplied as plain training
-  does; read noise is drawn for whole sums from its closed form.
+- By tiles, where ADCs and wires are ideal and each weight lies in one place (`mho.quantization.weight_noise`): cells
+  are written as the simulation writes them, put together to the integers that they stand for, and multiplied as plain
+  training does; read noise is drawn for whole sums from its closed form.
 - By tiles otherwise (`mho.quantization.tile_noise`): the layer runs on its tiles as in the simulation.
 """
 

@@ -1,7 +1,7 @@
-"""What ADCs, DACs and wires make of a layer's results, measured on some inputs on one chip: a gain, a bias and a spread.
+"""What ADCs, DACs and wires make of a layer's results, measured on some inputs on one chip: gain, bias and spread.
 
-The layer runs on its tiles (`mho.quantization.tile_noise`) as it is, and with the same cells behind ideal converters and
-wires. The difference, fitted by a straight line over the results of each output, leaves a residual that counts as noise.
+The layer runs on its tiles (`mho.quantization.tile_noise`) as it is, and with the same cells behind ideal converters
+and wires. A straight line is fitted to the difference over the results of each output; what is left counts as noise.
 """
 
 from __future__ import annotations

@@ -40,8 +40,7 @@ def multiply(
 
 def product_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
     """Return the shape of a product of operands as for `multiply`."""
-    shapes = (one.to(device="meta", dtype=torch.float32) for one in (x, weight))
-    return multiply(*shapes, None, geometry).shape
+    return multiply(x.to(device="meta"), weight.to(device="meta"), None, geometry).shape
 
 
 def multiply_backward(

@@ -14,8 +14,6 @@ copies of a weight in a window differ, and how errors of converters depend on ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -84,6 +82,7 @@ class StatisticalNoise(LayerNoise):
             for part in arrays.parts
         ]
         self._reads = any(table.is_read for table in self._tables)
+        self._has_idle = any(table.moments.idle_inputs for table in self._tables)
         reads = np.concatenate([table.moments.weight.read for table in self._tables])
         self._reads_alike = bool((reads == reads[0]).all())
         self._stored_shape: torch.Size = torch.Size()
@@ -91,6 +90,15 @@ class StatisticalNoise(LayerNoise):
         self._errors_of_sums: Tensor | None = None
         self._errors: ConverterErrors | None = None
         self._geometry: Geometry | None = None
+
+    @property
+    def errors(self) -> ConverterErrors | None:
+        """The errors of converters that were measured last; None where there are none yet, or all are ideal."""
+        return self._errors
+
+    def keep_errors(self, errors: ConverterErrors | None) -> None:
+        """Take errors of converters that were measured elsewhere, and measure none."""
+        self._errors, self._meter = errors, None
 
     def set_chip(self, chip: int) -> None:
         """Take another chip."""
@@ -115,12 +123,12 @@ class StatisticalNoise(LayerNoise):
 
     def weights(self, integers: Tensor) -> Tensor:
         """Return integers that the cells of a chip may stand for, of centred integers of the operand."""
-        arrays, generator = self._arrays, self._generator(Purpose.WRITES, integers.device)
+        arrays, numbers = self._arrays, self._numbers(Purpose.WRITES, integers.device)
         self._stored_shape, whole = integers.shape, self._to_matrices(integers)
         mean, deviation, self._variance = self._look_up(whole + self._by_group(arrays.zeros, whole)[..., None])
-        found = torch.addcmul(mean, deviation, _normal(whole.shape, generator))
+        found = torch.addcmul(mean, deviation, numbers.draw(whole.shape))
         if arrays.has_corrections or arrays.offsets.any():
-            ones = self._draw_ones(whole, generator) if arrays.has_corrections else whole.new_ones(1, 1, whole.shape[3])
+            ones = self._draw_ones(whole, numbers) if arrays.has_corrections else whole.new_ones(1, 1, whole.shape[3])
             found = found - self._by_group(arrays.offsets, whole)[..., None] * ones[:, :, None]
         self._errors_of_sums = (found - whole).sum(dim=3)
         if self._errors is not None:
@@ -129,20 +137,21 @@ class StatisticalNoise(LayerNoise):
 
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what converters, read noise and cells of other positions add, and errors of the offset of codes."""
-        self._geometry, generator = geometry, self._generator(Purpose.READS, streamed.device)
-        constant, variance = self._find_constants(streamed, offset, generator)
+        self._geometry, numbers = geometry, self._numbers(Purpose.READS, streamed.device)
+        constant, variance = self._find_constants(streamed, offset, numbers)
         if self._errors is not None:
             constant = constant + self._by_group(self._errors.bias, constant)
             variance = variance + self._by_group(self._errors.deviation.square(), variance)
-        total = self._lay_out(constant, geometry) if constant.any() else None
-        if self._reads or variance.any():
+        varies = self._reads or self._has_idle or self._errors is not None
+        total = self._lay_out(constant, geometry) if varies or offset else None
+        if varies:
             of_results = self._lay_out(variance, geometry)
             if self._reads:
-                of_results = of_results + self._read_variance(streamed, integers, geometry, offset, generator)
-            noise = _normal(product_shape(streamed, integers, geometry), generator).mul_(of_results.clamp(min=0).sqrt_())
-            total = noise if total is None else noise.add_(total)
+                of_results = of_results + self._read_variance(streamed, integers, geometry, offset)
+            noise = numbers.draw(product_shape(streamed, integers, geometry))
+            total = noise.mul_(of_results.clamp(min=0).sqrt_()).add_(total)
             if self._reads and self._arrays.has_corrections:
-                total = total.sub_(self._draw_common(streamed, integers, geometry, offset, generator))
+                total = total.sub_(self._draw_common(streamed, integers, geometry, offset, numbers))
         return total
 
     def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -157,10 +166,10 @@ class StatisticalNoise(LayerNoise):
                 read[block] = found
         return mean, deviation, read if self._reads else None
 
-    def _draw_ones(self, whole: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw_ones(self, whole: Tensor, numbers: _Numbers) -> Tensor:
         """Return what columns of ones give for each input, [samples, groups, inputs]."""
         mean, variance = self._ones(whole, "mean"), self._ones(whole, "variance")
-        return _normal(mean.shape, generator).mul_(variance.sqrt()).add_(mean)
+        return numbers.draw(mean.shape).mul_(variance.sqrt()).add_(mean)
 
     def _ones(self, whole: Tensor, name: str) -> Tensor:
         """Return a moment of columns of ones for each input, [samples, groups, inputs]."""
@@ -170,7 +179,7 @@ class StatisticalNoise(LayerNoise):
                 found[:, table.part.groups, table.part.inputs] += float(getattr(table.moments.one, name)[0])
         return found
 
-    def _find_constants(self, streamed: Tensor, offset: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _find_constants(self, streamed: Tensor, offset: int, numbers: _Numbers) -> tuple[Tensor, Tensor]:
         """Return what every result of an output has, and the variance that is new in each, [samples, groups, outputs].
 
         Errors of idle cells count with codes: what their mean makes of them is the same in all results.
@@ -179,7 +188,7 @@ class StatisticalNoise(LayerNoise):
         gain = 0.0 if self._errors is None else self._by_group(self._errors.gain, self._errors_of_sums)
         constant = self._errors_of_sums * offset * (1 + gain)
         variance = torch.zeros_like(constant[:1])
-        if not any(table.moments.idle_inputs for table in self._tables):
+        if not self._has_idle:
             return constant, variance
         codes = streamed + offset
         spread, level = torch.var_mean(codes, correction=0)
@@ -197,14 +206,12 @@ class StatisticalNoise(LayerNoise):
                     (idle.read, ones.read, 1, 2),
                 )
             )
-            drawn = _normal(constant[block].shape, generator) * static.sqrt()
+            drawn = numbers.draw(constant[block].shape) * static.sqrt()
             constant[block] += level * (mean + drawn)
             variance[block] += spread * static + squares * read
         return constant, variance
 
-    def _read_variance(
-        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, generator: torch.Generator
-    ) -> Tensor:
+    def _read_variance(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
         """Return the variance of read noise of each result; outputs or groups may share one."""
         assert self._variance is not None, "weights come first"
         squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
@@ -214,7 +221,7 @@ class StatisticalNoise(LayerNoise):
         return self._sum_up(squares, integers, unpadded).mul_(read)
 
     def _draw_common(
-        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, generator: torch.Generator
+        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, numbers: _Numbers
     ) -> Tensor:
         """Return the noise of columns of ones in each result: common to the outputs of a group."""
         assert self._variance is not None, "weights come first"
@@ -225,7 +232,7 @@ class StatisticalNoise(LayerNoise):
         else:
             of_ones = of_ones.reshape(-1, *integers.shape[1:])
         variance = multiply(squares, of_ones, None, unpadded).clamp_(min=0)
-        common = self._for_outputs(_normal(variance.shape, generator).mul_(variance.sqrt_()), geometry)
+        common = self._for_outputs(numbers.draw(variance.shape).mul_(variance.sqrt_()), geometry)
         return common * self._lay_out(self._by_group(self._arrays.offsets, self._variance), geometry)
 
     def _sum_up(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
@@ -252,13 +259,19 @@ class StatisticalNoise(LayerNoise):
             return squares, geometry
         _, strides, (top, left), dilations, groups = geometry  # type: ignore[misc]
         value = float(self._tables[0].moments.squares[offset])
-        return functional.pad(squares, (left, left, top, top), value=value), ("conv", strides, (0, 0), dilations, groups)
+        return functional.pad(squares, (left, left, top, top), value=value), (
+            "conv",
+            strides,
+            (0, 0),
+            dilations,
+            groups,
+        )
 
-    def _generator(self, purpose: Purpose, device: torch.device) -> torch.Generator:
+    def _numbers(self, purpose: Purpose, device: torch.device) -> _Numbers:
         """Return what this layer draws on this chip for a purpose; a further product of the step draws anew."""
         self._draws += 1
         stream = CrossbarSeed(self._chip, self._first).stream(purpose, self._draws)
-        return torch.Generator(device).manual_seed(int(stream.integers(1 << 63)))
+        return _Numbers(device, int(stream.integers(1 << 63)))
 
     def _to_matrices(self, operand: Tensor) -> Tensor:
         """Return an operand as [samples, groups, outputs, inputs], as `mho.quantization.stored_matrices` does."""
@@ -284,6 +297,13 @@ class StatisticalNoise(LayerNoise):
         return flat[:, None, None] if geometry[0] == "conv" else flat
 
 
-def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return standard normal numbers, float32, on the device of the generator."""
-    return torch.empty(shape, device=generator.device).normal_(generator=generator)
+class _Numbers:
+    """Standard normal numbers, drawn on the device that they are for."""
+
+    def __init__(self, device: torch.device, seed: int) -> None:
+        self._device = device
+        self._generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
+
+    def draw(self, shape: torch.Size) -> Tensor:
+        """Return numbers, float32."""
+        return torch.empty(shape, device=self._device).normal_(generator=self._generator)

@@ -111,7 +111,11 @@ class _DrivenCodes:
 
 
 def _combine(
-    cells: WeightCells, digits: NDArray[np.uint8], col_weight: NDArray[np.int64], of: CellStatistics, codes: _DrivenCodes
+    cells: WeightCells,
+    digits: NDArray[np.uint8],
+    col_weight: NDArray[np.int64],
+    of: CellStatistics,
+    codes: _DrivenCodes,
 ) -> Moments:
     """Add up what cells [integers, rows, cols] stand for."""
     weight = col_weight.astype(np.float64)
