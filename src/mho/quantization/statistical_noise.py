@@ -143,7 +143,7 @@ class StatisticalNoise(LayerNoise):
             constant = constant + self._by_group(self._errors.bias, constant)
             variance = variance + self._by_group(self._errors.deviation.square(), variance)
         varies = self._reads or self._has_idle or self._errors is not None
-        total = self._lay_out(constant, geometry) if varies or offset else None
+        total = self._lay_out(constant, geometry)
         if varies:
             of_results = self._lay_out(variance, geometry)
             if self._reads:
@@ -152,7 +152,7 @@ class StatisticalNoise(LayerNoise):
             total = noise.mul_(of_results.clamp(min=0).sqrt_()).add_(total)
             if self._reads and self._arrays.has_corrections:
                 total = total.sub_(self._draw_common(streamed, integers, geometry, offset, numbers))
-        return total
+        return total if varies or offset else None
 
     def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return mean, deviation and read variance of stored integers [samples, groups, outputs, inputs]."""

@@ -133,6 +133,9 @@ class NoiseSettings(FrozenModel):
     accelerator: str | None = Field(default=None, min_length=1)
     """A preset or a TOML file: the arrays and converters to train for, where these are not the run's. Crossbars, cells
     and DACs must be the same."""
+    method: Literal["statistical", "tiles"] = "statistical"
+    """How what arrays do is found: from moments of their cells and measured errors of their converters, or by writing
+    all cells and converting all sums as the simulation does, which takes many times as long."""
     converters: bool = True
     """What ADCs and DACs do to sums; without it ADCs are ideal, and steps are quicker."""
     read_noise: bool = True
@@ -153,7 +156,8 @@ class NoiseSettings(FrozenModel):
     range_share: float = Field(default=0.9999, gt=0, le=1)
     """For percentiles, the share of sums that is kept."""
     range_steps: Count = 100
-    """After so many steps ranges of calibrated ADCs are found again, and at the start of every epoch."""
+    """After so many steps ranges of calibrated ADCs, and errors of converters, are found again, and at the start of
+    every epoch."""
 
 
 class QatSettings(TrainingSettings):

@@ -96,8 +96,14 @@ def make_noise(
     assert network.policy is not None
     arrays = arrays_of_network(network.network, network.policy, accelerator, mapping)
     hardware = noise_hardware(settings, accelerator)
-    conditions, renewal = noise_conditions(settings), _renewal(settings)
-    return ArrayNoise(hardware, arrays, conditions=conditions, one_crossbar=settings.one_crossbar, renewal=renewal)
+    return ArrayNoise(
+        hardware,
+        arrays,
+        conditions=noise_conditions(settings),
+        one_crossbar=settings.one_crossbar,
+        renewal=_renewal(settings),
+        method=settings.method,
+    )
 
 
 def check_noise(

@@ -274,7 +274,7 @@ def test_every_layer_has_errors_of_its_own_but_one_crossbar_the_same_cells(
     trainable, x = dense()
     found = noise_for(trainable, hardware(array={kind: 0.1}, converters={"adc_bits": adc_bits}))
     arrays = arrays_of_network(trainable.network, trainable.policy, hardware(), MappingModel.PAPER)["fc"]
-    noise = ArrayNoise(found.hardware, {"first": arrays, "second": arrays}, one_crossbar=one_crossbar)
+    noise = ArrayNoise(found.hardware, {"first": arrays, "second": arrays}, one_crossbar=one_crossbar, method="tiles")
     whole, codes = integers(trainable), torch.ones(1, x.shape[1])
     first, second = (
         layer.weights(whole) if adc_bits == "ideal" else layer.residual(codes, whole, ("linear",), 0)
