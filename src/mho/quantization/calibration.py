@@ -3,6 +3,9 @@ the weights shifts outputs by.
 
 One pass of the float network over a few hundred samples, then any policy is set by copying: a search pays for
 calibration once. Steps of activations are found on an even selection of their values, so memory stays bounded.
+
+An input that cannot be negative, or was not in any of many samples, gets an unsigned grid: half of a signed one would
+be empty.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ from mho.quantization.step_search import SortedRows
 LEAST_MAGNITUDE = 2.0**-100
 """Of the largest weight or input of a layer: float32 then holds its steps, and their products, to full precision."""
 
+LEAST_SAMPLES_FOR_SIGN = 32
+"""Samples without a negative value after which calibration takes an input for one that has none."""
+
 _VALUES_PER_LAYER = 65_536
 _VALUES_PER_OUTPUT = 4_096
 _MOST_SAMPLES_AT_ONCE = 256
@@ -34,7 +40,8 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
     """Calibrate every layer for every width, and let `trainable` use the table from now on.
 
     The network runs in float, with running BatchNorm statistics. Layers that are quantized already get the steps of
-    their widths.
+    their widths. Where at least `LEAST_SAMPLES_FOR_SIGN` samples give a layer no negative input, its grids are
+    unsigned, and a negative input that comes later is quantized to 0.
 
     Args:
         trainable: the network; its float weights are what is calibrated.
@@ -55,7 +62,8 @@ def calibrate(trainable: TrainableNetwork, inputs: Tensor, batch_size: int | Non
     layers = {}
     for name, module in modules.items():
         seen = observed[name]
-        non_negative = trainable.is_non_negative(name)
+        seems_non_negative = len(inputs) >= LEAST_SAMPLES_FOR_SIGN and seen.streamed.least >= 0
+        non_negative = trainable.is_non_negative(name) or seems_non_negative
         act_steps = _calibrate_activations(_sort(name, "inputs", seen.streamed.rows()), non_negative)
         corrections = None
         if module.weight is None:
@@ -95,11 +103,12 @@ def _calibrate_activations(rows: SortedRows, non_negative: bool) -> Tensor:
 
 
 class _Reservoir:
-    """An even selection of a tensor's values over all batches, and its extremes."""
+    """An even selection of a tensor's values over all batches, and its extremes; `least` is the smallest of all."""
 
     def __init__(self, layer: str, batches: int) -> None:
         self._layer = layer
         self._share = max(1, _VALUES_PER_LAYER // batches)
+        self.least = math.inf
         self._kept: list[Tensor] = []
 
     def add(self, values: Tensor) -> None:
@@ -108,6 +117,7 @@ class _Reservoir:
         extremes = torch.stack(values.aminmax())
         if not torch.isfinite(extremes).all():
             raise DataError("NaN or infinite activations", where=self._layer, hint="check the weights and the inputs")
+        self.least = min(self.least, float(extremes[0]))
         size = values.numel()
         if size > self._share:
             # By coordinates: flattened, a tensor in channels-last order would be copied.

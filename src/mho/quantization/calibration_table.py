@@ -29,7 +29,7 @@ class LayerCalibration:
     Attributes:
         weight_steps: float32 [widths, outputs], or [widths] for a product of activations; widths as `CALIBRATED_BITS`.
         act_steps: float32 [widths].
-        non_negative: the streamed operand is never negative: its grids are unsigned.
+        non_negative: the streamed operand cannot be negative, or was not in calibration: its grids are unsigned.
         bias_corrections: float32 [widths, outputs]: added to the outputs, they keep their means as rounded weights do
             not (`mho.quantization.bias_correction`); None for a product of activations.
     """

@@ -10,7 +10,7 @@ from quantized_layers import inputs_for, quantized
 from mho.errors import DataError, InputFileError, PolicyError
 from mho.network.graph import Grid, LayerQuantization, Network
 from mho.policy import BitWidths, Policy
-from mho.quantization.calibration import calibrate
+from mho.quantization.calibration import LEAST_SAMPLES_FOR_SIGN, calibrate
 from mho.quantization.calibration_table import CALIBRATED_BITS, CalibrationTable
 from mho.quantization.ptq import quantize
 from mho.quantization.qat import TrainableNetwork
@@ -175,6 +175,26 @@ def test_activations_after_relu_are_unsigned_and_others_signed(residual, attenti
     ranges = {n.name: n.quantization.input.qmin for n in nodes}
     assert ranges["scores"] == -8
     assert ranges["mix"] == 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "least", "qmin"),
+    [
+        (LEAST_SAMPLES_FOR_SIGN, 0.0, 0),
+        (LEAST_SAMPLES_FOR_SIGN, -0.01, -8),
+        (LEAST_SAMPLES_FOR_SIGN - 1, 0.0, -8),
+    ],
+    ids=["none negative", "one negative", "too few samples"],
+)
+def test_inputs_are_unsigned_where_many_calibration_samples_hold_nothing_negative(residual, samples, least, qmin):
+    network = residual()
+    trainable = TrainableNetwork(network).eval()
+    x = inputs_for(network, samples).abs()
+    x.flatten()[-1] = least
+    calibrate(trainable, x, batch_size=10)
+    trainable.set_policy(Policy.uniform(network.layer_names, BitWidths(8, 4)))
+    grid = trainable.to_quantized_network().node("stem.conv").quantization.input
+    assert (grid.qmin, grid.qmax) == (qmin, qmin + 15)
 
 
 def test_bad_numbers_are_refused_and_named(residual) -> None:
