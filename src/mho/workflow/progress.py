@@ -84,6 +84,26 @@ class WorkMeter:
         return (self.total - self.done) * elapsed / worked
 
 
+class StageClock:
+    """Estimates how long the current stage still takes, from its speed since it began or was gone on with."""
+
+    def __init__(self) -> None:
+        self._start, self._first, self._fraction = time.monotonic(), 0.0, 0.0
+
+    def update(self, fraction: float) -> None:
+        """Set how far it is, 0..1: what an interrupted attempt had done comes with the first."""
+        if not self._fraction:
+            self._first = fraction if fraction < 1 and time.monotonic() - self._start < 1.0 else 0.0
+        self._fraction = fraction
+
+    def seconds_left(self) -> float | None:
+        """Return an estimate, or None before there is a measured speed."""
+        done, elapsed = self._fraction - self._first, time.monotonic() - self._start
+        if done <= LEAST_SHARE * (1 - self._first) or elapsed < 1.0:
+            return None
+        return (1 - self._fraction) * elapsed / done
+
+
 class TerminalProgress(RunProgress):
     """A bar for the whole run with time spent and left, and a line for each finished stage."""
 
@@ -153,28 +173,29 @@ class TerminalProgress(RunProgress):
 
 
 class PlainProgress(RunProgress):
-    """Lines for logs and pipes: a stage's start and end, and about every quarter minute how far it is."""
+    """Lines for logs and pipes: a stage's end, and about every quarter minute how far it and the run are."""
 
     _EVERY_SECONDS = 15.0
 
     def __init__(self, meter: WorkMeter) -> None:
         self._meter = meter
-        self._stage, self._title = "", ""
+        self._stage, self._title, self._clock = "", "", StageClock()
         self._begun = self._told = time.monotonic()
 
     def begin(self, stage: str, title: str) -> None:
         """Remember the stage."""
-        self._stage, self._title = stage, title
+        self._stage, self._title, self._clock = stage, title, StageClock()
         self._begun = self._told = time.monotonic()
 
     def update(self, fraction: float, detail: str) -> None:
-        """Tell how far it is, now and then."""
+        """Tell how far it is, and how far the run is, now and then."""
         self._meter.update(self._stage, fraction)
+        self._clock.update(fraction)
         if time.monotonic() - self._told >= self._EVERY_SECONDS:
             self._told = time.monotonic()
-            left = self._meter.seconds_left()
-            rest = "" if left is None else f", {format_seconds(left)} left"
-            self.say(f"  {self._title}: {100 * fraction:.0f} %{rest}  {detail}")
+            stage = _tell_share(fraction, self._clock.seconds_left())
+            run = _tell_share(self._meter.done / self._meter.total, self._meter.seconds_left())
+            self.say(f"  {self._title}: {stage}; run {run}  {detail}")
 
     def end(self, note: str, *, is_new: bool) -> None:
         """Tell that it is finished."""
@@ -185,6 +206,12 @@ class PlainProgress(RunProgress):
     def say(self, line: str) -> None:
         """Print a line."""
         echo(line)
+
+
+def _tell_share(fraction: float, left: float | None) -> str:
+    """Return how far something is, and its own time left where that is known."""
+    share = f"{100 * fraction:.0f} %"
+    return share if left is None else f"{share}, {format_seconds(left)} left"
 
 
 @contextmanager

@@ -27,6 +27,21 @@ Report = Callable[[float, str], None]
 Figures = dict[str, Any]
 
 
+def report_part(report: Report, start: float, share: float, what: str = "") -> Report:
+    """Return what a part of a stage reports to.
+
+    Args:
+        report: of the stage.
+        start, share: where the part begins in the stage's work, and how much of it it is, 0..1.
+        what: comes before details.
+    """
+
+    def show(fraction: float, detail: str) -> None:
+        report(start + share * fraction, ", ".join(text for text in (what, detail) if text))
+
+    return show
+
+
 class Stage(Protocol):
     """One step of a run."""
 

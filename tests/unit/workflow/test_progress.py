@@ -20,6 +20,20 @@ def test_time_left_is_estimated_from_the_speed_of_the_work_that_was_done_now(mon
     assert meter.done == 200.0
 
 
+def test_a_pipe_gets_percent_and_time_left_of_the_stage_and_of_the_run(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(subject.time, "monotonic", lambda: now[0])
+    progress = PlainProgress(WorkMeter({"float": 100.0, "search": 300.0}))
+    progress.begin("float", "Train")
+    progress.end("done", is_new=True)
+    progress.begin("search", "Search")
+    progress.update(0.5, "resumed")
+    now[0] = 20.0
+    progress.update(0.75, "policy 3")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == "  Search: 75 %, 20 s left; run 81 %, 4.6 s left  policy 3"
+
+
 def test_a_pipe_gets_a_line_for_each_stage(capsys):
     progress = PlainProgress(WorkMeter({"float": 1.0}))
     progress.begin("float", "Train the float network")
