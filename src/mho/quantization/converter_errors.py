@@ -80,9 +80,10 @@ class ConverterMeter:
         tiles = self._tiles
         tiles.set_chip(chip)
         tiles.clear_ranges()
-        real = tiles.residual(some, stored, geometry, offset)
-        passed = tiles.passed()
-        exact = tiles.on(self._ideal).residual(some, stored, geometry, offset)
+        with tiles.keeping_cells():
+            real = tiles.residual(some, stored, geometry, offset)
+            passed = tiles.passed()
+            exact = tiles.on(self._ideal).residual(some, stored, geometry, offset)
         results = _by_output(exact + multiply(some, stored, None, geometry), geometry)
         errors = _by_output(real - exact, geometry)
         gain, bias, deviation = _fit(results, errors)

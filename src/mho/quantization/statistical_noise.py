@@ -82,6 +82,8 @@ class StatisticalNoise(LayerNoise):
             for part in arrays.parts
         ]
         self._reads = any(table.is_read for table in self._tables)
+        squares = self._tables[0].moments.squares
+        self._drives_whole_codes = bool((squares == np.square(np.arange(len(squares)))).all())
         self._has_idle = any(table.moments.idle_inputs for table in self._tables)
         reads = np.concatenate([table.moments.weight.read for table in self._tables])
         self._reads_alike = bool((reads == reads[0]).all())
@@ -138,7 +140,9 @@ class StatisticalNoise(LayerNoise):
     def residual(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor | None:
         """Return what converters, read noise and cells of other positions add, and errors of the offset of codes."""
         self._geometry, numbers = geometry, self._numbers(Purpose.READS, streamed.device)
-        constant, variance = self._find_constants(streamed, offset, numbers)
+        codes = streamed + offset if offset else streamed
+        squares = self._squares(codes) if self._reads else None
+        constant, variance = self._find_constants(codes, squares, offset, numbers)
         if self._errors is not None:
             constant = constant + self._by_group(self._errors.bias, constant)
             variance = variance + self._by_group(self._errors.deviation.square(), variance)
@@ -146,12 +150,13 @@ class StatisticalNoise(LayerNoise):
         total = self._lay_out(constant, geometry)
         if varies:
             of_results = self._lay_out(variance, geometry)
-            if self._reads:
-                of_results = of_results + self._read_variance(streamed, integers, geometry, offset)
+            if squares is not None:
+                squares, unpadded = self._pad(squares, geometry, offset)
+                of_results = of_results + self._read_variance(squares, integers, unpadded)
+                if self._arrays.has_corrections:
+                    total = total - self._draw_common(squares, integers, unpadded, numbers)
             noise = numbers.draw(product_shape(streamed, integers, geometry))
             total = noise.mul_(of_results.clamp(min=0).sqrt_()).add_(total)
-            if self._reads and self._arrays.has_corrections:
-                total = total.sub_(self._draw_common(streamed, integers, geometry, offset, numbers))
         return total if varies or offset else None
 
     def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -179,7 +184,9 @@ class StatisticalNoise(LayerNoise):
                 found[:, table.part.groups, table.part.inputs] += float(getattr(table.moments.one, name)[0])
         return found
 
-    def _find_constants(self, streamed: Tensor, offset: int, numbers: _Numbers) -> tuple[Tensor, Tensor]:
+    def _find_constants(
+        self, codes: Tensor, squares: Tensor | None, offset: int, numbers: _Numbers
+    ) -> tuple[Tensor, Tensor]:
         """Return what every result of an output has, and the variance that is new in each, [samples, groups, outputs].
 
         Errors of idle cells count with codes: what their mean makes of them is the same in all results.
@@ -190,9 +197,8 @@ class StatisticalNoise(LayerNoise):
         variance = torch.zeros_like(constant[:1])
         if not self._has_idle:
             return constant, variance
-        codes = streamed + offset
         spread, level = torch.var_mean(codes, correction=0)
-        squares = self._squares(codes).mean() if self._reads else streamed.new_zeros(())
+        square = codes.new_zeros(()) if squares is None else squares.mean()
         offsets = self._by_group(self._arrays.offsets, constant)
         for table in self._tables:
             idle, ones, count = table.moments.idle, table.moments.idle_one, table.moments.idle_inputs
@@ -208,30 +214,26 @@ class StatisticalNoise(LayerNoise):
             )
             drawn = numbers.draw(constant[block].shape) * static.sqrt()
             constant[block] += level * (mean + drawn)
-            variance[block] += spread * static + squares * read
+            variance[block] += spread * static + square * read
         return constant, variance
 
-    def _read_variance(self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int) -> Tensor:
+    def _read_variance(self, squares: Tensor, integers: Tensor, geometry: Geometry) -> Tensor:
         """Return the variance of read noise of each result; outputs or groups may share one."""
         assert self._variance is not None, "weights come first"
-        squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
         if not self._reads_alike:
-            return multiply(squares, self._to_operand(self._variance, integers), None, unpadded)
+            return multiply(squares, self._to_operand(self._variance, integers), None, geometry)
         read = float(self._tables[0].moments.weight.read[0])
-        return self._sum_up(squares, integers, unpadded).mul_(read)
+        return self._sum_up(squares, integers, geometry).mul_(read)
 
-    def _draw_common(
-        self, streamed: Tensor, integers: Tensor, geometry: Geometry, offset: int, numbers: _Numbers
-    ) -> Tensor:
+    def _draw_common(self, squares: Tensor, integers: Tensor, geometry: Geometry, numbers: _Numbers) -> Tensor:
         """Return the noise of columns of ones in each result: common to the outputs of a group."""
         assert self._variance is not None, "weights come first"
-        squares, unpadded = self._pad(self._squares(streamed + offset), geometry, offset)
         of_ones = self._ones(self._variance, "read")
         if self._arrays.is_stored:
             of_ones = of_ones[..., None].reshape(*integers.shape[:-1], 1)
         else:
             of_ones = of_ones.reshape(-1, *integers.shape[1:])
-        variance = multiply(squares, of_ones, None, unpadded).clamp_(min=0)
+        variance = multiply(squares, of_ones, None, geometry).clamp_(min=0)
         common = self._for_outputs(numbers.draw(variance.shape).mul_(variance.sqrt_()), geometry)
         return common * self._lay_out(self._by_group(self._arrays.offsets, self._variance), geometry)
 
@@ -250,6 +252,8 @@ class StatisticalNoise(LayerNoise):
 
     def _squares(self, codes: Tensor) -> Tensor:
         """Return what codes drive, squared, times 4^shift and added over the steps."""
+        if self._drives_whole_codes:
+            return codes.square()
         table = torch.tensor(self._tables[0].moments.squares, dtype=torch.float32, device=codes.device)
         return table[codes.to(torch.int32)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,7 @@ class TileNoise(LayerNoise):
             self._ranges = TileRanges(hardware, RangeRenewal() if renewal is None else renewal)
             self._ideal = without_conversion(hardware)
         self._passed: Tensor | None = None
+        self._kept: dict[tuple[int, int, bool], WrittenCells] | None = None
         self._hardware, self._arrays, self._conditions = hardware, arrays, conditions
         self._one_crossbar = one_crossbar
         self._chip, self._reads = 0, 0
@@ -107,6 +109,15 @@ class TileNoise(LayerNoise):
         for number, part in enumerate(arrays.parts):
             for tile in part.make_tiles():
                 self._tiles.append(_PlacedTile(tile, number, first + len(self._tiles)))
+
+    @contextmanager
+    def keeping_cells(self) -> Iterator[None]:
+        """Write cells once within the block, in which chip and integers stay as they are, and reads have no noise."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def on(self, hardware: Accelerator) -> TileNoise:
         """Return the same tiles, of the same chip, on hardware whose cells are the same and whose ADCs are ideal."""
@@ -189,7 +200,12 @@ class TileNoise(LayerNoise):
                 seed = CrossbarSeed(self._chip, 0 if self._one_crossbar else placed.number)
                 digits = _pack(encoded[placed.part][sample], placed.tile)
                 write = placed.number + sample * len(self._tiles)
-                written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
+                key = sample, placed.number, self._hardware.array.has_wires
+                written = None if self._kept is None else self._kept.get(key)
+                if written is None:
+                    written = write_crossbar(self._hardware, digits, seed, write=write, conditions=self._conditions)
+                if self._kept is not None:
+                    self._kept[key] = written
                 for rows in placed.tile.reads:
                     yield _Read(placed, rows, written, seed, number, sample if self._arrays.is_stored else None)
                     number += 1

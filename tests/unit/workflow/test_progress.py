@@ -30,7 +30,7 @@ def test_a_pipe_gets_percent_and_time_left_of_the_stage_and_of_the_run(monkeypat
     progress.update(0.5, "resumed")
     now[0] = 20.0
     progress.update(0.75, "policy 3")
-    line = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().out.splitlines()[-1].replace("\u202f", " ")
     assert line == "  Search: 75 %, 20 s left; run 81 %, 4.6 s left  policy 3"
 
 
