@@ -54,14 +54,24 @@ def find_bottleneck(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) 
     return max(found, key=lambda one: one.busy_ps)
 
 
-def count_link_loads(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> NDArray[np.float64]:
-    """Return float64 [links]: for how long one input holds each link, mean over inputs, ps.
+def bound_transfers(graph: WorkGraph, plan: ChipPlan, accelerator: Accelerator) -> int:
+    """Return for how long the first input holds the link that it holds longest, ps: its latency is no less."""
+    if accelerator.interconnect.is_ideal:
+        return 0
+    routes = Routes(accelerator.interconnect, plan.chip)
+    return int(count_link_loads(graph, plan, routes, is_first=True).max(initial=0.0))
+
+
+def count_link_loads(
+    graph: WorkGraph, plan: ChipPlan, routes: Routes, *, is_first: bool = False
+) -> NDArray[np.float64]:
+    """Return float64 [links]: for how long one input holds each link, ps: mean over inputs, or the first of them.
 
     Copies take windows in turn from input to input: window w of input i is that of copy (i windows + w) mod copies. So
     a copy takes, over all inputs alike often, the windows that leave its remainder by gcd(windows, copies).
     """
     held: dict[tuple[int, tuple[int, ...]], float] = {}
-    for source, targets, time_ps in _list_transfers(graph, plan, routes):
+    for source, targets, time_ps in _list_transfers(graph, plan, routes, is_first):
         held[source, targets] = held.get((source, targets), 0.0) + time_ps
     loads = np.zeros(routes.links)
     for (source, targets), time_ps in held.items():
@@ -69,19 +79,23 @@ def count_link_loads(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> NDArra
     return loads
 
 
-def _list_transfers(graph: WorkGraph, plan: ChipPlan, routes: Routes) -> Iterator[tuple[int, tuple[int, ...], float]]:
+def _list_transfers(
+    graph: WorkGraph, plan: ChipPlan, routes: Routes, is_first: bool
+) -> Iterator[tuple[int, tuple[int, ...], float]]:
     """Yield what one copy sends: from which core, to which cores, and for how long one input holds links, ps."""
     for layer in graph.layers:
         places = plan.places[layer.name]
         for place in places:
+            own = len(range(place.number, layer.windows, len(places))) if is_first else layer.windows / len(places)
             for core, size in list_gathered(layer, place, routes.chip.crossbars_per_core):
                 if size:
-                    yield core, (place.home,), routes.hold_ps(size) * layer.windows / len(places)
+                    yield core, (place.home,), routes.hold_ps(size) * own
         cores = tuple(dict.fromkeys(core for place in places for core in place.cores))
         for producer, _, sizes in layer.list_received():
             held = routes.held_ps(sizes)
             senders = plan.places[producer]
-            period = gcd(len(held), len(senders))
-            of_remainder = np.bincount(np.arange(len(held)) % period, weights=held) * (period / len(senders))
+            period = len(senders) if is_first else gcd(len(held), len(senders))
+            remainders = np.arange(len(held)) % period
+            of_remainder = np.bincount(remainders, weights=held, minlength=period) * (period / len(senders))
             for sender in senders:
                 yield sender.home, cores, float(of_remainder[sender.number % period])

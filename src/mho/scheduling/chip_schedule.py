@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 
 from mho.cost_model.endurance import count_lifetime_inputs
 from mho.errors import ScheduleError, suggest
@@ -21,16 +22,14 @@ from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import Policy
 from mho.scheduling.asap import AsapTiming, time_asap, time_layer_by_layer
 from mho.scheduling.bounds import MakespanBounds, bound_interval, bound_makespan
+from mho.scheduling.core_order import list_plans
 from mho.scheduling.duplication import Duplication, Objective
-from mho.scheduling.option_search import choose_options
+from mho.scheduling.option_search import ChosenOptions, OptionSearch
 from mho.scheduling.options import CopyCost, list_network_options
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.reload_schedule import ReloadSchedule, schedule_network_reload
 from mho.scheduling.schedule import Schedule
 from mho.scheduling.work_graph import WorkGraph
-
-_HALVINGS = 4
-"""How often the crossbars beyond the fewest are halved in `ChipDemand.list_schedules`, before none is left."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,7 +179,7 @@ def schedule_network(
         MappingError: a layer cannot be mapped.
     """
     demand = ChipDemand.of(network, policy, accelerator, crossbars=crossbars, model=model, layers=layers)
-    return next(demand.list_schedules(objective, batch))
+    return demand.schedule(objective, batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,29 +236,77 @@ class ChipDemand:
         """True where the chip holds each layer once, so that weights can stay; else tiles must be rewritten."""
         return self.minimal_crossbars <= self.accelerator.chip.crossbars
 
-    def list_schedules(self, objective: Objective = Objective.LATENCY, batch: int = 1) -> Iterator[ChipSchedule]:
-        """Yield schedules with weights that stay, which fill less and less of the same chip.
+    @cached_property
+    def search(self) -> OptionSearch:
+        """What chooses options and copies."""
+        return OptionSearch(self.network, self.options, self.accelerator)
 
-        The first may use all crossbars, the next half of those beyond the fewest, and so on; the last has one copy of
-        each layer on the fewest. Copies are chosen for an ideal interconnect and unlimited buffers; where these are
-        real, fewer may be faster (`mho.simulation.chip_search`). Raises `ScheduleError` where nothing fits.
+    def list_sizes(self) -> tuple[int, ...]:
+        """Return how many crossbars plans may take: all, and less and less by a factor of 1.41 down to the fewest.
+
+        All but the first are multiples of the fewest by powers of the root of 2, the same on every chip.
         """
-        minimal, hardware = self.minimal_crossbars, self.accelerator
-        spare = hardware.chip.crossbars - minimal
-        input_bytes = hardware.buffers.input_limit
-        for budget in dict.fromkeys([*(minimal + (spare >> times) for times in range(_HALVINGS)), minimal]):
-            chosen = choose_options(self.network, self.options, hardware, budget, objective)
-            graph, copies = chosen.graph, chosen.duplication.copies
+        fewest, most = max(self.minimal_crossbars, 1), self.accelerator.chip.crossbars
+        doublings = range(2 * (most // fewest).bit_length() + 1)
+        ladder = [isqrt(fewest * fewest << doubled) for doubled in reversed(doublings)]
+        return tuple(dict.fromkeys([most, *(size for size in ladder if size < most)]))
+
+    def schedule(self, objective: Objective = Objective.LATENCY, batch: int = 1) -> ChipSchedule:
+        """Return the schedule that is best with an ideal interconnect and unlimited buffers, on the whole chip.
+
+        Raises `ScheduleError` where nothing fits, or the batch is below 1.
+        """
+        hardware = self.accelerator
+        chosen = self.search.choose(hardware.chip.crossbars, objective)
+        plan = place_copies(
+            chosen.graph, chosen.duplication.copies, hardware.chip, input_bytes=hardware.buffers.input_limit
+        )
+        return next(self._describe(chosen, [plan], batch))
+
+    def schedule_fewest(self) -> ChipSchedule:
+        """Return the schedule with one copy of each layer on the fewest crossbars."""
+        return self.list_schedules(self.minimal_crossbars, Objective.LATENCY)[0]
+
+    def list_schedules(
+        self, size: int, objective: Objective, batch: int = 1, *, is_quick: bool = False
+    ) -> tuple[ChipSchedule, ...]:
+        """Return schedules with weights that stay, on the first so many crossbars: a plan for each order of cores.
+
+        Options and copies are chosen for an ideal interconnect and unlimited buffers. `mho.simulation.chip_search`
+        finds the best of them, over all sizes, with those of the chip.
+
+        Args:
+            size: crossbars that may be taken, at least the fewest.
+            objective: what options and copies are chosen for.
+            batch: inputs that follow each other, 1 or more.
+            is_quick: see `OptionSearch.choose`.
+        """
+        hardware = self.accelerator
+        chosen = self.search.choose(size, objective, is_quick=is_quick)
+        plans = list_plans(
+            chosen.graph,
+            chosen.duplication.copies,
+            hardware.chip,
+            hardware.interconnect,
+            input_bytes=hardware.buffers.input_limit,
+        )
+        return tuple(self._describe(chosen, plans, batch))
+
+    def _describe(self, chosen: ChosenOptions, plans: Iterable[ChipPlan], batch: int) -> Iterator[ChipSchedule]:
+        """Yield the schedules of plans of the same options and copies."""
+        graph, copies = chosen.graph, chosen.duplication.copies
+        ideal, stepwise = (time(graph, copies, batch=batch) for time in (time_asap, time_layer_by_layer))
+        for plan in plans:
             yield ChipSchedule(
-                accelerator=hardware,
+                accelerator=self.accelerator,
                 policy=self.policy,
                 model=self.model,
                 graph=graph,
                 duplication=chosen.duplication,
-                plan=place_copies(graph, copies, hardware.chip, input_bytes=input_bytes),
-                ideal=time_asap(graph, copies, batch=batch),
-                layer_by_layer=time_layer_by_layer(graph, copies, batch=batch),
-                minimal_crossbars=minimal,
+                plan=plan,
+                ideal=ideal,
+                layer_by_layer=stepwise,
+                minimal_crossbars=self.minimal_crossbars,
                 minimal_ps=sum(cost.work_ps + cost.write_ps for cost in self.fewest),
             )
 

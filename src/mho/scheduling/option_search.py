@@ -67,7 +67,7 @@ def choose_options(
     crossbars: int,
     objective: Objective,
 ) -> ChosenOptions:
-    """Choose an option of each layer and its copies. Deterministic.
+    """Choose an option of each layer and its copies, see `OptionSearch`. Deterministic.
 
     Args:
         network: float or quantized.
@@ -79,21 +79,60 @@ def choose_options(
     Raises:
         ScheduleError: the chip does not hold each layer once; states demand, limit and levers.
     """
-    layers = tuple(_Layer.of(name, listed, accelerator) for name, listed in options.items())
-    _check_crossbars(network.name, layers, crossbars)
-    search = _Search(network, layers, crossbars)
-    if all(len(layer.options) == 1 for layer in layers):
-        graph = search.build([0] * len(layers))
+    return OptionSearch(network, options, accelerator).choose(crossbars, objective)
+
+
+class OptionSearch:
+    """Chooses options and copies of the same layers for chips of several sizes.
+
+    Args:
+        network: float or quantized.
+        options: of each layer on the chip, one or more, ascending in crossbars: see `list_network_options`.
+        accelerator: what they are made for.
+    """
+
+    def __init__(
+        self, network: Network, options: Mapping[str, Sequence[LayerMapping]], accelerator: Accelerator
+    ) -> None:
+        self._network = network
+        self._layers = tuple(_Layer.of(name, listed, accelerator) for name, listed in options.items())
+        self._needs = DependencyTable(network, [layer.name for layer in self._layers])
+
+    def choose(self, crossbars: int, objective: Objective, *, is_quick: bool = False) -> ChosenOptions:
+        """Choose for one size. Deterministic.
+
+        Args:
+            crossbars: that may be taken.
+            objective: what to minimize.
+            is_quick: improve only the most promising start of the latency, in a tenth of the time.
+
+        Raises:
+            ScheduleError: the crossbars do not hold each layer once; states demand, limit and levers.
+        """
+        layers = self._layers
+        _check_crossbars(self._network.name, layers, crossbars)
+        search = _Search(self._needs, layers, crossbars)
+        has_choice = any(len(layer.options) > 1 for layer in layers)
+        if objective is Objective.LATENCY and is_quick:
+            return search.find_latency_quickly()
+        if objective is Objective.LATENCY and has_choice:
+            return search.find_latency()
+        numbers = [0] * len(layers)
+        if has_choice and objective is Objective.INTERVAL:
+            found = _find_interval_options(layers, crossbars)
+            assert found is not None, "each layer fits once"
+            numbers = found
+        elif has_choice:
+            numbers = _find_layer_by_layer_options(layers, crossbars)
+        graph = search.build(numbers)
         return ChosenOptions(graph, choose_copies(graph, crossbars, objective))
-    if objective is Objective.LATENCY:
-        return search.find_latency()
-    if objective is Objective.INTERVAL:
-        numbers = _find_interval_options(layers, crossbars)
-        assert numbers is not None, "each layer fits once"
-    else:
-        numbers = _find_layer_by_layer_options(layers, crossbars)
-    graph = search.build(numbers)
-    return ChosenOptions(graph, choose_copies(graph, crossbars, objective))
+
+    def bound(self, crossbars: int) -> int:
+        """Return a time that latency and interval of no plan on so many crossbars are below, ps.
+
+        It is the least interval with an ideal interconnect: in the latency of one input, each layer works as long.
+        """
+        return self.choose(crossbars, Objective.INTERVAL).duplication.value_ps
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +244,8 @@ class _Point:
 class _Search:
     """Searches options and copies for the least latency of one input, layers overlapping."""
 
-    def __init__(self, network: Network, layers: Sequence[_Layer], crossbars: int) -> None:
-        self._layers, self._crossbars = layers, crossbars
-        self._needs = DependencyTable(network, [layer.name for layer in layers])
+    def __init__(self, needs: DependencyTable, layers: Sequence[_Layer], crossbars: int) -> None:
+        self._needs, self._layers, self._crossbars = needs, layers, crossbars
 
     def build(self, options: Sequence[int]) -> WorkGraph:
         """Return the graph with the numbered options."""
@@ -224,6 +262,14 @@ class _Search:
         alike = _Point(fewest.options, simple.graph, copies, simple.duplication.value_ps)
         found = [self._finish(self._improve(start)) for start in (*starts, fewest, alike)]
         return min(*found, simple, key=lambda chosen: chosen.duplication.value_ps)
+
+    def find_latency_quickly(self) -> ChosenOptions:
+        """Improve the most promising start alone."""
+        best = self._improve(min(map(self._evaluate, self._list_starts()), key=lambda point: point.latency_ps))
+        taken = sum(work.crossbars * best.copies[work.name] for work in best.graph.layers)
+        return ChosenOptions(
+            best.graph, Duplication(Objective.LATENCY, best.copies, taken, best.latency_ps, is_optimal=False)
+        )
 
     def _finish(self, point: _Point) -> ChosenOptions:
         """Choose copies once more, from all starts, for the options of a point."""

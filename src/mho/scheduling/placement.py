@@ -26,8 +26,8 @@ class CopyPlace:
     Attributes:
         layer: its name.
         number: of the copy, from 0 on.
-        crossbars: numbers of the crossbars that hold its tiles, ascending: group after group, column of tiles after
-            column, so that what adds up lies together and few sums go from core to core.
+        crossbars: numbers of the crossbars that hold its tiles: group after group, column of tiles after column, so
+            that what adds up lies together and few sums go from core to core.
         cores: numbers of their cores, without repeats; the first is where its sums are gathered.
     """
 
@@ -107,17 +107,21 @@ def place_copies(
     places = {layer.name: filler.place(layer, copies[layer.name]) for layer in graph.layers}
     if input_bytes is None or demand == chip.crossbars:
         return ChipPlan(chip, places)
+    if has_room(graph, ChipPlan(chip, places), input_bytes):
+        return ChipPlan(chip, places)
     fullness = _Fullness(BufferDemand(graph), input_bytes, chip.crossbars_per_core)
+    spreader = _Spreader(chip, chip.crossbars - demand, fullness)
+    return ChipPlan(chip, {layer.name: spreader.place(layer, copies[layer.name]) for layer in graph.layers})
+
+
+def has_room(graph: WorkGraph, plan: ChipPlan, input_bytes: int) -> bool:
+    """Tell whether the input buffers of all cores, of so many bytes, hold what keeps a plan from stopping for good."""
+    fullness = _Fullness(BufferDemand(graph), input_bytes, plan.chip.crossbars_per_core)
     for layer in graph.layers:
-        for place in places[layer.name]:
+        for place in plan.places[layer.name]:
             for tile, crossbar in enumerate(place.crossbars):
                 fullness.add(layer, tile, crossbar)
-    if not fullness.is_exceeded:
-        return ChipPlan(chip, places)
-    spreader = _Spreader(
-        chip, chip.crossbars - demand, _Fullness(fullness.demand, input_bytes, chip.crossbars_per_core)
-    )
-    return ChipPlan(chip, {layer.name: spreader.place(layer, copies[layer.name]) for layer in graph.layers})
+    return not fullness.is_exceeded
 
 
 class _Fullness:

@@ -2,17 +2,18 @@
 
 Copies are chosen for an ideal interconnect and unlimited buffers. Where these are real, more copies mean more cores
 that wait for the same bytes, so that a schedule that leaves crossbars empty may be faster, or the only one that buffers
-hold.
+hold; and which cores of a mesh hold what decides which links are busy. So plans of all sizes are simulated, in several
+places: first with options and copies that are chosen quickly, then, at the size of the best, with the best choice.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import inf
+from functools import cache, cached_property
 
 from mho.errors import ScheduleError
+from mho.scheduling.bottleneck import bound_transfers
 from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
 from mho.scheduling.gantt import BARS, GanttChart
@@ -72,12 +73,12 @@ class SimulatedSchedule(ChipSchedule):
         """What schedules are compared by: the interval where that is the objective, else the latency, ps."""
         return self.interval_ps if self.objective is Objective.INTERVAL else self.latency_ps
 
-    @property
+    @cached_property
     def least_value_ps(self) -> int:
-        """What that is not below: the time of the bottleneck, or the latency with an ideal interconnect, ps."""
+        """What that is not below, ps: the time of the bottleneck; the latency without waits, or of the busiest link."""
         if self.objective is Objective.INTERVAL:
             return self.timing.bottleneck.busy_ps
-        return self.ideal.makespan_ps
+        return max(self.ideal.makespan_ps, bound_transfers(self.graph, self.plan, self.accelerator))
 
 
 def find_schedule(
@@ -102,61 +103,94 @@ def find_schedule(
     """
     if not demand.is_held:
         return demand.schedule_reload(batch)
-    schedules = demand.list_schedules(objective, batch)
-    return simulate_best(schedules, with_spans=with_spans) if simulate else next(schedules)
+    if not simulate:
+        return demand.schedule(objective, batch)
+    return simulate_best(demand, objective, batch=batch, with_spans=with_spans)
 
 
-def simulate_best(schedules: Iterable[ChipSchedule], *, with_spans: bool = False) -> SimulatedSchedule:
-    """Simulate schedules of one network on one chip, and return the best.
+def simulate_best(
+    demand: ChipDemand, objective: Objective = Objective.LATENCY, *, batch: int = 1, with_spans: bool = False
+) -> SimulatedSchedule:
+    """Simulate plans of a network on a chip, over the whole range of crossbars that they may take; return the best.
 
     The best has the least latency of one input that has the chip to itself; for the objective interval, the least time
-    between inputs of a full pipeline. Of equals the first is taken. Where interconnect and buffers are ideal, that is
-    the first; elsewhere schedules whose bound is no better than what was found are not simulated.
+    between inputs of a full pipeline. Where interconnect and buffers are ideal, that is the plan on all crossbars;
+    elsewhere plans whose bound is no better than what was found are not simulated.
 
     Args:
-        schedules: one or more, of one objective and batch.
+        demand: the network, and the chip, which holds it.
+        objective: what options and copies are chosen for.
+        batch: inputs that follow each other, 1 or more.
         with_spans: record when every copy worked.
 
     Raises:
-        ScheduleError: buffers are too small for each of them: why the last one fails.
+        ScheduleError: buffers are too small for each plan: why the last one fails; or nothing fits, or the batch is
+            below 1.
     """
-    found: list[SimulatedSchedule] = []
-    failures: list[ScheduleError] = []
-    for one in _in_order(SimulatedSchedule.of(schedule, with_spans=with_spans) for schedule in schedules):
-        if _is_best(found, one.least_value_ps, failures):
-            return found[0]
-        try:
-            insort(found, one, key=lambda known: known.value_ps)
-        except ScheduleError as error:
-            failures.append(error)
-            continue
-        if _is_best(found, found[0].least_value_ps, failures):
-            return found[0]
-    if _is_best(found, inf, failures):
-        return found[0]
-    raise failures[-1] if failures else ScheduleError("there is no schedule to simulate", expected="one or more")
+    if demand.accelerator.has_ideal_transfers:
+        found = SimulatedSchedule.of(demand.schedule(objective, batch), with_spans=with_spans)
+        found.timing.run()
+        return found
+    return _PlanSearch(demand, objective, batch, with_spans).find()
 
 
-def _is_best(found: list[SimulatedSchedule], bound_ps: float, failures: list[ScheduleError]) -> bool:
-    """Tell whether the first of what was found, by value, is no worse than a bound of all others.
+class _PlanSearch:
+    """Searches the plan that is best in simulation; those that buffers stop are passed over.
 
-    Those that hold one input and stop with several are taken out; why is added to `failures`.
+    Args are those of `simulate_best`.
     """
-    while found and found[0].value_ps <= bound_ps:
-        try:
-            found[0].timing.run()
-        except ScheduleError as error:
-            failures.append(error)
-            del found[0]
-        else:
-            return True
-    return False
 
+    def __init__(self, demand: ChipDemand, objective: Objective, batch: int, with_spans: bool) -> None:
+        self._demand, self._objective, self._batch, self._with_spans = demand, objective, batch, with_spans
+        self._stopped: dict[SimulatedSchedule, ScheduleError] = {}
 
-def _in_order(schedules: Iterator[SimulatedSchedule]) -> Iterator[SimulatedSchedule]:
-    """Yield the first, or all with the least bound first where that must be known of all to leave any out."""
-    for first in schedules:
-        if first.accelerator.has_ideal_transfers or first.objective is not Objective.INTERVAL:
-            yield first
-        else:
-            yield from sorted([first, *schedules], key=lambda one: one.least_value_ps)
+    def find(self) -> SimulatedSchedule:
+        """Return the best of those that also hold all inputs of the batch and of a full pipeline."""
+        while (best := self._find_best()) is not None:
+            try:
+                best.timing.run()
+            except ScheduleError as error:
+                self._stopped[best] = error
+            else:
+                return best
+        raise list(self._stopped.values())[-1]
+
+    def _find_best(self) -> SimulatedSchedule | None:
+        """Return the best of quick plans of all sizes, and of better ones of its size; None where all are stopped."""
+        if self._objective is Objective.INTERVAL:
+            plans = [plan for size in self._demand.list_sizes() for plan in self._list_plans(size)]
+            return self._choose(plans, None)
+        best: SimulatedSchedule | None = None
+        size = None
+        for smaller in self._demand.list_sizes():
+            if best is not None and self._bound(smaller) >= best.value_ps:
+                break
+            better = self._choose(self._list_plans(smaller), best)
+            best, size = better, size if better is best else smaller
+        if size is not None and self._objective is Objective.LATENCY:
+            best = self._choose(self._list_plans(size, is_quick=False), best)
+        return best
+
+    def _choose(self, plans: Sequence[SimulatedSchedule], best: SimulatedSchedule | None) -> SimulatedSchedule | None:
+        """Return the best of some plans and of another, the other of equals, simulating what may be better."""
+        for plan in sorted(plans, key=lambda plan: plan.least_value_ps):
+            if plan in self._stopped:
+                continue
+            if best is not None and plan.least_value_ps >= best.value_ps:
+                break
+            try:
+                value_ps = plan.value_ps
+            except ScheduleError as error:
+                self._stopped[plan] = error
+            else:
+                best = plan if best is None or value_ps < best.value_ps else best
+        return best
+
+    @cache  # noqa: B019 - a search lives as long as its plans
+    def _list_plans(self, size: int, *, is_quick: bool = True) -> tuple[SimulatedSchedule, ...]:
+        schedules = self._demand.list_schedules(size, self._objective, self._batch, is_quick=is_quick)
+        return tuple(SimulatedSchedule.of(one, with_spans=self._with_spans) for one in schedules)
+
+    @cache  # noqa: B019
+    def _bound(self, size: int) -> int:
+        return self._demand.search.bound(size)

@@ -53,5 +53,5 @@ def compile_for_chip(
             hint="take fewer weight bits or more crossbars; mho schedule tells what rewriting tiles would take, and "
             "a program of one crossbar needs no more",
         )
-    schedule = simulate_best(demand.list_schedules(objective))
+    schedule = simulate_best(demand, objective)
     return compile_schedule(network, schedule, metadata=metadata)

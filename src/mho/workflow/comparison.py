@@ -233,8 +233,7 @@ def _schedule(request: ComparisonRequest, demand: ChipDemand) -> _Figures:
     def compile_on_chip() -> Program:
         if not demand.is_held:
             return _compile(request, hardware)
-        *_, single = demand.list_schedules()
-        return compile_schedule(request.network, single)
+        return compile_schedule(request.network, demand.schedule_fewest())
 
     return _Figures(
         regime=Regime(document.regime),

@@ -25,7 +25,7 @@ HARDWARE = {"rows": 32, "cols": 16, "cell_bits": 4}
 def _graph(name: str, bits: str) -> WorkGraph:
     network = NETWORKS[name]
     policy = Policy.uniform(network.layer_names, BitWidths.parse(bits))
-    *_, fewest = ChipDemand.of(network, policy, make_accelerator(crossbars=60, **HARDWARE)).list_schedules()
+    fewest = ChipDemand.of(network, policy, make_accelerator(crossbars=60, **HARDWARE)).schedule_fewest()
     return fewest.graph
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from accelerators import make_accelerator
 from chip_networks import make_residual
@@ -10,7 +12,7 @@ from mho.scheduling.chip_schedule import ChipDemand
 from mho.scheduling.duplication import Objective
 from mho.simulation.chip_search import simulate_best
 from mho.simulation.chip_timing import simulate_chip
-from mho.simulation.plan_timing import TOLERANCE
+from mho.simulation.plan_timing import TOLERANCE, PlanTiming
 
 SLOW = {"kind": "bus", "bytes_per_cycle": 1, "cycle_ns": 300, "hop_latency_cycles": 1}
 
@@ -20,55 +22,91 @@ def network():
     return make_residual()
 
 
-def schedules(network, *, objective=Objective.LATENCY, batch=1, **sections):
-    hardware = make_accelerator(rows=32, cols=16, cell_bits=4, crossbars=80, chip={"cores": 8}, **sections)
-    policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
-    return ChipDemand.of(network, policy, hardware).list_schedules(objective, batch)
+def make_demand(network, crossbars=80, **sections):
+    hardware = make_accelerator(
+        rows=32, cols=16, cell_bits=4, crossbars=crossbars, chip={"cores": crossbars // 10}, **sections
+    )
+    return ChipDemand.of(network, Policy.uniform(network.layer_names, BitWidths(4, 4)), hardware)
 
 
-def test_schedules_fill_less_and_less_of_the_same_chip(network):
-    listed = list(schedules(network))
-    used = [schedule.plan.used_crossbars for schedule in listed]
-    assert used == sorted(used, reverse=True)
-    assert used[-1] == listed[0].minimal_crossbars < used[0] <= 80
-    assert set(listed[-1].copies.values()) == {1}
-    assert {schedule.plan.chip for schedule in listed} == {listed[0].accelerator.chip}
+def list_all(demand, objective=Objective.LATENCY, batch=1):
+    sizes = demand.list_sizes()
+    return [one for size in sizes for one in demand.list_schedules(size, objective, batch, is_quick=True)]
+
+
+def test_sizes_reach_from_all_crossbars_to_the_fewest(network):
+    demand = make_demand(network)
+    sizes = demand.list_sizes()
+    assert sizes[0] == 80
+    assert sizes[-1] == demand.minimal_crossbars < 10
+    assert all(smaller < size <= 1.5 * smaller for size, smaller in itertools.pairwise(sizes))
+    assert set(sizes) - {80} <= set(make_demand(network, 160).list_sizes())
+    listed = list_all(demand)
+    assert {schedule.plan.chip for schedule in listed} == {demand.accelerator.chip}
+    assert set(demand.schedule_fewest().copies.values()) == {1}
 
 
 def test_a_slow_interconnect_makes_fewer_copies_better(network):
-    everything = [
-        (simulate_chip(one.graph, one.plan, one.accelerator).total_ps, one.plan.used_crossbars)
-        for one in schedules(network, interconnect=SLOW)
+    demand = make_demand(network, interconnect=SLOW)
+    full = demand.schedule()
+    everything = [simulate_chip(one.graph, one.plan, one.accelerator).total_ps for one in (full, *list_all(demand))]
+    found = simulate_best(demand)
+    assert found.timing.latency_ps <= min(everything) < everything[0]
+    assert found.plan.used_crossbars < full.plan.used_crossbars
+    assert found.timing.latency_ps == simulate_chip(found.graph, found.plan, found.accelerator).total_ps
+
+
+@pytest.mark.parametrize("objective", [Objective.LATENCY, Objective.INTERVAL])
+@pytest.mark.parametrize("interconnect", [SLOW, SLOW | {"kind": "mesh"}], ids=["bus", "mesh"])
+def test_a_larger_chip_is_not_slower(network, interconnect, objective):
+    found = [
+        simulate_best(make_demand(network, crossbars, interconnect=interconnect), objective).value_ps
+        for crossbars in (10, 20, 40, 160)
     ]
-    found = simulate_best(schedules(network, interconnect=SLOW))
-    assert found.timing.latency_ps == min(everything)[0] < everything[0][0]
-    assert (found.timing.latency_ps, found.plan.used_crossbars) in everything
+    assert found == sorted(found, reverse=True)
+    assert interconnect is SLOW or found[-1] < found[0], "a bus of this kind pays for no second core"
+
+
+def test_a_chip_takes_the_plans_of_a_smaller_one(network):
+    mesh = SLOW | {"kind": "mesh"}
+    small, large = (make_demand(network, crossbars, interconnect=mesh) for crossbars in (60, 160))
+    size = small.list_sizes()[1]
+    values = [
+        {
+            simulate_chip(one.graph, one.plan, one.accelerator).total_ps
+            for one in demand.list_schedules(size, Objective.LATENCY, is_quick=True)
+        }
+        for demand in (small, large)
+    ]
+    assert len(values[0]) > 1, "the order of cores counts"
+    assert values[0] <= values[1]
 
 
 def test_the_latency_is_that_of_one_input_whatever_the_batch(network):
-    alone, several = (simulate_best(schedules(network, batch=batch, interconnect=SLOW)) for batch in (1, 6))
-    assert several.timing.latency_ps == alone.timing.latency_ps < several.timing.batch.finish_ps[0]
+    alone, several = (simulate_best(make_demand(network, interconnect=SLOW), batch=batch) for batch in (1, 6))
+    assert several.timing.latency_ps == alone.timing.latency_ps <= several.timing.batch.finish_ps[0]
     assert several.plan.used_crossbars == alone.plan.used_crossbars
     assert several.timing.interval_ps == alone.timing.interval_ps
 
 
-def test_of_an_ideal_chip_only_the_fullest_is_simulated(network):
-    listed = schedules(network)
-    found = simulate_best(listed)
+def test_of_an_ideal_chip_the_plan_on_all_crossbars_is_simulated(network):
+    demand = make_demand(network)
+    found = simulate_best(demand)
     assert found.timing.latency_ps == found.ideal.makespan_ps
     assert found.timing.interval_ps == found.ideal.interval_ps
-    assert next(listed).plan.used_crossbars < found.plan.used_crossbars, "the others are still to come"
+    assert found.plan == demand.schedule().plan
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_best_for_the_interval_has_the_least_of_a_full_pipeline(network, batch):
-    listed = list(schedules(network, objective=Objective.INTERVAL, batch=batch, interconnect=SLOW))
+    demand = make_demand(network, interconnect=SLOW)
+    listed = list_all(demand, Objective.INTERVAL, batch)
     totals = [
         [simulate_chip(one.graph, one.plan, one.accelerator, batch=inputs).total_ps for inputs in (64, 128)]
         for one in listed
     ]
     intervals = [(longer - shorter) / 64 for shorter, longer in totals]
-    found = simulate_best(listed, with_spans=True)
+    found = simulate_best(demand, Objective.INTERVAL, batch=batch, with_spans=True)
     assert found.timing.interval_ps == pytest.approx(min(intervals), rel=TOLERANCE)
     assert max(intervals) > 1.5 * min(intervals), "plans differ"
     assert found.timing.interval_ps > 2 * listed[0].ideal.interval_ps, "the ideal interconnect tells another"
@@ -76,31 +114,24 @@ def test_the_best_for_the_interval_has_the_least_of_a_full_pipeline(network, bat
 
 
 def test_plans_that_buffers_do_not_hold_are_passed_over(network):
-    sizes = range(8, 400, 8)
     outcomes = []
-    for size in sizes:
-        listed = list(schedules(network, interconnect=SLOW, buffers={"input_bytes": size, "output_bytes": 4000}))
-        fits = [_is_held(one) for one in listed]
+    for size in range(8, 400, 8):
+        demand = make_demand(network, interconnect=SLOW, buffers={"input_bytes": size, "output_bytes": 4000})
+        fits = [_is_held(one) for one in list_all(demand)]
         outcomes.append(any(fits))
         if any(fits):
-            found = simulate_best(listed)
-            assert _is_held(found)
+            assert _is_held(simulate_best(demand))
         else:
             with pytest.raises(ScheduleError, match="input buffer"):
-                simulate_best(listed)
-        if any(fits) and not fits[0]:
-            return  # the fullest was passed over
+                simulate_best(demand)
+        if any(fits) and not all(fits):
+            return  # some were passed over
     raise AssertionError(f"no size tells plans apart: {outcomes}")
 
 
 def _is_held(schedule):
     try:
-        simulate_chip(schedule.graph, schedule.plan, schedule.accelerator)
+        PlanTiming(schedule.graph, schedule.plan, schedule.accelerator).run()
     except ScheduleError:
         return False
     return True
-
-
-def test_nothing_to_simulate_is_an_error():
-    with pytest.raises(ScheduleError, match="no schedule to simulate"):
-        simulate_best([])

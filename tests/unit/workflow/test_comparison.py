@@ -52,8 +52,8 @@ def test_one_crossbar_takes_what_mho_cost_says(network, model, batch):
 def test_chips_that_hold_the_network_take_what_mho_schedule_says(network, simulate, batch):
     run = run_of(network, MESH, simulate=simulate, batch=batch)
     policy = Policy.uniform(network.layer_names, BitWidths(4, 4))
-    schedules = ChipDemand.of(network, policy, MESH).list_schedules(batch=batch)
-    schedule = simulate_best(schedules) if simulate else next(schedules)
+    demand = ChipDemand.of(network, policy, MESH)
+    schedule = simulate_best(demand, batch=batch) if simulate else demand.schedule(batch=batch)
     told = ScheduleDocument.of("mine", schedule, with_energy=True)
     assert run.regime is Regime.WEIGHT_STATIONARY
     if simulate:
