@@ -18,7 +18,7 @@ import torch
 from adc_ranges import with_values
 
 import mho
-from mho.evaluation.networks import with_ideal_cells
+from mho.hardware.array import Array
 from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.onnx_reader import read_onnx
@@ -50,7 +50,8 @@ def main() -> None:
     trainable = TrainableNetwork(network)
     if trainable.policy is None:
         parser.error(f"{options.network} is not quantized")
-    ideal = with_ideal_cells(mho.accelerator(config.accelerator.name))
+    accelerator = mho.accelerator(config.accelerator.name)
+    ideal = accelerator.model_copy(update={"array": Array()})
     hardware = with_values(ideal, 0, adc_bits=options.adc_bits, adc_range="calibrated-columns")
     arrays = arrays_of_network(trainable.network, trainable.policy, hardware, MappingModel.PAPER)
     if unknown := [name for name in options.layers or () if name not in arrays]:

@@ -20,7 +20,7 @@ NAMES = re.findall(r"^::: ([\w.]+)$", "\n".join(page.read_text(encoding="utf-8")
 PROTOCOLS = (
     "mho.bit_search.method.SearchMethod",
     "mho.bit_search.own_method.MethodMaker",
-    "mho.bit_search.qat_evaluator.NetworkEvaluator",
+    "mho.evaluation.networks.NetworkEvaluator",
 )
 """What users implement."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mho.argument_checks import check_arguments, check_fields
+from mho.array.conductances import Conditions
 from mho.bit_search.budget import CostBudget, default_repeats
 from mho.bit_search.constraints import SearchConstraints
 from mho.bit_search.evaluation import EvaluationRecord
@@ -19,7 +20,7 @@ from mho.bit_search.methods import AUTO, MethodName, MethodOptions, prunes
 from mho.bit_search.objective import Objective, ObjectiveName, parse_objective
 from mho.bit_search.own_method import OwnMethod
 from mho.bit_search.policy_costs import make_costs
-from mho.bit_search.qat_evaluator import NetworkEvaluator, QatEvaluator
+from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.bit_search.runner import SearchLimits, SearchResult, run_search
 from mho.bit_search.screening import Screening
 from mho.bit_search.search_state import OnPolicy
@@ -30,6 +31,8 @@ from mho.cost_model.latency_table import LatencyTable
 from mho.data.dataset import Dataset
 from mho.data.in_memory import dataset as make_dataset
 from mho.errors import ConfigError
+from mho.evaluation.accuracy import AccuracyOf, choose_evaluators, sample_chips
+from mho.evaluation.networks import NetworkEvaluator
 from mho.hardware.loading import as_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
@@ -112,8 +115,11 @@ class SearchOptions:
         method_options: options of the method: an algorithm, a saved agent, a prior of sensitivities.
         learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
             where their log lies: the method learns from them first, and they do not count into the budget.
-        network_evaluator: how candidates are evaluated; None: in floats, exactly. Where ADC bits are searched, one
-            that sees ADCs is needed, such as `mho.evaluation.networks.ArrayEvaluator`.
+        accuracy_of: whose accuracy counts: "auto", that of exact integers on ideal hardware, and on any other that on
+            its chips; "exact"; or "sampled-chips" (`mho.evaluation.accuracy.AccuracyOf`). On chips,
+            `allowed_drop_points` count from uniform 8/8 by exact integers.
+        conditions: when and how chips are read; None: at once.
+        network_evaluator: evaluates candidates instead, for instance on chips of other hardware than the accelerator's.
         batch: how many policies the method proposes before any of them is evaluated.
         processes: of this machine that evaluate them, or at most so many of the cluster; at most `batch`. They change
             no figure. They import the calling script: keep what it does under ``if __name__ == "__main__":``.
@@ -134,6 +140,8 @@ class SearchOptions:
     constraints: SearchConstraints | None = None
     method_options: MethodOptions | None = None
     learn_from: EvaluationLog | str | Path | None = None
+    accuracy_of: AccuracyOf = "auto"
+    conditions: Conditions | None = None
     network_evaluator: NetworkEvaluator | None = None
     batch: int = 1
     processes: int | None = None
@@ -232,16 +240,13 @@ def _derive_space(
     """Return what may be proposed. Raises `ConfigError` where ADC bits are searched and nothing sees them."""
     model = MappingModel(options.mapping)
     constraints = options.constraints or SearchConstraints(weight_bits_multiple=useful_multiple(hardware, model))
-    space = make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=objective)
-    if space.adc_bits and options.network_evaluator is None:
+    if constraints.adc_bits and options.accuracy_of == "exact" and options.network_evaluator is None:
         raise ConfigError(
             "ADC bits are to be searched, and candidates are evaluated exactly",
             where="mho.search",
-            expected="a network evaluator that sees ADCs",
-            hint="SearchOptions(network_evaluator=ArrayEvaluator(...)) of mho.evaluation.networks, or mho search,"
-            " which takes one by itself",
+            expected="accuracies of chips, which see ADCs",
         )
-    return space
+    return make_space(network, hardware, constraints, mapping=model, prune=prunes(method), objective=objective)
 
 
 def _read_given(options: SearchOptions, evaluator: QatEvaluator, space: SearchSpace) -> tuple[EvaluationRecord, ...]:
@@ -262,10 +267,15 @@ def _make_evaluator(
 ) -> QatEvaluator:
     if find_normalization(network):
         dataset = dataset.unnormalized()
-    trainable = TrainableNetwork(network)
+    trainable, network_evaluator = TrainableNetwork(network), options.network_evaluator
+    if network_evaluator is None:
+        chips = sample_chips(hardware, options.conditions or Conditions(), hardware)
+        network_evaluator = choose_evaluators(
+            options.accuracy_of, chips, hardware, dataset.calibration, mapping=MappingModel(options.mapping), seed=seed
+        ).candidates  # fmt: skip
     table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
     return QatEvaluator(
         trainable, table, dataset.train, dataset.calibration, dataset.validation, training, seed=seed,
-        network_evaluator=options.network_evaluator, stops_hopeless=options.stop_hopeless,
+        network_evaluator=network_evaluator, stops_hopeless=options.stop_hopeless,
         problem={"accelerator": hardware.to_json()}, devices=options.devices,
     )  # fmt: skip

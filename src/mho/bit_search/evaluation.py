@@ -28,10 +28,12 @@ class Variant:
     Attributes:
         steps: of training, fewer than the full ones; 0: only calibrate; None: all.
         repeat: another seed than the search's, by number; 0: the search's.
+        is_exact: by exact integers, where policies are evaluated on chips otherwise.
     """
 
     steps: int | None = None
     repeat: int = 0
+    is_exact: bool = False
 
 
 FULL = Variant()
@@ -187,6 +189,16 @@ class VariedEvaluator(Evaluator, Protocol):
 
     def relative_cost(self, variant: Variant) -> float:
         """Return what it takes as a share of a full evaluation."""
+        ...
+
+
+@runtime_checkable
+class ChipAwareEvaluator(VariedEvaluator, Protocol):
+    """An evaluator that may evaluate on chips; its variant `Variant(is_exact=True)` does so by exact integers."""
+
+    @property
+    def is_on_chips(self) -> bool:
+        """True where accuracies are those of chips."""
         ...
 
 

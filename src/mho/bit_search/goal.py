@@ -34,10 +34,11 @@ class Goal:
     """What is searched: the cheapest policy within a loss of accuracy, or the most accurate one within a cost.
 
     Attributes:
-        reference_accuracy: accuracy of the reference (uniform 8/8 by default), 0..1.
+        reference_accuracy: accuracy that drops count from, 0..1: that of the reference (uniform 8/8 by default), by
+            exact integers where policies are evaluated on chips.
         allowed_drop_points: points (percent) of accuracy that may be lost, >= 0; unused where a cost budget is given.
         reference_cost: of uniform 8/8, in the unit of `objective`.
-        reference_score: loss of uniform 8/8.
+        reference_score: loss of uniform 8/8, evaluated as policies are.
         objective: what costs are.
         cost_budget: what the best policy may cost, in the unit of `objective`; None: as little as accuracy allows.
         whole_front: True where policies of all costs are wanted, not one of them.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mho.bit_search.evaluation import FULL, EvaluationRecord, Evaluator, Measurement, Variant
+from mho.bit_search.evaluation import FULL, ChipAwareEvaluator, EvaluationRecord, Evaluator, Measurement, Variant
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Measurer, Timed, make_record, timed, variant_of
 from mho.bit_search.objective import Objective
@@ -177,6 +177,14 @@ class MixedEvaluator:
         """The problems of all networks, and how much each counts."""
         parts = self._networks.items()
         return {"mix": {name: {"problem": dict(one.evaluator.problem), "share": one.share} for name, one in parts}}
+
+    @property
+    def is_on_chips(self) -> bool:
+        """True where the accuracy of some network is that of chips."""
+        return any(
+            isinstance(one.evaluator, ChipAwareEvaluator) and one.evaluator.is_on_chips
+            for one in self._networks.values()
+        )
 
     def at(self, variant: Variant) -> MixedEvaluator:
         """Return what evaluates every network so. Raises `ConfigError` where one of them cannot be."""

@@ -6,9 +6,9 @@ import copy
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mho.bit_search.evaluation import Measurement, Variant
 from mho.data.dataset import Split
 from mho.errors import ConfigError, DataError, TrainingError
+from mho.evaluation.networks import NetworkEvaluator
 from mho.network.graph import Network
 from mho.policy import Policy
 from mho.quantization.allocator import keep_freed_memory
@@ -24,37 +25,11 @@ from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.compilation import compile_if_possible
 from mho.quantization.devices import Devices, place
 from mho.quantization.qat import TrainableNetwork
-from mho.quantization.training import Evaluation, TrainingProgress, evaluate, train
+from mho.quantization.training import TrainingProgress, evaluate, train
 from mho.quantization.training_options import TrainingOptions
 
 SEED_STRIDE = 1_000_003
 """Between the seeds of repeated measurements."""
-
-
-class NetworkEvaluator(Protocol):
-    """Evaluates a quantized network in another way than by running it in floats."""
-
-    @property
-    def words(self) -> str:
-        """How, for people, such as "on arrays"."""
-        ...
-
-    @property
-    def problem(self) -> Mapping[str, Any]:
-        """What its results depend on besides network, policy and samples, as JSON."""
-        ...
-
-    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
-        """Return loss and accuracy of a network on splits.
-
-        Args:
-            trainable: the network, set to a policy and calibrated or trained for it.
-            splits: samples with labels.
-
-        Returns:
-            One evaluation for each split.
-        """
-        ...
 
 
 class StoppedTrainingError(Exception):
@@ -121,7 +96,7 @@ class QatEvaluator:
         seed: of every training: all policies see the same batches.
         batch_size: samples evaluated together.
         runnable: a compiled form of `trainable`, where there is one.
-        network_evaluator: answers in place of the trained network, such as its arrays; None: the network itself does.
+        network_evaluator: evaluates the network, on chips for instance; None: its exact integers count.
         stops_hopeless: end trainings halfway that are no better than guessing (`mho.bit_search.early_stopping`).
         problem: what else a measurement depends on (the accelerator, versions), as JSON.
         devices: where networks are trained and evaluated, each process on one of them; None: on the processor.
@@ -184,24 +159,34 @@ class QatEvaluator:
         return f"calibration or {length} of training on {len(self._train)} samples{suffix}{self._again}"
 
     @property
+    def is_on_chips(self) -> bool:
+        """True where accuracies are those of another network evaluator: of chips, not of exact integers."""
+        return self._network_evaluator is not None
+
+    @property
     def problem(self) -> Mapping[str, Any]:
         """What a measurement depends on besides policy and fidelity."""
         return self._problem
 
     def at(self, variant: Variant) -> QatEvaluator:
-        """Return an evaluator that trains for fewer steps, or with another seed; it shares the network with this one.
+        """Return an evaluator that trains for fewer steps, with another seed, or that evaluates exact integers.
+
+        It shares the network with this one.
 
         Raises:
             ConfigError: candidates are not trained.
         """
-        if self._options is None:
+        other, options = copy.copy(self), self._options
+        if variant.is_exact:
+            other._network_evaluator = None
+        if variant.steps is None and not variant.repeat:
+            return other
+        if options is None:
             raise ConfigError(
                 "candidates are calibrated only, so that there is nothing shorter, and nothing that a seed changes",
                 where="evaluation",
                 expected="a training of candidates",
             )
-        options = self._options
-        other = copy.copy(self)
         if variant.steps is not None:
             other._options = dataclasses.replace(options, steps=variant.steps, epochs=None) if variant.steps else None
         if variant.repeat:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mho.bit_search.auto import MethodChoice, choose_method
 from mho.bit_search.baselines import UniformSearch
-from mho.bit_search.evaluation import EvaluationRecord, Evaluator
+from mho.bit_search.evaluation import ChipAwareEvaluator, EvaluationRecord, Evaluator, Variant, pool
 from mho.bit_search.goal import Goal, front_of, select_nearest
 from mho.bit_search.log import EvaluationLog
 from mho.bit_search.measurers import LocalMeasurer, Measurer
@@ -223,7 +223,7 @@ def run_search(
         name_of(method), space, evaluator, log, options, on_progress, measurer or LocalMeasurer(evaluator)
     )
     reference = _measure_reference(state)
-    goal = _make_goal(reference, options, space, limit)
+    goal = _make_goal(reference, _find_full_accuracy(state, reference), options, space, limit)
     state.start(goal, given)
     method_at_work = make_method(space, goal, options.budget, generator)
     for record in state.records:
@@ -272,12 +272,33 @@ def _measure_reference(state: SearchState) -> EvaluationRecord:
     return reference
 
 
-def _make_goal(reference: EvaluationRecord, options: SearchLimits, space: SearchSpace, cost_budget: int | None) -> Goal:
+def _find_full_accuracy(state: SearchState, reference: EvaluationRecord) -> float:
+    """Return the accuracy that drops count from: that of the reference, by exact integers where chips evaluate.
+
+    So what chips lose is part of the drop, and a chip that loses much is no excuse for losing more.
+    """
     assert reference.accuracy is not None, "the reference was measured"
+    evaluator, known = state.evaluator, state.limits.reference_accuracy
+    if known is not None:
+        return known
+    if not (isinstance(evaluator, ChipAwareEvaluator) and evaluator.is_on_chips):
+        return reference.accuracy
+    variants = (Variant(repeat=repeat, is_exact=True) for repeat in range(reference.seeds))
+    exact = pool([record for variant in variants for record in state.measure_as(variant, [reference.policy])])
+    assert exact.accuracy is not None, "its training did not fail on chips either"
+    return exact.accuracy
+
+
+def _make_goal(
+    reference: EvaluationRecord,
+    full_accuracy: float,
+    options: SearchLimits,
+    space: SearchSpace,
+    cost_budget: int | None,
+) -> Goal:
     assert reference.score is not None, "the reference was measured"
-    known = options.reference_accuracy
     return Goal(
-        reference.accuracy if known is None else known,
+        full_accuracy,
         options.allowed_drop_points,
         space.reference_cost,
         reference.score,

@@ -28,7 +28,8 @@ class SearchLimits:
         budget: evaluations, those of the reference and repeated ones counted in; the same count for every method,
             whether an evaluation was made now or comes from the log.
         allowed_drop_points: points (percent) of accuracy that the best policy may lose against the reference, >= 0.
-        reference_accuracy: accuracy of the reference, 0..1; None: that of uniform 8/8, evaluated first.
+        reference_accuracy: accuracy that drops count from, 0..1; None: that of uniform 8/8, evaluated first: by exact
+            integers, where policies are evaluated on chips too.
         cost_budget: what the best policy may cost; with it the most accurate policy within it is searched, and
             `allowed_drop_points` is unused. None: the cheapest policy within the allowed loss.
         batch: how many policies the method proposes before any of them is evaluated. It is part of what the search

@@ -1,9 +1,8 @@
-"""Evaluates quantized networks: in floats, on arrays with ideal cells and real ADCs, or on sampled non-ideal chips.
+"""Evaluates quantized networks: in floats, which equals their exact integers, or on sampled chips that are not ideal.
 
-The evaluators on arrays compile a network for the accelerator and find the ranges of its calibrated ADCs from
-calibration samples, as `mho calibrate-adcs` does. Searches of ADC bits use `ArrayEvaluator`: its cells are ideal, so
-that converters alone cause the errors. Runs with noise-aware training use `ChipEvaluator`: such a network is most
-accurate on the arrays that it was trained for, and exact integers may be far worse.
+`ChipEvaluator` compiles a network for the accelerator, samples chips, and finds the ranges of calibrated ADCs on each
+of them from calibration samples, as `mho calibrate-adcs` does. Which evaluator a run or a search uses is chosen in
+`mho.evaluation.accuracy`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,8 @@ from mho.errors import TrainingError
 from mho.evaluation.chip import ChipPreparation
 from mho.evaluation.chips import SampledChips, run_chips
 from mho.evaluation.classes import Predictions, cross_entropies
-from mho.hardware.loading import accelerator_from_json
 from mho.hardware.spec import Accelerator
-from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
+from mho.mapping.layer_mapping import MappingModel
 from mho.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -32,73 +30,43 @@ if TYPE_CHECKING:
     from mho.program.program import Program
     from mho.quantization.qat import TrainableNetwork
     from mho.quantization.training import Evaluation
-    from mho.simulation.adc_ranges import AdcRanges
 
 CALIBRATION_SAMPLES = 100
 """Samples that ranges follow from, spread over the calibration split; all where it has fewer."""
 BATCH, FLOAT_BATCH = 100, 500
 """Samples at once on arrays, and in floats."""
-CHIPS = 3
-"""Chips on which networks are compared: a single one may be an outlier."""
 
 
-class ArrayEvaluator:
-    """Evaluates networks on arrays with ideal cells and the ADCs and DACs of an accelerator.
+class NetworkEvaluator(Protocol):
+    """Evaluates quantized networks in another way than by their exact integers."""
 
-    An `mho.bit_search.qat_evaluator.NetworkEvaluator`: pass it to `mho.search` where ADC bits are searched.
-
-    Args:
-        accelerator: with calibrated ADCs.
-        calibration: what ranges follow from.
-        mapping: how layers are laid into crossbars.
-        seed: of the run; errors of ADCs follow from it, the same for all networks.
-    """
-
-    words = "on arrays with calibrated ADCs"
-    description = (
-        "arrays with ideal cells, whose ADCs convert with the bits of each layer in ranges from calibration images"
-    )
-    """What accuracies are of, for a note."""
-
-    def __init__(
-        self, accelerator: Accelerator, calibration: Split, *, mapping: MappingModel = DEFAULT_MODEL, seed: int = 0
-    ) -> None:
-        self.hardware = with_ideal_cells(accelerator)
-        self._mapping, self._seed = mapping, derive_seed(seed, "arrays")
-        self._seen = samples_for_ranges(calibration)
+    @property
+    def words(self) -> str:
+        """How, for people, such as "on 3 sampled chips of fefet"."""
+        ...
 
     @property
     def problem(self) -> Mapping[str, Any]:
-        """Hardware, mapping and seed; calibration samples follow from the calibration split."""
-        return {
-            "hardware": self.hardware.to_json(),
-            "mapping": str(self._mapping),
-            "seed": self._seed,
-            "images": len(self._seen),
-        }
+        """What its results depend on besides network, policy and samples, as JSON."""
+        ...
 
     def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
-        """Return the accuracy on each of the splits; the network's policy gives bits of ADCs.
+        """Return loss and accuracy of a network on splits.
 
-        Raises:
-            MhoError: the network cannot be compiled for the accelerator.
+        Args:
+            trainable: the network, set to a policy and calibrated or trained for it.
+            splits: samples with labels.
+
+        Returns:
+            One evaluation for each split.
         """
-        return self.evaluate_program(compile_trained(trainable, self.hardware, self._mapping), splits)[0]
-
-    def evaluate_program(
-        self, program: Program, splits: Sequence[Split]
-    ) -> tuple[tuple[Evaluation, ...], AdcRanges | None]:
-        """Return the accuracy of a program for the accelerator on each of the splits, and the ranges of its ADCs."""
-        from mho.simulation.adc_ranges import calibrate_adcs
-        from mho.simulation.analog import AnalogExecutor
-
-        ranges = calibrate_adcs(program, self._seed, self._seen, hardware=self.hardware, batch_size=BATCH)
-        chip = AnalogExecutor(program, self._seed, hardware=self.hardware, ranges=ranges.layers)
-        return tuple(score_logits(chip.run(split.inputs(slice(None)), BATCH), split.labels) for split in splits), ranges
+        ...
 
 
 class ChipEvaluator:
-    """Evaluates networks on sampled chips; an `mho.bit_search.qat_evaluator.NetworkEvaluator`.
+    """Evaluates networks on sampled chips; a `NetworkEvaluator`.
+
+    All networks are evaluated on the same chips.
 
     Args:
         chips: which, and how they are read; their seeds follow from `seed`, and are not those of `mho simulate`.
@@ -121,11 +89,6 @@ class ChipEvaluator:
         return f"on {self._chips.words}"
 
     @property
-    def description(self) -> str:
-        """What accuracies are of, for a note."""
-        return f"{self._chips.words}, for whose cells, wires and converters they were trained"
-
-    @property
     def problem(self) -> Mapping[str, Any]:
         """Chips and mapping; calibration samples follow from the calibration split."""
         return {
@@ -140,26 +103,24 @@ class ChipEvaluator:
     def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
         """Return the mean over chips of the accuracy on each of the splits; the network's policy gives bits of ADCs.
 
+        Counts are those of all chips together.
+
         Raises:
             MhoError: the network cannot be compiled for the accelerator, or chips cannot run it.
         """
-        return self.evaluate_program(compile_trained(trainable, self._accelerator, self._mapping), splits)[0]
-
-    def evaluate_program(self, program: Program, splits: Sequence[Split]) -> tuple[tuple[Evaluation, ...], None]:
-        """Return the same of a program; there are no ranges that all chips share."""
-        return tuple(self._evaluate(program, split) for split in splits), None
+        program = compile_trained(trainable, self._accelerator, self._mapping)
+        return tuple(self._evaluate(program, split) for split in splits)
 
     def _evaluate(self, program: Program, split: Split) -> Evaluation:
-        from mho.quantization.training import Evaluation
-
-        scores = score_chips(program, self._chips, self._seeds, split, self._seen, batch_size=BATCH)
-        loss = sum(score.loss for score in scores) / len(scores)
-        correct = sum(score.correct for score in scores) / len(scores)
-        return Evaluation(loss, correct / len(split), len(split), round(correct))
+        return pool_chips(score_chips(program, self._chips, self._seeds, split, self._seen, batch_size=BATCH))
 
 
-HardwareEvaluator = ArrayEvaluator | ChipEvaluator
-"""Evaluates networks on arrays."""
+def pool_chips(scores: Sequence[Evaluation]) -> Evaluation:
+    """Return the mean loss and accuracy over chips that classify the same samples; counts are those of all of them."""
+    from mho.quantization.training import Evaluation
+
+    correct, count = sum(score.correct for score in scores), sum(score.count for score in scores)
+    return Evaluation(sum(score.loss for score in scores) / len(scores), correct / count, count, correct)
 
 
 def score_chips(
@@ -199,19 +160,19 @@ def score_chips(
 
 
 def evaluate_network(
-    trainable: TrainableNetwork, split: Split, arrays: HardwareEvaluator | None = None
+    trainable: TrainableNetwork, split: Split, evaluator: NetworkEvaluator | None = None
 ) -> dict[str, Any]:
-    """Return how accurate a network is on a split, as JSON: in floats, or on arrays.
+    """Return how accurate a network is on a split, as JSON: in floats, which equals exact integers, or on chips.
 
     Raises:
         TrainingError: its loss is not finite.
-        MhoError: as `arrays`.
+        MhoError: as `evaluator`.
     """
     from mho.quantization.training import evaluate
 
-    if arrays is None:
+    if evaluator is None:
         return _checked(evaluate(trainable, split, FLOAT_BATCH))
-    (found,) = arrays.evaluate(trainable, (split,))
+    (found,) = evaluator.evaluate(trainable, (split,))
     return _checked(found)
 
 
@@ -274,9 +235,3 @@ def compile_trained(trainable: TrainableNetwork, hardware: Accelerator, mapping:
 def samples_for_ranges(calibration: Split) -> NDArray[np.float32]:
     """Return the inputs [n, ...] that ranges of ADCs follow from: `CALIBRATION_SAMPLES`, spread over the split."""
     return calibration.spread(min(CALIBRATION_SAMPLES, len(calibration))).inputs(slice(None))
-
-
-def with_ideal_cells(accelerator: Accelerator) -> Accelerator:
-    """Return the accelerator with cells and wires that are ideal, its converters as they are."""
-    content = {key: value for key, value in accelerator.to_json().items() if key not in ("array", "sources")}
-    return accelerator_from_json(content, where=accelerator.name)

@@ -105,6 +105,18 @@ def compare_means(first: Sequence[float], second: Sequence[float]) -> float | No
     return float(ttest_ind(first, second, equal_var=False).pvalue)
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation of two measures of the same things, -1..1; equals share their mean rank.
+
+    None where there are fewer than three, or one measure is the same for all.
+    """
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or 1 in (len(set(first)), len(set(second))):
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
 def _correlation(counts: PairedCounts) -> float:
     """Return phi, with Newcombe's correction for continuity; 0 where a margin is empty."""
     rows = (counts.both + counts.first) * (counts.second + counts.neither)

@@ -61,7 +61,7 @@ class RunResult(FrozenModel):
     candidates: tuple[Candidate, ...]
     """Float, uniform 8/8 and the found policy, in this order."""
     drop_points: float
-    """Points of test accuracy lost against uniform 8/8 (negative: gained)."""
+    """Points of test accuracy lost against uniform 8/8 with ideal integers (negative: gained)."""
     layers: tuple[LayerFigures, ...]
     """MVM layers in execution order."""
     map: MapDocument | None = None
@@ -85,12 +85,13 @@ class RunResult(FrozenModel):
     zero_slices: tuple[ZeroSliceFigures, ...] = ()
     """What skipping reads of zero slices would save, where that was measured."""
     tested_on: str = EXACT
-    """What the test accuracies of uniform 8/8 and the found policy are of: exact integers, which are the integer
-    reference, or the arrays for which they were searched or trained."""
+    """What the test accuracies of uniform 8/8 and the found policy are of: sampled chips, or exact integers, which are
+    the integer reference, where hardware computes exactly, or `unsampled`."""
     chip_accuracies: tuple[ChipAccuracies, ...] = ()
-    """Accuracies of uniform 8/8 and the found policy on sampled chips; empty where hardware is ideal or `unsampled`."""
+    """Accuracies of uniform 8/8 and the found policy on sampled chips; empty where hardware computes exactly, or
+    `unsampled`."""
     unsampled: str = ""
-    """Why no chips were sampled of hardware that is not ideal."""
+    """Why no chips were sampled of hardware that does not compute exactly."""
     errors: tuple[ClassErrors, ...] = ()
     """How each network errs on test data, class by class; empty where there are no classes, and in results that predate
     it."""

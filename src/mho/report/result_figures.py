@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mho.cost_model.document import leave_out_adc_bits
 from mho.evaluation.chips import describe_chips
+from mho.evaluation.confidence import MeanBand, find_band
 from mho.frozen_model import FrozenModel
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import write_widths
@@ -45,11 +46,11 @@ class Candidate(FrozenModel):
     """How it was quantized: `training` or `calibration`, whichever was more accurate on validation data; empty for
     float."""
     validation: Score
-    """On validation data."""
+    """On validation data: on chips where these count, with samples of all chips counted."""
     test: Score
     """On test data: the final figure; of what, `tested_on` of the result says."""
     integer_reference: Score | None = None
-    """On test data, with every sum exact: what chips without errors answer. None for the float network."""
+    """On test data, with every sum exact: what ideal chips answer. None for the float network."""
     latency_us: float | None
     """Time of one inference on the accelerator; none for the float network, which does not run there."""
     speedup: float | None
@@ -162,6 +163,11 @@ class ChipAccuracies(FrozenModel):
     def mean(self) -> float:
         """Mean accuracy, 0..1."""
         return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def band(self) -> MeanBand:
+        """The mean with its confidence interval over chips."""
+        return find_band([round(share * self.images) for share in self.accuracies], self.images)
 
     @property
     def chips(self) -> str:

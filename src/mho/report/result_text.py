@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mho.bit_search.methods import GIVEN
 from mho.formats import TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
-from mho.report.result import EXACT, RunResult
+from mho.report.result import RunResult
 from mho.report.result_figures import Candidate, ChipAccuracies
 from mho.report.result_search import SearchFigures
 from mho.terminal import Console, Text
@@ -27,50 +25,28 @@ def compare_accuracy(points: float, accuracy: float, other: str) -> str:
     return f"{format_points(abs(points))} {'below' if points > 0 else 'above'} {share}"
 
 
-def describe_result(
-    found: Candidate,
-    reference: Candidate,
-    in_float: Candidate,
-    *,
-    network: str,
-    chip: str,
-    data: str,
-    tested_on: str,
-    widths: str = "the bit widths found for it",
+def describe_speed(
+    found: Candidate, reference: Candidate, *, network: str, chip: str, widths: str = "the bit widths found for it"
 ) -> str:
-    """Return the result of a run: speedup, accuracy, and what is lost against uniform 8/8 and float.
+    """Return how fast a network answers with the found policy, against uniform 8/8.
 
     Args:
-        found, reference, in_float: the networks that are compared.
-        network, chip, data: names of what was mapped, onto what, and tested on what.
-        tested_on: what test accuracies are of; see `mho.report.result.RunResult`.
+        found, reference: the networks that are compared.
+        network, chip: names of what was mapped, and onto what.
         widths: what the bit widths are (`describe_widths`).
     """
     assert found.latency_us is not None, "the found policy has a latency"
     assert reference.latency_us is not None, "the reference has a latency"
-    compared = " and ".join(
-        compare_accuracy(100 * (other.test.accuracy - found.test.accuracy), other.test.accuracy, name)
-        for other, name in ((reference, "uniform 8/8"), (in_float, "float32"))
-    )
     speedup = reference.latency_us / found.latency_us
     time, before = (format_time(one, page=True) for one in (found.latency_us, reference.latency_us))
-    times = f"{time} instead of {before} an inference"
-    exact = "" if found.integer_reference is None else format_percent(found.integer_reference.accuracy)
-    share = f"{format_percent(found.test.accuracy)}, {compared}"
-    accuracy = (
-        f"Its integer-reference accuracy on the test samples of {data} is {share}."
-        if tested_on == EXACT
-        else f"Its accuracy on the test samples of {data} is {share}, on {tested_on}; its integer-reference accuracy "
-        f"is {exact}."
-    )
     return (
         f"With {widths}, {network} answers {speedup:.2f}{TIMES} as fast on {chip} as at uniform 8/8 "
-        f"({times}). {accuracy}"
+        f"({time} instead of {before} an inference)."
     )
 
 
 def describe_widths(search: SearchFigures) -> str:
-    """Return what the bit widths of the found policy are, for `describe_result`."""
+    """Return what the bit widths of the found policy are, for `describe_speed`."""
     if search.method == GIVEN:
         return "the bit widths that were given"
     return "the nearest bit widths that were found" if search.missed else "the bit widths found for it"
@@ -82,30 +58,41 @@ def describe_miss(search: SearchFigures) -> str:
     return (failed if search.failed else "") + (f"{search.missed} " if search.missed else "")
 
 
-def describe_chips(answers: Sequence[ChipAccuracies], unsampled: str, accelerator: str) -> str:
-    """Return the accuracies of programs on sampled chips, why none were sampled, or that chips are ideal.
-
-    Args:
-        answers: of uniform 8/8 and the found policy; empty where no chips were sampled.
-        unsampled: why not; empty where that is because hardware is ideal.
-        accelerator: its name.
-    """
-    if unsampled:
-        told = f"No chips of {accelerator} were sampled, although cells, wires or converters are not ideal"
-        return f"{told}: {unsampled}."
-    if not answers:
-        return f"Cells, wires and converters of {accelerator} are ideal: its chips answer the same."
-    *others, found = answers
-    more = "".join(f"; {one.label}: {describe_spread(one)}" for one in others)
-    return f"On {found.chips}, {found.images} test samples each: {describe_spread(found)}{more}."
+def describe_accuracy(result: RunResult) -> str:
+    """Return how accurate a run's network is: on sampled chips and with ideal integers, or why with these alone."""
+    in_float, reference, found = (result.candidate(name) for name in ("float", "reference", "found"))
+    exact, before = (one.integer_reference or one.test for one in (found, reference))
+    accelerator, data = str(result.accelerator["name"]), result.data.name
+    if result.chip_accuracies:
+        *others, own = result.chip_accuracies
+        lost = compare_accuracy(100 * (before.accuracy - own.mean), before.accuracy, "uniform 8/8 with ideal integers")
+        more = "".join(f"; {one.label} gets {describe_spread(one)} on these chips" for one in others)
+        return (
+            f"On {own.chips}, it gets {describe_spread(own)} of {plural(own.images, 'test sample')} of {data} right, "
+            f"{lost}{more}. With ideal integers it gets {format_percent(exact.accuracy)}, float32 "
+            f"{format_percent(in_float.test.accuracy)}."
+        )
+    compared = " and ".join(
+        compare_accuracy(100 * (other.accuracy - exact.accuracy), other.accuracy, name)
+        for other, name in ((before, "uniform 8/8"), (in_float.test, "float32"))
+    )
+    told = (
+        f"Its integer-reference accuracy on the test samples of {data} is {format_percent(exact.accuracy)}, {compared}."
+    )
+    if result.unsampled:
+        return (
+            f"{told} No chips of {accelerator} were sampled, although cells, wires or converters are not ideal: "
+            f"{result.unsampled}."
+        )
+    return f"{told} Chips of {accelerator} compute these integers exactly."
 
 
 def describe_spread(answers: ChipAccuracies) -> str:
-    """Return mean, least and most accuracy: ``mean 43.50 % (40.10 to 50.20)``; of one chip, its own."""
-    if len(answers.accuracies) == 1:
+    """Return the mean accuracy over chips with its interval: ``43.50 % (40.10 to 46.90)``; of one chip, its own."""
+    band = answers.band
+    if band.low is None or band.high is None:
         return format_percent(answers.mean)
-    least, most = 100 * min(answers.accuracies), 100 * max(answers.accuracies)
-    return f"mean {format_percent(answers.mean)} ({least:.2f} to {most:.2f})"
+    return f"{format_percent(answers.mean)} ({100 * band.low:.2f} to {100 * band.high:.2f})"
 
 
 def describe_objective(search: SearchFigures) -> str:
@@ -138,12 +125,18 @@ def print_result(console: Console, result: RunResult) -> None:
     console.print(result.sentence, soft_wrap=True)
     networks = result.candidates
     exact = [one.integer_reference or one.test for one in networks]
+    on_chips = {one.name: describe_spread(one) for one in result.chip_accuracies}
+    chips = [Column("on chips, test", tuple(on_chips.get(one.name, "-") for one in networks))] if on_chips else []
     print_columns(
         console,
         [
             Column("network", tuple(one.label for one in networks), most=40),
             Column("bits", tuple(f"{one.weight_bits:.2f}/{one.act_bits:.2f}" for one in networks)),
-            Column("accuracy, test", tuple(format_share(score.accuracy, 2) for score in exact)),
+            *chips,
+            Column(
+                "ideal, test" if chips else "accuracy, test",
+                tuple(format_share(score.accuracy, 2) for score in exact),
+            ),
             Column(
                 "latency", tuple("-" if one.latency_us is None else format_time(one.latency_us) for one in networks)
             ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from mho.formats import TIMES, format_percent, format_time, plural
 from mho.report.drawing import MUTED, Box, Drawing, Label, Line, Shape, fit_text, text_width, wrap_text
 from mho.report.drawing_files import check_suffix, save_drawing
-from mho.report.result import EXACT, RunResult
+from mho.report.result import RunResult
 
 WIDTH, HEIGHT = 1200, 630
 """Pixels of the picture, as sites that show previews of links want it."""
@@ -83,21 +83,16 @@ def _figures(result: RunResult) -> list[tuple[str, tuple[str, ...]]]:
     before = reference.integer_reference or reference.test
     assert found.latency_us is not None
     assert reference.latency_us is not None
-    figures: list[tuple[str, tuple[str, ...]]] = [
-        (
-            format_percent(exact.accuracy),
-            ("integer-reference accuracy", f"8/8 {_share(before.accuracy)}, float {_share(in_float.test.accuracy)}"),
-        )
-    ]
+    figures: list[tuple[str, tuple[str, ...]]] = []
     if result.chip_accuracies:
         chips = result.chip_accuracies[-1]
         where = plural(len(chips.accuracies), "sampled chip")
         figures.append((format_percent(chips.mean), (f"on {where}", f"8/8 {_share(result.chip_accuracies[0].mean)}")))
-    elif result.tested_on != EXACT:
-        figures.append(
-            (format_percent(found.test.accuracy), ("on its arrays", f"8/8 {_share(reference.test.accuracy)}"))
-        )
     figures += [
+        (
+            format_percent(exact.accuracy),
+            ("integer-reference accuracy", f"8/8 {_share(before.accuracy)}, float {_share(in_float.test.accuracy)}"),
+        ),
         (
             format_time(found.latency_us, page=True),
             ("an inference", f"8/8 {format_time(reference.latency_us, page=True)}"),

@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from mho.bit_search.budget import default_repeats
 from mho.data.spec import DataSpec
+from mho.evaluation.accuracy import AccuracyOf
 from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
@@ -178,6 +179,10 @@ class EvaluationSettings(FrozenModel):
     """The share of candidates that goes on from each stage."""
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
+    accuracy_of: AccuracyOf = "auto"
+    """Whose accuracy counts. "auto": that of exact integers on ideal hardware, else that on the chips of [simulation];
+    "exact": that of exact integers, on any hardware; "sampled-chips": that on sampled chips, for candidates of the
+    search too."""
     repeats: int | None = Field(default=None, ge=0, le=100)
     """With how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning. Left out: 4,
     but at most a tenth of the search's budget, where candidates are trained; else 0."""
@@ -201,7 +206,8 @@ class EvaluationSettings(FrozenModel):
         content = handler(self)
         if not self.stages:
             content.pop("promote", None)
-        return {key: value for key, value in content.items() if key not in ("stages", "stop_hopeless") or value}
+        defaults = {"stages": [], "stop_hopeless": False, "accuracy_of": "auto"}
+        return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
 
 
 class SimulationSettings(FrozenModel):
@@ -218,8 +224,9 @@ class SimulationSettings(FrozenModel):
     batch_size: int = Field(default=256, ge=1, le=65536)
     """Images run together."""
     chips: Annotated[int, Field(ge=0, le=1000)] | Literal["auto"] = "auto"
-    """On how many sampled chips, of seeds 1, 2 and so on, both programs are simulated too; 0: none. "auto": none where
-    cells, wires and converters are ideal, one where all chips are alike, 5 otherwise."""
+    """On how many sampled chips, of seeds 1, 2 and so on, both programs are tested; 0: none, and accuracies are those
+    of exact integers everywhere. "auto": none where cells, wires and converters are ideal, one where all chips are
+    alike, 5 otherwise."""
     chip_images: Count | Literal["auto"] = "auto"
     """Test samples that each of them answers. "auto": up to 500, fewer for large networks, but no fewer than 50."""
     accelerator: str | None = Field(default=None, min_length=1)
@@ -266,6 +273,19 @@ class RunConfig(FrozenModel):
     on validation data, the calibrated network is kept."""
     simulation: SimulationSettings = SimulationSettings()
     """How the compiled program is checked."""
+
+    @model_validator(mode="after")
+    def _has_chips(self) -> RunConfig:
+        if self.simulation.chips == 0 and self.evaluation.accuracy_of not in ("auto", "exact"):
+            raise ValueError(
+                f"evaluation.accuracy_of is {self.evaluation.accuracy_of!r}, and simulation.chips is 0: there are none"
+            )
+        if self.search.has_adc_bits and (self.simulation.chips == 0 or self.evaluation.accuracy_of == "exact"):
+            raise ValueError(
+                "search.adc_bits: exact integers do not depend on ADCs; leave evaluation.accuracy_of and "
+                "simulation.chips at their defaults"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_weights(self) -> RunConfig:

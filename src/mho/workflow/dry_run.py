@@ -15,7 +15,6 @@ from mho.workflow.mix_config import MixConfig, load_runs
 from mho.workflow.network_stages import NETWORK_FILE
 from mho.workflow.run import Chain, check_search, estimate_work, load_material, prepare, run_stages
 from mho.workflow.run_directory import RunDirectory, StageResult, hash_json
-from mho.workflow.sampled_chips import read_chips
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_run import STAGES as SEARCH_STAGES
 from mho.workflow.search_run import make_stage, stage_name
@@ -103,8 +102,7 @@ def check_run(
     check_search(config, execution)
 
     def walk(finder: _Finder, material: Material) -> None:
-        chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
-        run_stages(config, material, finder.directory, Chain(finder), execution, chips)
+        run_stages(config, material, finder.directory, Chain(finder), execution)
 
     return _check(config, directory or config.directory, walk, fresh=fresh)
 
@@ -163,8 +161,7 @@ def _check(
         assert finder.network is not None, "the network is the first stage"
         seconds = _measure(finder.network.folder / NETWORK_FILE, config, material)
         figures = finder.network.figures
-    chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
-    work = estimate_work(config, material, chips)
+    work = estimate_work(config, material)
     steps = []
     for name in only or tuple(work):
         is_finished = (names or {}).get(name, name) in finder.finished

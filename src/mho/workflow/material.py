@@ -11,6 +11,7 @@ import numpy as np
 
 from mho.data.dataset import Dataset, Split
 from mho.data.loading import load_dataset
+from mho.evaluation.chips import SampledChips
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
@@ -47,6 +48,7 @@ class Material:
         devices: where networks are trained; results depend on it.
         normalization: what networks do to samples first, see `Split.normalization`.
         sets_normalization: whether the user set it.
+        chips: whose accuracy counts; None: that of exact integers does.
     """
 
     dataset: Dataset
@@ -59,6 +61,7 @@ class Material:
     devices: Devices = field(default_factory=Devices)
     normalization: Steps = ()
     sets_normalization: bool = False
+    chips: SampledChips | None = None
 
     @property
     def computing(self) -> dict[str, Any]:

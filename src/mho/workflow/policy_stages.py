@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mho.cache_folder import write_atomically
 from mho.errors import InputFileError
-from mho.evaluation.networks import HardwareEvaluator, evaluate_network
+from mho.evaluation.networks import NetworkEvaluator, evaluate_network
 from mho.input_files import read_json
 from mho.policy import UNIFORM_REFERENCE, Policy
 from mho.seeds import derive_seed
@@ -41,29 +41,30 @@ def quantize_policy(
     seed: int,
     folder: Path,
     report: Report,
-    arrays: HardwareEvaluator | None = None,
+    evaluator: NetworkEvaluator | None = None,
     *,
     measures_layers: bool = False,
 ) -> Figures:
     """Quantize to `policy` by calibration, and by training too where it is given, and keep the better one.
 
     The quantized network that is more accurate on validation data (of equals, the one of lower loss) and the policy are
-    written into `folder`. The accuracy is that of the network's integers, or of `arrays`. Where `measures_layers`, the
-    figures have the sensitivities of its layers, on the calibration split.
+    written into `folder`. The accuracy is that of the network's integers, or on the chips of `evaluator`; then the
+    figures have that of its integers too. Where `measures_layers`, they have the sensitivities of its layers, on the
+    calibration split.
     """
     from mho.quantization.export import write_qcdq_onnx
 
     validation = prepared.material.dataset.validation
     best = prepared.trainable()
     best.set_policy(policy)
-    made_by, found = CALIBRATED, {CALIBRATED: evaluate_network(best, validation, arrays)}
+    made_by, found = CALIBRATED, {CALIBRATED: evaluate_network(best, validation, evaluator)}
     points: list[dict[str, float]] = []
     notes: list[str] = []
     if training is not None:
         module = prepared.trainable()
         module.set_policy(policy)
         points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", report)
-        found[TRAINED] = evaluate_network(module, validation, arrays)
+        found[TRAINED] = evaluate_network(module, validation, evaluator)
         if _is_better(found[TRAINED], found[CALIBRATED]):
             best, made_by = module, TRAINED
         else:
@@ -79,6 +80,7 @@ def quantize_policy(
         "made_by": made_by,
         "validation_by": found,
         "validation": found[made_by],
+        **({} if evaluator is None else {"exact_validation": evaluate_network(best, validation)}),
     }
 
 
@@ -104,9 +106,9 @@ def _describe_lost_training(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def array_ingredients(arrays: HardwareEvaluator | None) -> dict[str, Any]:
-    """Return what a network that is evaluated on arrays depends on beyond its training; nothing where it is not."""
-    return {} if arrays is None else {"network_evaluator": dict(arrays.problem)}
+def evaluator_ingredients(evaluator: NetworkEvaluator | None) -> dict[str, Any]:
+    """Return what accuracies depend on beyond networks and samples: chips; nothing where exact integers count."""
+    return {} if evaluator is None else {"network_evaluator": dict(evaluator.problem)}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class TrainReference:
     layer_names: tuple[str, ...]
     training: TrainingSettings | None
     seed: int
-    arrays: HardwareEvaluator | None = None
+    evaluator: NetworkEvaluator | None = None
     name: str = "reference"
     title: str = "Make uniform 8/8"
 
@@ -136,14 +138,14 @@ class TrainReference:
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
             **noise_ingredients(self.training, material.accelerator, material.mapping),
-            **array_ingredients(self.arrays),
+            **evaluator_ingredients(self.evaluator),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the quantized network."""
         policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
         seed = derive_seed(self.seed, "qat")
-        figures = quantize_policy(self.prepared, policy, self.training, seed, folder, report, self.arrays)
+        figures = quantize_policy(self.prepared, policy, self.training, seed, folder, report, self.evaluator)
         if self.training is None:
             figures["notes"].append(
                 'Uniform 8/8 is calibrated only (reference = "ptq"); the found policy may be trained.'
@@ -159,6 +161,8 @@ class TrainReference:
 class TrainFinalists:
     """Train the best policies fully, cheapest first, until one keeps the allowed drop on validation data.
 
+    The drop counts from uniform 8/8 by exact integers, whatever evaluates the finalists.
+
     Attributes:
         allowed_drop_points: None: within a cost budget all are trained, and the most accurate one is taken.
     """
@@ -170,7 +174,7 @@ class TrainFinalists:
     allowed_drop_points: float | None
     finalists: int
     seed: int
-    arrays: HardwareEvaluator | None = None
+    evaluator: NetworkEvaluator | None = None
     name: str = "found"
     title: str = "Train the found policy"
 
@@ -191,7 +195,7 @@ class TrainFinalists:
             "finalists": self.finalists,
             "seed": self.seed,
             "measures": ["sensitivities"],
-            **array_ingredients(self.arrays),
+            **evaluator_ingredients(self.evaluator),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -230,7 +234,7 @@ class TrainFinalists:
 
         seed = derive_seed(self.seed, "qat")
         figures = quantize_policy(
-            self.prepared, self._policy(index), self.training, seed, place, show, self.arrays, measures_layers=True
+            self.prepared, self._policy(index), self.training, seed, place, show, self.evaluator, measures_layers=True
         )
         content = {"figures": figures, "digest": hash_json([figures, hash_files(place)])}
         write_atomically(done, json.dumps(content, allow_nan=False).encode())
@@ -245,11 +249,16 @@ class TrainFinalists:
         record = read_json(source, expected="a search")["records"][index]
         return Policy.from_json(record["policy"], where=str(source))
 
+    @property
+    def _target(self) -> float:
+        """Smallest accuracy on validation data that keeps the allowed drop, 0..1."""
+        exact = self.reference.figures.get("exact_validation", self.reference.figures["validation"])
+        return exact["accuracy"] - (self.allowed_drop_points or 0.0) / 100
+
     def _is_accurate(self, figures: Figures) -> bool:
         if self.allowed_drop_points is None:
             return False
-        least = self.reference.figures["validation"]["accuracy"] - self.allowed_drop_points / 100 - 1e-12
-        return figures["validation"]["accuracy"] >= least
+        return figures["validation"]["accuracy"] >= self._target - 1e-12
 
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy."""

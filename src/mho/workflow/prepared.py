@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mho.evaluation.chips import SampledChips
-from mho.evaluation.networks import CHIPS, FLOAT_BATCH, ArrayEvaluator, ChipEvaluator, HardwareEvaluator
+from mho.evaluation.accuracy import Evaluators, choose_evaluators
+from mho.evaluation.networks import FLOAT_BATCH
 from mho.seeds import derive_seed
-from mho.workflow.config import EvaluationSettings, NoiseSettings
+from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material, compiled, training_images, training_options, training_work
 from mho.workflow.network_stages import CALIBRATION_FILE, FLOAT_FILE
-from mho.workflow.noise import load_alike, noise_conditions
 from mho.workflow.run_directory import StageResult
 from mho.workflow.stage import versions
 
@@ -53,40 +52,30 @@ class Prepared:
 
         return CalibrationTable.load(self.calibration.folder / CALIBRATION_FILE)
 
-    def array_evaluator(self, seed: int) -> ArrayEvaluator:
-        """Return what evaluates networks on the arrays of the hardware."""
-        material = self.material
-        return ArrayEvaluator(material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed)
-
-    def final_evaluator(
-        self, noise: NoiseSettings | None, seed: int, *, has_adc_bits: bool
-    ) -> HardwareEvaluator | None:
-        """Return what evaluates fully trained networks; None where their exact integers are what counts.
+    def evaluators(self, settings: EvaluationSettings, seed: int) -> Evaluators:
+        """Return what evaluates candidates of the search and fully trained networks.
 
         Args:
-            noise: what their training includes of non-ideal arrays; then chips of that hardware, all of it, count.
+            settings: whose accuracy counts.
             seed: of the run.
-            has_adc_bits: layers have ADC bits of their own.
         """
-        if noise is None:
-            return self.array_evaluator(seed) if has_adc_bits else None
         material = self.material
-        hardware = load_alike(noise.accelerator, material.accelerator, where="qat.noise.accelerator")
-        chips = SampledChips(CHIPS, hardware, noise_conditions(noise))
-        return ChipEvaluator(
-            chips, material.accelerator, material.dataset.calibration, mapping=material.mapping, seed=seed
+        return choose_evaluators(
+            settings.accuracy_of,
+            material.chips,
+            material.accelerator,
+            material.dataset.calibration,
+            mapping=material.mapping,
+            seed=seed,
         )
 
-    def make_evaluator(
-        self, settings: EvaluationSettings, policies: int, seed: int, *, on_arrays: bool = False
-    ) -> tuple[QatEvaluator, list[str]]:
+    def make_evaluator(self, settings: EvaluationSettings, policies: int, seed: int) -> tuple[QatEvaluator, list[str]]:
         """Return what measures the candidates of a search, and notes for the reader of the report.
 
         Args:
             settings: how candidates are measured.
             policies: how many will be measured.
             seed: of the run.
-            on_arrays: evaluate candidates on arrays, not exactly.
         """
         from mho.bit_search.qat_evaluator import QatEvaluator
 
@@ -106,7 +95,7 @@ class Prepared:
             runnable=runnable,
             devices=material.devices,
             stops_hopeless=settings.stop_hopeless,
-            network_evaluator=self.array_evaluator(seed) if on_arrays else None,
+            network_evaluator=self.evaluators(settings, seed).candidates,
             problem={
                 **self.digests,
                 "accelerator": material.accelerator.to_json(),

@@ -11,7 +11,7 @@ from mho.data.dataset import Split
 from mho.errors import MhoError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.classes import Predictions
-from mho.evaluation.networks import HardwareEvaluator, evaluate_with_predictions, score_logits
+from mho.evaluation.networks import evaluate_with_predictions, score_logits
 from mho.policy import Policy
 from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
@@ -152,8 +152,6 @@ class Simulate:
     reference: StageResult
     program: StageResult
     settings: SimulationSettings
-    arrays: HardwareEvaluator | None = None
-    chips: SampledChips | None = None
     chip_samples: int = 0
     name: str = "simulation"
     title: str = "Simulate on test data"
@@ -172,8 +170,7 @@ class Simulate:
             "data": self.material.data_hash,
             "settings": self.settings.model_dump(mode="json"),
             "keeps": [PREDICTIONS_FILE],
-            **({} if self.arrays is None else {"arrays": dict(self.arrays.problem)}),
-            **({} if self.chips is None else {"chips": self._chip_ingredients()}),
+            **({} if self.material.chips is None else {"chips": self._chip_ingredients(self.material.chips)}),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -216,52 +213,36 @@ class Simulate:
         return {
             **exact,
             "exact": exact,
-            **self._evaluate_on_arrays(folder, test, report),
-            **self._evaluate_on_chips(test, report),
+            **self._evaluate_on_chips(folder, test, report),
             "float": in_float,
             "checks": outcomes,
             **self._measure_zero_slices(test),
         }
 
-    def _evaluate_on_arrays(self, folder: Path, test: Split, report: Report) -> Figures:
-        """Return accuracies on arrays, where these are what counts; writes the found policy's ranges, if any."""
-        if self.arrays is None:
+    def _evaluate_on_chips(self, folder: Path, test: Split, report: Report) -> Figures:
+        """Return accuracies of the programs on sampled chips, or why there are none; writes ranges of ADCs, if any."""
+        if (chips := self.material.chips) is None:
             return {}
-        from mho.program.container import read_program
-        from mho.simulation.adc_ranges import write_ranges
+        from mho.workflow.sampled_chips import evaluate_programs, write_ranges
 
-        figures: Figures = {}
-        for name, file in _PROGRAMS.items():
-            report(0.97, f"arrays, {name}")
-            (score,), ranges = self.arrays.evaluate_program(read_program(self.program.folder / file), (test,))
-            figures[name] = asdict(score)
-            if name == "found" and ranges is not None:
-                write_ranges(ranges, folder / RANGES_FILE)
-        note = f"Accuracies of uniform 8/8 and of the found policy are those of {self.arrays.description}."
-        return {**figures, "tested_on": self.arrays.description, "notes": [note]}
-
-    def _evaluate_on_chips(self, test: Split, report: Report) -> Figures:
-        """Return accuracies of the programs on sampled chips, or why there are none."""
-        if self.chips is None:
-            return {}
-        from mho.workflow.sampled_chips import evaluate_programs
-
+        files = {name: self.program.folder / file for name, file in _PROGRAMS.items()}
+        calibration = self.material.dataset.calibration
         try:
             found = evaluate_programs(
-                {name: self.program.folder / file for name, file in _PROGRAMS.items()},
-                self.chips,
+                files,
+                chips,
                 test.spread(min(self.chip_samples, len(test))),
-                self.material.dataset.calibration,
+                calibration,
                 lambda share, what: report(0.97 + 0.03 * share, what),
             )
+            write_ranges(files["found"], chips, calibration, folder / RANGES_FILE)
         except MhoError as error:
-            return {"unsampled": f"{self.chips.words}: {error.line}"}
-        return {"chips": found}
+            return {"unsampled": f"{chips.words}: {error.line}"}
+        return {**found.pop("pooled"), "chips": found, "tested_on": chips.words}
 
-    def _chip_ingredients(self) -> Figures:
-        assert self.chips is not None
-        told = {"count": self.chips.count, "samples": self.chip_samples, **asdict(self.chips.conditions)}
-        return {"hardware": self.chips.hardware.to_json(), **told}
+    def _chip_ingredients(self, chips: SampledChips) -> Figures:
+        told = {"count": chips.count, "samples": self.chip_samples, **asdict(chips.conditions)}
+        return {"hardware": chips.hardware.to_json(), **told}
 
     @property
     def _has_chip_program(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from mho.array.conductances import Conditions
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import LayerCost, NetworkCost
+from mho.evaluation.accuracy import sample_chips
 from mho.mapping.layer_mapping import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
@@ -31,7 +32,7 @@ from mho.report.result_figures import (
     TrainingFigures,
     ZeroSliceFigures,
 )
-from mho.report.result_text import describe_chips, describe_miss, describe_objective, describe_result, describe_widths
+from mho.report.result_text import describe_accuracy, describe_miss, describe_objective, describe_speed, describe_widths
 from mho.workflow.breakdowns import FLOAT_BITS, split_cost
 from mho.workflow.config import RunConfig
 from mho.workflow.material import hash_samples
@@ -54,7 +55,7 @@ _FILES = (
     ("search", SEARCH_FILE, "every policy tried"),
     ("simulation", "logits.npz", "simulated outputs for the test images"),
     ("simulation", PREDICTIONS_FILE, "what each network predicts for the test images, and the losses"),
-    ("simulation", RANGES_FILE, "ranges of the found policy's ADCs, for mho simulate"),
+    ("simulation", RANGES_FILE, "ranges of the found policy's ADCs on chip 1, for mho simulate"),
 )
 
 
@@ -66,23 +67,20 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
     simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
     chip_accuracies, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
-    tested_on = simulated.get("tested_on", EXACT)
-    told = describe_result(
-        by_name["found"], by_name["reference"], by_name["float"], network=network["source"],
+    speed = describe_speed(
+        by_name["found"], by_name["reference"], network=network["source"],
         chip=hardware.name if hardware.chip.crossbars == 1 else f"one crossbar of {hardware.name}",
-        data=outcome.config.data.name, tested_on=tested_on, widths=describe_widths(search),
+        widths=describe_widths(search),
     )  # fmt: skip
-    on_chips = describe_chips(chip_accuracies, unsampled, hardware.name)
-    sentence = f"{describe_miss(search)}{told} {on_chips}{describe_objective(search)}"
-    return RunResult(
+    result = RunResult(
         name=outcome.config.run.name,
-        sentence=sentence,
+        sentence="",
         seed=outcome.config.run.seed,
         seconds=sum(stage.seconds for stage in outcome.stages.values()),
         network=_network(network),
         data=_data(outcome),
         candidates=candidates,
-        drop_points=100 * (by_name["reference"].test.accuracy - by_name["found"].test.accuracy),
+        drop_points=_drop_points(by_name["reference"], by_name["found"]),
         layers=tuple(
             _layer(layer, *pair)
             for layer, *pair in zip(outcome.layers, costs["reference"].layers, costs["found"].layers, strict=True)
@@ -99,7 +97,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         zero_slices=tuple(
             _zero_slices(name, found) for name, found in outcome.stages["simulation"].figures["zero_slices"].items()
         ),
-        tested_on=tested_on,
+        tested_on=simulated.get("tested_on", EXACT),
         chip_accuracies=chip_accuracies,
         unsampled=unsampled,
         errors=extras.errors,
@@ -117,6 +115,14 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         stages=_stages(outcome),
         files=_files(outcome),
     )
+    sentence = f"{describe_miss(search)}{speed} {describe_accuracy(result)}{describe_objective(search)}"
+    return result.model_copy(update={"sentence": sentence})
+
+
+def _drop_points(reference: Candidate, found: Candidate) -> float:
+    """Return what is lost against uniform 8/8 with ideal integers."""
+    exact = reference.integer_reference or reference.test
+    return 100 * (exact.accuracy - found.test.accuracy)
 
 
 def _trainings(outcome: Outcome) -> tuple[TrainingFigures, ...]:
@@ -185,10 +191,9 @@ def _chips(found: Mapping[str, Any]) -> tuple[ChipAccuracies, ...]:
 
 
 def _unsampled(outcome: Outcome) -> str:
-    """Return why no chips were sampled of hardware that is not ideal; empty where they were, or where it is ideal."""
-    from mho.array.nonidealities import is_ideal
-
-    if outcome.config.simulation.chips == 0 and not is_ideal(outcome.material.accelerator, Conditions()):
+    """Return why no chips were sampled of hardware that is not exact; empty where they were, or where it is exact."""
+    hardware = outcome.material.accelerator
+    if outcome.config.simulation.chips == 0 and sample_chips(hardware, Conditions(), hardware) is not None:
         return "simulation.chips is 0"
     return str(outcome.stages["simulation"].figures.get("unsampled", ""))
 

@@ -14,7 +14,6 @@ from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
 from mho.display import Drawable, Table
 from mho.errors import MhoError
-from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import load_accelerator, override
 from mho.quantization.devices import find_devices
 from mho.report.page import render_page
@@ -111,14 +110,13 @@ def run(
     check_search(config, execution)
     use_threads(config.run.threads)
     material = load_material(config)
-    chips = read_chips(config.simulation, config.qat.noise, material.accelerator)
     path = directory or config.directory
     with open_run_directory(path, fresh=fresh) as opened:
         write_atomically(path / CONFIG_FILE, (json.dumps(config.to_json(), indent=2) + "\n").encode())
-        work = estimate_work(config, material, chips)
+        work = estimate_work(config, material)
         progress = make_progress(work) if make_progress else RunProgress()
         chain = Chain(StageRunner(opened, progress, material.computing))
-        run_stages(config, material, opened, chain, execution, chips)
+        run_stages(config, material, opened, chain, execution)
         outcome = Outcome(config, material, chain.results, chain.titles, path)
         extras = collect_extras(outcome)
         result = collect_result(outcome, extras)
@@ -159,17 +157,16 @@ def load_material(config: RunConfig) -> Material:
         find_devices(config.run.devices, config.run.precision),
         dataset.train.normalization,
         config.data.mean is not None,
+        read_chips(config.simulation, config.qat.noise, accelerator),
     )
 
 
-def estimate_work(config: RunConfig, material: Material, chips: SampledChips | None = None) -> dict[str, float]:
-    """Estimate the work of each stage before any of it is done, in samples trained on in float.
-
-    `chips` are those that the run samples.
-    """
+def estimate_work(config: RunConfig, material: Material) -> dict[str, float]:
+    """Estimate the work of each stage before any of it is done, in samples trained on in float."""
     candidate = config.evaluation.training
     measured = (len(material.dataset.calibration) + len(material.dataset.validation)) / 3
-    if config.search.has_adc_bits:
+    chips = material.chips
+    if chips is not None and config.evaluation.accuracy_of != "exact":
         measured *= ARRAY_WORK
     trained = 0.0 if candidate is None else QAT_WORK * training_work(candidate, material)
     qat = QAT_WORK * training_work(config.qat, material)
@@ -236,15 +233,14 @@ def run_stages(
     directory: RunDirectory,
     chain: Chain,
     execution: SearchExecution,
-    chips: SampledChips | None,
 ) -> None:
     """Get all stages of a run, one after the other; arguments are those of `run`."""
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
     training = config.qat if config.reference == "best" else None
-    arrays = prepared.final_evaluator(config.qat.noise, seed, has_adc_bits=config.search.has_adc_bits)
-    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, arrays))
+    evaluator = prepared.evaluators(config.evaluation, seed).finalists
+    reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, evaluator))
     logs = directory.path / EVALUATIONS
     search = _search(
         chain, Search(prepared, config.search, config.evaluation, seed, logs, execution=execution), reference
@@ -258,10 +254,11 @@ def run_stages(
             config.search.allowed_drop_points if config.search.cost_budget is None else None,
             config.search.finalists,
             seed,
-            arrays,
+            evaluator,
         )
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     program = chain.get(Compile(material, found, reference, least))
+    chips = material.chips
     samples = 0 if chips is None else count_samples(config.simulation, chips, network.figures["macs"])
-    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, arrays, chips, samples))
+    chain.get(Simulate(material, float_network, found, reference, program, config.simulation, samples))

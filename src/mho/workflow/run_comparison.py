@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from mho.evaluation.confidence import find_band
 from mho.evaluation.significance import (
     SIGNIFICANCE,
     Difference,
@@ -17,7 +16,7 @@ from mho.evaluation.significance import (
     estimate_share,
 )
 from mho.report.page import flatten
-from mho.report.result import EXACT, RunResult
+from mho.report.result import RunResult
 from mho.report.result_figures import Candidate, ChipAccuracies
 from mho.report.run_comparison_document import (
     AccuracyInterval,
@@ -167,22 +166,10 @@ def _measure(name: str, unit: str, least: bool | None, first: float | None, seco
 
 
 def _compare_accuracies(first: FinishedRunFiles, second: FinishedRunFiles) -> tuple[ComparedAccuracy, ...]:
-    """Return integer-reference accuracies, but first those that the runs were searched or trained for."""
+    """Return accuracies on chips, where some run sampled any, then integer-reference accuracies."""
     one, other = first.result, second.result
-    found = []
-    if EXACT not in (one.tested_on, other.tested_on):
-        name = one.tested_on if one.tested_on == other.tested_on else "the arrays of each run"
-        found.append(_compare_scores(f"accuracy on {name}", one, other, _test, None))
-    pairs = _count_pairs(first, second)
-    found.append(_compare_scores("integer-reference accuracy", one, other, _exact, pairs))
-    ours, theirs = (next((c for c in r.chip_accuracies if c.name == _FOUND), None) for r in (one, other))
-    if ours is not None or theirs is not None:
-        found.append(_compare_chips(ours, theirs, _why_incomparable(one, other)))
-    return tuple(found)
-
-
-def _test(candidate: Candidate) -> tuple[int, int]:
-    return candidate.test.correct, candidate.test.count
+    exact = _compare_exactly(one, other, _count_pairs(first, second))
+    return (_compare_chips(one, other), exact) if one.chip_accuracies or other.chip_accuracies else (exact,)
 
 
 def _exact(candidate: Candidate) -> tuple[int, int]:
@@ -190,14 +177,8 @@ def _exact(candidate: Candidate) -> tuple[int, int]:
     return score.correct, score.count
 
 
-def _compare_scores(
-    name: str,
-    first: RunResult,
-    second: RunResult,
-    get: Callable[[Candidate], tuple[int, int]],
-    pairs: PairedCounts | None,
-) -> ComparedAccuracy:
-    one, other = get(first.candidate(_FOUND)), get(second.candidate(_FOUND))
+def _compare_exactly(first: RunResult, second: RunResult, pairs: PairedCounts | None) -> ComparedAccuracy:
+    name, one, other = "integer-reference accuracy", *(_exact(run.candidate(_FOUND)) for run in (first, second))
     first_interval, second_interval = _interval(*one), _interval(*other)
     if reason := _why_incomparable(first, second):
         return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
@@ -246,30 +227,39 @@ def _count_pairs(first: FinishedRunFiles, second: FinishedRunFiles) -> PairedCou
     )
 
 
-def _compare_chips(first: ChipAccuracies | None, second: ChipAccuracies | None, reason: str) -> ComparedAccuracy:
-    name = "mean accuracy on sampled chips"
-    first_interval, second_interval = _chips_interval(first), _chips_interval(second)
-    if first is None or second is None:
-        return ComparedAccuracy(
-            name=name, test="only one run sampled chips", first=first_interval, second=second_interval
-        )
-    if reason:
+def _compare_chips(first: RunResult, second: RunResult) -> ComparedAccuracy:
+    """Return how accurate both are on their chips; those of ideal hardware answer as exact integers do."""
+    name = "accuracy on sampled chips"
+    one, other = (next((c for c in r.chip_accuracies if c.name == _FOUND), None) for r in (first, second))
+    first_interval, second_interval = _chips_interval(one, first), _chips_interval(other, second)
+
+    def untold(reason: str) -> ComparedAccuracy:
         return ComparedAccuracy(name=name, test=reason, first=first_interval, second=second_interval)
-    p_value = compare_means(first.accuracies, second.accuracies)
-    difference = second.mean - first.mean
-    is_real = p_value is not None and p_value < SIGNIFICANCE
+
+    if first_interval is None or second_interval is None:
+        return untold("only one run sampled chips")
+    if reason := _why_incomparable(first, second):
+        return untold(reason)
+    difference = second_interval.accuracy - first_interval.accuracy
+    p_value = None if one is None or other is None else compare_means(one.accuracies, other.accuracies)
+    if p_value is not None:
+        test = "Welch's t test over chips"
+    else:  # of a single chip, or of ideal ones, only samples are a matter of chance
+        test = "Fisher's exact test of the samples of a chip"
+        counts = [_exact(run.candidate(_FOUND)) if chips is None else (round(chips.mean * chips.images), chips.images)
+                  for chips, run in ((one, first), (other, second))]  # fmt: skip
+        p_value = compare_independent(*counts).p_value
     return ComparedAccuracy(
-        name=name, difference=difference, p_value=p_value, first=first_interval, second=second_interval,
-        test="too few chips, or chips that are all alike" if p_value is None else "Welch's t test over chips",
-        better=None if not is_real else "second" if difference > 0 else "first",
+        name=name, difference=difference, p_value=p_value, first=first_interval, second=second_interval, test=test,
+        better=None if p_value >= SIGNIFICANCE else "second" if difference > 0 else "first",
     )  # fmt: skip
 
 
-def _chips_interval(chips: ChipAccuracies | None) -> AccuracyInterval | None:
+def _chips_interval(chips: ChipAccuracies | None, result: RunResult) -> AccuracyInterval | None:
+    """Return the accuracy of a run's found policy on its chips; None where they are not ideal and none were sampled."""
     if chips is None:
-        return None
-    band = find_band([round(share * chips.images) for share in chips.accuracies], chips.images)
-    return AccuracyInterval(accuracy=chips.mean, low=band.low, high=band.high, count=len(chips.accuracies))
+        return None if result.unsampled else _interval(*_exact(result.candidate(_FOUND)))
+    return AccuracyInterval(accuracy=chips.mean, low=chips.band.low, high=chips.band.high, count=len(chips.accuracies))
 
 
 def _compare_layers(first: RunResult, second: RunResult) -> tuple[ComparedPolicyLayer, ...]:

@@ -14,14 +14,13 @@ from mho.array.conductances import Conditions, Device, check_conditions
 from mho.array.nonidealities import check_conditions_take_effect
 from mho.data.dataset import Split
 from mho.errors import ConfigError
+from mho.evaluation.accuracy import sample_chips
 from mho.evaluation.chips import SampledChips
-from mho.evaluation.networks import samples_for_ranges, score_chips
+from mho.evaluation.networks import pool_chips, samples_for_ranges, score_chips
 from mho.hardware.spec import Accelerator
 from mho.workflow.config import NoiseSettings, SimulationSettings
 from mho.workflow.noise import load_alike, noise_conditions
 
-AUTO_CHIPS = 5
-"""Chips that are sampled where they differ and the user gives no number."""
 AUTO_SAMPLES = (50, 500)
 """The fewest and the most test samples of each chip where the user gives no number."""
 AUTO_MACS = 3e10
@@ -31,7 +30,7 @@ AUTO_MACS = 3e10
 def read_chips(
     settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator
 ) -> SampledChips | None:
-    """Return the chips that a run samples; None where it samples none.
+    """Return the chips that a run samples; None where it samples none, or where they compute as exact integers do.
 
     Args:
         settings: of the run.
@@ -55,24 +54,20 @@ def read_chips(
                 expected="the name of the one whose chips are meant",
             )
     hardware = load_alike(settings.accelerator, accelerator, where="simulation.accelerator")
-    return SampledChips(settings.chips, hardware, _read_conditions(settings, hardware))
+    return sample_chips(hardware, _read_conditions(settings, hardware), accelerator, settings.chips)
 
 
 def _sample_automatically(
     settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator
 ) -> SampledChips | None:
     """Return the chips of the hardware that training is for, or else of the run's; None where all of it is ideal."""
-    from mho.array.nonidealities import chips_differ, is_ideal
-
     name, where, conditions = settings.accelerator, "simulation.accelerator", None
     if noise is not None and name is None:
         name, where, conditions = noise.accelerator, "qat.noise.accelerator", noise_conditions(noise)
     hardware = load_alike(name, accelerator, where=where)
     own = _read_conditions(settings, hardware)
     conditions = own if conditions is None or own != Conditions() else conditions
-    if settings.accelerator is None and is_ideal(hardware, conditions):
-        return None
-    return SampledChips(AUTO_CHIPS if chips_differ(hardware.array, hardware.converters) else 1, hardware, conditions)
+    return sample_chips(hardware, conditions, accelerator)
 
 
 def _read_conditions(settings: SimulationSettings, hardware: Accelerator) -> Conditions:
@@ -111,7 +106,8 @@ def evaluate_programs(
         report: is given the share that is done, 0..1, and a description.
 
     Returns:
-        The number of samples, the name of the hardware, conditions, and for each program accuracies by seed.
+        The number of samples, the name of the hardware, conditions, and for each program accuracies by seed; and under
+        "pooled" the mean accuracy and loss of each, with counts over all chips.
 
     Raises:
         MhoError: chips cannot run a program.
@@ -120,6 +116,7 @@ def evaluate_programs(
 
     seen = samples_for_ranges(calibration)
     found: dict[str, Any] = {"images": len(test), "hardware": chips.hardware.name, **asdict(chips.conditions)}
+    found["pooled"] = {}
     for number, (name, path) in enumerate(files.items()):
 
         def show(seed: int, number: int = number, path: Path = path) -> None:
@@ -127,4 +124,22 @@ def evaluate_programs(
 
         scores = score_chips(read_program(path), chips, range(1, chips.count + 1), test, seen, on_chip=show)
         found[name] = [score.accuracy for score in scores]
+        found["pooled"][name] = asdict(pool_chips(scores))
     return found
+
+
+def write_ranges(program_file: Path, chips: SampledChips, calibration: Split, path: Path) -> None:
+    """Write the ranges of calibrated ADCs of the first chip, for `mho simulate`; nothing where ADCs have none."""
+    if not chips.hardware.converters.has_calibrated_adc:
+        return
+    from mho.program.container import read_program
+    from mho.simulation import adc_ranges
+
+    ranges = adc_ranges.calibrate_adcs(
+        read_program(program_file),
+        1,
+        samples_for_ranges(calibration),
+        hardware=chips.hardware,
+        conditions=chips.conditions,
+    )
+    adc_ranges.write_ranges(ranges, path)

@@ -17,7 +17,7 @@ from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
-from mho.workflow.policy_stages import SEARCH_FILE
+from mho.workflow.policy_stages import SEARCH_FILE, evaluator_ingredients
 from mho.workflow.prepared import Prepared
 from mho.workflow.search_execution import SearchExecution
 from mho.workflow.search_settings import EXECUTION, SearchSettings, StartSettings
@@ -71,6 +71,7 @@ class Search:
             **({} if self.settings.start == StartSettings() else {"start": self.settings.start.ingredients()}),
             "evaluation": self.evaluation.model_dump(mode="json"),
             "seed": self.seed,
+            **evaluator_ingredients(self.prepared.evaluators(self.evaluation, self.seed).candidates),
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
@@ -123,9 +124,7 @@ class Search:
         from mho.bit_search.evaluation import problem_hash
         from mho.bit_search.log import EvaluationLog
 
-        evaluator, notes = self.prepared.make_evaluator(
-            self.evaluation, self.settings.budget, self.seed, on_arrays=self.settings.has_adc_bits
-        )
+        evaluator, notes = self.prepared.make_evaluator(self.evaluation, self.settings.budget, self.seed)
         file = self.log_folder / f"{problem_hash(evaluator.problem)[:16]}.jsonl"
         return evaluator, EvaluationLog(file, evaluator.problem), notes
 

@@ -10,11 +10,13 @@ from small_training import digits_network
 
 import mho
 from mho.bit_search.constraints import SearchConstraints
+from mho.bit_search.evaluation import Variant
 from mho.bit_search.qat_evaluator import QatEvaluator
 from mho.data.loading import load_dataset
 from mho.data.spec import DataSpec
+from mho.evaluation.accuracy import choose_evaluators, sample_chips
 from mho.evaluation.chips import SampledChips
-from mho.evaluation.networks import ArrayEvaluator, ChipEvaluator, score_logits, with_ideal_cells
+from mho.evaluation.networks import ChipEvaluator, score_logits
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.quantization.calibration import calibrate
@@ -43,57 +45,85 @@ def quantized(trained, dataset, bits):
     return network, table
 
 
-def test_it_tells_what_a_chip_of_ideal_cells_answers_whose_adcs_are_calibrated(trained, dataset):
+def on_chips(dataset, hardware=HARDWARE, **options):
+    chips = sample_chips(hardware, mho.Conditions(), hardware)
+    options = {"mapping": MappingModel.PAPER, "seed": 1, **options}
+    return choose_evaluators("auto", chips, hardware, dataset.calibration, **options).candidates
+
+
+def test_chips_that_are_all_alike_are_evaluated_as_the_one_that_they_are(trained, dataset):
     network, _ = quantized(trained, dataset, "6/6/4")
-    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, seed=5)
-    (found,) = on_arrays.evaluate(network, (dataset.validation,))
-    ideal = with_ideal_cells(HARDWARE)
-    assert ideal.array == make_accelerator().array
-    assert ideal.converters == HARDWARE.converters
-    program = mho.compile(network.to_quantized_network(), ideal, adc_bits=4)
+    alike = make_accelerator(32, 32, 2, adc_bits=8, converters=CONVERTERS)
+    evaluator = on_chips(dataset, alike, mapping=MappingModel.BEST)
+    (found,) = evaluator.evaluate(network, (dataset.validation,))
+    program = mho.compile(network.to_quantized_network(), alike, adc_bits=4)
     ranges = mho.calibrate(program, dataset.calibration.inputs(slice(None)), seed=9)
     outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), seed=9, ranges=ranges)
     assert found == score_logits(outputs, dataset.validation.labels)
-    assert found.count == 100
+    assert (found.count, evaluator.words) == (100, "on 1 sampled chip of test")
 
 
-def test_few_bits_lose_what_exact_integers_do_not_tell(trained, dataset):
-    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
+def test_few_bits_of_adcs_lose_what_exact_integers_do_not_tell(trained, dataset):
+    evaluator = on_chips(dataset, make_accelerator(32, 32, 2, adc_bits=8, converters=CONVERTERS))
     losses = []
     for bits in ("6/6/2", "6/6/4", "6/6/8", "6/6"):
         network, _ = quantized(trained, dataset, bits)
-        losses.append(on_arrays.evaluate(network, (dataset.validation,))[0].loss)
+        losses.append(evaluator.evaluate(network, (dataset.validation,))[0].loss)
     assert losses[0] > losses[1] + 0.02
     assert losses[1] > losses[2] - 0.02
     assert losses[2] == losses[3]
 
 
-def test_an_evaluator_with_a_judge_measures_what_it_says_and_belongs_to_another_problem(trained, dataset):
+def test_policies_that_are_evaluated_on_chips_belong_to_another_problem(trained, dataset):
     network, table = quantized(trained, dataset, "6/6")
     splits = dataset.train, dataset.calibration, dataset.validation
-    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration, mapping=MappingModel.PAPER)
-    plain, judged = (
-        QatEvaluator(network, table, *splits, None, seed=1, network_evaluator=one) for one in (None, on_arrays)
+    evaluator = on_chips(dataset)
+    plain, aware = (
+        QatEvaluator(network, table, *splits, None, seed=1, network_evaluator=one) for one in (None, evaluator)
     )
     assert "network_evaluator" not in plain.problem
-    assert judged.problem["network_evaluator"] == dict(on_arrays.problem)
-    assert judged.fidelity == f"{plain.fidelity}, evaluated {on_arrays.words}"
+    assert aware.problem["network_evaluator"] == dict(evaluator.problem)
+    assert aware.fidelity == f"{plain.fidelity}, evaluated {evaluator.words}"
     policies = [Policy.uniform(trained.layer_names, BitWidths(6, 6, bits)) for bits in (2, 8)]
     assert plain.evaluate(policies[0]) == plain.evaluate(policies[1])
-    assert judged.evaluate(policies[0]).score > judged.evaluate(policies[1]).score + 0.02
+    assert aware.evaluate(policies[0]).score > aware.evaluate(policies[1]).score + 0.02
+    exact = aware.at(Variant(is_exact=True))
+    assert (exact.fidelity, exact.evaluate(policies[0])) == (plain.fidelity, plain.evaluate(policies[0]))
+    assert (aware.is_on_chips, exact.is_on_chips) == (True, False)
 
 
-def test_searching_in_python_takes_an_evaluator_of_networks_and_refuses_to_go_without(trained, dataset):
-    limits = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=6, min_act_bits=6)
-    wanted = {"method": "random", "budget": 4, "allowed_drop_points": 50.0}
+LIMITS = SearchConstraints(hold_first_last=None, adc_bits=(3, 4, 6), min_weight_bits=6, min_act_bits=6)
+WANTED = {"method": "random", "budget": 4, "allowed_drop_points": 90.0}
+
+
+def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_integers(trained, dataset):
+    found = mho.search(trained, dataset, HARDWARE, **WANTED, options=mho.SearchOptions(constraints=LIMITS))
+    assert set(found.require_best().policy.adc_bits) == set(trained.layer_names)
+    exactly = mho.search(
+        trained, dataset, HARDWARE, **WANTED,
+        options=mho.SearchOptions(constraints=SearchConstraints(hold_first_last=None), accuracy_of="exact"),
+    )  # fmt: skip
+    assert "on 3 sampled chips of test" in found.reference.fidelity
+    assert found.goal.reference_accuracy == exactly.reference.accuracy
+    assert found.reference.accuracy < exactly.reference.accuracy, "cells of 30 % error lose some"
+    later = mho.SearchOptions(constraints=LIMITS, conditions=mho.Conditions(1e4))
+    worn = HARDWARE.model_copy(update={"array": make_accelerator(array=WORN).array})
+    aged = mho.search(trained, dataset, worn, **WANTED, options=later)
+    assert "10,000 s after the write" in aged.reference.fidelity
+
+
+def test_adc_bits_cannot_be_searched_by_exact_integers(trained, dataset):
+    options = mho.SearchOptions(constraints=LIMITS, accuracy_of="exact")
     with pytest.raises(mho.MhoError, match="candidates are evaluated exactly"):
-        mho.search(trained, dataset, HARDWARE, **wanted, options=mho.SearchOptions(constraints=limits))
-    on_arrays = ArrayEvaluator(HARDWARE, dataset.calibration)
-    best = mho.search(
-        trained, dataset, HARDWARE, **wanted,
-        options=mho.SearchOptions(constraints=limits, network_evaluator=on_arrays),
-    ).require_best()  # fmt: skip
-    assert set(best.policy.adc_bits) == set(trained.layer_names)
+        mho.search(trained, dataset, HARDWARE, **WANTED, options=options)
+
+
+def test_hardware_that_reads_all_sums_exactly_is_evaluated_by_exact_integers(dataset):
+    assert on_chips(dataset, make_accelerator(32, 32, 2)) is None
+    resolving = make_accelerator(32, 32, 2, adc_bits=12)
+    assert on_chips(dataset, resolving) is None
+    coarse = make_accelerator(32, 32, 2, adc_bits=6)
+    assert sample_chips(coarse, mho.Conditions(), resolving) is not None, "programs have sums that it does not resolve"
 
 
 COMPILED = make_accelerator(32, 32, 2, adc_bits=12)
@@ -120,10 +150,9 @@ def test_it_tells_the_mean_of_chips_at_their_age(trained, dataset, converters):
         outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), **chip, ranges=ranges)
         told.append(score_logits(outputs, dataset.validation.labels))
     assert told[0] != told[1]
-    assert found.count == 100
+    assert found.count == 200
     assert found.loss == pytest.approx((told[0].loss + told[1].loss) / 2)
     assert found.accuracy == pytest.approx((told[0].correct + told[1].correct) / 200)
-    assert on_arrays.evaluate_program(program, (dataset.validation,)) == ((found,), None)
 
 
 def test_its_problem_and_words_tell_the_chips(dataset):
@@ -136,7 +165,6 @@ def test_its_problem_and_words_tell_the_chips(dataset):
     ]
     assert len({repr(dict(on_arrays.problem)) for on_arrays in evaluators}) == 4
     assert evaluators[1].words == "on 2 sampled chips of test, 10,000 s after the write"
-    assert evaluators[0].description.startswith("2 sampled chips of test, for whose cells")
 
 
 def test_logits_are_scored_by_their_largest_element_and_cross_entropy():

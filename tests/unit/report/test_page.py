@@ -18,9 +18,9 @@ from mho.report.figures import accuracy_against_cost, build_figures, count_hidde
 from mho.report.map_document import MapDocument
 from mho.report.page import flatten, render_page
 from mho.report.page_sections import sections_of
-from mho.report.result import EXACT, RunResult, read_result
+from mho.report.result import RunResult, read_result
 from mho.report.result_figures import ChipAccuracies, ChipFigures, ZeroSliceFigures
-from mho.report.result_text import describe_chips, describe_result
+from mho.report.result_text import describe_accuracy, describe_speed
 from mho.report.timeline import TimelineView
 
 
@@ -113,15 +113,15 @@ def test_a_result_reads_back_from_its_json(tmp_path, result):
 
 def test_the_sentence_tells_speed_and_accuracy(result: RunResult):
     found, *others = (result.candidate(name) for name in ("found", "reference", "float"))
-    names = {"network": "resnet8", "chip": "chip", "data": "digits"}
-    text = describe_result(found, *others, **names, tested_on=EXACT).replace("\u202f", " ")
+    text = describe_speed(found, others[0], network="resnet8", chip="chip").replace("\u202f", " ")
     assert "answers 2.22\u00d7 as fast on chip as at uniform 8/8 (9.00 ms instead of 20.0 ms an inference)" in text
+    text = describe_accuracy(result).replace("\u202f", " ")
     assert "integer-reference accuracy on the test samples of digits is 97.80 %, 0.40 points below uniform" in text
     assert "uniform 8/8 (98.20 %) and 0.60 points below float32 (98.40 %)." in text
-    exact = found.test.model_copy(update={"accuracy": 0.5})
-    judged = found.model_copy(update={"integer_reference": exact})
-    text = describe_result(judged, *others, **names, tested_on="3 chips").replace("\u202f", " ")
-    assert "float32 (98.40 %), on 3 chips; its integer-reference accuracy is 50.00 %." in text
+    assert text.endswith("Chips of pelke2026-4bit compute these integers exactly.")
+    unsampled = describe_accuracy(result.model_copy(update={"unsampled": "too large"}))
+    assert "No chips of pelke2026-4bit were sampled" in unsampled
+    assert unsampled.endswith("not ideal: too large.")
 
 
 def test_nested_settings_become_dotted_rows():
@@ -197,9 +197,9 @@ def test_the_page_shows_chips_where_they_were_asked(result):
     part = re.search(r"<h3[^>]*>Accuracy on sampled chips</h3>(.*?)</table>", page, re.S)[1]
     assert "500 test samples on each of 2 sampled chips of worn" in part
     rows = rows_of(part)
-    assert ["found policy", "62.50\u202f%", "50.00\u202f%", "75.00\u202f%"] in rows
+    assert ["found policy", "62.50\u202f%", "0.00\u202f% to 100.00\u202f%", "50.00\u202f%", "75.00\u202f%"] in rows
     (tile,) = re.findall(r'<div class="tile"><b>62.50.%</b><span>(.*?)</span>', page)
-    assert tile.startswith("mean accuracy of the found policy on 2 sampled chips of worn (50.00\u202f% to 75.00")
+    assert tile.startswith("mean accuracy of the found policy on 2 sampled chips of worn (0.00\u202f% to 100.00")
     for other in (render_page(result), render_page(result.model_copy(update={"unsampled": "too large"}))):
         assert "Accuracy on sampled chips" not in other
     assert "which are not ideal: too large" in other
@@ -209,19 +209,18 @@ def answers(label, images, *accuracies):
     return ChipAccuracies(name="one", label=label, images=images, hardware="worn", accuracies=accuracies)
 
 
-def test_the_sentence_says_what_sampled_chips_answer_or_why_there_are_none():
-    pair = [answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.8, 0.9)]
-    assert describe_chips(pair, "", "own").replace("\u202f", " ") == (
-        "On 2 sampled chips of worn, 500 test samples each: mean 85.00 % (80.00 to 90.00); "
-        "uniform 8/8: mean 90.50 % (90.00 to 91.00)."
+def test_the_sentence_says_what_sampled_chips_answer_beside_ideal_integers(result):
+    pair = answers("uniform 8/8", 500, 0.9, 0.91), answers("found policy", 500, 0.89, 0.9)
+    assert describe_accuracy(result.model_copy(update={"chip_accuracies": pair})).replace("\u202f", " ") == (
+        "On 2 sampled chips of worn, it gets 89.50 % (83.15 to 95.85) of 500 test samples of digits right, 8.70 points "
+        "below uniform 8/8 with ideal integers (98.20 %); uniform 8/8 gets 90.50 % (84.15 to 96.85) on these chips. "
+        "With ideal integers it gets 97.80 %, float32 98.40 %."
     )
     one = answers("found policy", 5, 0.8).model_copy(update={"elapsed_s": 86400.0, "temperature_k": 350.0, "reads": 9})
-    assert describe_chips([one], "", "own").replace("\u202f", " ") == (
-        "On 1 sampled chip of worn, 86,400 s after the write, at 350 K, after 9 reads, 5 test samples each: 80.00 %."
+    text = describe_accuracy(result.model_copy(update={"chip_accuracies": (one,)})).replace("\u202f", " ")
+    assert text.startswith(
+        "On 1 sampled chip of worn, 86,400 s after the write, at 350 K, after 9 reads, it gets 80.00 % of 5 test sample"
     )
-    assert describe_chips([], "", "own") == "Cells, wires and converters of own are ideal: its chips answer the same."
-    assert "No chips of own were sampled" in describe_chips([], "too large", "own")
-    assert "not ideal: too large." in describe_chips([], "too large", "own")
 
 
 @pytest.fixture

@@ -37,9 +37,6 @@ def test_it_says_of_which_hardware_time_and_accuracy_are(result):
     told = texts(draw_summary(result.model_copy(update={"chip_accuracies": accuracies, "accelerator": hardware})))
     assert "85.00\u202f% | on 2 sampled chips | 8/8 55.00\u202f%" in told
     assert "on one crossbar of pelke2026-4bit" in told
-    assert "| on its arrays |" in texts(
-        draw_summary(result.model_copy(update={"tested_on": "arrays with ideal cells"}))
-    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

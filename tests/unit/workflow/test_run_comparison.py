@@ -106,10 +106,15 @@ def test_chips_are_compared_by_their_means():
         chips = ChipAccuracies(name="found", label="found policy", images=100, hardware="x", accuracies=accuracies)
         return files(make_result().model_copy(update={"chip_accuracies": (chips,)}))
 
-    found = compare_runs(on_chips((0.5, 0.52, 0.51)), on_chips((0.9, 0.93, 0.91))).accuracies[1]
+    comparison = compare_runs(on_chips((0.5, 0.52, 0.51)), on_chips((0.9, 0.93, 0.91)))
+    found = comparison.accuracies[0]
     assert (found.better, found.first.accuracy, found.first.count) == ("second", pytest.approx(0.51), 3)
-    assert compare_runs(on_chips((0.5,)), on_chips((0.9,))).accuracies[1].p_value is None
-    assert compare_runs(on_chips((0.5,)), files(make_result())).accuracies[1].test == "only one run sampled chips"
+    assert comparison.better == "second", "the verdict goes by chips"
+    assert compare_runs(on_chips((0.5,)), on_chips((0.9,))).accuracies[0].test.startswith("Fisher's exact test")
+    ideal, unsampled = make_result(), make_result().model_copy(update={"unsampled": "simulation.chips is 0"})
+    found = compare_runs(on_chips((0.5, 0.52)), files(ideal)).accuracies[0]
+    assert (found.better, found.second.accuracy) == ("second", ideal.candidate("found").test.accuracy)
+    assert compare_runs(on_chips((0.5,)), files(unsampled)).accuracies[0].test == "only one run sampled chips"
 
 
 def test_only_settings_that_differ_are_listed():

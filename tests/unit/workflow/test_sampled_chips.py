@@ -51,6 +51,8 @@ def test_chips_answer_as_simulated_ones_of_the_same_seeds(splits, tmp_path, cali
         calibration,
         lambda share, what: told.append((share, what)),
     )
+    pooled = found.pop("pooled")["found"]
+    assert (pooled["count"], pooled["accuracy"]) == (330, pytest.approx(sum(found["found"]) / 3))
     assert (found["images"], found["hardware"], found["elapsed_s"], found["reads"]) == (110, "test", None, 0)
     for name, file in files.items():
         for seed, accuracy in enumerate(found[name], start=1):
@@ -89,11 +91,13 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
 def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
     own = make_accelerator(32, 32, 2, array={"drift_exponent": 0.1, "drift_reference_s": 10})
     assert read_chips(SimulationSettings(chips=0), None, own) is None
-    assert read_chips(SimulationSettings(chips=2), None, own) == SampledChips(2, own, mho.Conditions())
+    aged = SampledChips(2, own, mho.Conditions(20))
+    assert read_chips(SimulationSettings(chips=2, elapsed_s=20), None, own) == aged
+    assert read_chips(SimulationSettings(chips=2), None, own) is None, "at once its cells are ideal"
     other = named("other", drift_exponent=0.1, drift_activation_ev=0.3)
     (tmp_path / "other.toml").write_text(to_toml(other))
-    there = {"chips": 1, "accelerator": str(tmp_path / "other.toml")}
-    found = read_chips(SimulationSettings(**there, elapsed_s=50, temperature_k=350), None, own)
+    there = {"chips": 1, "accelerator": str(tmp_path / "other.toml"), "elapsed_s": 50}
+    found = read_chips(SimulationSettings(**there, temperature_k=350), None, own)
     assert found == SampledChips(1, other, mho.Conditions(50, 350))
     namesake = other.model_copy(update={"name": "test"})
     (tmp_path / "other.toml").write_text(to_toml(namesake))
@@ -123,11 +127,13 @@ def test_chips_of_a_run_that_trains_for_other_arrays_are_named(tmp_path):
         ConfigError, match=r"simulation\.accelerator: chips are sampled, and training is for test \(noisy"
     ):
         read_chips(SimulationSettings(chips=2), noise, own)
-    for name, wanted in (("own.toml", own), ("noisy.toml", trained)):
-        settings = SimulationSettings(chips=2, accelerator=str(tmp_path / name))
-        assert read_chips(settings, noise, own).hardware.array == wanted.array
-    same = NoiseSettings(accelerator=str(tmp_path / "own.toml"))
-    assert read_chips(SimulationSettings(chips=2), same, own).hardware == own
+    named_so = {
+        name: SimulationSettings(chips=2, accelerator=str(tmp_path / name)) for name in ("own.toml", "noisy.toml")
+    }
+    assert read_chips(named_so["noisy.toml"], noise, own).hardware.array == trained.array
+    assert read_chips(named_so["own.toml"], noise, own) is None, "they are ideal"
+    same = NoiseSettings(accelerator=str(tmp_path / "noisy.toml"))
+    assert read_chips(SimulationSettings(chips=2), same, trained).hardware == trained
 
 
 OF_CHIPS = [{"accelerator": "stt-mram"}, {"elapsed_s": 5}, {"temperature_k": 300}, {"reads": 1}, {"chip_images": 9}]
