@@ -71,7 +71,9 @@ class Goal:
     @property
     def target_accuracy(self) -> float:
         """Smallest accuracy that the best policy may have, 0..1: 0 where only its cost is limited."""
-        return 0.0 if self.cost_budget is not None else self.reference_accuracy - self.allowed_drop_points / 100.0
+        if self.cost_budget is not None:
+            return 0.0
+        return max(0.0, self.reference_accuracy - self.allowed_drop_points / 100.0)
 
     def allows(self, cost: int) -> bool:
         """Tell whether the best policy may cost so much."""

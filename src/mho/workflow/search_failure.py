@@ -64,7 +64,7 @@ class FailedSearch:
         assert reference.accuracy is not None, "it was measured"
         assert reference.score is not None, "it was measured"
         goal = Goal(
-            reference.accuracy,
+            self.reference.figures.get("exact_validation", {}).get("accuracy", reference.accuracy),
             settings.allowed_drop_points,
             space.reference_cost,
             reference.score,
