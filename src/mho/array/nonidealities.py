@@ -82,6 +82,26 @@ def idealize(accelerator: Accelerator, keys: Iterable[str]) -> Accelerator:
     )
 
 
+def list_error_groups(hardware: Accelerator, conditions: Conditions) -> dict[str, tuple[str, ...]]:
+    """Return the kinds of errors that hardware has, by their name for people, each with its keys that take effect.
+
+    Without the keys of all of them (`idealize`) hardware is ideal. A key that belongs to no kind is one by itself.
+    """
+    left = dict.fromkeys(list_deviations(hardware, conditions))
+    groups: dict[str, tuple[str, ...]] = {}
+    for name, keys in _ERROR_GROUPS.items():
+        if found := tuple(key for key in keys if key in left):
+            groups[name] = found
+            left = {key: None for key in left if key not in found}
+    return groups | {key: (key,) for key in left if _acts_alone(key, hardware, conditions)}
+
+
+def _acts_alone(key: str, hardware: Accelerator, conditions: Conditions) -> bool:
+    """Tell whether a key, alone with the ideal values of all others, makes hardware other than ideal."""
+    others = (other for other in list_deviations(hardware, conditions) if other != key)
+    return not is_ideal(idealize(hardware, others), conditions)
+
+
 def check_conditions_take_effect(
     conditions: Conditions, hardware: Accelerator, *, where: str = "", option: Callable[[str], str] = str
 ) -> None:
@@ -139,6 +159,22 @@ DAC = ("converters.dac_inl_lsb",)
 READ_NOISE = ("array.read_noise",)
 WIRES = ("array.row_segment_ohm", "array.col_segment_ohm")
 STUCK_CELLS = ("array.stuck_on_rate", "array.stuck_off_rate")
+
+
+_ERROR_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "errors of writes": ("array.programming_error", "array.pulse_error"),
+        "variation of cells": ("array.cell_variation",),
+        "read noise": READ_NOISE,
+        "stuck cells": STUCK_CELLS,
+        "drift": ("array.drift_exponent", "array.drift_exponent_std"),
+        "disturbance by reads": ("array.read_disturb_reads",),
+        "resistance of wires": ("array.row_segment_ohm", "array.col_segment_ohm"),
+        "ADCs": ADC,
+        "DACs": DAC,
+    }
+)
+"""Kinds of errors: the keys without which there is none of it."""
 
 
 def _drift_shows(array: Array, converters: Converters, conditions: Conditions) -> bool:

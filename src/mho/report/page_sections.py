@@ -37,6 +37,7 @@ SECTIONS = (
     Section("absent", "Left out", lambda result: bool(result.absent)),
     Section("choice", "Why this policy"),
     Section("policies", "Float, uniform 8/8 and the found policy"),
+    Section("chips", "Accuracy on chips", lambda result: bool(result.chip_accuracies)),
     Section("classes", "Errors by class", lambda result: bool(result.errors)),
     Section("bits", "Bits and latency by layer"),
     Section("search", "Search"),

@@ -13,6 +13,7 @@ from mho.frozen_model import FrozenModel
 from mho.input_files import read_json
 from mho.mapping.layer_mapping import MappingModel
 from mho.report.map_document import MapDocument
+from mho.report.result_chips import ErrorSources, MappingChoice, ModelAgreement, TargetFigures
 from mho.report.result_figures import (
     AbsentPart,
     Candidate,
@@ -90,6 +91,14 @@ class RunResult(FrozenModel):
     chip_accuracies: tuple[ChipAccuracies, ...] = ()
     """Accuracies of uniform 8/8 and the found policy on sampled chips; empty where hardware computes exactly, or
     `unsampled`."""
+    target: TargetFigures | None = None
+    """Whether the found policy keeps the allowed drop; null within a cost budget, and in results that predate it."""
+    error_sources: ErrorSources | None = None
+    """What costs accuracy on chips; null where the allowed drop is kept, or hardware computes exactly."""
+    mapping_choice: MappingChoice | None = None
+    """How the bound on the error of mappings was chosen; null where it was given, or hardware computes exactly."""
+    agreement: ModelAgreement | None = None
+    """How well the model that evaluated candidates orders policies as sampled chips do; null where none did."""
     unsampled: str = ""
     """Why no chips were sampled of hardware that does not compute exactly."""
     errors: tuple[ClassErrors, ...] = ()

@@ -87,6 +87,43 @@ def describe_accuracy(result: RunResult) -> str:
     return f"{told} Chips of {accelerator} compute these integers exactly."
 
 
+def describe_target(result: RunResult) -> str:
+    """Return by how much the found policy misses the allowed drop, and what costs most; nothing where it keeps it."""
+    target, errors = result.target, result.error_sources
+    if target is None or target.is_reached:
+        return ""
+    told = (
+        f" It misses the {format_percent(target.accuracy)} that the allowed drop asks for on validation data by "
+        f"{format_points(target.missing_points)} ({format_percent(target.found)})."
+    )
+    if errors is None or not errors.sources:
+        return told
+    most = " and ".join(f"{format_percent(one.accuracy)} without {one.name}" for one in errors.sources[:2])
+    return (
+        f"{told} There it gets {format_percent(errors.accuracy)} on {plural(errors.chips, 'chip')}, {most}, and "
+        f"{format_percent(errors.exact_accuracy)} without any error; stages/errors/study.toml is a study of how small "
+        "errors must be (mho study)."
+    )
+
+
+def tell_model(result: RunResult) -> list[str]:
+    """Return what the terminal says of the mapping's bound and of the statistical model; nothing where neither acts."""
+    lines = []
+    if (choice := result.mapping_choice) is not None:
+        chosen, cheapest = choice.tried[choice.chosen], min(one.cost for one in choice.tried)
+        lines.append(
+            f"mapping: max_error {chosen.max_error} of {plural(len(choice.tried), 'bound')}: "
+            f"{format_percent(chosen.accuracy)} on chips at 8/8, {chosen.cost / cheapest:.2f}x the cost of the cheapest"
+        )
+    if (agreement := result.agreement) is not None:
+        found = agreement.rank_correlation
+        lines.append(
+            f"statistical model: {'no rank correlation' if found is None else f'rank correlation {found:.2f}'} with "
+            f"sampled chips over {plural(len(agreement.policies), 'policy', 'policies')}"
+        )
+    return lines
+
+
 def describe_spread(answers: ChipAccuracies) -> str:
     """Return the mean accuracy over chips with its interval: ``43.50 % (40.10 to 46.90)``; of one chip, its own."""
     band = answers.band
@@ -143,6 +180,8 @@ def print_result(console: Console, result: RunResult) -> None:
             Column("speedup", tuple("-" if one.speedup is None else f"{one.speedup:.2f}x" for one in networks)),
         ],
     )
+    for line in tell_model(result):
+        console.print(line, soft_wrap=True)
     for note in result.notes:
         console.print(f"note: {note}", style="dim", soft_wrap=True)
     console.print(tell_checks(result))

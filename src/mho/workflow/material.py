@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,6 +62,13 @@ class Material:
     normalization: Steps = ()
     sets_normalization: bool = False
     chips: SampledChips | None = None
+
+    def on(self, accelerator: Accelerator) -> Material:
+        """Return the same for other hardware, of which the chips are too where they were of the run's own."""
+        chips = self.chips
+        if chips is not None and chips.hardware == self.accelerator:
+            chips = replace(chips, hardware=accelerator)
+        return replace(self, accelerator=accelerator, chips=chips)
 
     @property
     def computing(self) -> dict[str, Any]:

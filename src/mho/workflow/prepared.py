@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mho.evaluation.accuracy import Evaluators, choose_evaluators
 from mho.evaluation.networks import FLOAT_BATCH
+from mho.hardware.spec import Accelerator
 from mho.seeds import derive_seed
 from mho.workflow.config import EvaluationSettings
 from mho.workflow.material import Material, compiled, training_images, training_options, training_work
@@ -36,6 +37,10 @@ class Prepared:
             "calibration": self.calibration.digest,
             "data": self.material.data_hash,
         }
+
+    def on(self, accelerator: Accelerator) -> Prepared:
+        """Return the same for other hardware, of which the run's chips are too where they were of the run's own."""
+        return replace(self, material=self.material.on(accelerator))
 
     def trainable(self) -> TrainableNetwork:
         """Return a new module with the float weights and the calibrated steps."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from mho.array.conductances import Conditions
 from mho.cost_model.document import to_microseconds
 from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.evaluation.accuracy import sample_chips
+from mho.frozen_model import FrozenModel
 from mho.mapping.layer_mapping import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
@@ -18,6 +19,7 @@ from mho.quantization.devices import Devices
 from mho.report.hardware_words import tell_conversion
 from mho.report.map_document import MapDocument
 from mho.report.result import EXACT, RunResult
+from mho.report.result_chips import ErrorSources, MappingChoice, ModelAgreement, TargetFigures
 from mho.report.result_figures import (
     Candidate,
     Check,
@@ -32,13 +34,20 @@ from mho.report.result_figures import (
     TrainingFigures,
     ZeroSliceFigures,
 )
-from mho.report.result_text import describe_accuracy, describe_miss, describe_objective, describe_speed, describe_widths
+from mho.report.result_text import (
+    describe_accuracy,
+    describe_miss,
+    describe_objective,
+    describe_speed,
+    describe_target,
+    describe_widths,
+)
 from mho.workflow.breakdowns import FLOAT_BITS, split_cost
 from mho.workflow.config import RunConfig
 from mho.workflow.material import hash_samples
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
-from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE
+from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, misses_target
 from mho.workflow.predictions import PREDICTIONS_FILE
 from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.search_results import collect_search
@@ -99,6 +108,10 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         ),
         tested_on=simulated.get("tested_on", EXACT),
         chip_accuracies=chip_accuracies,
+        target=_target(outcome),
+        error_sources=_read(ErrorSources, outcome, "errors"),
+        mapping_choice=_read(MappingChoice, outcome, "mapping"),
+        agreement=_read(ModelAgreement, outcome, "agreement"),
         unsampled=unsampled,
         errors=extras.errors,
         sensitivities=outcome.stages["found"].figures.get("sensitivities"),
@@ -115,8 +128,33 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         stages=_stages(outcome),
         files=_files(outcome),
     )
-    sentence = f"{describe_miss(search)}{speed} {describe_accuracy(result)}{describe_objective(search)}"
+    accuracy = f"{describe_accuracy(result)}{describe_target(result)}"
+    sentence = f"{describe_miss(search)}{speed} {accuracy}{describe_objective(search)}"
     return result.model_copy(update={"sentence": sentence})
+
+
+_Figures = TypeVar("_Figures", bound=FrozenModel)
+
+
+def _read(kind: type[_Figures], outcome: Outcome, stage: str) -> _Figures | None:
+    """Return the figures of a stage, or None where the run has none: those that `kind` knows."""
+    if stage not in outcome.stages:
+        return None
+    known = outcome.stages[stage].figures
+    return kind.model_validate({name: known[name] for name in kind.model_fields})
+
+
+def _target(outcome: Outcome) -> TargetFigures | None:
+    """Return what was wanted of the found policy on validation data, and what it has; None within a cost budget."""
+    found = outcome.stages["found"].figures
+    if (wanted := found.get("target_accuracy")) is None:
+        return None
+    return TargetFigures(
+        accuracy=wanted,
+        found=found["validation"]["accuracy"],
+        reference=outcome.stages["reference"].figures["validation"]["accuracy"],
+        is_reached=not misses_target(found),
+    )
 
 
 def _drop_points(reference: Candidate, found: Candidate) -> float:

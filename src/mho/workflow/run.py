@@ -21,11 +21,12 @@ from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
 from mho.seeds import derive_seed
 from mho.workflow.config import RunConfig
+from mho.workflow.error_sources import FindErrorSources
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
 from mho.workflow.outcome import Outcome, collect_extras
-from mho.workflow.policy_stages import TrainFinalists, TrainReference
+from mho.workflow.policy_stages import TrainFinalists, TrainReference, misses_target
 from mho.workflow.prepared import Prepared
 from mho.workflow.program_stages import Compile, Simulate
 from mho.workflow.progress import ProgressFactory, RunProgress
@@ -262,3 +263,5 @@ def run_stages(
     chips = material.chips
     samples = 0 if chips is None else count_samples(config.simulation, chips, network.figures["macs"])
     chain.get(Simulate(material, float_network, found, reference, program, config.simulation, samples))
+    if chips is not None and config.evaluation.accuracy_of != "exact" and misses_target(found.figures):
+        chain.get(FindErrorSources(config, material, program, min(samples, len(material.dataset.validation))))

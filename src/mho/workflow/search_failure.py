@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.policy import UNIFORM_REFERENCE, Policy
-from mho.workflow.policy_stages import FAILED
+from mho.workflow.policy_stages import FAILED, exact_accuracy
 from mho.workflow.run_directory import StageResult
 from mho.workflow.search_stage import Search, read_cost_budget
 from mho.workflow.stage import Figures, Report
@@ -16,6 +16,7 @@ from mho.workflow.stage import Figures, Report
 if TYPE_CHECKING:
     from mho.bit_search.evaluation import EvaluationRecord
     from mho.bit_search.log import EvaluationLog
+    from mho.bit_search.qat_evaluator import QatEvaluator
     from mho.bit_search.runner import SearchResult
     from mho.bit_search.space import SearchSpace
 
@@ -45,15 +46,15 @@ class FailedSearch:
         space = self.search.space()
         evaluator, log, notes = self.search.open()
         report(0.5, "")
-        result = self._read(log, space, evaluator.fidelity)
+        result = self._read(log, space, evaluator)
         figures = self.search.finish(result, space, evaluator.fidelity, notes, folder)
         return figures | {FAILED: self.reason}
 
-    def _read(self, log: EvaluationLog, space: SearchSpace, fidelity: str) -> SearchResult:
+    def _read(self, log: EvaluationLog, space: SearchSpace, evaluator: QatEvaluator) -> SearchResult:
         from mho.bit_search.goal import Goal, front_of, select_best
         from mho.bit_search.runner import SearchResult
 
-        settings = self.search.settings
+        settings, fidelity = self.search.settings, evaluator.fidelity
         reference = log.find(space.reference_policy, fidelity)
         if reference is None or not reference.is_ok:
             reference = self._stand_in(fidelity)
@@ -64,7 +65,7 @@ class FailedSearch:
         assert reference.accuracy is not None, "it was measured"
         assert reference.score is not None, "it was measured"
         goal = Goal(
-            self.reference.figures.get("exact_validation", {}).get("accuracy", reference.accuracy),
+            exact_accuracy(self.reference.figures) if evaluator.is_on_chips else reference.accuracy,
             settings.allowed_drop_points,
             space.reference_cost,
             reference.score,

@@ -194,14 +194,14 @@ def test_the_page_shows_chips_where_they_were_asked(result):
         for name, label in (("reference", "uniform 8/8"), ("found", "found policy"))
     )
     page = render_page(result.model_copy(update={"chip_accuracies": answers}))
-    part = re.search(r"<h3[^>]*>Accuracy on sampled chips</h3>(.*?)</table>", page, re.S)[1]
+    part = section(page, "chips")
     assert "500 test samples on each of 2 sampled chips of worn" in part
     rows = rows_of(part)
     assert ["found policy", "62.50\u202f%", "0.00\u202f% to 100.00\u202f%", "50.00\u202f%", "75.00\u202f%"] in rows
     (tile,) = re.findall(r'<div class="tile"><b>62.50.%</b><span>(.*?)</span>', page)
     assert tile.startswith("mean accuracy of the found policy on 2 sampled chips of worn (0.00\u202f% to 100.00")
     for other in (render_page(result), render_page(result.model_copy(update={"unsampled": "too large"}))):
-        assert "Accuracy on sampled chips" not in other
+        assert "Accuracy on chips" not in other
     assert "which are not ideal: too large" in other
 
 
