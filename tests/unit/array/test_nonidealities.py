@@ -13,7 +13,9 @@ from mho.array.nonidealities import (
     STUCK_CELLS,
     chips_differ,
     idealize,
+    is_ideal,
     list_deviations,
+    list_error_groups,
     takes_effect,
 )
 from mho.hardware.array import Array
@@ -73,3 +75,21 @@ def test_chips_differ_where_anything_is_drawn():
     assert not chips_differ(Array(programming_error=(0, 0), drift_exponent=0.1), CONVERTERS)
     assert chips_differ(Array(programming_error=(0, 0.1)), CONVERTERS)
     assert chips_differ(Array(), Converters(dac_bits=1, adc_bits=4, adc_offset_lsb=1))
+
+
+def test_kinds_of_errors_are_all_that_makes_hardware_other_than_ideal():
+    later = Conditions(1e4)
+    array = {"programming_error": 0.1, "drift_exponent": 0.05, "drift_exponent_std": 0.02, "read_noise": 0.01}
+    hardware = make_accelerator(array=array, adc_bits=6, converters={"adc_range": "calibrated-layer"})
+    groups = list_error_groups(hardware, later)
+    assert groups == {
+        "errors of writes": ("array.programming_error",),
+        "read noise": ("array.read_noise",),
+        "drift": ("array.drift_exponent", "array.drift_exponent_std"),
+        "ADCs": ("converters.adc_bits", "converters.adc_range"),
+    }
+    assert is_ideal(idealize(hardware, [key for keys in groups.values() for key in keys]), later)
+    assert "drift" not in list_error_groups(hardware, Conditions())
+    kept = make_accelerator(array={"off_current": "kept", "on_off_ratio": 10})
+    assert not list_error_groups(make_accelerator(), later)
+    assert is_ideal(idealize(kept, [key for keys in list_error_groups(kept, later).values() for key in keys]), later)

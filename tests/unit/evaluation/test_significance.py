@@ -10,6 +10,7 @@ from mho.evaluation.significance import (
     compare_means,
     compare_paired,
     estimate_share,
+    rank_correlation,
 )
 
 
@@ -58,3 +59,12 @@ def test_chips_of_two_kinds_are_compared_by_their_means():
     assert compare_means([0.5, 0.6, 0.55], [0.56, 0.51, 0.61]) > 0.5
     assert compare_means([0.5], [0.8, 0.9]) is None
     assert compare_means([0.5, 0.5], [0.8, 0.8]) is None
+
+
+def test_rank_correlation_goes_by_order_and_needs_three_and_differences():
+    assert rank_correlation((1, 2, 3, 4), (10, 20, 90, 1000)) == pytest.approx(1)
+    assert rank_correlation((1, 2, 3, 4), (1, 2, 4, 3)) == pytest.approx(1 - 6 * 2 / (4 * 15)), (
+        "1 - 6 d / (n (n^2 - 1))"
+    )
+    assert rank_correlation((1, 2), (1, 2)) is None
+    assert rank_correlation((1, 2, 3), (5, 5, 5)) is None
