@@ -74,7 +74,7 @@ class ConverterMeter:
             self._tiles = TileNoise(
                 self._quiet, arrays, first, conditions, one_crossbar=self._one_crossbar, renewal=self._renewal
             )
-        count = max(LEAST_SAMPLES, -(-LEAST_WINDOWS // arrays.positions))
+        count = count_samples(arrays)
         some = streamed[:count]
         stored = integers[:count] if arrays.is_stored else integers
         tiles = self._tiles
@@ -90,6 +90,11 @@ class ConverterMeter:
         shares = None if passed is None else _by_output(passed, geometry).mean(dim=1).float()
         is_whole = shares is None or bool((shares == 1).all())
         return ConverterErrors(gain.float(), bias.float(), deviation.float(), None if is_whole else shares)
+
+
+def count_samples(arrays: LayerArrays) -> int:
+    """Return how many samples a measurement of a layer takes, where there are so many."""
+    return max(LEAST_SAMPLES, -(-LEAST_WINDOWS // arrays.positions))
 
 
 def _by_output(values: Tensor, geometry: Geometry) -> Tensor:

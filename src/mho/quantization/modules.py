@@ -64,6 +64,7 @@ class MvmModule(nn.Module):
         input_quantizer, weight_quantizer: grids of the streamed and of the stored operand.
         quantized: whether the grids are used; False is the exact float layer.
         arrays: what arrays make of the integers while training; None for nothing.
+        arrays_in_evaluation: whether they do so in evaluation mode too.
         product_type: in which floating point the product is computed while training; None for float32.
     """
 
@@ -77,6 +78,7 @@ class MvmModule(nn.Module):
         self.constant_names = node.inputs[1:] if node.op != "matmul" else ()
         self.quantized = node.quantization is not None
         self.arrays: LayerNoise | None = None
+        self.arrays_in_evaluation = False
         self.product_type: torch.dtype | None = None
         self.geometry, self.padding = _geometry(node)
         self.input_quantizer = Quantizer(None, math.prod(network.shapes[node.inputs[0]]))
@@ -114,7 +116,8 @@ class MvmModule(nn.Module):
         kind = self.product_type if self.training else None
         if not self.quantized:
             return multiply(x, weight, self.bias, self.geometry, kind)
-        bias, arrays = self.corrected_bias(), self.arrays if self.training else None
+        bias = self.corrected_bias()
+        arrays = self.arrays if self.training or self.arrays_in_evaluation else None
         return fake_quantized_product(
             x, weight, bias, self.input_quantizer, self.weight_quantizer, self.geometry, arrays, kind
         )

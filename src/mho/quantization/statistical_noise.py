@@ -98,6 +98,11 @@ class StatisticalNoise(LayerNoise):
         """The errors of converters that were measured last; None where there are none yet, or all are ideal."""
         return self._errors
 
+    @property
+    def has_meter(self) -> bool:
+        """Whether errors of converters are measured at the next products."""
+        return self._meter is not None
+
     def keep_errors(self, errors: ConverterErrors | None) -> None:
         """Take errors of converters that were measured elsewhere, and measure none."""
         self._errors, self._meter = errors, None

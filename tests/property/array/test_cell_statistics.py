@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from accelerators import make_accelerator, with_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.accelerators import make_accelerator, with_array
 
 from mho.array.cell_statistics import cell_statistics
 from mho.array.conductances import Conditions

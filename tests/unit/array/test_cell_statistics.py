@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.accelerators import make_accelerator, with_array
+from accelerators import make_accelerator, with_array
 
 from mho.array.cell_statistics import cell_statistics
 from mho.array.conductances import Conditions

@@ -1,0 +1,145 @@
+"""Estimates the accuracy of networks on non-ideal chips from a statistical model, without writing or simulating chips.
+
+Every layer is one product of weights that have the moments of their cells, with noise and the errors of converters as
+moments of each output (`mho.quantization.statistical_noise`). Each part of the samples runs on a virtual chip of its
+own, so that their mean is one over many chips, at the cost of few. Virtual chips have the same random numbers under all
+policies, and an accuracy depends on the network, its policy and the seed, not on what was evaluated before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mho.array.conductances import Device, check_conditions
+from mho.data.dataset import Split
+from mho.errors import UnsupportedOperationError
+from mho.evaluation.chips import SampledChips
+from mho.hardware.array import Compensation, Placement
+from mho.hardware.spec import Accelerator
+from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.layer_mapping import MappingModel
+from mho.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from mho.quantization.layer_noise import LayerNoise
+    from mho.quantization.qat import TrainableNetwork
+    from mho.quantization.statistical_layers import StatisticalLayers
+    from mho.quantization.training import Evaluation
+
+MEASURED_SAMPLES = 256
+"""Calibration samples, at most, whose activations errors of converters are measured on."""
+PASSES, CHIPS_A_PASS = 2, 12
+"""How often all samples run, each time in another order, and on how many virtual chips: each has its part of them."""
+
+
+def why_unsupported(hardware: Accelerator) -> str | None:
+    """Return what of the hardware the statistical model leaves out, and sampled chips have; None: nothing.
+
+    Args:
+        hardware: cells, wires and converters.
+    """
+    array = hardware.array
+    if not array.has_stuck_cells:
+        return None
+    if array.placement is Placement.FAULT_AWARE:
+        return f'array.placement = "{array.placement}": lines are chosen by the stuck cells of each chip'
+    if array.fault_compensation is Compensation.DIGITS:
+        return f'array.fault_compensation = "{array.fault_compensation}": digits depend on the stuck cells of each chip'
+    return None
+
+
+def supports(hardware: Accelerator) -> bool:
+    """Tell whether the statistical model has all that is not ideal about hardware."""
+    return why_unsupported(hardware) is None
+
+
+class StatisticalEvaluator:
+    """Estimates the mean accuracy of networks over chips; an `mho.bit_search.qat_evaluator.NetworkEvaluator`.
+
+    Args:
+        chips: their hardware, and when they are read; their number does not count.
+        accelerator: that layers are mapped onto.
+        calibration: samples that errors of converters are measured on.
+        mapping: how layers are laid into crossbars.
+        seed: of the run.
+
+    Raises:
+        UnsupportedOperationError: the model leaves out something that the hardware has (`supports`).
+        ConfigError: conditions do not fit the hardware.
+    """
+
+    def __init__(
+        self, chips: SampledChips, accelerator: Accelerator, calibration: Split, *, mapping: MappingModel, seed: int
+    ) -> None:
+        reason = why_unsupported(chips.hardware)
+        if reason is not None:
+            raise UnsupportedOperationError(
+                f"the statistical model has no {reason}", where=chips.hardware.name, hint="simulate sampled chips"
+            )
+        check_conditions(Device.of(chips.hardware), chips.conditions)
+        self._chips, self._accelerator, self._mapping = chips, accelerator, mapping
+        self._seeds = [derive_seed(seed, f"virtual chip {number}") for number in range(PASSES)]
+        self._seen = calibration.spread(min(MEASURED_SAMPLES, len(calibration)))
+        self._layers: StatisticalLayers | None = None
+
+    @property
+    def words(self) -> str:
+        """Of what, for people."""
+        return f"estimated for chips of {self._chips.words.partition(' of ')[2]}"
+
+    @property
+    def description(self) -> str:
+        """What accuracies are of, for a note."""
+        return f"{self._chips.words.partition(' of ')[2]}, estimated by the statistical model of its arrays"
+
+    @property
+    def problem(self) -> Mapping[str, Any]:
+        """Chips and mapping; calibration samples follow from the calibration split."""
+        return {
+            "method": "statistical",
+            "hardware": self._chips.hardware.to_json(),
+            "conditions": asdict(self._chips.conditions),
+            "accelerator": self._accelerator.to_json(),
+            "mapping": str(self._mapping),
+            "seeds": self._seeds,
+            "images": len(self._seen),
+        }
+
+    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+        """Return the estimated accuracy and loss on each of the splits; the network's policy gives bits of ADCs.
+
+        Raises:
+            MhoError: the network cannot be mapped, or is in float.
+        """
+        from mho.quantization.statistical_layers import StatisticalLayers, on_arrays
+
+        if self._layers is None:
+            self._layers = StatisticalLayers(
+                self._chips.hardware,
+                self._chips.conditions,
+                self._seen,
+                lambda network, policy: arrays_of_network(network, policy, self._accelerator, self._mapping),
+                self._seeds[0],
+            )
+        layers = self._layers.find(trainable)
+        with on_arrays(trainable, layers):
+            return tuple(self._evaluate(trainable, layers, split) for split in splits)
+
+    def _evaluate(self, trainable: TrainableNetwork, layers: Mapping[str, LayerNoise], split: Split) -> Evaluation:
+        from mho.quantization.training import Evaluation, evaluate
+
+        if not layers:
+            return evaluate(trainable, split)
+        found = []
+        for seed in self._seeds:
+            for layer in layers.values():
+                layer.set_chip(seed)
+            order = np.random.default_rng(seed).permutation(len(split))
+            found.append(evaluate(trainable, split.take(order), -(-len(split) // CHIPS_A_PASS)))
+        loss = sum(one.loss for one in found) / len(found)
+        correct = sum(one.correct for one in found) / len(found)
+        return Evaluation(loss, correct / len(split), len(split), round(correct))

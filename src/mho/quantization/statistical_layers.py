@@ -1,0 +1,137 @@
+"""What arrays do to the layers of networks by the statistical model, kept for all policies that have a layer in common.
+
+Where weights lie and the moments of their cells depend on widths alone. Errors of converters depend on weights too, and
+are measured on inputs of the network as it was before it was trained: so they do not depend on other layers' widths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from mho.array.conductances import Conditions
+from mho.data.dataset import Split
+from mho.errors import PolicyError
+from mho.hardware.spec import Accelerator
+from mho.mapping.layer_arrays import LayerArrays
+from mho.network.graph import Network
+from mho.policy import BitWidths, Policy
+from mho.quantization.array_noise import ArrayNoise, NoiseMethod
+from mho.quantization.converter_errors import count_samples
+from mho.quantization.layer_noise import LayerNoise
+from mho.quantization.modules import MvmModule
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.statistical_noise import StatisticalNoise
+
+_Key = tuple[str, BitWidths, bytes]
+
+
+class StatisticalLayers:
+    """Layers of one network on arrays, by name, widths and weights."""
+
+    def __init__(
+        self,
+        hardware: Accelerator,
+        conditions: Conditions,
+        seen: Split,
+        map_network: Callable[[Network, Policy], dict[str, LayerArrays]],
+        seed: int,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            hardware: cells, wires and converters.
+            conditions: when and how cells are read.
+            seen: samples that errors of converters are measured on.
+            map_network: tells where the weights of a network lie (`mho.mapping.layer_arrays.arrays_of_network`).
+            seed: of the chip that they are measured on.
+        """
+        self._hardware, self._conditions, self._seen = hardware, conditions, seen
+        self._map_network, self._seed = map_network, seed
+        self._inputs: dict[str, tuple[Tensor, ...]] = {}
+        self._arrays: dict[tuple[str, BitWidths], LayerArrays | None] = {}
+        self._layers: dict[_Key, LayerNoise | None] = {}
+
+    def find(self, trainable: TrainableNetwork) -> dict[str, LayerNoise]:
+        """Return what arrays do to each layer of a network; layers on which they do nothing are left out.
+
+        Raises:
+            PolicyError: the network is in float.
+            MhoError: it cannot be mapped.
+        """
+        if trainable.policy is None:
+            raise PolicyError("the network is in float", expected="a policy for every layer")
+        modules = trainable.mvm_modules
+        widths = {name: trainable.policy[name] for name in modules}
+        arrays = self._find_arrays(trainable.network, widths)
+        keys = {name: (name, bits, _digest(modules[name])) for name, bits in widths.items()}
+        if any(key not in self._layers for key in keys.values()):
+            self._add_layers(trainable, arrays, keys)
+        found = {name: self._layers[key] for name, key in keys.items()}
+        return {name: layer for name, layer in found.items() if layer is not None}
+
+    def _find_arrays(self, network: Network, widths: Mapping[str, BitWidths]) -> dict[str, LayerArrays]:
+        """Return where the weights of each layer lie, by name, in execution order."""
+        if any(pair not in self._arrays for pair in widths.items()):
+            found = self._map_network(network, Policy(widths))
+            self._arrays |= {(name, bits): found.get(name) for name, bits in widths.items()}
+        known = {name: self._arrays[name, bits] for name, bits in widths.items()}
+        return {name: one for name, one in known.items() if one is not None}
+
+    def _add_layers(
+        self, trainable: TrainableNetwork, arrays: Mapping[str, LayerArrays], keys: Mapping[str, _Key]
+    ) -> None:
+        """Find out what arrays do to layers that are new, and measure the errors of their converters."""
+        noise = ArrayNoise(self._hardware, arrays, conditions=self._conditions, method=NoiseMethod.STATISTICAL)
+        with torch.no_grad(), noise.on(trainable), on_arrays(trainable, noise.layers):
+            for name, key in keys.items():
+                if key in self._layers:
+                    continue
+                layer = self._layers[key] = noise.layers.get(name)
+                if isinstance(layer, StatisticalNoise) and layer.has_meter:
+                    if not self._inputs:
+                        self._inputs = _record_inputs(trainable.network, self._seen, arrays)
+                    layer.set_chip(self._seed)
+                    trainable.mvm_modules[name](*self._inputs[name])
+                    layer.keep_errors(layer.errors)
+
+
+@contextmanager
+def on_arrays(trainable: TrainableNetwork, layers: Mapping[str, LayerNoise]) -> Iterator[None]:
+    """Let layers of a network compute on arrays within the block, in evaluation mode too."""
+    modules = trainable.mvm_modules
+    for name, layer in layers.items():
+        modules[name].arrays, modules[name].arrays_in_evaluation = layer, True
+    try:
+        yield
+    finally:
+        for name in layers:
+            modules[name].arrays, modules[name].arrays_in_evaluation = None, False
+
+
+def _record_inputs(network: Network, seen: Split, arrays: Mapping[str, LayerArrays]) -> dict[str, tuple[Tensor, ...]]:
+    """Return inputs of each layer, as many as measurements take."""
+    untrained = TrainableNetwork(network).eval()
+    found: dict[str, tuple[Tensor, ...]] = {}
+
+    def keep(name: str, operands: tuple[Tensor, ...]) -> None:
+        found[name] = tuple(operand[: count_samples(arrays[name])].clone() for operand in operands)
+
+    for name in arrays:
+        module = untrained.mvm_modules[name]
+        module.register_forward_pre_hook(lambda _, operands, name=name: keep(name, operands))
+    with torch.no_grad():
+        untrained(torch.from_numpy(seen.inputs(slice(None))))
+    return found
+
+
+def _digest(module: MvmModule) -> bytes:
+    """Return what tells the integers and codes of a layer from those of other trainings."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in (*module.parameters(), *module.buffers()):
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.digest()

@@ -1,0 +1,131 @@
+"""Accuracies by the statistical model of arrays: close to those of sampled chips, and the same whatever came before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from accelerators import make_accelerator, with_array
+from small_training import digits_network
+
+import mho
+from mho.array.conductances import Conditions
+from mho.data.loading import load_dataset
+from mho.data.spec import DataSpec
+from mho.evaluation.chips import SampledChips
+from mho.evaluation.networks import ChipEvaluator
+from mho.evaluation.statistical import StatisticalEvaluator, supports
+from mho.mapping.layer_mapping import MappingModel
+from mho.policy import BitWidths, Policy
+from mho.quantization.calibration import calibrate
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import evaluate
+
+IDEAL = make_accelerator(32, 32, 2)
+NOISY = with_array(IDEAL, programming_error=0.12, read_noise=0.03, stuck_on_rate=0.002)
+CONVERTED = with_array(NOISY, {"adc_bits": 5, "adc_range": "calibrated-columns"})
+DRIFTING = with_array(IDEAL, drift_exponent=0.05, drift_exponent_std=0.04)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DataSpec(name="digits", calibration=200, validation=200), np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def trainable(dataset):
+    network = TrainableNetwork(digits_network(dataset))
+    calibrate(network, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    return network
+
+
+def widths(trainable, bits):
+    trainable.set_policy(Policy.uniform(trainable.network.layer_names, BitWidths.parse(bits)))
+    return trainable
+
+
+def model(hardware, dataset, conditions=None, mapping=MappingModel.PAPER, seed=3):
+    chips = SampledChips(10, hardware, conditions or Conditions())
+    return StatisticalEvaluator(chips, hardware, dataset.calibration, mapping=mapping, seed=seed)
+
+
+def test_ideal_arrays_have_the_accuracy_of_the_integers(trainable, dataset):
+    (found,) = model(IDEAL, dataset).evaluate(widths(trainable, "4/4"), (dataset.validation,))
+    assert found == evaluate(trainable, dataset.validation)
+
+
+@pytest.mark.parametrize("mapping", list(MappingModel))
+@pytest.mark.parametrize(
+    ("hardware", "conditions"),
+    [(NOISY, None), (CONVERTED, None), (DRIFTING, Conditions(1e4))],
+    ids=["errors of cells", "and ADCs", "drift"],
+)
+def test_accuracies_are_close_to_those_of_ten_sampled_chips(trainable, dataset, mapping, hardware, conditions):
+    network, test = widths(trainable, "4/4"), dataset.validation
+    (estimated,) = model(hardware, dataset, conditions, mapping).evaluate(network, (test,))
+    chips = SampledChips(10, hardware, conditions or Conditions())
+    sampled = ChipEvaluator(chips, hardware, dataset.calibration, mapping=mapping, seed=3)
+    (found,) = sampled.evaluate(network, (test,))
+    assert abs(estimated.accuracy - found.accuracy) < 0.12
+    assert estimated.accuracy < evaluate(network, test).accuracy
+
+
+def test_an_accuracy_depends_on_nothing_that_was_evaluated_before(trainable, dataset):
+    splits = (dataset.validation,)
+    fresh, used = model(CONVERTED, dataset), model(CONVERTED, dataset)
+    for bits in ("3/3", "4/3", "3/4"):
+        used.evaluate(widths(trainable, bits), splits)
+    found = fresh.evaluate(widths(trainable, "4/4"), splits)
+    assert used.evaluate(trainable, splits) == found == used.evaluate(trainable, splits)
+    assert model(CONVERTED, dataset, seed=4).evaluate(trainable, splits) != found
+
+
+def test_what_is_kept_is_that_of_the_weights_at_hand(trainable, dataset):
+    """A network that was trained further has errors of converters of its own."""
+    used = model(CONVERTED, dataset)
+    before = used.evaluate(widths(trainable, "4/4"), (dataset.validation,))
+    other = TrainableNetwork(trainable.network)
+    calibrate(other, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    with torch.no_grad():
+        for module in other.mvm_modules.values():
+            module.weight.neg_()
+    after = used.evaluate(widths(other, "4/4"), (dataset.validation,))
+    assert after == model(CONVERTED, dataset).evaluate(other, (dataset.validation,)) != before
+
+
+def test_layers_are_as_they_were_afterwards(trainable, dataset):
+    widths(trainable, "4/4").train()
+    model(NOISY, dataset).evaluate(trainable, (dataset.validation,))
+    assert trainable.training
+    assert all(not module.arrays and not module.arrays_in_evaluation for module in trainable.mvm_modules.values())
+
+
+@pytest.mark.parametrize("values", [{"placement": "fault-aware"}, {"fault_compensation": "digits"}])
+def test_what_depends_on_the_faults_of_each_chip_is_refused(dataset, values):
+    hardware = with_array(NOISY, **values)
+    assert supports(NOISY)
+    assert supports(with_array(hardware, stuck_on_rate=0))
+    assert not supports(hardware)
+    with pytest.raises(mho.MhoError, match="stuck cells of each chip") as found:
+        model(hardware, dataset)
+    assert "sampled chips" in str(found.value)
+
+
+def test_a_network_in_float_is_refused(trainable, dataset):
+    trainable.set_policy(None)
+    with pytest.raises(mho.MhoError, match="in float"):
+        model(NOISY, dataset).evaluate(trainable, (dataset.validation,))
+
+
+def test_the_problem_tells_hardware_conditions_mapping_and_method(dataset):
+    problems = [
+        model(hardware, dataset, conditions, mapping).problem
+        for hardware, conditions, mapping in (
+            (NOISY, None, MappingModel.PAPER),
+            (CONVERTED, None, MappingModel.PAPER),
+            (DRIFTING, None, MappingModel.PAPER),
+            (DRIFTING, Conditions(1e4), MappingModel.PAPER),
+            (NOISY, None, MappingModel.BEST),
+        )
+    ]
+    assert len({str(sorted(problem.items())) for problem in problems}) == 5
