@@ -143,10 +143,16 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     result = run(load_config(path, directory=tmp_path)).result
     check_files(tmp_path, coded["x_test"], coded["y_test"], capsys)
     assert {step.operation for step in result.data.normalization} == {"mul", "add"}
-    assert [check.name for check in result.checks if "whole chip" in check.name and check.passed]
-    assert any(file.path.endswith("chip.mho") for file in result.files)
-    program = read_program(tmp_path / "stages" / "program" / "chip.mho")
+    assert [check.name for check in result.checks if "in schedule order" in check.name]
+    program = read_program(tmp_path / "stages" / "program" / "program.mho")
     assert sum(program.schedule.copies.values()) > len(program.layers)
+    assert mho.timing(program).latency_ps / 1e6 == result.candidate("found").latency_us
+    (before, after) = result.chip
+    assert (after.regime, after.writes, before.speedup) == ("weight-stationary", 0, 1)
+    assert (after.latency_us, after.speedup) == (
+        result.candidate("found").latency_us,
+        result.candidate("found").speedup,
+    )
     # The sampled chips are those of `mho simulate --seed`.
     (reference, found) = result.chip_accuracies
     assert (reference.images, found.images) == (60, 60)
@@ -163,7 +169,8 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     assert errors.sources[0].accuracy == errors.exact_accuracy > errors.accuracy
     assert f"It misses the {100 * target.accuracy:.2f}" in result.sentence
     assert main(["study", str(tmp_path / "stages/errors/study.toml"), "--check"]) == 0
-    assert "as fast on one crossbar of chip as" in result.sentence
+    assert "as fast on chip as" in result.sentence
+    assert f"stay in {after.used_crossbars} of 12 crossbars" in result.sentence
 
 
 def test_a_run_that_trains_an_onnx_file_for_arrays_is_evaluated_on_their_chips(finished, config, tmp_path):
@@ -227,13 +234,13 @@ def test_what_a_report_can_do_without_is_left_out_with_its_reason(copied, config
     def refuse(*_, **__):
         raise MhoError("too large", where="this part", expected="less")
 
-    for name in ("NetworkMap.of", "schedule_policies", "collect_worths", "collect_searches"):
+    for name in ("NetworkMap.of", "draw_timeline", "collect_worths", "collect_searches"):
         monkeypatch.setattr(f"mho.workflow.outcome.{name}", refuse)
     assert main(["run", str(config), "--directory", str(copied)]) == 0
     output, page = capsys.readouterr().out, (copied / "report.html").read_text()
     result = read_result(copied / "result.json")
     assert {one.reason for one in result.absent} == {"this part: too large; expected less"}
-    for name in ("map of the network", "whole chip", "sensitive", "searches"):
+    for name in ("map of the network", "timeline", "sensitive", "searches"):
         (told,) = (one for one in result.absent if name in one.part)
         assert f"left out: {told.part}: this part: too large; expected less" in output
         assert f"<li>{told.part}: {told.reason}</li>" in page

@@ -36,7 +36,7 @@ def print_found_policy(console: Console, result: RunResult) -> None:
 
 def _describe_split(split: CostSplit) -> list[str]:
     total_us = sum(split.time_us.values())
-    lines = [f"time {format_time(total_us)}{format_components(split.time_us, total_us)}"]
+    lines = [f"time {format_time(total_us)}{format_components(split.time_us, total_us)}"] if split.time_us else []
     if split.energy_pj is not None and split.total_energy_pj:
         shares = format_components(split.energy_pj, split.total_energy_pj)
         missing = f"; unspecified, and not counted: {', '.join(split.energy_untold)}" if split.energy_untold else ""

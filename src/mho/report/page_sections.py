@@ -12,6 +12,10 @@ def _always(_: RunResult) -> bool:
     return True
 
 
+def _has_splits(result: RunResult) -> bool:
+    return any(one.time_us or one.energy_pj is not None for one in result.splits)
+
+
 @dataclass(frozen=True)
 class Section:
     """A section of the page.
@@ -44,9 +48,9 @@ SECTIONS = (
     Section("sensitivities", "Sensitivity of layers, measured", lambda result: result.sensitivities is not None),
     Section("training", "Training", lambda result: any(training.points for training in result.trainings)),
     Section("layers", "Layers"),
-    Section("split", "Where time and energy go", lambda result: bool(result.splits)),
+    Section("split", "Where time and energy go", _has_splits),
     Section("size", "Deployed size", lambda result: bool(result.sizes)),
-    Section("chip", "On the whole chip", lambda result: bool(result.chip)),
+    Section("chip", "On the machine: time, energy, writes, lifetime", lambda result: bool(result.chip)),
     Section("mapping", "Mapping", lambda result: result.map is not None),
     Section("exactness", "Bit-exactness"),
     Section("provenance", "Where it came from"),

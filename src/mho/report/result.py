@@ -32,6 +32,7 @@ from mho.report.result_figures import (
 )
 from mho.report.result_networks import ClassErrors, CostSplit, DeployedSize, Sensitivities
 from mho.report.result_search import OperandWorth, SearchFigures, SearchSummary
+from mho.report.schedule_document import AreaFigures
 from mho.settings import parse_settings
 
 FORMAT: Literal["mho-result"] = "mho-result"
@@ -112,7 +113,10 @@ class RunResult(FrozenModel):
     sizes: tuple[DeployedSize, ...] = ()
     """How large each network is where it is deployed; empty in results that predate it."""
     chip: tuple[ChipFigures, ...] = ()
-    """Uniform 8/8 and the found policy on the whole chip, where it has more than one crossbar."""
+    """Uniform 8/8 and the found policy on the machine: time, energy, writes and lifetime of the programs' schedules. In
+    results that predate programs for the machine, of chips of more than one crossbar alone."""
+    area: AreaFigures | None = None
+    """Area of the machine; null where the accelerator specifies none, and in results that predate it."""
     absent: tuple[AbsentPart, ...] = ()
     """Optional parts that could not be had, each with its reason."""
     accelerator: dict[str, Any]

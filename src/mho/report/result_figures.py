@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from mho.cost_model.document import leave_out_adc_bits
 from mho.evaluation.chips import describe_chips
 from mho.evaluation.confidence import MeanBand, find_band
+from mho.evaluation.deployment import Regime
 from mho.frozen_model import FrozenModel
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import write_widths
@@ -52,11 +53,12 @@ class Candidate(FrozenModel):
     integer_reference: Score | None = None
     """On test data, with every sum exact: what ideal chips answer. None for the float network."""
     latency_us: float | None
-    """Time of one inference on the accelerator; none for the float network, which does not run there."""
+    """Time of one inference on the machine, of the program's schedule; none for the float network, which does not run
+    there."""
     speedup: float | None
-    """Against uniform 8/8 under the same mapping."""
+    """Against uniform 8/8 on the same machine under the same mapping."""
     tiles: int | None
-    """Crossbar writes of one inference."""
+    """Crossbar writes of one inference: none where weights stay."""
     mvms: int | None
     """Crossbar reads of one inference."""
     weight_bits: float
@@ -90,34 +92,46 @@ class AbsentPart(FrozenModel):
 
 
 class ChipFigures(FrozenModel):
-    """A policy on the whole chip: weights stay and layers overlap, or tiles are rewritten, layer after layer."""
+    """A policy on the machine: one crossbar is used again for every tile; weights stay and layers overlap; or tiles are
+    rewritten, layer after layer."""
 
     name: str
     """`reference` or `found`."""
     label: str
     """For people."""
     reason: str = ""
-    """Why there is no schedule, where there is none: then all figures are null."""
+    """In results that predate programs for the machine: why there is no schedule; then all figures are null."""
+    regime: Regime | None = None
+    """What becomes of tiles; null in results that predate it."""
     is_reloaded: bool = False
     """True where the crossbars do not hold each layer once, so that tiles are rewritten for every inference."""
     minimal_crossbars: int | None = None
-    """The fewest crossbars that hold each layer once."""
+    """The fewest crossbars that hold each layer once; for one crossbar, in the mappings that it has."""
     used_crossbars: int | None = None
     """Crossbars that hold something, copies included."""
     latency_us: float | None = None
     """Time of one inference, with interconnect and buffers of the accelerator."""
     bound_us: float | None = None
-    """What no schedule of these mappings beats on this chip; proven."""
+    """What no schedule of these mappings beats on this machine; proven."""
     interval_us: float | None = None
     """Time between inferences of a full pipeline."""
     total_us: float | None = None
     """Time of three inferences that follow each other."""
+    energy_pj: float | None = None
+    """Energy of one inference, leakage of the machine included; null where the accelerator specifies none. `splits` has
+    its components."""
     writes: int | None = None
-    """Crossbars that are written for one inference; null where weights stay."""
+    """Crossbars that are written for one inference."""
+    cell_writes_per_input: float | None = None
+    """How often one inference writes a cell of the crossbar that is written most often."""
+    cell_writes_per_day: float | None = None
+    """The same in a day of inferences without a pause."""
     lifetime_inputs: int | None = None
-    """Inferences until cells may fail; null where nothing is written or the accelerator tells no endurance."""
+    """Inferences until cells may fail; null where nothing is written or the accelerator specifies no endurance."""
+    lifetime_days: float | None = None
+    """Days of inferences without a pause until then; null alike."""
     speedup: float | None = None
-    """latency_us of uniform 8/8 on the same chip / latency_us; null where the chip does not hold it."""
+    """latency_us of uniform 8/8 on the same machine / latency_us."""
 
 
 class ZeroSliceFigures(FrozenModel):
@@ -190,12 +204,17 @@ class LayerCostFigures(FrozenModel):
     """Physical columns, before tiling."""
     layout: str
     """The mapping in words."""
+    copies: int = 1
+    """Copies that share its windows."""
+    crossbars: int | None = None
+    """Tiles of all copies; null in results that predate it."""
     tiles: int
-    """Crossbar writes."""
+    """Crossbar writes of one inference: none where weights stay."""
     mvms: int
     """Crossbar reads."""
     latency_us: float
-    """Writes and reads."""
+    """Writes and reads; where weights stay, the windows of one copy, while other layers work too; where tiles are
+    rewritten, from the end of the layer before to its own."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -84,14 +84,15 @@ class ClassErrors(FrozenModel, Tabular):
 
 
 class CostSplit(FrozenModel):
-    """Where time and energy of one inference go, on one crossbar that is used again for every tile."""
+    """Where time and energy of one inference go, on the machine that the program is for."""
 
     name: str
     """`reference` or `found`."""
     label: str
     """For people."""
     time_us: dict[TimeComponent, float]
-    """Time by component, us; all of it. What the accelerator does not charge for takes none."""
+    """Time by component, us; all of it. What the accelerator does not charge for takes none. Empty on several
+    crossbars, where writes, reads and layers overlap."""
     energy_pj: dict[Component, float] | None = None
     """Energy of each component that does something and is specified, pJ; null where the accelerator specifies none."""
     total_energy_pj: float | None = None
@@ -116,7 +117,8 @@ class DeployedSize(FrozenModel):
     program_bytes: Count | None = None
     """Size of the program file, cells included; null for the float network, which has none."""
     tiles: Count | None = None
-    """Crossbars that hold every layer once, under this run's mapping; null for the float network."""
+    """Tiles under this run's mapping: those that one crossbar is written with for an inference, or those of all copies
+    on several; null for the float network."""
     cells: Count | None = None
     """All cells of these crossbars; null for the float network."""
     digit_cells: Count | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mho.bit_search.methods import GIVEN
+from mho.evaluation.deployment import Regime
 from mho.formats import TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
-from mho.report.result_figures import Candidate, ChipAccuracies
+from mho.report.result_figures import Candidate, ChipAccuracies, ChipFigures
 from mho.report.result_search import SearchFigures
 from mho.terminal import Console, Text
 
@@ -56,6 +57,22 @@ def describe_miss(search: SearchFigures) -> str:
     """Return why the search ended without what was wanted, to begin the result of a run; mostly nothing."""
     failed = f"The search failed ({' '.join(search.failed.split())}); what it had evaluated before counts. "
     return (failed if search.failed else "") + (f"{search.missed} " if search.missed else "")
+
+
+def describe_machine(figures: ChipFigures, crossbars: int) -> str:
+    """Return what becomes of tiles on a machine of several crossbars, and how long its cells last; begins with a blank.
+
+    Args:
+        figures: of the found policy.
+        crossbars: of the machine.
+    """
+    wears = "" if figures.lifetime_inputs is None else f"; its cells last {figures.lifetime_inputs:,} inferences"
+    if figures.regime is Regime.ONE_CROSSBAR:
+        return f" Its crossbar is written {figures.writes or 0:,} times an inference{wears}." if wears else ""
+    used, most = f"{figures.used_crossbars or 0:,}", f"{plural(crossbars, 'crossbar')}"
+    if figures.is_reloaded:
+        return f" Its tiles are rewritten on {used} of {most}, {figures.writes or 0:,} writes an inference{wears}."
+    return f" Its weights stay in {used} of {most}{wears}."
 
 
 def describe_accuracy(result: RunResult) -> str:

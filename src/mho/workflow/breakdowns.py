@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from mho.cost_model.document import EnergyDocument, to_microseconds
-from mho.cost_model.energy import energy_network
-from mho.cost_model.latency import NetworkCost
-from mho.cost_model.time_components import split_time
+from mho.cost_model.document import to_microseconds
 from mho.evaluation.classes import Confusion, Labels, Predictions, count_confusions, score_classes
-from mho.hardware.spec import Accelerator
+from mho.evaluation.deployment import Deployment, Regime
 from mho.mapping.occupancy import count_cells
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
 from mho.report.result_networks import ClassErrors, ClassFigures, ConfusedClasses, CostSplit, DeployedSize
 
 FLOAT_BITS = 32
+_AJ_PER_PJ = 1_000_000
 MOST_CONFUSIONS = 1000
 """Confused classes that a result lists: more than 32 classes can have."""
 
@@ -51,23 +49,22 @@ def _confused(one: Confusion) -> ConfusedClasses:
     return ConfusedClasses(actual=one.actual, predicted=one.predicted, count=one.count)
 
 
-def split_cost(name: str, label: str, cost: NetworkCost, accelerator: Accelerator) -> CostSplit:
+def split_cost(name: str, label: str, deployment: Deployment) -> CostSplit:
     """Return where the time and, as far as the accelerator specifies it, the energy of a network go.
 
     Args:
         name, label: of the network.
-        cost: of one inference.
-        accelerator: that it was costed for.
+        deployment: of one inference.
     """
     figures: dict[str, Any] = {}
-    if accelerator.energy.is_specified:
-        energy = EnergyDocument.of(energy_network(cost, accelerator))
+    if deployment.accelerator.energy.is_specified:
+        energy = deployment.energy
         figures = {
-            "energy_pj": energy.components_pj,
-            "total_energy_pj": energy.total_pj,
-            "energy_untold": energy.untold,
+            "energy_pj": {one: aj / _AJ_PER_PJ for one, aj in energy.component_aj.items()},
+            "total_energy_pj": energy.total_aj / _AJ_PER_PJ,
+            "energy_untold": energy.unspecified,
         }
-    times = {component: to_microseconds(time_ps) for component, time_ps in split_time(cost, accelerator).items()}
+    times = {component: to_microseconds(time_ps) for component, time_ps in deployment.time_components_ps.items()}
     return CostSplit(name=name, label=label, time_us=times, **figures)
 
 
@@ -92,32 +89,34 @@ def measure_size(
     *,
     network_bytes: int,
     policy: Policy | None = None,
-    cost: NetworkCost | None = None,
-    accelerator: Accelerator | None = None,
+    deployment: Deployment | None = None,
     program_bytes: int | None = None,
 ) -> DeployedSize:
-    """Return how large a network is; without a policy, cost, accelerator and program that of one in float.
+    """Return how large a network is; without a policy, deployment and program that of one in float.
 
     Args:
         name, label: of the network.
         layers: its MVM layers in execution order.
         network_bytes, program_bytes: sizes of its files.
         policy: its bits.
-        cost: of one inference.
-        accelerator: that it was costed for.
+        deployment: on the machine.
     """
     weights, weight_bits = count_weight_bits(layers, policy)
-    cells: Mapping[str, int] = {} if cost is None or accelerator is None else _count_cells(cost, accelerator)
+    cells: Mapping[str, int] = {} if deployment is None else _count_cells(deployment)
     return DeployedSize(
         name=name, label=label, weights=weights, weight_bits=weight_bits, network_bytes=network_bytes,
         program_bytes=program_bytes, **cells,
     )  # fmt: skip
 
 
-def _count_cells(cost: NetworkCost, accelerator: Accelerator) -> dict[str, int]:
+def _count_cells(deployment: Deployment) -> dict[str, int]:
+    """Count tiles and their cells: those written for an inference on one crossbar, else those of all copies."""
+    accelerator, layers = deployment.accelerator, deployment.layers
     count = cache(lambda mapping: count_cells(mapping, accelerator).digits)
+    is_one = deployment.regime is Regime.ONE_CROSSBAR
+    tiles = sum(layer.writes if is_one else layer.crossbars for layer in layers)
     return {
-        "tiles": cost.writes,
-        "cells": cost.writes * accelerator.crossbar.rows * accelerator.crossbar.cols,
-        "digit_cells": sum(count(layer.mapping) for layer in cost.layers),
+        "tiles": tiles,
+        "cells": tiles * accelerator.crossbar.rows * accelerator.crossbar.cols,
+        "digit_cells": sum(count(layer.mapping) * layer.copies for layer in layers),
     }

@@ -85,12 +85,17 @@ class Comparison:
         return self._exact("executor = integer reference", run, images, self.batch_size)
 
     def with_interpreter(self, images: int) -> dict[str, Any]:
-        """Compare with the program run instruction by instruction."""
-        return self._interpreted("executor = interpreter", self.program_file, images)
+        """Compare with the program run instruction by instruction; one with a schedule in its order."""
+        from mho.program.container import read_program
+        from mho.simulation.interpreter import interpret
 
-    def with_chip(self, chip_file: Path, images: int) -> dict[str, Any]:
-        """Compare with the program for the whole chip, run in the order of its schedule."""
-        return self._interpreted("one crossbar = whole chip, in schedule order", chip_file, images)
+        program = read_program(self.program_file)
+
+        def run(inputs: NDArray[np.float32]) -> Logits:
+            return _only(interpret(program, inputs).outputs)
+
+        name = "executor = interpreter" + ("" if program.schedule is None else ", in schedule order")
+        return self._exact(name, run, images, min(self.batch_size, 64))
 
     def with_onnxruntime(self) -> dict[str, Any]:
         """Compare predictions with those of ONNX Runtime on the exported file, run as it is written.
@@ -137,17 +142,6 @@ class Comparison:
         except UnsupportedOperationError as error:
             return f"which makes a graph of this file that it refuses itself, none is predicted ({error.what})"
         return f"which fuses and rounds otherwise, {int((fused.argmax(axis=1) != ours).sum())} differ"
-
-    def _interpreted(self, name: str, file: Path, images: int) -> dict[str, Any]:
-        from mho.program.container import read_program
-        from mho.simulation.interpreter import interpret
-
-        program = read_program(file)
-
-        def run(inputs: NDArray[np.float32]) -> Logits:
-            return _only(interpret(program, inputs).outputs)
-
-        return self._exact(name, run, images, min(self.batch_size, 64))
 
     def _exact(
         self, name: str, run: Callable[[NDArray[np.float32]], Logits], images: int, batch_size: int

@@ -1,91 +1,86 @@
-"""What the policies of a run would take on the whole chip, many crossbars or few: for the report of the run."""
+"""What the policies of a run take on its machine, for the report of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from mho.cost_model.document import to_microseconds
-from mho.errors import MhoError
-from mho.hardware.spec import Accelerator
-from mho.mapping.layer_mapping import MappingModel
-from mho.network.graph import Network
-from mho.policy import Policy
-from mho.report.result_figures import ChipFigures
-from mho.report.schedule_document import ScheduleDocument
+from mho.evaluation.deployment import ChipDeployment, DeployedLayer, Deployment, Regime
+from mho.mapping.layer_mapping import describe_mapping
+from mho.report.result_figures import ChipFigures, LayerCostFigures
 from mho.report.timeline import TimelineView
-from mho.scheduling.chip_schedule import ChipDemand
-from mho.simulation.chip_search import find_schedule
+from mho.scheduling.chip_schedule import ChipSchedule
+from mho.scheduling.gantt import BARS
+from mho.simulation.chip_gantt import draw_simulation
+from mho.simulation.plan_timing import PlanTiming
 
 INPUTS = 3
 """Inputs that follow each other in the timeline."""
+_AJ_PER_PJ = 1_000_000
 
 
-@dataclass(frozen=True)
-class OnChip:
-    """The policies of a run on the whole chip.
-
-    Attributes:
-        figures: of each policy, in the order in which they were given; empty where the chip has one crossbar.
-        timeline: of the last policy that the chip holds; None where there is none.
-    """
-
-    figures: tuple[ChipFigures, ...]
-    timeline: TimelineView | None
+def describe_deployments(deployments: Mapping[str, Deployment], labels: Mapping[str, str]) -> tuple[ChipFigures, ...]:
+    """Return figures of deployments by name; the first is the one that speedups refer to."""
+    first = next(iter(deployments.values()))
+    return tuple(
+        _describe(name, labels[name], deployment, first.latency_ps / deployment.latency_ps)
+        for name, deployment in deployments.items()
+    )
 
 
-def schedule_policies(
-    network: Network,
-    policies: Mapping[str, tuple[str, Policy]],
-    accelerator: Accelerator,
-    *,
-    model: MappingModel,
-) -> OnChip:
-    """Schedule a network under several policies.
-
-    Args:
-        network: in float: only shapes count.
-        policies: label and widths of each, by name; the first is the one that speedups refer to.
-        accelerator: the chip.
-        model: how layers are mapped.
-    """
-    if accelerator.chip.crossbars == 1:
-        return OnChip((), None)
-    figures: list[ChipFigures] = []
-    timeline = None
-    for name, (label, policy) in policies.items():
-        try:
-            found, timeline = _schedule(network, policy, accelerator, model)
-        except MhoError as error:
-            figures.append(ChipFigures(name=name, label=label, reason=error.line))
-            continue
-        first = figures[0].latency_us if figures else found["latency_us"]
-        speedup = first / found["latency_us"] if first and found["latency_us"] else None
-        figures.append(ChipFigures(name=name, label=label, speedup=speedup, **found))
-    return OnChip(tuple(figures), timeline)
+def _describe(name: str, label: str, deployment: Deployment, speedup: float) -> ChipFigures:
+    energy = deployment.energy
+    return ChipFigures(
+        name=name,
+        label=label,
+        regime=deployment.regime,
+        is_reloaded=deployment.regime is Regime.TIME_MULTIPLEXED,
+        minimal_crossbars=deployment.minimal_crossbars,
+        used_crossbars=deployment.used_crossbars,
+        latency_us=to_microseconds(deployment.latency_ps),
+        bound_us=to_microseconds(deployment.bound_ps),
+        interval_us=deployment.interval_ps / 1_000_000,
+        total_us=to_microseconds(_time_inputs(deployment)),
+        energy_pj=energy.total_aj / _AJ_PER_PJ if energy.component_aj else None,
+        writes=deployment.writes,
+        cell_writes_per_input=deployment.cell_writes_per_input,
+        cell_writes_per_day=deployment.cell_writes_per_day,
+        lifetime_inputs=deployment.lifetime_inputs,
+        lifetime_days=deployment.lifetime_days,
+        speedup=speedup,
+    )
 
 
-def _schedule(
-    network: Network, policy: Policy, accelerator: Accelerator, model: MappingModel
-) -> tuple[dict[str, Any], TimelineView]:
-    """Return figures of one policy, by their names in `ChipFigures`, and its timeline."""
-    demand = ChipDemand.of(network, policy, accelerator, model=model)
-    schedule = find_schedule(demand, batch=INPUTS if demand.is_held else 1, with_spans=True)
-    document = ScheduleDocument.of(network.name, schedule)
-    figures: dict[str, Any] = {
-        "minimal_crossbars": document.minimal_crossbars,
-        "used_crossbars": document.used_crossbars,
-        "latency_us": document.latency_us,
-        "bound_us": document.bound_us,
-        "interval_us": document.interval_us,
-        "total_us": to_microseconds(schedule.total_ps),
-        "lifetime_inputs": document.lifetime_inputs,
-    }
-    if document.reload is not None:
-        figures |= {
-            "is_reloaded": True,
-            "total_us": INPUTS * document.latency_us,
-            "writes": document.reload.writes,
-        }
-    return figures, TimelineView.of(schedule.draw_gantt())
+def _time_inputs(deployment: Deployment) -> int:
+    """Return the time of several inputs that follow each other, ps."""
+    timing = _time_resident(deployment)
+    return INPUTS * deployment.latency_ps if timing is None else timing.total_ps
+
+
+def _time_resident(deployment: Deployment, *, with_spans: bool = False) -> PlanTiming | None:
+    """Return the simulation of several inputs where weights stay."""
+    if not isinstance(deployment, ChipDeployment) or not isinstance(deployment.schedule, ChipSchedule):
+        return None
+    schedule = deployment.schedule
+    return PlanTiming(schedule.graph, schedule.plan, schedule.accelerator, INPUTS, with_spans)
+
+
+def draw_timeline(deployment: Deployment) -> TimelineView | None:
+    """Return when crossbars work, for several inputs, or for one where tiles are rewritten; None on one crossbar."""
+    if not isinstance(deployment, ChipDeployment):
+        return None
+    timing = _time_resident(deployment, with_spans=True)
+    if timing is None:
+        return TimelineView.of(deployment.schedule.draw_gantt())
+    return TimelineView.of(draw_simulation(timing.graph, timing.plan, timing.batch, BARS))
+
+
+def describe_layer(layer: DeployedLayer) -> LayerCostFigures:
+    """Return what one layer takes."""
+    mapping = layer.mapping
+    return LayerCostFigures(
+        weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, adc_bits=mapping.bits.adc_bits,
+        rows=mapping.rows, cols=mapping.cols, layout=describe_mapping(mapping), copies=layer.copies,
+        crossbars=layer.crossbars, tiles=layer.writes, mvms=mapping.mvms,
+        latency_us=to_microseconds(layer.latency_ps),
+    )  # fmt: skip

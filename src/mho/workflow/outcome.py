@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mho.cost_model.document import to_microseconds
-from mho.cost_model.latency import NetworkCost, cost_network
 from mho.cost_model.network_map import NetworkMap
 from mho.errors import MhoError
+from mho.evaluation.deployment import Deployment
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
@@ -20,14 +20,16 @@ from mho.report.drawing_files import Picture, draw_slowest
 from mho.report.result_figures import AbsentPart, MappingFigures
 from mho.report.result_networks import ClassErrors, DeployedSize
 from mho.report.result_search import OperandWorth, SearchSummary
+from mho.report.timeline import TimelineView
 from mho.workflow.breakdowns import describe_errors, measure_size
-from mho.workflow.chip_figures import OnChip, schedule_policies
+from mho.workflow.chip_figures import draw_timeline
 from mho.workflow.config import RunConfig
+from mho.workflow.deployments import Deployments
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import QUANTIZED_FILE
 from mho.workflow.predictions import PREDICTIONS_FILE, read_predictions
-from mho.workflow.program_stages import PROGRAM_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.program_stages import PROGRAMS
 from mho.workflow.run_directory import StageResult
 from mho.workflow.search_results import collect_searches, collect_worths
 from mho.workflow.search_stage import make_space
@@ -51,6 +53,7 @@ class Outcome:
         stages: its finished stages by name, in order.
         titles: their titles.
         path: the run directory.
+        machine: finds how the policies are deployed.
     """
 
     config: RunConfig
@@ -58,6 +61,7 @@ class Outcome:
     stages: Mapping[str, StageResult]
     titles: Mapping[str, str]
     path: Path
+    machine: Deployments
 
     @cached_property
     def network(self) -> Network:
@@ -78,14 +82,13 @@ class Outcome:
         return {name: Policy.from_json(self.stages[name].figures["policy"], where=name) for name in names}
 
     @cached_property
-    def costs(self) -> dict[str, NetworkCost]:
-        """What the policies cost under the run's mapping."""
-        return self.cost(self.material.mapping)
+    def deployments(self) -> dict[str, Deployment]:
+        """How the policies run on the machine, by name, under the run's mapping: what the programs are."""
+        return self.deploy(self.material.mapping)
 
-    def cost(self, model: MappingModel) -> dict[str, NetworkCost]:
-        """Return what the policies cost under a mapping, by name. Raises `MhoError`."""
-        hardware = self.material.accelerator
-        return {name: cost_network(self.layers, one, hardware, model=model) for name, one in self.policies.items()}
+    def deploy(self, model: MappingModel) -> dict[str, Deployment]:
+        """Return how the policies run on the machine under a mapping, by name. Raises `MhoError`."""
+        return {name: self.machine.find(self.stages[name], model) for name in self.policies}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,7 @@ class Extras:
     Attributes:
         network_map: how the network lies in crossbars under the found policy.
         pictures: tiles of the slowest layers.
-        on_chip: the policies on the whole chip.
+        timeline: of the found policy, where the machine has several crossbars.
         mappings: the policies under every mapping.
         worths: what one bit more or less of each layer would cost and bring.
         searches: the run's search and others in its directory.
@@ -106,7 +109,7 @@ class Extras:
 
     network_map: NetworkMap | None
     pictures: tuple[Picture, ...]
-    on_chip: OnChip
+    timeline: TimelineView | None
     mappings: tuple[MappingFigures, ...]
     worths: tuple[OperandWorth, ...]
     searches: tuple[SearchSummary, ...]
@@ -130,10 +133,6 @@ def collect_extras(outcome: Outcome) -> Extras:
     def map_found() -> NetworkMap | None:
         return NetworkMap.of(outcome.layers, outcome.policies["found"], material.accelerator, model=material.mapping)
 
-    def schedule() -> OnChip:
-        policies = {name: (LABELS[name], policy) for name, policy in outcome.policies.items()}
-        return schedule_policies(outcome.network, policies, material.accelerator, model=material.mapping)
-
     def explain() -> tuple[OperandWorth, ...]:
         space = make_space(outcome.stages["float"].folder / FLOAT_FILE, outcome.config.search, material)
         return collect_worths(search, space, outcome.stages["found"].figures["index"], outcome.config.run.seed)
@@ -144,7 +143,7 @@ def collect_extras(outcome: Outcome) -> Extras:
         pictures=() if network_map is None else get(
             "drawings of the slowest layers", lambda: draw_slowest(network_map, DRAWN_LAYERS), ()
         ),
-        on_chip=get("schedules on the whole chip", schedule, OnChip((), None)),
+        timeline=get("the timeline of the crossbars", lambda: draw_timeline(outcome.deployments["found"]), None),
         mappings=tuple(_under_mapping(outcome, model) for model in MappingModel),
         worths=get("how sensitive layers are", explain, ()),
         searches=get("other searches", lambda: collect_searches(search, outcome.path), ()),
@@ -155,12 +154,12 @@ def collect_extras(outcome: Outcome) -> Extras:
 
 
 def _under_mapping(outcome: Outcome, model: MappingModel) -> MappingFigures:
-    """Return times of both policies under a mapping, or why there are none."""
+    """Return times of both policies on the machine under a mapping, or why there are none."""
     try:
-        costs = outcome.costs if model is outcome.material.mapping else outcome.cost(model)
+        deployed = outcome.deploy(model)
     except MhoError as error:
         return MappingFigures(mapping=model, reason=error.line)
-    reference, found = costs["reference"].latency_ps, costs["found"].latency_ps
+    reference, found = deployed["reference"].latency_ps, deployed["found"].latency_ps
     return MappingFigures(
         mapping=model,
         reference_latency_us=to_microseconds(reference),
@@ -186,13 +185,12 @@ def _collect_sizes(outcome: Outcome) -> tuple[DeployedSize, ...]:
     def network_bytes(name: str, file: str) -> int:
         return (outcome.stages[name].folder / file).stat().st_size
 
-    programs = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
     in_float = measure_size("float", LABELS["float"], outcome.layers, network_bytes=network_bytes("float", FLOAT_FILE))
     return (in_float, *(
         measure_size(
             name, LABELS[name], outcome.layers, network_bytes=network_bytes(name, QUANTIZED_FILE), policy=policy,
-            cost=outcome.costs[name], accelerator=outcome.material.accelerator,
-            program_bytes=outcome.stages["program"].figures[programs[name]]["bytes"],
+            deployment=outcome.deployments[name],
+            program_bytes=outcome.stages["program"].figures[PROGRAMS[name]]["bytes"],
         )
         for name, policy in outcome.policies.items()
     ))  # fmt: skip

@@ -12,9 +12,8 @@ from mho.errors import MhoError
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.classes import Predictions
 from mho.evaluation.networks import evaluate_with_predictions, score_logits
-from mho.policy import Policy
-from mho.scheduling.duplication import Objective
 from mho.workflow.config import SimulationSettings
+from mho.workflow.deployments import Deployments
 from mho.workflow.material import Material
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import QUANTIZED_FILE
@@ -25,20 +24,20 @@ from mho.workflow.stage import Figures, Report, versions
 if TYPE_CHECKING:
     from mho.program.program import Program
 
-PROGRAM_FILE, REFERENCE_PROGRAM_FILE, CHIP_PROGRAM_FILE = "program.mho", "reference.mho", "chip.mho"
+PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
 RANGES_FILE = "ranges.npz"
-_PROGRAMS = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
-"""Files of programs of one crossbar, by who they belong to."""
+PROGRAMS = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
+"""Files of programs, by who they belong to."""
 
 
 @dataclass(frozen=True)
 class Compile:
-    """Compile the found policy's network and uniform 8/8 into programs of one crossbar; the former for the chip too."""
+    """Compile the found policy's network and uniform 8/8 for the machine, each with the schedule that it runs there."""
 
     material: Material
     found: StageResult
     reference: StageResult
-    chip_objective: Objective
+    deployments: Deployments
     name: str = "program"
     title: str = "Compile"
 
@@ -49,20 +48,16 @@ class Compile:
             "reference": self.reference.digest,
             "accelerator": self.material.accelerator.to_json(),
             "mapping": str(self.material.mapping),
-            "chip_objective": str(self.chip_objective),
+            "objective": str(self.deployments.objective),
+            "programs": "of the machine",
         }
 
     def make(self, folder: Path, report: Report) -> Figures:
         """Write the programs."""
         figures: Figures = {}
         for share, (stage, file) in enumerate(((self.found, PROGRAM_FILE), (self.reference, REFERENCE_PROGRAM_FILE))):
-            report(share / 3, file)
+            report(share / 2, file)
             figures[file] = self._compile(stage, folder / file)
-        if self.material.accelerator.chip.crossbars > 1:
-            report(2 / 3, CHIP_PROGRAM_FILE)
-            figures[CHIP_PROGRAM_FILE] = on_chip = self._compile_for_chip(folder / CHIP_PROGRAM_FILE)
-            if "reason" in on_chip:
-                figures["absent"] = [{"part": "the program for the whole chip", "reason": on_chip["reason"]}]
         return figures
 
     def note(self, figures: Mapping[str, Any]) -> str:
@@ -73,54 +68,23 @@ class Compile:
         )
 
     def _compile(self, stage: StageResult, path: Path) -> Figures:
+        from mho.evaluation.deployment import compile_deployment, time_deployed
         from mho.network.onnx_reader import read_onnx
         from mho.program.container import write_program
-        from mho.program.lowering import compile_network
-        from mho.simulation.timing import time_program
 
+        deployment = self.deployments.find(stage)
         network = read_onnx(stage.folder / QUANTIZED_FILE)
-        accelerator, model = self.material.accelerator, self.material.mapping
-        program = compile_network(
-            network, accelerator, model=model, adc_bits=_read_adc_bits(stage), metadata=_describe_origin(stage)
-        )
+        program = compile_deployment(network, deployment, metadata=_describe_origin(stage))
         write_program(program, path)
-        timing = time_program(program)
         return {
             "bytes": path.stat().st_size,
-            "latency_ps": timing.latency_ps,
-            "layers": [
-                {"name": layer.name, "tiles": layer.writes, "mvms": layer.mvms, "latency_ps": layer.latency_ps}
-                for layer in timing.layers
-            ],
-            "tiles": sum(layer.writes for layer in timing.layers),
-            "mvms": sum(layer.mvms for layer in timing.layers),
+            "latency_ps": time_deployed(program, deployment),
+            "planned_ps": deployment.latency_ps,
+            "regime": str(deployment.regime),
+            "tiles": deployment.writes,
+            "mvms": deployment.mvms,
             "instructions": count_instructions(program),
         }
-
-    def _compile_for_chip(self, path: Path) -> Figures:
-        """Compile the found policy's network for the whole chip, where that holds it."""
-        from mho.network.onnx_reader import read_onnx
-        from mho.program.container import write_program
-        from mho.simulation.timing import time_on_chip
-        from mho.workflow.chip_program import compile_for_chip
-
-        try:
-            program = compile_for_chip(
-                read_onnx(self.found.folder / QUANTIZED_FILE),
-                self.material.accelerator,
-                objective=self.chip_objective,
-                model=self.material.mapping,
-                adc_bits=_read_adc_bits(self.found),
-                metadata=_describe_origin(self.found),
-            )
-        except MhoError as error:
-            return {"reason": error.line}
-        write_program(program, path)
-        return {"bytes": path.stat().st_size, "latency_ps": time_on_chip(program).latency_ps}
-
-
-def _read_adc_bits(stage: StageResult) -> dict[str, int]:
-    return Policy.from_json(stage.figures["policy"], where=stage.folder.name).adc_bits
 
 
 def _describe_origin(stage: StageResult) -> dict[str, Any]:
@@ -198,10 +162,6 @@ class Simulate:
         outcomes = [compared.with_reference(self.settings.reference_images)]
         report(0.85, "interpreter")
         outcomes.append(compared.with_interpreter(self.settings.interpreter_images))
-        if self._has_chip_program:
-            report(0.9, "interpreter, chip")
-            chip_file = self.program.folder / CHIP_PROGRAM_FILE
-            outcomes.append(compared.with_chip(chip_file, self.settings.interpreter_images))
         report(0.93, "ONNX Runtime")
         outcomes.append(compared.with_onnxruntime())
         report(0.96, "zero slices")
@@ -225,7 +185,7 @@ class Simulate:
             return {}
         from mho.workflow.sampled_chips import evaluate_programs, write_ranges
 
-        files = {name: self.program.folder / file for name, file in _PROGRAMS.items()}
+        files = {name: self.program.folder / file for name, file in PROGRAMS.items()}
         calibration = self.material.dataset.calibration
         try:
             found = evaluate_programs(
@@ -244,10 +204,6 @@ class Simulate:
         told = {"count": chips.count, "samples": self.chip_samples, **asdict(chips.conditions)}
         return {"hardware": chips.hardware.to_json(), **told}
 
-    @property
-    def _has_chip_program(self) -> bool:
-        return "bytes" in self.program.figures.get(CHIP_PROGRAM_FILE, {})
-
     def note(self, figures: Mapping[str, Any]) -> str:
         """Accuracy and checks."""
         agree = sum(check["passed"] for check in figures["checks"])
@@ -263,7 +219,7 @@ class Simulate:
             return {"zero_slices": {}}
         images = test.spread(self.settings.zero_slice_images)
         try:
-            found = {name: measure_zero_slices(self.program.folder / file, images) for name, file in _PROGRAMS.items()}
+            found = {name: measure_zero_slices(self.program.folder / file, images) for name, file in PROGRAMS.items()}
         except MhoError as error:
             return {"zero_slices": {}, "absent": [{"part": "zero slices skipped", "reason": error.line}]}
         return {"zero_slices": found}

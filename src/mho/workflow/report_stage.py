@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mho.array.conductances import Conditions
+from mho.cost_model.area import area_chip
 from mho.cost_model.document import to_microseconds
-from mho.cost_model.latency import LayerCost, NetworkCost
 from mho.evaluation.accuracy import sample_chips
+from mho.evaluation.deployment import DeployedLayer
+from mho.formats import plural
 from mho.frozen_model import FrozenModel
-from mho.mapping.layer_mapping import describe_mapping
 from mho.network.input_normalization import find_normalization
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
@@ -26,7 +27,6 @@ from mho.report.result_figures import (
     ChipAccuracies,
     DataFigures,
     FileFigures,
-    LayerCostFigures,
     LayerFigures,
     NetworkFigures,
     Score,
@@ -36,20 +36,23 @@ from mho.report.result_figures import (
 )
 from mho.report.result_text import (
     describe_accuracy,
+    describe_machine,
     describe_miss,
     describe_objective,
     describe_speed,
     describe_target,
     describe_widths,
 )
+from mho.report.schedule_document import AreaFigures
 from mho.workflow.breakdowns import FLOAT_BITS, split_cost
+from mho.workflow.chip_figures import describe_deployments, describe_layer
 from mho.workflow.config import RunConfig
 from mho.workflow.material import hash_samples
 from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.outcome import LABELS, Extras, Outcome
 from mho.workflow.policy_stages import POLICY_FILE, QUANTIZED_FILE, SEARCH_FILE, misses_target
 from mho.workflow.predictions import PREDICTIONS_FILE
-from mho.workflow.program_stages import CHIP_PROGRAM_FILE, PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
+from mho.workflow.program_stages import PROGRAM_FILE, RANGES_FILE, REFERENCE_PROGRAM_FILE
 from mho.workflow.search_results import collect_search
 from mho.workflow.stage import versions
 
@@ -58,9 +61,8 @@ _FILES = (
     ("reference", QUANTIZED_FILE, "network at uniform 8/8 (QCDQ ONNX)"),
     ("found", QUANTIZED_FILE, "network at the found policy (QCDQ ONNX)"),
     ("found", POLICY_FILE, "found policy"),
-    ("program", PROGRAM_FILE, "compiled program of the found policy"),
-    ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8"),
-    ("program", CHIP_PROGRAM_FILE, "program of the found policy for the whole chip, with its schedule"),
+    ("program", PROGRAM_FILE, "compiled program of the found policy, with its schedule"),
+    ("program", REFERENCE_PROGRAM_FILE, "compiled program of uniform 8/8, alike"),
     ("search", SEARCH_FILE, "every policy tried"),
     ("simulation", "logits.npz", "simulated outputs for the test images"),
     ("simulation", PREDICTIONS_FILE, "what each network predicts for the test images, and the losses"),
@@ -70,17 +72,18 @@ _FILES = (
 
 def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
     """Return all figures of a finished run, with what `collect_extras` found beside them."""
-    network, costs = outcome.stages["network"].figures, outcome.costs
+    network, deployed = outcome.stages["network"].figures, outcome.deployments
     candidates = _candidates(outcome)
     by_name = {candidate.name: candidate for candidate in candidates}
     search = collect_search(outcome.stages["search"], outcome.stages["found"].figures, outcome.config.search.budget)
     simulated, hardware = outcome.stages["simulation"].figures, outcome.material.accelerator
     chip_accuracies, unsampled = _chips(simulated.get("chips", {})), _unsampled(outcome)
+    on_machine = describe_deployments(deployed, LABELS)
     speed = describe_speed(
-        by_name["found"], by_name["reference"], network=network["source"],
-        chip=hardware.name if hardware.chip.crossbars == 1 else f"one crossbar of {hardware.name}",
+        by_name["found"], by_name["reference"], network=network["source"], chip=hardware.name,
         widths=describe_widths(search),
     )  # fmt: skip
+    speed += describe_machine(on_machine[-1], hardware.chip.crossbars)
     result = RunResult(
         name=outcome.config.run.name,
         sentence="",
@@ -91,15 +94,17 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         candidates=candidates,
         drop_points=_drop_points(by_name["reference"], by_name["found"]),
         layers=tuple(
-            _layer(layer, *pair)
-            for layer, *pair in zip(outcome.layers, costs["reference"].layers, costs["found"].layers, strict=True)
+            _layer(layer, before, after)
+            for layer, before, after in zip(
+                outcome.layers, deployed["reference"].layers, deployed["found"].layers, strict=True
+            )
         ),
         map=None if extras.network_map is None else MapDocument.of(network["source"], extras.network_map),
         search=search,
         worths=extras.worths,
         searches=extras.searches,
         trainings=_trainings(outcome),
-        checks=_checks(outcome, costs),
+        checks=_checks(outcome),
         instructions=outcome.stages["program"].figures[PROGRAM_FILE]["instructions"],
         mapping=outcome.material.mapping,
         mappings=extras.mappings,
@@ -115,9 +120,10 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         unsampled=unsampled,
         errors=extras.errors,
         sensitivities=outcome.stages["found"].figures.get("sensitivities"),
-        splits=tuple(split_cost(name, LABELS[name], cost, hardware) for name, cost in costs.items()),
+        splits=tuple(split_cost(name, LABELS[name], one) for name, one in deployed.items()),
         sizes=extras.sizes,
-        chip=extras.on_chip.figures,
+        chip=on_machine,
+        area=AreaFigures.of(area_chip(hardware)) if hardware.area.is_specified else None,
         absent=extras.absent,
         accelerator=outcome.material.accelerator.to_json(),
         conversion=tell_conversion(outcome.material.accelerator),
@@ -178,11 +184,11 @@ def _stages(outcome: Outcome) -> tuple[StageFigures, ...]:
 
 
 def _candidates(outcome: Outcome) -> tuple[Candidate, ...]:
-    simulated, policies, costs = outcome.stages["simulation"].figures, outcome.policies, outcome.costs
-    reference_ps = costs["reference"].latency_ps
+    simulated, policies, deployed = outcome.stages["simulation"].figures, outcome.policies, outcome.deployments
+    reference_ps = deployed["reference"].latency_ps
     candidates = []
     for name, label in LABELS.items():
-        cost = costs.get(name)
+        cost = deployed.get(name)
         weight_bits, act_bits = (
             _mean_bits(outcome.layers, policies[name]) if name in policies else (FLOAT_BITS, FLOAT_BITS)
         )
@@ -250,20 +256,10 @@ def _mean_bits(layers: tuple[MvmLayer, ...], policy: Policy) -> tuple[float, flo
     )
 
 
-def _layer(layer: MvmLayer, reference: LayerCost, found: LayerCost) -> LayerFigures:
+def _layer(layer: MvmLayer, reference: DeployedLayer, found: DeployedLayer) -> LayerFigures:
     return LayerFigures(
         name=layer.name, kind=layer.kind, outputs=layer.outputs, inputs=layer.inputs, positions=layer.positions,
-        repeat=layer.repeat, macs=layer.macs, reference=_layer_cost(reference), found=_layer_cost(found),
-    )  # fmt: skip
-
-
-def _layer_cost(cost: LayerCost) -> LayerCostFigures:
-    mapping = cost.mapping
-    return LayerCostFigures(
-        weight_bits=mapping.bits.weight_bits, act_bits=mapping.bits.act_bits, adc_bits=mapping.bits.adc_bits,
-        rows=mapping.rows, cols=mapping.cols,
-        layout=describe_mapping(mapping), tiles=cost.writes, mvms=mapping.mvms,
-        latency_us=to_microseconds(cost.latency_ps),
+        repeat=layer.repeat, macs=layer.macs, reference=describe_layer(reference), found=describe_layer(found),
     )  # fmt: skip
 
 
@@ -296,21 +292,20 @@ def _inputs(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _checks(outcome: Outcome, costs: Mapping[str, NetworkCost]) -> tuple[Check, ...]:
+def _checks(outcome: Outcome) -> tuple[Check, ...]:
     checks = [Check(**check) for check in outcome.stages["simulation"].figures["checks"]]
     for name, file in (("found", PROGRAM_FILE), ("reference", REFERENCE_PROGRAM_FILE)):
-        program, cost = outcome.stages["program"].figures[file], costs[name]
-        theirs = {layer["name"]: layer["latency_ps"] for layer in program["layers"]}
-        ours = {layer.mapping.layer.name: layer.latency_ps for layer in cost.layers}
-        passed = theirs == ours and program["latency_ps"] == cost.latency_ps
+        program, deployment = outcome.stages["program"].figures[file], outcome.deployments[name]
+        times = program["latency_ps"], program["planned_ps"], deployment.latency_ps
         checks.append(
             Check(
                 name=f"timing of the program, {LABELS[name]}",
-                claim="The program's time is the cost model's, layer by layer, to the picosecond.",
+                claim="The time of the program's own instructions and schedule is the one of the headline, to the "
+                "picosecond.",
                 images=0,
                 differing=0,
-                passed=passed,
-                detail=f"{len(ours)} layers: {program['latency_ps']:,} ps and {cost.latency_ps:,} ps",
+                passed=len(set(times)) == 1,
+                detail=f"{plural(len(deployment.layers), 'layer')}: {times[0]:,} ps and {times[-1]:,} ps",
             )
         )
     return tuple(checks)
@@ -320,7 +315,7 @@ def _files(outcome: Outcome) -> tuple[FileFigures, ...]:
     files = []
     for name, file, what in _FILES:
         stage = outcome.stages[name]
-        if file not in stage.files:  # a chip that does not hold the network has no program
+        if file not in stage.files:
             continue
         path = stage.folder / file
         files.append(

@@ -21,6 +21,7 @@ from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
 from mho.seeds import derive_seed
 from mho.workflow.config import RunConfig
+from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
@@ -117,13 +118,13 @@ def run(
         work = estimate_work(config, material)
         progress = make_progress(work) if make_progress else RunProgress()
         chain = Chain(StageRunner(opened, progress, material.computing))
-        run_stages(config, material, opened, chain, execution)
-        outcome = Outcome(config, material, chain.results, chain.titles, path)
+        machine = run_stages(config, material, opened, chain, execution)
+        outcome = Outcome(config, machine.material, chain.results, chain.titles, path, machine)
         extras = collect_extras(outcome)
         result = collect_result(outcome, extras)
         content = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path / RESULT_FILE, (content + "\n").encode())
-        page = render_page(result, extras.pictures, extras.on_chip.timeline)
+        page = render_page(result, extras.pictures, extras.timeline)
         write_atomically(path / PAGE_FILE, page.encode())
     return FinishedRun(result, path / PAGE_FILE, path / RESULT_FILE)
 
@@ -234,8 +235,8 @@ def run_stages(
     directory: RunDirectory,
     chain: Chain,
     execution: SearchExecution,
-) -> None:
-    """Get all stages of a run, one after the other; arguments are those of `run`."""
+) -> Deployments:
+    """Get all stages of a run, one after the other; arguments are those of `run`. Return how its policies run."""
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
     float_network = prepared.float_network
@@ -259,9 +260,11 @@ def run_stages(
         )
     )
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
-    program = chain.get(Compile(material, found, reference, least))
+    machine = Deployments(material, least)
+    program = chain.get(Compile(material, found, reference, machine))
     chips = material.chips
     samples = 0 if chips is None else count_samples(config.simulation, chips, network.figures["macs"])
     chain.get(Simulate(material, float_network, found, reference, program, config.simulation, samples))
     if chips is not None and config.evaluation.accuracy_of != "exact" and misses_target(found.figures):
         chain.get(FindErrorSources(config, material, program, min(samples, len(material.dataset.validation))))
+    return machine

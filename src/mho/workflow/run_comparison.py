@@ -123,9 +123,9 @@ def _compare_measures(first: RunResult, second: RunResult) -> tuple[ComparedMeas
 _KINDS: Mapping[str, tuple[str, bool | None]] = {
     "latency of one inference": ("us", True),
     "speedup over its own uniform 8/8": ("x", False),
-    "latency on the whole chip": ("us", True),
-    "interval on the whole chip": ("us", True),
+    "time between inferences": ("us", True),
     "energy of one inference": ("pJ", True),
+    "inferences until cells may fail": ("", False),
     "crossbar writes": ("", True),
     "crossbar reads (MVMs)": ("", True),
     "mean bits of weights": ("bits", None),
@@ -144,9 +144,9 @@ def _measures(result: RunResult) -> dict[str, float | None]:
     values = (
         found.latency_us,
         found.speedup,
-        None if chip is None else chip.latency_us,
         None if chip is None else chip.interval_us,
         None if split is None else split.total_energy_pj,
+        None if chip is None else chip.lifetime_inputs,
         found.tiles,
         found.mvms,
         found.weight_bits,

@@ -21,6 +21,7 @@ from mho.report.page_sections import sections_of
 from mho.report.result import RunResult, read_result
 from mho.report.result_figures import ChipAccuracies, ChipFigures, ZeroSliceFigures
 from mho.report.result_text import describe_accuracy, describe_speed
+from mho.report.schedule_document import AreaFigures
 from mho.report.timeline import TimelineView
 
 
@@ -152,24 +153,28 @@ def test_policies_are_told_with_figures_or_reasons(result):
     rows = rows_of(part)
     assert ["uniform 8/8", "no schedule: net: the layers take 99 crossbars"] in rows
     times = ["56.0\u202fµs", "55.9\u202fµs", "250\u202fns"]
-    assert ["found policy", "12", "1,234", *times, "—"] in rows
-    assert "The chip has 2,000" in part
+    assert ["found policy", "stay", "12", "1,234", *times, "—", "—", "—", "—", "—"] in rows
+    assert "2,000 crossbars." in part
     assert 'id="timeline"' not in part
 
 
 def test_policies_whose_tiles_are_rewritten_are_told_with_writes_and_lifetime(result):
     reloaded = ChipFigures(
         name="reference", label="uniform 8/8", is_reloaded=True, minimal_crossbars=99, used_crossbars=7,
-        latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, writes=4321, lifetime_inputs=100, speedup=1.0,
+        latency_us=80.0, bound_us=70.0, interval_us=80.0, total_us=240.0, energy_pj=3e6, writes=4321,
+        cell_writes_per_day=2e9, lifetime_inputs=100, lifetime_days=0.25, speedup=1.0,
     )  # fmt: skip
     hardware = {**result.accelerator, "chip": {"crossbars": 2000, "cores": 1}}
-    changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware})
+    area = AreaFigures(total_mm2=2.5, components_mm2={"adc": 2.5}, untold=("dac",))
+    changed = result.model_copy(update={"chip": (reloaded, FIGURES[1]), "accelerator": hardware, "area": area})
     page = render_page(changed, timeline=TimelineView.of(make_reload().draw_gantt()))
     part = section(page, "chip")
     rows = rows_of(part)
     times = ["80.0\u202fµs", "70.0\u202fµs", "80.0\u202fµs"]
-    assert ["uniform 8/8", "99", "7", *times, "4,321", "100", f"1.00{TIMES}"] in rows
-    assert [len(row) for row in rows if row] == [9, 9, 9]
+    worn = ["4,321", "2e+09", "100", "0.25"]
+    assert ["uniform 8/8", "rewritten", "99", "7", *times, "3.00\u202fµJ", *worn, f"1.00{TIMES}"] in rows
+    assert [len(row) for row in rows if row] == [13, 13, 13]
+    assert "2.5 mm² (adc 2.5); unspecified, and not counted: dac." in part
     assert "tiles are rewritten for every inference" in part
     assert "Three inferences with the found policy" in part
 
@@ -182,9 +187,9 @@ def test_the_timeline_stands_in_the_page_with_its_script_and_style(result, timel
     assert 'getElementById("timeline-data")' in page
 
 
-def test_a_chip_of_one_crossbar_shows_nothing(result):
+def test_a_result_that_predates_machines_shows_nothing(result):
     page = render_page(result)
-    assert "On the whole chip" not in page
+    assert "On the machine" not in page
     assert "timeline" not in page.split("<script>")[0]
 
 

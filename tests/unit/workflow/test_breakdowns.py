@@ -10,7 +10,9 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.cost_model.network_map import NetworkMap
 from mho.evaluation.classes import Predictions
+from mho.evaluation.deployment import CrossbarDeployment
 from mho.hardware.loading import load_accelerator
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.layers import MvmLayer
 from mho.policy import BitWidths, Policy
 from mho.workflow import breakdowns
@@ -45,10 +47,10 @@ def test_weights_of_products_of_activations_are_not_stored():
 def test_cells_are_those_of_the_map_of_the_network():
     hardware = load_accelerator("pelke2026-4bit")
     cost = cost_network(LAYERS, POLICY, hardware)
+    deployment = CrossbarDeployment(hardware, MappingModel.BEST, cost)
     size = measure_size(
-        "found", "found policy", LAYERS, network_bytes=900, policy=POLICY, cost=cost, accelerator=hardware,
-        program_bytes=700,
-    )  # fmt: skip
+        "found", "found policy", LAYERS, network_bytes=900, policy=POLICY, deployment=deployment, program_bytes=700
+    )
     cells = NetworkMap.of(LAYERS, POLICY, hardware).cells
     assert (size.weight_bits, size.program_bytes) == (4 * 8 * 27 + 3 * 640, 700)
     assert (size.tiles, size.cells, size.digit_cells) == (cost.writes, cells.all, cells.digits)
@@ -58,7 +60,7 @@ def test_cells_are_those_of_the_map_of_the_network():
 def test_time_and_energy_are_those_of_the_cost_model(preset, has_energy):
     hardware = load_accelerator(preset)
     cost = cost_network(LAYERS, POLICY, hardware)
-    split = split_cost("found", "found policy", cost, hardware)
+    split = split_cost("found", "found policy", CrossbarDeployment(hardware, MappingModel.BEST, cost))
     assert sum(split.time_us.values()) == pytest.approx(to_microseconds(cost.latency_ps))
     assert (split.energy_pj is not None) == has_energy
     if split.energy_pj is not None:

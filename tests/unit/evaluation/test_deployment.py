@@ -1,0 +1,58 @@
+"""One schedule of one, few and many crossbars: the program takes its time, and answers in its order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from accelerators import make_accelerator
+from chip_networks import make_residual
+
+from mho.errors import MappingError
+from mho.evaluation.deployment import Regime, compile_deployment, find_deployment, read_policy, time_deployed
+from mho.network.reference import run_quantized
+from mho.policy import BitWidths, Policy
+from mho.quantization.ptq import quantize
+from mho.simulation.executor import Executor
+from mho.simulation.interpreter import interpret
+
+REGIMES = {1: Regime.ONE_CROSSBAR, 3: Regime.TIME_MULTIPLEXED, 60: Regime.WEIGHT_STATIONARY}
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return np.random.default_rng(5).standard_normal((3, 2, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def quantized(inputs):
+    network = make_residual()
+    return quantize(network, Policy.uniform(network.layer_names, BitWidths(4, 4)), inputs)
+
+
+@pytest.mark.parametrize("crossbars", list(REGIMES))
+def test_program_time_energy_and_answers_are_of_one_schedule(quantized, inputs, crossbars):
+    hardware = make_accelerator(
+        rows=16, cols=16, crossbars=crossbars, energy={"mvm_pj": 3, "cell_write_pj": 2, "crossbar_leakage_uw": 5}
+    )
+    deployment = find_deployment(quantized, read_policy(quantized), hardware)
+    assert deployment.regime is REGIMES[crossbars]
+    program = compile_deployment(quantized, deployment)
+    assert time_deployed(program, deployment) == deployment.latency_ps
+    (expected,) = run_quantized(quantized, inputs).values()
+    for outputs in Executor(program).run(inputs), interpret(program, inputs).outputs:
+        (found,) = outputs.values()
+        np.testing.assert_array_equal(found, expected)
+    leaked = deployment.energy.component_aj["leakage"]
+    assert leaked == pytest.approx(5 * crossbars * deployment.latency_ps, rel=1e-6)
+    assert ("write" in deployment.energy.component_aj) == (deployment.writes > 0)
+    assert (deployment.cell_writes_per_input > 0) == (deployment.writes > 0)
+
+
+def test_a_program_of_another_network_is_refused(quantized):
+    other = Policy.uniform(quantized.layer_names, BitWidths(2, 2))
+    network = make_residual()
+    deployment = find_deployment(network, other, make_accelerator(rows=16, cols=16, crossbars=60))
+    with pytest.raises(MappingError, match="another layer"):
+        compile_deployment(quantized, deployment)
+    with pytest.raises(MappingError, match="without integers"):
+        read_policy(network)
