@@ -116,7 +116,7 @@ class SearchOptions:
         learn_from: evaluations of earlier searches on the same network, data and training, for any accelerator, or
             where their log lies: the method learns from them first, and they do not count into the budget.
         accuracy_of: whose accuracy counts: "auto", that of exact integers on ideal hardware, and on any other that on
-            its chips; "exact"; or "sampled-chips" (`mho.evaluation.accuracy.AccuracyOf`). On chips,
+            its chips; "exact", "statistical" or "sampled-chips" (`mho.evaluation.accuracy.AccuracyOf`). On chips,
             `allowed_drop_points` count from uniform 8/8 by exact integers.
         conditions: when and how chips are read; None: at once.
         network_evaluator: evaluates candidates instead, for instance on chips of other hardware than the accelerator's.

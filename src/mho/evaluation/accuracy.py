@@ -14,6 +14,7 @@ from mho.array.nonidealities import chips_differ, list_deviations
 from mho.data.dataset import Split
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import ChipEvaluator, NetworkEvaluator
+from mho.evaluation.statistical import StatisticalEvaluator, why_unsupported
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
 
@@ -23,10 +24,11 @@ REPORTED_CHIPS = 5
 """Chips on which an accuracy is reported where the user gives no number."""
 
 
-AccuracyOf = Literal["auto", "exact", "sampled-chips"]
-"""Whose accuracy counts where policies are compared: "auto": that of exact integers on ideal hardware, else that on its
-chips; "exact": that of exact integers, on any hardware; "sampled-chips": that on sampled chips, for candidates of a
-search too."""
+AccuracyOf = Literal["auto", "exact", "statistical", "sampled-chips"]
+"""Whose accuracy counts where policies are compared. "auto": that of exact integers where hardware computes these, else
+that on chips: for candidates of a search by the statistical model, or on sampled chips where that leaves out something
+that the hardware has; "exact": that of exact integers, on any hardware; "statistical": by the model, which must have
+all; "sampled-chips": that on sampled chips, for candidates too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +38,17 @@ class Evaluators:
     Attributes:
         candidates: those of a search; None: by their exact integers.
         finalists: those that are trained in full, and uniform 8/8; None: by their exact integers.
+        note: why candidates are evaluated on sampled chips although nobody wanted it; mostly empty.
     """
 
     candidates: NetworkEvaluator | None = None
     finalists: NetworkEvaluator | None = None
+    note: str = ""
+
+    @property
+    def has_model(self) -> bool:
+        """True where candidates are evaluated by another means than finalists, on the same hardware."""
+        return self.candidates is not self.finalists
 
 
 def sample_chips(
@@ -80,12 +89,20 @@ def choose_evaluators(
         calibration: what ranges of calibrated ADCs follow from.
         mapping: how layers are laid into crossbars.
         seed: that seeds of chips follow from, the same for all networks.
+
+    Raises:
+        UnsupportedOperationError: "statistical" is wanted, and the model leaves out something that the chips have.
     """
     if chips is None or accuracy_of == "exact":
         return Evaluators()
     compared = replace(chips, count=_count(chips.hardware, COMPARED_CHIPS))
     sampled = ChipEvaluator(compared, accelerator, calibration, mapping=mapping, seed=seed)
-    return Evaluators(sampled, sampled)
+    if accuracy_of == "sampled-chips":
+        return Evaluators(sampled, sampled)
+    if accuracy_of == "auto" and (reason := why_unsupported(chips.hardware)):
+        return Evaluators(sampled, sampled, f"Candidates are evaluated {sampled.words}: the model has no {reason}.")
+    model = StatisticalEvaluator(compared, accelerator, calibration, mapping=mapping, seed=seed)
+    return Evaluators(model, sampled)
 
 
 def _count(hardware: Accelerator, count: int) -> int:

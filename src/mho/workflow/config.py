@@ -180,9 +180,10 @@ class EvaluationSettings(FrozenModel):
     stop_hopeless: bool = False
     """End trainings of candidates halfway that are no better than guessing."""
     accuracy_of: AccuracyOf = "auto"
-    """Whose accuracy counts. "auto": that of exact integers on ideal hardware, else that on the chips of [simulation];
-    "exact": that of exact integers, on any hardware; "sampled-chips": that on sampled chips, for candidates of the
-    search too."""
+    """Whose accuracy counts. "auto": that of exact integers where hardware computes these, else that on the chips of
+    [simulation], for candidates of the search by the statistical model; "exact": that of exact integers, on any
+    hardware; "statistical": by the model, which must have all that the hardware has; "sampled-chips": that on sampled
+    chips, for candidates too."""
     repeats: int | None = Field(default=None, ge=0, le=100)
     """With how many other seeds a policy is measured before it may win, and uniform 8/8 at the beginning. Left out: 4,
     but at most a tenth of the search's budget, where candidates are trained; else 0."""

@@ -88,6 +88,8 @@ class Prepared:
         module = self.trainable()
         images = 0.0 if training is None else policies * training_work(training, material)
         runnable, notes = compiled(module, material, images)
+        evaluators = self.evaluators(settings, seed)
+        notes += [evaluators.note] if evaluators.note else []
         evaluator = QatEvaluator(
             module,
             self.table(),
@@ -100,7 +102,7 @@ class Prepared:
             runnable=runnable,
             devices=material.devices,
             stops_hopeless=settings.stop_hopeless,
-            network_evaluator=self.evaluators(settings, seed).candidates,
+            network_evaluator=evaluators.candidates,
             problem={
                 **self.digests,
                 "accelerator": material.accelerator.to_json(),

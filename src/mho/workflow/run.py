@@ -20,6 +20,7 @@ from mho.report.page import render_page
 from mho.report.result import RunResult
 from mho.scheduling.duplication import Objective
 from mho.seeds import derive_seed
+from mho.workflow.agreement_stage import CompareEvaluators
 from mho.workflow.config import RunConfig
 from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
@@ -218,7 +219,8 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     make_space(network.folder / NETWORK_FILE, config.search, material)
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
-    return network, Prepared(material, float_network, get(Calibrate(material, float_network)))
+    prepared = Prepared(material, float_network, get(Calibrate(material, float_network)))
+    return network, prepared
 
 
 def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult:
@@ -239,9 +241,10 @@ def run_stages(
     """Get all stages of a run, one after the other; arguments are those of `run`. Return how its policies run."""
     seed = config.run.seed
     network, prepared = prepare(config, material, chain.get)
-    float_network = prepared.float_network
+    material, float_network = prepared.material, prepared.float_network
     training = config.qat if config.reference == "best" else None
-    evaluator = prepared.evaluators(config.evaluation, seed).finalists
+    evaluators = prepared.evaluators(config.evaluation, seed)
+    evaluator = evaluators.finalists
     reference = chain.get(TrainReference(prepared, tuple(network.figures["layers"]), training, seed, evaluator))
     logs = directory.path / EVALUATIONS
     search = _search(
@@ -262,6 +265,8 @@ def run_stages(
     least = Objective.INTERVAL if config.search.objective == Objective.INTERVAL else Objective.LATENCY
     machine = Deployments(material, least)
     program = chain.get(Compile(material, found, reference, machine))
+    if evaluators.has_model:
+        chain.get(CompareEvaluators(prepared, search, found, config.evaluation, seed))
     chips = material.chips
     samples = 0 if chips is None else count_samples(config.simulation, chips, network.figures["macs"])
     chain.get(Simulate(material, float_network, found, reference, program, config.simulation, samples))
