@@ -162,7 +162,9 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     assert "On 2 sampled chips of chip, it gets" in result.sentence
     assert (result.tested_on, result.candidate("found").test.count) == ("2 sampled chips of chip", 120)
     assert result.candidate("found").test.accuracy == pytest.approx(found.mean)
-    assert "evaluated on 3 sampled chips of chip" in result.search.fidelity
+    assert "evaluated by the statistical model of chip" in result.search.fidelity
+    assert [one.index for one in result.agreement.policies] == [0, 1]
+    assert result.agreement.rank_correlation is None, "two policies have no ranks to speak of"
     # Such cells lose more than is allowed: the run says by how much, what of the chip costs it, and how to go on.
     target, errors = result.target, result.error_sources
     assert (target.is_reached, [one.name for one in errors.sources]) == (False, ["errors of writes"])

@@ -58,7 +58,7 @@ def supports(hardware: Accelerator) -> bool:
 
 
 class StatisticalEvaluator:
-    """Estimates the mean accuracy of networks over chips; an `mho.bit_search.qat_evaluator.NetworkEvaluator`.
+    """Estimates the mean accuracy of networks over chips; an `mho.evaluation.networks.NetworkEvaluator`.
 
     Args:
         chips: their hardware, and when they are read; their number does not count.
@@ -88,13 +88,8 @@ class StatisticalEvaluator:
 
     @property
     def words(self) -> str:
-        """Of what, for people."""
-        return f"estimated for chips of {self._chips.words.partition(' of ')[2]}"
-
-    @property
-    def description(self) -> str:
-        """What accuracies are of, for a note."""
-        return f"{self._chips.words.partition(' of ')[2]}, estimated by the statistical model of its arrays"
+        """How, for people."""
+        return f"by the statistical model of {self._chips.words.partition(' of ')[2]}"
 
     @property
     def problem(self) -> Mapping[str, Any]:

@@ -47,8 +47,8 @@ def quantized(trained, dataset, bits):
 
 def on_chips(dataset, hardware=HARDWARE, **options):
     chips = sample_chips(hardware, mho.Conditions(), hardware)
-    options = {"mapping": MappingModel.PAPER, "seed": 1, **options}
-    return choose_evaluators("auto", chips, hardware, dataset.calibration, **options).candidates
+    options = {"accuracy_of": "sampled-chips", "mapping": MappingModel.PAPER, "seed": 1, **options}
+    return choose_evaluators(options.pop("accuracy_of"), chips, hardware, dataset.calibration, **options).candidates
 
 
 def test_chips_that_are_all_alike_are_evaluated_as_the_one_that_they_are(trained, dataset):
@@ -61,6 +61,7 @@ def test_chips_that_are_all_alike_are_evaluated_as_the_one_that_they_are(trained
     outputs = mho.simulate(program, dataset.validation.inputs(slice(None)), seed=9, ranges=ranges)
     assert found == score_logits(outputs, dataset.validation.labels)
     assert (found.count, evaluator.words) == (100, "on 1 sampled chip of test")
+    assert on_chips(dataset, alike, accuracy_of="auto").words == "by the statistical model of test"
 
 
 def test_few_bits_of_adcs_lose_what_exact_integers_do_not_tell(trained, dataset):
@@ -103,19 +104,33 @@ def test_searching_in_python_evaluates_on_chips_and_counts_drops_from_ideal_inte
         trained, dataset, HARDWARE, **WANTED,
         options=mho.SearchOptions(constraints=SearchConstraints(hold_first_last=None), accuracy_of="exact"),
     )  # fmt: skip
-    assert "on 3 sampled chips of test" in found.reference.fidelity
+    assert "by the statistical model of test" in found.reference.fidelity
     assert found.goal.reference_accuracy == exactly.reference.accuracy
     assert found.reference.accuracy < exactly.reference.accuracy, "cells of 30 % error lose some"
-    later = mho.SearchOptions(constraints=LIMITS, conditions=mho.Conditions(1e4))
+    later = mho.SearchOptions(constraints=LIMITS, conditions=mho.Conditions(1e4), accuracy_of="sampled-chips")
     worn = HARDWARE.model_copy(update={"array": make_accelerator(array=WORN).array})
     aged = mho.search(trained, dataset, worn, **WANTED, options=later)
-    assert "10,000 s after the write" in aged.reference.fidelity
+    assert "on 3 sampled chips of test, 10,000 s after the write" in aged.reference.fidelity
 
 
 def test_adc_bits_cannot_be_searched_by_exact_integers(trained, dataset):
     options = mho.SearchOptions(constraints=LIMITS, accuracy_of="exact")
     with pytest.raises(mho.MhoError, match="candidates are evaluated exactly"):
         mho.search(trained, dataset, HARDWARE, **WANTED, options=options)
+
+
+def test_what_the_model_leaves_out_is_evaluated_on_sampled_chips_and_said(dataset):
+    array = {"stuck_on_rate": 0.01, "placement": "fault-aware"}
+    hardware = make_accelerator(32, 32, 2, array=array)
+    chips = sample_chips(hardware, mho.Conditions(), hardware)
+    options = {"mapping": MappingModel.PAPER, "seed": 1}
+    found = choose_evaluators("auto", chips, hardware, dataset.calibration, **options)
+    assert (found.candidates, found.has_model) == (found.finalists, False)
+    assert found.note.startswith(
+        "Candidates are evaluated on 3 sampled chips of test: the model has no array.placement"
+    )
+    with pytest.raises(mho.MhoError, match="the statistical model has no"):
+        choose_evaluators("statistical", chips, hardware, dataset.calibration, **options)
 
 
 def test_hardware_that_reads_all_sums_exactly_is_evaluated_by_exact_integers(dataset):
