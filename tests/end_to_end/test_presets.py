@@ -94,7 +94,7 @@ def train_a_step(name: str | None) -> dict[str, torch.Tensor]:
     trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths(4, 4)))
     noise, options = None, TrainingOptions(epochs=1, batch_size=16, learning_rate=0.05)
     if name is not None:
-        noise = make_noise(trainable, NoiseSettings(), load_accelerator(name), MappingModel.PAPER)
+        noise = make_noise(trainable, _noise(name), load_accelerator(name), MappingModel.PAPER)
         assert bool(noise.layers) == (name in DEVIATING | CALIBRATED)
     train(trainable, coloured_split(16), options, torch.Generator().manual_seed(1), noise=noise)
     return trainable.state_tensors()

@@ -50,12 +50,19 @@ class NetworkEvaluator(Protocol):
         """What its results depend on besides network, policy and samples, as JSON."""
         ...
 
-    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(
+        self,
+        trainable: TrainableNetwork,
+        splits: Sequence[Split],
+        *,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[Evaluation, ...]:
         """Return loss and accuracy of a network on splits.
 
         Args:
             trainable: the network, set to a policy and calibrated or trained for it.
             splits: samples with labels.
+            on_progress: is given the share that is done, 0..1.
 
         Returns:
             One evaluation for each split.
@@ -100,7 +107,13 @@ class ChipEvaluator:
             "images": len(self._seen),
         }
 
-    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(
+        self,
+        trainable: TrainableNetwork,
+        splits: Sequence[Split],
+        *,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[Evaluation, ...]:
         """Return the mean over chips of the accuracy on each of the splits; the network's policy gives bits of ADCs.
 
         Counts are those of all chips together.
@@ -109,10 +122,16 @@ class ChipEvaluator:
             MhoError: the network cannot be compiled for the accelerator, or chips cannot run it.
         """
         program = compile_trained(trainable, self._accelerator, self._mapping)
-        return tuple(self._evaluate(program, split) for split in splits)
+        found = []
+        for number, split in enumerate(splits):
 
-    def _evaluate(self, program: Program, split: Split) -> Evaluation:
-        return pool_chips(score_chips(program, self._chips, self._seeds, split, self._seen, batch_size=BATCH))
+            def show(seed: int, number: int = number) -> None:
+                if on_progress is not None:
+                    on_progress((number + self._seeds.index(seed) / len(self._seeds)) / len(splits))
+
+            scores = score_chips(program, self._chips, self._seeds, split, self._seen, batch_size=BATCH, on_chip=show)
+            found.append(pool_chips(scores))
+        return tuple(found)
 
 
 def pool_chips(scores: Sequence[Evaluation]) -> Evaluation:
@@ -160,9 +179,18 @@ def score_chips(
 
 
 def evaluate_network(
-    trainable: TrainableNetwork, split: Split, evaluator: NetworkEvaluator | None = None
+    trainable: TrainableNetwork,
+    split: Split,
+    evaluator: NetworkEvaluator | None = None,
+    *,
+    on_progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Return how accurate a network is on a split, as JSON: in floats, which equals exact integers, or on chips.
+
+    Args:
+        trainable, split: which.
+        evaluator: of chips; None: exact integers are meant.
+        on_progress: is given the share that is done, 0..1, on chips.
 
     Raises:
         TrainingError: its loss is not finite.
@@ -172,7 +200,7 @@ def evaluate_network(
 
     if evaluator is None:
         return _checked(evaluate(trainable, split, FLOAT_BATCH))
-    (found,) = evaluator.evaluate(trainable, (split,))
+    (found,) = evaluator.evaluate(trainable, (split,), on_progress=on_progress)
     return _checked(found)
 
 

@@ -8,7 +8,7 @@ policies, and an accuracy depends on the network, its policy and the seed, not o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,18 @@ class StatisticalEvaluator:
             "images": len(self._seen),
         }
 
-    def evaluate(self, trainable: TrainableNetwork, splits: Sequence[Split]) -> tuple[Evaluation, ...]:
+    def evaluate(
+        self,
+        trainable: TrainableNetwork,
+        splits: Sequence[Split],
+        *,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[Evaluation, ...]:
         """Return the estimated accuracy and loss on each of the splits; the network's policy gives bits of ADCs.
+
+        Args:
+            trainable, splits: which.
+            on_progress: is given the share that is done, 0..1.
 
         Raises:
             MhoError: the network cannot be mapped, or is in float.
@@ -122,7 +132,12 @@ class StatisticalEvaluator:
             )
         layers = self._layers.find(trainable)
         with on_arrays(trainable, layers):
-            return tuple(self._evaluate(trainable, layers, split) for split in splits)
+            found = []
+            for number, split in enumerate(splits):
+                if on_progress is not None:
+                    on_progress(number / len(splits))
+                found.append(self._evaluate(trainable, layers, split))
+        return tuple(found)
 
     def _evaluate(self, trainable: TrainableNetwork, layers: Mapping[str, LayerNoise], split: Split) -> Evaluation:
         from mho.quantization.training import Evaluation, evaluate

@@ -164,8 +164,15 @@ class NoiseSettings(FrozenModel):
 class QatSettings(TrainingSettings):
     """The full training of quantized networks."""
 
-    noise: NoiseSettings | None = None
-    """Train on arrays as they are; left out: on exact integers."""
+    noise: NoiseSettings | Literal["auto", "none"] = "auto"
+    """Train on arrays as they are, as a table says; "auto": on those of the chips of [simulation], under the same
+    conditions, without stuck cells, and on exact integers where there are none or they compute exactly; "none": on
+    exact integers."""
+
+    @property
+    def specified_noise(self) -> NoiseSettings | None:
+        """What a table says; None where there is none."""
+        return self.noise if isinstance(self.noise, NoiseSettings) else None
 
 
 class EvaluationSettings(FrozenModel):

@@ -18,8 +18,8 @@ from mho.network.graph import Network
 from mho.network.input_normalization import Steps, find_normalization
 from mho.quantization.devices import Devices
 from mho.seeds import derive_seed
-from mho.workflow.config import RunConfig, TrainingSettings
-from mho.workflow.noise import make_noise, noise_settings
+from mho.workflow.config import QatSettings, RunConfig, TrainingSettings
+from mho.workflow.noise import find_noise, make_noise
 from mho.workflow.stage import Report
 
 if TYPE_CHECKING:
@@ -168,17 +168,20 @@ def train_with_progress(
         )
 
     report(0.0, "starting")
-    noise = noise_settings(settings)
+    is_specified = isinstance(settings, QatSettings) and settings.specified_noise is not None
+    noise = find_noise(settings, material.accelerator, material.chips)
     arrays = None if noise is None else make_noise(module, noise, material.accelerator, material.mapping)
     runnable: nn.Module = module
     notes: list[str] = []
     if arrays is None or not arrays.layers:  # what arrays do cannot be compiled
         runnable, notes = compiled(module, material, training_work(settings, material))
-    if arrays is not None and not arrays.layers:
+    if arrays is not None and not arrays.layers and is_specified:
         notes.append(f"{arrays.hardware.name} reads all sums of this policy exactly: qat.noise changed nothing.")
     split = training_images(settings, material)
     options = training_options(settings, material)
-    devices = material.devices if arrays is None else Devices(precision=material.devices.precision)
+    devices = material.devices
+    if arrays is not None and arrays.layers:
+        devices = Devices(devices.names[:1], devices.precision)
     result = train_on(devices, runnable, split, options, torch_generator(seed), checkpoint, show, arrays)
     if failure := getattr(runnable, "note", ""):  # a compiled module tells when it turned out not to compile
         notes.append(str(failure))

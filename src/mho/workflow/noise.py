@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mho.array import nonidealities
 from mho.array.conductances import Conditions
 from mho.errors import ConfigError
+from mho.evaluation.chips import SampledChips
 from mho.hardware.loading import load_accelerator
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import MappingModel
@@ -23,21 +25,56 @@ _SAME = ("crossbar.rows", "crossbar.cols", "crossbar.cell_bits", "converters.dac
 """What a mapping depends on."""
 
 
-def noise_settings(training: TrainingSettings | None) -> NoiseSettings | None:
-    """Return what a training includes of non-ideal arrays; None for nothing."""
-    return training.noise if isinstance(training, QatSettings) else None
+@dataclass(frozen=True)
+class TrainingNoise:
+    """What a training includes of non-ideal arrays.
+
+    Attributes:
+        settings: how.
+        hardware: cells, wires and converters, without what is left out.
+        conditions: when and how cells are read.
+    """
+
+    settings: NoiseSettings
+    hardware: Accelerator
+    conditions: Conditions
+
+
+def find_noise(
+    training: TrainingSettings | None, accelerator: Accelerator, chips: SampledChips | None
+) -> TrainingNoise | None:
+    """Return what a training includes of non-ideal arrays; None for nothing.
+
+    Args:
+        training: its settings.
+        accelerator: the run's.
+        chips: of the run; where training says nothing else, it is for these.
+
+    Raises:
+        ConfigError, InputFileError: another accelerator is named that cannot be read or does not fit the mapping.
+    """
+    if not isinstance(training, QatSettings) or training.noise == "none":
+        return None
+    if isinstance(training.noise, NoiseSettings):
+        settings = training.noise
+        return TrainingNoise(settings, noise_hardware(settings, accelerator), noise_conditions(settings))
+    if chips is None:
+        return None
+    settings = NoiseSettings()
+    found = TrainingNoise(settings, _leave_out(settings, chips.hardware), chips.conditions)
+    return None if nonidealities.is_ideal(found.hardware, found.conditions) else found
 
 
 def noise_ingredients(
-    training: TrainingSettings | None, accelerator: Accelerator, mapping: MappingModel
+    training: TrainingSettings | None, accelerator: Accelerator, mapping: MappingModel, chips: SampledChips | None
 ) -> dict[str, Any]:
-    """Return what a training on arrays depends on beyond its own settings."""
-    settings = noise_settings(training)
-    if settings is None:
+    """Return what a training on arrays depends on beyond its own settings; arguments as for `find_noise`."""
+    noise = find_noise(training, accelerator, chips)
+    if noise is None:
         return {}
-    hardware = noise_hardware(settings, accelerator)
-    parts = {"hardware": hardware, "mapped onto": accelerator}
-    return {"arrays": {name: one.to_json() for name, one in parts.items()} | {"mapping": str(mapping)}}
+    parts = {"hardware": noise.hardware, "mapped onto": accelerator}
+    content = {name: one.to_json() for name, one in parts.items()}
+    return {"arrays": content | {"mapping": str(mapping), "conditions": asdict(noise.conditions)}}
 
 
 def load_alike(name: str | None, accelerator: Accelerator, *, where: str) -> Accelerator:
@@ -77,7 +114,11 @@ def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Acceler
     Raises:
         ConfigError, InputFileError: another accelerator is named that cannot be read or does not fit the mapping.
     """
-    hardware = load_alike(settings.accelerator, accelerator, where="qat.noise.accelerator")
+    return _leave_out(settings, load_alike(settings.accelerator, accelerator, where="qat.noise.accelerator"))
+
+
+def _leave_out(settings: NoiseSettings, hardware: Accelerator) -> Accelerator:
+    """Return hardware without what a training does not include."""
     left_out = (
         *(() if settings.converters else (*nonidealities.ADC, *nonidealities.DAC)),
         *(() if settings.read_noise else nonidealities.READ_NOISE),
@@ -87,7 +128,7 @@ def noise_hardware(settings: NoiseSettings, accelerator: Accelerator) -> Acceler
 
 
 def make_noise(
-    network: TrainableNetwork, settings: NoiseSettings, accelerator: Accelerator, mapping: MappingModel
+    network: TrainableNetwork, noise: TrainingNoise, accelerator: Accelerator, mapping: MappingModel
 ) -> ArrayNoise:
     """Return the arrays that `network` is trained on with its policy. Raises `MhoError`."""
     from mho.mapping.layer_arrays import arrays_of_network
@@ -95,11 +136,11 @@ def make_noise(
 
     assert network.policy is not None
     arrays = arrays_of_network(network.network, network.policy, accelerator, mapping)
-    hardware = noise_hardware(settings, accelerator)
+    settings = noise.settings
     return ArrayNoise(
-        hardware,
+        noise.hardware,
         arrays,
-        conditions=noise_conditions(settings),
+        conditions=noise.conditions,
         one_crossbar=settings.one_crossbar,
         renewal=_renewal(settings),
         method=settings.method,
@@ -109,12 +150,12 @@ def make_noise(
 def check_noise(
     network_file: Path, training: TrainingSettings, accelerator: Accelerator, mapping: MappingModel
 ) -> None:
-    """Check that the settings fit network and hardware, before hours of training.
+    """Check that a table of settings fits network and hardware, before hours of training.
 
     Raises:
         MhoError: hardware, network and settings do not fit, or the hardware is as good as an ideal one.
     """
-    settings = noise_settings(training)
+    settings = training.specified_noise if isinstance(training, QatSettings) else None
     if settings is None:
         return
     from mho.mapping.layer_arrays import arrays_of_network

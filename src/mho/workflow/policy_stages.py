@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from mho.workflow.material import finish_training, train_with_progress
 from mho.workflow.noise import noise_ingredients
 from mho.workflow.prepared import Prepared
 from mho.workflow.run_directory import StageResult, hash_files, hash_json
-from mho.workflow.stage import Figures, Report
+from mho.workflow.stage import Figures, Report, report_part
 
 if TYPE_CHECKING:
+    from mho.data.dataset import Split
     from mho.quantization.qat import TrainableNetwork
 
 FAILED = "failed"
@@ -55,17 +57,18 @@ def quantize_policy(
     from mho.quantization.export import write_qcdq_onnx
 
     validation = prepared.material.dataset.validation
+    calibrating, learning, judging, probing = _divide(report, evaluator, is_trained=training is not None)
     best = prepared.trainable()
     best.set_policy(policy)
-    made_by, found = CALIBRATED, {CALIBRATED: evaluate_network(best, validation, evaluator)}
+    made_by, found = CALIBRATED, {CALIBRATED: _evaluate(best, validation, evaluator, calibrating)}
     exact = {} if evaluator is None else {CALIBRATED: evaluate_network(best, validation)}
     points: list[dict[str, float]] = []
     notes: list[str] = []
     if training is not None:
         module = prepared.trainable()
         module.set_policy(policy)
-        points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", report)
-        found[TRAINED] = evaluate_network(module, validation, evaluator)
+        points, notes = train_with_progress(module, prepared.material, training, seed, folder / "checkpoint", learning)
+        found[TRAINED] = _evaluate(module, validation, evaluator, judging)
         exact |= {} if evaluator is None else {TRAINED: evaluate_network(module, validation)}
         if _is_better(found[TRAINED], found[CALIBRATED]):
             best, made_by = module, TRAINED
@@ -75,7 +78,7 @@ def quantize_policy(
     finish_training(folder / "checkpoint")
     write_atomically(folder / POLICY_FILE, (json.dumps(policy.to_json(), indent=2) + "\n").encode())
     return {
-        **(_measure_layers(prepared, best, report) if measures_layers else {}),
+        **(_measure_layers(prepared, best, probing) if measures_layers else {}),
         "policy": policy.to_json(),
         "points": points,
         "notes": notes,
@@ -86,12 +89,32 @@ def quantize_policy(
     }
 
 
+def _divide(report: Report, evaluator: NetworkEvaluator | None, *, is_trained: bool) -> tuple[Report, ...]:
+    """Return what the parts report to: evaluating what is calibrated, training, evaluating what is trained, probing.
+
+    Their shares of the work are typical ones; chips take long, and exact integers next to nothing.
+    """
+    on_chips = 0.0 if evaluator is None else 0.15
+    shares = on_chips, 0.9 - 2 * on_chips if is_trained else 0.0, on_chips if is_trained else 0.0, 0.1
+    starts = itertools.accumulate(shares, initial=0.0)
+    return tuple(report_part(report, start, share) for start, share in zip(starts, shares, strict=False))
+
+
+def _evaluate(
+    network: TrainableNetwork, split: Split, evaluator: NetworkEvaluator | None, report: Report
+) -> dict[str, Any]:
+    """Return how accurate a network is, and report how far that is."""
+    words = "on exact integers" if evaluator is None else evaluator.words
+    report(0.0, f"evaluating {words}")
+    return evaluate_network(network, split, evaluator, on_progress=lambda share: report(share, f"evaluating {words}"))
+
+
 def _measure_layers(prepared: Prepared, best: TrainableNetwork, report: Report) -> Figures:
     from mho.quantization.layer_sensitivity import measure_sensitivities
 
     found = measure_sensitivities(
         best, prepared.table(), prepared.material.dataset.calibration,
-        on_progress=lambda share: report(1.0, f"sensitivities of layers, {share:.0%}"),
+        on_progress=lambda share: report(share, "sensitivities of layers"),
     )  # fmt: skip
     return {"sensitivities": found.to_json()}
 
@@ -155,7 +178,7 @@ class TrainReference:
             "compile": material.compile,
             "training": None if self.training is None else self.training.model_dump(mode="json"),
             "seed": self.seed,
-            **noise_ingredients(self.training, material.accelerator, material.mapping),
+            **noise_ingredients(self.training, material.accelerator, material.mapping, material.chips),
             **evaluator_ingredients(self.evaluator),
         }
 
@@ -208,7 +231,7 @@ class TrainFinalists:
             "policies": [[index, self._policy(index).to_json()] for index in self._order],
             "reference": self.reference.digest,
             "training": self.training.model_dump(mode="json"),
-            **noise_ingredients(self.training, material.accelerator, material.mapping),
+            **noise_ingredients(self.training, material.accelerator, material.mapping, material.chips),
             "allowed_drop_points": self.allowed_drop_points,
             "finalists": self.finalists,
             "seed": self.seed,
@@ -253,9 +276,8 @@ class TrainFinalists:
                 raise InputFileError("a finished training does not match its digest", where=str(done))
             return content["figures"]
 
-        def show(share: float, text: str) -> None:
-            report(share, f"finalist {number + 1}: {text}")
-
+        count = len(self._order)
+        show = report_part(report, number / count, 1 / count, f"finalist {number + 1} of at most {count}")
         seed = derive_seed(self.seed, "qat")
         figures = quantize_policy(
             self.prepared, self._policy(index), self.training, seed, place, show, self.evaluator, measures_layers=True

@@ -19,7 +19,7 @@ from mho.workflow.network_stages import FLOAT_FILE
 from mho.workflow.policy_stages import QUANTIZED_FILE
 from mho.workflow.predictions import PREDICTIONS_FILE, write_predictions
 from mho.workflow.run_directory import StageResult
-from mho.workflow.stage import Figures, Report, versions
+from mho.workflow.stage import Figures, Report, report_part, versions
 
 if TYPE_CHECKING:
     from mho.program.program import Program
@@ -28,6 +28,8 @@ PROGRAM_FILE, REFERENCE_PROGRAM_FILE = "program.mho", "reference.mho"
 RANGES_FILE = "ranges.npz"
 PROGRAMS = {"reference": REFERENCE_PROGRAM_FILE, "found": PROGRAM_FILE}
 """Files of programs, by who they belong to."""
+_EXACT_SHARE = 0.3
+"""Of the work of a simulation on chips, about what exact engines take."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ class Simulate:
         from mho.workflow import checks
 
         test = self.material.dataset.test.spread(self._count)
+        share = 1.0 if self.material.chips is None else _EXACT_SHARE
+        on_chips, report = report_part(report, share, 1 - share), report_part(report, 0.0, share)
         found = checks.run_program(
             self.program.folder / PROGRAM_FILE, test, self.settings.batch_size,
             lambda share: report(0.4 * share, "executor, found policy"),
@@ -173,7 +177,7 @@ class Simulate:
         return {
             **exact,
             "exact": exact,
-            **self._evaluate_on_chips(folder, test, report),
+            **self._evaluate_on_chips(folder, test, on_chips),
             "float": in_float,
             "checks": outcomes,
             **self._measure_zero_slices(test),
@@ -193,7 +197,7 @@ class Simulate:
                 chips,
                 test.spread(min(self.chip_samples, len(test))),
                 calibration,
-                lambda share, what: report(0.97 + 0.03 * share, what),
+                report,
             )
             write_ranges(files["found"], chips, calibration, folder / RANGES_FILE)
         except MhoError as error:

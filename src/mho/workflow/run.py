@@ -160,7 +160,7 @@ def load_material(config: RunConfig) -> Material:
         find_devices(config.run.devices, config.run.precision),
         dataset.train.normalization,
         config.data.mean is not None,
-        read_chips(config.simulation, config.qat.noise, accelerator),
+        read_chips(config.simulation, config.qat.specified_noise, accelerator),
     )
 
 

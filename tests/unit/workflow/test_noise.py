@@ -9,13 +9,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mho
 from mho.data import DataSpec, load_dataset
+from mho.array.conductances import Conditions
 from mho.errors import ConfigError, UnsupportedOperationError
+from mho.evaluation.chips import SampledChips
 from mho.mapping.layer_mapping import MappingModel
 from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.workflow.config import NoiseSettings, QatSettings, RunConfig, TrainingSettings, load_config
 from mho.workflow.material import Material, hash_dataset, train_with_progress
-from mho.workflow.noise import check_noise, make_noise, noise_hardware, noise_ingredients
+from mho.workflow.noise import check_noise, find_noise, make_noise, noise_hardware, noise_ingredients
 
 PAPER = MappingModel.PAPER
 NOISY = make_accelerator(
@@ -66,6 +68,11 @@ def qat(**noise) -> QatSettings:
     return QatSettings(steps=3, batch_size=16, learning_rate=0.01, noise=NoiseSettings(**noise))
 
 
+def arrays(network, settings, accelerator):
+    noise = find_noise(QatSettings(steps=1, learning_rate=0.1, noise=settings), accelerator, None)
+    return make_noise(network, noise, accelerator, PAPER)
+
+
 @pytest.fixture
 def network_file(tmp_path):
     """Two dense layers, or (in `product.onnx`) two inputs multiplied with each other."""
@@ -99,8 +106,8 @@ def test_other_trainings_meet_no_arrays(tmp_path):
     (tmp_path / "config.toml").write_text(RUN + "\n[float_training.noise]\n")
     with pytest.raises(ConfigError, match="float_training"):
         load_config(tmp_path / "config.toml")
-    assert noise_ingredients(TrainingSettings(steps=1, learning_rate=0.1), NOISY, PAPER) == {}
-    assert noise_ingredients(None, NOISY, PAPER) == {}
+    assert noise_ingredients(TrainingSettings(steps=1, learning_rate=0.1), NOISY, PAPER, None) == {}
+    assert noise_ingredients(None, NOISY, PAPER, None) == {}
 
 
 def test_the_hardware_is_the_runs_own_or_another_without_what_is_switched_off(tmp_path):
@@ -154,10 +161,10 @@ def test_conditions_and_what_tiles_share_are_those_of_the_settings():
     given = Material(dataset, hash_dataset(dataset), hardware, PAPER, "none", False, 1)
     trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(elapsed_s=1e4, temperature_k=350, reads=7, one_crossbar=True)
-    told = make_noise(trainable, settings, given.accelerator, PAPER).describe()
+    told = arrays(trainable, settings, given.accelerator).describe()
     assert told["conditions"] == [1e4, 350, 7]
     assert told["one_crossbar"] is True
-    assert make_noise(trainable, NoiseSettings(), given.accelerator, PAPER).describe()["one_crossbar"] is False
+    assert arrays(trainable, NoiseSettings(), given.accelerator).describe()["one_crossbar"] is False
 
 
 def make_trainable(calibration):
@@ -175,7 +182,7 @@ def test_ranges_of_calibrated_adcs_are_found_as_the_settings_say():
     given = Material(dataset, hash_dataset(dataset), calibrated, PAPER, "none", False, 1)
     trainable = make_trainable(torch.rand(8, 1, 8, 8))
     settings = NoiseSettings(range_method="percentile", range_share=0.99, range_steps=7)
-    assert make_noise(trainable, settings, given.accelerator, PAPER).describe()["ranges"] == ["percentile", 0.99, 7]
+    assert arrays(trainable, settings, given.accelerator).describe()["ranges"] == ["percentile", 0.99, 7]
 
 
 def test_the_arrays_are_an_ingredient(tmp_path):
@@ -183,8 +190,21 @@ def test_the_arrays_are_an_ingredient(tmp_path):
     settings, found = qat(accelerator=str(tmp_path / "arrays.toml")), []
     for error in ("0.2", "0.3"):
         (tmp_path / "arrays.toml").write_text(TOML.replace("0.2", error))
-        found.append(noise_ingredients(settings, NOISY, PAPER))
+        found.append(noise_ingredients(settings, NOISY, PAPER, None))
     assert found[0] != found[1]
+
+
+def test_training_is_for_the_chips_of_the_run_unless_its_table_says_otherwise():
+    conditions, clean = Conditions(elapsed_s=60), make_accelerator(32, 16, 4)
+    stuck = make_accelerator(32, 16, 4, array={"stuck_on_rate": 0.1})
+    ways = {noise: QatSettings(steps=1, learning_rate=0.1, noise=noise) for noise in ("auto", "none")}
+    found = find_noise(ways["auto"], clean, SampledChips(3, NOISY, conditions))
+    assert (found.hardware, found.conditions) == (noise_hardware(NoiseSettings(), NOISY), conditions)
+    assert found.settings.method == "statistical"
+    for chips in (None, SampledChips(3, stuck, Conditions())):  # stuck cells are left out
+        assert find_noise(ways["auto"], clean, chips) is None
+    assert find_noise(ways["none"], clean, SampledChips(3, NOISY, conditions)) is None
+    assert find_noise(qat(), NOISY, SampledChips(3, clean, conditions)).hardware.array.read_noise
 
 
 def test_a_run_trains_on_the_arrays_that_it_is_told():
@@ -195,7 +215,7 @@ def test_a_run_trains_on_the_arrays_that_it_is_told():
     weights = []
     for given, settings in ((whole, qat()), (noisy, qat(converters=False)), (whole, qat().model_copy())):
         network = make_trainable(torch.from_numpy(dataset.calibration.inputs(slice(None))))
-        assert bool(make_noise(network, settings.noise, given.accelerator, PAPER).layers) is (given is noisy)
+        assert bool(arrays(network, settings.noise, given.accelerator).layers) is (given is noisy)
         _, notes = train_with_progress(network, given, settings, 1, None, lambda *_: None)
         # No other notes, also where compiling was asked for: arrays are not compiled.
         told = () if given is noisy else ("test reads all sums of this policy exactly: qat.noise changed nothing.",)
