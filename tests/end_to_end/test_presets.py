@@ -19,8 +19,8 @@ from mho.quantization.calibration import calibrate
 from mho.quantization.qat import TrainableNetwork
 from mho.quantization.training import train
 from mho.quantization.training_options import TrainingOptions
-from mho.workflow.config import NoiseSettings
-from mho.workflow.noise import make_noise
+from mho.workflow.config import NoiseSettings, QatSettings
+from mho.workflow.noise import find_noise, make_noise
 
 DEVIATING = {"fefet", "hermes-pcm", "neurram", "rram-hfo2"}
 """Presets whose cells are not written or read exactly."""
@@ -94,7 +94,11 @@ def train_a_step(name: str | None) -> dict[str, torch.Tensor]:
     trainable.set_policy(Policy.uniform(trainable.mvm_modules, BitWidths(4, 4)))
     noise, options = None, TrainingOptions(epochs=1, batch_size=16, learning_rate=0.05)
     if name is not None:
-        noise = make_noise(trainable, _noise(name), load_accelerator(name), MappingModel.PAPER)
+        hardware = load_accelerator(name)
+        settings = QatSettings(steps=1, learning_rate=0.05, noise=NoiseSettings())
+        found = find_noise(settings, hardware, None)
+        assert found is not None
+        noise = make_noise(trainable, found, hardware, MappingModel.PAPER)
         assert bool(noise.layers) == (name in DEVIATING | CALIBRATED)
     train(trainable, coloured_split(16), options, torch.Generator().manual_seed(1), noise=noise)
     return trainable.state_tensors()

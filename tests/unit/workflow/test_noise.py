@@ -8,8 +8,8 @@ from accelerators import make_accelerator
 from onnx import TensorProto, helper, numpy_helper
 
 import mho
-from mho.data import DataSpec, load_dataset
 from mho.array.conductances import Conditions
+from mho.data import DataSpec, load_dataset
 from mho.errors import ConfigError, UnsupportedOperationError
 from mho.evaluation.chips import SampledChips
 from mho.mapping.layer_mapping import MappingModel
