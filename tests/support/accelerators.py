@@ -70,6 +70,7 @@ def accelerators(draw: Any) -> Accelerator:
         st.sampled_from([(1, "ideal", 0), (3, 14, 0.000013), (3, "ideal", 0.01)])
     )
     most_bits = 8 if adc_bits == "ideal" else 4  # what 14 bits resolve on 24 rows
+    operation_us = draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))
     return make_accelerator(
         rows=draw(st.integers(1, 24)),
         cols=draw(st.integers(1, 24)),
@@ -84,6 +85,11 @@ def accelerators(draw: Any) -> Accelerator:
             "adc_latency_us_per_bit": per_bit_us,
             "dac_latency_us_per_step": draw(st.sampled_from([0, 0, 0.070003])),
         },
-        mapping={"encoding": str(encoding), "allowed": allowed},
-        digital={"operation_latency_us": draw(st.sampled_from(["ideal", "ideal", 0.000007, 0.1]))},
+        mapping={"encoding": str(encoding), "allowed": allowed, "digital_layers": draw(digital_rules(operation_us))},
+        digital={"operation_latency_us": operation_us},
     )
+
+
+def digital_rules(operation_us):
+    """Strategy of which layers a digital unit may compute whose operations take so long."""
+    return st.just("none") if operation_us == "ideal" else st.sampled_from(["none", "depthwise", "auto"])

@@ -24,8 +24,10 @@ from fractions import Fraction
 
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import converts_differences, layer_hardware
+from mho.mapping.digital_layers import may_be_digital
 from mho.mapping.encoding import StoredRange, stored_range
 from mho.mapping.event_counts import EventCounts, UnitTimes
+from mho.mapping.layer_mapping import LayerMapping
 from mho.mapping.network_mapping import NetworkMapping
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.network.layers import MvmLayer
@@ -70,7 +72,7 @@ def bound_network(mapping: NetworkMapping, accelerator: Accelerator, *, batch: i
     """
     layers = mapping.layers
     alone = [bound_layer(one.layer, one.bits, accelerator, batch=batch) for one in layers]
-    bounds, writes = list(alone), 0
+    bounds, writes = [_without_write(one, own, accelerator, batch) for one, own in zip(layers, alone, strict=True)], 0
     for run in _find_sharing([one.layer for one in layers], alone, accelerator):
         cells = sum(_count_cells(layers[number].layer, layers[number].bits, accelerator) for number in run)
         writes += ceil_divide(cells, accelerator.crossbar.rows * accelerator.crossbar.cols)
@@ -82,6 +84,16 @@ def bound_network(mapping: NetworkMapping, accelerator: Accelerator, *, batch: i
     return NetworkBound(tuple(bounds), writes, total)
 
 
+def _without_write(mapping: LayerMapping, bound: LayerBound, accelerator: Accelerator, batch: int) -> LayerBound:
+    """Return a bound that also holds where an earlier layer writes the tile of one that may be digital."""
+    layer = mapping.layer
+    is_shared = accelerator.mapping.allowed.shared_writes and bound.counts.tiles <= 1
+    if layer.is_stored_dynamically or not (is_shared and may_be_digital(layer, accelerator)):
+        return bound
+    reading = _least_prices(layer_hardware(accelerator, mapping.bits), batch).reading_ps(bound.counts)
+    return replace(bound, latency_ps=min(bound.latency_ps, reading))
+
+
 def _find_sharing(
     layers: Sequence[MvmLayer], bounds: Sequence[LayerBound], accelerator: Accelerator
 ) -> Iterator[list[int]]:
@@ -90,7 +102,7 @@ def _find_sharing(
         return
     run: list[int] = []
     for number, (layer, bound) in enumerate(zip(layers, bounds, strict=True)):
-        if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
+        if may_be_digital(layer, accelerator):
             continue
         if layer.is_stored_dynamically or bound.counts.tiles > 1:
             yield from [run] if len(run) > 1 else []
@@ -151,7 +163,7 @@ def bound_layer(
     )
     prices = _least_prices(layer_hardware(accelerator, bits), batch)
     time = prices.time_ps(counts, is_stored_dynamically=layer.is_stored_dynamically)
-    if layer.is_stored_dynamically and not accelerator.digital.is_ideal:
+    if may_be_digital(layer, accelerator):
         time = min(time, prices.reading_ps(EventCounts(0, 0, 0, layer.macs)))
     return LayerBound(counts, time)
 

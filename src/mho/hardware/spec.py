@@ -114,6 +114,20 @@ class Crossbar(Section):
         return to_steps(self.write_latency_us, 6)
 
 
+class DigitalLayers(StrEnum):
+    """Which layers with weights the digital unit may compute instead of crossbars.
+
+    Attributes:
+        NONE: none of them.
+        DEPTHWISE: convolutions whose groups have one input channel each, which fill few cells of a crossbar.
+        AUTO: any layer.
+    """
+
+    NONE = "none"
+    DEPTHWISE = "depthwise"
+    AUTO = "auto"
+
+
 class AllowedMappings(Section):
     """What the choice of mappings may use; by default everything that is exact."""
 
@@ -165,6 +179,12 @@ class MappingRules(Section):
     )
     allowed: AllowedMappings = Field(
         default_factory=AllowedMappings, description="What the choice of the best mapping may use."
+    )
+    digital_layers: DigitalLayers = Field(
+        default=DigitalLayers.NONE,
+        description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
+        'faster: "none", "depthwise" convolutions, or any ("auto"). Other than "none" needs '
+        "digital.operation_latency_us.",
     )
 
     @field_validator("encoding")
@@ -220,6 +240,15 @@ class Accelerator(Section, Tabular):
     @model_validator(mode="after")
     def _check_levels(self) -> Accelerator:
         self.array.check_cell_bits(self.crossbar.cell_bits)
+        return self
+
+    @model_validator(mode="after")
+    def _check_digital_layers(self) -> Accelerator:
+        if self.mapping.digital_layers is not DigitalLayers.NONE and self.digital.is_ideal:
+            raise ValueError(
+                f'mapping.digital_layers is "{self.mapping.digital_layers}", and digital.operation_latency_us does not '
+                "say what that takes"
+            )
         return self
 
     @model_validator(mode="after")

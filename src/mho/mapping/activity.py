@@ -65,12 +65,15 @@ def count_reading(mapping: LayerMapping) -> Activity:
 def count_writing(mapping: LayerMapping, accelerator: Accelerator) -> Activity:
     """Count what writing all tiles of a layer takes, once.
 
-    Weights come from outside of the chip; an operand that is stored for each sample comes from a buffer.
+    Weights come from outside of the chip, into a buffer where the digital unit multiplies them; an operand that is
+    stored for each sample comes from a buffer.
     """
     cells = sum(_count_cells(part) for part in mapping.parts)
+    stored = mapping.layer.inputs * mapping.layer.outputs * mapping.layer.repeat * mapping.bits.weight_bits
     if mapping.layer.is_stored_dynamically:
-        stored = mapping.layer.inputs * mapping.layer.outputs * mapping.layer.repeat * mapping.bits.weight_bits
         return Activity(cell_writes=cells, buffer_bits=stored if cells else 0)
+    if mapping.is_digital:
+        return Activity(memory_bits=stored)
     return Activity(cell_writes=cells, memory_bits=cells * accelerator.crossbar.cell_bits)
 
 

@@ -20,6 +20,7 @@ from mho.errors import MappingError
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.adc_resolution import layer_hardware
 from mho.mapping.candidates import Array, Candidates, list_candidates
+from mho.mapping.digital_layers import may_be_digital
 from mho.mapping.encoding import (
     count_correction_columns,
     count_digital_sums,
@@ -127,6 +128,7 @@ class MappingChoice:
         """Return what the layer takes in a stack for each of the activation widths, [widths]."""
         crossbar, write_time = self._accelerator.crossbar, self._dearest.write_ps
         space, times = StackSpace(crossbar), self._times.min(axis=0)
+        times = np.where(self._is_digital, self._digital_time, times)
         reads = np.full((len(Axis), len(self._slices), UNITS + 1), np.inf)
         for encoding, blocks in self._blocks.items():
             for axis, lines in ((Axis.ROWS, blocks.rows), (Axis.COLS, blocks.cols)):
@@ -186,7 +188,7 @@ class MappingChoice:
 
     @cached_property
     def _can_be_digital(self) -> bool:
-        return self._layer.is_stored_dynamically and not self._accelerator.digital.is_ideal
+        return may_be_digital(self._layer, self._accelerator)
 
     @cached_property
     def _is_digital(self) -> NDArray[np.bool_]:

@@ -77,7 +77,7 @@ class StackTimes:
     Attributes:
         extra_ps: int64 [..., axes, UNITS + 1], reads in a stack with at most so many units, less the whole time by
             itself; `NEVER` where that is not below a write or does not fit.
-        is_transparent: bool [...]: nothing lies on crossbars, and what does stays.
+        is_transparent: bool [...]: by itself nothing lies on crossbars, and what does stays.
     """
 
     extra_ps: Array
@@ -198,9 +198,9 @@ def _trace_back(
     stack: list[tuple[int, int]] = []
     left = space.count(axis)
     for member in range(number, -1, -1):
-        if layers[member].is_transparent[0]:
-            continue
         time, before = int(states[member + 1].open[0, axis, left]), states[member].opened(write_ps)[0, axis]
+        if layers[member].is_transparent[0] and states[member].open[0, axis, left] == time:
+            continue
         extra = layers[member].extra_ps[0, axis]
         units = next(units for units in range(left + 1) if before[left - units] + extra[units] == time)
         stack.append((member, units))
@@ -221,7 +221,7 @@ def _walk(layers: Sequence[StackTimes], chosen: Sequence[Index], write_ps: int, 
             times = opened[..., : UNITS + 1 - units] + extra_ps[..., units, None]
             np.minimum(following[..., units:], times, out=following[..., units:])
         if is_transparent.any():
-            following = np.where(is_transparent[:, None, None], state.open, following)
+            following = np.where(is_transparent[:, None, None], np.minimum(state.open, following), following)
         ends = [following[:, axis, space.count(axis)] for axis in Axis]
         state = _State(np.minimum.reduce([state.done, *ends]), following)
         yield state

@@ -314,3 +314,31 @@ class MatmulGeometry(_VectorGeometry):
 def _require_positive(sizes: tuple[int, ...]) -> None:
     if min(sizes) < 1:
         raise ProgramError("a size of a layer is not positive", expected="sizes of at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPlaces:
+    """Where the digital unit finds the matrix that an input vector meets.
+
+    Attributes:
+        group_stride: from the first integer of a group to that of the next.
+        rows, columns: int64 [inputs] and [outputs], that add up to the place of each integer of a group.
+    """
+
+    group_stride: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @property
+    def outputs(self) -> NDArray[np.int64]:
+        """The numbers of the outputs."""
+        return np.arange(len(self.columns), dtype=np.int64)
+
+
+def stored_places(geometry: ConvGeometry | LinearGeometry | MatmulGeometry) -> StoredPlaces:
+    """Return the places of stored codes [groups, inputs, outputs], or of weights [groups, outputs, inputs]."""
+    inputs = np.arange(geometry.inputs_per_group, dtype=np.int64)
+    outputs = np.arange(geometry.outputs_per_group, dtype=np.int64)
+    if isinstance(geometry, MatmulGeometry):
+        return StoredPlaces(geometry.group_stored_stride, inputs * geometry.outputs, outputs)
+    return StoredPlaces(len(inputs) * len(outputs), inputs, outputs * len(inputs))

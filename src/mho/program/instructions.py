@@ -127,7 +127,8 @@ class SumInputs:
 @dataclass(frozen=True)
 class DigitalProduct:
     """The digital unit multiplies: for each c, accumulators[target + column_targets[c]] += the sum over r of
-    codes[address + row_offsets[r]] * stored[stored_address + stored_rows[r] + stored_columns[c]].
+    codes[address + row_offsets[r]] * stored[stored_address + stored_rows[r] + stored_columns[c]]. `stored` names a
+    codes buffer, or a constant of weights with one axis.
     """
 
     codes: str

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_mapping import LayerMapping
 from mho.network.graph import Grid, Network, Node
-from mho.program.geometry import ConvGeometry, MatmulGeometry
+from mho.program.geometry import ConvGeometry, MatmulGeometry, stored_places
 from mho.program.instructions import (
     ClearAccumulators,
     Dequantize,
@@ -99,7 +99,7 @@ def _lower_body(
     else:
         body += _lower_input_sums(context, buffers) if context.needs_digital_sums else ()
         is_digital = context.mapping.is_digital
-        body += _lower_digital_product(context, buffers) if is_digital else ()
+        body += _lower_digital_product(context, weights, buffers) if is_digital else ()
         body += () if is_digital else lower_tiles(context, accelerator, weights, buffers)
     body.append(_lower_dequantize(context, network, sums, stored_sums))
     return tuple(body)
@@ -189,21 +189,26 @@ def _sum_inputs(
     )
 
 
-def _lower_digital_product(context: LayerContext, buffers: Buffers) -> tuple[Instruction, ...]:
+def _lower_digital_product(
+    context: LayerContext, weights: NDArray[Any] | None, buffers: Buffers
+) -> tuple[Instruction, ...]:
     geometry, loops = context.geometry, _position_loops(context)
-    assert isinstance(geometry, MatmulGeometry)
-    outputs = np.arange(geometry.outputs, dtype=np.int64)
+    stored, places = buffers.stored, stored_places(geometry)
+    if weights is not None:
+        least, largest = int(weights.min(initial=-1)), int(weights.max(initial=0))
+        narrow = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(-largest - 1))
+        stored = context.constant("weights", weights.reshape(-1).astype(narrow))
     item = DigitalProduct(
         codes=buffers.codes,
         address=affine(context.first_code, _code_strides(context), loops),
         row_offsets=context.constant("row_offsets", geometry.row_offsets()),
-        stored=buffers.stored,
-        stored_address=affine(0, {"g": geometry.group_stored_stride}, loops),
-        stored_rows=context.constant("stored_rows", np.arange(geometry.inputs, dtype=np.int64) * geometry.outputs),
-        stored_columns=context.constant("stored_columns", outputs),
+        stored=stored,
+        stored_address=affine(0, {"g": places.group_stride}, loops),
+        stored_rows=context.constant("stored_rows", places.rows),
+        stored_columns=context.constant("stored_columns", places.columns),
         accumulators=buffers.sums,
         target=affine(context.layout.origin, _sum_strides(context), loops),
-        column_targets=context.constant("column_targets", outputs * context.layout.strides[3]),
+        column_targets=context.constant("column_targets", places.outputs * context.layout.strides[3]),
     )
     return nest(loops, (item,))
 

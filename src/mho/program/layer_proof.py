@@ -131,8 +131,7 @@ def _check_sizes(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> None:
     codes, limit = largest_code(content.quantizations[0]), 2**region.program.accelerator.crossbar.cell_bits - 1
     weights = sum(len(tile_set.rows.sign) * _largest_weight(tile_set) * limit for tile_set in tile_sets)
     if content.products:
-        stored = content.quantizations[1]
-        weights += geometry.inputs_per_group * max(-stored.qmin - stored.offset, largest_code(stored))
+        weights += geometry.inputs_per_group * _largest_stored(region)
     region.require((weights + geometry.inputs_per_group) * max(1, codes) < _LARGEST_SUM, "sums may pass 64 bits")
     if not content.products:
         size = geometry.groups * geometry.outputs_per_group * geometry.inputs_per_group
@@ -141,6 +140,15 @@ def _check_sizes(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> None:
         )
         served = sum(len(tile_set.anchors) * len(tile_set.columns.weight) for tile_set in tile_sets)
         region.require(region.positions <= served, "a position gets no sums")
+
+
+def _largest_stored(region: LayerRegion) -> int:
+    """Return the largest magnitude of what the digital unit multiplies codes with."""
+    if region.content.quantizations[1:]:
+        stored = region.content.quantizations[1]
+        return max(-stored.qmin - stored.offset, largest_code(stored))
+    weights = region.constant(region.content.products[0].instruction.stored)
+    return int(np.abs(weights).max())
 
 
 def _count_cells(region: LayerRegion, tile_set: TileSet) -> int:
@@ -162,16 +170,27 @@ def _largest_weight(tile_set: TileSet) -> int:
 
 def _recover(region: LayerRegion, tile_sets: tuple[TileSet, ...]) -> Matrix:
     """Recover the matrix of a layer with weights. Where sums of inputs are taken back, that becomes part of it."""
-    matrix = assemble(region, tile_sets, read_cells(region))
+    matrix = _read_weights(region) if region.content.products else assemble(region, tile_sets, read_cells(region))
     channels, dequantize = region.layout.channels, region.content.dequantize
     has_digital_sums = prove_sums(region)
     if not region.layout.has_sums:
         return _checked(region, matrix)
+    region.require(has_digital_sums or not region.content.products, "a sum of inputs is missing")
     sums = matrix[:, channels].astype(np.float64) + float(has_digital_sums)
     factors = region.program.constants[dequantize.sum_factors].astype(np.float64)
     largest = _magnitude(matrix) + _magnitude(factors) * _magnitude(sums)
     region.require(largest < FLOAT64_LIMIT, "weights pass 53 bits")
     return _checked(region, matrix[:, :channels] + factors[:, :, None] * sums[:, None, :])
+
+
+def _read_weights(region: LayerRegion) -> Matrix:
+    """Return the weights of the digital unit; no column adds inputs up."""
+    prove_digital_product(region)
+    geometry = region.geometry
+    weights = region.constant(region.content.products[0].instruction.stored)
+    shape = region.groups, geometry.outputs_per_group, geometry.inputs_per_group
+    sums = np.zeros((region.groups, int(region.layout.has_sums), geometry.inputs_per_group))
+    return np.concatenate([weights.reshape(shape).astype(np.float64), sums], axis=1)
 
 
 def _checked(region: LayerRegion, matrix: Matrix) -> Matrix:

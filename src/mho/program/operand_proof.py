@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mho.program.geometry import MatmulGeometry
+from mho.program.geometry import MatmulGeometry, stored_places
 from mho.program.instructions import QuantizeInput, WriteDynamicTile
 from mho.program.layer_content import DigitalSum, Loops
 from mho.program.layer_region import Integers, LayerRegion, evaluate, loop_values
@@ -75,33 +75,36 @@ def _prove_stored_sum(region: LayerRegion, item: DigitalSum) -> None:
 
 
 def prove_digital_product(region: LayerRegion) -> None:
-    """The digital unit multiplies every streamed vector once with its stored matrix.
+    """The digital unit multiplies every streamed vector once with its stored matrix, codes or weights.
 
     Raises:
         ProgramError: it does not.
     """
     geometry, missed = region.geometry, "a position is left out or taken twice"
-    region.require(isinstance(geometry, MatmulGeometry) and len(region.content.products) == 1, missed)
-    assert isinstance(geometry, MatmulGeometry)
+    region.require(len(region.content.products) == 1, missed)
     item, loops = region.content.products[0].instruction, region.content.products[0].loops
     _require_turns(region, loops, region.groups * region.positions, missed)
     values = loop_values(loops)
     group, position = region.locate(evaluate(item.target, values))
     _require_all(region, group, position, missed)
-    outputs = np.arange(geometry.outputs)
-    streamed, stored = region.content.quantizations
+    places, (streamed, *others) = stored_places(geometry), region.content.quantizations
+    stored = others[0].target if others else item.stored
+    if not others:
+        size = region.groups * places.group_stride
+        is_whole = item.stored in region.program.constants and region.program.constants[item.stored].size == size
+        region.require(is_whole, "the digital unit multiplies no matrix of weights")
     region.require(
         (item.codes, item.stored, item.accumulators)
-        == (streamed.target, stored.target, region.content.dequantize.accumulators)
+        == (streamed.target, stored, region.content.dequantize.accumulators)
         and np.array_equal(evaluate(item.address, values), region.code_addresses(group, position))
-        and np.array_equal(evaluate(item.stored_address, values), group * geometry.group_stored_stride),
+        and np.array_equal(evaluate(item.stored_address, values), group * places.group_stride),
         "a vector meets another's matrix",
     )
     region.require(
         np.array_equal(region.constant(item.row_offsets), geometry.row_offsets())
-        and np.array_equal(region.constant(item.stored_rows), np.arange(geometry.inputs) * geometry.outputs)
-        and np.array_equal(region.constant(item.stored_columns), outputs)
-        and np.array_equal(region.constant(item.column_targets), outputs * region.layout.strides[3]),
+        and np.array_equal(region.constant(item.stored_rows), places.rows)
+        and np.array_equal(region.constant(item.stored_columns), places.columns)
+        and np.array_equal(region.constant(item.column_targets), places.outputs * region.layout.strides[3]),
         "the digital unit multiplies other integers than the geometry requires",
     )
 

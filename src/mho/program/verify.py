@@ -200,7 +200,10 @@ def _sum_inputs(checker: Checker, item: SumInputs) -> None:
 
 def _digital_product(checker: Checker, item: DigitalProduct) -> None:
     codes = checker.buffer(item.codes, BufferKind.CODES, is_read=True)
-    stored = checker.buffer(item.stored, BufferKind.CODES, is_read=True)
+    if item.stored in checker.program.constants:
+        stored = checker.small(item.stored, 1, LARGEST_INTEGER)
+    else:
+        stored = checker.buffer(item.stored, BufferKind.CODES, is_read=True)
     sums = checker.buffer(item.accumulators, BufferKind.ACCUMULATORS, is_read=True)
     rows, stored_rows = (checker.constant(name, 1) for name in (item.row_offsets, item.stored_rows))
     columns, targets = (checker.constant(name, 1) for name in (item.stored_columns, item.column_targets))

@@ -151,9 +151,13 @@ def _digital_product(machine: Machine, item: DigitalProduct, variables: Variable
     buffers = machine.buffers
     codes = buffers[item.codes][item.address.at(variables) + _integers(machine, item.row_offsets)]
     places = _integers(machine, item.stored_rows)[:, None] + _integers(machine, item.stored_columns)
-    stored = buffers[item.stored][item.stored_address.at(variables) + places]
+    places += item.stored_address.at(variables)
     targets = item.target.at(variables) + _integers(machine, item.column_targets)
-    np.add.at(buffers[item.accumulators], targets, np.einsum("rn,rcn->cn", codes, stored))
+    if item.stored in machine.program.constants:
+        products = np.einsum("rn,rc->cn", codes, _integers(machine, item.stored)[places])
+    else:
+        products = np.einsum("rn,rcn->cn", codes, buffers[item.stored][places])
+    np.add.at(buffers[item.accumulators], targets, products)
 
 
 def _write_tile(machine: Machine, item: WriteTile, variables: Variables) -> None:

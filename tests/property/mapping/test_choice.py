@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from accelerators import digital_rules
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,9 @@ def accelerators(draw):
         groups_per_tile=draw(st.sampled_from([1, 65536])),
         splits=draw(st.booleans()),
     )
-    content["digital"]["operation_latency_us"] = draw(st.sampled_from(["ideal", 0.000001, 0.0005]))
+    operation_us = draw(st.sampled_from(["ideal", 0.000001, 0.0005]))
+    content["digital"]["operation_latency_us"] = operation_us
+    content["mapping"]["digital_layers"] = draw(digital_rules(operation_us))
     return accelerator_from_json(content, where="drawn")
 
 

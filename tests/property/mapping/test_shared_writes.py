@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from accelerators import make_accelerator
+from accelerators import digital_rules, make_accelerator
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def large_crossbars(draw):
         "groups_per_tile": draw(st.sampled_from([1, 65536])),
         "splits": draw(st.booleans()),
     }
-    rows = draw(st.integers(16, 200))
+    rows, operation_us = draw(st.integers(16, 200)), draw(st.sampled_from(["ideal", 0.000001, 0.001]))
     return make_accelerator(
         rows,
         draw(st.integers(16, 200)),
@@ -60,8 +60,8 @@ def large_crossbars(draw):
         draw(st.integers(1, 4)),
         encoding=encoding,
         crossbar={"active_rows": draw(st.sampled_from(["all", "all", rows // 2]))},
-        mapping={"encoding": str(encoding), "allowed": allowed},
-        digital={"operation_latency_us": draw(st.sampled_from(["ideal", 0.000001, 0.001]))},
+        mapping={"encoding": str(encoding), "allowed": allowed, "digital_layers": draw(digital_rules(operation_us))},
+        digital={"operation_latency_us": operation_us},
     )
 
 

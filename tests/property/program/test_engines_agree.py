@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerators import accelerators, make_accelerator
+from accelerators import accelerators, digital_rules, make_accelerator
 from bits import assert_same_bits
 from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
@@ -178,6 +178,7 @@ def test_a_program_is_exact_and_does_what_is_counted(network, accelerator, model
 def large_crossbars(draw):
     """Crossbars that hold several layers of small networks."""
     encoding, rows = draw(st.sampled_from(PAPER_ENCODINGS)), draw(st.integers(20, 150))
+    operation_us = draw(st.sampled_from(["ideal", 0.000007]))
     allowed = {
         "encodings": sorted(draw(st.sets(st.sampled_from(Encoding))) | {encoding}),
         "window_positions": draw(st.sampled_from([1, 4, 65536])),
@@ -190,8 +191,8 @@ def large_crossbars(draw):
         draw(st.integers(1, 4)),
         encoding=encoding,
         crossbar={"active_rows": draw(st.sampled_from(["all", "all", rows // 3]))},
-        mapping={"encoding": str(encoding), "allowed": allowed},
-        digital={"operation_latency_us": draw(st.sampled_from(["ideal", 0.000007]))},
+        mapping={"encoding": str(encoding), "allowed": allowed, "digital_layers": draw(digital_rules(operation_us))},
+        digital={"operation_latency_us": operation_us},
     )
 
 

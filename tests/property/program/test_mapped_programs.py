@@ -63,6 +63,22 @@ def test_every_allowed_mapping_becomes_a_program_that_is_exact_and_takes_the_tim
     check(network, hardware, mapping, samples)
 
 
+@settings(max_examples=examples(40), **RELAXED)
+@given(choosers())
+def test_layers_with_weights_run_on_the_digital_unit_where_that_is_faster(chooser):
+    network = random_layer(chooser, kinds=("conv", "linear"))
+    layer, bits = only_layer(network)
+    hardware = make_accelerator(
+        crossbar={"write_latency_us": 10_000, "mvm_latency_us": 10_000},
+        mapping={"digital_layers": "auto"},
+        digital={"operation_latency_us": 0.000001},
+    )
+    mapping = MappingChoice(layer, bits.weight_bits, hardware, 1).mapping(bits)
+    program = check(network, hardware, mapping, 2)
+    assert mapping.is_digital
+    assert sum(isinstance(item, DigitalProduct) for item, _ in walk(program.instructions)) == 1
+
+
 @settings(max_examples=examples(20), **RELAXED)
 @given(choosers())
 def test_products_of_activations_run_on_the_digital_unit_where_writing_is_expensive(chooser):

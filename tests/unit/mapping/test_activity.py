@@ -89,6 +89,17 @@ def test_a_product_of_the_digital_unit_touches_no_crossbar():
     assert activity.buffer_bits == 4 * 5 * (7 * 3 + 6 * 4) + 4 * 6 * 7 * 3
 
 
+def test_weights_of_the_digital_unit_come_from_outside():
+    hardware = make_accelerator(mapping={"digital_layers": "auto"}, digital={"operation_latency_us": 0.000001})
+    layer = MvmLayer("layer", "linear", 5, 7, 3, 1)
+    mapping = choose_mapping(layer, BitWidths(4, 3), hardware)
+    assert mapping.is_digital
+    once, resident = (count_activity(mapping, hardware, weights_stay=stay) for stay in (False, True))
+    assert (once.memory_bits, resident.memory_bits) == (5 * 7 * 4, 0)
+    assert (once.cell_writes, once.operations) == (0, layer.macs)
+    assert once.buffer_bits == 7 * (3 * 3 + 5 * 4) + 5 * 3 * 3
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_what_happens_several_times_is_added_up(count):
     one = Activity(*range(1, len(fields(Activity)) + 1))

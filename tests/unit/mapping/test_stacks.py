@@ -172,6 +172,16 @@ def test_products_in_crossbars_end_a_stack_and_those_of_the_digital_unit_do_not(
     assert quick.joins(2)
 
 
+def test_a_layer_that_may_be_digital_lies_in_a_stack_where_that_is_faster():
+    layers = [dense("a"), dense("b"), dense("c")]
+    times = {"mapping": {"digital_layers": "auto"}, "digital": {"operation_latency_us": 1.5}}
+    assert place(layers[:1], **times).layers[0].is_digital
+    stacked = place(layers, **times)
+    assert not any(layer.is_digital for layer in stacked.layers)
+    assert stacked.joins(1)
+    assert stacked.joins(2)
+
+
 def test_a_mapping_that_was_given_is_written_by_itself():
     layers = [dense("a"), dense("b"), dense("c")]
     hardware = make_accelerator(32, 32, 4, 1)
