@@ -67,6 +67,29 @@ def cell_statistics(hardware: Accelerator, conditions: Conditions | None = None)
     return _find_statistics(array, hardware.crossbar.cell_bits, effective)
 
 
+@dataclass(frozen=True)
+class StuckCells:
+    """Cells that stay as they are, whatever is written.
+
+    Attributes:
+        rates: shares of cells in the highest and in the lowest level.
+        counts: what these hold, steps as in `CellStatistics`.
+    """
+
+    rates: tuple[float, float]
+    counts: tuple[float, float]
+
+
+def stuck_cells(hardware: Accelerator) -> StuckCells | None:
+    """Return which cells of an accelerator are stuck; None where there are none."""
+    array, device = hardware.array, Device.of(hardware)
+    if not array.has_stuck_cells:
+        return None
+    kept = _kept_steps(array, device)
+    rates = float(array.stuck_on_rate), float(array.stuck_off_rate)
+    return StuckCells(rates, (device.span + kept, kept))
+
+
 class _EvenNumbers(np.random.Generator):
     """Standard normal numbers that are spread evenly over their distribution, in random order in each column."""
 
@@ -106,8 +129,12 @@ def _find_statistics(array: Array, cell_bits: int, conditions: Conditions) -> Ce
         if variance is not None:
             reads += share * variance.mean(axis=0)
     spread = np.maximum(square - np.square(mean - levels), 0.0)
-    kept = device.off_steps if array.off_current is OffCurrent.KEPT else 0.0
-    found = CellStatistics(mean + kept, spread, reads)
+    found = CellStatistics(mean + _kept_steps(array, device), spread, reads)
     for part in (found.mean, found.variance, found.read_variance):
         part.flags.writeable = False
     return found
+
+
+def _kept_steps(array: Array, device: Device) -> float:
+    """Return the conductance of the lowest level that counts in sums, steps."""
+    return device.off_steps if array.off_current is OffCurrent.KEPT else 0.0

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 MEASURED_SAMPLES = 256
 """Calibration samples, at most, whose activations errors of converters are measured on."""
-PASSES, CHIPS_A_PASS = 2, 12
-"""How often all samples run, each time in another order, and on how many virtual chips: each has its part of them."""
+VIRTUAL_CHIPS = 12
+"""How many there are; each has its part of the samples."""
 
 
 def why_unsupported(hardware: Accelerator) -> str | None:
@@ -58,7 +58,7 @@ def supports(hardware: Accelerator) -> bool:
 
 
 class StatisticalEvaluator:
-    """Estimates the mean accuracy of networks over chips; an `mho.evaluation.networks.NetworkEvaluator`.
+    """Estimates the mean accuracy of networks over chips; a `mho.evaluation.networks.NetworkEvaluator`.
 
     Args:
         chips: their hardware, and when they are read; their number does not count.
@@ -82,14 +82,19 @@ class StatisticalEvaluator:
             )
         check_conditions(Device.of(chips.hardware), chips.conditions)
         self._chips, self._accelerator, self._mapping = chips, accelerator, mapping
-        self._seeds = [derive_seed(seed, f"virtual chip {number}") for number in range(PASSES)]
+        self._seed = derive_seed(seed, "virtual chips")
         self._seen = calibration.spread(min(MEASURED_SAMPLES, len(calibration)))
         self._layers: StatisticalLayers | None = None
 
     @property
     def words(self) -> str:
-        """How, for people."""
-        return f"by the statistical model of {self._chips.words.partition(' of ')[2]}"
+        """Of what, for people."""
+        return f"estimated for chips of {self._chips.words.partition(' of ')[2]}"
+
+    @property
+    def description(self) -> str:
+        """What accuracies are of, for a note."""
+        return f"{self._chips.words.partition(' of ')[2]}, estimated by the statistical model of its arrays"
 
     @property
     def problem(self) -> Mapping[str, Any]:
@@ -100,7 +105,8 @@ class StatisticalEvaluator:
             "conditions": asdict(self._chips.conditions),
             "accelerator": self._accelerator.to_json(),
             "mapping": str(self._mapping),
-            "seeds": self._seeds,
+            "seed": self._seed,
+            "chips": VIRTUAL_CHIPS,
             "images": len(self._seen),
         }
 
@@ -114,8 +120,8 @@ class StatisticalEvaluator:
         """Return the estimated accuracy and loss on each of the splits; the network's policy gives bits of ADCs.
 
         Args:
-            trainable, splits: which.
-            on_progress: is given the share that is done, 0..1.
+            trainable, splits: as for any evaluator.
+            on_progress: is told the share that is done, 0..1.
 
         Raises:
             MhoError: the network cannot be mapped, or is in float.
@@ -128,28 +134,23 @@ class StatisticalEvaluator:
                 self._chips.conditions,
                 self._seen,
                 lambda network, policy: arrays_of_network(network, policy, self._accelerator, self._mapping),
-                self._seeds[0],
+                self._seed,
             )
         layers = self._layers.find(trainable)
+        found = []
         with on_arrays(trainable, layers):
-            found = []
-            for number, split in enumerate(splits):
-                if on_progress is not None:
-                    on_progress(number / len(splits))
+            for split in splits:
                 found.append(self._evaluate(trainable, layers, split))
+                if on_progress is not None:
+                    on_progress(len(found) / len(splits))
         return tuple(found)
 
     def _evaluate(self, trainable: TrainableNetwork, layers: Mapping[str, LayerNoise], split: Split) -> Evaluation:
-        from mho.quantization.training import Evaluation, evaluate
+        from mho.quantization.training import evaluate
 
         if not layers:
             return evaluate(trainable, split)
-        found = []
-        for seed in self._seeds:
-            for layer in layers.values():
-                layer.set_chip(seed)
-            order = np.random.default_rng(seed).permutation(len(split))
-            found.append(evaluate(trainable, split.take(order), -(-len(split) // CHIPS_A_PASS)))
-        loss = sum(one.loss for one in found) / len(found)
-        correct = sum(one.correct for one in found) / len(found)
-        return Evaluation(loss, correct / len(split), len(split), round(correct))
+        for layer in layers.values():
+            layer.set_chip(self._seed)
+        order = np.random.default_rng(self._seed).permutation(len(split))
+        return evaluate(trainable, split.take(order), -(-len(split) // VIRTUAL_CHIPS))

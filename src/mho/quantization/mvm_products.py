@@ -40,7 +40,14 @@ def multiply(
 
 def product_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> torch.Size:
     """Return the shape of a product of operands as for `multiply`."""
-    return multiply(x.to(device="meta"), weight.to(device="meta"), None, geometry).shape
+    if geometry[0] == "linear":
+        return torch.Size((*x.shape[:-1], weight.shape[0]))
+    if geometry[0] == "matmul":
+        return torch.Size((*torch.broadcast_shapes(x.shape[:-2], weight.shape[:-2]), x.shape[-2], weight.shape[-1]))
+    _, strides, pads, dilations, _ = geometry  # type: ignore[misc]
+    axes = zip(x.shape[2:], weight.shape[2:], strides, pads, dilations, strict=True)
+    sizes = ((size + 2 * pad - gap * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, gap in axes)
+    return torch.Size((len(x), weight.shape[0], *sizes))
 
 
 def multiply_backward(

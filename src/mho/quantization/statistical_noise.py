@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mho.array.cell_statistics import cell_statistics
+from mho.array.cell_statistics import cell_statistics, stuck_cells
 from mho.array.conductances import Conditions
+from mho.array.nonidealities import STUCK_CELLS, idealize
 from mho.array.seeds import CrossbarSeed, Purpose
 from mho.hardware.spec import Accelerator
 from mho.mapping.layer_arrays import ArrayPart, LayerArrays
@@ -49,8 +50,28 @@ class _Table:
             mean, deviation, read = (torch.tensor(one, dtype=torch.float32, device=device) for one in parts)
             self._tensors[device] = mean, deviation, read
         mean, deviation, read = self._tensors[device]
-        index = (stored - moments.lowest).div_(moments.step).to(torch.int32).clamp_(0, len(mean) - 1)
+        index = self._index(stored)
         return mean[index], deviation[index], read[index] if self.is_read else None
+
+    def draw_stuck(self, stored: Tensor, rates: tuple[float, float], numbers: _Numbers) -> Tensor:
+        """Return what stuck cells change of stored integers, of their shape.
+
+        There are few: their number is drawn for all weights together, and each lies anywhere.
+        """
+        changes, moments = torch.zeros_like(stored).view(-1), self.moments
+        assert moments.stuck is not None, "weights have stuck cells apart"
+        index = self._index(stored).reshape(-1)
+        for rate, table in zip(rates, moments.stuck, strict=True):
+            of_cells = torch.tensor(table, dtype=torch.float32, device=stored.device)
+            places = numbers.draw_places(rate, len(index) * of_cells.shape[1])
+            weight, cell = places // of_cells.shape[1], places % of_cells.shape[1]
+            changes.index_add_(0, weight, of_cells[index[weight], cell])
+        return changes.view(stored.shape)
+
+    def _index(self, stored: Tensor) -> Tensor:
+        """Return the places of stored integers in tables."""
+        last = len(self.moments.weight.mean) - 1
+        return (stored - self.moments.lowest).div_(self.moments.step).to(torch.int32).clamp_(0, last)
 
 
 class StatisticalNoise(LayerNoise):
@@ -75,12 +96,17 @@ class StatisticalNoise(LayerNoise):
             meter: measures them; None: converters and wires are ideal.
         """
         self._arrays, self._first, self._renewal, self._meter = arrays, first, renewal, meter
-        self._chip, self._draws, self._left = 0, 0, 0
+        self._chip, self._left = 0, 0
+        self._streams: dict[tuple[Purpose, torch.device], _Numbers] = {}
         statistics, dac_bits = cell_statistics(hardware, conditions), hardware.converters.dac_bits
-        self._tables = [
-            _Table(part, find_moments(part.cells_of_weight(), statistics, arrays.input_bits, dac_bits))
-            for part in arrays.parts
-        ]
+        self._stuck, good, counts = stuck_cells(hardware), None, (0.0, 0.0)
+        if self._stuck is not None:
+            good, counts = cell_statistics(idealize(hardware, STUCK_CELLS), conditions), self._stuck.counts
+        self._tables = []
+        for part in arrays.parts:
+            cells = part.cells_of_weight()
+            moments = find_moments(cells, statistics, arrays.input_bits, dac_bits, good=good, stuck_counts=counts)
+            self._tables.append(_Table(part, moments))
         self._reads = any(table.is_read for table in self._tables)
         squares = self._tables[0].moments.squares
         self._drives_whole_codes = bool((squares == np.square(np.arange(len(squares)))).all())
@@ -88,6 +114,7 @@ class StatisticalNoise(LayerNoise):
         reads = np.concatenate([table.moments.weight.read for table in self._tables])
         self._reads_alike = bool((reads == reads[0]).all())
         self._stored_shape: torch.Size = torch.Size()
+        self._found: tuple[Tensor, tuple[Tensor, Tensor, Tensor | None]] | None = None
         self._variance: Tensor | None = None
         self._errors_of_sums: Tensor | None = None
         self._errors: ConverterErrors | None = None
@@ -109,7 +136,7 @@ class StatisticalNoise(LayerNoise):
 
     def set_chip(self, chip: int) -> None:
         """Take another chip."""
-        self._chip, self._draws = chip, 0
+        self._chip, self._streams = chip, {}
         self._left -= 1
 
     def clear_ranges(self) -> None:
@@ -132,8 +159,13 @@ class StatisticalNoise(LayerNoise):
         """Return integers that the cells of a chip may stand for, of centred integers of the operand."""
         arrays, numbers = self._arrays, self._numbers(Purpose.WRITES, integers.device)
         self._stored_shape, whole = integers.shape, self._to_matrices(integers)
-        mean, deviation, self._variance = self._look_up(whole + self._by_group(arrays.zeros, whole)[..., None])
+        stored = whole + self._by_group(arrays.zeros, whole)[..., None]
+        mean, deviation, self._variance = self._look_up(stored)
         found = torch.addcmul(mean, deviation, numbers.draw(whole.shape))
+        if self._stuck is not None:
+            for table in self._tables:
+                block = slice(None), table.part.groups, table.part.outputs, table.part.inputs
+                found[block] += table.draw_stuck(stored[block].contiguous(), self._stuck.rates, numbers)
         if arrays.has_corrections or arrays.offsets.any():
             ones = self._draw_ones(whole, numbers) if arrays.has_corrections else whole.new_ones(1, 1, whole.shape[3])
             found = found - self._by_group(arrays.offsets, whole)[..., None] * ones[:, :, None]
@@ -165,7 +197,15 @@ class StatisticalNoise(LayerNoise):
         return total if varies or offset else None
 
     def _look_up(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return mean, deviation and read variance of stored integers [samples, groups, outputs, inputs]."""
+        """Return mean, deviation and read variance of stored integers [samples, groups, outputs, inputs].
+
+        They are kept for the next product of the same integers, as batches are in an evaluation.
+        """
+        if self._found is None or not (stored.shape == self._found[0].shape and torch.equal(stored, self._found[0])):
+            self._found = stored, self._look_up_anew(stored)
+        return self._found[1]
+
+    def _look_up_anew(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if len(self._tables) == 1:
             return self._tables[0].look_up(stored)
         mean, deviation, read = (torch.zeros_like(stored) for _ in range(3))
@@ -278,9 +318,10 @@ class StatisticalNoise(LayerNoise):
 
     def _numbers(self, purpose: Purpose, device: torch.device) -> _Numbers:
         """Return what this layer draws on this chip for a purpose; a further product of the step draws anew."""
-        self._draws += 1
-        stream = CrossbarSeed(self._chip, self._first).stream(purpose, self._draws)
-        return _Numbers(device, int(stream.integers(1 << 63)))
+        if (purpose, device) not in self._streams:
+            stream = CrossbarSeed(self._chip, self._first).stream(purpose)
+            self._streams[purpose, device] = _Numbers(device, int(stream.integers(1 << 63)))
+        return self._streams[purpose, device]
 
     def _to_matrices(self, operand: Tensor) -> Tensor:
         """Return an operand as [samples, groups, outputs, inputs], as `mho.quantization.stored_matrices` does."""
@@ -316,3 +357,11 @@ class _Numbers:
     def draw(self, shape: torch.Size) -> Tensor:
         """Return numbers, float32."""
         return torch.empty(shape, device=self._device).normal_(generator=self._generator)
+
+    def draw_places(self, rate: float, count: int) -> Tensor:
+        """Return which of `count` things happen at a rate, int64, as many as happen."""
+        if self._generator is None:
+            return torch.zeros(0, dtype=torch.int64, device=self._device)
+        mean = torch.full((), rate * count, device=self._device)
+        happening = int(torch.poisson(mean, generator=self._generator))
+        return torch.randint(count, (happening,), generator=self._generator, device=self._device)

@@ -46,6 +46,8 @@ class WeightMoments:
         idle_one: [], the same of the column of ones.
         idle_inputs: how many of these there are.
         squares: float64 [2^input_bits], what each code's steps drive, squared, times 4^shift, and added.
+        stuck: float64 [2, integers, cells], what a cell that is stuck in the highest or in the lowest level changes;
+            None where moments have all cells in them.
     """
 
     lowest: int
@@ -56,9 +58,18 @@ class WeightMoments:
     idle_one: Moments
     idle_inputs: float
     squares: Floats
+    stuck: Floats | None = None
 
 
-def find_moments(cells: WeightCells, statistics: CellStatistics, input_bits: int, dac_bits: int) -> WeightMoments:
+def find_moments(
+    cells: WeightCells,
+    statistics: CellStatistics,
+    input_bits: int,
+    dac_bits: int,
+    *,
+    good: CellStatistics | None = None,
+    stuck_counts: tuple[float, float] = (0.0, 0.0),
+) -> WeightMoments:
     """Return the moments of the weights of a part.
 
     Args:
@@ -66,10 +77,15 @@ def find_moments(cells: WeightCells, statistics: CellStatistics, input_bits: int
         statistics: of the levels of a cell.
         input_bits: of a code.
         dac_bits: that one step takes of a code.
+        good: those of cells that are not stuck, where weights are to have stuck cells apart.
+        stuck_counts: what cells hold that are stuck in the highest and in the lowest level.
     """
     digits = len(cells.col_weight) - cells.correction_cols
     codes = _DrivenCodes(cells, input_bits, dac_bits, statistics)
-    held = _combine(cells, cells.digits[..., :digits], cells.col_weight[:digits], statistics, codes)
+    own, stuck = (cells.digits[..., :digits], cells.col_weight[:digits]), None
+    held = _combine(cells, *own, statistics if good is None else good, codes)
+    if good is not None:
+        stuck = np.stack([_of_stuck(cells, *own, good, codes, count) for count in stuck_counts])
     none = np.zeros_like(cells.digits[:1])
     idle = _combine(cells, none[..., :digits], cells.col_weight[:digits], statistics, codes)
     ones = Moments(np.ones(1), np.zeros(1), np.zeros(1))
@@ -80,7 +96,7 @@ def find_moments(cells: WeightCells, statistics: CellStatistics, input_bits: int
         idle_ones = _combine(cells, none[..., digits:], weights, statistics, codes)
     integers = cells.integers
     step = int(integers[1] - integers[0])
-    return WeightMoments(int(integers[0]), step, held, ones, idle, idle_ones, cells.idle_inputs, codes.squares)
+    return WeightMoments(int(integers[0]), step, held, ones, idle, idle_ones, cells.idle_inputs, codes.squares, stuck)
 
 
 class _DrivenCodes:
@@ -123,3 +139,17 @@ def _combine(
     mean = (of.mean[digits] @ weight) @ share
     variance = (of.variance[digits] @ weight**2) @ codes.square[codes.shift_of_row]
     return Moments(mean, variance, (of.read_variance[digits] @ weight**2).sum(axis=1))
+
+
+def _of_stuck(
+    cells: WeightCells,
+    digits: NDArray[np.uint8],
+    col_weight: NDArray[np.int64],
+    good: CellStatistics,
+    codes: _DrivenCodes,
+    count: float,
+) -> Floats:
+    """Return what each cell changes that holds `count` instead, float64 [integers, cells]."""
+    share = codes.mean[codes.shift_of_row] * cells.row_sign
+    changes = (count - good.mean[digits]) * col_weight * share[:, None]
+    return changes.reshape(len(digits), -1)

@@ -15,6 +15,8 @@ from accelerators import make_accelerator
 from network_builder import NetworkBuilder
 from quantized_layers import classified_squares, inputs_for, noise_for, only_layer, only_module, quantized
 
+from mho.array.cell_statistics import cell_statistics
+from mho.mapping.layer_arrays import arrays_of_network
 from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.quantization.array_noise import ArrayNoise
@@ -22,6 +24,7 @@ from mho.quantization.qat import TrainableNetwork
 from mho.quantization.range_renewal import RangeRenewal
 from mho.quantization.statistical_noise import StatisticalNoise
 from mho.quantization.training import TrainingProgress, train
+from mho.quantization.weight_moments import find_moments
 
 CHIPS = 30
 CELLS = {"programming_error": 0.05, "programming_error_of": "range", "read_noise": 0.03, "read_noise_of": "range"}
@@ -152,3 +155,24 @@ def test_tensors_are_made_on_the_device_of_the_network() -> None:
     codes, integers = x.to("meta"), module.weight.detach().to("meta")
     assert layer.weights(integers).device == codes.device
     assert layer.residual(codes, integers, module.geometry, 0).device == codes.device
+
+
+def test_stuck_cells_are_few_and_large_with_the_moments_of_all_cells() -> None:
+    """Weights whose good cells are exact: what varies is that of stuck cells, in a few of them."""
+    trainable, _ = convolution()
+    hardware = make_accelerator(48, 24, 2, array={"stuck_on_rate": 0.01, "stuck_off_rate": 0.02})
+    layer, module = only_layer(noise_for(trainable, hardware, method="statistical")), only_module(trainable)
+    integers = (torch.arange(module.weight.numel()) % 3 - 1).reshape(module.weight.shape).float()
+    errors = []
+    for chip in range(400):
+        layer.set_chip(chip)
+        errors.append((layer.weights(integers) - integers).double())
+    (arrays,) = arrays_of_network(trainable.network, trainable.policy, hardware, MappingModel.PAPER).values()
+    cells = arrays.parts[0].cells_of_weight()
+    whole = find_moments(cells, cell_statistics(hardware), 4, 1).weight
+    for integer in (-1, 0, 1):
+        own = torch.stack(errors)[:, integers == integer]
+        place = int(np.flatnonzero(cells.integers == integer)[0])
+        assert abs(float(own.mean()) - (whole.mean[place] - integer)) < 5 * float(own.std()) / own.numel() ** 0.5
+        assert float(own.var()) == pytest.approx(whole.variance[place], rel=0.2)
+        assert 0 < float((own != 0).double().mean()) < 0.3
