@@ -38,12 +38,18 @@ def format_energy(picojoules: float, *, page: bool = False) -> str:
     return _with_unit(picojoules, _ENERGIES_PJ, page)
 
 
+NO_WRITES = "no writes"
+_FEWEST_WRITES = 1e15
+"""Cost in writes below which there are none, but a latency alone."""
+
+
 def format_cost(cost: float, unit: str) -> str:
     """Return a cost of a policy in the unit that suits it, for a page.
 
     Args:
         cost: in `unit`.
-        unit: "ps", "aJ", "aJ ps" (an energy times a time) or "crossbars".
+        unit: "ps", "aJ", "aJ ps" (an energy times a time), "crossbars" or "writes" (of a cell an input, each 1e18, and
+            the latency in ps).
     """
     if unit == "ps":
         return format_time(cost * 1e-6, page=True)
@@ -51,6 +57,8 @@ def format_cost(cost: float, unit: str) -> str:
         return format_energy(cost * 1e-6, page=True)
     if unit == "crossbars":
         return f"{cost:,.0f} crossbars"
+    if unit == "writes":
+        return f"{_significant(cost / 1e18, page=True)} writes" if cost >= _FEWEST_WRITES else NO_WRITES
     return f"{_significant(cost * 1e-18, page=True)}{_NARROW}µJ µs"
 
 

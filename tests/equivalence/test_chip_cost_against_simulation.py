@@ -62,7 +62,7 @@ def _draw(network: Network, number: int) -> Policy:
 @pytest.mark.parametrize(("name", "chip"), CASES)
 def test_latency_and_interval_are_those_of_the_simulation(name, chip):
     network, accelerator = _network(name), CHIPS[chip]
-    model = ChipCostModel(network, accelerator, CostObjective.CHIP_LATENCY)
+    model = ChipCostModel(network, accelerator, CostObjective.LATENCY)
     found = model.plan(_draw(network, 1 + len(chip)))
     assert found is not None
     simulated = PlanTiming(found.graph, found.plan, accelerator)

@@ -66,7 +66,7 @@ def make_space(
         PolicyError: a pin names an unknown layer.
     """
     _check_adc_bits(constraints, accelerator)
-    if objective is not Objective.LATENCY:
+    if objective is not Objective.LATENCY or accelerator.chip.crossbars > 1:
         costs = make_costs(network, accelerator, objective, mapping)
         return SearchSpace.of_costs(network.layer_names, costs, layer_features(network), constraints, prune=prune)
     table = LatencyTable.build(
@@ -201,9 +201,9 @@ def search(
         method: "auto", which takes what the benchmarks show best, or the name of one of
             `mho.bit_search.methods.METHODS`, such as "exact" or "rl"; or an `mho.bit_search.own_method.OwnMethod` of
             your own.
-        objective: what is made least: "latency" on one crossbar; "chip-latency", the time of one input on the whole
-            chip; "interval" between inputs there; "energy" of an input; "energy-delay", that energy times that time;
-            "crossbars" that hold all tiles at once.
+        objective: what is made least on the accelerator's crossbars: "latency" of an input; "interval" between inputs;
+            "energy" of an input; "energy-delay", that energy times the latency; "crossbars" that hold all tiles at
+            once; "lifetime", the writes of a cell for an input.
         allowed_drop_points: points of validation accuracy that may be lost against uniform 8/8.
         training: the short training of each candidate; None: post-training quantization only.
         seed: of the method and of every training.

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from mho.bit_search.objective import Objective
 from mho.errors import ConfigError
+from mho.scheduling.chip_cost import WRITE_WEIGHT
 
 MEASURED_REPEATS = 4
 """With which the methods were measured (docs/search.md)."""
@@ -51,7 +52,7 @@ class CostBudget:
 
     @classmethod
     def parse(cls, budget: float | str, objective: Objective) -> CostBudget:
-        """Read a share such as 0.4 or "0.4", or an amount such as "250 us", "3.5 nJ", "1.2 nJ us" or "96 crossbars".
+        """Read a share such as 0.4 or "0.4", or an amount: "250 us", "3.5 nJ", "1.2 nJ us", "96 crossbars", "3 writes".
 
         Raises:
             ConfigError: it is neither, or its unit is not one of the objective.
@@ -91,5 +92,6 @@ _UNITS: Mapping[str, Mapping[str, int]] = MappingProxyType(
         "aJ": _ENERGIES,
         "aJ ps": {f"{e} {t}": of_e * of_t for e, of_e in _ENERGIES.items() for t, of_t in _TIMES.items()},
         "crossbars": {"crossbars": 1},
+        "writes": {"writes": WRITE_WEIGHT},
     }
 )

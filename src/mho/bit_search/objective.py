@@ -12,27 +12,28 @@ from mho.scheduling.chip_cost import CostObjective
 
 
 class Objective(StrEnum):
-    """What a search makes least.
+    """What a search makes least, each on the schedule that the accelerator's crossbars allow.
 
     Attributes:
-        LATENCY: time of one sample on one crossbar that is used again for every tile; exact.
-        CHIP_LATENCY: time of one input that has the whole chip to itself.
-        INTERVAL: time between inputs on the whole chip, its pipeline full; its inverse is the throughput.
-        ENERGY: of one input on the whole chip; on one crossbar where the chip has no more.
+        LATENCY: time of one input that has the accelerator to itself; exact on one crossbar.
+        INTERVAL: time between inputs of a full pipeline; its inverse is the throughput.
+        ENERGY: of one input, leakage of the whole accelerator included.
         ENERGY_DELAY: that energy times the latency.
-        CROSSBARS: how many hold all tiles at once, each layer mapped onto the fewest; exact.
+        CROSSBARS: how many hold all tiles at once, each layer mapped onto the fewest, whatever there are; exact.
+        LIFETIME: writes of the cell that an input writes most often, of which a cell survives so many; of policies that
+            write equally often, the latency.
     """
 
     LATENCY = "latency"
-    CHIP_LATENCY = "chip-latency"
     INTERVAL = "interval"
     ENERGY = "energy"
     ENERGY_DELAY = "energy-delay"
     CROSSBARS = "crossbars"
+    LIFETIME = "lifetime"
 
     @property
     def unit(self) -> str:
-        """Of costs: "ps", "aJ" (attojoules), "aJ ps" or "crossbars"."""
+        """Of costs: "ps", "aJ" (attojoules), "aJ ps", "crossbars" or "writes" (see `weigh_writes`)."""
         return _UNITS[self]
 
     @property
@@ -47,11 +48,11 @@ class Objective(StrEnum):
 
     @property
     def on_chip(self) -> CostObjective:
-        """The same for the cost model of chips, which tells neither `LATENCY` on one crossbar nor `CROSSBARS`."""
+        """The same for the cost model of chips, which does not count `CROSSBARS`."""
         return CostObjective(str(self))
 
 
-ObjectiveName = Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"]
+ObjectiveName = Literal["latency", "interval", "energy", "energy-delay", "crossbars", "lifetime"]
 """The values of `Objective`."""
 
 
@@ -70,20 +71,20 @@ def parse_objective(name: str) -> Objective:
 _UNITS: Mapping[Objective, str] = MappingProxyType(
     {
         Objective.LATENCY: "ps",
-        Objective.CHIP_LATENCY: "ps",
         Objective.INTERVAL: "ps",
         Objective.ENERGY: "aJ",
         Objective.ENERGY_DELAY: "aJ ps",
         Objective.CROSSBARS: "crossbars",
+        Objective.LIFETIME: "writes",
     }
 )
 _WORDS: Mapping[Objective, str] = MappingProxyType(
     {
-        Objective.LATENCY: "latency on one crossbar",
-        Objective.CHIP_LATENCY: "latency on the whole chip",
-        Objective.INTERVAL: "time between inputs on the whole chip",
+        Objective.LATENCY: "latency",
+        Objective.INTERVAL: "time between inputs",
         Objective.ENERGY: "energy of one input",
         Objective.ENERGY_DELAY: "energy-delay product of one input",
         Objective.CROSSBARS: "number of crossbars that hold all weights",
+        Objective.LIFETIME: "writes of a cell for one input",
     }
 )

@@ -1,4 +1,4 @@
-"""What policies cost where their costs are no sums over layers: on the whole chip, or the energy on one crossbar.
+"""What policies cost beside the latency on one crossbar: on a chip of several, or energy and writes on one.
 
 A search needs three things of them: the cost of a policy, a table that agents see step by step (a sum over layers that
 is near it), and which widths of a layer can never be better than others.
@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mho.bit_search.objective import Objective
-from mho.cost_model.energy import energy_layer, energy_network, price_leakage
-from mho.cost_model.latency import cost_layer, cost_network
+from mho.cost_model.energy import price_layer, price_leakage
+from mho.cost_model.latency import LayerCost, cost_layer, cost_network
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
+from mho.mapping.activity import count_activity
 from mho.mapping.best_mapping import choose_mapping
-from mho.mapping.layer_mapping import MappingModel
+from mho.mapping.layer_mapping import LayerMapping, MappingModel
+from mho.mapping.network_mapping import KnownChoices
 from mho.mapping.paper_mapping import plan_allowed
 from mho.network.graph import Network
 from mho.network.layers import MvmLayer, derive_layer_table
 from mho.policy import MAX_BITS, UNIFORM_REFERENCE, BitWidths, Policy
-from mho.scheduling.chip_cost import ChipCostModel
+from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, weigh_writes
 from mho.scheduling.options import CopyCost, list_chip_options
 
 Needed = Sequence[Collection[BitWidths]]
@@ -66,21 +69,14 @@ def make_costs(network: Network, accelerator: Accelerator, objective: Objective,
     """Return the costs of an objective other than the latency on one crossbar.
 
     Raises:
-        ConfigError: the chip has one crossbar and the objective is about several, or no energy is specified.
+        ConfigError: the objective is about energy, and none is specified.
         MappingError: a layer cannot be mapped.
     """
     if objective is Objective.CROSSBARS:
         return CrossbarCounts(network, accelerator, model)
     if accelerator.chip.crossbars > 1:
         return ChipCosts(network, accelerator, objective, model)
-    if objective not in (Objective.ENERGY, Objective.ENERGY_DELAY):
-        raise ConfigError(
-            f"the objective is {objective}, and the chip has one crossbar",
-            where=accelerator.name,
-            expected="an accelerator of several crossbars",
-            hint='set chip.crossbars in its TOML file or accelerator.crossbars of the run, or take "latency"',
-        )
-    return CrossbarEnergies(network, accelerator, objective, model)
+    return CrossbarCosts(network, accelerator, objective, model)
 
 
 class ChipCosts(PolicyCosts):
@@ -104,11 +100,15 @@ class ChipCosts(PolicyCosts):
         return self.model.cost(policy).is_rough
 
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
-        """Return costs that add up, about: ps, aJ, or for energy-delay the mean of both as shares of 8/8."""
+        """Return costs that add up, about: ps, aJ, for energy-delay the mean of both as shares of 8/8, for the lifetime
+        tiles over crossbars."""
         chip, options = self._accelerator.chip, self.model.options.options
         times = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).volume_ps) / chip.crossbars
-        if self.objective in (Objective.CHIP_LATENCY, Objective.INTERVAL):
+        if self.objective in (Objective.LATENCY, Objective.INTERVAL):
             return np.maximum(times, 1.0)
+        if self.objective is Objective.LIFETIME:  # what does not fit is written
+            tiles = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).crossbars.min())
+            return np.maximum(tiles * (WRITE_WEIGHT / chip.crossbars) + times, 1.0)
         energies = _fill(adc_bits, needed, lambda k, bits: options(self._names[k], bits).energy_aj.min())
         second = price_leakage(self._accelerator, 10**12, crossbars=chip.crossbars, cores=chip.cores).total_aj
         return _join_energy(self.objective, energies + times * (second / 1e12), times)
@@ -122,11 +122,11 @@ class ChipCosts(PolicyCosts):
         return ours.covers(theirs, with_energy=with_energy)
 
 
-class CrossbarEnergies(PolicyCosts):
-    """Energies, or energies times latencies, on one crossbar that is used again for every tile; exact."""
+class CrossbarCosts(PolicyCosts):
+    """Costs on one crossbar that is used again for every tile; exact."""
 
     def __init__(self, network: Network, accelerator: Accelerator, objective: Objective, model: MappingModel) -> None:
-        if not accelerator.energy.is_specified:
+        if objective.on_chip.needs_energy and not accelerator.energy.is_specified:
             raise ConfigError(
                 f"the objective is {objective}, and the accelerator tells no energies",
                 where=accelerator.name,
@@ -135,34 +135,58 @@ class CrossbarEnergies(PolicyCosts):
             )
         self.objective, self._accelerator, self._model = objective, accelerator, model
         self._layers = derive_layer_table(network)
-        self._alone: dict[tuple[MvmLayer, BitWidths], tuple[int, int]] = {}
+        self._alone: dict[tuple[MvmLayer, BitWidths], LayerCost] = {}
+        self._energies: dict[LayerMapping, int] = {}
+        self._choices: KnownChoices = {}
         self._known: dict[Policy, int] = {}
 
     def cost_of(self, policy: Policy) -> int:
         """Return the cost of a policy in the objective's unit."""
         if policy not in self._known:
-            cost = cost_network(self._layers, policy, self._accelerator, model=self._model)
-            energy = energy_network(cost, self._accelerator).energy.total_aj
-            delay = cost.latency_ps if self.objective is Objective.ENERGY_DELAY else 1
-            self._known[policy] = max(1, energy * delay)
+            cost = cost_network(self._layers, policy, self._accelerator, model=self._model, choices=self._choices)
+            self._known[policy] = max(1, self._evaluate(cost.layers, cost.latency_ps))
         return self._known[policy]
 
     def tabulate(self, adc_bits: Sequence[int], needed: Needed) -> NDArray[np.float64]:
-        """Return costs that add up: aJ, each layer by itself; for energy-delay the mean of shares of 8/8."""
-        energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[0])
-        times = _fill(adc_bits, needed, lambda k, bits: self._price(self._layers[k], bits)[1])
-        return _join_energy(self.objective, energies, times)
+        """Return costs that add up: of each layer by itself; for energy-delay the mean of shares of 8/8."""
+        times = _fill(adc_bits, needed, lambda k, bits: self._map(self._layers[k], bits).latency_ps)
+        if self.objective is Objective.ENERGY_DELAY:
+            energies = _fill(adc_bits, needed, lambda k, bits: self._price(self._map(self._layers[k], bits)))
+            return _join_energy(self.objective, energies, times)
 
-    def _price(self, layer: MvmLayer, bits: BitWidths) -> tuple[int, int]:
-        """Return energy and time of a layer by itself, aJ and ps."""
+        def evaluate(number: int, bits: BitWidths) -> float:
+            cost = self._map(self._layers[number], bits)
+            return self._evaluate((cost,), cost.latency_ps)
+
+        return np.maximum(_fill(adc_bits, needed, evaluate), 1.0)
+
+    def _evaluate(self, layers: Sequence[LayerCost], latency_ps: int) -> int:
+        """Return the objective of layers that follow each other."""
+        if self.objective is Objective.LIFETIME:
+            return weigh_writes(sum(layer.writes for layer in layers), latency_ps)
+        if self.objective is Objective.INTERVAL:
+            return latency_ps
+        energy = sum(self._price(layer) for layer in layers)
+        return energy * latency_ps if self.objective is Objective.ENERGY_DELAY else energy
+
+    def _price(self, cost: LayerCost) -> int:
+        """Return the energy of a layer, aJ; what it does is counted once for each mapping."""
+        key = replace(cost.mapping, layer=cost.mapping.layer.without_name())
+        if key not in self._energies:
+            activity = count_activity(key, self._accelerator)
+            self._energies[key] = price_layer(activity, key, self._accelerator).total_aj
+        leakage = price_leakage(self._accelerator, cost.latency_ps, crossbars=1, cores=1).total_aj
+        return self._energies[key] + leakage
+
+    def _map(self, layer: MvmLayer, bits: BitWidths) -> LayerCost:
+        """Return the cost of a layer by itself."""
         key = layer.without_name(), bits
         if key not in self._alone:
             if self._model is MappingModel.PAPER:
                 mapping = plan_allowed(key[0], bits, self._accelerator)
             else:
                 mapping = choose_mapping(key[0], bits, self._accelerator)
-            cost = cost_layer(mapping, self._accelerator)
-            self._alone[key] = energy_layer(cost, self._accelerator).energy.total_aj, cost.latency_ps
+            self._alone[key] = cost_layer(mapping, self._accelerator)
         return self._alone[key]
 
 

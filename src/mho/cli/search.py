@@ -45,9 +45,9 @@ ObjectiveOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What is minimized, instead of the file's search.objective: latency (on one crossbar), chip-latency (of "
-        "one input on the whole chip), interval (between inputs there), energy or energy-delay (of one input), or "
-        "crossbars (that hold all tiles at once).",
+        help="What is minimized, instead of the file's search.objective: latency, energy or energy-delay "
+        "(of one input), interval (between inputs), crossbars (that hold all tiles at once), or lifetime (writes of a "
+        "cell for an input); each on the accelerator's crossbars.",
     ),
 ]
 BudgetOption = Annotated[

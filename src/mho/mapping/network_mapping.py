@@ -63,8 +63,18 @@ class NetworkMapping:
         return tuple(other for other in later if self.placements[other].writer == number)
 
 
+KnownChoices = dict[tuple[MvmLayer, int, int | None], MappingChoice]
+"""Choices of layers without names at bits of weights and of ADCs, of one accelerator and batch."""
+
+
 def map_network(
-    layers: Iterable[MvmLayer], policy: Policy, accelerator: Accelerator, model: MappingModel, *, batch: int = 1
+    layers: Iterable[MvmLayer],
+    policy: Policy,
+    accelerator: Accelerator,
+    model: MappingModel,
+    *,
+    batch: int = 1,
+    choices: KnownChoices | None = None,
 ) -> NetworkMapping:
     """Map every layer with the widths that `policy` gives it by name.
 
@@ -74,6 +84,7 @@ def map_network(
         accelerator: what they run on.
         model: which mapping is meant; the paper's stack_times no writes.
         batch: samples that share the writes of weights.
+        choices: of the same accelerator and batch, to use again; new ones are added.
 
     Raises:
         PolicyError: the policy names an unknown layer or lacks one.
@@ -81,7 +92,8 @@ def map_network(
     """
     layers = tuple(layers)
     policy.check_against(layer.name for layer in layers)
-    return map_layers(layers, [policy[layer.name] for layer in layers], accelerator, model, batch=batch)
+    widths = [policy[layer.name] for layer in layers]
+    return map_layers(layers, widths, accelerator, model, batch=batch, choices=choices)
 
 
 def map_layers(
@@ -92,17 +104,18 @@ def map_layers(
     *,
     batch: int = 1,
     given: Mapping[str, LayerMapping] | None = None,
+    choices: KnownChoices | None = None,
 ) -> NetworkMapping:
     """Map layers with their widths, in execution order.
 
     Args:
-        layers, widths, accelerator, model, batch: see `map_network`.
+        layers, widths, accelerator, model, batch, choices: see `map_network`.
         given: mappings, by the name of their layer, to use instead; these layers are written by themselves.
 
     Raises:
         MappingError: a layer cannot be mapped; says which.
     """
-    mapped = _map_each(layers, widths, accelerator, model, batch, given or {})
+    mapped = _map_each(layers, widths, accelerator, model, batch, given or {}, {} if choices is None else choices)
     own = [Placement(number) for number in range(len(layers))]
     if model is MappingModel.PAPER or not accelerator.mapping.allowed.shared_writes or len(layers) < 2:
         return NetworkMapping(tuple(one.mapping for one in mapped), tuple(own))
@@ -143,9 +156,9 @@ def _map_each(
     model: MappingModel,
     batch: int,
     given: Mapping[str, LayerMapping],
+    choices: KnownChoices,
 ) -> list[_Mapped]:
     """Map every layer by itself; equal layers at equal widths of weights are searched once."""
-    choices: dict[tuple[MvmLayer, int, int | None], MappingChoice] = {}
     mapped = []
     for layer, bits in zip(layers, widths, strict=True):
         key = layer.without_name(), bits.weight_bits, bits.adc_bits

@@ -74,11 +74,11 @@ class SearchFigures(FrozenModel):
     method: str
     """Search method."""
     objective: str
-    """What was made least: `latency`, `chip-latency`, `interval`, `energy`, `energy-delay` or `crossbars`."""
+    """What was made least: `latency`, `interval`, `energy`, `energy-delay`, `crossbars` or `lifetime`."""
     objective_words: str
     """The same for people."""
     unit: str
-    """Of costs: `ps`, `aJ`, `aJ ps` or `crossbars`."""
+    """Of costs: `ps`, `aJ`, `aJ ps`, `crossbars` or `writes`."""
     fidelity: str
     """How each policy was measured."""
     budget: int

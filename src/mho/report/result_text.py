@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mho.bit_search.methods import GIVEN
 from mho.evaluation.deployment import Regime
-from mho.formats import TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
+from mho.formats import NO_WRITES, TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
 from mho.report.result_figures import Candidate, ChipAccuracies, ChipFigures
@@ -158,14 +158,13 @@ def describe_objective(search: SearchFigures) -> str:
         return ""
     reference, found = search.evaluations[0], search.evaluations[search.best]
     costs = f"{format_cost(found.cost, search.unit)} instead of {format_cost(reference.cost, search.unit)}"
+    less = "" if format_cost(found.cost, search.unit) == NO_WRITES else f", {found.gain:.2f}{TIMES} less"
     if search.cost_budget is not None:
         return (
             f" They were searched for accuracy within {format_cost(search.cost_budget, search.unit)} of "
-            f"{search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
+            f"{search.objective_words}: {costs} at uniform 8/8{less}."
         )
-    return (
-        f" They were searched for the {search.objective_words}: {costs} at uniform 8/8, {found.gain:.2f}{TIMES} less."
-    )
+    return f" They were searched for the {search.objective_words}: {costs} at uniform 8/8{less}."
 
 
 def print_result(console: Console, result: RunResult) -> None:

@@ -7,7 +7,7 @@ improved along their critical paths, and what the best of them costs is the poli
 - Where the interconnect is ideal, times are exact.
 - Otherwise plans on more and more crossbars are timed with transfers (`transfer_timing`), until these wait for each
   other: more copies mean more cores that wait for the same bytes.
-- A chip that does not hold each layer once is costed with reloads (`reload_schedule`), which takes seconds.
+- A chip that does not hold each layer once is costed with reloads, by quick plans too (`reload_cost`).
 
 docs/schedules.md shows how far all of this is from the simulation.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 import numpy as np
 
@@ -34,10 +35,12 @@ from mho.scheduling.dependencies import DependencyTable
 from mho.scheduling.option_table import LayerOptions, OptionTable
 from mho.scheduling.placement import ChipPlan, place_copies
 from mho.scheduling.quick_plan import Choice, Chooser
-from mho.scheduling.reload_schedule import schedule_network_reload
+from mho.scheduling.reload_cost import ReloadCosts
 from mho.scheduling.transfer_timing import time_with_transfers
 from mho.scheduling.work_graph import WorkGraph
 
+WRITE_WEIGHT = 10**18
+"""ps that a write of a cell an input weighs under `LIFETIME`: a million seconds, so that latencies only break ties."""
 _WINDOW_LIMITS = 6
 _ENERGY_SHARES = (0.0, 0.05, 0.25)
 _RELAXED = (1.0, 1.05)
@@ -58,16 +61,18 @@ class CostObjective(StrEnum):
     """What a policy's cost is.
 
     Attributes:
-        CHIP_LATENCY: time of one input that has the chip to itself.
+        LATENCY: time of one input that has the chip to itself.
         INTERVAL: time between inputs of a full pipeline; its inverse is the throughput.
         ENERGY: of one input that has the chip to itself, leakage of the whole chip included.
         ENERGY_DELAY: that energy times that time.
+        LIFETIME: writes of the cell that an input writes most often; of equals the latency.
     """
 
-    CHIP_LATENCY = "chip-latency"
+    LATENCY = "latency"
     INTERVAL = "interval"
     ENERGY = "energy"
     ENERGY_DELAY = "energy-delay"
+    LIFETIME = "lifetime"
 
     @property
     def needs_energy(self) -> bool:
@@ -84,6 +89,7 @@ class ChipCost:
         interval_ps: between inputs.
         energy_aj: of one input, aJ; components without a figure are not counted.
         crossbars: that hold something.
+        cell_writes: how often an input writes a cell of the crossbars that are written.
         is_reloaded: True where tiles are rewritten for every input, as the chip does not hold all.
         is_rough: True where the interconnect is near saturation even on the fewest crossbars: times are rough.
     """
@@ -92,17 +98,24 @@ class ChipCost:
     interval_ps: int
     energy_aj: int
     crossbars: int
+    cell_writes: Fraction = Fraction(0)
     is_reloaded: bool = False
     is_rough: bool = False
 
     def value(self, objective: CostObjective) -> int:
-        """Return the cost in ps, aJ or aJ ps."""
+        """Return the cost in ps, aJ, aJ ps, or as of `weigh_writes`."""
         return {
-            CostObjective.CHIP_LATENCY: self.latency_ps,
+            CostObjective.LATENCY: self.latency_ps,
             CostObjective.INTERVAL: self.interval_ps,
             CostObjective.ENERGY: self.energy_aj,
             CostObjective.ENERGY_DELAY: self.energy_aj * self.latency_ps,
+            CostObjective.LIFETIME: weigh_writes(self.cell_writes, self.latency_ps),
         }[objective]
+
+
+def weigh_writes(cell_writes: Fraction | int, latency_ps: int) -> int:
+    """Return writes of a cell an input as a cost, with the latency to break ties: a write weighs `WRITE_WEIGHT` ps."""
+    return int(cell_writes * WRITE_WEIGHT) + latency_ps
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +176,8 @@ class ChipCostModel:
         self._layers = derive_layer_table(network)
         self.options = OptionTable(self._layers, accelerator, model, with_energy=objective.needs_energy)
         self._needs = DependencyTable(network, self._names)
+        self._reloads = ReloadCosts(self._layers, self.options, accelerator, model, with_energy=objective.needs_energy)
+        self._stores = any(layer.is_stored_dynamically for layer in self._layers)
         self._known: dict[Policy, ChipCost] = {}
 
     def cost(self, policy: Policy) -> ChipCost:
@@ -267,7 +282,9 @@ class ChipCostModel:
             carried = Activity(hop_bits=8 * byte_hops)
             energy += price_activity(carried, hardware, hardware.mapping.encoding).total_aj
             energy += price_leakage(hardware, latency_ps, crossbars=chip.crossbars, cores=chip.cores).total_aj
-        return ChipCost(latency_ps, interval_ps, energy, point.choice.crossbars, is_rough=is_rough)
+        return ChipCost(
+            latency_ps, interval_ps, energy, point.choice.crossbars, Fraction(self._stores), is_rough=is_rough
+        )
 
     def _finish(self, point: _Point, layers: list[LayerOptions]) -> QuickPlan:
         """Place a choice, and time it with what is carried."""
@@ -322,6 +339,12 @@ class ChipCostModel:
 
     def _cost_reload(self, policy: Policy) -> ChipCost:
         """Cost a policy whose tiles the chip cannot hold: some are rewritten for every input."""
-        schedule = schedule_network_reload(self._layers, policy, self.accelerator, model=self._model)
-        energy = schedule.price().energy.total_aj if self.objective.needs_energy else 0
-        return ChipCost(schedule.latency_ps, schedule.latency_ps, energy, schedule.crossbars, is_reloaded=True)
+        found = self._reloads.cost(policy)
+        return ChipCost(
+            found.latency_ps,
+            found.latency_ps,
+            found.energy_aj,
+            self.accelerator.chip.crossbars,
+            found.cell_writes,
+            is_reloaded=True,
+        )

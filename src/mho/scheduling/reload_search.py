@@ -7,7 +7,7 @@ layers' own times; the plans are then timed, and the best are improved layer by 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mho.scheduling.exact_search import deal_out
 from mho.scheduling.reload_tiles import NetworkTiles, TileGroup
@@ -36,11 +36,11 @@ def find_plan(work: NetworkTiles, crossbars: int, *, known: Iterable[ReloadPlan]
             pool.time(plan)
     if crossbars > 1:
         for rotating in _list_rotating(work, crossbars):
-            planner = _Planner(work, crossbars, rotating)
+            planner = Planner(work, crossbars, rotating)
             for cautious in (False, True):
                 pool.time(planner.plan(cautious=cautious))
         for plan in pool.best(_IMPROVED):
-            _improve(pool, _Planner(work, crossbars, plan.rotating), plan)
+            _improve(pool, Planner(work, crossbars, plan.rotating), plan)
     _spare_writes(pool, crossbars)
     return pool.best(1)[0]
 
@@ -101,7 +101,7 @@ def _list_rotating(work: NetworkTiles, crossbars: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Option:
+class Option:
     """How one layer may be served: crossbars that stay, copies of each tile; its time by itself, ps."""
 
     staying: int
@@ -110,17 +110,22 @@ class _Option:
     caution_ps: int
 
 
-class _Planner:
+KnownOptions = dict[tuple[int, int, tuple[TileGroup, ...]], list[Option]]
+"""Options of layers by rotating crossbars, others, and tiles (as those of layer 0)."""
+
+
+class Planner:
     """Plans with one number of rotating crossbars."""
 
-    def __init__(self, work: NetworkTiles, crossbars: int, rotating: int) -> None:
+    def __init__(self, work: NetworkTiles, crossbars: int, rotating: int, known: KnownOptions | None = None) -> None:
         self._work, self._rotating = work, rotating
+        self._known = {} if known is None else known
         self._budget = crossbars - rotating
         self._numbers: list[list[int]] = [[] for _ in work.layers]
         for number, group in enumerate(work.groups):
             self._numbers[group.layer].append(number)
         self.layers = [layer for layer, numbers in enumerate(self._numbers) if numbers]
-        self.options = {layer: self._list_options(layer) for layer in self.layers}
+        self.options = {layer: self._get_options(layer) for layer in self.layers}
 
     def plan(self, *, cautious: bool) -> ReloadPlan:
         """Return the plan with the least sum of times; with the time to write ahead and the link in it, or without."""
@@ -134,7 +139,7 @@ class _Planner:
         dealt = zip(self.layers, deal_out(choices, self._budget), strict=True)
         return self.build({layer: self.options[layer][number] for layer, number in dealt})
 
-    def build(self, chosen: dict[int, _Option]) -> ReloadPlan:
+    def build(self, chosen: dict[int, Option]) -> ReloadPlan:
         """Return the plan of one option a layer; crossbars that are left over rotate."""
         copies, staying = [1] * len(self._work.groups), [0] * len(self._work.groups)
         for layer, option in chosen.items():
@@ -150,11 +155,19 @@ class _Planner:
         rotating = 0 if all_stay else self._rotating + self._budget - sum(staying)
         return ReloadPlan(rotating, tuple(copies), tuple(staying))
 
-    def fits(self, chosen: dict[int, _Option]) -> bool:
+    def fits(self, chosen: dict[int, Option]) -> bool:
         """Return True where the options leave as many crossbars as rotate."""
         return sum(option.staying for option in chosen.values()) <= self._budget
 
-    def _list_options(self, layer: int) -> list[_Option]:
+    def _get_options(self, layer: int) -> list[Option]:
+        """Return the options of a layer; those of equal tiles are listed once for all networks that share `known`."""
+        groups = tuple(replace(self._work.groups[number], layer=0) for number in self._numbers[layer])
+        key = self._rotating, self._budget, groups
+        if key not in self._known:
+            self._known[key] = self._list_options(layer)
+        return self._known[key]
+
+    def _list_options(self, layer: int) -> list[Option]:
         """List options of one layer that no other beats, from the fewest staying crossbars on."""
         groups = [self._work.groups[number] for number in self._numbers[layer]]
         tiles = sum(group.tiles for group in groups)
@@ -173,7 +186,7 @@ class _Planner:
                 found[tiles * copies, copies, 0] = self._weigh(groups, tiles, tiles * copies, copies, 1)
         return _drop_beaten(found.values())
 
-    def _weigh(self, groups: list[TileGroup], tiles: int, staying: int, copies: int, used: int) -> _Option:
+    def _weigh(self, groups: list[TileGroup], tiles: int, staying: int, copies: int, used: int) -> Option:
         held = max(group.read_ps(copies) + group.digital_of_tile_ps(copies) for group in groups)
         write = max(group.write_ps for group in groups)
         digital = sum(g.tiles * copies * g.digital_of_tile_ps(copies) for g in groups)
@@ -185,7 +198,7 @@ class _Planner:
         time = max(held if staying else 0, in_turns, digital)
         # What the link brings for one layer may come while others are read, but all of it takes its time.
         link = max(group.transfer_ps for group in groups) * (tiles * copies - staying)
-        return _Option(staying, copies, time, max(write if is_wide else 0, link - time))
+        return Option(staying, copies, time, max(write if is_wide else 0, link - time))
 
 
 def _list_grid(most: int) -> list[int]:
@@ -195,9 +208,9 @@ def _list_grid(most: int) -> list[int]:
     return sorted({0, most} | {round(most ** (step / _GRID)) for step in range(_GRID)})
 
 
-def _drop_beaten(options: Iterable[_Option]) -> list[_Option]:
+def _drop_beaten(options: Iterable[Option]) -> list[Option]:
     """Keep options for which no other stays on as few crossbars and takes as little time, with and without caution."""
-    kept: list[_Option] = []
+    kept: list[Option] = []
     for option in sorted(options, key=lambda one: (one.staying, one.time_ps, one.caution_ps, one.copies)):
         careful = option.time_ps + option.caution_ps
         if not any(o.time_ps <= option.time_ps and o.time_ps + o.caution_ps <= careful for o in kept):
@@ -205,7 +218,7 @@ def _drop_beaten(options: Iterable[_Option]) -> list[_Option]:
     return kept
 
 
-def _improve(pool: _Pool, planner: _Planner, plan: ReloadPlan) -> None:
+def _improve(pool: _Pool, planner: Planner, plan: ReloadPlan) -> None:
     """Change one layer's option at a time, and trade a staying crossbar of one layer for another's, while it helps."""
     budget = max(4, _TIMED_TILES // max(1, count_writes(pool.work, plan) + sum(plan.staying)))
     best = {layer: _nearest(pool.work, planner.options[layer], plan, layer) for layer in planner.layers}
@@ -241,7 +254,7 @@ def _spare_writes(pool: _Pool, crossbars: int) -> None:
         rotating *= 2
 
 
-def _nearest(work: NetworkTiles, options: list[_Option], plan: ReloadPlan, layer: int) -> _Option:
+def _nearest(work: NetworkTiles, options: list[Option], plan: ReloadPlan, layer: int) -> Option:
     """Return the option that a plan takes for a layer, or the nearest that stays on no more crossbars."""
     own = [number for number, group in enumerate(work.groups) if group.layer == layer]
     staying, copies = sum(plan.staying[number] for number in own), max(plan.copies[number] for number in own)
@@ -249,7 +262,7 @@ def _nearest(work: NetworkTiles, options: list[_Option], plan: ReloadPlan, layer
     return min(able, key=lambda option: (staying - option.staying, abs(option.copies - copies)))
 
 
-def _neighbours(options: list[_Option], option: _Option) -> list[_Option]:
+def _neighbours(options: list[Option], option: Option) -> list[Option]:
     at = options.index(option)
     order = [at - 1, at + 1, at - 2, at + 2, at - 4, at + 4, at - 8, at + 8]
     return [options[number] for number in order if 0 <= number < len(options)]

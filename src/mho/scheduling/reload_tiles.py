@@ -137,7 +137,7 @@ class NetworkTiles:
         """
         layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
         check_layers(layers, batch)
-        groups = [_list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
+        groups = [list_groups(number, mapping, accelerator, batch) for number, mapping in enumerate(layers)]
         if isinstance(mappings, NetworkMapping):
             groups = list(_join_written_at_once(mappings, groups))
         operation_ps = accelerator.digital.operation_latency_ps
@@ -169,8 +169,8 @@ def check_layers(layers: Sequence[object], batch: int) -> None:
         raise ScheduleError(f"{len(layers)} layers, batch {batch}", expected="at least 1 layer, batch at least 1")
 
 
-def _list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
-    """List the tiles of one layer; equal ones together."""
+def list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
+    """List the tiles of one layer, by its number, for a batch; equal ones together."""
     prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
     is_stored = mapping.layer.is_stored_dynamically
     found: dict[TileGroup, dict[int, int]] = {}

@@ -117,6 +117,12 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
     return _time_period(work, plan, [empty], with_spans, starts_empty=True)
 
 
+def time_second_input(work: NetworkTiles, plan: ReloadPlan) -> int:
+    """Return the time of an input that follows one which found nothing written, ps: close to the mean of many."""
+    empty: State = (0,) * plan.rotating, 0
+    return _Input(work, plan, _Input(work, plan, empty).state_after()).now
+
+
 def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
     """Return the spans of several periods in a row, in time from the start of the first.
 

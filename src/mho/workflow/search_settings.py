@@ -148,11 +148,10 @@ class SearchSettings(FrozenModel):
     """`auto` takes what the benchmarks of methods show best, and says why. `rl` is the improved agent, `rl-paper`
     follows arXiv 2601.21737; `exact` solves a program in a model of sensitivities; `evolution` and `tpe`
     are Optuna's NSGA-II and Parzen estimator; the others are baselines."""
-    objective: Literal["latency", "chip-latency", "interval", "energy", "energy-delay", "crossbars"] = "latency"
-    """What is made least. `latency`: on one crossbar that is used again for every tile, what the program takes;
-    `chip-latency`: of one input that has the whole chip to itself; `interval`: between inputs on the whole chip
-    (throughput); `energy`: of one input; `energy-delay`: that energy times that time; `crossbars`: how many
-    hold all tiles at once."""
+    objective: Literal["latency", "interval", "energy", "energy-delay", "crossbars", "lifetime"] = "latency"
+    """What is made least on the accelerator's crossbars. `latency`: of one input; `interval`: between inputs of a full
+    pipeline (throughput); `energy`: of one input; `energy-delay`: that energy times the latency; `crossbars`: how many
+    hold all tiles; `lifetime`: writes of a cell for an input, and the latency of policies that write equally often."""
     budget: int = Field(ge=2, le=100_000)
     """Evaluations: distinct policies, uniform 8/8 counted in, and repeated measurements."""
     batch: int = Field(default=1, ge=1, le=1024)

@@ -47,7 +47,7 @@ def _draw(data: st.DataObject, name: str) -> Policy:
 @given(data=st.data())
 @settings(max_examples=12)
 def test_without_carrying_the_cost_is_the_plans_and_no_bound_is_beaten(name, data):
-    model, policy = _model(name, 64, CostObjective.CHIP_LATENCY), _draw(data, name)
+    model, policy = _model(name, 64, CostObjective.LATENCY), _draw(data, name)
     found = model.plan(policy)
     assert found is not None
     assert found.cost.latency_ps == simulate_chip(found.graph, found.plan, model.accelerator).total_ps
@@ -86,7 +86,7 @@ def test_energy_is_that_of_the_schedule_and_not_much_more_than_the_fastest_plans
 @given(data=st.data())
 @settings(max_examples=12)
 def test_what_is_carried_takes_the_links_of_the_simulation(name, data):
-    model = _model(name, 64, CostObjective.CHIP_LATENCY, is_mesh=True)
+    model = _model(name, 64, CostObjective.LATENCY, is_mesh=True)
     found = model.plan(_draw(data, name))
     assert found is not None
     carried = time_with_transfers(found.graph, found.plan, model.accelerator)
