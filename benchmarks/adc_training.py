@@ -80,7 +80,7 @@ def main() -> None:
         torch.Generator().manual_seed(options.seed),
         options.out.with_suffix(".checkpoint"),
         tell,
-        ArrayNoise(hardware, {name: arrays[name] for name in options.layers or arrays}),
+        ArrayNoise(hardware, {name: arrays[name] for name in options.layers or arrays}, method="tiles"),
     )
     mho.save(trainable.to_quantized_network(), options.out)
 

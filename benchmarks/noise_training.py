@@ -40,7 +40,7 @@ from mho.models.weights import load_weights
 from mho.network.torch_reader import read_torch
 from mho.policy import Policy
 from mho.program.program import Program
-from mho.quantization.array_noise import ArrayNoise
+from mho.quantization.array_noise import ArrayNoise, NoiseMethod
 from mho.quantization.calibration import calibrate
 from mho.quantization.calibration_table import CalibrationTable
 from mho.quantization.qat import TrainableNetwork
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--error", type=float, default=0.1, help="programming error, part of the range (0.1)")
     parser.add_argument("--read-noise", type=float, default=0.0, help="part of the range (0)")
     parser.add_argument("--adc-bits", type=int, help="of the chips and in training (ideal)")
+    parser.add_argument("--method", choices=list(NoiseMethod), default=NoiseMethod.TILES, help="of training (tiles)")
     parser.add_argument("--steps", type=int, default=400, help="of each training (400)")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="(sgd)")
@@ -125,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
         noise = None
         if name != "plain":
             arrays = arrays_of_network(trainable.network, policy, ideal, options.mapping)
-            noise = ArrayNoise(hardware, arrays)
+            noise = ArrayNoise(hardware, arrays, method=options.method)
         step_s = fit(trainable, dataset.train, options, noise, name)
         network = trainable.to_quantized_network()
         if options.out is not None:

@@ -43,7 +43,7 @@ class RunSettings(FrozenModel):
     devices: str = Field(default="auto", pattern=DEVICES_PATTERN)
     """Where networks are trained: `auto` (every CUDA GPU, or the processor where there is none), `cpu`, `cuda`, or
     names such as `cuda:0,cuda:1`. A training in full shares every batch out between them, a process for each;
-    candidates of a search have one each. Simulation, and training on arrays, are on the processor."""
+    candidates of a search have one each. Training on arrays is on the first of them, simulation on the processor."""
     precision: Literal["float32", "bf16"] = "float32"
     """In which numbers products of layers are computed while training. `bf16` suits GPUs that are quicker in it."""
 
