@@ -16,6 +16,7 @@ from mho.cost_model.energy import energy_network
 from mho.cost_model.latency import cost_network
 from mho.errors import ConfigError
 from mho.formats import format_cost
+from mho.hardware.loading import override
 from mho.mapping.layer_mapping import MappingModel
 from mho.policy import BitWidths, Policy
 from mho.scheduling.chip_cost import WRITE_WEIGHT, ChipCostModel, CostObjective
@@ -128,10 +129,11 @@ def test_on_one_crossbar_the_interval_is_the_latency_and_every_tile_is_written()
 
 def test_the_longest_lifetime_is_that_of_a_policy_that_needs_no_rewriting():
     """A chip that holds narrow policies alone: the search finds one, though 8/8 is rewritten for every input."""
-    counts = make_space(NETWORK, CHIP, LIMITS, objective=Objective.CROSSBARS)
+    small = make_accelerator(rows=8, cols=8, cell_bits=1, dac_bits=2, crossbars=48)
+    counts = make_space(NETWORK, small, LIMITS, objective=Objective.CROSSBARS)
     wide, narrow = counts.reference_policy, counts.cheapest_policy
     needed = counts.cost_of(narrow)
-    few = make_accelerator(rows=16, cols=16, cell_bits=2, dac_bits=2, crossbars=needed)
+    few = override(small, crossbars=needed)
     space = make_space(NETWORK, few, LIMITS, objective=Objective.LIFETIME)
     costs = ChipCostModel(NETWORK, few, CostObjective.LATENCY)
     assert costs.cost(wide).is_reloaded
