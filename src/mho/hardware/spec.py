@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     StrictBool,
     StrictInt,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -30,10 +31,12 @@ from mho.hardware.array import Array
 from mho.hardware.chip import Buffers, Chip, DigitalUnit, Interconnect, Memory
 from mho.hardware.converters import MAX_LATENCY_US, MAX_LINES, ConversionTime, Converters
 from mho.hardware.energy import Area, Endurance, Energy
-from mho.hardware.section import Microseconds, Section, to_steps
+from mho.hardware.section import Microseconds, Ratio, Seconds, Section, above_zero, to_steps
 from mho.hardware.write_verify import WriteVerify
 
 MAX_CELL_BITS = 8
+MAX_RELATIVE_ERROR = 1000
+MAX_SECONDS_ELAPSED = 1_000_000_000_000
 
 YOURS_TO_SET = "yours to set"
 """How the source of a value begins for which no source was found: an assumption that the user is to replace."""
@@ -185,6 +188,17 @@ class MappingRules(Section):
         description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
         'faster: "none", "depthwise" convolutions, or any ("auto"). Other than "none" needs '
         "digital.operation_latency_us.",
+    )
+    max_error: Annotated[Ratio, *above_zero(MAX_RELATIVE_ERROR)] | Literal["auto", "none"] = Field(
+        default="auto",
+        description="Error that cells and converters may cause at the output of a layer, RMS over the standard "
+        'deviation of the exact output: the best mapping is the fastest within it. "none": the fastest of all. "auto": '
+        "a default bound where cells or converters are not ideal. Where no mapping keeps it, one of about the least "
+        "error is taken.",
+    )
+    elapsed_s: Annotated[Seconds, *above_zero(MAX_SECONDS_ELAPSED)] | None = Field(
+        default=None,
+        description="Time since the write at which errors count that mapping.max_error bounds, s; left out: at once.",
     )
 
     @field_validator("encoding")
@@ -367,6 +381,25 @@ class Accelerator(Section, Tabular):
                 expected="bits of a calibrated ADC" if isinstance(own, str) else f"1..{own}",
             )
         return self.model_copy(update={"converters": self.converters.model_copy(update={"adc_bits": bits})})
+
+    def with_max_error(self, bound: float | Decimal | Literal["auto", "none"]) -> Accelerator:
+        """Return the hardware with another bound on the error that mappings may cause.
+
+        Args:
+            bound: as `mapping.max_error`.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        try:
+            rules = MappingRules.model_validate({**self.mapping.model_dump(), "max_error": bound})
+        except ValidationError as error:
+            raise ConfigError(
+                f"mapping.max_error is {bound!r}",
+                where=self.name,
+                expected=f'a number above 0, at most {MAX_RELATIVE_ERROR}, "auto" or "none"',
+            ) from error
+        return self.model_copy(update={"mapping": rules})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain tables, numbers and text, from which `loading.accelerator_from_json` makes an equal value."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,7 @@ from mho.mapping.encoding import (
 from mho.mapping.event_counts import EventCounts, UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, Part, Range, count_tiling
 from mho.mapping.layer_search import LayerSearch, Piece
+from mho.mapping.output_error import CandidateErrors, Floats, LayerErrors, error_bound, limit_errors
 from mho.mapping.paper_mapping import count_layer
 from mho.mapping.single_tiles import SingleTiles, find_single_tiles
 from mho.mapping.slicing import ceil_divide, count_input_slices
@@ -91,7 +92,11 @@ def tabulate_best(layers: Sequence[MvmLayer], accelerator: Accelerator, *, batch
 
 
 class MappingChoice:
-    """The best mappings of one layer at one width of its stored integers, for all activation widths."""
+    """The best mappings of one layer at one width of its stored integers, for all activation widths.
+
+    Attributes:
+        bound: on the relative error at the layer's output; None: none.
+    """
 
     def __init__(self, layer: MvmLayer, weight_bits: int, accelerator: Accelerator, batch: int) -> None:
         self._layer, self._weight_bits, self._accelerator = layer, weight_bits, accelerator
@@ -104,15 +109,19 @@ class MappingChoice:
         self._check_size()
         dac_bits = accelerator.converters.dac_bits
         self._slices = np.unique([count_input_slices(width, dac_bits) for width in _WIDTHS]).astype(np.int64)
-        self._searches = {encoding: self._search(encoding) for encoding in self._encodings()}
+        self.bound = error_bound(accelerator)
+        self._candidates: dict[Encoding, Candidates] = {}
+        self._errors: dict[Encoding, CandidateErrors] = {}
+        self._searches = {
+            encoding: self._search(encoding) for encoding in self._encodings() if self._can_keep(encoding)
+        }
         self._times = np.stack([search.time + self._sums_time(e) for e, search in self._searches.items()])
 
     def times_ps(self, act_bits: Sequence[int]) -> Array:
         """Return the time of a batch for each of the activation widths, int64, ps."""
         numbers = [self._number(bits) for bits in act_bits]
-        times = self._times.min(axis=0)[numbers]
-        least = np.minimum(times, self._digital_time) if self._can_be_digital else times
-        return np.asarray(least.astype(np.int64) * self._unit_ps)
+        times = np.where(self._is_digital, self._digital_time, self._times.min(axis=0))[numbers]
+        return np.asarray(times.astype(np.int64) * self._unit_ps)
 
     def mapping(self, bits: BitWidths) -> LayerMapping:
         """Return the best mapping for the given widths."""
@@ -151,7 +160,11 @@ class MappingChoice:
         number, found = self._number(bits.act_bits), []
         for encoding, blocks in self._blocks.items():
             times = blocks.times[number] + self._sums_time(encoding)
-            found += [(times[one], encoding, int(blocks.candidate[one])) for one in blocks.within(rows, cols)]
+            found += [
+                (times[one], encoding, int(blocks.candidate[one]))
+                for one in blocks.within(rows, cols)
+                if np.isfinite(times[one])
+            ]
         if not found:
             raise MappingError(f"the layer does not fit {rows} x {cols} cells", where=self._layer.name)
         _, encoding, candidate = min(found, key=lambda block: block[0])
@@ -192,8 +205,13 @@ class MappingChoice:
 
     @cached_property
     def _is_digital(self) -> NDArray[np.bool_]:
-        """True where the digital unit takes the product, for each number of input slices."""
-        return np.asarray(self._can_be_digital & (self._digital_time < self._times.min(axis=0)))
+        """True where the digital unit takes the product, for each number of input slices: it is faster, or exact where
+        no mapping keeps the bound on errors.
+        """
+        is_less = self._digital_time < self._times.min(axis=0)
+        if self.bound is not None:
+            is_less |= self._least_errors > self.bound
+        return np.asarray(self._can_be_digital & is_less)
 
     @cached_property
     def _blocks(self) -> dict[Encoding, SingleTiles]:
@@ -229,7 +247,8 @@ class MappingChoice:
     def _encodings(self) -> tuple[Encoding, ...]:
         """Return the allowed encodings but those that another beats in rows and columns, whatever the shifts."""
         allowed, is_ideal = self._accelerator.mapping.allowed.encodings, self._accelerator.converters.has_ideal_adc
-        if not (self._accelerator.digital.is_ideal and is_ideal) or self._dearest.conversion_ps:
+        has_price = not (self._accelerator.digital.is_ideal and is_ideal) or self._dearest.conversion_ps
+        if has_price or self.bound is not None:
             return allowed
         cell_bits = self._accelerator.crossbar.cell_bits
         shifts = range(int(self._slices[-1]) * self._accelerator.converters.dac_bits)
@@ -248,7 +267,21 @@ class MappingChoice:
         return tuple(kept)
 
     def candidates(self, encoding: Encoding) -> Candidates:
-        """Return everything that a piece may be mapped with in one encoding."""
+        """Return everything that a piece may be mapped with in one encoding, and what keeps the bound on errors."""
+        if encoding not in self._candidates:
+            if self.bound is None:
+                self._candidates[encoding] = self._list_candidates(encoding)
+            else:
+                limits, errors = limit_errors(self._least_errors, self.bound), self._candidate_errors(encoding)
+                most = errors.most_groups(limits, self._layer.repeat)
+                self._candidates[encoding] = replace(errors.candidates, most_groups=most)
+        return self._candidates[encoding]
+
+    def errors(self, encoding: Encoding, act_bits: int, per_tile: Array) -> Floats:
+        """Return the relative error at the output with each candidate and its groups a tile, [M], float64 [M]."""
+        return np.asarray(self._candidate_errors(encoding).of(per_tile)[self._number(act_bits)])
+
+    def _list_candidates(self, encoding: Encoding) -> Candidates:
         return list_candidates(
             _windows(PositionGrid.of(self._layer), self._accelerator),
             self._values,
@@ -258,6 +291,24 @@ class MappingChoice:
             self._slices,
             is_stored_dynamically=self._layer.is_stored_dynamically,
         )
+
+    def _can_keep(self, encoding: Encoding) -> bool:
+        """Tell whether the bound on errors leaves anything of an encoding."""
+        most = self.candidates(encoding).most_groups
+        return most is None or bool(most.any())
+
+    @cached_property
+    def _least_errors(self) -> Floats:
+        """The least error at the output in any encoding, for each number of input slices."""
+        found = [self._candidate_errors(encoding).alone.min(axis=1) for encoding in self._encodings()]
+        return np.asarray(np.min(found, axis=0))
+
+    def _candidate_errors(self, encoding: Encoding) -> CandidateErrors:
+        if encoding not in self._errors:
+            layer, slices = self._layer, tuple(self._slices.tolist())
+            errors = LayerErrors(layer.inputs, self._values, encoding, self._accelerator, slices)
+            self._errors[encoding] = CandidateErrors(errors, self._list_candidates(encoding))
+        return self._errors[encoding]
 
     def _search(self, encoding: Encoding) -> LayerSearch:
         layer, candidates = self._layer, self.candidates(encoding)

@@ -50,6 +50,8 @@ class Candidates:
         rows_per_pixel: int64 [M], rows that one pixel of one channel takes.
         cols_per_position: int64 [M], columns that one output takes at one position.
         corrections: int64 [M], columns of ones that one position takes.
+        most_groups: int64 [N, M], groups that may share a tile so that the error stays within its bound, 0 where not
+            one does; None: no bound.
     """
 
     table: WindowTable
@@ -64,6 +66,7 @@ class Candidates:
     rows_per_pixel: Array
     cols_per_position: Array
     corrections: Array
+    most_groups: Array | None = None
 
     @cached_property
     def passes(self) -> Array:
@@ -105,6 +108,8 @@ class Candidates:
         if limit == 1:
             return ()
         most = np.clip(np.minimum(crossbar.rows // rows, crossbar.cols // cols), 1, limit)
+        if self.most_groups is not None:
+            most = np.minimum(most, self.most_groups.max(axis=0).clip(1))
         if self.rows_at_once == crossbar.rows:
             return (most,)
         return most, np.clip(self.rows_at_once // rows, 1, most)
@@ -120,7 +125,13 @@ class Candidates:
         write = self.prices.writing_ps(full, is_stored_dynamically=self.is_stored_dynamically)
         area = self.table.num_pixels[self.shape] * self.rows_per_pixel * self.positions * self.cols_per_position
         tile = write * self.kinds + self.prices.reading_ps(full) * self.passes
-        return area.astype(np.float64) * tile
+        return self.refuse(area.astype(np.float64) * tile, np.ones_like(area))
+
+    def refuse(self, values: Times, per_tile: Array, number: int | slice = slice(None)) -> Times:
+        """Return values [..., M], infinite where errors pass their bound with so many groups a tile, [..., M]."""
+        if self.most_groups is None:
+            return values
+        return np.where(per_tile <= self.most_groups[number], values, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +196,7 @@ def _find_least(candidates: Candidates, writing: Array, reading: Array, per_tile
     for number, passes in enumerate(candidates.passes):
         times = reads * passes
         times += writes
+        times = candidates.refuse(times, per_tile, number)
         best = times.argmin(axis=-1)[..., None]
         found.candidate[number] = best[..., 0]
         found.time[number] = np.take_along_axis(times, best, axis=-1)[..., 0]

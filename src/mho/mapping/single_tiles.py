@@ -21,7 +21,7 @@ class SingleTiles:
         candidate: int64 [K], which candidate.
         rows, cols: int64 [K], of the tile.
         times: float64 [N, K], time of a batch's reads for each number of input slices, whole numbers in the unit of
-            the prices.
+            the prices; infinite where the error passes its bound.
     """
 
     candidate: Array
@@ -72,4 +72,7 @@ def find_single_tiles(candidates: Candidates, *, inputs: int, outputs: int, grou
     rows, cols = rows[found], cols[found]
     one_pass = candidates.count_tiling(1, np.ones_like(rows), rows, cols)
     reading = candidates.prices.reading_ps(one_pass).astype(np.float64)
-    return SingleTiles(found, rows, cols, reading * candidates.passes[:, found])
+    times = np.full((len(candidates.input_slices), len(candidates.shape)), np.inf)
+    times[:, found] = reading * candidates.passes[:, found]
+    times = candidates.refuse(times, np.full(len(candidates.shape), groups))
+    return SingleTiles(found, rows, cols, times[:, found])

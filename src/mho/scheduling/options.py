@@ -29,6 +29,7 @@ from mho.mapping.encoding import count_digital_sums
 from mho.mapping.event_counts import UnitTimes
 from mho.mapping.layer_mapping import LayerMapping, MappingModel, Range, count_tiling
 from mho.mapping.layer_search import Piece
+from mho.mapping.output_error import limit_errors
 from mho.mapping.paper_mapping import plan_allowed
 from mho.mapping.slicing import ceil_divide, count_input_slices
 from mho.mapping.tiling import count_conversion_rounds
@@ -132,6 +133,7 @@ def list_chip_options(
         for encoding in encodings
         for options in _list_options(choice, layer, bits, accelerator, encoding)
     ]  # fmt: skip
+    found = _within_bound(found, choice.bound)
     columns = np.concatenate([options.columns() for options in found], axis=1)
     places = np.concatenate([np.full(len(options.candidate), number) for number, options in enumerate(found)])
     kept = pareto_front(*columns)
@@ -182,6 +184,7 @@ class _Options:
         height: positions of a window along the height.
         slices_at_once: input slices side by side.
         candidate, groups_per_tile: which way.
+        errors: float64 [options], that each causes at the layer's output; None where there is no bound on them.
     """
 
     encoding: Encoding
@@ -191,6 +194,21 @@ class _Options:
     slices_at_once: Array
     candidate: Array
     groups_per_tile: Array
+    errors: NDArray[np.float64] | None
+
+    def take(self, kept: NDArray[np.bool_]) -> _Options:
+        """Return some of them."""
+        errors = None if self.errors is None else self.errors[kept]
+        return _Options(
+            self.encoding,
+            self.crossbars[kept],
+            self.work_ps[kept],
+            self.height[kept],
+            self.slices_at_once[kept],
+            self.candidate[kept],
+            self.groups_per_tile[kept],
+            errors,
+        )
 
     def columns(self) -> Array:
         """Return int64 [6, options], the criteria in the order of their weight, then what identifies the option."""
@@ -223,8 +241,18 @@ def _list_options(
             encoding=encoding,
         )
         work_ps = window_ps * candidates.table.num_windows[candidates.shape]
-        options = (tiling.tiles, work_ps, height, candidates.slices_at_once, np.arange(len(rows)), per_tile)
-        yield _Options(encoding, *(values[kept] for values in options))
+        errors = None if choice.bound is None else choice.errors(encoding, bits.act_bits, per_tile)
+        candidate, slices = np.arange(len(rows)), candidates.slices_at_once
+        yield _Options(encoding, tiling.tiles, work_ps, height, slices, candidate, per_tile, errors).take(kept)
+
+
+def _within_bound(found: list[_Options], bound: float | None) -> list[_Options]:
+    """Return the options whose errors stay within the bound, or near the least where none does."""
+    if bound is None:
+        return found
+    least = min(float(options.errors.min(initial=np.inf)) for options in found if options.errors is not None)
+    limit = float(limit_errors(np.array(least), bound))
+    return [options.take(options.errors <= limit) for options in found if options.errors is not None]
 
 
 def _list_packs(candidates: Candidates, rows: Array, cols: Array, groups: int) -> Iterator[Array]:
