@@ -7,7 +7,8 @@ Each run is the directory of an `mho run`, whose float network is taken: nothing
 bit widths are searched with the defaults of `mho.search`, by calibration, for one point of loss against uniform 8/8;
 what is found is compiled with defaults and simulated on sampled chips. A row gives accuracy on these chips beside that
 of exact integers, time and energy of one input on the whole chip (`mho.compare`), and how many inputs its cells last.
-With --uniform, uniform 8/8 as the paper maps it stands there instead of what the search finds.
+With --uniform, uniform 8/8 as the paper maps it stands there instead of what the search finds; with --steps, what was
+found is trained on arrays, as a run does by default.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ from mho.array.nonidealities import is_ideal
 from mho.data import DataSpec, load_dataset
 from mho.data.dataset import Dataset, Split
 from mho.hardware.spec import Accelerator
+from mho.mapping.layer_arrays import arrays_of_network
+from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.policy import Policy
+from mho.quantization.array_noise import ArrayNoise
+from mho.quantization.calibration import calibrate
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import train
 from mho.report.schedule_text import format_energy, format_time
 from mho.seeds import derive_seed
 
@@ -40,13 +47,15 @@ EVERY = slice(None)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything is used: samples of each split, chips, evaluations of a search."""
+    """How much of everything is used: samples of each split, chips, evaluations of a search, steps of a training."""
 
     calibration: int
     validation: int
     test: int
     chips: int
     budget: int
+    steps: int = 0
+    rate: float = 0.005
 
 
 QUICK = Sizes(calibration=64, validation=64, test=50, chips=2, budget=3)
@@ -63,11 +72,21 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=200, help="samples for each chip (200)")
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--budget", type=int, default=12, help="evaluations of a search (12)")
+    parser.add_argument("--steps", type=int, default=0, help="of training on arrays, 32 samples each (0: calibration)")
+    parser.add_argument("--rate", type=float, default=0.005, help="highest learning rate of the training (0.005)")
     parser.add_argument("--elapsed-s", type=float, default=3600.0, help="since cells were written (3600)")
     parser.add_argument("--quick", action="store_true", help="few samples, two chips, a search of three evaluations")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = Sizes(options.calibration, options.validation, options.test, options.chips, options.budget)
+    sizes = Sizes(
+        options.calibration,
+        options.validation,
+        options.test,
+        options.chips,
+        options.budget,
+        options.steps,
+        options.rate,
+    )
     roots = dict(text.split("=", 1) for text in options.data_root)
     print("| network | accelerator | widths | chips, mean (worst) | exact integers | latency | energy | lasts |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
@@ -98,7 +117,7 @@ class Subject:
         spec = DataSpec(**{**config["data"], "augmentation": "none", **({} if root is None else {"root": root})})
         data = load_dataset(spec, np.random.default_rng(derive_seed(config["run"]["seed"], "splits")))
         cut = {
-            "train": data.train.spread(1000),
+            "train": data.train.spread(min(len(data.train), 10_000)),
             "calibration": data.calibration.spread(sizes.calibration),
             "validation": data.validation.spread(sizes.validation),
             "test": data.test.spread(sizes.test),
@@ -114,7 +133,7 @@ class Subject:
         policy = Policy.uniform(self.network.layer_names, mho.BitWidths(8, 8))
         if not uniform:
             policy = self.search(hardware, conditions)
-        quantized = mho.quantize(self.network, policy, self.dataset.calibration.inputs(EVERY))
+        quantized = self.quantize(policy, hardware, conditions, mapping)
         exact, chips = self.simulate(quantized, hardware, conditions, mapping)
         run = mho.compare(quantized, [hardware], mapping=mapping).accelerators[0].run
         assert run is not None, "what compiles runs"
@@ -145,6 +164,20 @@ class Subject:
             options=mho.SearchOptions(**given),
         )
         return (found.best or max(found.records, key=lambda record: record.accuracy)).policy
+
+    def quantize(self, policy: Policy, hardware: Accelerator, conditions: Conditions, mapping: str) -> Network:
+        """Return the network at the policy's widths, calibrated and, with steps, trained on arrays."""
+        trainable = TrainableNetwork(self.network)
+        calibrate(trainable, torch.from_numpy(self.dataset.calibration.inputs(EVERY)))
+        trainable.set_policy(policy)
+        if self.sizes.steps and not is_ideal(hardware, conditions):
+            arrays = arrays_of_network(trainable.network, policy, hardware, MappingModel(mapping))
+            noise = ArrayNoise(hardware, arrays, conditions=conditions)
+            training = mho.TrainingOptions(
+                steps=self.sizes.steps, batch_size=32, learning_rate=self.sizes.rate, fixed_norm_share=0.3
+            )
+            train(trainable, self.dataset.train, training, torch.Generator().manual_seed(1), noise=noise)
+        return trainable.to_quantized_network()
 
     def simulate(
         self, quantized: Network, hardware: Accelerator, conditions: Conditions, mapping: str
