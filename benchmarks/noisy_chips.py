@@ -184,7 +184,7 @@ class Subject:
     ) -> tuple[float, list[float]]:
         """Return the accuracy of exact integers and of each chip; where all are alike and ideal, of one."""
         program = mho.compile(quantized, hardware, mapping=mapping)
-        test, inputs = self.dataset.test, self.dataset.calibration.spread(100).inputs(EVERY)
+        test, inputs = self.dataset.test, self.dataset.calibration.spread(32).inputs(EVERY)
         exact = accuracy(mho.simulate(program, test.inputs(EVERY)), test)
         if is_ideal(hardware, conditions):
             return exact, [exact]
