@@ -19,12 +19,12 @@ SMALLER = {
     "WIDTH = 96": "WIDTH = 8",
     "BLOCKS = 4": "BLOCKS = 1",
     "calibration = 256": "calibration = 24",
-    "validation = 300": "validation = 24",
-    "epochs = 24": "epochs = 40",
-    "budget = 40": "budget = 2",
-    "epochs = 10": "epochs = 1",
+    "validation = 100": "validation = 24",
+    "epochs = 20": "epochs = 40",
+    "budget = 16": "budget = 2",
+    "epochs = 4\n": "epochs = 1\n",
     "chips = 10": "chips = 2",
-    "chip_images = 300": "chip_images = 8\nreference_images = 8\ninterpreter_images = 1\nzero_slice_images = 0",
+    "chip_images = 100": "chip_images = 8\nreference_images = 8\ninterpreter_images = 1\nzero_slice_images = 0",
 }
 
 

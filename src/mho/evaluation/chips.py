@@ -37,16 +37,19 @@ class SampledChips:
         count: how many, 1 or more.
         hardware: their cells, wires and converters.
         conditions: when and how they are read.
+        recalibrates: whether scale and bias of every channel are corrected on each of them, under these conditions.
     """
 
     count: int
     hardware: Accelerator
     conditions: Conditions
+    recalibrates: bool = False
 
     @property
     def words(self) -> str:
         """Which chips, and when they are read."""
-        return describe_chips(self.count, self.hardware.name, **asdict(self.conditions))
+        words = describe_chips(self.count, self.hardware.name, **asdict(self.conditions))
+        return f"{words}, with channels corrected" if self.recalibrates else words
 
 
 def run_chips(

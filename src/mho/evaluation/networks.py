@@ -101,6 +101,7 @@ class ChipEvaluator:
         return {
             "hardware": self._chips.hardware.to_json(),
             "conditions": asdict(self._chips.conditions),
+            **({"recalibrates": True} if self._chips.recalibrates else {}),
             "accelerator": self._accelerator.to_json(),
             "mapping": str(self._mapping),
             "seeds": self._seeds,
@@ -171,7 +172,7 @@ def score_chips(
         split.inputs(slice(None)),
         hardware=chips.hardware,
         conditions=chips.conditions,
-        preparation=ChipPreparation(seen),
+        preparation=ChipPreparation(seen, recalibrates=chips.recalibrates),
         batch_size=batch_size,
         on_chip=on_chip,
     )

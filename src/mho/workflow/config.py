@@ -246,11 +246,13 @@ class SimulationSettings(FrozenModel):
     """Temperature of the chips, K. Left out: that at which drift was measured."""
     reads: int = Field(default=0, ge=0, le=MAX_READS)
     """Reads of the chips since their cells were written."""
+    recalibration: Literal["none", "channels"] = "none"
+    """"channels": scale and bias of each channel are corrected on each chip when it is read, on calibration samples."""
 
     @model_validator(mode="after")
     def _asks_chips(self) -> SimulationSettings:
-        of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads", "chip_images")
-        told = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto")]
+        of_chips = ("accelerator", "elapsed_s", "temperature_k", "reads", "chip_images", "recalibration")
+        told = [name for name in of_chips if getattr(self, name) not in (None, 0, "auto", "none")]
         if told and self.chips == 0:
             raise ValueError(f"{told[0]} is of sampled chips, and there are none: chips is 0")
         return self

@@ -57,6 +57,7 @@ class FindErrorSources:
             "data": self.material.data_hash,
             "hardware": chips.hardware.to_json(),
             "conditions": asdict(chips.conditions),
+            "recalibrates": chips.recalibrates,
             "chips": chips.count,
             "samples": self.samples,
         }
@@ -105,12 +106,13 @@ class FindErrorSources:
             if values is not None:
                 sweeps[section][name] = values
         conditions = {name: value for name, value in asdict(chips.conditions).items() if value}
+        mitigation = {"recalibration": "channels"} if chips.recalibrates else {}
         content = {
             "study": {"name": f"{config.run.name[:50]}-errors", "seeds": chips.count},
             "program": {"file": f"../program/{PROGRAM_FILE}"},
             "data": config.data.model_dump(mode="json", exclude_defaults=True),
             "samples": {"split": "validation", "split_seed": config.run.seed, "images": self.samples},
-            "base": {"conditions": conditions},
+            "base": {"conditions": conditions, **({"mitigation": mitigation} if mitigation else {})},
             "sweeps": sweeps,
         }
         heading = (

@@ -61,7 +61,9 @@ def find_noise(
     if chips is None:
         return None
     settings = NoiseSettings()
-    found = TrainingNoise(settings, _leave_out(settings, chips.hardware), chips.conditions)
+    # Recalibration takes off what drift does to a channel, so that training must not make up for it as well.
+    conditions = Conditions() if chips.recalibrates else chips.conditions
+    found = TrainingNoise(settings, _leave_out(settings, chips.hardware), conditions)
     return None if nonidealities.is_ideal(found.hardware, found.conditions) else found
 
 

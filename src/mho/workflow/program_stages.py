@@ -206,6 +206,7 @@ class Simulate:
 
     def _chip_ingredients(self, chips: SampledChips) -> Figures:
         told = {"count": chips.count, "samples": self.chip_samples, **asdict(chips.conditions)}
+        told |= {"recalibrates": True} if chips.recalibrates else {}
         return {"hardware": chips.hardware.to_json(), **told}
 
     def note(self, figures: Mapping[str, Any]) -> str:

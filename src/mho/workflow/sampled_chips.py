@@ -6,7 +6,7 @@ They have the seeds 1, 2 and so on, as those of `mho simulate --seed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,24 @@ def read_chips(
 
     Raises:
         ConfigError, InputFileError: their accelerator cannot be read or does not fit the run's, or is missing although
-            training is for another one; conditions that are impossible or change nothing.
+            training is for another one; conditions that are impossible or change nothing; channels are to be corrected
+            on chips that need none.
     """
+    chips = _find_chips(settings, noise, accelerator)
+    if settings.recalibration == "none":
+        return chips
+    if chips is None:
+        raise ConfigError(
+            f"chips of {accelerator.name} compute as exact integers do: there is nothing to correct",
+            where="simulation.recalibration",
+            expected='"none"',
+        )
+    return replace(chips, recalibrates=True)
+
+
+def _find_chips(
+    settings: SimulationSettings, noise: NoiseSettings | None, accelerator: Accelerator
+) -> SampledChips | None:
     if settings.chips == 0:
         return None
     if settings.chips == "auto":

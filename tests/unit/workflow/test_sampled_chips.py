@@ -1,5 +1,7 @@
 """What a run's programs answer on chips: as `mho calibrate` and `mho simulate` tell it for the same seeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,30 @@ def test_chips_of_other_hardware_at_another_age_are_those_that_are_meant(splits,
     for name, file in files.items():
         (logits,) = mho.simulate(file, test.inputs(slice(None)), seed=1, hardware=worn, conditions=later).values()
         assert found[name] == [pytest.approx((logits.argmax(axis=1) == test.labels).mean())]
+
+
+def test_channels_are_corrected_on_each_chip_where_a_run_wants_it(splits, tmp_path):
+    drifting = {**NOISY, "programming_error": 0.02, "drift_exponent": 0.1}
+    hardware, later = make_accelerator(32, 32, 2, array=drifting), mho.Conditions(1e4)
+    files, (calibration, test) = compile_files(splits, tmp_path, hardware), splits
+    settings = SimulationSettings(chips=1, elapsed_s=1e4, recalibration="channels")
+    chips = read_chips(settings, None, hardware)
+    assert chips == SampledChips(1, hardware, later, recalibrates=True)
+    assert chips.words.endswith("10,000 s after the write, with channels corrected")
+    found = evaluate_programs(files, chips, test, calibration, lambda *_: None)
+    plain = evaluate_programs(files, replace(chips, recalibrates=False), test, calibration, lambda *_: None)
+    corrections = mho.recalibrate(files["found"], calibration.inputs(slice(None)), seed=1, conditions=later)
+    chip = {"seed": 1, "conditions": later, "corrections": corrections}
+    (logits,) = mho.simulate(files["found"], test.inputs(slice(None)), **chip).values()
+    assert found["found"] == [pytest.approx((logits.argmax(axis=1) == test.labels).mean())]
+    assert found["pooled"]["found"]["loss"] != plain["pooled"]["found"]["loss"]
+
+
+def test_channels_of_ideal_chips_need_no_correction():
+    with pytest.raises(ConfigError, match="nothing to correct"):
+        read_chips(SimulationSettings(recalibration="channels"), None, make_accelerator(32, 32, 2))
+    with pytest.raises(ValueError, match="recalibration is of sampled chips"):
+        SimulationSettings(chips=0, recalibration="channels")
 
 
 def test_which_chips_are_asked_follows_from_the_settings(tmp_path):
