@@ -2,12 +2,15 @@
 
     python benchmarks/noise_methods.py --accelerators neurram hermes-pcm rram-hfo2
     python benchmarks/noise_methods.py --tile-steps 2 --device cuda
+    python benchmarks/noise_methods.py --speed-of examples/ds_cnn.py:make_ds_cnn --shape 1 40 64 --bits 8/8 \\
+        --steps 40 --tile-steps 1 --accelerators examples/kws-chip.toml
 
 A ResNet-8 on scikit-learn's digits is trained in float and calibrated, and from there trained with quantization in
 three ways, with the same steps and seeds: plainly, on arrays by statistics, and on arrays by tiles, as the simulation
 does. Each network is then evaluated on the same sampled chips, under the conditions of --elapsed-s. By tiles only
 --tile-steps steps are made, unless these are all. Times are means over all steps, measurements of converters among
-them: processor time, or on another --device wall clock.
+them: processor time, or on another --device wall clock. With --speed-of steps alone are timed, of another network on
+random numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import torch
 import mho
 from mho.array.conductances import Conditions
 from mho.data import DataSpec, load_dataset
-from mho.data.dataset import Dataset
+from mho.data.dataset import Dataset, Split
 from mho.evaluation.chips import SampledChips
 from mho.evaluation.networks import compile_trained, samples_for_ranges, score_chips
 from mho.hardware.spec import Accelerator
@@ -64,13 +67,20 @@ def main() -> None:
     parser.add_argument("--elapsed-s", type=float, help="since chips were written, where they drift")
     parser.add_argument("--images", type=int, default=200, help="test images (200)")
     parser.add_argument("--device", default=PROCESSOR)
+    parser.add_argument("--speed-of", metavar="MODEL", help="time steps of this network alone")
+    parser.add_argument("--shape", type=int, nargs="+", default=[3, 32, 32], help="of its samples (3 32 32)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor, one thread"
-    print(f"ResNet-8 on digits, {options.bits}, batches of {options.batch_size}; device: {name}")
+    print(
+        f"{options.speed_of or 'ResNet-8 on digits'}, {options.bits}, batches of {options.batch_size}; device: {name}"
+    )
     print("accelerator   seed  training       s a step   tiles / it   exact   chips (mean, each)")
     for accelerator in options.accelerators:
+        if options.speed_of:
+            time_steps(mho.accelerator(accelerator), options)
+            continue
         for seed in range(1, options.seeds + 1):
             run(mho.accelerator(accelerator), seed, options)
 
@@ -79,9 +89,27 @@ def run(hardware: Accelerator, seed: int, options: argparse.Namespace) -> None:
     spec = DataSpec(name="digits", calibration=200, validation=200, augmentation="none")
     dataset = load_dataset(spec, np.random.default_rng(1))
     trainable = prepare(dataset, seed)
+    compare(trainable, dataset, hardware, seed, options)
+
+
+def time_steps(hardware: Accelerator, options: argparse.Namespace) -> None:
+    shape, random = tuple(options.shape), np.random.default_rng(1)
+    images = random.normal(size=(options.steps * options.batch_size, *shape)).astype(np.float32)
+    labels = random.integers(0, 10, size=len(images))
+    split = Split(images, labels, (0.0,), (1.0,))
+    model = build_model(options.speed_of, 10, shape, torch.Generator().manual_seed(1))
+    compare(TrainableNetwork(read_torch(model, (1, *shape))), split, hardware, 1, options)
+
+
+def compare(
+    trainable: TrainableNetwork, data: Dataset | Split, hardware: Accelerator, seed: int, options: argparse.Namespace
+) -> None:
+    """Train in all ways; judge networks where there is a whole dataset."""
+    dataset = data if isinstance(data, Dataset) else None
+    training_split, calibration = (data.train, data.calibration) if isinstance(data, Dataset) else (data, data)
     policy = Policy.uniform(trainable.mvm_modules, options.bits)
     start = {key: tensor.clone() for key, tensor in trainable.state_tensors().items()}
-    table = calibrate(trainable, torch.from_numpy(dataset.calibration.inputs(slice(None))))
+    table = calibrate(trainable, torch.from_numpy(calibration.inputs(slice(0, 200))))
     conditions = Conditions(options.elapsed_s)
     chips = SampledChips(options.chips, hardware, conditions)
     found: dict[str, Trained] = {}
@@ -103,11 +131,11 @@ def run(hardware: Accelerator, seed: int, options: argparse.Namespace) -> None:
         clock = time.process_time if options.device == PROCESSOR else time.perf_counter
         begun = clock()
         with placed(trainable, options.device, Precision.FLOAT32):
-            train(trainable, dataset.train, training, torch.Generator().manual_seed(seed), noise=noise)
+            train(trainable, training_split, training, torch.Generator().manual_seed(seed), noise=noise)
         step_s = (clock() - begun) / steps
-        found[way] = (
-            judge(trainable, step_s, dataset, chips, options) if steps == options.steps else Trained(step_s, 0, ())
-        )
+        found[way] = Trained(step_s, 0.0, ())
+        if dataset is not None and steps == options.steps:
+            found[way] = judge(trainable, step_s, dataset, chips, options)
     for way, one in found.items():
         ratio = found["tiles"].step_s / one.step_s
         told = (
