@@ -69,8 +69,8 @@ CLI_BELOW = {
     "values of options": "array.calibration array.conductances array.nonidealities scheduling.duplication",
     "values that are printed": "cost_model.area cost_model.document cost_model.energy cost_model.layer_tables "
     "cost_model.network_map cost_model.time_components program.disassembly program.program "
-    "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.timing "
-    "simulation.zero_slices",
+    "scheduling.gantt scheduling.schedule simulation.chip_gantt simulation.plan_timing simulation.reloaded_timing "
+    "simulation.timing simulation.zero_slices",
     "reads a program that is then passed on": "program.container",
     "samples with labels": "evaluation.samples simulation.samples",
     "how a chip differs from exact integers, which is printed": "evaluation.chip simulation.analog "

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
     from mho.simulation.plan_timing import PlanTiming
+    from mho.simulation.reloaded_timing import ReloadedTiming
     from mho.simulation.timing import ProgramTiming
     from mho.simulation.zero_slices import ZeroSlices
 
@@ -109,34 +110,35 @@ def compile_schedule(quantized: Network, schedule: Schedule) -> Program:
 
     Args:
         quantized: its integers do not depend on the schedule, nor do the program's outputs.
-        schedule: what `mho.schedule` made of the same network, with all of its layers.
+        schedule: what `mho.schedule` made of the same network, with all of its layers; weights stay or are rewritten.
 
     Raises:
-        MhoError: the network is not quantized, or the schedule is that of another; or tiles are rewritten, which
-            programs for one crossbar do alone.
+        MhoError: the network is not quantized, or the schedule is that of another.
     """
     from mho.program.lowering import compile_schedule
     from mho.scheduling.chip_schedule import ChipSchedule
+    from mho.scheduling.reload_schedule import ReloadSchedule
 
-    if not isinstance(schedule, ChipSchedule):
-        raise MhoError("the schedule rewrites tiles", expected="one whose weights stay", hint="use mho.compile")
+    assert isinstance(schedule, ChipSchedule | ReloadSchedule), "mho.schedule makes these two"
     return compile_schedule(quantized, schedule)
 
 
 @check_arguments()
-def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | PlanTiming:
+def timing(program: Program | str | Path, *, batch: int | None = None) -> ProgramTiming | PlanTiming | ReloadedTiming:
     """Return how long a program takes, from its own instructions; it is not run.
 
     Args:
         program: what `mho.compile` or `mho.compile_schedule` made, or the path of a .mho file.
-        batch: inputs that follow each other, for a program that carries a schedule.
+        batch: inputs that follow each other, for a program whose weights stay, by default 1. Where tiles are rewritten,
+            inputs of a batch share the writes of weights, and the program has it.
 
     Returns:
-        For a program with a schedule a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
-        buffers; for a program of one crossbar a `mho.simulation.timing.ProgramTiming`. Both have `latency_ps`.
+        By `Program.kind`: for "resident" a `mho.simulation.plan_timing.PlanTiming`, simulated with interconnect and
+        buffers; for "reloaded" a `mho.simulation.reloaded_timing.ReloadedTiming`, of a batch, with its writes; for
+        "one-crossbar" a `mho.simulation.timing.ProgramTiming`. All have `latency_ps`.
 
     Raises:
-        InputFileError, ProgramError: the file is not a sound program; a batch for a program of one crossbar.
+        InputFileError, ProgramError: the file is not a sound program; a batch that it does not have.
         ScheduleError: buffers are too small for the schedule.
     """
     from mho.simulation.timing import time_on_chip, time_program
@@ -146,7 +148,7 @@ def timing(program: Program | str | Path, *, batch: int = 1) -> ProgramTiming | 
         found = time_on_chip(program, batch=batch)
         _ = found.batch  # simulated now, so that buffers which are too small are an error here
         return found
-    if batch != 1:
+    if batch not in (None, 1):
         raise ProgramError(f"a batch of {batch}", where=program.name, expected="a program that carries a schedule")
     return time_program(program)
 

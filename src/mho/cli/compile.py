@@ -29,7 +29,7 @@ from mho.network.graph import Network
 from mho.network.loading import check_file_is_there, load_file
 from mho.policy import Policy
 from mho.program.disassembly import summarize
-from mho.program.program import Program
+from mho.program.program import Program, ProgramKind
 from mho.scheduling.duplication import Objective
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")]
@@ -150,7 +150,8 @@ def _describe(program: Program) -> str:
     text = f"{counts['layers']} layers, {counts['instructions']:,} instructions, "
     if program.schedule is None:
         return text + f"{plural(writes, 'crossbar write')} and {plural(mvms, 'MVM')} a sample"
+    what = "tiles" if program.kind is ProgramKind.RESIDENT else "tiles that take turns"
     return text + (
-        f"{writes:,} tiles in {program.schedule.used_crossbars:,} of {program.accelerator.chip.crossbars:,} crossbars, "
-        f"{mvms:,} MVMs a sample"
+        f"{writes:,} {what} in {program.schedule.used_crossbars:,} of "
+        f"{program.accelerator.chip.crossbars:,} crossbars, {mvms:,} MVMs a sample"
     )

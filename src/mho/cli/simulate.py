@@ -37,11 +37,13 @@ from mho.errors import ConfigError
 from mho.formats import format_time, plural
 from mho.program.container import read_program
 from mho.program.program import Program
+from mho.simulation.reloaded_timing import ReloadedTiming
 from mho.simulation.timing import ProgramTiming, time_program
 from mho.terminal import Console, echo
 
 if TYPE_CHECKING:
     from mho.evaluation.chip import Outputs
+    from mho.scheduling.gantt import GanttChart
     from mho.simulation.plan_timing import PlanTiming
 
 
@@ -129,7 +131,7 @@ def simulate(
     figures: dict[str, Any] = {"program": loaded.name, "accelerator": loaded.accelerator.name}
     with redirect_stdout(io.StringIO()) if as_json else nullcontext():
         if timing:
-            figures["timing"] = _print_timing(loaded, batch or 1, trace)
+            figures["timing"] = _print_timing(loaded, batch, trace)
         if inputs is not None:
             samples = Samples.read(inputs, loaded)
             samples.check(loaded)
@@ -199,33 +201,45 @@ def _check_chip_options(inputs: Path | None, engine: Engine, seed: int | None, g
         raise ConfigError("a chip is simulated by an engine of its own", hint="leave out --engine")
 
 
-def _print_timing(program: Program, batch: int, trace: Path | None) -> dict[str, Any]:
+def _print_timing(program: Program, batch: int | None, trace: Path | None) -> dict[str, Any]:
     """Print when layers work, and return figures of it."""
-    from mho.report.timing_text import print_chip_timing, print_crossbar_timing
-    from mho.report.trace import write_trace
+    from mho.report.timing_text import (
+        describe_reloaded_timing,
+        print_chip_timing,
+        print_crossbar_timing,
+        print_reloaded_timing,
+    )
     from mho.scheduling.gantt import BARS
     from mho.simulation.chip_gantt import draw_simulation
     from mho.simulation.timing import time_on_chip
 
     console = Console()
-    if program.schedule is not None:
-        timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
-        print_chip_timing(console, program, timing)
+    if program.schedule is None:
+        if batch not in (None, 1) or trace is not None:
+            option = "--batch" if trace is None else "--trace"
+            raise ConfigError(f"{option} is for programs that carry a schedule", where=program.name)
+        on_crossbar = time_program(program)
+        print_crossbar_timing(console, program, on_crossbar)
+        return {"latency_ps": on_crossbar.latency_ps, "layers": [asdict(layer) for layer in on_crossbar.layers]}
+    timing = time_on_chip(program, batch=batch, with_spans=trace is not None)
+    if isinstance(timing, ReloadedTiming):
+        print_reloaded_timing(console, program, timing)
         if trace is not None:
-            chart = draw_simulation(timing.graph, timing.plan, timing.batch, BARS)
-            write_trace(program.name, program.accelerator.name, chart, trace)
-            echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
-        times = {"latency_ps": timing.latency_ps, "interval_ps": timing.steady.interval_ps}
-        layers = [
-            {"name": one.name, "start_ps": one.start_ps, "finish_ps": one.finish_ps} for one in timing.batch.layers
-        ]
-        return {**times, "total_ps": timing.batch.total_ps, "layers": layers}
-    if batch > 1 or trace is not None:
-        option = "--batch" if batch > 1 else "--trace"
-        raise ConfigError(f"{option} is for programs that were compiled with --chip", where=program.name)
-    on_crossbar = time_program(program)
-    print_crossbar_timing(console, program, on_crossbar)
-    return {"latency_ps": on_crossbar.latency_ps, "layers": [asdict(layer) for layer in on_crossbar.layers]}
+            _write_trace(program, timing.draw_gantt(), trace)
+        return describe_reloaded_timing(timing)
+    print_chip_timing(console, program, timing)
+    if trace is not None:
+        _write_trace(program, draw_simulation(timing.graph, timing.plan, timing.batch, BARS), trace)
+    times = {"latency_ps": timing.latency_ps, "interval_ps": timing.steady.interval_ps}
+    layers = [{"name": one.name, "start_ps": one.start_ps, "finish_ps": one.finish_ps} for one in timing.batch.layers]
+    return {**times, "total_ps": timing.batch.total_ps, "layers": layers}
+
+
+def _write_trace(program: Program, chart: GanttChart, trace: Path) -> None:
+    from mho.report.trace import write_trace
+
+    write_trace(program.name, program.accelerator.name, chart, trace)
+    echo(f"trace in {trace} (open it in https://ui.perfetto.dev)")
 
 
 def _run(loaded: Program, samples: Samples, engine: Engine, batch_size: int | None, figures: dict[str, Any]) -> Outputs:
@@ -328,10 +342,14 @@ def _write(results: Outputs, output: Path | None) -> None:
     echo(f"written to {output}")
 
 
-def _latency(program: Program, timing: ProgramTiming | PlanTiming) -> str:
-    if program.schedule is not None:
-        what = f"{program.schedule.used_crossbars:,} crossbars"
-    else:
-        assert isinstance(timing, ProgramTiming), "a program without a schedule is one of one crossbar"
+def _latency(program: Program, timing: ProgramTiming | PlanTiming | ReloadedTiming) -> str:
+    per = "a sample"
+    if isinstance(timing, ProgramTiming):
         what = f"{plural(timing.writes, 'crossbar write')}, {plural(timing.mvms, 'MVM')}"
-    return f"latency {format_time(timing.latency_ps / 1e6)} a sample on {program.accelerator.name}: {what}"
+    else:
+        assert program.schedule is not None, "a program on several crossbars has a schedule"
+        what = f"{program.schedule.used_crossbars:,} crossbars"
+    if isinstance(timing, ReloadedTiming):
+        per = "a sample" if timing.batch == 1 else f"a batch of {timing.batch:,}"
+        what += f", {plural(timing.writes, 'write')}"
+    return f"latency {format_time(timing.latency_ps / 1e6)} {per} on {program.accelerator.name}: {what}"

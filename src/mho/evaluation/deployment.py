@@ -306,7 +306,7 @@ def _list_layer(schedule: ChipSchedule, name: str) -> DeployedLayer:
 
 def _list_rewritten(schedule: ReloadSchedule) -> tuple[DeployedLayer, ...]:
     """List layers with their mean times over the inputs of a period, which add up to the latency."""
-    ends, start, sums = schedule.timing.layer_ends_ps, 0, [0] * len(schedule.layer_mappings)
+    ends, start, sums = schedule.timing.layer_ends_ps, 0, [0] * len(schedule.network.layers)
     for own in ends:
         sums = [total + end - start for total, end in zip(sums, own, strict=True)]
         start = own[-1]
@@ -314,7 +314,7 @@ def _list_rewritten(schedule: ReloadSchedule) -> tuple[DeployedLayer, ...]:
     uses = list_layer_uses(schedule)
     return tuple(
         DeployedLayer(mapping, max(1, use.copies[1]), use.writes, after - before)
-        for mapping, use, (before, after) in zip(schedule.layer_mappings, uses, pairwise(means), strict=True)
+        for mapping, use, (before, after) in zip(schedule.network.layers, uses, pairwise(means), strict=True)
     )
 
 
@@ -367,7 +367,8 @@ def compile_deployment(
     Raises:
         MappingError: a layer is not quantized, or the deployment is that of another network.
     """
-    if isinstance(deployment, ChipDeployment) and isinstance(deployment.schedule, ChipSchedule):
+    if isinstance(deployment, ChipDeployment):
+        assert isinstance(deployment.schedule, ChipSchedule | ReloadSchedule), "there are two kinds of schedules"
         return compile_schedule(quantized, deployment.schedule, metadata=metadata)
     adc_bits = {name: one.bits.adc_bits for name, one in deployment.mappings.items() if one.bits.adc_bits is not None}
     return compile_network(
@@ -375,7 +376,7 @@ def compile_deployment(
     )
 
 
-def time_deployed(program: Program, deployment: Deployment) -> int:
+def time_deployed(program: Program) -> int:
     """Return the time of one input from the program alone, ps: that of its instructions, or of its schedule.
 
     Raises:
@@ -383,6 +384,4 @@ def time_deployed(program: Program, deployment: Deployment) -> int:
     """
     if program.schedule is not None:
         return time_on_chip(program).latency_ps
-    if deployment.regime is Regime.TIME_MULTIPLEXED:
-        return deployment.latency_ps
     return time_program(program).latency_ps

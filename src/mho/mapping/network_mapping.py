@@ -43,6 +43,12 @@ class NetworkMapping:
     layers: tuple[LayerMapping, ...]
     placements: tuple[Placement, ...]
 
+    @classmethod
+    def apart(cls, mappings: Iterable[LayerMapping]) -> NetworkMapping:
+        """Return layers that are each written by themselves."""
+        layers = tuple(mappings)
+        return cls(layers, tuple(Placement(number) for number in range(len(layers))))
+
     def joins(self, number: int) -> bool:
         """Return True where an earlier layer's write holds the layer's tile."""
         return self.placements[number].writer != number

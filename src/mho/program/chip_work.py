@@ -87,10 +87,10 @@ def derive_plan(program: Program) -> ChipPlan:
 
 
 def _require_schedule(program: Program) -> Schedule:
-    if program.schedule is None:
+    if not isinstance(program.schedule, Schedule):
         raise ProgramError(
-            "the program has no schedule", where=program.name, expected="one that was compiled for a chip",
-            hint="mho compile --chip",
+            "the program has no schedule of windows", where=program.name,
+            expected="one whose tiles have crossbars of their own",
         )  # fmt: skip
     return program.schedule
 
@@ -106,8 +106,7 @@ def check_schedule(program: Program, sizes: Sizes) -> None:
         ProgramError: a layer is missing, has other crossbars than its instructions name, or does not wait for a layer
             that it reads.
     """
-    schedule = program.schedule
-    assert schedule is not None
+    schedule = _require_schedule(program)
     contents = {content.layer.name: content for content in collect_layers(program)}
     if [layer.name for layer in schedule.layers] != list(contents):
         raise ProgramError("other layers than the program's", where="schedule", expected=", ".join(contents))
@@ -170,8 +169,8 @@ def _lateness(layer: LayerWork, what: str, windows: int) -> ProgramError:
 
 def _wait_as_scheduled(program: Program, graph: WorkGraph) -> tuple[LayerWork, ...]:
     """Return the layers of a graph with the waits of the schedule."""
-    assert program.schedule is not None
-    return tuple(_with_waits(program, work, program.schedule[work.name]) for work in graph.layers)
+    schedule = _require_schedule(program)
+    return tuple(_with_waits(program, work, schedule[work.name]) for work in graph.layers)
 
 
 def _with_waits(program: Program, work: LayerWork, schedule: LayerSchedule) -> LayerWork:

@@ -26,11 +26,13 @@ from mho.errors import InputFileError, MemoryBudgetError, ProgramError, file_err
 from mho.hardware.loading import accelerator_from_json
 from mho.input_files import check_memory, check_regular_file, parse_json, tell_kind
 from mho.program.codec import decode_instructions, decode_schedule, encode_instructions, encode_schedule
-from mho.program.program import Buffer, BufferKind, Program
+from mho.program.program import Buffer, BufferKind, Program, ProgramKind
 from mho.program.verify import verify_program
 
 MAGIC = b"MHOPROG\n"
 FORMAT_VERSION = 3
+TURNS_VERSION = 4
+"""Of programs whose tiles take turns in several crossbars, which version 3 does not have; all else is the same."""
 ALIGNMENT = 64
 _PREFIX = struct.Struct("<8sIQQ32s")
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
@@ -61,7 +63,9 @@ def write_program(program: Program, path: str | Path) -> None:
     header, arrays = _encode(program)
     offset = sum(_aligned(array.nbytes) for array in arrays.values())
     body_start = _aligned(_PREFIX.size + len(header))
-    prefix = _PREFIX.pack(MAGIC, FORMAT_VERSION, len(header), body_start + offset, hashlib.sha256(header).digest())
+    prefix = _PREFIX.pack(
+        MAGIC, _find_version(program), len(header), body_start + offset, hashlib.sha256(header).digest()
+    )
     with file_errors(path, "cannot be written"), open_atomically(path) as file:
         file.write(prefix)
         _write_padded(file, header, _PREFIX.size + len(header))
@@ -94,9 +98,11 @@ def read_program(path: str | Path) -> Program:
     except (OSError, ValueError) as error:
         what = "the file is empty" if isinstance(error, ValueError) else error.strerror or "cannot be read"
         raise InputFileError(what, where=str(path), expected=expected) from error
-    header, body = _split(content, str(path))
+    version, header, body = _split(content, str(path))
     try:
         program = _program(header, body, str(path))
+        if version != _find_version(program):
+            raise _other_version(version, program.name)
         verify_program(program)
     except (ProgramError, MemoryBudgetError) as error:
         where = f"{path}: {error.where}"
@@ -130,8 +136,19 @@ def _header(program: Program, table: dict[str, Any]) -> bytes:
     return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """Check prefix, lengths and the header's checksum; return the header and what follows it."""
+def _find_version(program: Program) -> int:
+    return TURNS_VERSION if program.kind is ProgramKind.RELOADED else FORMAT_VERSION
+
+
+def _other_version(version: int, where: str) -> ProgramError:
+    return ProgramError(
+        f"program format {version}", where=where, expected=f"format {FORMAT_VERSION} or {TURNS_VERSION}",
+        hint="compile it again with this mho, or update mho",
+    )  # fmt: skip
+
+
+def _split(content: NDArray[np.uint8], where: str) -> tuple[int, dict[str, Any], NDArray[np.uint8]]:
+    """Check prefix, lengths and the header's checksum; return the version, the header and what follows it."""
     if content.size < _PREFIX.size or bytes(content[: len(MAGIC)]) != MAGIC:
         kind = tell_kind(where, content[: _PREFIX.size].tobytes())
         raise InputFileError(
@@ -141,11 +158,8 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
             hint=f"mho compile {where} --accelerator NAME -o P.mho makes one" if where.endswith(".onnx") else "",
         )
     _, version, header_length, file_length, digest = _PREFIX.unpack(bytes(content[: _PREFIX.size]))
-    if version != FORMAT_VERSION:
-        raise ProgramError(
-            f"program format {version}", where=where, expected=f"format {FORMAT_VERSION}",
-            hint="compile it again with this mho, or update mho",
-        )  # fmt: skip
+    if version not in (FORMAT_VERSION, TURNS_VERSION):
+        raise _other_version(version, where)
     header_stop = _PREFIX.size + header_length
     if file_length != content.size or header_stop > content.size:
         raise InputFileError(
@@ -161,7 +175,7 @@ def _split(content: NDArray[np.uint8], where: str) -> tuple[dict[str, Any], NDAr
     body_start = _aligned(header_stop)
     if body_start > content.size or content[header_stop:body_start].any():
         raise InputFileError("the header is not followed by zeros", where=where, hint="the file is damaged")
-    return header, content[body_start:]
+    return version, header, content[body_start:]
 
 
 def _program(header: Any, body: NDArray[np.uint8], where: str) -> Program:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mho.formats import plural
 from mho.program.geometry import ConvGeometry, LinearGeometry
 from mho.program.instructions import (
     Affine,
@@ -28,8 +29,10 @@ from mho.program.instructions import (
     WriteTile,
 )
 from mho.program.layer_content import LayerContent, collect_layers
-from mho.program.program import Program, walk
-from mho.program.schedule import LayerSchedule
+from mho.program.program import Program, ProgramKind, walk
+from mho.program.schedule import LayerSchedule, Schedule
+from mho.program.turn_work import list_layer_tiles
+from mho.program.turns import TurnSchedule
 
 _INDENT = "  "
 
@@ -49,7 +52,8 @@ class LayerSummary:
         writes: crossbar writes that it executes; a tile that an earlier layer's write brings is none. In a program for
             a chip those of one copy: of weights once for all samples, of operands for each.
         operand_writes: those of them that write an operand, which earlier layers make, for each sample.
-        copies: sets of crossbars that share its windows; 1 but in programs for a chip.
+        copies: sets of crossbars that share its windows; 1 but in programs for a chip. Where tiles take turns, the
+            crossbars that share those of one tile, at most.
         mvms: crossbar reads.
         cells_bytes: size of the constants that its tiles come from.
         adc_bits: with which its sums are converted; None: all that the ADCs have.
@@ -79,7 +83,7 @@ class ProgramSummary:
     instructions: int
     constants_bytes: int
     chip_crossbars: int | None
-    """How many crossbars of a chip hold all copies of all tiles; None in a program for one crossbar."""
+    """How many crossbars of a chip it takes; None in a program for one crossbar."""
 
 
 def summarize(program: Program) -> ProgramSummary:
@@ -112,14 +116,18 @@ def _summarize_layer(program: Program, content: LayerContent) -> LayerSummary:
     tiles = {use.write for use in content.tiles}
     cells = {write.cells for write in tiles if isinstance(write, WriteTile)}
     size = sum(program.constants[name].nbytes for name in cells)
-    schedules = () if program.schedule is None else program.schedule.layers
+    copies = 1
+    if isinstance(program.schedule, Schedule):
+        copies = len(program.schedule[layer.name].copies)
+    elif isinstance(program.schedule, TurnSchedule):
+        copies = max(program.schedule[layer.name].copies, default=1)
     return LayerSummary(
         name=layer.name,
         geometry=describe_geometry(layer.geometry),
         tiles=len(tiles),
         writes=writes,
         operand_writes=operand_writes,
-        copies=next((len(one.copies) for one in schedules if one.name == layer.name), 1),
+        copies=copies,
         mvms=mvms,
         cells_bytes=size,
         adc_bits=layer.adc_bits,
@@ -169,8 +177,34 @@ def _lines(program: Program) -> Iterator[str]:
     if program.schedule is not None:
         yield ""
         yield "schedule:"
-        for layer in program.schedule.layers:
-            yield from _scheduled(layer)
+        yield from _turns(program) if program.kind is ProgramKind.RELOADED else _windows(program)
+
+
+def _windows(program: Program) -> Iterator[str]:
+    """Yield the schedule of windows of layers whose tiles have crossbars of their own."""
+    assert isinstance(program.schedule, Schedule), "a schedule of windows"
+    for layer in program.schedule.layers:
+        yield from _scheduled(layer)
+
+
+def _turns(program: Program) -> Iterator[str]:
+    """Yield the turns of tiles, those of the first batch; others lie in constants."""
+    schedule, layers = program.schedule, list_layer_tiles(program)
+    assert isinstance(schedule, TurnSchedule), "a schedule of turns"
+    batches = len(layers[0].crossbars)
+    period = f"a period of {plural(batches, 'batch', 'batches')} of {plural(schedule.batch, 'input')}"
+    yield f"{_INDENT}{period}; x0..x{schedule.used_crossbars - 1}, from x{schedule.rotating} on for good"
+    if schedule.next_crossbars != tuple(range(schedule.rotating)):
+        turned = ", ".join(f"x{crossbar}" for crossbar in schedule.next_crossbars)
+        yield f"{_INDENT}in the next period x0..x{schedule.rotating - 1} stand for {turned}"
+    if not schedule.writes_ahead:
+        yield f"{_INDENT}a batch begins with nothing written"
+    for layer in layers:
+        yield f"{_INDENT}layer {layer.content.layer.name}: {layer.turns.crossbars}[batch, turn]"
+        for number, copies in enumerate(layer.turns.copies):
+            first = layer.first_turns[number]
+            own = layer.crossbars[0, first : first + copies * layer.samples].tolist()
+            yield f"{2 * _INDENT}tile {number} in {', '.join(f'x{crossbar}' for crossbar in own)}"
 
 
 def _scheduled(layer: LayerSchedule) -> Iterator[str]:

@@ -70,7 +70,8 @@ class DigitalUse:
 class LayerContent:
     """The instructions of one layer's region, sorted by role.
 
-    `writes` are all that the region writes, in their order; `window_loops` enclose its `Window`, if it has one.
+    `writes` are all that the region writes, in their order, `has_nested_writes` tells whether some stand in a loop;
+    `window_loops` enclose its `Window`, if it has one.
     """
 
     layer: Layer
@@ -81,6 +82,7 @@ class LayerContent:
     tiles: tuple[TileUse, ...]
     dequantize: Dequantize
     writes: tuple[Write, ...]
+    has_nested_writes: bool
     window_loops: Loops | None
 
 
@@ -167,6 +169,7 @@ def _collect_layer(layer: Layer, chains: dict[int, _Chain]) -> LayerContent:
         tuple(collector.tiles),
         collector.dequantize,
         tuple(collector.writes),
+        collector.has_nested_writes,
         None if collector.window is None else _loops(collector.window),
     )
 

@@ -12,6 +12,7 @@ the encoding's correction column, or digital where a zero point of weights needs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,10 @@ from mho.program.instructions import (
 from mho.program.layer_content import Loops
 from mho.program.layer_context import LayerContext, affine, make_context, nest
 from mho.program.program import Buffer, BufferKind
-from mho.program.tile_lowering import Buffers, lower_resident_tiles, lower_tiles
+from mho.program.tile_lowering import Buffers, TileCode, list_tiles, lower_resident_tiles, lower_tiles
+
+Arrange = Callable[[tuple[TileCode, ...]], tuple[Instruction, ...]]
+"""Puts the tiles of a layer into an order and onto crossbars."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def lower_layer(
     accelerator: Accelerator,
     mapping: LayerMapping,
     crossbars: tuple[int, ...] | None = None,
+    arrange: Arrange | None = None,
 ) -> LoweredLayer:
     """Lower one quantized MVM node.
 
@@ -61,19 +66,24 @@ def lower_layer(
         mapping: how it lies on crossbars.
         crossbars: one for each tile, where the layer has crossbars of its own (its mapping is then one of
             `mho.scheduling.options`); without them, one crossbar is used again for every tile.
+        arrange: puts tiles into an order and onto crossbars, which they take in turn; instead of `crossbars`.
 
     Raises:
         MappingError: its grids or the accelerator do not allow it.
     """
     context = make_context(network, node, accelerator, mapping)
-    body = _lower_body(context, network, accelerator, crossbars)
+    body = _lower_body(context, network, accelerator, crossbars, arrange)
     # A product of the digital unit converts nothing.
     adc_bits = None if mapping.is_digital else mapping.bits.adc_bits
     return LoweredLayer(Layer(node.name, context.geometry, body, adc_bits), context.buffers, context.constants)
 
 
 def _lower_body(
-    context: LayerContext, network: Network, accelerator: Accelerator, crossbars: tuple[int, ...] | None
+    context: LayerContext,
+    network: Network,
+    accelerator: Accelerator,
+    crossbars: tuple[int, ...] | None,
+    arrange: Arrange | None,
 ) -> tuple[Instruction, ...]:
     node, geometry, quantization = context.node, context.geometry, context.quantization
     codes = context.buffer("codes", BufferKind.CODES, context.codes_size)
@@ -98,9 +108,12 @@ def _lower_body(
         body += lower_resident_tiles(context, accelerator, weights, buffers, crossbars, in_window)
     else:
         body += _lower_input_sums(context, buffers) if context.needs_digital_sums else ()
-        is_digital = context.mapping.is_digital
-        body += _lower_digital_product(context, weights, buffers) if is_digital else ()
-        body += () if is_digital else lower_tiles(context, accelerator, weights, buffers)
+        if context.mapping.is_digital:
+            body += _lower_digital_product(context, weights, buffers)
+        elif arrange is None:
+            body += lower_tiles(context, accelerator, weights, buffers)
+        else:
+            body += arrange(list_tiles(context, accelerator, weights, buffers))
     body.append(_lower_dequantize(context, network, sums, stored_sums))
     return tuple(body)
 

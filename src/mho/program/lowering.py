@@ -21,8 +21,11 @@ from mho.program.layer_lowering import LoweredLayer, lower_layer
 from mho.program.program import NORMALIZES_INPUT, Buffer, BufferKind, Program
 from mho.program.schedule import LayerSchedule, Schedule, StoredWait, Wait
 from mho.program.shared_writes import join_writes
+from mho.program.turn_lowering import TurnLowering
+from mho.program.turns import TurnSchedule
 from mho.program.verify import verify_program
 from mho.scheduling.chip_schedule import ChipSchedule
+from mho.scheduling.reload_schedule import ReloadSchedule
 from mho.scheduling.work_graph import LayerWork
 from mho.version import __version__
 
@@ -64,18 +67,20 @@ def compile_network(
 
 
 def compile_schedule(
-    quantized: Network, schedule: ChipSchedule, *, metadata: Mapping[str, Any] | None = None
+    quantized: Network, schedule: ChipSchedule | ReloadSchedule, *, metadata: Mapping[str, Any] | None = None
 ) -> Program:
     """Compile a quantized network for the chip that it was scheduled on.
 
     Args:
         quantized: a network whose every MVM layer carries integers.
-        schedule: of this network, at its own widths, with all of its layers, as `schedule_network` makes it.
+        schedule: of this network, at its own widths, with all of its layers, as `schedule_network` or
+            `schedule_network_reload` make it.
         metadata: JSON values to carry along (hashes, names), beside mho's version and the layers' bit widths.
 
     Returns:
-        A verified program: every tile of the first copy of each layer in its crossbar, and the other copies, and what
-        windows wait for, in `Program.schedule`.
+        A verified program. Where weights stay: every tile of the first copy of each layer in its crossbar, and the
+        other copies, and what windows wait for, in `Program.schedule`. Where tiles are rewritten: every tile in the
+        crossbar that takes it in the first batch, and which take it in the others, in `Program.schedule`.
 
     Raises:
         MappingError: a layer is not quantized, or the schedule is that of another network.
@@ -88,6 +93,8 @@ def compile_schedule(
             f"layers that the schedule leaves out: {', '.join(missing)}", where=quantized.name,
             expected="a schedule of all layers of the network",
         )  # fmt: skip
+    if isinstance(schedule, ReloadSchedule):
+        return _compile_reload(quantized, schedule, metadata or {})
     lowered = []
     for node in quantized.mvm_nodes:
         crossbars = schedule.plan.places[node.name][0].crossbars
@@ -99,6 +106,19 @@ def compile_schedule(
     origin = {"mapping": str(schedule.model), "objective": str(schedule.objective), **(metadata or {})}
     return assemble_program(
         quantized, schedule.accelerator, lowered, [one.layer for one in lowered], waits, Schedule(layers), origin
+    )
+
+
+def _compile_reload(quantized: Network, schedule: ReloadSchedule, metadata: Mapping[str, Any]) -> Program:
+    """Compile a network whose tiles take turns, in the order of its schedule."""
+    lowering, lowered = TurnLowering(schedule), []
+    for number, node in enumerate(quantized.mvm_nodes):
+        with naming_layer(node.name):
+            lowered.append(lowering.lower(quantized, node, number))
+    layers = join_writes([one.layer for one in lowered], schedule.network)
+    origin = {"mapping": str(schedule.model), "batch": schedule.batch, **metadata}
+    return assemble_program(
+        quantized, schedule.accelerator, lowered, layers, lowering.constants, lowering.schedule, origin
     )
 
 
@@ -119,7 +139,7 @@ def assemble_program(
     lowered: Sequence[LoweredLayer],
     layers: Iterable[Layer],
     more_constants: Mapping[str, NDArray[Any]],
-    schedule: Schedule | None,
+    schedule: Schedule | TurnSchedule | None,
     metadata: Mapping[str, Any],
 ) -> Program:
     """Put lowered layers and digital operations together to a verified program.

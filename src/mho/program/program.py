@@ -18,6 +18,7 @@ from mho.formats import plural
 from mho.hardware.spec import Accelerator
 from mho.program.instructions import Instruction, Layer, Loop, Window
 from mho.program.schedule import Schedule
+from mho.program.turns import TurnSchedule
 
 NORMALIZES_INPUT = "normalizes_input"
 """Key of `Program.metadata` that names the operations with which a program normalizes its inputs; it takes raw ones."""
@@ -32,6 +33,17 @@ class BufferKind(StrEnum):
     """Integers for DACs or cells."""
     ACCUMULATORS = "accumulators"
     """Exact integer sums, 64 bit."""
+
+
+class ProgramKind(StrEnum):
+    """How the tiles of a program lie in crossbars."""
+
+    ONE_CROSSBAR = "one-crossbar"
+    """One crossbar serves every tile in turn."""
+    RESIDENT = "resident"
+    """Every tile has a crossbar of its own; layers overlap."""
+    RELOADED = "reloaded"
+    """Tiles outnumber the crossbars and are rewritten; layers follow each other."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,8 @@ class Program(Tabular):
         instructions: in execution order.
         metadata: what it came from (policy, hashes, versions): JSON values.
         schedule: which crossbars hold copies of the layers, and what their windows wait for, where every layer has
-            crossbars of its own; None for a program of one crossbar that is used again for every tile.
+            crossbars of its own; which crossbars tiles take in turn, where they are rewritten in several; None for a
+            program of one crossbar that is used again for every tile.
     """
 
     name: str
@@ -66,7 +79,7 @@ class Program(Tabular):
     constants: Mapping[str, NDArray[Any]]
     instructions: tuple[Instruction, ...]
     metadata: Mapping[str, Any]
-    schedule: Schedule | None = None
+    schedule: Schedule | TurnSchedule | None = None
 
     def __post_init__(self) -> None:
         if shared := set(self.buffers) & set(self.constants):
@@ -84,6 +97,13 @@ class Program(Tabular):
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
 
     @property
+    def kind(self) -> ProgramKind:
+        """How its tiles lie in crossbars."""
+        if self.schedule is None:
+            return ProgramKind.ONE_CROSSBAR
+        return ProgramKind.RELOADED if isinstance(self.schedule, TurnSchedule) else ProgramKind.RESIDENT
+
+    @property
     def sample_bytes(self) -> int:
         """Memory of all buffers for one sample: float32, and int64 for codes and sums."""
         sizes = ((4 if buffer.kind is BufferKind.FLOAT else 8, buffer.shape) for buffer in self.buffers.values())
@@ -99,14 +119,20 @@ class Program(Tabular):
 
     @property
     def _summary(self) -> str:
-        kind = "one crossbar" if self.schedule is None else "a whole chip"
-        return f"{self.name}: {plural(len(self.layers), 'layer')} on {kind} of {self.accelerator.name}"
+        return f"{self.name}: {plural(len(self.layers), 'layer')} on {_PLACES[self.kind]} of {self.accelerator.name}"
 
     def table(self) -> Table:
         """Return one row a layer; instructions in loops count once, executed ones as often as one sample needs them."""
         counted = ((layer, list(walk(layer.body))) for layer in self.layers)
         rows = ((layer.name, layer.adc_bits, len(found), sum(times for _, times in found)) for layer, found in counted)
         return Table(self._summary, ("layer", "adc_bits", "instructions", "executed"), tuple(rows))
+
+
+_PLACES = {
+    ProgramKind.ONE_CROSSBAR: "one crossbar",
+    ProgramKind.RESIDENT: "a whole chip",
+    ProgramKind.RELOADED: "a chip that rewrites tiles",
+}
 
 
 def walk(body: tuple[Instruction, ...], times: int = 1) -> Iterator[tuple[Instruction, int]]:

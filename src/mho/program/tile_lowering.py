@@ -7,6 +7,7 @@ whose products go to sums in the margins, which are dropped. So one loop serves 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from mho.hardware.spec import Accelerator, Encoding
 from mho.mapping.cell_contents import PartContents
 from mho.mapping.encoding import CORRECTION, count_stored_bits, first_shift
+from mho.mapping.layer_mapping import Part
 from mho.mapping.tiling import Tile, split_tiles
 from mho.program.geometry import MatmulGeometry
 from mho.program.instructions import (
@@ -32,6 +34,7 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import Loops, Write
 from mho.program.layer_context import LayerContext, affine, nest, row_addresses, window_steps
+from mho.program.program import rewrite
 
 CROSSBAR = 0
 """The crossbar that is used again for every tile, where tiles have none of their own."""
@@ -119,6 +122,52 @@ def lower_resident_tiles(
             reads += read
     first = lowerings[0][0]
     return (*writes, *nest(first.windows, (Window((*sums, *nest((first.steps,), tuple(reads)))),)))
+
+
+@dataclass(frozen=True)
+class TileCode:
+    """One tile by itself: how it is written, and all of its reads.
+
+    Attributes:
+        part: of the mapping that it belongs to.
+        write: of the tile.
+        reads: in all windows.
+    """
+
+    part: Part
+    write: Write
+    reads: tuple[Instruction, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns in use."""
+        return len(self.write.rows), len(self.write.cols)
+
+    def on(self, crossbar: int) -> tuple[Instruction, ...]:
+        """Return its instructions for a crossbar."""
+
+        def move(item: Instruction) -> tuple[Instruction, ...]:
+            if isinstance(item, WriteTile | WriteDynamicTile | LoadInput | Mvm | ShiftAdd):
+                return (replace(item, crossbar=crossbar),)
+            return (item,)
+
+        return rewrite((self.write, *self.reads), move)
+
+
+def list_tiles(
+    context: LayerContext, accelerator: Accelerator, weights: NDArray[Any] | None, buffers: Buffers
+) -> tuple[TileCode, ...]:
+    """Return the tiles of a layer one by one, which may take any crossbars; arguments as of `lower_tiles`.
+
+    Raises:
+        MappingError: a weight is not one of the integers that the mapping was made for.
+    """
+    tiles: list[TileCode] = []
+    for lowering, cells in _list_chunks(context, accelerator, weights, buffers):
+        for write, reads in lowering.lower_resident(cells, itertools.repeat(CROSSBAR)):
+            body = nest((*lowering.windows, lowering.steps), reads)
+            tiles.append(TileCode(lowering.contents.part, write, body))
+    return tuple(tiles)
 
 
 def _list_chunks(

@@ -42,7 +42,8 @@ from mho.program.instructions import (
 )
 from mho.program.layer_content import collect_layers
 from mho.program.layer_proof import LayerProduct, prove_layer
-from mho.program.program import BufferKind, Program, walk
+from mho.program.program import BufferKind, Program, ProgramKind, walk
+from mho.program.turn_work import check_turns
 
 _LARGEST_SHIFT = 32
 _LARGEST_CORRECTION = 2**62
@@ -94,8 +95,10 @@ def prove_program(program: Program) -> Iterator[LayerProduct]:
         if product.window is not None:
             sizes[product.name] = product.window
         yield product
-    if program.schedule is not None:
+    if program.kind is ProgramKind.RESIDENT:
         check_schedule(program, sizes)
+    elif program.kind is ProgramKind.RELOADED:
+        check_turns(program)
 
 
 def _check(checker: Checker, item: Instruction) -> None:

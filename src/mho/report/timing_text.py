@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from mho.formats import format_share, format_time
+from typing import Any
+
+from mho.formats import format_share, format_time, plural
 from mho.program.program import Program
 from mho.report.columns import Column, print_columns
 from mho.report.schedule_text import CAUSE_MEANINGS, format_limit
+from mho.scheduling.reload_use import list_layer_uses
 from mho.simulation.chip_timing import Cause
 from mho.simulation.plan_timing import PlanTiming
+from mho.simulation.reloaded_timing import ReloadedTiming
 from mho.simulation.timing import ProgramTiming
 from mho.terminal import Console
 
@@ -56,6 +60,53 @@ def print_chip_timing(console: Console, program: Program, timing: PlanTiming) ->
         share = batch.interconnect_ps / (batch.links * total)
         what = f"{batch.links:,} links that carried bytes" if batch.links > 1 else "the link that carried bytes"
         console.print(f"interconnect: {format_share(share)} of the time of {what}")
+
+
+def print_reloaded_timing(console: Console, program: Program, timing: ReloadedTiming) -> None:
+    """Print when the layers of a program whose tiles are rewritten work, and what its crossbars do."""
+    layers, count = list_layer_uses(timing), Column.of_counts
+    total, batches = timing.timing.period_ps, timing.timing.inputs
+    copies = (str(least) if least == most else f"{least}-{most}" for least, most in (one.copies for one in layers))
+    columns = [
+        Column("layer", tuple(layer.name for layer in layers), "total"),
+        count("tiles", (layer.tiles for layer in layers), add=True),
+        Column("copies", tuple(copies)),
+        count("stay", (layer.staying for layer in layers), add=True),
+        count("writes", (layer.writes for layer in layers), add=True),
+        Column("start", tuple(format_time(layer.start_ps / 1e6) for layer in layers)),
+        Column("finish", tuple(format_time(layer.finish_ps / 1e6) for layer in layers)),
+        Column("waits", tuple(format_time(layer.waiting_ps / 1e6) for layer in layers)),
+    ]
+    print_columns(console, columns)
+    chip, plan = program.accelerator.chip, timing.plan
+    batch = "an input" if timing.batch == 1 else f"a batch of {timing.batch:,}, {_time(timing.interval_ps)} an input"
+    console.print(
+        f"\ntime {_time(timing.latency_ps)} {batch} on {program.accelerator.name}: {timing.used_crossbars:,} of "
+        f"{chip.crossbars:,} crossbars in use, {plan.rotating:,} of them rewritten",
+        soft_wrap=True,
+    )
+    per = "an input" if timing.batch == 1 else "a batch"
+    line = f"{plural(timing.writes, 'write')} {per}, a cell up to {timing.cell_writes_per_input:.4g} times an input"
+    if timing.lifetime_inputs is not None:
+        line += f": cells of the busiest crossbar may fail after {timing.lifetime_inputs:,} inputs"
+    console.print(line, soft_wrap=True)
+    shares = f"{format_share(timing.waiting_ps / total if total else 0)} of the time waits for writes"
+    repeats = "" if batches == 1 else f"; times repeat every {batches} batches, those of the first are shown"
+    console.print(shares + repeats, soft_wrap=True)
+
+
+def describe_reloaded_timing(timing: ReloadedTiming) -> dict[str, Any]:
+    """Return figures of a program that rewrites tiles."""
+    layers = [
+        {"name": one.name, "start_ps": one.start_ps, "finish_ps": one.finish_ps, "writes": one.writes}
+        for one in list_layer_uses(timing)
+    ]
+    keys = ("latency_ps", "interval_ps", "total_ps", "batch", "writes", "cell_writes_per_input", "lifetime_inputs")
+    return {key: getattr(timing, key) for key in keys} | {"layers": layers}
+
+
+def _time(time_ps: float) -> str:
+    return format_time(time_ps / 1e6)
 
 
 def print_crossbar_timing(console: Console, program: Program, timing: ProgramTiming) -> None:

@@ -14,68 +14,41 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mho.cost_model.endurance import count_lifetime_inputs
 from mho.hardware.spec import Accelerator
 from mho.mapping.activity import Activity, count_reading, count_writing
 from mho.mapping.layer_mapping import DEFAULT_MODEL, LayerMapping, MappingModel
 from mho.mapping.network_mapping import NetworkMapping, map_network
 from mho.network.layers import MvmLayer
 from mho.policy import Policy
-from mho.scheduling.gantt import BARS, GanttChart
 from mho.scheduling.options import list_chip_options
 from mho.scheduling.reload_bound import bound_reload_ps
-from mho.scheduling.reload_gantt import draw_reload
-from mho.scheduling.reload_search import count_writes, find_plan
+from mho.scheduling.reload_cycle import ReloadCycle
+from mho.scheduling.reload_search import find_plan
 from mho.scheduling.reload_tiles import NetworkTiles, check_layers
-from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, measure_gaps, time_reload
+from mho.scheduling.reload_timing import ReloadPlan, ReloadTiming, time_reload
 from mho.scheduling.schedule import Schedule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ReloadSchedule(Schedule):
+class ReloadSchedule(ReloadCycle, Schedule):
     """A schedule in which tiles are rewritten, repeated batch after batch.
 
     Attributes:
         work: the tiles of the network.
-        layer_mappings: how each layer lies in tiles, in execution order.
+        network: how each layer lies in tiles, in execution order, and which layers are written at once.
         plan: which tiles stay, and how many crossbars share a tile's windows.
         timing: a period of batches, with the spans of all tiles.
     """
 
     work: NetworkTiles
-    layer_mappings: tuple[LayerMapping, ...]
+    network: NetworkMapping
     plan: ReloadPlan
     timing: ReloadTiming
 
     @property
     def mappings(self) -> Mapping[str, LayerMapping]:
         """How each layer lies in tiles, by name, in execution order."""
-        return {mapping.layer.name: mapping for mapping in self.layer_mappings}
-
-    @property
-    def batch(self) -> int:
-        """Inputs for which weights are written once."""
-        return self.work.batch
-
-    @property
-    def used_crossbars(self) -> int:
-        """Crossbars that hold tiles for good or are rewritten."""
-        return self.plan.crossbars
-
-    @property
-    def latency_ps(self) -> int:
-        """Mean time of a batch, and so from batch to batch, ps, rounded up."""
-        return self.timing.interval_ps
-
-    @property
-    def interval_ps(self) -> float:
-        """Time for one input, ps."""
-        return self.latency_ps / self.batch
-
-    @property
-    def total_ps(self) -> int:
-        """Time of a batch, ps."""
-        return self.latency_ps
+        return {mapping.layer.name: mapping for mapping in self.network.layers}
 
     @cached_property
     def bound_ps(self) -> int:
@@ -87,44 +60,6 @@ class ReloadSchedule(Schedule):
         """True where no plan is faster: the bound is met, or all were timed."""
         return self.latency_ps == self.bound_ps
 
-    @property
-    def writes(self) -> int:
-        """Writes of all crossbars for a batch."""
-        return count_writes(self.work, self.plan)
-
-    @cached_property
-    def busiest_writes(self) -> tuple[int, int]:
-        """Writes of the crossbar that is written most often, and in how many batches."""
-        return _count_busiest(self.timing, self.plan)
-
-    @property
-    def cell_writes_per_input(self) -> float:
-        """How often one input writes a cell of the crossbar that is written most often."""
-        writes, batches = self.busiest_writes
-        return writes / (batches * self.batch)
-
-    @property
-    def lifetime_inputs(self) -> int | None:
-        """Inputs until the cells of the crossbar that is written most often may fail.
-
-        None where nothing is written, or the accelerator has no endurance figure.
-        """
-        writes, batches = self.busiest_writes
-        return count_lifetime_inputs(self.accelerator, writes, inputs=batches * self.batch)
-
-    @property
-    def levelled_lifetime_inputs(self) -> int | None:
-        """The same where crossbars trade places now and then, so that all are written alike."""
-        return count_lifetime_inputs(self.accelerator, self.writes, inputs=self.crossbars * self.batch)
-
-    @property
-    def waiting_ps(self) -> int:
-        """Time of the period in which nothing is read and no digital work is done: all wait for writes, ps."""
-        working = [(span.read[0], span.held_until) for span in self.timing.spans]
-        for ends in self.timing.layer_ends_ps:
-            working += [(end - extra, end) for end, extra in zip(ends, self.work.extra_ps, strict=True)]
-        return measure_gaps(working, 0)
-
     def count_activities(self) -> Mapping[str, Activity]:
         """Return what each layer does for a batch of the steady state.
 
@@ -135,10 +70,6 @@ class ReloadSchedule(Schedule):
             name: count_reading(mapping).times(self.batch) + self._count_writing(number, mapping)
             for number, (name, mapping) in enumerate(self.mappings.items())
         }
-
-    def draw_gantt(self, limit: int = BARS) -> GanttChart:
-        """Return what the crossbars do in one period of the steady state, in about `limit` bars."""
-        return draw_reload(self.work, self.plan, self.timing, self.accelerator.chip, limit)
 
     def _count_writing(self, layer: int, mapping: LayerMapping) -> Activity:
         """Count what the writes of one layer's tiles take for a batch."""
@@ -215,32 +146,15 @@ def schedule_reload(
     Raises:
         ScheduleError: there is no layer, or `batch` is below 1.
     """
-    layers = mappings.layers if isinstance(mappings, NetworkMapping) else tuple(mappings)
-    work = NetworkTiles.of(mappings if isinstance(mappings, NetworkMapping) else layers, accelerator, batch=batch)
+    network = mappings if isinstance(mappings, NetworkMapping) else NetworkMapping.apart(mappings)
+    work = NetworkTiles.of(network, accelerator, batch=batch)
     plan = find_plan(work, accelerator.chip.crossbars, known=known)
     return ReloadSchedule(
         accelerator=accelerator,
         model=model,
         minimal_crossbars=work.tiles if minimal_crossbars is None else minimal_crossbars,
         work=work,
-        layer_mappings=layers,
+        network=network,
         plan=plan,
         timing=time_reload(work, plan, with_spans=True),
     )
-
-
-def _count_busiest(timing: ReloadTiming, plan: ReloadPlan) -> tuple[int, int]:
-    """Return the writes of the crossbar that is written most often, and in how many batches: a cycle of roles."""
-    writes = [0] * plan.rotating
-    for span in timing.spans:
-        if span.write is not None:
-            writes[span.crossbar] += 1
-    busiest, seen = (0, 1), [False] * plan.rotating
-    for role in range(plan.rotating):
-        total = length = 0
-        while not seen[role]:
-            seen[role] = True
-            total, length, role = total + writes[role], length + timing.inputs, timing.next_roles[role]
-        if length and total * busiest[1] > busiest[0] * length:
-            busiest = total, length
-    return busiest

@@ -171,30 +171,45 @@ def check_layers(layers: Sequence[object], batch: int) -> None:
 
 def list_groups(number: int, mapping: LayerMapping, accelerator: Accelerator, batch: int) -> list[TileGroup]:
     """List the tiles of one layer, by its number, for a batch; equal ones together."""
-    prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
-    is_stored = mapping.layer.is_stored_dynamically
     found: dict[TileGroup, dict[int, int]] = {}
+    samples = batch if mapping.layer.is_stored_dynamically else 1
     for part in mapping.parts:
         for tiles, rows, cols in _list_shapes(part, accelerator):
-            one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once, mapping.encoding)
-            bits = 0 if is_stored else rows * cols * accelerator.crossbar.cell_bits
-            transfer_ps = _transfer_ps(bits, accelerator)
-            group = TileGroup(
-                number,
-                1,
-                part.windows * (1 if is_stored else batch),
-                part.num_steps * (one.mvms * prices.mvm_ps + one.conversions * prices.conversion_ps),
-                part.num_steps * one.operations * prices.operation_ps,
-                max(prices.write_ps, transfer_ps),
-                transfer_ps,
-                is_stored,
-            )
-            cells = found.setdefault(group, {})
-            cells[rows * cols] = cells.get(rows * cols, 0) + tiles * (batch if is_stored else 1)
+            cells = found.setdefault(describe_tile(number, mapping, part, (rows, cols), accelerator, batch), {})
+            cells[rows * cols] = cells.get(rows * cols, 0) + tiles * samples
     return [
         replace(group, tiles=sum(cells.values()), cells=tuple(sorted(cells.items(), reverse=True)))
         for group, cells in found.items()
     ]
+
+
+def describe_tile(
+    number: int, mapping: LayerMapping, part: Part, size: tuple[int, int], accelerator: Accelerator, batch: int
+) -> TileGroup:
+    """Return one tile of a layer, as a group of its own.
+
+    Args:
+        number: of the layer, in execution order.
+        mapping: how the layer is mapped.
+        part: of the mapping that the tile belongs to.
+        size: its rows and columns in use.
+        accelerator: what it is made for.
+        batch: inputs that share the writes of weights.
+    """
+    prices = UnitTimes.of(layer_hardware(accelerator, mapping.bits), mapping.encoding)
+    is_stored, (rows, cols) = mapping.layer.is_stored_dynamically, size
+    one = count_tiling(1, 1, rows, cols, accelerator, part.rows_at_once, mapping.encoding)
+    transfer_ps = 0 if is_stored else count_transfer_ps(rows * cols, accelerator)
+    return TileGroup(
+        number,
+        1,
+        part.windows * (1 if is_stored else batch),
+        part.num_steps * (one.mvms * prices.mvm_ps + one.conversions * prices.conversion_ps),
+        part.num_steps * one.operations * prices.operation_ps,
+        max(prices.write_ps, transfer_ps),
+        transfer_ps,
+        is_stored,
+    )
 
 
 def _list_shapes(part: Part, accelerator: Accelerator) -> Iterator[tuple[int, int, int]]:
@@ -216,8 +231,9 @@ def _cut(lines: int, size: int) -> Iterator[tuple[int, int]]:
         yield 1, rest
 
 
-def _transfer_ps(bits: int, accelerator: Accelerator) -> int:
-    speed = accelerator.memory.bytes_per_us
+def count_transfer_ps(cells: int, accelerator: Accelerator) -> int:
+    """Return the time in which the weights of so many cells come from outside of the chip, ps; 0 where it is ideal."""
+    speed, bits = accelerator.memory.bytes_per_us, cells * accelerator.crossbar.cell_bits
     return 0 if isinstance(speed, str) else -(-bits * _PS_PER_US // (_BITS_PER_BYTE * speed))
 
 

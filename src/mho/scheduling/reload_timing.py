@@ -81,12 +81,15 @@ class ReloadTiming:
         layer_ends_ps: for each input of the period, when each layer is finished, ps from the start of the period.
         spans: all reads, with the writes before them; empty unless requested.
         next_roles: for each rotating crossbar, which crossbar of this period it stands for in the next.
+        writes_ahead: True where tiles of the next input are written while one runs; else each starts with nothing
+            written.
     """
 
     period_ps: int
     layer_ends_ps: tuple[tuple[int, ...], ...]
     spans: tuple[TileSpan, ...]
     next_roles: tuple[int, ...]
+    writes_ahead: bool = True
 
     @property
     def inputs(self) -> int:
@@ -110,7 +113,7 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
     empty: State = (0,) * plan.rotating, 0
     states = [empty]
     while len(states) <= _MOST_INPUTS:
-        after = _Input(work, plan, states[-1]).state_after()
+        after = InputRun(work, plan, states[-1]).state_after()
         if after in states:
             return _time_period(work, plan, states[states.index(after) :], with_spans)
         states.append(after)
@@ -120,7 +123,7 @@ def time_reload(work: NetworkTiles, plan: ReloadPlan, *, with_spans: bool = Fals
 def time_second_input(work: NetworkTiles, plan: ReloadPlan) -> int:
     """Return the time of an input that follows one which found nothing written, ps: close to the mean of many."""
     empty: State = (0,) * plan.rotating, 0
-    return _Input(work, plan, _Input(work, plan, empty).state_after()).now
+    return InputRun(work, plan, InputRun(work, plan, empty).state_after()).now
 
 
 def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
@@ -137,7 +140,7 @@ def unroll(timing: ReloadTiming, periods: int) -> tuple[TileSpan, ...]:
         for crossbar, role in enumerate(stands_in):
             crossbars[role] = crossbar
         spans += [
-            _move(span, number * timing.period_ps, span.number + number * timing.inputs, crossbars)
+            move_span(span, number * timing.period_ps, span.number + number * timing.inputs, crossbars)
             for span in timing.spans
         ]
         stands_in = [timing.next_roles[role] for role in stands_in]
@@ -158,19 +161,19 @@ def _time_period(
     """Time one input from each state."""
     now, ends, spans, standing = 0, [], [], list(range(plan.rotating))
     for number, state in enumerate(states):
-        one = _Input(work, plan, state, with_spans=with_spans)
+        one = InputRun(work, plan, state, with_spans=with_spans)
         ends.append(tuple(now + end for end in one.ends))
-        spans += [_move(span, now, number, standing) for span in one.spans]
+        spans += [move_span(span, now, number, standing) for span in one.spans]
         if not starts_empty:
             standing = [standing[role] for _, role in sorted(one.free)]
         now += one.now
     next_roles = [0] * plan.rotating
     for role, crossbar in enumerate(standing):
         next_roles[crossbar] = role
-    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(next_roles))
+    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(next_roles), not starts_empty)
 
 
-def _move(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> TileSpan:
+def move_span(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> TileSpan:
     """Move a span to its place in the period; rotating crossbars stand for those of the period's first input."""
     write = None if span.write is None else (span.write[0] + time_ps, span.write[1] + time_ps)
     read = span.read[0] + time_ps, span.read[1] + time_ps
@@ -178,7 +181,7 @@ def _move(span: TileSpan, time_ps: int, number: int, standing: list[int]) -> Til
     return TileSpan(span.group, span.layer, crossbar, write, read, span.held_until + time_ps, number)
 
 
-class _Input:
+class InputRun:
     """Runs one input from a state of the crossbars."""
 
     def __init__(self, work: NetworkTiles, plan: ReloadPlan, state: State, *, with_spans: bool = False) -> None:
@@ -204,8 +207,12 @@ class _Input:
             g.transfer_ps * (g.tiles * copies - staying)
             for g, copies, staying in zip(groups, self._plan.copies, self._plan.staying, strict=True)
         )
-        free = sorted(max(oldest, free - self.now) for free, _ in self.free)
+        free = [max(oldest, free - self.now) for free in self.list_free()]
         return tuple(free), max(oldest, self._link - self.now)
+
+    def list_free(self) -> list[int]:
+        """Return when crossbars are free, ascending, ps."""
+        return [free for free, _ in sorted(self.free)]
 
     def _run_layer(self, layer: int) -> None:
         start = end = self._unit = self.now
@@ -217,12 +224,12 @@ class _Input:
             group, copies = self._work.groups[number], self._plan.copies[number]
             read_ps, digital_ps = group.read_ps(copies), group.digital_of_tile_ps(copies)
             for _ in range(self._plan.staying[number]):
-                crossbar, self._next_staying = self._next_staying, self._next_staying + 1
+                crossbar = self._take_staying()
                 done = self._read(number, layer, crossbar, None, start, read_ps, digital_ps)
                 end = max(end, done)
                 self._keep_for_later(number, layer, crossbar, rotates=False)
             for _ in range(group.tiles * copies - self._plan.staying[number]):
-                free, role = heapq.heappop(self.free)
+                free, role = self._take()
                 begin = max(free, start) if group.is_stored else free
                 if group.transfer_ps:
                     begin = max(begin, self._link)
@@ -250,7 +257,20 @@ class _Input:
     def _release(self, number: int, layer: int, crossbar: int, done: int, rotates: bool) -> None:
         """Free a crossbar, unless it is read again in a later layer."""
         if not self._keep_for_later(number, layer, crossbar, rotates=rotates) and rotates:
-            heapq.heappush(self.free, (done, crossbar))
+            self._put(done, crossbar)
+
+    def _take_staying(self) -> int:
+        """Return the crossbar of the next tile that stays."""
+        self._next_staying += 1
+        return self._next_staying - 1
+
+    def _take(self) -> tuple[int, int]:
+        """Return when the crossbar of the next tile that is written is free, and which it is."""
+        return heapq.heappop(self.free)
+
+    def _put(self, free_ps: int, crossbar: int) -> None:
+        """Let a crossbar be written from now on."""
+        heapq.heappush(self.free, (free_ps, crossbar))
 
     def _keep_for_later(self, number: int, layer: int, crossbar: int, *, rotates: bool) -> bool:
         following = _next_read(self._work.groups[number], layer)
@@ -262,7 +282,11 @@ class _Input:
     def _wait_on_a_single_crossbar(self) -> None:
         """Let a chip of one crossbar do one thing after the other, as the time-multiplexed regime has it."""
         if self._plan.rotating == self._plan.crossbars == 1:
-            self.free = [(max(free, self.now), role) for free, role in self.free]
+            self._wait_for(self.now)
+
+    def _wait_for(self, now_ps: int) -> None:
+        """Let no crossbar be written before this time."""
+        self.free = [(max(free, now_ps), role) for free, role in self.free]
 
 
 def _next_read(group: TileGroup, layer: int) -> tuple[int, int, int] | None:

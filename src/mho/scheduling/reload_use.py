@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.scheduling.reload_cycle import ReloadCycle
 from mho.scheduling.reload_timing import measure_gaps
 
 
@@ -52,7 +52,7 @@ class LayerUse:
     waiting_ps: int
 
 
-def count_use(schedule: ReloadSchedule) -> CrossbarUse:
+def count_use(schedule: ReloadCycle) -> CrossbarUse:
     """Return what the time of the crossbars goes to, in one period."""
     timing, rotating = schedule.timing, schedule.plan.rotating
     reading = digital = writing = ready = 0
@@ -75,7 +75,7 @@ def count_use(schedule: ReloadSchedule) -> CrossbarUse:
     return CrossbarUse(reading, digital, writing, ready, total - reading - digital - writing - ready)
 
 
-def list_layer_uses(schedule: ReloadSchedule) -> tuple[LayerUse, ...]:
+def list_layer_uses(schedule: ReloadCycle) -> tuple[LayerUse, ...]:
     """Return what each layer does, in execution order."""
     work, plan, ends = schedule.work, schedule.plan, schedule.timing.layer_ends_ps[0]
     working: list[list[tuple[int, int]]] = [[] for _ in work.layers]

@@ -218,6 +218,14 @@ class _AnalogLayer:
             run.run(codes, own, noise(run.tile))
         for number, tile in enumerate(self.tiles):
             show = None if observe is None else partial(observe, self._content.layer.name, number)
+            if tile.share is not None:
+                for one, chosen in _share_samples(tile, samples, first):
+                    part, shared = Codes({tile.codes: made[tile.codes][:, chosen].contiguous()}), own[:, chosen]
+                    if show is not None:
+                        _show(one, part, show)
+                    run_alone(one).run(part, shared, noise(one))
+                    own[:, chosen] = shared
+                continue
             if tile.operand is None:
                 if show is not None:
                     _show(tile, codes, show)
@@ -235,7 +243,17 @@ class _AnalogLayer:
 
     @cached_property
     def _runs(self) -> tuple[WindowRun, ...]:
-        return plan_runs((tile for tile in self.tiles if tile.operand is None), self._sizes)
+        return plan_runs((tile for tile in self.tiles if tile.operand is None and tile.share is None), self._sizes)
+
+
+def _share_samples(tile: AnalogTile, samples: int, first: int) -> Iterator[tuple[AnalogTile, NDArray[np.int64]]]:
+    """Yield a tile with the windows that it serves of some samples, and these samples."""
+    assert tile.share is not None, "inputs of a batch share the tile"
+    places = (first + np.arange(samples)) % tile.share.batch
+    for one, some in tile.share.split(tile):
+        chosen = np.flatnonzero(np.isin(places, list(some)))
+        if chosen.size:
+            yield one, chosen
 
 
 def _store_samples(

@@ -26,12 +26,13 @@ from mho.array.seeds import CrossbarSeed
 from mho.errors import ConfigError
 from mho.hardware.spec import Accelerator
 from mho.program.geometry import AccumulatorLayout
-from mho.program.instructions import Layer, QuantizeInput, ShiftAdd, WriteTile
-from mho.program.layer_content import LayerContent, Loops, TileUse, Write
+from mho.program.instructions import Layer, QuantizeInput, ShiftAdd, WriteDynamicTile, WriteTile
+from mho.program.layer_content import LayerContent, Loops, TileUse
 from mho.program.program import Program
 from mho.simulation.analog_faults import FaultAwareWriter, FaultFigures
 from mho.simulation.stored_operands import StoredOperand
-from mho.simulation.tile_loops import count_matrices, list_addresses, split_loops, turns
+from mho.simulation.tile_loops import list_addresses, split_loops, turns
+from mho.simulation.tile_places import TilePlace, TilePlaces, TileWrite
 
 Integers = NDArray[np.int64]
 
@@ -48,6 +49,9 @@ _MakeProduct = Callable[[WrittenCells], ArrayProduct]
 class AnalogTile:
     """One matrix in one crossbar, and all windows that meet it: with copies of a layer, every d-th.
 
+    Where inputs of a batch share copies that windows of one input do not share alike, `inputs` and `sums` are those of
+    all windows, and `share` tells which of them meet it.
+
     Attributes:
         crossbar: that holds it.
         bitlines: int64 [cols], of the crossbar, on which its columns lie.
@@ -58,6 +62,7 @@ class AnalogTile:
         rows: int64 [rows], from there to the codes that drive the rows.
         sums: int64 [windows], address of each window among the sums.
         results: int64 [results], from there to the sums that results are added to.
+        share: of the windows of a batch; None where each input of it has the same windows here.
     """
 
     crossbar: int
@@ -69,15 +74,32 @@ class AnalogTile:
     rows: Integers
     sums: Integers
     results: Integers
+    share: WindowShare | None = None
 
 
 @dataclass(frozen=True)
-class _Write:
-    """Blocks that are written together, the number of the first such write of their crossbar, and of its writes."""
+class WindowShare:
+    """Which windows a copy serves, where those of all inputs of a batch are dealt out in turn.
 
-    blocks: tuple[Write, ...]
-    number: int
-    writes: int
+    Attributes:
+        copy, copies: which of how many.
+        batch: inputs of a batch.
+    """
+
+    copy: int
+    copies: int
+    batch: int
+
+    def split(self, tile: AnalogTile) -> Iterator[tuple[AnalogTile, frozenset[int]]]:
+        """Yield the tile with the windows that it serves of some inputs, and their places in a batch."""
+        places: dict[int, set[int]] = {}
+        for place in range(self.batch):
+            places.setdefault((self.copy - place * len(tile.inputs)) % self.copies, set()).add(place)
+        for first, some in places.items():
+            windows = slice(first, None, self.copies)
+            if len(tile.inputs[windows]):
+                own = replace(tile, inputs=tile.inputs[windows], sums=tile.sums[windows], share=None)
+                yield own, frozenset(some)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +120,7 @@ class _Matrix:
 class _Held:
     """What a crossbar holds, in which turn it was written, and how many more tiles are made of it, at most."""
 
-    write: _Write
+    write: TileWrite
     number: int
     cells: WrittenCells
     uses: int
@@ -124,13 +146,13 @@ class TileWriter:
         """Find which blocks are written together."""
         self._program, self._hardware, self._chip_seed, self._conditions = program, hardware, chip_seed, conditions
         self._ranges, self._is_observed = ranges, is_observed
-        self._writes = _number_writes(contents)
+        self._places = TilePlaces(program, contents)
         self._faults = FaultAwareWriter(program, contents, hardware)
         self._held: dict[int, _Held] = {}
         self._uses: dict[int, int] = {}
         for content in contents:
             for use in content.tiles:
-                key = id(self._writes[id(use.write)])
+                key = id(self._places.write_of(use.write))
                 self._uses[key] = self._uses.get(key, 0) + 1
 
     def tiles(self, content: LayerContent) -> Iterator[AnalogTile]:
@@ -145,9 +167,8 @@ class TileWriter:
             limits: Iterator[Range | None] = itertools.repeat(None)
         else:
             limits = iter(self._ranges.get(name, ()))
-        places = self._list_copies(content)
         for use in content.tiles:
-            yield from self._tiles_of(use, content, places[id(use.write)], limits)
+            yield from self._tiles_of(use, content, self._places.list_copies(content, use.write), limits)
         if self._ranges is not None and next(limits, None) is not None:
             raise _other_ranges(name)
 
@@ -160,16 +181,8 @@ class TileWriter:
         """Return the seed of a crossbar."""
         return CrossbarSeed(self._chip_seed, crossbar)
 
-    def _list_copies(self, content: LayerContent) -> dict[int, tuple[int, ...]]:
-        """Return the crossbars of all copies of each block that a layer uses, by the identity of its write."""
-        places: dict[int, tuple[int, ...]] = {id(use.write): (use.write.crossbar,) for use in content.tiles}
-        if self._program.schedule is not None:
-            copies = self._program.schedule[content.layer.name].copies
-            places |= {id(write): tuple(copy[number] for copy in copies) for number, write in enumerate(content.writes)}
-        return places
-
     def _tiles_of(
-        self, use: TileUse, content: LayerContent, crossbars: tuple[int, ...], limits: Iterator[Range | None]
+        self, use: TileUse, content: LayerContent, places: tuple[TilePlace, ...], limits: Iterator[Range | None]
     ) -> Iterator[AnalogTile]:
         load, add, constants = use.load, use.add, self._program.constants
         hardware = layer_converters(self._hardware, content.layer)
@@ -192,48 +205,73 @@ class TileWriter:
         for number, values in enumerate(turns(matrices)):
             inputs, sums = (list_addresses(address, values, windows) for address in (load.address, add.address))
             # Copies take windows in turn; where there are fewer of these, the last copies have none.
-            copies = range(min(len(crossbars), len(inputs)))
+            shared = 1 if isinstance(use.write, WriteDynamicTile) else self._places.batch
+            copies = range(min(len(places), len(inputs) * shared))
             given = list(itertools.islice(limits, len(copies)))
             if len(given) < len(copies):
                 raise _other_ranges(content.layer.name)
             matrix = _Matrix(use, number, values, maker, inputs, rows, sums, targets)
-            yield from _map_in_threads(partial(self._make_tile, matrix, crossbars), copies, given)
+            yield from _map_in_threads(partial(self._make_tile, matrix, places), copies, given)
 
-    def _make_tile(self, matrix: _Matrix, crossbars: tuple[int, ...], copy: int, ranges: Range | None) -> AnalogTile:
+    def _make_tile(self, matrix: _Matrix, places: tuple[TilePlace, ...], copy: int, ranges: Range | None) -> AnalogTile:
         """Write one copy of a matrix."""
-        crossbar, windows = crossbars[copy], slice(copy, None, len(crossbars))
-        make = partial(matrix.maker.make, seed=self.seed(crossbar), ranges=ranges)
-        operand, cells = self._fill(matrix.use.write, crossbar, matrix.number, matrix.values, make)
+        place, windows = places[copy], slice(copy, None, len(places))
+        share = None
+        if isinstance(matrix.use.write, WriteTile) and self._places.batch > 1 and len(matrix.inputs) % len(places):
+            share, windows = WindowShare(copy, len(places), self._places.batch), slice(None)
+        operand, cells = self._fill(matrix, place, ranges)
         first, load = matrix.use.add.first_col, matrix.use.load
         bitlines = cells.bitlines[first : first + len(matrix.use.add.cols)]
         inputs, sums = matrix.inputs[windows], matrix.sums[windows]
         return AnalogTile(
-            crossbar, bitlines, make(cells), operand, load.codes, inputs, matrix.rows, sums, matrix.results
+            place.crossbar,
+            bitlines,
+            self._make(matrix, place, ranges)(cells),
+            operand,
+            load.codes,
+            inputs,
+            matrix.rows,
+            sums,
+            matrix.results,
+            share,
         )
 
+    def _make(self, matrix: _Matrix, place: TilePlace, ranges: Range | None) -> _MakeProduct:
+        return partial(matrix.maker.make, seed=self.seed(place.crossbar), ranges=ranges)
+
     def _fill(
-        self, block: Write, crossbar: int, number: int, values: Mapping[str, int], make: _MakeProduct
+        self, matrix: _Matrix, place: TilePlace, ranges: Range | None
     ) -> tuple[StoredOperand | None, WrittenCells]:
         """Write weights, or prepare to write activations; return what stores them, and what is written first."""
+        block = matrix.use.write
         if isinstance(block, WriteTile):
-            return None, self._write(block, crossbar, number, values)
-        write, hardware, seed = self._writes[id(block)], self._hardware, self.seed(crossbar)
-        first = write.number + number
+            return None, self._write(block, place, matrix.number, matrix.values)
+        operand = self._prepare(block, place, matrix, ranges)
+        others = tuple(self._prepare(block, one, matrix, ranges) for one in place.others)
+        return replace(operand, others=others), operand.write_nothing()
+
+    def _prepare(
+        self, block: WriteDynamicTile, place: TilePlace, matrix: _Matrix, ranges: Range | None
+    ) -> StoredOperand:
+        """Return what stores an operand at a place."""
+        write, hardware, seed = self._places.write_of(block), self._hardware, self.seed(place.crossbar)
+        first = place.number + matrix.number
         lines = self._faults.choose_unseen(seed, first, write.blocks)
 
         def write_cells(digits: Integers, number: int) -> WrittenCells:
             return write_crossbar(hardware, digits, seed, write=number, conditions=self._conditions, lines=lines)
 
-        (address,) = list_addresses(block.address, values, ()).tolist()
-        operand = StoredOperand(self._program, block, address, first, write.writes, write_cells, make)
-        return operand, operand.write_nothing()
+        (address,) = list_addresses(block.address, matrix.values, ()).tolist()
+        return StoredOperand(
+            self._program, block, address, first, place.writes, write_cells, self._make(matrix, place, ranges)
+        )
 
-    def _write(self, block: WriteTile, crossbar: int, number: int, values: Mapping[str, int]) -> WrittenCells:
+    def _write(self, block: WriteTile, place: TilePlace, number: int, values: Mapping[str, int]) -> WrittenCells:
         """Return the cells of the write that a block belongs to, in the given turn of the loops over matrices.
 
-        A copy is written as the crossbar that instructions name is, with errors of its own.
+        A copy is written as the crossbar that instructions name is, in its own, with errors of its own.
         """
-        write = self._writes[id(block)]
+        write, crossbar = self._places.write_of(block), place.crossbar
         held = self._held.get(crossbar)
         if held is None or held.write is not write or held.number != number:
             shape = (self._hardware.crossbar.rows, self._hardware.crossbar.cols)
@@ -242,9 +280,9 @@ class TileWriter:
                 assert isinstance(one, WriteTile)
                 matrix = self._program.constants[one.cells][one.index.at(values)]
                 row, col = one.corner
-                place = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
-                digits[place] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
-            seed, numbered = self.seed(crossbar), write.number + number
+                rows, cols = slice(row, row + len(one.rows)), slice(col, col + len(one.cols))
+                digits[rows, cols] = matrix[one.rows.start : one.rows.stop, one.cols.start : one.cols.stop]
+            seed, numbered = self.seed(crossbar), place.number + number
             lines, digits = self._faults.choose(seed, numbered, write.blocks, digits)
             cells = write_crossbar(
                 self._hardware, digits, seed, write=numbered, conditions=self._conditions, lines=lines
@@ -288,35 +326,6 @@ def _map_in_threads(
 
 def _other_ranges(layer: str) -> ConfigError:
     return ConfigError("ranges of ADCs are those of other tiles", where=f"layer {layer}", hint="calibrate again")
-
-
-def _number_writes(contents: tuple[LayerContent, ...]) -> dict[int, _Write]:
-    """Return the write of each block, by the identity of its instruction.
-
-    For one sample; what is written anew for further samples is numbered after it.
-    """
-    groups: list[list[Write]] = []
-    last: dict[int, list[Write]] = {}
-    counts: dict[int, int] = {}
-    for content in contents:
-        counts |= {id(use.write): count_matrices(use) for use in content.tiles}
-        for block in content.writes:
-            if isinstance(block, WriteTile) and block.joins:
-                last[block.crossbar].append(block)
-            else:
-                last[block.crossbar] = [block]
-                groups.append(last[block.crossbar])
-    numbers: dict[int, int] = {}
-    first: list[int] = []
-    for blocks in groups:
-        crossbar = blocks[0].crossbar
-        first.append(numbers.get(crossbar, 0))
-        numbers[crossbar] = first[-1] + max(counts.get(id(block), 1) for block in blocks)
-    writes: dict[int, _Write] = {}
-    for blocks, number in zip(groups, first, strict=True):
-        write = _Write(tuple(blocks), number, numbers[blocks[0].crossbar])
-        writes |= {id(block): write for block in blocks}
-    return writes
 
 
 def _lay_out(

@@ -1,7 +1,7 @@
 """The slow and obvious engine: it runs a program instruction by instruction, as the hardware would.
 
 A program of one crossbar runs in the order of its instructions; one for a chip runs in the order of its schedule
-(`mho.simulation.schedule_order`). `mho.simulation.executor` gives the same results, fast.
+(`mho.simulation.schedule_order`, `mho.simulation.turn_order`). `mho.simulation.executor` gives the same results, fast.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from mho.input_files import memory_budget_bytes
 from mho.mapping.event_counts import EventCounts
-from mho.program.program import Program
+from mho.program.program import Program, ProgramKind
 from mho.simulation.machine import make_machine, run_body
 from mho.simulation.samples import allocate_outputs, check_inputs, present_outputs
 from mho.simulation.schedule_order import run_in_schedule_order
+from mho.simulation.turn_order import run_in_turn_order
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Execution:
     Attributes:
         outputs: float32 arrays by name.
         writes, mvms: crossbar writes and MVMs that were executed for each sample, by layer, skipped ones included;
-            on a chip, the writes that program its crossbars before the first sample are counted too.
+            on a chip, the writes that program its crossbars before the first sample are counted too. Where tiles are
+            rewritten, writes are those of a batch.
         skipped: what was left out for each sample, by layer, int64 [samples]; zero where nothing may be skipped.
     """
 
@@ -60,10 +62,12 @@ def interpret(
     for start in range(0, samples, at_once):
         batch = {name: array[start : start + at_once] for name, array in arrays.items()}
         machine = make_machine(program, batch, skip_zero_slices=skip_zero_slices)
-        if program.schedule is None:
+        if program.kind is ProgramKind.ONE_CROSSBAR:
             run_body(machine, program.instructions, {})
-        else:
+        elif program.kind is ProgramKind.RESIDENT:
             run_in_schedule_order(machine)
+        else:
+            run_in_turn_order(machine)
         for name, array in outputs.items():
             array[start : start + at_once] = machine.buffers[name]
         for name, counts in machine.skipped.items():

@@ -32,6 +32,7 @@ from mho.program.instructions import (
 from mho.program.layer_content import LayerContent, collect_layers
 from mho.program.layer_region import Integers, LayerRegion, loop_values
 from mho.program.program import rewrite
+from mho.program.schedule import Schedule
 from mho.program.tile_sets import TileSet, find_rows, find_tile_sets
 from mho.program.window_proof import list_anchors, prove_windows
 from mho.scheduling.asap import AsapTiming, time_asap
@@ -102,7 +103,7 @@ class _LayerRun:
 
     def __init__(self, machine: Machine, content: LayerContent) -> None:
         program = machine.program
-        assert program.schedule is not None
+        assert isinstance(program.schedule, Schedule), "windows have a schedule"
         self.name, self.output = content.layer.name, content.dequantize.target
         self._machine, self._content = machine, content
         self.is_stored = len(content.quantizations) > 1

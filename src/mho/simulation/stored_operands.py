@@ -31,6 +31,7 @@ class StoredOperand:
         writes: of the crossbar for each sample.
         write_cells: from digits and the number of a write to cells.
         make_product: from cells to what they give.
+        others: where inputs of a batch have crossbars of their own, what stores those after the first.
     """
 
     program: Program
@@ -40,6 +41,7 @@ class StoredOperand:
     writes: int
     write_cells: Callable[[NDArray[np.int64], int], WrittenCells]
     make_product: Callable[[WrittenCells], ArrayProduct]
+    others: tuple[StoredOperand, ...] = ()
 
     def store(self, codes: NDArray[np.int64], sample: int) -> ArrayProduct:
         """Write the operand of one sample; return the product with it.
@@ -48,8 +50,9 @@ class StoredOperand:
             codes: int64 [size], of one sample.
             sample: its number in the run.
         """
+        own = (self, *self.others)[sample % (1 + len(self.others))]
         digits = encode_activations(self.program, self.write, codes[:, None], self.address)[0]
-        return self.make_product(self.write_cells(digits, self.first_write + sample * self.writes))
+        return own.make_product(own.write_cells(digits, own.first_write + sample * own.writes))
 
     def write_nothing(self) -> WrittenCells:
         """Return the cells of an operand of zeros, whose conversions are those of all."""

@@ -15,10 +15,11 @@ from mho.mapping.event_counts import EventCounts
 from mho.program.chip_work import derive_chip_work
 from mho.program.instruction_costs import count_shift_add, price_layer
 from mho.program.instructions import DigitalProduct, Layer, Mvm, ShiftAdd, SumInputs, WriteDynamicTile, WriteTile
-from mho.program.program import Program, walk
+from mho.program.program import Program, ProgramKind, walk
 from mho.program.window_proof import find_window_sizes
 from mho.scheduling.asap import check_batch
 from mho.simulation.plan_timing import PlanTiming
+from mho.simulation.reloaded_timing import ReloadedTiming, time_reloaded
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def time_program(program: Program) -> ProgramTiming:
     if program.schedule is not None:
         raise ProgramError(
             "its tiles have crossbars of their own: there are no times on one crossbar", where=program.name,
-            hint="mho simulate --timing gives its times on the chip; mho compile without --chip takes one crossbar",
+            hint="mho simulate --timing gives its times on the chip; mho compile --crossbars 1 takes one crossbar",
         )  # fmt: skip
     return ProgramTiming(tuple(_time_layer(program, layer) for layer in program.layers))
 
@@ -103,20 +104,30 @@ def _time_layer(program: Program, layer: Layer) -> LayerTiming:
     return LayerTiming(layer.name, counts.tiles, counts.mvms, writing, prices.reading_ps(counts))
 
 
-def time_on_chip(program: Program, *, batch: int = 1, with_spans: bool = False) -> PlanTiming:
-    """Return the times of the schedule that a program carries; they are simulated at first use.
+def time_on_chip(
+    program: Program, *, batch: int | None = None, with_spans: bool = False
+) -> PlanTiming | ReloadedTiming:
+    """Return the times of the schedule that a program carries.
 
     Times and dependencies are those of the program's own instructions; nothing else of where it came from is known.
 
     Args:
         program: with a schedule, verified.
-        batch: inputs that follow each other, 1 or more.
+        batch: inputs that follow each other, 1 or more; where tiles are rewritten, those that the program was compiled
+            for. None: 1, or those.
         with_spans: record when every copy worked.
 
+    Returns:
+        Where weights stay, times that are simulated at first use, with interconnect and buffers; where tiles are
+        rewritten, when each is written and read.
+
     Raises:
-        ProgramError: the program has no schedule.
+        ProgramError: the program has no schedule, or rewrites tiles for another batch.
         ScheduleError: a batch below 1, or too large.
     """
+    if program.kind is ProgramKind.RELOADED:
+        return time_reloaded(program, batch=batch)
     work = derive_chip_work(program, find_window_sizes(program))
-    check_batch(work.graph, batch)
-    return PlanTiming(work.graph, work.plan, program.accelerator, batch, with_spans)
+    inputs = 1 if batch is None else batch
+    check_batch(work.graph, inputs)
+    return PlanTiming(work.graph, work.plan, program.accelerator, inputs, with_spans)

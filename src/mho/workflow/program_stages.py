@@ -80,7 +80,7 @@ class Compile:
         write_program(program, path)
         return {
             "bytes": path.stat().st_size,
-            "latency_ps": time_deployed(program, deployment),
+            "latency_ps": time_deployed(program),
             "planned_ps": deployment.latency_ps,
             "regime": str(deployment.regime),
             "tiles": deployment.writes,

@@ -37,7 +37,7 @@ def test_program_time_energy_and_answers_are_of_one_schedule(quantized, inputs, 
     deployment = find_deployment(quantized, read_policy(quantized), hardware)
     assert deployment.regime is REGIMES[crossbars]
     program = compile_deployment(quantized, deployment)
-    assert time_deployed(program, deployment) == deployment.latency_ps
+    assert time_deployed(program) == deployment.latency_ps
     (expected,) = run_quantized(quantized, inputs).values()
     for outputs in Executor(program).run(inputs), interpret(program, inputs).outputs:
         (found,) = outputs.values()

@@ -123,7 +123,7 @@ def test_leakage_runs_as_long_as_an_input_takes():
 
 def test_the_cells_of_all_tiles_are_those_of_the_mapping():
     schedule = make(4, batch=2)
-    for number, mapping in enumerate(schedule.layer_mappings):
+    for number, mapping in enumerate(schedule.network.layers):
         cells = sum(
             cells * tiles for group in schedule.work.groups if group.layer == number for cells, tiles in group.cells
         )

@@ -1,0 +1,24 @@
+"""Times of tiles whose crossbars are given are those of the schedule that gave them."""
+
+from __future__ import annotations
+
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reload_works import reload_works
+
+from mho.scheduling.given_turns import GivenTurns, time_turns
+from mho.scheduling.reload_search import find_plan, list_simple_plans
+from mho.scheduling.reload_timing import time_reload
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(reload_works(), st.integers(1, 9))
+def test_what_takes_the_given_crossbars_takes_the_time_of_the_schedule(work, crossbars):
+    for plan in (*list_simple_plans(work, crossbars), find_plan(work, crossbars)):
+        timing = time_reload(work, plan, with_spans=True)
+        given = time_turns(work, plan, GivenTurns.of(work, timing))
+        assert given.interval_ps == timing.interval_ps
+        assert [(span.group, span.crossbar) for span in given.spans] == [
+            (span.group, span.crossbar) for span in timing.spans
+        ]
