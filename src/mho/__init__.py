@@ -27,6 +27,7 @@ _HOMES = {
     "compile": "mho.api.programs",
     "compile_schedule": "mho.api.programs",
     "simulate": "mho.api.programs",
+    "estimate": "mho.api.chips",
     "calibrate": "mho.api.chips",
     "recalibrate": "mho.api.chips",
     "run": "mho.api.runs",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from mho.api.accelerators import schedule as schedule
     from mho.api.charts import plot as plot
     from mho.api.chips import calibrate as calibrate
+    from mho.api.chips import estimate as estimate
     from mho.api.chips import recalibrate as recalibrate
     from mho.api.networks import load as load
     from mho.api.networks import load_layers as load_layers

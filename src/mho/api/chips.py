@@ -1,4 +1,4 @@
-"""Chips that are not ideal: calibrated and corrected."""
+"""Chips that are not ideal: estimated, calibrated and corrected."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Literal
 
 from mho.api.arguments import (
     Hardware,
+    MappingName,
     PlacementName,
     as_conditions,
     as_inputs,
+    as_labelled,
     as_program,
     as_ranges,
     check_number,
     chip_hardware,
 )
 from mho.argument_checks import check_arguments
+from mho.hardware.loading import as_accelerator
+from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
+from mho.network.graph import Network
 
 if TYPE_CHECKING:
-    from mho.api.arguments import Inputs
+    from mho.api.arguments import Inputs, Samples
     from mho.array.conductances import Conditions
+    from mho.evaluation.estimate import AccuracyEstimate
     from mho.program.program import Program
     from mho.simulation.adc_ranges import AdcRanges
     from mho.simulation.channel_corrections import ChannelCorrections
@@ -128,4 +134,55 @@ def recalibrate(
         ranges=as_ranges(ranges),
         transferred=transferred,
         batch_size=batch_size,
+    )
+
+
+@check_arguments()
+def estimate(
+    network: Network,
+    accelerator: Hardware,
+    samples: Samples,
+    *,
+    mapping: MappingName = DEFAULT_MODEL,
+    conditions: Conditions | None = None,
+    calibration: Inputs | str | Path | None = None,
+    chips: int = 0,
+    seed: int = 0,
+) -> AccuracyEstimate:
+    """Estimate the accuracy of a quantized network on chips of an accelerator, by the statistical model of its arrays.
+
+    Args:
+        network: quantized, with one input; its integers and widths count.
+        accelerator: the hardware, or a preset's name or TOML file.
+        samples: inputs, as for `simulate`, and their labels, integers [N], a DataLoader of both, or an .npz file, the
+            labels by the name "labels".
+        mapping: "best", any exact mapping, or "paper", that of arXiv 2601.21737.
+        conditions: when and how cells are read; None: at once.
+        calibration: other inputs, on which errors of converters are measured and ADCs find their ranges; None: samples.
+        chips: how many are simulated beside the estimate.
+        seed: of the random numbers.
+
+    Raises:
+        MhoError: the network is in float or cannot be mapped, samples do not suit it, or the model leaves out something
+            that the hardware has.
+    """
+    from mho.array.conductances import Conditions
+    from mho.evaluation.estimate import estimate_accuracy, only_input
+    from mho.evaluation.samples import read_inputs
+
+    check_number("chips", chips, 0, where="mho.estimate")
+    check_number("seed", seed, 0, where="mho.estimate")
+    seen = None
+    if calibration is not None:
+        found = read_inputs(calibration) if isinstance(calibration, (str, Path)) else as_inputs(calibration)
+        seen = only_input(found, where="calibration")
+    return estimate_accuracy(
+        network,
+        as_accelerator(accelerator),
+        as_labelled(samples),
+        calibration=seen,
+        mapping=MappingModel(mapping),
+        conditions=as_conditions(conditions) or Conditions(),
+        chips=chips,
+        seed=seed,
     )

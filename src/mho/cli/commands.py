@@ -48,6 +48,10 @@ COMMANDS = {
         "mho.cli.compare:compare", "Compare accelerators on one network.", PREDICT,
         "compare resnet8 --accelerators neurram,hermes-pcm,stt-mram --bits 4/4",
     ),
+    "estimate": Command(
+        "mho.cli.estimate:estimate", "Estimate accuracy on chips that are not ideal.", PREDICT,
+        "estimate quantized.onnx --accelerator neurram --data samples.npz --chips 3",
+    ),
     "run": Command(
         "mho.cli.run:run", "Train, search, compile, simulate, report: all from a file.", SEARCH,
         "run examples/digits.toml", continues=True,

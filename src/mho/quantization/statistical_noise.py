@@ -336,7 +336,7 @@ class StatisticalNoise(LayerNoise):
 
     def _by_group(self, values: NDArray[np.int64] | Tensor, like: Tensor) -> Tensor:
         """Return values of outputs as [1, groups, outputs], on the device of `like`."""
-        found = values if isinstance(values, Tensor) else torch.as_tensor(values, device=like.device)
+        found = values if isinstance(values, Tensor) else torch.tensor(values, device=like.device)
         return found.to(torch.float32).reshape(1, self._arrays.groups, self._arrays.outputs)
 
     def _lay_out(self, values: Tensor, geometry: Geometry) -> Tensor:
