@@ -151,6 +151,23 @@ def digital_product() -> HandMade:
     return _product(bench, (Loop("x", 2, (item,)),))
 
 
+def digital_weights() -> HandMade:
+    """Two positions of two inputs on the digital unit: weights 3 and -1 of the first output, 0 and 2 of the second."""
+    bench = Bench("fc", LinearGeometry(2, 2, 2))
+    bench.constants |= {
+        "fc:row_offsets": np.array([0, 1], np.int16), "fc:weights": np.array([3, -1, 0, 2], np.int8),
+        "fc:stored_rows": np.array([0, 1], np.int8), "fc:stored_columns": np.array([0, 2], np.int8),
+        "fc:column_targets": np.array([0, 1], np.int64),
+    }  # fmt: skip
+    item = DigitalProduct(
+        "fc:codes", Affine(0, (("x", 2),)), "fc:row_offsets", "fc:weights", ZERO, "fc:stored_rows",
+        "fc:stored_columns", "fc:sums", Affine(0, (("x", 2),)), "fc:column_targets",
+    )  # fmt: skip
+    layer = bench.layer((Loop("x", 2, (item,)),), source="x", target="y")
+    program = make_program([bench], [layer], {"x": (2, 2), "fc:codes": 4, "fc:sums": 4, "y": (2, 2)})
+    return HandMade(program, {"x": np.array([[[1, 2], [3, 0]]])}, np.array([[[1, 4], [9, 0]]]))
+
+
 def images() -> HandMade:
     """Two images of two pixels, one kernel of 1 x 1 that triples."""
     bench = Bench("conv", ConvGeometry(2, 1, 1, 2, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1))
@@ -242,6 +259,7 @@ HAND_MADE: Mapping[str, Callable[[], HandMade]] = {
         partial_reads,
         twos_complement,
         digital_product,
+        digital_weights,
         images,
         digital_sums,
         offset_product,

@@ -187,7 +187,7 @@ class MappingRules(Section):
         default=DigitalLayers.NONE,
         description="Which layers with weights the best mapping may leave to the digital unit, exactly, where that is "
         'faster: "none", "depthwise" convolutions, or any ("auto"). Other than "none" needs '
-        "digital.operation_latency_us.",
+        "digital.operation_latency_us. On a chip whose crossbars hold all tiles, weights lie in crossbars.",
     )
     max_error: Annotated[Ratio, *above_zero(MAX_RELATIVE_ERROR)] | Literal["auto", "none"] = Field(
         default="auto",

@@ -147,8 +147,9 @@ def _largest_stored(region: LayerRegion) -> int:
     if region.content.quantizations[1:]:
         stored = region.content.quantizations[1]
         return max(-stored.qmin - stored.offset, largest_code(stored))
-    weights = region.constant(region.content.products[0].instruction.stored)
-    return int(np.abs(weights).max())
+    name = region.content.products[0].instruction.stored
+    region.require(name in region.program.constants, "the digital unit multiplies no matrix of weights")
+    return int(np.abs(region.constant(name)).max())
 
 
 def _count_cells(region: LayerRegion, tile_set: TileSet) -> int:

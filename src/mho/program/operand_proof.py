@@ -91,7 +91,7 @@ def prove_digital_product(region: LayerRegion) -> None:
     stored = others[0].target if others else item.stored
     if not others:
         size = region.groups * places.group_stride
-        is_whole = item.stored in region.program.constants and region.program.constants[item.stored].size == size
+        is_whole = region.program.constants[item.stored].size == size
         region.require(is_whole, "the digital unit multiplies no matrix of weights")
     region.require(
         (item.codes, item.stored, item.accumulators)

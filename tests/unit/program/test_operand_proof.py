@@ -143,6 +143,31 @@ DAMAGE = {
         both(constant("qk:row_offsets", lambda a: a[:1]), constant("qk:stored_rows", lambda a: a[:1])),
         "other integers",
     ),
+    "a matrix of weights that is too large": (
+        "digital_weights",
+        constant("fc:weights", lambda a: np.append(a, np.int8(1))),
+        "no matrix of weights",
+    ),
+    "a matrix of weights that is too small": (
+        "digital_weights",
+        constant("fc:weights", lambda a: a[:3]),
+        "stored codes: addresses",
+    ),
+    "weights that no float holds": (
+        "digital_weights",
+        constant("fc:weights", lambda a: a.astype(np.int64) << 40),
+        "within",
+    ),
+    "codes in place of weights": (
+        "digital_weights",
+        instruction(DigitalProduct, lambda i: replace(i, stored="fc:codes")),
+        "no matrix of weights",
+    ),
+    "weights of another output": (
+        "digital_weights",
+        constant("fc:stored_columns", lambda a: a[::-1].copy()),
+        "other integers",
+    ),
     "vectors that differ in length": (
         "digital_product",
         constant("qk:row_offsets", lambda a: a[:1]),
