@@ -167,7 +167,7 @@ def test_wrong_calls_are_explained(network, samples):
     quantized = mho.quantize(network, "4/4", samples)
     with pytest.raises(mho.MhoError, match="set chip=True"):
         mho.compile(quantized, "pelke2026-4bit", objective="interval")
-    with pytest.raises(mho.MhoError, match="a batch is for programs of one crossbar"):
+    with pytest.raises(mho.MhoError, match="a batch of 2"):
         mho.compile(quantized, "isaac", chip=True, batch=2)
     program = mho.compile(quantized, "pelke2026-4bit")
     with pytest.raises(mho.MhoError, match="engine"):

@@ -72,16 +72,17 @@ def compile(
     objective: ObjectiveName = "latency",
     metadata: Mapping[str, Any] | None = None,
 ) -> Program:
-    """Compile a quantized network into a verified program: for one crossbar, or for a chip that holds all tiles.
+    """Compile a quantized network into a verified program: for one crossbar, or for all crossbars of a chip.
 
     Args:
         quantized: its integers do not depend on the mapping, nor do the program's outputs.
         accelerator: the hardware, or a preset's name or TOML file.
         mapping: "best", the cheapest exact mapping of each layer, or "paper", that of arXiv 2601.21737.
-        batch: inputs that share the writes of weights, for the choice of mappings.
+        batch: inputs that share the writes of weights; on one crossbar it changes the choice of mappings alone.
         adc_bits: with how many bits calibrated ADCs convert the sums of layers, by name (`Policy.adc_bits` holds those
             of a policy), or of all; layers that are not named: with `converters.adc_bits` of the accelerator.
-        chip: schedule the network on all crossbars, where weights stay; else one crossbar serves every tile in turn.
+        chip: schedule the network on all crossbars: weights stay where these hold all tiles, else tiles are rewritten
+            (`Program.kind` tells). Without it one crossbar serves every tile in turn.
         objective: of the schedule, as for `mho.schedule`.
         metadata: JSON values that the program carries along (names, hashes).
 
@@ -98,10 +99,15 @@ def compile(
         if objective != "latency":
             raise MhoError("an objective is for programs of a chip", where="mho.compile", hint="set chip=True")
         return compile_network(quantized, hardware, model=model, batch=batch, adc_bits=own_bits, metadata=about)
-    if batch != 1:
-        raise MhoError("a batch is for programs of one crossbar", where="mho.compile", hint="a chip keeps its weights")
-    aim = Objective(objective)
-    return compile_for_chip(quantized, hardware, objective=aim, model=model, adc_bits=own_bits, metadata=about)
+    return compile_for_chip(
+        quantized,
+        hardware,
+        objective=Objective(objective),
+        model=model,
+        adc_bits=own_bits,
+        metadata=about,
+        batch=batch,
+    )
 
 
 @check_arguments()

@@ -35,7 +35,7 @@ from mho.scheduling.duplication import Objective
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A quantized model (QDQ or QCDQ).")]
 ProgramOption = Annotated[Path, typer.Option("--output", "-o", metavar="P.mho", help="The program file to write.")]
 ChipOption = Annotated[
-    bool, typer.Option("--chip", help="Give every tile a crossbar of its own, and slow layers copies.")
+    bool, typer.Option("--chip", help="Use all crossbars: tiles stay where these hold them all, else take turns.")
 ]
 ObjectiveOption = Annotated[
     Objective | None,
@@ -68,9 +68,10 @@ def compile_model(
 
     The program holds the instructions and the cells of every tile, and runs with `mho simulate`. Without --chip it uses
     one crossbar again for every tile. With it, the program is the best schedule that `mho schedule` finds and carries
-    it: weights stay, layers overlap, and every window waits for what it reads.
+    it: where the crossbars hold all tiles, weights stay, layers overlap, and every window waits for what it reads;
+    where they do not, tiles take turns in them, and --batch inputs share the writes of weights.
     """
-    _check_options(chip=chip, crossbars=crossbars, objective=objective, batch=batch)
+    _check_options(chip=chip, crossbars=crossbars, objective=objective)
     check_file_is_there(
         model,
         "mho quantize makes a quantized model of a float ONNX file, mho run trains one (stages/found/quantized.onnx)",
@@ -128,12 +129,10 @@ def _read_adc_bits(policy: Path, network: Network) -> dict[str, int]:
     return given.adc_bits
 
 
-def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | None, batch: int) -> None:
+def _check_options(*, chip: bool, crossbars: int | None, objective: Objective | None) -> None:
     if not chip and (crossbars is not None or objective is not None):
         option = "--crossbars" if crossbars is not None else "--objective"
         raise ConfigError(f"{option} is for programs of a chip", hint="add --chip")
-    if chip and batch > 1:
-        raise ConfigError("--batch is for programs of one crossbar", hint="on a chip, weights are written once for all")
 
 
 def _counts(program: Program) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The program of a quantized network for a whole chip: the schedule that is best when it is simulated."""
+"""The program of a quantized network for a whole chip: of the best schedule, whose weights stay or are rewritten."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from mho.mapping.layer_mapping import MappingModel
 from mho.network.graph import Network
 from mho.program.lowering import compile_schedule, require_integers
 from mho.program.program import Program
-from mho.scheduling.chip_schedule import ChipDemand
+from mho.scheduling.chip_schedule import ChipDemand, ChipSchedule
 from mho.scheduling.duplication import Objective
-from mho.simulation.chip_search import simulate_best
+from mho.scheduling.reload_schedule import ReloadSchedule
+from mho.simulation.chip_search import find_schedule
 
 
 def compile_for_chip(
@@ -25,8 +26,9 @@ def compile_for_chip(
     model: MappingModel,
     metadata: Mapping[str, Any],
     adc_bits: Mapping[str, int] | None = None,
+    batch: int = 1,
 ) -> Program:
-    """Compile a quantized network for a chip whose crossbars hold all of its tiles.
+    """Compile a quantized network for all crossbars of a chip: tiles stay where it holds them all, else take turns.
 
     Args:
         network: whose every MVM layer carries integers.
@@ -35,23 +37,24 @@ def compile_for_chip(
         model: how layers are mapped.
         metadata: JSON values to carry along.
         adc_bits: with how many bits the sums of layers are converted, by name; the others: with the accelerator's.
+        batch: inputs that share the writes of weights, where tiles take turns.
 
     Raises:
         MappingError: a layer is not quantized, or cannot be mapped.
-        ScheduleError: the chip has fewer crossbars than the network has tiles; or its buffers are too small.
+        ScheduleError: buffers are too small; or there is a batch although all tiles stay.
     """
     require_integers(network)
     policy = network_policy(network)
     assert policy is not None
     policy = policy.with_adc_bits(adc_bits or {})
     demand = ChipDemand.of(network, policy, accelerator, model=model)
-    if not demand.is_held:
+    if demand.is_held and batch != 1:
         raise ScheduleError(
-            f"its layers take {demand.minimal_crossbars:,} crossbars",
+            f"a batch of {batch}",
             where=network.name,
-            expected=f"at most the {accelerator.chip.crossbars:,} of {accelerator.name}",
-            hint="take fewer weight bits or more crossbars; mho schedule tells what rewriting tiles would take, and "
-            "a program of one crossbar needs no more",
+            expected=f"1: its {demand.minimal_crossbars:,} tiles stay in the crossbars of {accelerator.name}",
+            hint="inputs share the writes of weights where there are fewer crossbars than tiles (--crossbars N)",
         )
-    schedule = simulate_best(demand, objective)
+    schedule = find_schedule(demand, objective, batch=batch)
+    assert isinstance(schedule, ChipSchedule | ReloadSchedule), "there are two kinds of schedules"
     return compile_schedule(network, schedule, metadata=metadata)
