@@ -53,7 +53,7 @@ def compile_for_chip(
             f"a batch of {batch}",
             where=network.name,
             expected=f"1: its {demand.minimal_crossbars:,} tiles stay in the crossbars of {accelerator.name}",
-            hint="inputs share the writes of weights where there are fewer crossbars than tiles (--crossbars N)",
+            hint="leave out --batch, or take fewer crossbars than tiles (--crossbars N): inputs then share the writes",
         )
     schedule = find_schedule(demand, objective, batch=batch)
     assert isinstance(schedule, ChipSchedule | ReloadSchedule), "there are two kinds of schedules"
