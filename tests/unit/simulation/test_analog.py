@@ -110,7 +110,7 @@ def test_writes_of_one_crossbar_have_errors_of_their_own(program):
     writer = executor._writer
     for layer in executor._layers.values():
         for use in layer._content.tiles:
-            write = writer._writes[id(use.write)]
+            write = writer._places.write_of(use.write)
             written[id(write)] = write.number
     assert len(written) > 2
     assert sorted(written.values()) == list(range(len(written)))
