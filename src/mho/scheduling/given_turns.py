@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mho.errors import ScheduleError
 from mho.scheduling.reload_tiles import NetworkTiles
-from mho.scheduling.reload_timing import InputRun, ReloadPlan, ReloadTiming, State, move_span
+from mho.scheduling.reload_timing import InputRun, ReloadPlan, ReloadTiming, State, TileSpan, move_span
 
 _MOST_PERIODS = 64
 """Periods after which the times of the first ones no longer matter; a sound schedule needs two or three."""
@@ -50,16 +50,37 @@ def time_turns(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns) -> Reloa
         plan: how many of them stay, and how many crossbars share the windows of each.
         turns: which crossbar takes each. No crossbar may take a tile before the last layer that reads what it holds.
 
+    Returns:
+        A period that repeats: that of the turns, or several of them where times alternate between these.
+
     Raises:
         ScheduleError: periods do not settle.
     """
-    state: State = (0,) * plan.rotating, 0
-    for _ in range(_MOST_PERIODS):
-        timing, after = _time_period(work, plan, turns, state)
-        if after == state or not turns.writes_ahead:
-            return timing
-        state = after
+    states: list[State] = [((0,) * plan.rotating, 0)]
+    while len(states) <= _MOST_PERIODS:
+        _, after = _time_period(work, plan, turns, states[-1])
+        if not turns.writes_ahead:
+            return _time_periods(work, plan, turns, states)
+        if after in states:
+            return _time_periods(work, plan, turns, states[states.index(after) :])
+        states.append(after)
     raise ScheduleError(f"times still change after {_MOST_PERIODS} periods", expected="a period that repeats")
+
+
+def _time_periods(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns, states: list[State]) -> ReloadTiming:
+    """Time one period from each state."""
+    now, stands_in = 0, list(range(plan.rotating))
+    ends: list[tuple[int, ...]] = []
+    spans: list[TileSpan] = []
+    for state in states:
+        one, _ = _time_period(work, plan, turns, state)
+        crossbars = [0] * plan.rotating
+        for crossbar, role in enumerate(stands_in):
+            crossbars[role] = crossbar
+        spans += [move_span(span, now, len(ends) + span.number, crossbars) for span in one.spans]
+        ends += [tuple(now + end for end in own) for own in one.layer_ends_ps]
+        now, stands_in = now + one.period_ps, [turns.next_roles[role] for role in stands_in]
+    return ReloadTiming(now, tuple(ends), tuple(spans), tuple(stands_in), turns.writes_ahead)
 
 
 def _time_period(work: NetworkTiles, plan: ReloadPlan, turns: GivenTurns, state: State) -> tuple[ReloadTiming, State]:
