@@ -163,6 +163,13 @@ def test_a_run_on_a_chip_of_many_crossbars_answers_in_the_order_of_its_schedule(
     assert (result.tested_on, result.candidate("found").test.count) == ("2 sampled chips of chip", 120)
     assert result.candidate("found").test.accuracy == pytest.approx(found.mean)
     assert "evaluated by the statistical model of chip" in result.search.fidelity
+    choice = result.mapping_choice
+    assert choice.tried[0].max_error == "none"
+    used = choice.tried[choice.chosen].max_error
+    rules = result.accelerator["mapping"]
+    assert used == "none" == rules["max_error"] or float(used) == rules["max_error"], (
+        "all later stages use what was chosen"
+    )
     assert [one.index for one in result.agreement.policies] == [0, 1]
     assert result.agreement.rank_correlation is None, "two policies have no ranks to speak of"
     # Such cells lose more than is allowed: the run says by how much, what of the chip costs it, and how to go on.

@@ -7,6 +7,7 @@ from mho.evaluation.deployment import Regime
 from mho.formats import NO_WRITES, TIMES, format_cost, format_percent, format_points, format_share, format_time, plural
 from mho.report.columns import Column, print_columns
 from mho.report.result import RunResult
+from mho.report.result_chips import ErrorSources
 from mho.report.result_figures import Candidate, ChipAccuracies, ChipFigures
 from mho.report.result_search import SearchFigures
 from mho.terminal import Console, Text
@@ -53,10 +54,15 @@ def describe_widths(search: SearchFigures) -> str:
     return "the nearest bit widths that were found" if search.missed else "the bit widths found for it"
 
 
-def describe_miss(search: SearchFigures) -> str:
-    """Return why the search ended without what was wanted, to begin the result of a run; mostly nothing."""
+def describe_miss(result: RunResult) -> str:
+    """Return why the search ended without what was wanted, to begin the result of a run; mostly nothing.
+
+    On chips, what is missing after full training tells more (`describe_target`).
+    """
+    search = result.search
     failed = f"The search failed ({' '.join(search.failed.split())}); what it had evaluated before counts. "
-    return (failed if search.failed else "") + (f"{search.missed} " if search.missed else "")
+    is_told = bool(result.chip_accuracies) and bool(describe_target(result))
+    return (failed if search.failed else "") + (f"{search.missed} " if search.missed and not is_told else "")
 
 
 def describe_machine(figures: ChipFigures, crossbars: int) -> str:
@@ -105,27 +111,29 @@ def describe_accuracy(result: RunResult) -> str:
 
 
 def describe_target(result: RunResult) -> str:
-    """Return by how much the found policy misses the allowed drop, and what costs most; nothing where it keeps it."""
-    target, errors = result.target, result.error_sources
+    """Return by how much the found policy misses the allowed drop after full training; nothing where it keeps it."""
+    target = result.target
     if target is None or target.is_reached:
         return ""
-    told = (
-        f" It misses the {format_percent(target.accuracy)} that the allowed drop asks for on validation data by "
-        f"{format_points(target.missing_points)} ({format_percent(target.found)})."
-    )
-    if errors is None or not errors.sources:
-        return told
-    most = " and ".join(f"{format_percent(one.accuracy)} without {one.name}" for one in errors.sources[:2])
     return (
-        f"{told} There it gets {format_percent(errors.accuracy)} on {plural(errors.chips, 'chip')}, {most}, and "
-        f"{format_percent(errors.exact_accuracy)} without any error; stages/errors/study.toml is a study of how small "
-        "errors must be (mho study)."
+        f" It misses the {format_percent(target.accuracy)} that the allowed drop asks for on validation data by "
+        f"{format_points(target.missing_points)}."
     )
 
 
-def tell_model(result: RunResult) -> list[str]:
-    """Return what the terminal says of the mapping's bound and of the statistical model; nothing where neither acts."""
-    lines = []
+def describe_errors(errors: ErrorSources) -> str:
+    """Return what costs accuracy on chips, that which costs most first."""
+    told = [f"{format_percent(one.accuracy)} without {one.name}" for one in errors.sources]
+    return (
+        f"errors: on validation data {format_percent(errors.accuracy)} on {plural(errors.chips, 'chip')}, "
+        f"{format_percent(errors.exact_accuracy)} without any error{''.join(f', {one}' for one in told)}; "
+        "stages/errors/study.toml is a study of how small errors must be (mho study)"
+    )
+
+
+def tell_chips(result: RunResult) -> list[str]:
+    """Return what the terminal says of errors of chips, of the mapping's bound and of the statistical model, if any."""
+    lines = [] if result.error_sources is None else [describe_errors(result.error_sources)]
     if (choice := result.mapping_choice) is not None:
         chosen, cheapest = choice.tried[choice.chosen], min(one.cost for one in choice.tried)
         lines.append(
@@ -196,7 +204,7 @@ def print_result(console: Console, result: RunResult) -> None:
             Column("speedup", tuple("-" if one.speedup is None else f"{one.speedup:.2f}x" for one in networks)),
         ],
     )
-    for line in tell_model(result):
+    for line in tell_chips(result):
         console.print(line, soft_wrap=True)
     for note in result.notes:
         console.print(f"note: {note}", style="dim", soft_wrap=True)

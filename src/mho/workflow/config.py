@@ -17,7 +17,7 @@ from mho.evaluation.accuracy import AccuracyOf
 from mho.frozen_model import FrozenModel
 from mho.hardware.array import MAX_READS
 from mho.hardware.chip import MAX_CROSSBARS
-from mho.hardware.spec import PAPER_ENCODINGS, Encoding
+from mho.hardware.spec import MAX_RELATIVE_ERROR, PAPER_ENCODINGS, Encoding
 from mho.mapping.layer_mapping import DEFAULT_MODEL, MappingModel
 from mho.policy import Policy
 from mho.quantization.devices import PATTERN as DEVICES_PATTERN
@@ -79,6 +79,9 @@ class AcceleratorSettings(FrozenModel):
     """Weights are held so and in no other way; one that the description allows."""
     crossbars: int | None = Field(default=None, ge=1, le=MAX_CROSSBARS)
     """Of the chip, instead of the description's; cores keep their size."""
+    max_error: Annotated[float, Field(gt=0, le=MAX_RELATIVE_ERROR)] | Literal["none", "auto"] | None = None
+    """Instead of the description's `mapping.max_error`: how much error a mapping may cause at a layer's output. Left
+    out: the description's; where that is "auto" and hardware is not exact, the run chooses it."""
     mapping: MappingModel = DEFAULT_MODEL
     """`best`: the cheapest exact mapping of each layer that the accelerator allows; `paper`: that of arXiv
     2601.21737."""

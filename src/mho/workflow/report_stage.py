@@ -135,7 +135,7 @@ def collect_result(outcome: Outcome, extras: Extras) -> RunResult:
         files=_files(outcome),
     )
     accuracy = f"{describe_accuracy(result)}{describe_target(result)}"
-    sentence = f"{describe_miss(search)}{speed} {accuracy}{describe_objective(search)}"
+    sentence = f"{describe_miss(result)}{speed} {accuracy}{describe_objective(search)}"
     return result.model_copy(update={"sentence": sentence})
 
 

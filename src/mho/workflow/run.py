@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mho.bit_search.objective import Objective as SearchObjective
 from mho.cache_folder import write_atomically
 from mho.data.loading import load_dataset
 from mho.display import Drawable, Table
@@ -24,6 +25,7 @@ from mho.workflow.agreement_stage import CompareEvaluators
 from mho.workflow.config import RunConfig
 from mho.workflow.deployments import Deployments
 from mho.workflow.error_sources import FindErrorSources
+from mho.workflow.mapping_stage import ChooseMapping, is_bound_open
 from mho.workflow.material import Material, hash_dataset, training_work
 from mho.workflow.network_stages import NETWORK_FILE, BuildNetwork, Calibrate, TrainFloat
 from mho.workflow.noise import check_noise
@@ -148,6 +150,8 @@ def load_material(config: RunConfig) -> Material:
         encoding=settings.encoding,
         crossbars=settings.crossbars,
     )
+    if settings.max_error is not None:
+        accelerator = accelerator.with_max_error(settings.max_error)
     dataset = load_dataset(config.data, np.random.default_rng(derive_seed(config.run.seed, "splits")))
     return Material(
         dataset.unnormalized(),
@@ -220,7 +224,14 @@ def prepare(config: RunConfig, material: Material, get: Callable[[Stage], StageR
     check_noise(network.folder / NETWORK_FILE, config.qat, material.accelerator, material.mapping)
     float_network = get(TrainFloat(material, network, config.float_training, seed, config.network.has_weights))
     prepared = Prepared(material, float_network, get(Calibrate(material, float_network)))
-    return network, prepared
+    if not is_bound_open(prepared, config.evaluation):
+        return network, prepared
+    search = config.search
+    choice = ChooseMapping(
+        prepared, tuple(network.figures["layers"]), config.evaluation, SearchObjective(search.objective),
+        search.allowed_drop_points, seed,
+    )  # fmt: skip
+    return network, choice.apply(get(choice).figures)
 
 
 def _search(chain: Chain, search: Search, reference: StageResult) -> StageResult:

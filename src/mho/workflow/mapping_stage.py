@@ -1,0 +1,150 @@
+"""The stage that chooses how much error mappings may cause: the fastest that loses no more than is allowed on chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from mho.hardware.spec import Accelerator
+from mho.mapping.layer_mapping import MappingModel
+from mho.policy import UNIFORM_REFERENCE, Policy
+from mho.workflow.config import EvaluationSettings
+from mho.workflow.prepared import Prepared
+from mho.workflow.stage import Figures, Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mho.bit_search.objective import Objective
+
+Bound = Decimal | Literal["none"]
+
+BOUNDS: tuple[Bound, ...] = ("none", *(Decimal(one) for one in ("1", "0.5", "0.3", "0.2", "0.1", "0.05", "0.02")))
+"""Values of `mapping.max_error` that are tried, the fastest mappings first."""
+
+SAMPLED = 200
+"""Validation samples on which every bound is evaluated, at most, where that is on sampled chips."""
+
+
+def is_bound_open(prepared: Prepared, evaluation: EvaluationSettings) -> bool:
+    """Tell whether a run chooses the bound: it is left to it, and accuracies of chips count."""
+    material = prepared.material
+    return (
+        material.accelerator.mapping.max_error == "auto"
+        and material.mapping is MappingModel.BEST
+        and material.chips is not None
+        and evaluation.accuracy_of != "exact"
+    )
+
+
+@dataclass(frozen=True)
+class ChooseMapping:
+    """Choose `mapping.max_error` at uniform 8/8: the cheapest mapping within the allowed drop, else the most accurate.
+
+    Attributes:
+        layer_names: of the network.
+        objective: what is cheap.
+        allowed_drop_points: of accuracy on chips, against exact integers.
+    """
+
+    prepared: Prepared
+    layer_names: tuple[str, ...]
+    evaluation: EvaluationSettings
+    objective: Objective
+    allowed_drop_points: float
+    seed: int
+    name: str = "mapping"
+    title: str = "Choose the mapping"
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Network, data, hardware, chips, what is allowed."""
+        from mho.workflow.policy_stages import evaluator_ingredients
+
+        material = self.prepared.material
+        return {
+            **self.prepared.digests,
+            "accelerator": material.accelerator.to_json(),
+            "bounds": [str(bound) for bound in BOUNDS],
+            "objective": str(self.objective),
+            "allowed_drop_points": self.allowed_drop_points,
+            "evaluation": self.evaluation.model_dump(mode="json"),
+            **evaluator_ingredients(self.prepared.evaluators(self.evaluation, self.seed).candidates),
+        }
+
+    def make(self, folder: Path, report: Report) -> Figures:  # noqa: ARG002 - it makes no files
+        """Measure uniform 8/8 under the mappings of every bound."""
+        from mho.cost_model.latency import cost_network
+        from mho.evaluation.networks import evaluate_network
+
+        module, validation = self.prepared.trainable(), self.prepared.material.dataset.validation
+        if not self.prepared.evaluators(self.evaluation, self.seed).has_model:  # sampled chips take long
+            validation = validation.spread(min(SAMPLED, len(validation)))
+        policy = Policy.uniform(self.layer_names, UNIFORM_REFERENCE)
+        module.set_policy(policy)
+        exact = evaluate_network(module, validation)["accuracy"]
+        tried: list[dict[str, Any]] = []
+        seen: list[Any] = []
+        for number, bound in enumerate(BOUNDS):
+            report(number / len(BOUNDS), f"error of at most {bound}")
+            prepared = self._bounded(bound)
+            hardware = prepared.material.accelerator
+            mapped = cost_network(module.network, policy, hardware, model=MappingModel.BEST)
+            if mapped.mapping.layers in seen:
+                continue
+            seen.append(mapped.mapping.layers)
+            evaluator = prepared.evaluators(self.evaluation, self.seed).candidates
+            found = evaluate_network(module, validation, evaluator)
+            cost = self._cost(module.network, policy, hardware, mapped.latency_ps)
+            tried.append({"max_error": str(bound), "cost": cost, "accuracy": found["accuracy"]})
+        target = exact - self.allowed_drop_points / 100
+        return {
+            "exact_accuracy": exact,
+            "target_accuracy": target,
+            "tried": tried,
+            "chosen": _choose(tried, target),
+            "unit": self.objective.unit,
+        }
+
+    def _cost(self, network: Any, policy: Policy, hardware: Accelerator, latency_ps: int) -> int:
+        from mho.bit_search.objective import Objective
+        from mho.bit_search.policy_costs import make_costs
+
+        if self.objective is Objective.LATENCY:
+            return latency_ps
+        return make_costs(network, hardware, self.objective, MappingModel.BEST).cost_of(policy)
+
+    def note(self, figures: Mapping[str, Any]) -> str:
+        """Bound, accuracy, and what it costs."""
+        chosen, cheapest = figures["tried"][figures["chosen"]], min(one["cost"] for one in figures["tried"])
+        bound = chosen["max_error"]
+        told = "any error" if bound == "none" else f"errors of at most {bound} of a layer's output"
+        return (
+            f"{told}: {100 * chosen['accuracy']:.2f} % on chips at 8/8, "
+            f"{chosen['cost'] / cheapest:.2f}x the cost of the cheapest"
+        )
+
+    def apply(self, figures: Mapping[str, Any]) -> Prepared:
+        """Return what a run goes on with: its accelerator has the bound that was chosen."""
+        bound = figures["tried"][figures["chosen"]]["max_error"]
+        return self._bounded("none" if bound == "none" else Decimal(bound))
+
+    def _bounded(self, bound: Bound) -> Prepared:
+        """Return the same on hardware whose mappings cause no more error than `bound`, at the age of the chips."""
+        accelerator, chips = self.prepared.material.accelerator, self.prepared.material.chips
+        assert chips is not None, "accuracies are those of chips"
+        elapsed_s = chips.conditions.effective_on(chips.hardware.array).elapsed_s
+        if elapsed_s is not None and accelerator.mapping.elapsed_s is None:
+            rules = accelerator.mapping.model_copy(update={"elapsed_s": Decimal(str(elapsed_s))})
+            accelerator = accelerator.model_copy(update={"mapping": rules})
+        return self.prepared.on(accelerator.with_max_error(bound))
+
+
+def _choose(tried: list[dict[str, Any]], target: float) -> int:
+    """Return the place of the cheapest mapping that reaches the target, else of the most accurate."""
+    places = range(len(tried))
+    within = [place for place in places if tried[place]["accuracy"] >= target - 1e-12]
+    if within:
+        return min(within, key=lambda place: tried[place]["cost"])
+    return max(places, key=lambda place: (tried[place]["accuracy"], -tried[place]["cost"]))

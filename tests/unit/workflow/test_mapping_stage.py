@@ -1,0 +1,90 @@
+"""The bound on the error of mappings that a run chooses: the cheapest within the drop, else the most accurate."""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerators import make_accelerator
+from small_training import digits_network
+
+from mho.array.conductances import Conditions
+from mho.bit_search.objective import Objective
+from mho.data import DataSpec, load_dataset
+from mho.evaluation.accuracy import Evaluators
+from mho.evaluation.chips import SampledChips
+from mho.hardware.spec import Accelerator
+from mho.mapping.layer_mapping import MappingModel
+from mho.quantization.calibration import calibrate
+from mho.quantization.qat import TrainableNetwork
+from mho.quantization.training import Evaluation
+from mho.workflow.config import EvaluationSettings
+from mho.workflow.mapping_stage import ChooseMapping, is_bound_open
+
+NOISY = make_accelerator(32, 32, 2, array={"programming_error": 0.1})
+
+
+@pytest.fixture(scope="module")
+def network():
+    dataset = load_dataset(DataSpec(name="digits", calibration=60, validation=100), np.random.default_rng(0))
+    return dataset, digits_network(dataset)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trained network whose accuracy on chips is given by the bound."""
+
+    dataset: object
+    network: object
+    accuracies: dict
+    accelerator: Accelerator = NOISY
+
+    @property
+    def material(self):
+        return SimpleNamespace(
+            dataset=self.dataset, accelerator=self.accelerator, mapping=MappingModel.BEST,
+            chips=SampledChips(3, self.accelerator, Conditions(1e4)),
+        )  # fmt: skip
+
+    def on(self, accelerator):
+        return replace(self, accelerator=accelerator)
+
+    def trainable(self):
+        module = TrainableNetwork(self.network)
+        module.set_calibration(calibrate(module, torch.from_numpy(self.dataset.calibration.inputs(slice(None)))))
+        return module
+
+    def evaluators(self, *_):
+        correct = self.accuracies.get(str(self.accelerator.mapping.max_error), 0)
+        return Evaluators(SimpleNamespace(evaluate=lambda *_, **__: (Evaluation(1.0, correct / 100, 100, correct),)))
+
+
+def choose(network, accuracies, drop):
+    stage = ChooseMapping(
+        Prepared(*network, accuracies), tuple(network[1].layer_names), EvaluationSettings(), Objective.LATENCY, drop, 0
+    )
+    figures = stage.make(None, lambda *_: None)
+    return figures, stage.apply(figures).material.accelerator.mapping.max_error
+
+
+def test_the_cheapest_mapping_within_the_allowed_drop_is_taken_else_the_most_accurate(network):
+    figures, bound = choose(network, {"none": 100}, 5.0)
+    assert bound == "none"
+    bounds = [one["max_error"] for one in figures["tried"]]
+    assert bounds[0] == "none"
+    assert len(bounds) > 1, "tighter bounds take other mappings"
+    assert figures["tried"][0]["cost"] == min(one["cost"] for one in figures["tried"])
+    tight = bounds[-1]
+    assert choose(network, {tight: 100}, 5.0)[1] == Decimal(tight)
+    assert choose(network, {"none": 40, bounds[1]: 50, tight: 50}, 5.0)[1] == Decimal(bounds[1]), (
+        "the cheaper of equals"
+    )
+
+
+def test_a_bound_is_open_where_it_is_left_to_the_run_and_accuracies_of_chips_count(network):
+    prepared = Prepared(*network, {})
+    assert is_bound_open(prepared, EvaluationSettings())
+    assert not is_bound_open(prepared, EvaluationSettings(accuracy_of="exact"))
+    assert not is_bound_open(prepared.on(NOISY.with_max_error(0.1)), EvaluationSettings())
