@@ -88,13 +88,8 @@ class StatisticalEvaluator:
 
     @property
     def words(self) -> str:
-        """Of what, for people."""
-        return f"estimated for chips of {self._chips.words.partition(' of ')[2]}"
-
-    @property
-    def description(self) -> str:
-        """What accuracies are of, for a note."""
-        return f"{self._chips.words.partition(' of ')[2]}, estimated by the statistical model of its arrays"
+        """How, for people."""
+        return f"by the statistical model of {self._chips.words.partition(' of ')[2]}"
 
     @property
     def problem(self) -> Mapping[str, Any]:
